@@ -1,0 +1,90 @@
+//! Any of the crate's backbones, chosen at run time.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::{Backbone, Pixels, SqueezeNet, SqueezeNetConfig, UnknownTap, Vgg16, Vgg16Config};
+use crate::percepts::Level;
+
+/// Configuration of [`Cnn`].
+#[derive(Config, Debug)]
+pub enum CnnConfig {
+    /// VGG-16 at any size.
+    Vgg16(Vgg16Config),
+    /// SqueezeNet 1.0.
+    SqueezeNet(SqueezeNetConfig),
+}
+
+/// A backbone chosen at run time.
+#[derive(Module, Debug)]
+pub enum Cnn {
+    /// VGG-16 at any size.
+    Vgg16(Vgg16),
+    /// SqueezeNet 1.0.
+    SqueezeNet(SqueezeNet),
+}
+
+impl CnnConfig {
+    /// Checks that every tap exists.
+    pub fn validate(&self) -> Result<(), UnknownTap> {
+        match self {
+            Self::Vgg16(config) => config.validate(),
+            Self::SqueezeNet(config) => config.validate(),
+        }
+    }
+
+    /// The levels of the taps, bottom up.
+    pub fn levels(&self) -> Vec<Level> {
+        match self {
+            Self::Vgg16(config) => config.levels(),
+            Self::SqueezeNet(config) => config.levels(),
+        }
+    }
+
+    /// A network with freshly drawn weights.
+    ///
+    /// # Panics
+    ///
+    /// If a tap does not exist.
+    pub fn init(&self, device: &Device) -> Cnn {
+        match self {
+            Self::Vgg16(config) => Cnn::Vgg16(config.init(device)),
+            Self::SqueezeNet(config) => Cnn::SqueezeNet(config.init(device)),
+        }
+    }
+}
+
+impl Cnn {
+    /// Classifies single frames by the network's own classifier: `[batch, channel, height, width]` to logits
+    /// `[batch, class]`.
+    pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::Vgg16(cnn) => cnn.forward(frames),
+            Self::SqueezeNet(cnn) => cnn.forward(frames),
+        }
+    }
+}
+
+impl Backbone for Cnn {
+    fn levels(&self) -> Vec<Level> {
+        match self {
+            Self::Vgg16(cnn) => cnn.levels(),
+            Self::SqueezeNet(cnn) => cnn.levels(),
+        }
+    }
+
+    fn pixels(&self) -> Pixels {
+        match self {
+            Self::Vgg16(cnn) => cnn.pixels(),
+            Self::SqueezeNet(cnn) => cnn.pixels(),
+        }
+    }
+
+    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
+        match self {
+            Self::Vgg16(cnn) => cnn.taps(frames),
+            Self::SqueezeNet(cnn) => cnn.taps(frames),
+        }
+    }
+}

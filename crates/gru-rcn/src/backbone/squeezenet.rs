@@ -1,0 +1,209 @@
+//! SqueezeNet 1.0 (Iandola et al. 2016), with taps: pretrained percepts at a twentieth of VGG-16's cost.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Dropout, DropoutConfig, Initializer, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::module::max_pool2d;
+use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
+
+use super::{Backbone, Pixels, UnknownTap, taps};
+use crate::head::average_pool;
+use crate::percepts::Level;
+
+/// Squeeze and expand channels of fire2 to fire9; each expands to twice the second number.
+const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
+
+/// Fire modules before each tap: `pool1` after conv1, `pool4` after fire4, `pool8` after fire8, `fire9` at the top.
+const TAPS: [(&str, usize); 4] = [("pool1", 0), ("pool4", 3), ("pool8", 7), ("fire9", 8)];
+
+/// Channels after conv1.
+const STEM: usize = 96;
+
+/// Configuration of [`SqueezeNet`].
+#[derive(Config, Debug)]
+pub struct SqueezeNetConfig {
+    /// Classes of its own classifier, conv10; 1000 for ImageNet.
+    #[config(default = 1000)]
+    pub num_classes: usize,
+    /// Channels of a frame: 3 for RGB, 20 for a stack of ten flow fields.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// Height and width of a frame, pixels; at least 21, of which the last pooling stage leaves one cell.
+    #[config(default = "[224, 224]")]
+    pub input_size: [usize; 2],
+    /// Drop probability before conv10, in training the CNN itself.
+    #[config(default = 0.5)]
+    pub dropout: f64,
+    /// The taps, bottom up, among `pool1`, `pool4`, `pool8` and `fire9`.
+    #[config(default = "[\"pool1\", \"pool4\", \"pool8\", \"fire9\"].map(String::from).to_vec()")]
+    pub taps: Vec<String>,
+    /// Normalisation of 8-bit pixels, that of torchvision's weights by default.
+    #[config(default = "Pixels::imagenet()")]
+    pub pixels: Pixels,
+}
+
+/// A fire module: a 1x1 convolution that squeezes, then 1x1 and 3x3 ones that expand, side by side.
+#[derive(Module, Debug)]
+pub struct Fire {
+    /// 1x1, fewer channels.
+    pub squeeze: Conv2d,
+    /// 1x1, half of the output's channels.
+    pub expand1x1: Conv2d,
+    /// 3x3, the other half.
+    pub expand3x3: Conv2d,
+}
+
+/// SqueezeNet 1.0. A tap `poolN` is the map after that 3x3 maximum with stride 2 (rounded up, as torchvision does), the tap
+/// `fire9` the last map before the classifier.
+#[derive(Module, Debug)]
+pub struct SqueezeNet {
+    /// 7x7 with stride 2, no padding.
+    pub conv1: Conv2d,
+    /// fire2 to fire9.
+    pub fires: Vec<Fire>,
+    /// The classifier, 1x1.
+    pub conv10: Conv2d,
+    /// Dropout before the classifier.
+    pub dropout: Dropout,
+    /// What it was built from.
+    #[module(skip)]
+    pub config: SqueezeNetConfig,
+}
+
+impl SqueezeNetConfig {
+    /// Names of all taps.
+    pub fn known_taps() -> Vec<String> {
+        TAPS.map(|(name, _)| name.to_string()).to_vec()
+    }
+
+    /// Checks that every tap exists.
+    pub fn validate(&self) -> Result<(), UnknownTap> {
+        taps::check("SqueezeNet", &self.taps, &Self::known_taps())
+    }
+
+    /// The levels of the taps, bottom up whatever order they are listed in.
+    pub fn levels(&self) -> Vec<Level> {
+        let pooled = |side: usize| (side.saturating_sub(3)).div_ceil(2) + 1;
+        let mut size = self.input_size.map(|side| side.saturating_sub(7) / 2 + 1);
+        let mut levels = Vec::new();
+        for (name, fires) in TAPS {
+            if name.starts_with("pool") {
+                size = size.map(pooled);
+            }
+            let channels = if fires == 0 { STEM } else { 2 * FIRES[fires - 1][1] };
+            levels.push(Level::new(name.into(), channels, size[0], size[1]));
+        }
+        levels.retain(|level| self.taps.contains(&level.name));
+        levels
+    }
+
+    /// A network with freshly drawn weights (He's normal distribution, zero biases).
+    ///
+    /// # Panics
+    ///
+    /// If a tap does not exist; [`validate`](Self::validate) says so without a panic.
+    pub fn init(&self, device: &Device) -> SqueezeNet {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let mut channels = STEM;
+        let fires = FIRES
+            .iter()
+            .map(|&[squeeze, expand]| {
+                let fire = Fire {
+                    squeeze: conv(channels, squeeze, 1, 1, device),
+                    expand1x1: conv(squeeze, expand, 1, 1, device),
+                    expand3x3: conv(squeeze, expand, 3, 1, device),
+                };
+                channels = 2 * expand;
+                fire
+            })
+            .collect();
+        SqueezeNet {
+            conv1: conv(self.in_channels, STEM, 7, 2, device),
+            fires,
+            conv10: conv(channels, self.num_classes, 1, 1, device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            config: self.clone(),
+        }
+    }
+}
+
+/// A convolution with He's initialisation; 3x3 ones are padded, the 7x7 of the stem is not.
+fn conv(input: usize, output: usize, kernel: usize, stride: usize, device: &Device) -> Conv2d {
+    let pad = usize::from(kernel == 3);
+    let mut conv = Conv2dConfig::new([input, output], [kernel, kernel])
+        .with_stride([stride, stride])
+        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+        .with_initializer(Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false })
+        .init(device);
+    conv.bias = Some(Initializer::Zeros.init([output], device));
+    conv
+}
+
+fn pool(map: Tensor<4>) -> Tensor<4> {
+    max_pool2d(map, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_ceil_mode(true))
+}
+
+impl Fire {
+    /// # Shapes
+    ///
+    /// - input: `[batch, in, height, width]`
+    /// - output: `[batch, 2 * expand, height, width]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let squeezed = relu(self.squeeze.forward(input));
+        let expanded = vec![self.expand1x1.forward(squeezed.clone()), self.expand3x3.forward(squeezed)];
+        relu(Tensor::cat(expanded, 1))
+    }
+}
+
+impl SqueezeNet {
+    /// Classifies single frames by the network's own conv10.
+    ///
+    /// # Shapes
+    ///
+    /// - frames: `[batch, channel, height, width]`
+    /// - output: logits `[batch, class]`
+    pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+        let top = self.maps(frames, TAPS.len()).pop().expect("a network has a tap");
+        average_pool(relu(self.conv10.forward(self.dropout.forward(top))))
+    }
+
+    /// The maps at the first `taps` of [`TAPS`].
+    fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
+        let mut x = relu(self.conv1.forward(frames));
+        let mut done = 0;
+        let mut maps = Vec::with_capacity(taps);
+        for (name, fires) in TAPS.into_iter().take(taps) {
+            for fire in &self.fires[done..fires] {
+                x = fire.forward(x);
+            }
+            done = fires;
+            if name.starts_with("pool") {
+                x = pool(x);
+            }
+            maps.push(x.clone());
+        }
+        maps
+    }
+}
+
+impl Backbone for SqueezeNet {
+    fn levels(&self) -> Vec<Level> {
+        self.config.levels()
+    }
+
+    fn pixels(&self) -> Pixels {
+        self.config.pixels.clone()
+    }
+
+    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
+        let wanted = |(name, _): &(&str, usize)| self.config.taps.iter().any(|tap| tap == name);
+        // No further up than the highest tap.
+        let highest = TAPS.iter().rposition(wanted).map_or(0, |tap| tap + 1);
+        let maps = self.maps(frames, highest);
+        maps.into_iter().zip(&TAPS).filter(|(_, tap)| wanted(tap)).map(|(map, _)| map).collect()
+    }
+}

@@ -1,0 +1,218 @@
+//! VGG-16 (Simonyan and Zisserman 2014), with taps.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
+use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
+
+use super::{Backbone, Pixels, UnknownTap, taps};
+use crate::percepts::Level;
+
+/// Configuration of [`Vgg16`]: the full network by default, any other depth and width as data.
+#[derive(Config, Debug)]
+pub struct Vgg16Config {
+    /// Classes of its own classifier, fc-8; 1000 for ImageNet.
+    #[config(default = 1000)]
+    pub num_classes: usize,
+    /// Channels of a frame: 3 for RGB, 20 for a stack of ten flow fields.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// Height and width of a frame, pixels.
+    #[config(default = "[224, 224]")]
+    pub input_size: [usize; 2],
+    /// Stages, bottom up: `[convolutions, channels]`, each closed by a 2x2 maximum.
+    #[config(default = "vec![[2, 64], [2, 128], [3, 256], [3, 512], [3, 512]]")]
+    pub stages: Vec<[usize; 2]>,
+    /// With the fully connected layers fc-6 to fc-8 (124 of the 138 million parameters).
+    #[config(default = true)]
+    pub fully_connected: bool,
+    /// Cells to which the top map is averaged before fc-6; 7x7, which at 224x224 changes nothing.
+    #[config(default = "[7, 7]")]
+    pub grid: [usize; 2],
+    /// Width of fc-6 and fc-7.
+    #[config(default = 4096)]
+    pub fc_width: usize,
+    /// Drop probability after fc-6 and fc-7, in training the CNN itself.
+    #[config(default = 0.5)]
+    pub dropout: f64,
+    /// The taps, bottom up, among `pool1` … and `fc7`; the paper's by default.
+    #[config(default = "[\"pool2\", \"pool3\", \"pool4\", \"pool5\", \"fc7\"].map(String::from).to_vec()")]
+    pub taps: Vec<String>,
+    /// Normalisation of 8-bit pixels, that of torchvision's weights by default.
+    #[config(default = "Pixels::imagenet()")]
+    pub pixels: Pixels,
+}
+
+/// VGG-16. Convolutions 3x3 with zero padding and ReLU; a tap `poolN` is the map after stage N's maximum, the tap `fc7` is
+/// fc-7 after its ReLU, a map of 1x1 cells, without dropout.
+#[derive(Module, Debug)]
+pub struct Vgg16 {
+    /// All convolutions, bottom up.
+    pub convs: Vec<Conv2d>,
+    /// fc-6, fc-7 and fc-8; empty without the fully connected layers.
+    pub fcs: Vec<Linear>,
+    /// Dropout after fc-6 and fc-7.
+    pub dropout: Dropout,
+    /// What it was built from.
+    #[module(skip)]
+    pub config: Vgg16Config,
+}
+
+impl Vgg16Config {
+    /// The small network for the built-in motion data: four stages of one convolution each, 8 to 32 channels.
+    pub fn small(num_classes: usize, input_size: [usize; 2]) -> Self {
+        Self::new()
+            .with_num_classes(num_classes)
+            .with_input_size(input_size)
+            .with_stages(vec![[1, 8], [1, 16], [1, 32], [1, 32]])
+            .with_grid([input_size[0] / 16, input_size[1] / 16])
+            .with_fc_width(64)
+            .with_taps(["pool1", "pool2", "pool3", "pool4", "fc7"].map(String::from).to_vec())
+            .with_pixels(Pixels::symmetric(3))
+    }
+
+    /// Names of all taps this configuration has.
+    pub fn known_taps(&self) -> Vec<String> {
+        let mut names: Vec<String> = (1..=self.stages.len()).map(|stage| format!("pool{stage}")).collect();
+        if self.fully_connected {
+            names.push("fc7".into());
+        }
+        names
+    }
+
+    /// Checks that every tap exists.
+    pub fn validate(&self) -> Result<(), UnknownTap> {
+        taps::check("VGG-16", &self.taps, &self.known_taps())
+    }
+
+    /// The levels of the taps, bottom up whatever order they are listed in.
+    pub fn levels(&self) -> Vec<Level> {
+        let [mut height, mut width] = self.input_size;
+        let mut levels = Vec::new();
+        for (stage, [_, channels]) in self.stages.iter().enumerate() {
+            (height, width) = (height / 2, width / 2);
+            levels.push(Level::new(format!("pool{}", stage + 1), *channels, height, width));
+        }
+        levels.push(Level::new("fc7".into(), self.fc_width, 1, 1));
+        levels.retain(|level| self.taps.contains(&level.name));
+        levels
+    }
+
+    /// A network with freshly drawn weights (He's normal distribution; the fully connected layers too).
+    ///
+    /// # Panics
+    ///
+    /// If a tap does not exist; [`validate`](Self::validate) says so without a panic.
+    pub fn init(&self, device: &Device) -> Vgg16 {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let he = Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false };
+        let mut channels = self.in_channels;
+        let mut convs = Vec::new();
+        for &[count, width] in &self.stages {
+            for _ in 0..count {
+                let mut conv = Conv2dConfig::new([channels, width], [3, 3])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                    .with_initializer(he.clone())
+                    .init(device);
+                conv.bias = Some(Initializer::Zeros.init([width], device));
+                convs.push(conv);
+                channels = width;
+            }
+        }
+        let fc = |inputs, outputs| {
+            let mut linear = LinearConfig::new(inputs, outputs).with_initializer(he.clone()).init(device);
+            linear.bias = Some(Initializer::Zeros.init([outputs], device));
+            linear
+        };
+        let fcs = if self.fully_connected {
+            let cells = self.grid[0] * self.grid[1];
+            vec![
+                fc(channels * cells, self.fc_width),
+                fc(self.fc_width, self.fc_width),
+                fc(self.fc_width, self.num_classes),
+            ]
+        } else {
+            Vec::new()
+        };
+        Vgg16 { convs, fcs, dropout: DropoutConfig::new(self.dropout).init(), config: self.clone() }
+    }
+}
+
+impl Vgg16 {
+    /// Classifies single frames by the network's own fc-8.
+    ///
+    /// # Shapes
+    ///
+    /// - frames: `[batch, channel, height, width]`
+    /// - output: logits `[batch, class]`
+    ///
+    /// # Panics
+    ///
+    /// If it was configured without the fully connected layers.
+    pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+        assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
+        let top = self.pools(frames, self.config.stages.len()).pop().expect("a network has a stage");
+        let fc7 = self.fc7(top, |x| self.dropout.forward(x));
+        self.fcs[2].forward(self.dropout.forward(fc7))
+    }
+
+    /// The maps after the first `stages` stages' maxima.
+    fn pools(&self, frames: Tensor<4>, stages: usize) -> Vec<Tensor<4>> {
+        let mut x = frames;
+        let mut convs = self.convs.iter();
+        let mut pools = Vec::with_capacity(stages);
+        for [count, _] in self.config.stages.iter().take(stages) {
+            for conv in convs.by_ref().take(*count) {
+                x = relu(conv.forward(x));
+            }
+            x = max_pool2d(x, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
+            pools.push(x.clone());
+        }
+        pools
+    }
+
+    /// fc-7 after its ReLU, `[batch, fc_width]`, with `between` applied between fc-6 and fc-7.
+    fn fc7(&self, top: Tensor<4>, between: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        let [_, _, height, width] = top.dims();
+        let top = if [height, width] == self.config.grid { top } else { adaptive_avg_pool2d(top, self.config.grid) };
+        let fc6 = between(relu(self.fcs[0].forward(top.flatten::<2>(1, 3))));
+        relu(self.fcs[1].forward(fc6))
+    }
+}
+
+impl Backbone for Vgg16 {
+    fn levels(&self) -> Vec<Level> {
+        self.config.levels()
+    }
+
+    fn pixels(&self) -> Pixels {
+        self.config.pixels.clone()
+    }
+
+    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
+        let wanted = |name: &str| self.config.taps.iter().any(|tap| tap == name);
+        let all = self.config.stages.len();
+        let fc7 = wanted("fc7");
+        // No further up than the highest tap.
+        let stages = if fc7 { all } else { (1..=all).rev().find(|n| wanted(&format!("pool{n}"))).unwrap_or(0) };
+        let pools = self.pools(frames, stages);
+        let top = pools.last().cloned();
+        let mut maps: Vec<Tensor<4>> = pools
+            .into_iter()
+            .enumerate()
+            .filter(|(stage, _)| wanted(&format!("pool{}", stage + 1)))
+            .map(|(_, map)| map)
+            .collect();
+        if let (true, Some(top)) = (fc7, top) {
+            let fc7 = self.fc7(top, |x| x);
+            let [batch, features] = fc7.dims();
+            maps.push(fc7.reshape([batch, features, 1, 1]));
+        }
+        maps
+    }
+}

@@ -1,0 +1,68 @@
+//! "VGG-16" in the paper's tables: every frame on its own.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::classifier::ClipClassifier;
+use crate::head::{LevelLogits, LossKind, average_pool, linear};
+use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, Percepts};
+
+/// Configuration of [`FrameClassifier`].
+#[derive(Config, Debug)]
+pub struct FrameClassifierConfig {
+    /// The top level of the CNN.
+    pub top: Level,
+    /// Number of classes.
+    pub num_classes: usize,
+    /// Drop probability on the classifier's input.
+    #[config(default = 0.7)]
+    pub dropout: f64,
+}
+
+/// A linear classifier of single frames on the pooled top level; a clip's probability is the mean over its frames.
+///
+/// Its percepts are divided by their RMS and never centred, for a clip's mean is not in a single frame.
+#[derive(Module, Debug)]
+pub struct FrameClassifier {
+    /// Scaling of the top level.
+    pub norm: PerceptNorm,
+    /// The classifier.
+    pub classifier: Linear,
+    /// Dropout on its input.
+    pub dropout: Dropout,
+}
+
+impl FrameClassifierConfig {
+    /// The rule by which its percepts are normalised.
+    pub fn norm() -> PerceptNormConfig {
+        PerceptNormConfig::new().with_rule(NormRule::Scale)
+    }
+
+    /// A classifier with freshly drawn weights.
+    pub fn init(&self, device: &Device) -> FrameClassifier {
+        FrameClassifier {
+            norm: Self::norm().init(1, device),
+            classifier: linear(self.top.channels, self.num_classes, device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+        }
+    }
+}
+
+impl ClipClassifier for FrameClassifier {
+    /// One classifier per frame, as it were: logits `[time, batch, class]`.
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
+        let [batch, time, channels, height, width] = top.dims();
+        let pooled = average_pool(top.swap_dims(0, 1).reshape([time * batch, channels, height, width]));
+        let logits = self.classifier.forward(self.dropout.forward(pooled));
+        let classes = logits.dims()[1];
+        LevelLogits { logits: logits.reshape([time, batch, classes]) }
+    }
+
+    /// Each frame is a training example of its own, whatever loss the recurrent models have.
+    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
+        logits.loss(targets, LossKind::PerHead)
+    }
+}

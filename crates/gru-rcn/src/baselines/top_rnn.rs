@@ -1,0 +1,66 @@
+//! "VGG-16 RNN" in the paper's tables: a fully connected GRU on the top level alone.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Device;
+
+use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig};
+use crate::head::{LevelLogits, average_pool};
+use crate::percepts::{Level, PerceptNormConfig, Percepts};
+use crate::recurrent::{Form, GruRcnConfig};
+
+/// Configuration of [`TopRnn`].
+#[derive(Config, Debug)]
+pub struct TopRnnConfig {
+    /// The top level of the CNN; pooled to one vector if it has spatial extent.
+    pub top: Level,
+    /// Hidden units; 512 in the paper, as in GRU-RCN's own top layer.
+    pub hidden: usize,
+    /// Number of classes.
+    pub num_classes: usize,
+    /// Normalisation of the pooled percepts.
+    #[config(default = "PerceptNormConfig::new()")]
+    pub norm: PerceptNormConfig,
+    /// Forward only as in the paper, or in both directions.
+    #[config(default = "Form::Independent")]
+    pub form: Form,
+    /// Drop probability on the classifier's input.
+    #[config(default = 0.7)]
+    pub dropout: f64,
+}
+
+/// A GRU-RCN whose only level is the pooled top of the CNN, which makes it a fully connected GRU (equations 1 to 4).
+#[derive(Module, Debug)]
+pub struct TopRnn {
+    /// The one-level model.
+    pub model: GruRcnClassifier,
+}
+
+impl TopRnnConfig {
+    /// A model with freshly drawn weights.
+    pub fn init(&self, device: &Device) -> TopRnn {
+        let pooled = Level::new(self.top.name.clone(), self.top.channels, 1, 1);
+        let recurrent = GruRcnConfig::new(vec![pooled], vec![self.hidden]).with_form(self.form);
+        let model = GruRcnClassifierConfig::new(recurrent, self.num_classes)
+            .with_norm(self.norm.clone())
+            .with_dropout(self.dropout)
+            .init(device);
+        TopRnn { model }
+    }
+}
+
+impl TopRnn {
+    /// The top level averaged over its cells, still of shape `[batch, time, channel, 1, 1]`: what its normalisation is
+    /// to be fitted on.
+    pub fn pooled_top(percepts: &Percepts) -> Percepts {
+        let [batch, time, channels, height, width] = percepts.top().dims();
+        let pooled = average_pool(percepts.top().reshape([batch * time, channels, height, width]));
+        Percepts { maps: vec![pooled.reshape([batch, time, channels, 1, 1])] }
+    }
+}
+
+impl ClipClassifier for TopRnn {
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        self.model.forward(Self::pooled_top(&percepts))
+    }
+}

@@ -1,0 +1,157 @@
+//! From percepts to class probabilities: what is trained on top of a frozen CNN.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind};
+use crate::percepts::{PerceptNorm, PerceptNormConfig, Percepts, RunningMean};
+use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
+
+/// Anything that classifies clips by their percepts: GRU-RCN and the systems it is compared with.
+pub trait ClipClassifier: Module {
+    /// The logits of each of the model's classifiers; their mean probability is the model's.
+    ///
+    /// # Shapes
+    ///
+    /// - percepts, per level: `[batch, time, channel, height, width]`
+    fn logits(&self, percepts: Percepts) -> LevelLogits;
+
+    /// The loss the model is trained with, by default what the recipe asks for.
+    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
+        logits.loss(targets, asked)
+    }
+}
+
+/// Configuration of [`GruRcnClassifier`].
+#[derive(Config, Debug)]
+pub struct GruRcnClassifierConfig {
+    /// The recurrent layers.
+    pub recurrent: GruRcnConfig,
+    /// Number of classes.
+    pub num_classes: usize,
+    /// Normalisation of the percepts.
+    #[config(default = "PerceptNormConfig::new()")]
+    pub norm: PerceptNormConfig,
+    /// Drop probability on the classifiers' inputs.
+    #[config(default = 0.7)]
+    pub dropout: f64,
+}
+
+/// Normalised percepts, recurrent layers, a classifier per level.
+#[derive(Module, Debug)]
+pub struct GruRcnClassifier {
+    /// Normalisation of the percepts.
+    pub norm: PerceptNorm,
+    /// The recurrent layers.
+    pub recurrent: GruRcn,
+    /// The classifiers.
+    pub heads: LevelHeads,
+}
+
+impl GruRcnClassifierConfig {
+    /// A model with freshly drawn weights. Set [`GruRcnClassifier::norm`] by [`PerceptNorm::fit`] before training.
+    ///
+    /// # Panics
+    ///
+    /// If the recurrent configuration is invalid.
+    pub fn init(&self, device: &Device) -> GruRcnClassifier {
+        GruRcnClassifier {
+            norm: self.norm.init(self.recurrent.levels.len(), device),
+            recurrent: self.recurrent.init(device),
+            heads: LevelHeadsConfig::new(self.recurrent.out_channels(), self.num_classes)
+                .with_dropout(self.dropout)
+                .init(device),
+        }
+    }
+}
+
+/// What [`GruRcnClassifier::step`] carries from frame to frame.
+#[derive(Clone, Debug, Default)]
+pub struct StreamState {
+    /// Hidden maps, per level.
+    pub hidden: Option<GruRcnState>,
+    /// Running mean of the percepts, for the rule `causal-centre`.
+    pub mean: RunningMean,
+}
+
+impl GruRcnClassifier {
+    /// Classifies clips.
+    ///
+    /// # Shapes
+    ///
+    /// - percepts, per level: `[batch, time, channel, height, width]`
+    pub fn forward(&self, percepts: Percepts) -> LevelLogits {
+        self.heads.forward(self.recurrent.forward(self.norm.forward(percepts)))
+    }
+
+    /// Takes in one frame of a stream and classifies what has been seen so far, at constant cost per frame.
+    ///
+    /// # Shapes
+    ///
+    /// - maps, per level: `[batch, channel, height, width]`
+    ///
+    /// # Panics
+    ///
+    /// In the bi-directional form and with the rule `centre`, which need the whole clip.
+    pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut StreamState) -> LevelLogits {
+        let maps = self.norm.step(maps, &mut state.mean);
+        let hidden = self.recurrent.step(maps, state.hidden.take());
+        state.hidden = Some(hidden.clone());
+        self.heads.forward(hidden)
+    }
+}
+
+impl ClipClassifier for GruRcnClassifier {
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        self.forward(percepts)
+    }
+}
+
+/// Burn's stock learner can train any of the classifiers of this crate.
+#[cfg(feature = "train")]
+#[cfg_attr(docsrs, doc(cfg(feature = "train")))]
+mod learner {
+    use super::*;
+    use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+
+    /// Percepts of a batch of clips with their classes.
+    #[derive(Clone, Debug)]
+    pub struct PerceptBatch {
+        /// The percepts, on the plain device for inference and entered into autodiff for training.
+        pub percepts: Percepts,
+        /// Class indices `[batch]`.
+        pub targets: Tensor<1, Int>,
+    }
+
+    impl GruRcnClassifier {
+        /// Loss (mixture), log-probabilities as output, and targets, in the form that burn-train's metrics take.
+        pub fn classify(&self, batch: PerceptBatch) -> ClassificationOutput {
+            let logits = self.forward(batch.percepts);
+            let loss = logits.loss(batch.targets.clone(), LossKind::Mixture);
+            ClassificationOutput::new(loss, logits.log_probabilities(), batch.targets)
+        }
+    }
+
+    impl TrainStep for GruRcnClassifier {
+        type Input = PerceptBatch;
+        type Output = ClassificationOutput;
+
+        fn step(&self, batch: PerceptBatch) -> TrainOutput<ClassificationOutput> {
+            let output = self.classify(batch);
+            TrainOutput::new(self, output.loss.backward(), output)
+        }
+    }
+
+    impl InferenceStep for GruRcnClassifier {
+        type Input = PerceptBatch;
+        type Output = ClassificationOutput;
+
+        fn step(&self, batch: PerceptBatch) -> ClassificationOutput {
+            self.classify(batch)
+        }
+    }
+}
+
+#[cfg(feature = "train")]
+pub use learner::PerceptBatch;

@@ -1,0 +1,161 @@
+//! One classifier per level, and the average of their probabilities.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, FloatDType, Int, Tensor};
+
+/// Which loss the classifiers are trained with.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum LossKind {
+    /// `-log` of the averaged probability, the paper's objective read with its definition of the model's probability.
+    Mixture,
+    /// The mean over levels of each classifier's own cross-entropy; an upper bound of the former that keeps every level
+    /// learning.
+    PerHead,
+}
+
+/// Configuration of [`LevelHeads`].
+#[derive(Config, Debug)]
+pub struct LevelHeadsConfig {
+    /// Channels of each level's hidden map, bottom up.
+    pub in_channels: Vec<usize>,
+    /// Number of classes.
+    pub num_classes: usize,
+    /// Probability with which an input of a classifier is dropped in training; the paper's "dropout ratio" of 0.7.
+    #[config(default = 0.7)]
+    pub dropout: f64,
+}
+
+/// Per level: average pooling to one vector, dropout, a linear layer (section 5.1.1 of the paper).
+#[derive(Module, Debug)]
+pub struct LevelHeads {
+    /// One linear layer per level.
+    pub classifiers: Vec<Linear>,
+    /// Dropout on each classifier's input.
+    pub dropout: Dropout,
+}
+
+impl LevelHeadsConfig {
+    /// Classifiers with weights from N(0, 0.01^2) and zero biases.
+    pub fn init(&self, device: &Device) -> LevelHeads {
+        let classifiers = self.in_channels.iter().map(|&channels| linear(channels, self.num_classes, device)).collect();
+        LevelHeads { classifiers, dropout: DropoutConfig::new(self.dropout).init() }
+    }
+}
+
+/// A linear classifier with weights from N(0, 0.01^2) and a zero bias.
+pub(crate) fn linear(inputs: usize, classes: usize, device: &Device) -> Linear {
+    let mut linear =
+        LinearConfig::new(inputs, classes).with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 }).init(device);
+    // Burn draws a bias from the weight's distribution.
+    linear.bias = Some(Initializer::Zeros.init([classes], device));
+    linear
+}
+
+impl LevelHeads {
+    /// Classifies the hidden maps of every level.
+    ///
+    /// # Shapes
+    ///
+    /// - maps, per level: `[batch, channel, height, width]`
+    /// - output: logits `[level, batch, class]`
+    pub fn forward(&self, maps: Vec<Tensor<4>>) -> LevelLogits {
+        assert_eq!(maps.len(), self.classifiers.len(), "levels of maps against classifiers");
+        let logits = self
+            .classifiers
+            .iter()
+            .zip(maps)
+            .map(|(classifier, map)| classifier.forward(self.dropout.forward(average_pool(map))))
+            .collect();
+        LevelLogits { logits: Tensor::stack(logits, 0) }
+    }
+}
+
+/// Mean over the cells of a map: `[batch, channel, height, width]` to `[batch, channel]`.
+pub fn average_pool(map: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels, height * width]).mean_dim(2).squeeze_dim(2)
+}
+
+/// The logits of every classifier of a model.
+#[derive(Clone, Debug)]
+pub struct LevelLogits {
+    /// `[level, batch, class]`.
+    pub logits: Tensor<3>,
+}
+
+impl LevelLogits {
+    /// Each level's own log-probabilities, `[level, batch, class]`, in float32.
+    pub fn level_log_probabilities(&self) -> Tensor<3> {
+        log_softmax(self.logits.clone().cast(FloatDType::F32), 2)
+    }
+
+    /// Logarithm of the mean over levels of the levels' probabilities, `[batch, class]`: `logsumexp - ln(levels)`.
+    pub fn log_probabilities(&self) -> Tensor<2> {
+        let log_p = self.level_log_probabilities();
+        let levels = log_p.dims()[0] as f32;
+        let highest = log_p.clone().detach().max_dim(0);
+        let sum = (log_p - highest.clone()).exp().sum_dim(0).log() + highest;
+        (sum - levels.ln()).squeeze_dim(0)
+    }
+
+    /// The model's class probabilities, `[batch, class]`: the mean of the levels' softmaxes.
+    pub fn probabilities(&self) -> Tensor<2> {
+        self.log_probabilities().exp()
+    }
+
+    /// The loss, a scalar `[1]`, mean over the batch.
+    ///
+    /// # Shapes
+    ///
+    /// - targets: `[batch]`, class indices below the number of classes (not checked here)
+    pub fn loss(&self, targets: Tensor<1, Int>, kind: LossKind) -> Tensor<1> {
+        match kind {
+            LossKind::Mixture => {
+                let index = targets.unsqueeze_dim::<2>(1);
+                self.log_probabilities().gather(1, index).mean().neg()
+            }
+            LossKind::PerHead => {
+                let log_p = self.level_log_probabilities();
+                let [levels, batch, _] = log_p.dims();
+                let index = targets.reshape([1, batch, 1]).repeat_dim(0, levels);
+                log_p.gather(2, index).mean().neg()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4. Level 1 has (0, 0): 1/2
+    /// each. Their mean is 3/8, 5/8. For target 1 the mixture loss is ln(8/5) and the mean of the cross-entropies is
+    /// (ln(4/3) + ln 2) / 2.
+    #[test]
+    fn losses_by_hand() {
+        let device = Device::flex();
+        let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
+        let logits = LevelLogits { logits: Tensor::from_data(data, &device) };
+        let p = logits.probabilities().into_data().try_into_vec::<f32>().unwrap();
+        assert!((p[0] - 0.375).abs() < 1e-6 && (p[1] - 0.625).abs() < 1e-6);
+        let target = Tensor::<1, Int>::from_ints([1], &device);
+        let mixture = logits.loss(target.clone(), LossKind::Mixture).into_scalar::<f32>();
+        assert!((mixture - (8.0f32 / 5.0).ln()).abs() < 1e-6);
+        let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
+        assert!((per_head - ((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0).abs() < 1e-6);
+    }
+
+    /// Logits of 1000 would overflow a plain exponential.
+    #[test]
+    fn large_logits_stay_finite() {
+        let device = Device::flex();
+        let data = TensorData::new(vec![1000.0f32, -1000.0, -1000.0, 1000.0], [2, 1, 2]);
+        let logits = LevelLogits { logits: Tensor::from_data(data, &device) };
+        let p = logits.log_probabilities().into_data().try_into_vec::<f32>().unwrap();
+        assert!(p.iter().all(|p| (p - 0.5f32.ln()).abs() < 1e-6), "{p:?}");
+    }
+}

@@ -1,0 +1,70 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! GRU-RCN for Burn: convolutional GRUs over the feature maps of every depth of a CNN, for action recognition in video.
+//!
+//! The model is that of Ballas, Yao, Pal and Courville, *Delving Deeper into Convolutional Networks for Learning Video
+//! Representations* (ICLR 2016). A two-dimensional CNN looks at each frame of a clip; its feature maps at several depths
+//! are the *percepts*; each level of percepts has a convolutional GRU of its own, which keeps the spatial layout of the
+//! maps and so still sees the small motions that the top of the CNN has already forgotten; each level's last hidden state
+//! is pooled and classified, and the probabilities of all levels are averaged.
+//!
+//! ```text
+//! frames ─ CNN ─┬ pool2 ─ ConvGru ─ pool ─ dropout ─ linear ─ softmax ┐
+//!               ├ pool3 ─ ConvGru ─ pool ─ dropout ─ linear ─ softmax ┤
+//!               ├  …                                                  ├ mean ─ class probabilities
+//!               └ fc7   ─ FC-GRU  ──────── dropout ─ linear ─ softmax ┘
+//! ```
+//!
+//! # Where things are
+//!
+//! - [`backbone`]: the CNNs, [`backbone::Vgg16`] and [`backbone::SqueezeNet`], behind the trait [`backbone::Backbone`].
+//! - [`percepts`]: what a backbone hands over, and the rule by which it is normalised, [`percepts::PerceptNorm`].
+//! - [`recurrent`]: the layer [`recurrent::ConvGru`] and [`recurrent::GruRcn`], independent, stacked or bi-directional.
+//! - [`head`]: a classifier per level, their averaged probability and the two losses.
+//! - [`classifier`]: percepts to class probabilities, what is trained on a frozen CNN.
+//! - [`recognizer`]: the whole, clip to class probabilities.
+//! - [`baselines`]: what the paper compares with.
+//! - [`weights`]: import and export in torchvision's key layout.
+//!
+//! # A layer
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use gru_rcn::recurrent::ConvGruConfig;
+//!
+//! let device = Device::flex();
+//! let layer = ConvGruConfig::new(8, 4).init(&device);
+//! let clip = Tensor::<5>::random([2, 5, 8, 6, 6], Distribution::Default, &device); // [batch, time, channel, height, width]
+//! let output = layer.forward(clip, None);
+//! assert_eq!(output.sequence.dims(), [2, 5, 4, 6, 6]);
+//! assert_eq!(output.last.dims(), [2, 4, 6, 6]);
+//! ```
+//!
+//! # A model over a backbone
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use gru_rcn::{
+//!     backbone::{Backbone, Vgg16Config},
+//!     classifier::GruRcnClassifierConfig,
+//!     recurrent::{Form, GruRcnConfig},
+//! };
+//!
+//! let device = Device::flex();
+//! let cnn = Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "pool3", "fc7"].map(String::from).to_vec()).init(&device);
+//! let recurrent = GruRcnConfig::new(cnn.levels(), vec![8, 8, 16]).with_form(Form::Bidirectional);
+//! let model = GruRcnClassifierConfig::new(recurrent, 8).init(&device);
+//!
+//! let clip = Tensor::<5>::random([1, 4, 3, 32, 32], Distribution::Default, &device);
+//! let logits = model.forward(cnn.percepts(clip));
+//! assert_eq!(logits.probabilities().dims(), [1, 8]);
+//! ```
+#![warn(missing_docs)]
+
+pub mod backbone;
+pub mod baselines;
+pub mod classifier;
+pub mod head;
+pub mod percepts;
+pub mod recognizer;
+pub mod recurrent;
+pub mod weights;

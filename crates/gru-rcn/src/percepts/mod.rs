@@ -1,0 +1,82 @@
+//! Percepts: the feature maps of a CNN at several depths, over time.
+
+mod norm;
+mod statistics;
+
+pub use norm::{NormRule, PerceptNorm, PerceptNormConfig, RunningMean};
+pub use statistics::{LevelRms, PerceptStatistics};
+
+use burn::config::Config;
+use burn::tensor::Tensor;
+
+/// One depth of a CNN that is handed to a recurrent layer: its name and the shape of its maps.
+#[derive(Config, Debug, PartialEq)]
+pub struct Level {
+    /// The backbone's own name of the level, e.g. `pool3` or `fc7`.
+    pub name: String,
+    /// Channels of the map.
+    pub channels: usize,
+    /// Height of the map in cells; 1 for a fully connected level.
+    pub height: usize,
+    /// Width of the map in cells; 1 for a fully connected level.
+    pub width: usize,
+}
+
+impl Level {
+    /// True for a level without spatial extent, such as fc-7, on which a convolution is a fully connected layer.
+    pub fn is_vector(&self) -> bool {
+        self.height == 1 && self.width == 1
+    }
+}
+
+/// The percepts of a batch of clips, one tensor per level, bottom up.
+#[derive(Clone, Debug)]
+pub struct Percepts {
+    /// Per level `[batch, time, channel, height, width]`.
+    pub maps: Vec<Tensor<5>>,
+}
+
+impl Percepts {
+    /// Wraps maps of shape `[batch, time, channel, height, width]`, bottom up.
+    ///
+    /// # Panics
+    ///
+    /// If there is no level, or if levels differ in batch or time.
+    pub fn new(maps: Vec<Tensor<5>>) -> Self {
+        assert!(!maps.is_empty(), "percepts need at least one level");
+        let [batch, time, ..] = maps[0].dims();
+        for (level, map) in maps.iter().enumerate() {
+            let [b, t, ..] = map.dims();
+            assert!(
+                b == batch && t == time,
+                "percepts of level {level} are of {b} clips x {t} steps, those of level 0 of {batch} x {time}"
+            );
+        }
+        Self { maps }
+    }
+
+    /// Clips in the batch.
+    pub fn batch(&self) -> usize {
+        self.maps[0].dims()[0]
+    }
+
+    /// Time steps per clip.
+    pub fn time(&self) -> usize {
+        self.maps[0].dims()[1]
+    }
+
+    /// The top level alone.
+    pub fn top(&self) -> Tensor<5> {
+        self.maps[self.maps.len() - 1].clone()
+    }
+
+    /// The same percepts entering the autodiff graph as constants; a frozen CNN's percepts are computed outside it.
+    pub fn autodiff(self) -> Self {
+        Self { maps: self.maps.into_iter().map(Tensor::autodiff).collect() }
+    }
+
+    /// The same percepts in reverse temporal order.
+    pub fn reversed(&self) -> Self {
+        Self { maps: self.maps.iter().map(|map| map.clone().flip([1])).collect() }
+    }
+}

@@ -1,0 +1,220 @@
+//! How percepts are scaled before the recurrent layers.
+//!
+//! The paper is silent here. Maps of a frozen ImageNet CNN are large (an RMS of 30 to 400) and mostly static background;
+//! fed as they are, they saturate the gates of a freshly drawn GRU, and nothing is learnt. The rule is therefore a named
+//! part of the model and its constants are stored with it. None of the rules changes what the recurrent layer can
+//! express about motion; `identity` is the literal reading of the paper.
+
+use burn::config::Config;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{PerceptStatistics, Percepts};
+
+/// The rule by which percepts are normalised.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum NormRule {
+    /// As they are.
+    Identity,
+    /// Divided by one constant per level, the RMS over training clips.
+    Scale,
+    /// Minus the clip's own mean over time, per channel and cell, then divided by the RMS of what is left. It needs the
+    /// whole clip, so a stream cannot use it.
+    Centre,
+    /// Minus the running mean of the frames seen so far (the present one included), then divided by the RMS of what is
+    /// left. The first step is zero. Works on a stream.
+    CausalCentre,
+}
+
+/// Configuration of [`PerceptNorm`].
+#[derive(Config, Debug)]
+pub struct PerceptNormConfig {
+    /// The rule.
+    #[config(default = "NormRule::Centre")]
+    pub rule: NormRule,
+    /// Factor on top of the rule's own constant; 0.1 with [`NormRule::Scale`] keeps a new GRU out of saturation.
+    #[config(default = 1.0)]
+    pub gain: f32,
+}
+
+impl PerceptNormConfig {
+    /// The rule with a factor of one per level, to be replaced by [`PerceptNorm::fit`] or a stored record.
+    pub fn init(&self, levels: usize, device: &Device) -> PerceptNorm {
+        PerceptNorm::with_scales(self.clone(), &vec![self.gain; levels], device)
+    }
+}
+
+/// Normalises percepts by a [`NormRule`].
+#[derive(Module, Debug)]
+pub struct PerceptNorm {
+    /// One factor per level, `[levels]`; never trained.
+    pub scales: Param<Tensor<1>>,
+    /// The rule and its gain.
+    #[module(skip)]
+    pub config: PerceptNormConfig,
+}
+
+impl PerceptNorm {
+    /// A rule with given factors, one per level.
+    pub fn with_scales(config: PerceptNormConfig, scales: &[f32], device: &Device) -> Self {
+        let scales = Tensor::<1>::from_data(TensorData::from(scales), device);
+        Self { scales: Param::from_tensor(scales).set_require_grad(false), config }
+    }
+
+    /// The rule with the constants that `statistics`, gathered over training clips, give it.
+    pub fn fit(config: PerceptNormConfig, statistics: &PerceptStatistics, device: &Device) -> Self {
+        let scales: Vec<f32> = statistics
+            .rms()
+            .iter()
+            .map(|rms| {
+                let divisor = match config.rule {
+                    NormRule::Identity => 1.0,
+                    NormRule::Scale => rms.raw,
+                    NormRule::Centre => rms.centred,
+                    NormRule::CausalCentre => rms.causal,
+                };
+                // A level that never varies (a dead tap) stays zero whatever it is divided by.
+                config.gain / if divisor > 0.0 { divisor as f32 } else { 1.0 }
+            })
+            .collect();
+        Self::with_scales(config, &scales, device)
+    }
+
+    /// Normalises percepts.
+    ///
+    /// # Shapes
+    ///
+    /// - each level, in and out: `[batch, time, channel, height, width]`
+    pub fn forward(&self, percepts: Percepts) -> Percepts {
+        let maps = percepts.maps.into_iter().enumerate().map(|(level, map)| {
+            let map = match self.config.rule {
+                NormRule::Identity | NormRule::Scale => map,
+                NormRule::Centre => centre(map),
+                NormRule::CausalCentre => causal_centre(map),
+            };
+            self.scaled(level, map)
+        });
+        Percepts { maps: maps.collect() }
+    }
+
+    /// Normalises one time step of a stream.
+    ///
+    /// # Shapes
+    ///
+    /// - each level, in and out: `[batch, channel, height, width]`
+    ///
+    /// # Panics
+    ///
+    /// With [`NormRule::Centre`], which needs the whole clip.
+    pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut RunningMean) -> Vec<Tensor<4>> {
+        assert!(
+            self.config.rule != NormRule::Centre,
+            "the rule `centre` needs the whole clip; train with `causal-centre`, `scale` or `identity` for streams"
+        );
+        let centred = if self.config.rule == NormRule::CausalCentre { state.centre(maps) } else { maps };
+        centred.into_iter().enumerate().map(|(level, map)| self.scaled(level, map)).collect()
+    }
+
+    fn scaled<const D: usize>(&self, level: usize, map: Tensor<D>) -> Tensor<D> {
+        if self.config.rule == NormRule::Identity && self.config.gain == 1.0 {
+            return map;
+        }
+        // Detached, so that an optimizer can never move it, whatever a loader did to its gradient flag.
+        let scale = self.scales.val().detach().narrow(0, level, 1);
+        map * scale.reshape([1; D])
+    }
+}
+
+/// Subtracts the mean over time.
+pub(super) fn centre(map: Tensor<5>) -> Tensor<5> {
+    let mean = map.clone().mean_dim(1);
+    map - mean
+}
+
+/// Subtracts from each step the mean of all steps up to and including it.
+pub(super) fn causal_centre(map: Tensor<5>) -> Tensor<5> {
+    let time = map.dims()[1];
+    let mut running = RunningMean::default();
+    let steps = (0..time)
+        .map(|t| {
+            let step = map.clone().narrow(1, t, 1).squeeze_dim::<4>(1);
+            running.centre(vec![step]).swap_remove(0).unsqueeze_dim::<5>(1)
+        })
+        .collect();
+    Tensor::cat(steps, 1)
+}
+
+/// The running mean of a stream's percepts, per level.
+#[derive(Clone, Debug, Default)]
+pub struct RunningMean {
+    sums: Vec<Tensor<4>>,
+    count: usize,
+}
+
+impl RunningMean {
+    /// Takes in one time step, `[batch, channel, height, width]` per level, and returns it minus the mean so far.
+    fn centre(&mut self, maps: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        self.count += 1;
+        self.sums = if self.sums.is_empty() {
+            maps.clone()
+        } else {
+            self.sums.drain(..).zip(&maps).map(|(sum, map)| sum + map.clone()).collect()
+        };
+        maps.into_iter().zip(&self.sums).map(|(map, sum)| map - sum.clone() / self.count as f32).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn percepts(values: &[f32], device: &Device) -> Percepts {
+        let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1, 1]);
+        Percepts::new(vec![Tensor::from_data(data, device)])
+    }
+
+    fn values(percepts: Percepts) -> Vec<f32> {
+        percepts.maps[0].clone().into_data().try_into_vec::<f32>().unwrap()
+    }
+
+    /// 2, 4, 9: the mean is 5, so centred they are -3, -1, 4; the RMS of those is sqrt(26 / 3).
+    /// Causal means are 2, 3, 5, so causally centred they are 0, 1, 4 with RMS sqrt(17 / 3).
+    #[test]
+    fn rules_by_hand() {
+        let device = Device::flex();
+        let clip = percepts(&[2.0, 4.0, 9.0], &device);
+        let mut statistics = PerceptStatistics::default();
+        statistics.observe(&clip);
+        let apply = |rule, gain| {
+            let config = PerceptNormConfig::new().with_rule(rule).with_gain(gain);
+            values(PerceptNorm::fit(config, &statistics, &device).forward(clip.clone()))
+        };
+        let close = |found: Vec<f32>, expected: [f32; 3]| {
+            for (f, e) in found.iter().zip(expected) {
+                assert!((f - e).abs() < 1e-6, "{found:?} instead of {expected:?}");
+            }
+        };
+        close(apply(NormRule::Identity, 1.0), [2.0, 4.0, 9.0]);
+        let rms = (101.0f32 / 3.0).sqrt();
+        close(apply(NormRule::Scale, 0.5), [1.0 / rms, 2.0 / rms, 4.5 / rms]);
+        let rms = (26.0f32 / 3.0).sqrt();
+        close(apply(NormRule::Centre, 1.0), [-3.0 / rms, -1.0 / rms, 4.0 / rms]);
+        let rms = (17.0f32 / 3.0).sqrt();
+        close(apply(NormRule::CausalCentre, 1.0), [0.0, 1.0 / rms, 4.0 / rms]);
+    }
+
+    #[test]
+    fn a_stream_equals_the_clip() {
+        let device = Device::flex();
+        let clip = percepts(&[2.0, 4.0, 9.0], &device);
+        let config = PerceptNormConfig::new().with_rule(NormRule::CausalCentre).with_gain(0.3);
+        let norm = config.init(1, &device);
+        let whole = values(norm.forward(clip.clone()));
+        let mut state = RunningMean::default();
+        for (t, expected) in whole.iter().enumerate() {
+            let step = clip.maps[0].clone().narrow(1, t, 1).squeeze_dim::<4>(1);
+            let found = norm.step(vec![step], &mut state)[0].clone().into_scalar::<f32>();
+            assert!((found - expected).abs() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The convolutional GRU, equations 5 to 8 of the paper, and with a bottom-up input equations 9 to 12.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Initializer, PaddingConfig2d};
+use burn::tensor::activation::{sigmoid, tanh};
+use burn::tensor::{Device, Tensor};
+
+use super::initial::fused;
+
+/// Configuration of a [`ConvGru`].
+#[derive(Config, Debug)]
+pub struct ConvGruConfig {
+    /// Channels of the input maps.
+    pub in_channels: usize,
+    /// Channels of the hidden maps.
+    pub hidden_channels: usize,
+    /// Side of the square kernels, odd; 3 in the paper. With 1 on maps of 1x1 cells the layer is a fully connected GRU.
+    #[config(default = 3)]
+    pub kernel_size: usize,
+    /// Biases on the two gates and the candidate. The paper's equations have none.
+    #[config(default = false)]
+    pub bias: bool,
+    /// Channels of the hidden maps of the level below, in a stacked model.
+    #[config(default = "None")]
+    pub below_channels: Option<usize>,
+    /// Let the bottom-up input enter the candidate too. Equation 11 has it in the two gates only.
+    #[config(default = false)]
+    pub below_to_candidate: bool,
+}
+
+/// A GRU whose products are 2-D convolutions that keep the spatial size (zero padding, stride 1).
+///
+/// ```text
+/// z  = sigmoid(W_z * x + U_z * h)          update gate
+/// r  = sigmoid(W_r * x + U_r * h)          reset gate
+/// h~ = tanh   (W   * x + U * (r . h))      candidate; r acts before U
+/// h' = (1 - z) . h + z . h~                z admits the candidate
+/// ```
+///
+/// **Mind the gates.** `burn::nn::Gru`, PyTorch and cuDNN write `h' = (1 - z) . h~ + z . h` and let `r` act after the
+/// product with `U`; this layer follows the paper, so their weights cannot be carried over unchanged.
+///
+/// The six convolutions are computed as three: all input convolutions of all time steps in one call, and per step one
+/// convolution of the state for both gates and one for the candidate. Weights `W` are drawn from Xavier's uniform
+/// distribution and `U` orthogonally, gate by gate; the paper does not say how it drew them.
+#[derive(Module, Debug)]
+pub struct ConvGru {
+    /// `W_z, W_r, W` stacked: weight `[3 * hidden, in, kernel, kernel]`.
+    pub input_to_hidden: Conv2d,
+    /// `U_z, U_r` stacked: weight `[2 * hidden, hidden, kernel, kernel]`.
+    pub hidden_to_gates: Conv2d,
+    /// `U`: weight `[hidden, hidden, kernel, kernel]`.
+    pub hidden_to_candidate: Conv2d,
+    /// Bottom-up weights of a stacked model for `z, r` (and the candidate, if asked for):
+    /// `[2 or 3 * hidden, below, kernel, kernel]`.
+    pub below_to_hidden: Option<Conv2d>,
+    /// Channels of the hidden maps.
+    pub hidden_channels: usize,
+}
+
+/// What [`ConvGru::forward`] returns.
+#[derive(Clone, Debug)]
+pub struct ConvGruOutput {
+    /// The hidden maps of all time steps, `[batch, time, hidden, height, width]`.
+    pub sequence: Tensor<5>,
+    /// The hidden map after the last step, `[batch, hidden, height, width]`.
+    pub last: Tensor<4>,
+}
+
+impl ConvGruConfig {
+    /// A layer with freshly drawn weights.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel size is even, for then no padding keeps the spatial size.
+    pub fn init(&self, device: &Device) -> ConvGru {
+        assert!(self.kernel_size % 2 == 1, "the kernel size must be odd, not {}", self.kernel_size);
+        let xavier = Initializer::XavierUniform { gain: 1.0 };
+        let orthogonal = Initializer::Orthogonal { gain: 1.0 };
+        let below_gates = if self.below_to_candidate { 3 } else { 2 };
+        ConvGru {
+            input_to_hidden: self.conv(self.in_channels, 3, xavier.clone(), self.bias, device),
+            hidden_to_gates: self.conv(self.hidden_channels, 2, orthogonal.clone(), false, device),
+            hidden_to_candidate: self.conv(self.hidden_channels, 1, orthogonal, false, device),
+            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, xavier, false, device)),
+            hidden_channels: self.hidden_channels,
+        }
+    }
+
+    fn conv(&self, input: usize, gates: usize, initializer: Initializer, bias: bool, device: &Device) -> Conv2d {
+        let (hidden, kernel, pad) = (self.hidden_channels, self.kernel_size, self.kernel_size / 2);
+        let mut conv = Conv2dConfig::new([input, gates * hidden], [kernel, kernel])
+            .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+            .with_bias(bias)
+            .with_initializer(Initializer::Zeros)
+            .init(device);
+        conv.weight = fused(initializer, gates, [hidden, input, kernel], device);
+        conv
+    }
+
+    /// Number of parameters, `3 k^2 (in * hidden + hidden^2)` and what biases and a bottom-up input add.
+    pub fn num_params(&self) -> usize {
+        let (hidden, area) = (self.hidden_channels, self.kernel_size * self.kernel_size);
+        let gates = if self.below_to_candidate { 3 } else { 2 };
+        3 * area * hidden * (self.in_channels + hidden)
+            + gates * area * hidden * self.below_channels.unwrap_or(0)
+            + if self.bias { 3 * hidden } else { 0 }
+    }
+}
+
+impl ConvGru {
+    /// Runs over a clip.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, time, in, height, width]`
+    /// - state: `[batch, hidden, height, width]`, zeros if `None`
+    /// - output: `sequence` `[batch, time, hidden, height, width]`, `last` `[batch, hidden, height, width]`
+    pub fn forward(&self, input: Tensor<5>, state: Option<Tensor<4>>) -> ConvGruOutput {
+        self.forward_stacked(input, None, state)
+    }
+
+    /// Runs over a clip with the hidden maps of the level below, of the same time steps, as a second input.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, time, in, height, width]`
+    /// - below: `[batch, time, below, height, width]`, already pooled to this level's size
+    /// - state: `[batch, hidden, height, width]`, zeros if `None`
+    ///
+    /// # Panics
+    ///
+    /// If `below` is given to a layer that has no bottom-up weights, or left out for one that has.
+    pub fn forward_stacked(
+        &self,
+        input: Tensor<5>,
+        below: Option<Tensor<5>>,
+        state: Option<Tensor<4>>,
+    ) -> ConvGruOutput {
+        let states = self.scan(input, below, state);
+        let last = states.last().expect("a clip has at least one step").clone();
+        ConvGruOutput { sequence: Tensor::stack(states, 1), last }
+    }
+
+    /// The hidden map after the last step; as [`forward`](Self::forward) without keeping the sequence.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, time, in, height, width]`
+    /// - output: `[batch, hidden, height, width]`
+    pub fn last(&self, input: Tensor<5>, state: Option<Tensor<4>>) -> Tensor<4> {
+        self.scan(input, None, state).pop().expect("a clip has at least one step")
+    }
+
+    /// One time step of a stream: constant cost per frame. A loop over steps equals [`forward`](Self::forward).
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, in, height, width]`
+    /// - state, and output: `[batch, hidden, height, width]`
+    pub fn step(&self, input: Tensor<4>, state: Option<Tensor<4>>) -> Tensor<4> {
+        self.step_stacked(input, None, state)
+    }
+
+    /// One time step with the hidden map of the level below, `[batch, below, height, width]`.
+    pub fn step_stacked(&self, input: Tensor<4>, below: Option<Tensor<4>>, state: Option<Tensor<4>>) -> Tensor<4> {
+        let drive = self.drive(input, below);
+        self.advance(drive, state)
+    }
+
+    fn scan(&self, input: Tensor<5>, below: Option<Tensor<5>>, state: Option<Tensor<4>>) -> Vec<Tensor<4>> {
+        let [batch, time, ..] = input.dims();
+        // Time outermost, so that each step is one contiguous block of the result.
+        let drive = self.drive(time_major(input), below.map(time_major));
+        let mut states: Vec<Tensor<4>> = Vec::with_capacity(time);
+        let mut state = state;
+        for t in 0..time {
+            let next = self.advance(drive.clone().narrow(0, t * batch, batch), state);
+            states.push(next.clone());
+            state = Some(next);
+        }
+        states
+    }
+
+    /// What input and bottom-up input contribute to `z, r, h~`: `[n, 3 * hidden, height, width]`.
+    fn drive(&self, input: Tensor<4>, below: Option<Tensor<4>>) -> Tensor<4> {
+        let drive = self.input_to_hidden.forward(input);
+        match (&self.below_to_hidden, below) {
+            (None, None) => drive,
+            (Some(conv), Some(below)) => {
+                let bottom_up = conv.forward(below);
+                let gates = bottom_up.dims()[1];
+                if gates == drive.dims()[1] {
+                    return drive + bottom_up;
+                }
+                let candidate = drive.clone().narrow(1, gates, self.hidden_channels);
+                Tensor::cat(vec![drive.narrow(1, 0, gates) + bottom_up, candidate], 1)
+            }
+            (Some(_), None) => panic!("this layer has bottom-up weights: give it the hidden maps of the level below"),
+            (None, Some(_)) => panic!("this layer has no bottom-up weights: configure `below_channels`"),
+        }
+    }
+
+    /// One step of equations 5 to 8 from `drive`, `[batch, 3 * hidden, height, width]`.
+    fn advance(&self, drive: Tensor<4>, state: Option<Tensor<4>>) -> Tensor<4> {
+        let n = self.hidden_channels;
+        let candidate_drive = drive.clone().narrow(1, 2 * n, n);
+        let Some(state) = state else {
+            // With h = 0 the convolutions of the state vanish, and with them the reset gate.
+            return sigmoid(drive.narrow(1, 0, n)) * tanh(candidate_drive);
+        };
+        let gates = sigmoid(drive.narrow(1, 0, 2 * n) + self.hidden_to_gates.forward(state.clone()));
+        let update = gates.clone().narrow(1, 0, n);
+        let reset = gates.narrow(1, n, n);
+        let candidate = tanh(candidate_drive + self.hidden_to_candidate.forward(reset * state.clone()));
+        state.clone() + update * (candidate - state)
+    }
+}
+
+/// `[batch, time, …]` to `[time * batch, …]`.
+fn time_major(clip: Tensor<5>) -> Tensor<4> {
+    let [batch, time, channels, height, width] = clip.dims();
+    clip.swap_dims(0, 1).reshape([time * batch, channels, height, width])
+}
+
+#[cfg(test)]
+mod tests;

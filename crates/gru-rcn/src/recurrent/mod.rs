@@ -1,0 +1,10 @@
+//! Recurrent layers over percepts: the convolutional GRU and the paper's arrangements of it.
+
+mod conv_gru;
+mod gru_rcn;
+mod initial;
+mod stacking;
+
+pub use conv_gru::{ConvGru, ConvGruConfig, ConvGruOutput};
+pub use gru_rcn::{Form, GruRcn, GruRcnConfig, GruRcnConfigError, GruRcnState};
+pub use stacking::pool_to;
