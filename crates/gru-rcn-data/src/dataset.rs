@@ -1,0 +1,187 @@
+//! A data set: classes, and clips in three parts.
+//!
+//! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those of
+//! [`FolderOptions`]. Nothing is decoded here: a data set is names and places.
+
+mod folder;
+mod groups;
+mod lists;
+mod scan;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use folder::FolderOptions;
+pub use scan::VIDEO_EXTENSIONS;
+
+use crate::error::DataError;
+use crate::motion::MotionClip;
+use crate::random::StableHash;
+
+/// Where the frames of a clip come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClipSource {
+    /// A video file, decoded by FFmpeg.
+    Video(PathBuf),
+    /// A folder of JPEG or PNG images, one per frame.
+    FrameFolder(PathBuf),
+    /// A clip of the built-in data set, drawn when it is read.
+    Motion(MotionClip),
+}
+
+/// One labelled clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Unique in the data set; for files the path below the root, with `/`.
+    pub id: String,
+    /// Index into [`Dataset::classes`].
+    pub class: usize,
+    /// Index into [`Dataset::appearances`], where the data set knows what is seen apart from what happens.
+    pub appearance: Option<usize>,
+    /// Where its frames come from.
+    pub source: ClipSource,
+}
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// What the weights are fitted to.
+    Train,
+    /// What choices are made on.
+    Validation,
+    /// What the result is reported on.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        })
+    }
+}
+
+impl FromStr for Split {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        match text {
+            "train" => Ok(Self::Train),
+            "validation" | "val" => Ok(Self::Validation),
+            "test" => Ok(Self::Test),
+            _ => Err(DataError::setting("split", text, "it is train, validation (or val) or test")),
+        }
+    }
+}
+
+/// Labelled clips in three parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// A name for messages: the root folder's, or `motion`.
+    pub name: String,
+    /// Names of the classes; a class is its index here.
+    pub classes: Vec<String>,
+    /// Names of the appearances, empty where unknown.
+    pub appearances: Vec<String>,
+    /// Clips to fit.
+    pub train: Vec<Sample>,
+    /// Clips to choose on.
+    pub validation: Vec<Sample>,
+    /// Clips to report on.
+    pub test: Vec<Sample>,
+}
+
+impl Dataset {
+    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
+    ///
+    /// # Errors
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and [`DataError::NotFound`], each
+    /// naming the folder, line or clip.
+    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        folder::read(options)
+    }
+
+    /// The samples of one part.
+    pub fn split(&self, split: Split) -> &[Sample] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// A stable 16-digit hash of the classes and of every part's ids and labels, in order.
+    ///
+    /// It tells whether a run resumes on the data set it began with. Pixels are not hashed; for the built-in set, whose
+    /// ids do not name its settings, those are.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = StableHash::new().text("data set").number(self.classes.len() as u64);
+        for class in &self.classes {
+            hash = hash.text(class);
+        }
+        for part in [&self.train, &self.validation, &self.test] {
+            hash = hash.number(part.len() as u64);
+            for sample in part {
+                hash = hash.text(&sample.id).number(sample.class as u64);
+                if let ClipSource::Motion(clip) = &sample.source {
+                    hash = clip.add_to(hash);
+                }
+            }
+        }
+        format!("{:016x}", hash.finish())
+    }
+
+    /// Refuses a data set with an empty part.
+    pub(crate) fn require_parts(self, remedy: &str) -> Result<Self, DataError> {
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            if self.split(split).is_empty() {
+                return Err(DataError::EmptySplit { dataset: self.name, split, remedy: remedy.to_owned() });
+            }
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_read_back() {
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
+        }
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Validation);
+        assert!("tset".parse::<Split>().unwrap_err().to_string().contains("tset"));
+    }
+
+    #[test]
+    fn the_fingerprint_sees_ids_labels_and_parts() {
+        let sample = |id: &str, class| Sample {
+            id: id.to_owned(),
+            class,
+            appearance: None,
+            source: ClipSource::Video(PathBuf::from(id)),
+        };
+        let set = |train: Vec<Sample>, test: Vec<Sample>| Dataset {
+            name: "set".to_owned(),
+            classes: vec!["a".to_owned(), "b".to_owned()],
+            appearances: vec![],
+            train,
+            validation: vec![],
+            test,
+        };
+        let first = set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint();
+        assert_eq!(first, set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint());
+        assert_ne!(first, set(vec![sample("x", 1)], vec![sample("y", 1)]).fingerprint());
+        assert_ne!(first, set(vec![sample("x", 0), sample("y", 1)], vec![]).fingerprint());
+        assert_ne!(first, set(vec![sample("z", 0)], vec![sample("y", 1)]).fingerprint());
+        assert_eq!(first.len(), 16);
+    }
+}

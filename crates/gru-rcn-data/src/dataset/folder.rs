@@ -1,0 +1,230 @@
+//! A folder of clips to a data set.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::groups::{Groups, Member, hold_out};
+use super::lists::{self, Labels, List};
+use super::scan::{Clips, Found, holds_classes, scan};
+use super::{Dataset, Sample};
+use crate::error::DataError;
+use crate::random::StableHash;
+
+/// Where the clips lie and how they are divided.
+///
+/// The root has one folder per class, named after it; a clip is a video file in it (known by its extension) or a folder
+/// of JPEG or PNG frames. Classes are sorted by name. Other files are left alone. The parts are made by the first of these
+/// that applies:
+///
+/// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a label number after it.
+///    Clips that no list names are not used, except that without a train list the train part is every clip that the other
+///    lists do not name.
+/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`, each with class folders.
+/// 3. **Neither**: all clips.
+///
+/// A part that is then still missing is held out of the train part by *group*, whole groups at a time, the classes kept in
+/// balance as well as the groups allow. A clip's group is what `groups` says, else what its UCF-101 name says
+/// (`v_Diving_g01_c03` is of `v_Diving_g01`), else the clip itself.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct FolderOptions {
+    /// The folder with the class folders.
+    pub root: PathBuf,
+    /// List file of the train part; relative paths are relative to `root`.
+    pub train_list: Option<PathBuf>,
+    /// List file of the validation part.
+    pub validation_list: Option<PathBuf>,
+    /// List file of the test part.
+    pub test_list: Option<PathBuf>,
+    /// JSON file, an object from clip path or file stem to the name of the clip's group.
+    pub groups: Option<PathBuf>,
+    /// Share of each class that is held out for validation where no list or folder gives it; above 0. Default 0.15.
+    pub validation_fraction: f32,
+    /// The same for the test part. Default 0.15.
+    pub test_fraction: f32,
+    /// Seed of the division.
+    pub seed: u64,
+}
+
+impl Default for FolderOptions {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::new(),
+            train_list: None,
+            validation_list: None,
+            test_list: None,
+            groups: None,
+            validation_fraction: 0.15,
+            test_fraction: 0.15,
+            seed: 0,
+        }
+    }
+}
+
+/// The parts as far as lists or folders give them.
+struct Parts {
+    train: Vec<Found>,
+    validation: Option<Vec<Found>>,
+    test: Option<Vec<Found>>,
+}
+
+pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
+    check_fractions(options)?;
+    let root = fs::canonicalize(&options.root).map_err(|error| DataError::io(&options.root, error))?;
+    if !root.is_dir() {
+        return Err(DataError::dataset(&options.root, "a data set is a folder with one folder per class"));
+    }
+    let mut parts = find_parts(options, &root)?;
+    let classes = classes(options, &parts)?;
+    hold_out_missing(options, &root, &classes, &mut parts)?;
+    let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
+    let dataset = Dataset {
+        name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
+        train: samples(parts.train),
+        validation: samples(parts.validation.unwrap_or_default()),
+        test: samples(parts.test.unwrap_or_default()),
+        classes,
+        appearances: Vec::new(),
+    };
+    dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
+}
+
+fn check_fractions(options: &FolderOptions) -> Result<(), DataError> {
+    let (validation, test) = (options.validation_fraction, options.test_fraction);
+    for (key, value) in [("validation_fraction", validation), ("test_fraction", test)] {
+        if !(0.0..1.0).contains(&value) {
+            return Err(DataError::setting(key, value, "a fraction is at least 0 and below 1"));
+        }
+    }
+    if validation + test >= 1.0 {
+        let reason = "with test_fraction it takes every clip; their sum stays below 1";
+        return Err(DataError::setting("validation_fraction", validation, reason));
+    }
+    Ok(())
+}
+
+fn find_parts(options: &FolderOptions, root: &Path) -> Result<Parts, DataError> {
+    let lists = [&options.train_list, &options.validation_list, &options.test_list];
+    if lists.iter().any(|list| list.is_some()) {
+        return from_lists(options, root);
+    }
+    if let Some(parts) = from_folders(root)? {
+        return Ok(parts);
+    }
+    let clips = scan(root, root, "", &aside(options, root))?;
+    Ok(Parts { train: clips.into_values().collect(), validation: None, test: None })
+}
+
+/// The folders of lists and groups: they are no classes.
+fn aside(options: &FolderOptions, root: &Path) -> Vec<PathBuf> {
+    let files = [&options.train_list, &options.validation_list, &options.test_list, &options.groups];
+    let folder = |file: &PathBuf| {
+        let path = fs::canonicalize(root.join(file)).ok()?;
+        let first = path.strip_prefix(root).ok()?.components().next()?;
+        Some(root.join(first))
+    };
+    files.into_iter().flatten().filter_map(folder).collect()
+}
+
+fn from_lists(options: &FolderOptions, root: &Path) -> Result<Parts, DataError> {
+    let clips = scan(root, root, "", &aside(options, root))?;
+    let mut labels = Labels::default();
+    let mut read = |list: &Option<PathBuf>| -> Result<Option<List>, DataError> {
+        list.as_ref().map(|list| lists::read(&root.join(list), &clips, &mut labels)).transpose()
+    };
+    let (train, validation, test) =
+        (read(&options.train_list)?, read(&options.validation_list)?, read(&options.test_list)?);
+    let given: Vec<&List> = [&train, &validation, &test].into_iter().flatten().collect();
+    lists::check_disjoint(&given)?;
+    let named = |list: &List| list.lines.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
+    let train = match &train {
+        Some(list) => named(list),
+        None => rest(&clips, &given),
+    };
+    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named) })
+}
+
+/// The clips that no list names.
+fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
+    let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.lines).map(|(_, id)| id.as_str()).collect();
+    clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
+}
+
+fn from_folders(root: &Path) -> Result<Option<Parts>, DataError> {
+    let part = |name: &str| -> Result<Option<Vec<Found>>, DataError> {
+        let folder = root.join(name);
+        if !folder.is_dir() || !fs::canonicalize(&folder).is_ok_and(|path| path.starts_with(root)) {
+            return Ok(None);
+        }
+        if !holds_classes(root, &folder)? {
+            return Ok(None);
+        }
+        Ok(Some(scan(root, &folder, &format!("{name}/"), &[])?.into_values().collect()))
+    };
+    let Some(train) = part("train")? else { return Ok(None) };
+    let validation = match (part("validation")?, part("val")?) {
+        (Some(_), Some(_)) => {
+            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
+        }
+        (validation, val) => validation.or(val),
+    };
+    let test = part("test")?;
+    if validation.is_none() && test.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Parts { train, validation, test }))
+}
+
+/// The sorted names of the train part's classes, which every other part's must be among.
+fn classes(options: &FolderOptions, parts: &Parts) -> Result<Vec<String>, DataError> {
+    let classes: BTreeSet<&String> = parts.train.iter().map(|clip| &clip.class).collect();
+    for clip in [&parts.validation, &parts.test].into_iter().flatten().flatten() {
+        if !classes.contains(&clip.class) {
+            let reason = format!("the class `{}` of the clip {} has no clip to train on", clip.class, clip.id);
+            return Err(DataError::dataset(&options.root, reason));
+        }
+    }
+    let mut names = classes.iter();
+    let fault = match (names.next(), names.next()) {
+        (None, _) => "no class folder with clips in it; make one folder per class and put its videos there".to_owned(),
+        (Some(only), None) => format!("only one class, `{only}`; a recognizer needs two or more"),
+        _ => return Ok(classes.into_iter().cloned().collect()),
+    };
+    Err(DataError::dataset(&options.root, fault))
+}
+
+/// Holds the missing parts out of the train part: the test part first, then the validation part.
+fn hold_out_missing(
+    options: &FolderOptions,
+    root: &Path,
+    classes: &[String],
+    parts: &mut Parts,
+) -> Result<(), DataError> {
+    let groups = options.groups.as_ref().map(|path| Groups::read(&root.join(path))).transpose()?.unwrap_or_default();
+    let all = parts.train.len() as f32;
+    let mut split_off = |name: &str, fraction: f32, part: &mut Option<Vec<Found>>| {
+        if part.is_some() {
+            return;
+        }
+        // The share is one of the clips there were at first.
+        let share = (fraction * all / parts.train.len().max(1) as f32).min(1.0);
+        let member = |clip: &Found| Member {
+            group: groups.of(&clip.id),
+            class: classes.binary_search(&clip.class).unwrap_or_default(),
+        };
+        let members: Vec<Member> = parts.train.iter().map(member).collect();
+        let key = StableHash::new().text("hold out").text(name).number(options.seed);
+        let mut held = hold_out(&members, classes.len(), share, key).into_iter();
+        let (out, kept) = std::mem::take(&mut parts.train).into_iter().partition(|_| held.next() == Some(true));
+        (*part, parts.train) = (Some(out), kept);
+    };
+    split_off("test", options.test_fraction, &mut parts.test);
+    split_off("validation", options.validation_fraction, &mut parts.validation);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Tests of folders of clips. Nothing is decoded, so the clips are files of one byte.
+
+use super::*;
+use crate::dataset::{ClipSource, Split};
+use crate::testing::temporary;
+
+fn put(root: &Path, file: &str, text: &str) {
+    let path = root.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Two classes with `n` clips each, `a/0.avi` and so on.
+fn small(n: usize) -> tempfile::TempDir {
+    let folder = temporary();
+    for class in ["a", "b"] {
+        for i in 0..n {
+            put(folder.path(), &format!("{class}/{i}.avi"), "x");
+        }
+    }
+    folder
+}
+
+fn options(root: &Path) -> FolderOptions {
+    FolderOptions { root: root.to_owned(), ..FolderOptions::default() }
+}
+
+fn listed(root: &Path) -> FolderOptions {
+    FolderOptions {
+        train_list: Some("train.txt".into()),
+        validation_list: Some("val.txt".into()),
+        test_list: Some("test.txt".into()),
+        ..options(root)
+    }
+}
+
+fn ids(samples: &[Sample]) -> Vec<&str> {
+    samples.iter().map(|sample| sample.id.as_str()).collect()
+}
+
+fn error(options: &FolderOptions) -> String {
+    Dataset::from_folder(options).unwrap_err().to_string()
+}
+
+// 20 clips of each class, each its own group: 0.15 of 20 is 3, for test and for validation.
+#[test]
+fn without_lists_the_parts_are_drawn() {
+    let folder = small(20);
+    let set = Dataset::from_folder(&options(folder.path())).unwrap();
+    assert_eq!(set.classes, ["a", "b"]);
+    assert_eq!((set.train.len(), set.validation.len(), set.test.len()), (28, 6, 6));
+    for split in [Split::Validation, Split::Test] {
+        assert_eq!(set.split(split).iter().filter(|sample| sample.class == 0).count(), 3);
+    }
+    let mut all: Vec<&str> = [&set.train, &set.validation, &set.test].into_iter().flat_map(|part| ids(part)).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 40);
+    assert_eq!(set, Dataset::from_folder(&options(folder.path())).unwrap());
+    let other = Dataset::from_folder(&FolderOptions { seed: 1, ..options(folder.path()) }).unwrap();
+    assert_ne!(set.fingerprint(), other.fingerprint());
+}
+
+#[test]
+fn lists_give_the_parts_in_their_order() {
+    let folder = small(3);
+    put(folder.path(), "train.txt", "b/0.avi 2\na/1.avi 1\r\n\n./a/0.avi 1\n");
+    put(folder.path(), "val.txt", "a/2.avi\n");
+    put(folder.path(), "test.txt", "b/2.avi\n");
+    let set = Dataset::from_folder(&listed(folder.path())).unwrap();
+    assert_eq!(ids(&set.train), ["b/0.avi", "a/1.avi", "a/0.avi"]);
+    assert_eq!(set.train[0].class, 1);
+    assert_eq!((ids(&set.validation), ids(&set.test)), (vec!["a/2.avi"], vec!["b/2.avi"]));
+    assert!(matches!(&set.test[0].source, ClipSource::Video(path) if path.ends_with("b/2.avi")));
+}
+
+#[test]
+fn validation_is_held_out_of_the_train_list_by_group() {
+    let folder = temporary();
+    for class in ["Diving", "Rowing"] {
+        for (group, clip) in (1..=5).flat_map(|group| (1..=4).map(move |clip| (group, clip))) {
+            put(folder.path(), &format!("{class}/v_{class}_g{group:02}_c{clip:02}.avi"), "x");
+        }
+    }
+    put(folder.path(), "test.txt", "Diving/v_Diving_g01_c01.avi\nRowing/v_Rowing_g01_c01.avi\n");
+    let choice =
+        FolderOptions { test_list: Some("test.txt".into()), validation_fraction: 0.2, ..options(folder.path()) };
+    let set = Dataset::from_folder(&choice).unwrap();
+    let group = |sample: &Sample| sample.id.rsplit_once("_c").unwrap().0.to_owned();
+    let held: BTreeSet<String> = set.validation.iter().map(group).collect();
+    assert_eq!(held.len(), 2, "{held:?}");
+    assert!(set.train.iter().all(|sample| !held.contains(&group(sample))));
+    assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 40);
+}
+
+#[test]
+fn the_json_map_gives_groups() {
+    let folder = small(8);
+    let map: Vec<String> = (0..8).map(|i| format!("\"{i}\": \"scene{}\"", i / 2)).collect();
+    put(folder.path(), "groups.json", &format!("{{{}}}", map.join(",")));
+    let choice = FolderOptions { groups: Some("groups.json".into()), test_fraction: 0.25, ..options(folder.path()) };
+    let set = Dataset::from_folder(&choice).unwrap();
+    // A scene is two clips of each class; 0.25 of 8 is one scene.
+    assert_eq!(set.test.len(), 4);
+    put(folder.path(), "groups.json", "[1]");
+    assert!(error(&choice).contains("groups.json"));
+}
+
+#[test]
+fn split_folders_are_used() {
+    let folder = temporary();
+    for (part, n) in [("train", 10), ("val", 2), ("test", 3)] {
+        for (class, i) in ["a", "b"].iter().flat_map(|class| (0..n).map(move |i| (class, i))) {
+            put(folder.path(), &format!("{part}/{class}/{i}.mp4"), "x");
+        }
+    }
+    let set = Dataset::from_folder(&options(folder.path())).unwrap();
+    assert_eq!((set.train.len(), set.validation.len(), set.test.len()), (20, 4, 6));
+    assert_eq!(set.test[0].id, "test/a/0.mp4");
+    fs::remove_dir_all(folder.path().join("val")).unwrap();
+    let set = Dataset::from_folder(&options(folder.path())).unwrap();
+    assert_eq!((set.train.len() + set.validation.len(), set.test.len()), (20, 6));
+    put(folder.path(), "test/c/0.mp4", "x");
+    assert!(error(&options(folder.path())).contains("`c`"));
+}
+
+// Classes may themselves be called `train` and `test`.
+#[test]
+fn a_class_may_be_called_train() {
+    let folder = temporary();
+    for (class, i) in ["train", "test"].iter().flat_map(|class| (0..8).map(move |i| (class, i))) {
+        put(folder.path(), &format!("{class}/clip{i}/0.jpg"), "x");
+    }
+    let set = Dataset::from_folder(&options(folder.path())).unwrap();
+    assert_eq!(set.classes, ["test", "train"]);
+    assert!(matches!(set.train[0].source, ClipSource::FrameFolder(_)));
+}
+
+// UCF-101's lists name videos; the frames of a video lie in a folder of its name.
+#[test]
+fn a_list_of_videos_finds_folders_of_frames() {
+    let folder = temporary();
+    for clip in ["a/0", "a/1", "b/0", "b/1", "b/2"] {
+        put(folder.path(), &format!("{clip}/000000.png"), "x");
+    }
+    put(folder.path(), "train.txt", "a/0.avi 1\nb/0.avi 2\n");
+    put(folder.path(), "val.txt", "a/1.avi 1\n");
+    put(folder.path(), "test.txt", "b/1.avi 2\n");
+    let set = Dataset::from_folder(&listed(folder.path())).unwrap();
+    assert_eq!(ids(&set.train), ["a/0", "b/0"]);
+}
+
+#[test]
+fn bad_lists_name_list_line_and_clip() {
+    let folder = small(3);
+    put(folder.path(), "val.txt", "a/2.avi\n");
+    put(folder.path(), "test.txt", "b/2.avi\n");
+    for (line, reason) in [
+        ("a/9.avi", "no such clip"),
+        ("../a/0.avi", "`..`"),
+        ("/etc/passwd", "absolute"),
+        ("C:\\a\\0.avi", "absolute"),
+        ("a/\0.avi", "NUL"),
+        ("b/1.avi 1", "label 1"),
+        ("a/1.avi 3", "label 3"),
+        ("b/2.avi", "named before"),
+        ("b/0.avi", "named before"),
+        ("a/0.avi x", "no such clip"),
+    ] {
+        put(folder.path(), "train.txt", &format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
+        let message = error(&listed(folder.path()));
+        assert!(message.contains(reason), "{line:?}: {message}");
+        assert!(message.contains("line"), "{line:?}: {message}");
+        assert!(message.contains(".txt"), "{message}");
+    }
+    fs::remove_file(folder.path().join("test.txt")).unwrap();
+    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
+    assert!(error(&listed(folder.path())).contains("test.txt: no such file"));
+    put(folder.path(), "test.txt", "\n");
+    assert!(error(&listed(folder.path())).contains("the test part holds no clip"));
+}
+
+#[test]
+fn bad_folders_say_what_to_do() {
+    let folder = temporary();
+    let root = folder.path();
+    assert!(error(&options(&root.join("none"))).contains("no such file or folder"));
+    assert!(error(&options(root)).contains("no class folder"));
+    put(root, "a/0.avi", "x");
+    put(root, "a/1.avi", "x");
+    assert!(error(&options(root)).contains("only one class, `a`"));
+    put(root, "b/notes.txt", "x");
+    assert!(error(&options(root)).contains("holds no clip"));
+    put(root, "b/deep/deeper/0.avi", "x");
+    assert!(error(&options(root)).contains("deep"));
+    fs::remove_dir_all(root.join("b")).unwrap();
+    put(root, "b/0.avi", "x");
+    assert!(Dataset::from_folder(&options(root)).is_err(), "two clips and one cannot make three parts");
+    assert!(error(&FolderOptions { test_fraction: 0.9, ..options(root) }).contains("sum"));
+    assert!(error(&FolderOptions { test_fraction: f32::NAN, ..options(root) }).contains("test_fraction"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_out_of_the_root_are_refused() {
+    let (folder, outside) = (small(8), temporary());
+    put(outside.path(), "secret.avi", "x");
+    std::os::unix::fs::symlink(folder.path().join("a/0.avi"), folder.path().join("a/copy.avi")).unwrap();
+    assert!(Dataset::from_folder(&options(folder.path())).is_ok());
+    std::os::unix::fs::symlink(outside.path().join("secret.avi"), folder.path().join("a/link.avi")).unwrap();
+    let message = error(&options(folder.path()));
+    assert!(message.contains("link.avi") && message.contains("leads out"), "{message}");
+}

@@ -1,0 +1,191 @@
+//! Holding clips out by group.
+//!
+//! Clips cut from one video, or filmed in one place on one day, are near copies of each other. If some are trained on and
+//! others tested on, the score says how well the scene is remembered. So whole groups are held out, never single clips.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use crate::error::DataError;
+use crate::random::{Draws, StableHash};
+
+/// Group names by clip path or file stem.
+#[derive(Debug, Default)]
+pub(super) struct Groups(HashMap<String, String>);
+
+impl Groups {
+    /// Reads a JSON object from path or stem to group name.
+    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
+        let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
+        let map = serde_json::from_str(&text).map_err(|error| {
+            let reason = format!("not a JSON object from clip path or file stem to group name: {error}");
+            DataError::dataset(path, reason)
+        })?;
+        Ok(Self(map))
+    }
+
+    /// The group of a clip: by its path, its file stem, its UCF-101 name, or a group of its own.
+    pub(super) fn of(&self, id: &str) -> String {
+        let name = id.rsplit('/').next().unwrap_or(id);
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let known = [id, name, stem].into_iter().find_map(|key| self.0.get(key));
+        match known {
+            Some(group) => format!("group {group}"),
+            None => ucf_group(stem).map_or_else(|| format!("clip {id}"), |group| format!("group {group}")),
+        }
+    }
+}
+
+/// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and numbers the groups of
+/// each class anew.
+fn ucf_group(stem: &str) -> Option<&str> {
+    let (group, clip) = stem.rsplit_once("_c")?;
+    let (class, number) = group.rsplit_once("_g")?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (class.starts_with("v_") && digits(clip) && digits(number)).then_some(group)
+}
+
+/// One clip as the division sees it.
+pub(super) struct Member {
+    pub(super) group: String,
+    pub(super) class: usize,
+}
+
+/// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole groups.
+///
+/// Groups are visited in an order that depends on `key` and the group names alone; one is taken if that brings the
+/// classes' held-out counts nearer to their shares. A class still without a held-out clip then gives its smallest group.
+/// No class is ever emptied.
+pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: StableHash) -> Vec<bool> {
+    let mut division = Division::new(members, classes, fraction);
+    if fraction <= 0.0 {
+        return vec![false; members.len()];
+    }
+    let mut order: Vec<&str> = division.counts.keys().copied().collect();
+    Draws::new(key).shuffle(&mut order);
+    for group in &order {
+        if division.allowed(group) && division.gain(group) > 0.0 {
+            division.take(group);
+        }
+    }
+    for class in 0..classes {
+        if division.held[class] == 0 {
+            let has_class = |group: &&&str| division.counts[**group].contains_key(&class) && division.allowed(group);
+            let size = |group: &&&str| division.counts[**group].values().sum::<usize>();
+            if let Some(&group) = order.iter().filter(has_class).min_by_key(size) {
+                division.take(group);
+            }
+        }
+    }
+    members.iter().map(|member| division.taken.contains(&member.group.as_str())).collect()
+}
+
+struct Division<'a> {
+    /// Clips of each class in each group.
+    counts: BTreeMap<&'a str, BTreeMap<usize, usize>>,
+    total: Vec<usize>,
+    target: Vec<f64>,
+    held: Vec<usize>,
+    taken: Vec<&'a str>,
+}
+
+impl<'a> Division<'a> {
+    fn new(members: &'a [Member], classes: usize, fraction: f32) -> Self {
+        let mut counts: BTreeMap<&str, BTreeMap<usize, usize>> = BTreeMap::new();
+        let mut total = vec![0; classes];
+        for member in members {
+            *counts.entry(&member.group).or_default().entry(member.class).or_default() += 1;
+            total[member.class] += 1;
+        }
+        let target = total.iter().map(|&n| n as f64 * f64::from(fraction)).collect();
+        Self { counts, total, target, held: vec![0; classes], taken: Vec::new() }
+    }
+
+    /// Whether every class keeps a clip without `group`.
+    fn allowed(&self, group: &str) -> bool {
+        self.counts[group].iter().all(|(&class, &n)| self.held[class] + n < self.total[class])
+    }
+
+    /// By how much taking `group` brings the counts nearer to their targets, summed over classes.
+    fn gain(&self, group: &str) -> f64 {
+        let distance = |class: usize, n: usize| ((self.held[class] + n) as f64 - self.target[class]).abs();
+        self.counts[group].iter().map(|(&class, &n)| distance(class, 0) - distance(class, n)).sum()
+    }
+
+    fn take(&mut self, group: &'a str) {
+        for (&class, &n) in &self.counts[group] {
+            self.held[class] += n;
+        }
+        self.taken.push(group);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u64) -> StableHash {
+        StableHash::new().number(seed)
+    }
+
+    fn members(groups: &[(&str, usize, usize)]) -> Vec<Member> {
+        let mut members = Vec::new();
+        for &(group, class, n) in groups {
+            members.extend((0..n).map(|_| Member { group: group.to_owned(), class }));
+        }
+        members
+    }
+
+    #[test]
+    fn ucf_names_have_groups() {
+        let groups = Groups::default();
+        assert_eq!(groups.of("Diving/v_Diving_g01_c03.avi"), "group v_Diving_g01");
+        assert_eq!(groups.of("Diving/v_Diving_g01_c04"), "group v_Diving_g01");
+        assert_eq!(groups.of("a/v_x_gold_cup.avi"), "clip a/v_x_gold_cup.avi");
+        assert_eq!(groups.of("a/clip.avi"), "clip a/clip.avi");
+    }
+
+    #[test]
+    fn the_map_goes_by_path_or_stem() {
+        let map = [("a/x.avi", "one"), ("y", "two")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let groups = Groups(map.into());
+        assert_eq!(groups.of("a/x.avi"), "group one");
+        assert_eq!(groups.of("b/y.mp4"), "group two");
+        assert_eq!(groups.of("b/x.avi"), "clip b/x.avi");
+    }
+
+    // Two classes of 10 groups of 2: a share of 0.2 is 4 clips of each, that is 2 whole groups.
+    #[test]
+    fn whole_groups_and_balanced_classes() {
+        let names: Vec<String> = (0..20).map(|i| format!("g{i}")).collect();
+        let list: Vec<(&str, usize, usize)> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i % 2, 2)).collect();
+        let members = members(&list);
+        for seed in 0..20 {
+            let held = hold_out(&members, 2, 0.2, key(seed));
+            for class in 0..2 {
+                assert_eq!(members.iter().zip(&held).filter(|(m, h)| m.class == class && **h).count(), 4);
+            }
+            assert!((0..20).all(|g| held[2 * g] == held[2 * g + 1]));
+            assert_eq!(held, hold_out(&members, 2, 0.2, key(seed)));
+        }
+        assert_ne!(hold_out(&members, 2, 0.2, key(1)), hold_out(&members, 2, 0.2, key(2)));
+    }
+
+    // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked, yet a class without any
+    // held-out clip could not be judged: the smaller group goes.
+    #[test]
+    fn a_class_of_few_groups_gives_its_smallest() {
+        let members = members(&[("big", 0, 50), ("small", 0, 40)]);
+        let held = hold_out(&members, 1, 0.15, key(0));
+        assert!(held[50..].iter().all(|&h| h) && held[..50].iter().all(|&h| !h));
+    }
+
+    #[test]
+    fn no_class_is_emptied() {
+        let members = members(&[("only", 0, 5), ("a", 1, 5), ("b", 1, 5)]);
+        let held = hold_out(&members, 2, 0.5, key(3));
+        assert!(held[..5].iter().all(|&h| !h));
+        assert_eq!(held[5..].iter().filter(|&&h| h).count(), 5);
+    }
+}

@@ -1,0 +1,128 @@
+//! What clips a folder with a sub-folder per class holds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{ClipSource, Sample};
+use crate::error::DataError;
+use crate::frames_folder::is_frame;
+
+/// File name extensions, in lower case, that are taken for videos.
+pub const VIDEO_EXTENSIONS: [&str; 16] =
+    ["3gp", "asf", "avi", "flv", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"];
+
+/// A clip that was found, its class still by name.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) class: String,
+    pub(super) source: ClipSource,
+}
+
+impl Found {
+    /// The clip as a sample of `classes`, which are sorted.
+    pub(super) fn sample(&self, classes: &[String]) -> Option<Sample> {
+        let class = classes.binary_search(&self.class).ok()?;
+        Some(Sample { id: self.id.clone(), class, appearance: None, source: self.source.clone() })
+    }
+}
+
+/// Clips by id.
+pub(super) type Clips = BTreeMap<String, Found>;
+
+/// An entry of a folder.
+struct Entry {
+    name: String,
+    path: PathBuf,
+    is_folder: bool,
+}
+
+/// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` ("" or "train/").
+///
+/// Folders named in `aside` hold lists, not clips.
+pub(super) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) -> Result<Clips, DataError> {
+    let mut clips = Clips::new();
+    for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
+        if aside.contains(&class.path) {
+            continue;
+        }
+        let before = clips.len();
+        for entry in entries(root, &class.path)? {
+            if let Some(source) = source(&entry)? {
+                let id = format!("{prefix}{}/{}", class.name, entry.name);
+                clips.insert(id.clone(), Found { id, class: class.name.clone(), source });
+            }
+        }
+        if clips.len() == before {
+            let reason = "this class folder holds no clip; put video files or folders of frames in it, or remove it";
+            return Err(DataError::dataset(&class.path, reason));
+        }
+    }
+    Ok(clips)
+}
+
+/// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a folder.
+pub(super) fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
+    for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
+        if entries(root, &class.path)?.iter().any(|entry| entry.is_folder || is_video(&entry.path)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the name's extension is that of a video.
+pub(crate) fn is_video(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|extension| VIDEO_EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// The clip an entry of a class folder is; `None` for other files, such as notes and thumbnails.
+fn source(entry: &Entry) -> Result<Option<ClipSource>, DataError> {
+    if !entry.is_folder {
+        return Ok(is_video(&entry.path).then(|| ClipSource::Video(entry.path.clone())));
+    }
+    let listing = fs::read_dir(&entry.path).map_err(|error| DataError::io(&entry.path, error))?;
+    for file in listing {
+        let file = file.map_err(|error| DataError::io(&entry.path, error))?;
+        if is_frame(&file.path()) {
+            return Ok(Some(ClipSource::FrameFolder(entry.path.clone())));
+        }
+    }
+    let reason = "a folder in a class folder is a clip of JPEG or PNG frames, but this one holds none; clips lie directly \
+                  in their class folder";
+    Err(DataError::dataset(&entry.path, reason))
+}
+
+/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are refused.
+fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
+    let io = |error| DataError::io(folder, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            return Err(DataError::dataset(&path, "the name is not UTF-8; rename it"));
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.file_type().map_err(io)?.is_symlink() {
+            check_link(root, &path)?;
+        }
+        found.push(Entry { name, is_folder: path.is_dir(), path });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// `root` is canonical.
+fn check_link(root: &Path, link: &Path) -> Result<(), DataError> {
+    let target = fs::canonicalize(link).map_err(|error| DataError::io(link, error))?;
+    if target.starts_with(root) {
+        return Ok(());
+    }
+    let reason = format!("this link leads out of the data set, to {}; copy the files into it", target.display());
+    Err(DataError::dataset(link, reason))
+}

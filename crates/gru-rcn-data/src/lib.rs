@@ -1,0 +1,60 @@
+//! Videos and folders of frames to clips, the same clips every time.
+//!
+//! A clip takes one way: a [`Dataset`] says which clips there are, their classes and their parts; a [`ClipReader`] decodes
+//! one to [`Frames`]; a [`ClipPlan`] says which frames and which rectangle of them, mirrored or not, and cuts them out.
+//! Plans come from a [`ClipPlanner`] and are a pure function of seed, epoch and sample id, so neither the number of loading
+//! threads nor a resumed run changes them. [`ordered`] loads in parallel and hands over in order, within a bound on bytes.
+//!
+//! ```
+//! use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, MotionConfig, Photometric, PlanKey, Split, TemporalSampling};
+//!
+//! // The built-in data set; `Dataset::from_folder` reads a folder of videos in its place.
+//! let dataset = MotionConfig { train: 48, validation: 8, test: 8, ..MotionConfig::default() }.dataset()?;
+//! let planner = ClipPlanner {
+//!     temporal: TemporalSampling::Consecutive { frames: 6 },
+//!     frame_size: [32, 32],
+//!     input_size: [28, 28],
+//!     crop: CropRule::Uniform { min_scale: 0.8 },
+//!     flip: false, // left and right are classes
+//!     photometric: Photometric::default(),
+//! };
+//! let sample = &dataset.split(Split::Train)[0];
+//! let frames = ClipReader::default().read(sample, planner.frame_size)?;
+//! let key = PlanKey { seed: 1, epoch: 0, sample: sample.id.clone() };
+//! let clip = planner.training(&key, frames.time)?.apply(&frames)?;
+//! assert_eq!((clip.time, clip.height, clip.width, clip.channels), (6, 28, 28, 3));
+//! # Ok::<(), gru_rcn_data::DataError>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - Nothing is silently wrong: a missing clip, a gap between frames, a label that disagrees, a file that cannot be decoded are
+//!   errors with the name of the thing ([`DataError`]). No clip ever stands in for another.
+//! - Nothing foreign runs: FFmpeg gets an argument vector and may open local files only; list files stay below the data
+//!   set's root; sizes are checked before memory is taken.
+//! - Frame counts are those of decoding, not those of a header ([`video`]).
+
+pub mod clip;
+pub mod dataset;
+pub mod error;
+pub mod frames_folder;
+pub mod load;
+pub mod loader;
+pub mod motion;
+pub mod plan;
+mod random;
+pub mod resize;
+#[cfg(test)]
+mod testing;
+pub mod video;
+
+pub use clip::Frames;
+pub use dataset::{ClipSource, Dataset, FolderOptions, Sample, Split, VIDEO_EXTENSIONS};
+pub use error::DataError;
+pub use frames_folder::{list_frames, read_frames_folder};
+pub use load::{ClipReader, source_of};
+pub use loader::{LoaderConfig, OrderedLoader, ordered};
+pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
+pub use plan::{ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, TemporalSampling, epoch_order};
+pub use resize::{Crop, flip_horizontal, resize_frames, resize_rgb};
+pub use video::{DecodeLimits, Ffmpeg, FrameSize};

@@ -1,0 +1,247 @@
+//! Which frames, which crop, mirrored or not: decided before any pixel is read.
+//!
+//! A [`ClipPlan`] is a pure function of its key (seed, epoch, sample id), so it does not depend on the number of workers,
+//! on the order of loading or on a resume. There is one crop, one mirroring and one photometric draw per clip, never per
+//! frame: what moves in the plan's output moved in the scene.
+
+mod crop;
+mod temporal;
+
+use serde::{Deserialize, Serialize};
+
+pub use crop::CropRule;
+pub use temporal::TemporalSampling;
+
+use crate::clip::Frames;
+use crate::error::DataError;
+use crate::random::{Draws, StableHash};
+use crate::resize::{Crop, flip_horizontal, require_rgb, resize_rgb};
+
+/// Random changes of light, the same for all frames of a clip.
+///
+/// Each number is the half-width of a uniform range around 1; 0 is off. A value v becomes
+/// `((v − mean) · contrast + mean) · brightness · tint`, where mean is the clip's mean over all its values and tint has
+/// one factor per colour channel.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Photometric {
+    /// Half-width of the brightness factor, 0 to 1.
+    pub brightness: f32,
+    /// Half-width of the contrast factor, 0 to 1.
+    pub contrast: f32,
+    /// Half-width of each channel's own factor, 0 to 1.
+    pub tint: f32,
+}
+
+/// The factors drawn for one clip.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct PhotometricDraw {
+    /// Factor of all values.
+    pub brightness: f32,
+    /// Factor of the distance to the clip's mean.
+    pub contrast: f32,
+    /// Factors of red, green and blue.
+    pub tint: [f32; 3],
+}
+
+impl PhotometricDraw {
+    /// No change.
+    pub const IDENTITY: Self = Self { brightness: 1.0, contrast: 1.0, tint: [1.0; 3] };
+}
+
+impl Photometric {
+    fn draw(&self, draws: &mut Draws) -> PhotometricDraw {
+        let mut factor = |half: f32| 1.0 + half * draws.range(-1.0, 1.0) as f32;
+        PhotometricDraw {
+            brightness: factor(self.brightness),
+            contrast: factor(self.contrast),
+            tint: std::array::from_fn(|_| factor(self.tint)),
+        }
+    }
+}
+
+/// The key of one training draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanKey {
+    /// The run's seed.
+    pub seed: u64,
+    /// The epoch, counted from 0.
+    pub epoch: u64,
+    /// The sample's id.
+    pub sample: String,
+}
+
+impl PlanKey {
+    /// One of `0..n`, the same for the same key: which of `n` prepared versions of a clip an epoch uses.
+    pub fn choice(&self, n: usize) -> usize {
+        let key = StableHash::new().text("version").number(self.seed).number(self.epoch).text(&self.sample);
+        Draws::new(key).below(n)
+    }
+
+    fn draws(&self) -> Draws {
+        Draws::new(StableHash::new().text("clip plan").number(self.seed).number(self.epoch).text(&self.sample))
+    }
+}
+
+/// How clips are cut out of videos; part of a recipe.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ClipPlanner {
+    /// Which frames.
+    pub temporal: TemporalSampling,
+    /// Height and width to which videos are decoded, in pixels: `[256, 340]` in the paper.
+    pub frame_size: [usize; 2],
+    /// Height and width of the clips the network gets, in pixels: `[224, 224]` in the paper.
+    pub input_size: [usize; 2],
+    /// Which part of the frame.
+    pub crop: CropRule,
+    /// Whether half of the training clips are mirrored left to right. Off where left and right make classes.
+    pub flip: bool,
+    /// Random changes of light in training.
+    pub photometric: Photometric,
+}
+
+impl ClipPlanner {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] naming the first one that is out of range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        if self.temporal.frames() == 0 {
+            return Err(DataError::setting("temporal.frames", 0, "a clip has at least one frame"));
+        }
+        for (key, [height, width]) in [("frame_size", self.frame_size), ("input_size", self.input_size)] {
+            if height.min(width) == 0 || height.max(width) > 8192 {
+                let value = format!("[{height}, {width}]");
+                return Err(DataError::setting(key, value, "height and width are 1 to 8192 pixels"));
+            }
+        }
+        let Photometric { brightness, contrast, tint } = self.photometric;
+        for (key, value) in [("brightness", brightness), ("contrast", contrast), ("tint", tint)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(DataError::setting(&format!("photometric.{key}"), value, "half-widths are 0 to 1"));
+            }
+        }
+        self.crop.validate()
+    }
+
+    /// The plan of a training clip out of a video of `frames` frames.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] as [`ClipPlanner::validate`], [`DataError::Shape`] for a video without frames.
+    pub fn training(&self, key: &PlanKey, frames: usize) -> Result<ClipPlan, DataError> {
+        self.check(frames)?;
+        let mut draws = key.draws();
+        Ok(ClipPlan {
+            frames: self.temporal.training(frames, &mut draws),
+            crop: self.crop.training(self.frame_size, self.input_size, &mut draws),
+            flip: draws.coin() && self.flip,
+            photometric: self.photometric.draw(&mut draws),
+            output: self.input_size,
+        })
+    }
+
+    /// The plan of an evaluation clip: nothing in it is random.
+    ///
+    /// # Errors
+    /// As [`ClipPlanner::training`].
+    pub fn evaluation(&self, frames: usize) -> Result<ClipPlan, DataError> {
+        self.check(frames)?;
+        Ok(ClipPlan {
+            frames: self.temporal.evaluation(frames),
+            crop: self.crop.evaluation(self.frame_size, self.input_size),
+            flip: false,
+            photometric: PhotometricDraw::IDENTITY,
+            output: self.input_size,
+        })
+    }
+
+    fn check(&self, frames: usize) -> Result<(), DataError> {
+        self.validate()?;
+        if frames == 0 {
+            return Err(DataError::Shape("a clip cannot be planned for a video without frames".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// What to take out of a decoded video.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ClipPlan {
+    /// Indices of the frames, from 0; repeats where the video is short.
+    pub frames: Vec<usize>,
+    /// The part of every frame.
+    pub crop: Crop,
+    /// Whether every frame is mirrored left to right.
+    pub flip: bool,
+    /// The change of light of every frame.
+    pub photometric: PhotometricDraw,
+    /// Height and width of the result, in pixels.
+    pub output: [usize; 2],
+}
+
+impl ClipPlan {
+    /// The same plan for a video from which exactly this plan's frames were already taken, in this plan's order (see
+    /// [`ClipReader::read_planned`](crate::ClipReader::read_planned)).
+    pub fn on_selected(mut self) -> Self {
+        self.frames = (0..self.frames.len()).collect();
+        self
+    }
+
+    /// Cuts the clip `[frames, height, width, 3]` out of a decoded RGB video.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] when the plan names a frame or a pixel that the video does not have.
+    pub fn apply(&self, video: &Frames) -> Result<Frames, DataError> {
+        require_rgb(video)?;
+        let [height, width] = self.output;
+        let mut data = Vec::with_capacity(self.frames.len() * height * width * 3);
+        for &t in &self.frames {
+            if t >= video.time {
+                let time = video.time;
+                return Err(DataError::Shape(format!("the plan names frame {t} of a video of {time} frames")));
+            }
+            let frame = video.frame(t);
+            data.extend(resize_rgb(frame, video.width, video.height, self.crop, width, height)?);
+        }
+        if self.flip {
+            flip_horizontal(&mut data, width);
+        }
+        self.photometric.apply(&mut data);
+        Frames::new(data, self.frames.len(), height, width, 3)
+    }
+}
+
+impl PhotometricDraw {
+    /// Changes the values of a whole RGB clip in place.
+    fn apply(&self, data: &mut [u8]) {
+        if *self == Self::IDENTITY || data.is_empty() {
+            return;
+        }
+        let mean = data.iter().map(|&v| u64::from(v)).sum::<u64>() as f32 / data.len() as f32;
+        // Three tables of 256: the clip has far more values than that.
+        let tables = self.tint.map(|tint| {
+            std::array::from_fn::<u8, 256, _>(|v| {
+                let contrasted = (v as f32 - mean) * self.contrast + mean;
+                (contrasted * self.brightness * tint).round().clamp(0.0, 255.0) as u8
+            })
+        });
+        for pixel in data.chunks_exact_mut(3) {
+            for (value, table) in pixel.iter_mut().zip(&tables) {
+                *value = table[usize::from(*value)];
+            }
+        }
+    }
+}
+
+/// The order in which an epoch visits `len` samples: a permutation of `0..len` that depends on seed and epoch alone.
+pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    Draws::new(StableHash::new().text("epoch order").number(seed).number(epoch)).shuffle(&mut order);
+    order
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Which part of the frame the network sees.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+use crate::random::Draws;
+use crate::resize::Crop;
+
+/// The rule by which a rectangle of the frame is taken, later resized to the input size.
+///
+/// The *base* of a frame is the largest rectangle in it that has the input's aspect ratio: for a square input, the
+/// frame's shorter side squared.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CropRule {
+    /// Always the whole frame, whatever its aspect ratio.
+    Full,
+    /// Always the base, in the middle of the frame.
+    Centre,
+    /// The paper's rule. In training, height and width are each a random one of `ratios` times the base, in one of the
+    /// four corners or the middle of the frame. In evaluation, the middle of the frame at the largest ratio below 1, for
+    /// both sides (the largest ratio where there is none below 1).
+    ///
+    /// The paper's 256, 224, 192 and 168 pixels of a 256×340 frame are `[1.0, 0.875, 0.75, 0.65625]`, and its evaluation
+    /// crop is 224×224.
+    FivePoint {
+        /// Fractions of the base, above 0 and at most 1, in descending order.
+        ratios: Vec<f32>,
+        /// Largest distance in the list between the height's and the width's ratio: 0 keeps the aspect ratio.
+        max_distort: usize,
+    },
+    /// In training, one random scale for both sides of the whole frame, at a random place. In evaluation, the whole frame.
+    Uniform {
+        /// Least scale of a side, above 0 and at most 1.
+        min_scale: f32,
+    },
+}
+
+impl CropRule {
+    /// The paper's five-point rule.
+    pub fn paper() -> Self {
+        Self::FivePoint { ratios: vec![1.0, 0.875, 0.75, 0.656_25], max_distort: 1 }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), DataError> {
+        let fraction = |x: &f32| *x > 0.0 && *x <= 1.0;
+        match self {
+            Self::FivePoint { ratios, .. } => {
+                let descending = ratios.windows(2).all(|pair| pair[0] > pair[1]);
+                if ratios.is_empty() || !ratios.iter().all(fraction) || !descending {
+                    let reason = "one or more fractions above 0 and at most 1, in descending order";
+                    return Err(DataError::setting("crop.five_point.ratios", format!("{ratios:?}"), reason));
+                }
+            }
+            Self::Uniform { min_scale } if !fraction(min_scale) => {
+                return Err(DataError::setting("crop.uniform.min_scale", min_scale, "above 0 and at most 1"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn training(&self, frame: [usize; 2], input: [usize; 2], draws: &mut Draws) -> Crop {
+        match self {
+            Self::Full | Self::Centre => self.evaluation(frame, input),
+            Self::FivePoint { ratios, max_distort } => {
+                let tall = draws.below(ratios.len());
+                let least = tall.saturating_sub(*max_distort);
+                let most = tall.saturating_add(*max_distort).min(ratios.len() - 1);
+                let wide = least + draws.below(most - least + 1);
+                let size = scaled(base(frame, input), [ratios[tall], ratios[wide]]);
+                corner(frame, size, draws.below(5))
+            }
+            Self::Uniform { min_scale } => {
+                let scale = draws.range(f64::from(*min_scale), 1.0) as f32;
+                let [height, width] = scaled(frame, [scale; 2]);
+                let (x, y) = (draws.below(frame[1] - width + 1), draws.below(frame[0] - height + 1));
+                Crop { x, y, width, height }
+            }
+        }
+    }
+
+    pub(super) fn evaluation(&self, frame: [usize; 2], input: [usize; 2]) -> Crop {
+        match self {
+            Self::Full | Self::Uniform { .. } => Crop::whole(frame[0], frame[1]),
+            Self::Centre => middle(frame, base(frame, input)),
+            Self::FivePoint { ratios, .. } => {
+                let ratio = ratios.iter().copied().find(|&ratio| ratio < 1.0).unwrap_or(1.0);
+                middle(frame, scaled(base(frame, input), [ratio; 2]))
+            }
+        }
+    }
+}
+
+/// The largest height and width within `frame` in the proportion of `input`.
+fn base(frame: [usize; 2], input: [usize; 2]) -> [usize; 2] {
+    let scale = (frame[0] as f64 / input[0] as f64).min(frame[1] as f64 / input[1] as f64);
+    std::array::from_fn(|i| ((input[i] as f64 * scale).round() as usize).clamp(1, frame[i]))
+}
+
+fn scaled(size: [usize; 2], ratios: [f32; 2]) -> [usize; 2] {
+    std::array::from_fn(|i| ((size[i] as f32 * ratios[i]).round() as usize).clamp(1, size[i]))
+}
+
+fn middle(frame: [usize; 2], size: [usize; 2]) -> Crop {
+    corner(frame, size, 4)
+}
+
+/// Place 0 to 3: upper left, upper right, lower left, lower right; 4: the middle.
+fn corner([frame_height, frame_width]: [usize; 2], [height, width]: [usize; 2], place: usize) -> Crop {
+    let (right, lower) = (frame_width - width, frame_height - height);
+    let (x, y) = match place {
+        0 => (0, 0),
+        1 => (right, 0),
+        2 => (0, lower),
+        3 => (right, lower),
+        _ => (right / 2, lower / 2),
+    };
+    Crop { x, y, width, height }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::random::StableHash;
+
+    const FRAME: [usize; 2] = [256, 340];
+    const INPUT: [usize; 2] = [224, 224];
+
+    // 256×340, 224 in the middle: x = (340 − 224) / 2 = 58, y = (256 − 224) / 2 = 16.
+    #[test]
+    fn evaluation_crops() {
+        let paper = CropRule::paper().evaluation(FRAME, INPUT);
+        assert_eq!(paper, Crop { x: 58, y: 16, width: 224, height: 224 });
+        let centre = CropRule::Centre.evaluation(FRAME, INPUT);
+        assert_eq!(centre, Crop { x: 42, y: 0, width: 256, height: 256 });
+        assert_eq!(CropRule::Full.evaluation(FRAME, INPUT), Crop::whole(256, 340));
+        let uniform = CropRule::Uniform { min_scale: 0.5 };
+        assert_eq!(uniform.evaluation(FRAME, INPUT), Crop::whole(256, 340));
+        let whole = CropRule::FivePoint { ratios: vec![1.0], max_distort: 0 };
+        assert_eq!(whole.evaluation(FRAME, INPUT), centre);
+        // An input of 96×128 has the frame's own 3:4 when the frame is 120×160.
+        assert_eq!(CropRule::Centre.evaluation([120, 160], [96, 128]), Crop::whole(120, 160));
+    }
+
+    // Four sizes, neighbours may mix: 4 + 2·3 = 10 pairs; five places. At 256 rows the upper and the lower corners coincide
+    // and the middle has y = 0 too, but x still differs, so those pairs (256×256, 256×224) have 3 places: 8·5 + 2·3 = 46.
+    #[test]
+    fn five_point_draws_the_papers_sizes_and_places() {
+        let mut draws = Draws::new(StableHash::new().text("five"));
+        let mut seen = HashSet::new();
+        for _ in 0..4000 {
+            let crop = CropRule::paper().training(FRAME, INPUT, &mut draws);
+            let index = |n| [256, 224, 192, 168].iter().position(|&side| side == n).unwrap();
+            assert!(index(crop.height).abs_diff(index(crop.width)) <= 1);
+            assert!(crop.x + crop.width <= 340 && crop.y + crop.height <= 256);
+            seen.insert((crop.x, crop.y, crop.width, crop.height));
+        }
+        assert_eq!(seen.len(), 46);
+    }
+
+    #[test]
+    fn uniform_stays_inside_and_keeps_the_aspect() {
+        let mut draws = Draws::new(StableHash::new().text("uniform"));
+        let rule = CropRule::Uniform { min_scale: 0.72 };
+        for _ in 0..500 {
+            let crop = rule.training([96, 128], [96, 128], &mut draws);
+            assert!(crop.x + crop.width <= 128 && crop.y + crop.height <= 96);
+            assert!((69..=96).contains(&crop.height), "{crop:?}");
+            assert!((crop.width as f64 / crop.height as f64 - 4.0 / 3.0).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn bad_rules_name_their_key() {
+        let error = |rule: CropRule| rule.validate().unwrap_err().to_string();
+        assert!(error(CropRule::FivePoint { ratios: vec![], max_distort: 1 }).contains("ratios"));
+        assert!(error(CropRule::FivePoint { ratios: vec![0.5, 1.0], max_distort: 1 }).contains("descending"));
+        assert!(error(CropRule::Uniform { min_scale: f32::NAN }).contains("min_scale"));
+    }
+}

@@ -1,0 +1,183 @@
+//! Resizing, cropping and mirroring of single RGB frames.
+//!
+//! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks, so that fine texture
+//! is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+
+use crate::clip::Frames;
+use crate::error::DataError;
+
+/// A rectangle of a frame, in whole pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crop {
+    /// Left edge, columns from the left border.
+    pub x: usize,
+    /// Upper edge, rows from the upper border.
+    pub y: usize,
+    /// Columns, at least 1.
+    pub width: usize,
+    /// Rows, at least 1.
+    pub height: usize,
+}
+
+impl Crop {
+    /// The whole of a frame of `height` × `width`.
+    pub fn whole(height: usize, width: usize) -> Self {
+        Self { x: 0, y: 0, width, height }
+    }
+
+    fn fits(&self, height: usize, width: usize) -> bool {
+        let right = self.x.checked_add(self.width);
+        let lower = self.y.checked_add(self.height);
+        self.width > 0
+            && self.height > 0
+            && right.is_some_and(|right| right <= width)
+            && lower.is_some_and(|lower| lower <= height)
+    }
+}
+
+/// Cuts `crop` out of an RGB frame `[height, width, 3]` and resizes it to `[out_height, out_width, 3]`.
+///
+/// # Errors
+/// [`DataError::Shape`] when the buffer is not `width · height · 3` long, the crop leaves the frame, or a size is 0 or
+/// above 65 535.
+pub fn resize_rgb(
+    pixels: &[u8],
+    width: usize,
+    height: usize,
+    crop: Crop,
+    out_width: usize,
+    out_height: usize,
+) -> Result<Vec<u8>, DataError> {
+    let sides = [width, height, out_width, out_height];
+    if sides.iter().any(|&side| side == 0 || side > 65_535) {
+        return Err(DataError::Shape(format!(
+            "cannot resize a {width}x{height} frame to {out_width}x{out_height}: sides are 1 to 65535"
+        )));
+    }
+    if pixels.len() != width * height * 3 || !crop.fits(height, width) {
+        return Err(DataError::Shape(format!(
+            "the crop {crop:?} does not fit a frame of {width}x{height} pixels in {} bytes",
+            pixels.len()
+        )));
+    }
+    if (crop.width, crop.height) == (out_width, out_height) {
+        return Ok(cut(pixels, width, crop));
+    }
+    convolve(pixels, width, height, crop, out_width, out_height)
+        .map_err(|reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}")))
+}
+
+/// Copies the rows of `crop`: resizing to the same size must change nothing.
+fn cut(pixels: &[u8], width: usize, crop: Crop) -> Vec<u8> {
+    let rows = pixels.chunks_exact(width * 3).skip(crop.y).take(crop.height);
+    rows.flat_map(|row| &row[crop.x * 3..(crop.x + crop.width) * 3]).copied().collect()
+}
+
+fn convolve(
+    pixels: &[u8],
+    width: usize,
+    height: usize,
+    crop: Crop,
+    out_width: usize,
+    out_height: usize,
+) -> Result<Vec<u8>, String> {
+    let source = ImageRef::new(width as u32, height as u32, pixels, PixelType::U8x3).map_err(|e| e.to_string())?;
+    let mut target = Image::new(out_width as u32, out_height as u32, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        crop.x as f64,
+        crop.y as f64,
+        crop.width as f64,
+        crop.height as f64,
+    );
+    Resizer::new().resize(&source, &mut target, &options).map_err(|e| e.to_string())?;
+    Ok(target.into_vec())
+}
+
+/// Mirrors an RGB frame of `width` columns left to right, in place.
+pub fn flip_horizontal(pixels: &mut [u8], width: usize) {
+    if width == 0 {
+        return;
+    }
+    for row in pixels.chunks_exact_mut(width * 3) {
+        for column in 0..width / 2 {
+            let mirror = width - 1 - column;
+            for channel in 0..3 {
+                row.swap(column * 3 + channel, mirror * 3 + channel);
+            }
+        }
+    }
+}
+
+/// Every frame of an RGB clip resized to `height` × `width`; the clip itself where it has that size.
+///
+/// # Errors
+/// [`DataError::Shape`] when the clip has not three channels or a size is out of range.
+pub fn resize_frames(frames: Frames, height: usize, width: usize) -> Result<Frames, DataError> {
+    if (frames.height, frames.width) == (height, width) {
+        return Ok(frames);
+    }
+    require_rgb(&frames)?;
+    let whole = Crop::whole(frames.height, frames.width);
+    let mut data = Vec::with_capacity(frames.time * height * width * 3);
+    for t in 0..frames.time {
+        data.extend(resize_rgb(frames.frame(t), frames.width, frames.height, whole, width, height)?);
+    }
+    Frames::new(data, frames.time, height, width, 3)
+}
+
+pub(crate) fn require_rgb(frames: &Frames) -> Result<(), DataError> {
+    if frames.channels == 3 {
+        return Ok(());
+    }
+    Err(DataError::Shape(format!("an RGB clip has 3 channels, this one has {}", frames.channels)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(values: &[u8]) -> Vec<u8> {
+        values.iter().flat_map(|&v| [v, v, v]).collect()
+    }
+
+    // Rows 0 1 2 / 3 4 5: the crop at x = 1, y = 1 of 2×1 is 4 5.
+    #[test]
+    fn a_crop_of_the_output_size_is_a_copy() {
+        let crop = Crop { x: 1, y: 1, width: 2, height: 1 };
+        let cut = resize_rgb(&grey(&[0, 1, 2, 3, 4, 5]), 3, 2, crop, 2, 1).unwrap();
+        assert_eq!(cut, grey(&[4, 5]));
+    }
+
+    // Halving 0 0 200 200: the triangle of support 2 around output pixel 0 (source centre 1.0) weighs the source pixels at
+    // 0.5, 1.5, 2.5 with 0.75, 0.75, 0.25 (distance / 2), so (0.25·200) / 1.75 = 28.6; by symmetry 200 − 28.6 = 171.4.
+    #[test]
+    fn shrinking_averages() {
+        let small = resize_rgb(&grey(&[0, 0, 200, 200]), 4, 1, Crop::whole(1, 4), 2, 1).unwrap();
+        assert_eq!(small, grey(&[29, 171]));
+    }
+
+    #[test]
+    fn flipping_twice_is_nothing() {
+        let mut row = grey(&[1, 2, 3]);
+        flip_horizontal(&mut row, 3);
+        assert_eq!(row, grey(&[3, 2, 1]));
+        flip_horizontal(&mut row, 3);
+        assert_eq!(row, grey(&[1, 2, 3]));
+    }
+
+    #[test]
+    fn bad_sizes_are_errors() {
+        let pixels = grey(&[1, 2]);
+        let outside = Crop { x: 1, y: 0, width: 2, height: 1 };
+        assert!(resize_rgb(&pixels, 2, 1, outside, 1, 1).is_err());
+        let overflowing = Crop { x: usize::MAX, y: 0, width: 2, height: 1 };
+        assert!(resize_rgb(&pixels, 2, 1, overflowing, 1, 1).is_err());
+        assert!(resize_rgb(&pixels, 2, 1, Crop::whole(1, 2), 0, 1).is_err());
+        assert!(resize_rgb(&pixels[1..], 2, 1, Crop::whole(1, 2), 1, 1).is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! Tests of the decoder, with clips that FFmpeg makes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::testing::{make_video, make_with, temporary};
+
+fn ffmpeg() -> Ffmpeg {
+    Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg")
+}
+
+/// The count by another way: FFmpeg's null output reports it.
+fn reference_count(path: &Path) -> usize {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-select_streams", "v:0"])
+        .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .expect("these tests need ffprobe, which comes with FFmpeg");
+    String::from_utf8_lossy(&output.stdout).trim().trim_end_matches(',').parse().expect("a number from ffprobe")
+}
+
+#[test]
+fn every_frame_comes_once() {
+    let folder = temporary();
+    for (name, extra) in [
+        ("b-frames.avi", &["-c:v", "mpeg4", "-bf", "2"][..]),
+        ("plain.mp4", &["-c:v", "mpeg4"]),
+        // Frames at uneven times: a constant-rate output would double some of them.
+        ("uneven.mkv", &["-vf", "select='not(mod(n,3))'", "-fps_mode", "vfr", "-c:v", "mpeg4"]),
+    ] {
+        let path = make_with(folder.path(), name, "testsrc=size=96x64:rate=10", 24, extra);
+        let clip = ffmpeg().decode(&path, FrameSize::Source).unwrap();
+        assert_eq!(clip.time, reference_count(&path), "{name}");
+        assert_eq!(clip.time, ffmpeg().count(&path).unwrap(), "{name}");
+        assert_eq!((clip.height, clip.width, clip.channels), (64, 96, 3));
+    }
+}
+
+// A red film stays red: (254, 0, 0) up to the rounding of YUV.
+#[test]
+fn colours_are_rgb() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "red.mp4", "color=c=red:size=32x32:rate=5", 3);
+    let clip = ffmpeg().decode(&path, FrameSize::Exact { height: 8, width: 8 }).unwrap();
+    let pixel = &clip.frame(2)[..3];
+    assert!(pixel[0] > 245 && pixel[1] < 10 && pixel[2] < 10, "{pixel:?}");
+}
+
+// 96×64 with a short side of 32: 48×32. Its transpose: 32×48. 50×20 with 7: 17.5 -> 18.
+#[test]
+fn sizes() {
+    let folder = temporary();
+    let wide = make_video(folder.path(), "wide.mp4", "testsrc=size=96x64:rate=10", 2);
+    let tall = make_video(folder.path(), "tall.mp4", "testsrc=size=64x96:rate=10", 2);
+    let odd = make_video(folder.path(), "odd.mp4", "testsrc=size=50x20:rate=10", 2);
+    let side = |path, size| {
+        let clip = ffmpeg().decode(path, size).unwrap();
+        (clip.height, clip.width)
+    };
+    assert_eq!(side(&wide, FrameSize::ShortSide(32)), (32, 48));
+    assert_eq!(side(&tall, FrameSize::ShortSide(32)), (48, 32));
+    assert_eq!(side(&odd, FrameSize::ShortSide(7)), (7, 18));
+    assert_eq!(FrameSize::ShortSide(7).of(20, 50), (7, 18));
+    assert_eq!(side(&wide, FrameSize::Exact { height: 11, width: 13 }), (11, 13));
+    assert!(ffmpeg().decode(&wide, FrameSize::ShortSide(0)).is_err());
+}
+
+#[test]
+fn selected_frames_equal_those_of_the_whole() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 12);
+    let whole = ffmpeg().decode(&path, FrameSize::Source).unwrap();
+    let mut asked = 0;
+    let (some, total) = ffmpeg()
+        .decode_selected(&path, FrameSize::Source, |n| {
+            asked = n;
+            vec![7, 2, 2]
+        })
+        .unwrap();
+    assert_eq!((asked, total, some.time), (12, 12, 3));
+    assert_eq!(some.frame(0), whole.frame(7));
+    assert_eq!(some.frame(1), whole.frame(2));
+    assert_eq!(some.frame(2), whole.frame(2));
+    assert!(ffmpeg().decode_selected(&path, FrameSize::Source, |n| vec![n]).is_err());
+    assert!(ffmpeg().decode_selected(&path, FrameSize::Source, |_| vec![]).is_err());
+}
+
+#[test]
+fn names_are_never_options_or_commands() {
+    let folder = temporary();
+    for name in ["-i clip.avi", "a'b \"c\" $(touch x);%03d.avi", "http:__x.avi"] {
+        let path = make_video(folder.path(), name, "testsrc=size=32x32:rate=5", 2);
+        assert_eq!(ffmpeg().count(&path).unwrap(), 2, "{name}");
+    }
+    assert!(!folder.path().join("x").exists() && !Path::new("x").exists());
+}
+
+#[test]
+fn each_bad_file_has_its_own_error() {
+    let folder = temporary();
+    let at = |name: &str| folder.path().join(name);
+    let decode = |path: &Path| ffmpeg().decode(path, FrameSize::Source).unwrap_err();
+    fs::write(at("empty.avi"), b"").unwrap();
+    fs::write(at("text.avi"), b"this is no film\n".repeat(50)).unwrap();
+    fs::write(at("list.mp4"), b"#EXTM3U\n#EXTINF:1,\nclip.avi\n").unwrap();
+    assert!(matches!(decode(&at("none.avi")), DataError::NotFound(_)));
+    assert!(matches!(decode(folder.path()), DataError::IsDirectory(_)));
+    assert!(matches!(decode(&at("empty.avi")), DataError::EmptyFile(_)));
+    assert!(matches!(decode(&at("list.mp4")), DataError::NotVideo { .. }));
+    let error = decode(&at("text.avi"));
+    assert!(matches!(&error, DataError::NotVideo { words, .. } if words.contains("Invalid data")), "{error}");
+    assert!(!error.to_string().contains(" @ 0x"), "{error}");
+    assert!(error.to_string().contains("text.avi"));
+    let sound = make_with(folder.path(), "sound.mp4", "sine", 1, &["-t", "1"]);
+    assert!(matches!(decode(&sound), DataError::NotVideo { .. }), "{}", decode(&sound));
+}
+
+#[test]
+fn damage_is_reported_when_asked() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 20);
+    assert_eq!(ffmpeg().inspect(&path).unwrap(), (20, String::new()));
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 400].fill(0xA5);
+    fs::write(&path, bytes).unwrap();
+    let (frames, words) = ffmpeg().inspect(&path).unwrap();
+    assert!(frames > 5 && !words.is_empty(), "{frames} {words}");
+}
+
+#[test]
+fn limits_hold() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "clip.avi", "testsrc=size=64x32:rate=10", 10);
+    let limited = |change: fn(&mut DecodeLimits)| {
+        let mut limits = DecodeLimits::default();
+        change(&mut limits);
+        ffmpeg().with_limits(limits).decode(&path, FrameSize::Source).unwrap_err().to_string()
+    };
+    assert!(limited(|l| l.max_frames = 9).contains("`max_frames` of 9"));
+    assert!(limited(|l| l.max_bytes = 64 * 32 * 3 * 10 - 1).contains("`max_bytes`"));
+    let side = limited(|l| l.max_side = 63);
+    assert!(side.contains("`max_side` of 63"), "{side}");
+    assert!(limited(|l| l.timeout = Duration::ZERO).contains("`timeout`"));
+}
+
+#[test]
+fn a_missing_program_says_how_to_install_it() {
+    let error = Ffmpeg::at(Path::new("/nonexistent/ffmpeg")).unwrap_err().to_string();
+    assert!(error.contains("apt install ffmpeg") && error.contains("/nonexistent/ffmpeg"), "{error}");
+    assert!(Ffmpeg::at(Path::new("true")).unwrap_err().to_string().contains("-version"));
+    assert!(!ffmpeg().version().is_empty());
+}
+
+// A stand-in for FFmpeg that says who it is and then hangs.
+#[cfg(unix)]
+#[test]
+fn a_hanging_program_is_stopped() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = temporary();
+    let program = folder.path().join("hang");
+    fs::write(&program, "#!/bin/sh\ncase \"$*\" in *-version*) echo ffmpeg version 0;; *) exec sleep 60;; esac\n")
+        .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let clip = folder.path().join("clip.avi");
+    fs::write(&clip, b"x").unwrap();
+    let limits = DecodeLimits { timeout: Duration::from_millis(200), ..DecodeLimits::default() };
+    let start = std::time::Instant::now();
+    let error = Ffmpeg::at(&program).unwrap().with_limits(limits).count(&clip).unwrap_err();
+    assert!(matches!(error, DataError::Timeout { .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}

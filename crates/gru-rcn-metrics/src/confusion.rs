@@ -1,0 +1,134 @@
+//! Which classes are taken for which.
+
+use crate::MetricsError;
+use serde::{Deserialize, Serialize};
+
+/// Counts of clips: rows are true classes, columns are predicted ones.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(try_from = "Vec<Vec<usize>>", into = "Vec<Vec<usize>>")]
+pub struct ConfusionMatrix {
+    rows: Vec<Vec<usize>>,
+}
+
+impl ConfusionMatrix {
+    /// A matrix of zeros.
+    pub fn new(classes: usize) -> Self {
+        Self { rows: vec![vec![0; classes]; classes] }
+    }
+
+    /// Counts pairs of true and predicted labels.
+    ///
+    /// # Errors
+    ///
+    /// When the two differ in length or a label is out of range.
+    pub fn from_labels(classes: usize, truth: &[usize], predicted: &[usize]) -> Result<Self, MetricsError> {
+        if truth.len() != predicted.len() {
+            return Err(MetricsError::Lengths { truth: truth.len(), predicted: predicted.len() });
+        }
+        if classes == 0 {
+            return Err(MetricsError::NoClasses);
+        }
+        let mut matrix = Self::new(classes);
+        for (clip, (&truth, &predicted)) in truth.iter().zip(predicted).enumerate() {
+            let label = truth.max(predicted);
+            if label >= classes {
+                return Err(MetricsError::Label { clip, label, classes });
+            }
+            matrix.count(truth, predicted);
+        }
+        Ok(matrix)
+    }
+
+    /// Adds one clip.
+    ///
+    /// # Panics
+    ///
+    /// When a label is out of range.
+    pub fn count(&mut self, truth: usize, predicted: usize) {
+        self.rows[truth][predicted] += 1;
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The counts, a row per true class.
+    pub fn rows(&self) -> &[Vec<usize>] {
+        &self.rows
+    }
+
+    /// Number of clips counted.
+    pub fn clips(&self) -> usize {
+        self.rows.iter().flatten().sum()
+    }
+
+    /// Number of clips taken for what they are.
+    pub fn trace(&self) -> usize {
+        (0..self.classes()).map(|class| self.rows[class][class]).sum()
+    }
+
+    /// For every class, the fraction of its clips that are right; `None` for a class without clips.
+    pub fn per_class_accuracy(&self) -> Vec<Option<f64>> {
+        let accuracy = |(class, row): (usize, &Vec<usize>)| {
+            let clips: usize = row.iter().sum();
+            (clips > 0).then(|| row[class] as f64 / clips as f64)
+        };
+        self.rows.iter().enumerate().map(accuracy).collect()
+    }
+
+    /// The mean of [`per_class_accuracy`](Self::per_class_accuracy) over the classes that occur;
+    /// `None` when none does.
+    pub fn mean_class_accuracy(&self) -> Option<f64> {
+        let known: Vec<f64> = self.per_class_accuracy().into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    }
+}
+
+impl TryFrom<Vec<Vec<usize>>> for ConfusionMatrix {
+    type Error = MetricsError;
+
+    fn try_from(rows: Vec<Vec<usize>>) -> Result<Self, MetricsError> {
+        let classes = rows.len();
+        match rows.iter().position(|row| row.len() != classes) {
+            Some(row) => Err(MetricsError::NotSquare { row, got: rows[row].len(), classes }),
+            None => Ok(Self { rows }),
+        }
+    }
+}
+
+impl From<ConfusionMatrix> for Vec<Vec<usize>> {
+    fn from(matrix: ConfusionMatrix) -> Self {
+        matrix.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Class 0 has three clips, two right; class 1 one, wrong; class 2 none. Mean (2/3 + 0) / 2.
+    #[test]
+    fn rows_are_the_truth() {
+        let m = ConfusionMatrix::from_labels(3, &[0, 0, 0, 1], &[0, 0, 1, 2]).unwrap();
+        assert_eq!(m.rows(), [vec![2, 1, 0], vec![0, 0, 1], vec![0, 0, 0]]);
+        assert_eq!(m.per_class_accuracy(), [Some(2.0 / 3.0), Some(0.0), None]);
+        assert!((m.mean_class_accuracy().unwrap() - 1.0 / 3.0).abs() < 1e-15);
+        assert_eq!((m.clips(), m.trace(), m.classes()), (4, 2, 3));
+    }
+
+    #[test]
+    fn nothing_counted_has_no_mean() {
+        assert_eq!(ConfusionMatrix::new(2).mean_class_accuracy(), None);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let label = ConfusionMatrix::from_labels(2, &[0, 1], &[0, 2]).unwrap_err();
+        assert_eq!(label, MetricsError::Label { clip: 1, label: 2, classes: 2 });
+        let lengths = ConfusionMatrix::from_labels(2, &[0], &[]).unwrap_err();
+        assert_eq!(lengths, MetricsError::Lengths { truth: 1, predicted: 0 });
+        let ragged = ConfusionMatrix::try_from(vec![vec![0, 0], vec![0]]).unwrap_err();
+        assert_eq!(ragged, MetricsError::NotSquare { row: 1, got: 1, classes: 2 });
+    }
+}

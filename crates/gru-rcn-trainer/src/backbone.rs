@@ -1,0 +1,93 @@
+//! The CNN of a recipe: built, loaded, or trained on single frames.
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use gru_rcn::backbone::{Cnn, CnnConfig, SqueezeNetConfig, Vgg16Config};
+use gru_rcn::classifier::ClipClassifier;
+use gru_rcn::head::{LevelLogits, LossKind};
+use gru_rcn::percepts::Percepts;
+use gru_rcn::weights::{export_torchvision, import_torchvision};
+use gru_rcn_data::Dataset;
+
+use crate::recipe::{Network, Recipe};
+
+/// The CNN's configuration; a network that is trained here classifies the data's appearances.
+pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
+    let section = &recipe.backbone;
+    let classes = if section.pretrain.is_some() { appearances } else { 1000 };
+    let (taps, size) = (section.taps.clone(), recipe.clip.input_size);
+    let config = match section.network {
+        Network::Vgg16 => {
+            CnnConfig::Vgg16(Vgg16Config::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
+        }
+        Network::Small => CnnConfig::Vgg16(Vgg16Config::small(classes, size).with_taps(taps)),
+        Network::SqueezeNet => {
+            CnnConfig::SqueezeNet(SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
+        }
+    };
+    config.validate().context("recipe: backbone.taps")?;
+    let levels = config.levels();
+    if let Some(level) = levels.iter().find(|level| level.height == 0 || level.width == 0) {
+        bail!("recipe: clip.input_size {size:?} is too small: nothing is left of it at the level {}", level.name);
+    }
+    if levels.len() != section.taps.len() {
+        bail!("recipe: backbone.taps names a level twice: {}", section.taps.join(", "));
+    }
+    Ok(config)
+}
+
+/// Loads weights in torchvision's layout.
+pub fn load(config: &CnnConfig, path: &std::path::Path, device: &Device) -> Result<Cnn> {
+    Ok(match config {
+        CnnConfig::Vgg16(config) => Cnn::Vgg16(import_torchvision(config.init(device), path)?),
+        CnnConfig::SqueezeNet(config) => Cnn::SqueezeNet(import_torchvision(config.init(device), path)?),
+    })
+}
+
+/// Saves weights in torchvision's layout.
+pub fn save(cnn: &Cnn, path: &std::path::Path) -> Result<()> {
+    match cnn {
+        Cnn::Vgg16(cnn) => export_torchvision(cnn, path)?,
+        Cnn::SqueezeNet(cnn) => export_torchvision(cnn, path)?,
+    }
+    Ok(())
+}
+
+/// Number of appearance classes, as far as the recipe needs it.
+pub fn appearances(recipe: &Recipe, dataset: &Dataset) -> Result<usize> {
+    match (&recipe.backbone.pretrain, dataset.appearances.len()) {
+        (Some(_), 0) => bail!(
+            "recipe: backbone.pretrain needs clips with appearance labels, which {} has not; give weights instead",
+            dataset.name
+        ),
+        (_, appearances) => Ok(appearances),
+    }
+}
+
+/// A CNN under training, seen as a classifier of clips: every frame an example of its own.
+#[derive(Module, Debug)]
+pub struct FrameCnn {
+    /// The network.
+    pub cnn: Cnn,
+}
+
+impl ClipClassifier for FrameCnn {
+    /// The one level of `percepts` holds normalised pixels; logits are `[time, batch, class]`.
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        let frames: Tensor<5> = percepts.top().swap_dims(0, 1);
+        let [time, batch, channels, height, width] = frames.dims();
+        let logits = self.cnn.forward(frames.reshape([time * batch, channels, height, width]));
+        let classes = logits.dims()[1];
+        LevelLogits { logits: logits.reshape([time, batch, classes]) }
+    }
+
+    fn loss(
+        &self,
+        logits: &LevelLogits,
+        targets: Tensor<1, burn::tensor::Int>,
+        _asked: LossKind,
+    ) -> Tensor<1> {
+        logits.loss(targets, LossKind::PerHead)
+    }
+}

@@ -1,0 +1,232 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use gru_rcn_data::Split;
+
+use crate::backend::Backend;
+use crate::fit::Interrupted;
+use crate::verbs::{evaluate, predict, report, train};
+
+/// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
+#[derive(Parser, Debug)]
+#[command(name = "gru-rcn", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Train a model by a recipe, with its baselines, and report on the test clips.
+    Train(TrainArgs),
+    /// Score a trained run on the test clips, its own or others of the same classes.
+    Evaluate(EvaluateArgs),
+    /// Print the most probable classes of video files or folders of frames.
+    Predict(PredictArgs),
+    /// Draw the report of a run again.
+    Report(ReportArgs),
+}
+
+/// Options of every verb that computes.
+#[derive(Args, Debug)]
+pub struct DeviceArgs {
+    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal or cuda[:N].
+    #[arg(long, default_value = "cpu", value_parser = parse_backend)]
+    pub backend: Backend,
+}
+
+fn parse_backend(text: &str) -> Result<Backend, String> {
+    text.parse()
+}
+
+/// Options that name a run.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The run folder. Without it, `train` takes a new one and the other verbs the newest.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Where runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+/// Arguments of `train`.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// A built-in recipe (motion, folder, egogestar, fight-surv) or a TOML file.
+    #[arg(default_value = "motion")]
+    pub recipe: String,
+    /// Folder of the clips, for recipes that need one: a folder per class.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Pretrained weights of the CNN in torchvision's layout (.safetensors, .pth).
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Change one key of the recipe; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of everything random; the same as --set seed=N.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Go on with an interrupted run.
+    #[arg(long)]
+    pub resume: bool,
+    /// Plain lines even on a terminal.
+    #[arg(long)]
+    pub plain: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
+/// Arguments of `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Another folder of clips than the run was trained on.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// List of the clips to score, relative to the folder.
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+    /// Which part of the data: train, validation or test.
+    #[arg(long, default_value = "test", value_parser = parse_split)]
+    pub split: Split,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
+fn parse_split(text: &str) -> Result<Split, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+/// Arguments of `predict`.
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// Video files, or folders of frames.
+    #[arg(required = true, value_name = "VIDEO")]
+    pub videos: Vec<PathBuf>,
+    /// How many classes to print of each.
+    #[arg(long, default_value_t = 5)]
+    pub top: usize,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
+/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input, 130 and 143 interrupted after
+/// saving.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let backend = match &cli.verb {
+        Verb::Train(args) => args.device.backend,
+        Verb::Evaluate(args) => args.device.backend,
+        Verb::Predict(args) => args.device.backend,
+        Verb::Report(args) => args.device.backend,
+    };
+    backend.make_default();
+    match dispatch(&cli.verb, backend) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let interrupted = error.downcast_ref::<Interrupted>();
+            ExitCode::from(interrupted.map_or(2, |interrupted| interrupted.exit_code))
+        }
+    }
+}
+
+fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
+    match verb {
+        Verb::Train(args) => {
+            let mut set = args.set.clone();
+            set.extend(args.seed.map(|seed| format!("seed={seed}")));
+            let options = train::Options {
+                recipe: &args.recipe,
+                data: args.data.as_deref(),
+                weights: args.weights.as_deref(),
+                set: &set,
+                run: args.run.run.as_deref(),
+                runs: &args.run.runs,
+                resume: args.resume,
+                plain: args.plain,
+                json: args.json,
+                backend,
+            };
+            train::run(&options, &backend.device()?)
+        }
+        Verb::Evaluate(args) => {
+            let options = evaluate::Options {
+                run: args.run.run.as_deref(),
+                runs: &args.run.runs,
+                data: args.data.as_deref(),
+                list: args.list.as_deref(),
+                split: args.split,
+                json: args.json,
+            };
+            evaluate::run(&options, &backend.device()?)
+        }
+        Verb::Predict(args) => {
+            let options = predict::Options {
+                run: args.run.run.as_deref(),
+                runs: &args.run.runs,
+                videos: &args.videos,
+                top: args.top,
+                json: args.json,
+            };
+            predict::run(&options, &backend.device()?)
+        }
+        Verb::Report(args) => report::run(args.run.run.as_deref(), &args.run.runs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn train_needs_nothing() {
+        let Verb::Train(args) = Cli::parse_from(["gru-rcn", "train"]).verb else { panic!("not train") };
+        assert_eq!((args.recipe.as_str(), args.device.backend), ("motion", Backend::Cpu));
+    }
+}

@@ -1,0 +1,52 @@
+//! A recipe's data section to a list of clips.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use gru_rcn_data::{Dataset, FolderOptions};
+
+use crate::recipe::{DataSection, FolderSection, Recipe};
+
+/// Lists the clips of a recipe.
+pub fn dataset(recipe: &Recipe) -> Result<Dataset> {
+    match &recipe.data {
+        DataSection::Motion(config) => Ok(config.dataset()?),
+        DataSection::Folder(section) => {
+            if section.root.as_os_str().is_empty() {
+                bail!("the recipe {} needs the folder of its clips: give it with --data DIR", recipe.name);
+            }
+            Ok(Dataset::from_folder(&options(section))?)
+        }
+    }
+}
+
+fn options(section: &FolderSection) -> FolderOptions {
+    FolderOptions {
+        root: section.root.clone(),
+        train_list: section.train_list.clone(),
+        validation_list: section.validation_list.clone(),
+        test_list: section.test_list.clone(),
+        groups: section.groups.clone(),
+        validation_fraction: section.validation_fraction,
+        test_fraction: section.test_fraction,
+        seed: section.seed,
+    }
+}
+
+/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run can be used from anywhere.
+pub fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
+    match &mut recipe.data {
+        DataSection::Motion(_) => {
+            bail!("the recipe {} generates its clips, --data has no meaning for it; try `train folder`", recipe.name)
+        }
+        DataSection::Folder(section) => {
+            section.root = absolute(root);
+            Ok(())
+        }
+    }
+}
+
+/// The path made absolute, unchanged if that fails.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}

@@ -1,0 +1,135 @@
+//! From clips to batches of percepts.
+//!
+//! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`] computes them once and
+//! keeps them in memory, with a few augmented versions of each training clip. [`Live`] runs the CNN in every epoch on
+//! freshly drawn clips, as the paper does. Both hand out the same [`Batch`]es through [`Source`].
+
+mod live;
+mod pixels;
+mod store;
+
+pub use live::Live;
+pub use pixels::PixelStore;
+pub use store::{Store, StorePlan};
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::percepts::Percepts;
+use gru_rcn_data::{ClipPlanner, ClipReader, Frames, LoaderConfig, PlanKey, Sample, epoch_order};
+
+/// A batch of clips as percepts, on the plain device.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Per level `[batch, time, channel, height, width]`.
+    pub percepts: Percepts,
+    /// Class of each clip.
+    pub classes: Vec<usize>,
+}
+
+impl Batch {
+    /// The classes as a tensor `[batch]`.
+    pub fn targets(&self, device: &Device) -> Tensor<1, Int> {
+        let classes: Vec<i32> = self.classes.iter().map(|&class| class as i32).collect();
+        Tensor::from_data(TensorData::from(classes.as_slice()), device)
+    }
+}
+
+/// Hands out batches of percepts.
+pub trait Source {
+    /// Classes of all clips, in the order of the list.
+    fn classes(&self) -> &[usize];
+
+    /// Batches of the clips at `order`; with an epoch, the augmented versions that (seed, epoch, clip) say, without one
+    /// the clips as they are evaluated.
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        epoch: Option<u64>,
+        batch: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a>;
+
+    /// Number of clips.
+    fn len(&self) -> usize {
+        self.classes().len()
+    }
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.classes().is_empty()
+    }
+
+    /// All clips in the order of the list, as they are evaluated.
+    fn evaluation<'a>(&'a self, batch: usize) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
+        self.batches((0..self.len()).collect(), None, batch)
+    }
+
+    /// One epoch of training, in the order that (seed, epoch) say.
+    fn epoch<'a>(&'a self, seed: u64, epoch: u64, batch: usize) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
+        self.batches(epoch_order(seed, epoch, self.len()), Some(epoch), batch)
+    }
+}
+
+/// How clips are read: what plans are drawn, with how many threads, within how much memory.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Draws the plans.
+    pub planner: ClipPlanner,
+    /// Opens the files.
+    pub reader: Arc<ClipReader>,
+    /// Threads and memory.
+    pub loader: LoaderConfig,
+    /// Seed of the plans.
+    pub seed: u64,
+}
+
+impl Reading {
+    /// Most bytes that one clip takes on its way: all its frames are held while one version is cut.
+    fn bytes_of(&self, versions: usize) -> usize {
+        let [height, width] = self.planner.frame_size;
+        let [h, w] = self.planner.input_size;
+        // The decoded length is not known ahead; ten seconds at 25 frames a second is assumed.
+        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * 3
+    }
+
+    /// Reads a clip as it is evaluated.
+    pub fn evaluated(&self, sample: &Sample) -> Result<Frames> {
+        Ok(self.read(sample, &[None])?.swap_remove(0))
+    }
+
+    /// Reads a clip once and cuts the versions at these epochs, `None` being the one that is evaluated.
+    fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, gru_rcn_data::DataError> {
+        let frames = self.reader.read(sample, self.planner.frame_size)?;
+        versions
+            .iter()
+            .map(|version| {
+                let plan = match version {
+                    None => self.planner.evaluation(frames.time)?,
+                    Some(epoch) => {
+                        let key = PlanKey { seed: self.seed, epoch: *epoch, sample: sample.id.clone() };
+                        self.planner.training(&key, frames.time)?
+                    }
+                };
+                plan.apply(&frames)
+            })
+            .collect()
+    }
+}
+
+/// Uploads clips as bytes and runs the CNN over them.
+pub fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device) -> Percepts {
+    cnn.percepts(cnn.pixels().normalise(upload(clips, device)))
+}
+
+/// Clips of the same shape as one tensor of bytes `[batch, time, height, width, channel]`.
+pub fn upload(clips: &[Frames], device: &Device) -> Tensor<5, Int> {
+    let first = &clips[0];
+    let shape = [clips.len(), first.time, first.height, first.width, first.channels];
+    let mut bytes = Vec::with_capacity(shape.iter().product());
+    for clip in clips {
+        bytes.extend_from_slice(&clip.data);
+    }
+    Tensor::from_data(TensorData::new(bytes, shape), (device, DType::U8))
+}

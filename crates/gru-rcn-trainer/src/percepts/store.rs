@@ -1,0 +1,162 @@
+//! Percepts computed once and kept in memory.
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor, TensorData};
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
+use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
+
+use super::{Batch, Reading, Source, percepts_of};
+
+/// Clips that go through the CNN together while the store is filled; bounds the memory of its activations.
+const CHUNK_FRAMES: usize = 128;
+
+/// How much a store will hold, known before it is filled.
+#[derive(Clone, Debug)]
+pub struct StorePlan {
+    /// Clips.
+    pub clips: usize,
+    /// Versions of each: the one that is evaluated and the augmented ones.
+    pub versions: usize,
+    /// Bytes of all percepts.
+    pub bytes: usize,
+}
+
+/// The percepts of a list of clips, in one or several versions.
+pub struct Store {
+    levels: Vec<Level>,
+    time: usize,
+    versions: usize,
+    classes: Vec<usize>,
+    ids: Vec<String>,
+    seed: u64,
+    /// Per level, rows of `time * channels * height * width` values; row `clip * versions + version`.
+    values: Vec<Vec<f32>>,
+    device: Device,
+}
+
+impl StorePlan {
+    /// For `clips` clips with `copies` augmented versions each.
+    pub fn new(cnn: &Cnn, clips: usize, copies: usize, time: usize) -> Self {
+        let row: usize = cnn.levels().iter().map(|level| time * values_of(level)).sum();
+        let versions = 1 + copies;
+        Self { clips, versions, bytes: clips * versions * row * size_of::<f32>() }
+    }
+}
+
+fn values_of(level: &Level) -> usize {
+    level.channels * level.height * level.width
+}
+
+impl Store {
+    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated, and runs the CNN over
+    /// all. `done` is told the number of clips finished; `stop` is asked between clips, and ends it with `None`.
+    pub fn fill(
+        cnn: &Cnn,
+        samples: &[Sample],
+        copies: usize,
+        reading: &Reading,
+        device: &Device,
+        mut done: impl FnMut(usize),
+        stop: impl Fn() -> bool,
+    ) -> Result<Option<Self>> {
+        let time = reading.planner.temporal.frames();
+        let plan = StorePlan::new(cnn, samples.len(), copies, time);
+        let mut store = Self {
+            levels: cnn.levels(),
+            time,
+            versions: plan.versions,
+            classes: samples.iter().map(|sample| sample.class).collect(),
+            ids: samples.iter().map(|sample| sample.id.clone()).collect(),
+            seed: reading.seed,
+            values: cnn.levels().iter().map(|_| Vec::new()).collect(),
+            device: device.clone(),
+        };
+        let versions: Vec<Option<u64>> =
+            std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
+        let (worker, bytes) = (reading.clone(), reading.bytes_of(plan.versions));
+        let clips = ordered(samples.to_vec(), move |_| bytes, reading.loader.clone(), move |sample| {
+            worker.read(sample, &versions)
+        });
+        let chunk = (CHUNK_FRAMES / time).max(1);
+        let mut waiting: Vec<Frames> = Vec::new();
+        for (index, clip) in clips.enumerate() {
+            waiting.extend(clip?);
+            while waiting.len() >= chunk {
+                store.push(cnn, &waiting.drain(..chunk).collect::<Vec<_>>())?;
+            }
+            done(index + 1);
+            if stop() {
+                return Ok(None);
+            }
+        }
+        for rest in waiting.chunks(chunk) {
+            store.push(cnn, rest)?;
+        }
+        Ok(Some(store))
+    }
+
+    fn push(&mut self, cnn: &Cnn, clips: &[Frames]) -> Result<()> {
+        let percepts = percepts_of(cnn, clips, &self.device);
+        for (values, map) in self.values.iter_mut().zip(percepts.maps) {
+            values.extend(map.into_data().try_into_vec::<f32>()?);
+        }
+        Ok(())
+    }
+
+    /// Mean squares of all versions, for the normalisation. `view` picks what of the percepts is measured.
+    pub fn statistics(&self, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
+        let mut statistics = PerceptStatistics::default();
+        let rows: Vec<usize> = (0..self.classes.len() * self.versions).collect();
+        for rows in rows.chunks(16) {
+            statistics.observe(&view(self.rows(rows)));
+        }
+        statistics
+    }
+
+    fn rows(&self, rows: &[usize]) -> Percepts {
+        let maps = self.levels.iter().zip(&self.values).map(|(level, values)| {
+            let length = self.time * values_of(level);
+            let mut batch = Vec::with_capacity(rows.len() * length);
+            for row in rows {
+                batch.extend_from_slice(&values[row * length..(row + 1) * length]);
+            }
+            let shape = [rows.len(), self.time, level.channels, level.height, level.width];
+            Tensor::<5>::from_data(TensorData::new(batch, shape), &self.device)
+        });
+        Percepts::new(maps.collect())
+    }
+
+    /// The version of a clip that an epoch trains on.
+    fn version(&self, clip: usize, epoch: Option<u64>) -> usize {
+        match epoch {
+            Some(epoch) if self.versions > 1 => {
+                PlanKey { seed: self.seed, epoch, sample: self.ids[clip].clone() }.choice(self.versions)
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl Source for Store {
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        epoch: Option<u64>,
+        batch: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
+        let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+        Box::new(batches.into_iter().map(move |clips| {
+            let rows: Vec<usize> =
+                clips.iter().map(|&clip| clip * self.versions + self.version(clip, epoch)).collect();
+            Ok(Batch {
+                percepts: self.rows(&rows),
+                classes: clips.into_iter().map(|clip| self.classes[clip]).collect(),
+            })
+        }))
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading recipes: a file or a built-in name, and changes from the command line.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use toml::{Table, Value};
+
+use super::Recipe;
+
+/// The recipes that come with the program, by name.
+pub const BUILT_IN: [(&str, &str); 4] = [
+    ("motion", include_str!("../../../../assets/recipes/motion.toml")),
+    ("folder", include_str!("../../../../assets/recipes/folder.toml")),
+    ("egogestar", include_str!("../../../../assets/recipes/egogestar.toml")),
+    ("fight-surv", include_str!("../../../../assets/recipes/fight-surv.toml")),
+];
+
+/// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.
+pub fn load(name: &str, changes: &[String]) -> Result<Recipe> {
+    let text = match BUILT_IN.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => (*text).to_string(),
+        None if Path::new(name).is_file() => {
+            std::fs::read_to_string(name).with_context(|| format!("could not read the recipe {name}"))?
+        }
+        None => {
+            let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+            bail!("{name}: no such recipe file, and no built-in recipe; those are {}", known.join(", "))
+        }
+    };
+    parse(&text, changes).with_context(|| format!("recipe {name}"))
+}
+
+/// Parses a recipe and applies changes of the form `a.b=c`.
+pub fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
+    let mut table: Table = toml::from_str(text).context("not valid TOML")?;
+    for change in changes {
+        set(&mut table, change)?;
+    }
+    // Through text, so that an error points at the line and the key.
+    let text = toml::to_string(&table)?;
+    let recipe: Recipe = toml::from_str(&text)?;
+    recipe.validate()?;
+    Ok(recipe)
+}
+
+/// A resolved recipe as TOML.
+pub fn to_toml(recipe: &Recipe) -> Result<String> {
+    toml::to_string(recipe).context("could not write the recipe as TOML")
+}
+
+/// Sets one key: `a.b=c`, where `c` is a TOML value or, failing that, a bare string.
+fn set(table: &mut Table, change: &str) -> Result<()> {
+    let (path, value) =
+        change.split_once('=').ok_or_else(|| anyhow!("--set {change}: expected KEY=VALUE, e.g. training.batch=32"))?;
+    let keys: Vec<&str> = path.trim().split('.').collect();
+    if keys.iter().any(|key| key.is_empty()) {
+        bail!("--set {change}: the key has an empty part");
+    }
+    let value = toml::from_str::<Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("v"))
+        .unwrap_or_else(|| Value::String(value.to_string()));
+    let (last, parents) = keys.split_last().expect("a split string has a part");
+    let mut at = table;
+    for key in parents {
+        let entry = at.entry((*key).to_string()).or_insert_with(|| Value::Table(Table::new()));
+        at = entry.as_table_mut().ok_or_else(|| anyhow!("--set {change}: {key} is a value, not a section"))?;
+    }
+    at.insert((*last).to_string(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_recipe_is_valid_and_survives_a_round_trip() {
+        for (name, text) in BUILT_IN {
+            let recipe = parse(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            assert_eq!(recipe.name, name);
+            assert_eq!(parse(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
+        }
+    }
+
+    #[test]
+    fn changes_reach_their_keys() {
+        let changes = ["training.batch=7", "model.norm.rule=scale", "model.norm.gain=0.5", "seed=9"].map(String::from);
+        let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
+        assert_eq!((recipe.training.batch, recipe.seed), (7, 9));
+        assert_eq!(recipe.model.norm.rule, crate::recipe::NormName::Scale);
+        assert_eq!(recipe.model.norm.gain, 0.5);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let message = |change: &str| format!("{:#}", parse(BUILT_IN[0].1, &[change.to_string()]).unwrap_err());
+        assert!(message("training.bacth=7").contains("bacth"), "{}", message("training.bacth=7"));
+        assert!(message("training.batch=many").contains("batch"), "{}", message("training.batch=many"));
+        assert!(message("training.batch").contains("KEY=VALUE"));
+        assert!(message("model.hidden=[1]").contains("one per level"));
+        assert!(message("seed.x=1").contains("not a section"));
+        assert!(message("model.dropout=1.0").contains("model.dropout"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Recipes: one TOML file per experiment.
+//!
+//! Every key is listed here with its meaning; an unknown key is an error. `--set a.b=c` changes one key, and the recipe
+//! as resolved is saved with the run.
+
+mod load;
+mod sections;
+
+pub use load::{BUILT_IN, load, parse, to_toml};
+pub use sections::{
+    BackboneSection, BaselinesSection, DataSection, FeaturesSection, FolderSection, LossName, ModelSection, Network,
+    NormName, NormSection, FormName, TrainingSection,
+};
+
+use anyhow::{Result, ensure};
+use gru_rcn_data::ClipPlanner;
+use serde::{Deserialize, Serialize};
+
+/// One experiment.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Its name; runs are kept in a folder of that name.
+    pub name: String,
+    /// What it is, for the report.
+    #[serde(default)]
+    pub about: String,
+    /// Seed of everything random: initial weights, order, augmentation, dropout.
+    #[serde(default)]
+    pub seed: u64,
+    /// The clips.
+    pub data: DataSection,
+    /// Which frames and which part of them a clip is made of.
+    pub clip: ClipPlanner,
+    /// The CNN.
+    pub backbone: BackboneSection,
+    /// What becomes of its percepts.
+    #[serde(default)]
+    pub features: FeaturesSection,
+    /// The recurrent model.
+    pub model: ModelSection,
+    /// Its training.
+    #[serde(default)]
+    pub training: TrainingSection,
+    /// What it is compared with.
+    #[serde(default)]
+    pub baselines: BaselinesSection,
+}
+
+impl Recipe {
+    /// Checks what the types cannot.
+    pub fn validate(&self) -> Result<()> {
+        self.clip.validate()?;
+        self.backbone.validate()?;
+        let (taps, hidden) = (self.backbone.taps.len(), self.model.hidden.len());
+        ensure!(
+            taps == hidden,
+            "recipe: backbone.taps names {taps} levels but model.hidden has {hidden} sizes; give one per level"
+        );
+        self.model.validate()?;
+        self.training.validate()?;
+        Ok(())
+    }
+}

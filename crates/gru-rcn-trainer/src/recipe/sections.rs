@@ -1,0 +1,371 @@
+//! The sections of a recipe.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use gru_rcn::head::LossKind;
+use gru_rcn::percepts::{NormRule, PerceptNormConfig};
+use gru_rcn::recurrent::Form;
+use gru_rcn_data::MotionConfig;
+use serde::{Deserialize, Serialize};
+
+/// Where the clips come from: the built-in motion data, or a folder.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataSection {
+    /// Generated clips, nothing to download.
+    Motion(MotionConfig),
+    /// A folder of clips per class, with or without lists.
+    Folder(FolderSection),
+}
+
+/// A folder of videos or of frame folders.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FolderSection {
+    /// The folder; `--data` sets it.
+    #[serde(default)]
+    pub root: PathBuf,
+    /// List of training clips, relative to the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_list: Option<PathBuf>,
+    /// List of validation clips; without it they are held out of the training clips, by group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_list: Option<PathBuf>,
+    /// List of test clips.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_list: Option<PathBuf>,
+    /// JSON map from clip to group (source video, scene); clips of a group stay together when parts are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<PathBuf>,
+    /// Share of clips held out for validation where no list names them.
+    #[serde(default = "held_out")]
+    pub validation_fraction: f32,
+    /// Share of clips held out for testing where no list names them.
+    #[serde(default = "held_out")]
+    pub test_fraction: f32,
+    /// Seed of these draws, apart from the recipe's, so that seeds share their parts.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn held_out() -> f32 {
+    0.15
+}
+
+/// Which CNN.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// VGG-16, full size.
+    Vgg16,
+    /// VGG-16's design with four narrow stages, for small frames.
+    Small,
+    /// SqueezeNet 1.0.
+    SqueezeNet,
+}
+
+/// The CNN under the recurrent layers.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneSection {
+    /// Which network.
+    pub network: Network,
+    /// The levels to recur over, bottom up; `pool1`… and `fc7` for VGG-16, `pool1`, `pool4`, `pool8`, `fire9` for
+    /// SqueezeNet.
+    pub taps: Vec<String>,
+    /// Pretrained weights in torchvision's layout (.safetensors, .pth); `--weights` sets it. Without them the network
+    /// must be pretrained by the section below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Training of the CNN on single frames, by the clips' appearances; `batch` counts clips, all of whose frames are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrain: Option<TrainingSection>,
+}
+
+impl BackboneSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        ensure!(!self.taps.is_empty(), "recipe: backbone.taps is empty; name at least one level");
+        ensure!(
+            self.weights.is_none() || self.pretrain.is_none(),
+            "recipe: backbone.weights and backbone.pretrain exclude each other"
+        );
+        if let Some(pretrain) = &self.pretrain {
+            pretrain.validate().map_err(|error| anyhow::anyhow!("backbone.pretrain: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of the percepts of the frozen CNN.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesSection {
+    /// Compute the percepts of every clip once and keep them in memory, instead of running the CNN in every epoch.
+    #[serde(default = "yes")]
+    pub cache: bool,
+    /// With the cache: augmented versions of each training clip kept beside the original; each epoch draws one of all.
+    /// Without the cache every epoch draws a new one.
+    #[serde(default)]
+    pub copies: usize,
+    /// Most memory the cache may take, MiB.
+    #[serde(default = "eight_gib")]
+    pub max_mib: usize,
+    /// Threads that read clips.
+    #[serde(default = "two")]
+    pub workers: usize,
+    /// Most memory that clips on their way to the CNN may take, MiB.
+    #[serde(default = "half_gib")]
+    pub queue_mib: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn eight_gib() -> usize {
+    8192
+}
+
+fn half_gib() -> usize {
+    512
+}
+
+fn two() -> usize {
+    2
+}
+
+impl Default for FeaturesSection {
+    fn default() -> Self {
+        Self { cache: yes(), copies: 0, max_mib: eight_gib(), workers: two(), queue_mib: half_gib() }
+    }
+}
+
+/// Arrangement of the recurrent layers.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum FormName {
+    /// Each level on its own.
+    Independent,
+    /// Each level's gates see the level below.
+    Stacked,
+    /// Each level on its own, in both directions of time.
+    Bidirectional,
+}
+
+impl From<FormName> for Form {
+    fn from(name: FormName) -> Self {
+        match name {
+            FormName::Independent => Self::Independent,
+            FormName::Stacked => Self::Stacked,
+            FormName::Bidirectional => Self::Bidirectional,
+        }
+    }
+}
+
+/// Rule of percept normalisation.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormName {
+    /// As they are: the paper, literally.
+    Identity,
+    /// Divided by their RMS.
+    Scale,
+    /// Minus the clip's mean over time, divided by the RMS.
+    Centre,
+    /// Minus the mean of the frames so far, divided by the RMS.
+    CausalCentre,
+}
+
+impl From<NormName> for NormRule {
+    fn from(name: NormName) -> Self {
+        match name {
+            NormName::Identity => Self::Identity,
+            NormName::Scale => Self::Scale,
+            NormName::Centre => Self::Centre,
+            NormName::CausalCentre => Self::CausalCentre,
+        }
+    }
+}
+
+/// Normalisation of the percepts.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct NormSection {
+    /// The rule.
+    pub rule: NormName,
+    /// Factor on top of it.
+    #[serde(default = "one")]
+    pub gain: f32,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+impl NormSection {
+    /// The model crate's configuration of it.
+    pub fn config(&self) -> PerceptNormConfig {
+        PerceptNormConfig::new().with_rule(self.rule.into()).with_gain(self.gain)
+    }
+}
+
+/// The loss of models with several classifiers.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossName {
+    /// `-log` of the averaged probability.
+    Mixture,
+    /// Mean of the classifiers' cross-entropies.
+    PerHead,
+}
+
+impl From<LossName> for LossKind {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::Mixture => Self::Mixture,
+            LossName::PerHead => Self::PerHead,
+        }
+    }
+}
+
+/// The recurrent model.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// Arrangement of the recurrent layers.
+    pub form: FormName,
+    /// Hidden channels per level, bottom up.
+    pub hidden: Vec<usize>,
+    /// Kernel of levels with spatial extent.
+    #[serde(default = "three")]
+    pub kernel_size: usize,
+    /// Biases in the recurrent layers; the paper has none.
+    #[serde(default)]
+    pub bias: bool,
+    /// Drop probability on the classifiers' inputs; 0.7 in the paper.
+    #[serde(default = "paper_dropout")]
+    pub dropout: f64,
+    /// The loss.
+    #[serde(default = "mixture")]
+    pub loss: LossName,
+    /// Normalisation of the percepts.
+    pub norm: NormSection,
+}
+
+fn three() -> usize {
+    3
+}
+
+fn paper_dropout() -> f64 {
+    0.7
+}
+
+fn mixture() -> LossName {
+    LossName::Mixture
+}
+
+impl ModelSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        ensure!(
+            (0.0..1.0).contains(&self.dropout),
+            "recipe: model.dropout is {}, it must be from 0 to below 1",
+            self.dropout
+        );
+        ensure!(
+            self.norm.gain > 0.0 && self.norm.gain.is_finite(),
+            "recipe: model.norm.gain is {}, it must be positive",
+            self.norm.gain
+        );
+        Ok(())
+    }
+}
+
+/// How systems are trained.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSection {
+    /// Most epochs.
+    #[serde(default = "hundred")]
+    pub epochs: usize,
+    /// Clips per step; 64 in the paper.
+    #[serde(default = "sixty_four")]
+    pub batch: usize,
+    /// Adam's learning rate.
+    #[serde(default = "milli")]
+    pub learning_rate: f64,
+    /// Factor that the learning rate has fallen to at the last epoch, along a half cosine; 1 keeps it constant.
+    #[serde(default = "unit")]
+    pub final_learning_rate: f64,
+    /// Stop after so many epochs without a better validation log-probability; the best epoch's weights are kept.
+    #[serde(default = "ten")]
+    pub patience: usize,
+    /// Largest norm of all gradients together; 0 leaves them as they are.
+    #[serde(default)]
+    pub clip_norm: f32,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+fn sixty_four() -> usize {
+    64
+}
+
+fn milli() -> f64 {
+    1e-3
+}
+
+fn unit() -> f64 {
+    1.0
+}
+
+fn ten() -> usize {
+    10
+}
+
+impl Default for TrainingSection {
+    fn default() -> Self {
+        Self {
+            epochs: hundred(),
+            batch: sixty_four(),
+            learning_rate: milli(),
+            final_learning_rate: unit(),
+            patience: ten(),
+            clip_norm: 0.0,
+        }
+    }
+}
+
+impl TrainingSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        ensure!(self.epochs > 0, "recipe: training.epochs is 0; train at least one");
+        ensure!(self.batch > 0, "recipe: training.batch is 0; a step needs at least one clip");
+        ensure!(self.patience > 0, "recipe: training.patience is 0; wait at least one epoch");
+        ensure!(
+            self.learning_rate > 0.0 && self.learning_rate.is_finite(),
+            "recipe: training.learning_rate is {}, it must be positive",
+            self.learning_rate
+        );
+        ensure!(
+            self.final_learning_rate > 0.0 && self.final_learning_rate <= 1.0,
+            "recipe: training.final_learning_rate is {}, it must be above 0 and at most 1",
+            self.final_learning_rate
+        );
+        ensure!(self.clip_norm >= 0.0, "recipe: training.clip_norm is {}, it cannot be negative", self.clip_norm);
+        Ok(())
+    }
+}
+
+/// What the model is compared with, on the same frozen CNN and by the same training.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(deny_unknown_fields)]
+pub struct BaselinesSection {
+    /// A linear classifier of single frames on the top level.
+    #[serde(default)]
+    pub frame: bool,
+    /// A fully connected GRU on the pooled top level, with so many hidden units; 512 in the paper, 0 leaves it out.
+    #[serde(default)]
+    pub top_rnn: usize,
+}

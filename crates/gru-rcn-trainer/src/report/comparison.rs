@@ -1,0 +1,124 @@
+//! The systems side by side, and the levels of the first one.
+
+use super::bars::{Line, bar, bar_list};
+use super::format::{amount, percent, percent_range};
+use super::model::{RunReport, SystemResult};
+use gru_rcn_metrics::{Classification, WILSON_95, wilson_interval};
+use maud::{Markup, html};
+
+/// With this many classes or fewer, top-5 accuracy is 100 % and says nothing.
+const TRIVIAL_TOP5: usize = 5;
+
+/// The 95 % interval of the top-1 accuracy.
+pub(super) fn interval(test: &Classification) -> (f64, f64) {
+    wilson_interval(test.correct().min(test.clips), test.clips, WILSON_95)
+}
+
+/// The table of systems.
+pub(super) fn comparison(report: &RunReport) -> Markup {
+    let top5 = report.classes.len() > TRIVIAL_TOP5;
+    html! {
+        section {
+            h2 { "Results on the test clips" }
+            table.systems {
+                thead { tr {
+                    th scope="col" { "System" }
+                    th scope="col" { "Top-1" }
+                    @if top5 { th scope="col" { "Top-5" } }
+                    th scope="col" { "Mean class" }
+                    th scope="col" { abbr title="mean negative log-likelihood, in nats" { "NLL" } }
+                    th scope="col" { "Parameters" }
+                } }
+                tbody {
+                    @for (index, system) in report.systems.iter().enumerate() {
+                        (system_row(system, index == 0, top5))
+                    }
+                }
+            }
+            p.note { (note(report.classes.len())) }
+        }
+    }
+}
+
+fn system_row(system: &SystemResult, first: bool, top5: bool) -> Markup {
+    let test = &system.test;
+    html! {
+        tr.first[first] {
+            th scope="row" { (system.name) }
+            td.top1 {
+                div {
+                    span { (percent(test.top1)) }
+                    (bar(test.top1, Some(interval(test))))
+                    small { (percent_range(interval(test))) }
+                }
+            }
+            @if top5 { td data-label="Top-5" { (percent(test.top5)) } }
+            td data-label="Mean class" { (percent(test.mean_class)) }
+            td data-label="NLL" { (format!("{:.3}", test.nll)) }
+            td data-label="Parameters" { (amount(system.parameters)) }
+        }
+    }
+}
+
+fn note(classes: usize) -> String {
+    let mut note = String::from("The line over a bar is the 95 % interval (Wilson).");
+    if classes > 1 {
+        note += &format!(
+            " Guessing among {classes} equally likely classes gives {} and an NLL of {:.3}.",
+            percent(1.0 / classes as f64),
+            (classes as f64).ln()
+        );
+    }
+    note
+}
+
+/// The accuracy of every level alone beside that of their average; nothing for a single level.
+pub(super) fn levels(report: &RunReport) -> Markup {
+    let Some(system) = report.systems.first().filter(|s| s.levels.len() > 1) else {
+        return html! {};
+    };
+    let mut lines: Vec<Line> = system
+        .levels
+        .iter()
+        .map(|(name, accuracy)| Line { name, fraction: Some(*accuracy), remark: String::new(), strong: false })
+        .collect();
+    lines.push(Line { name: "averaged", fraction: Some(system.test.top1), remark: String::new(), strong: true });
+    html! {
+        section {
+            h2 { "What each level sees" }
+            p.lead {
+                "Every level of the network has a recurrent layer and a classifier of its own. "
+                "Their probabilities are averaged."
+            }
+            (bar_list(&lines, false))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn top5_is_left_out_where_it_is_trivial() {
+        let mut report = sample::report();
+        assert!(comparison(&report).into_string().contains("Top-5"));
+        report.classes.truncate(5);
+        assert!(!comparison(&report).into_string().contains("Top-5"));
+    }
+
+    /// ln 10 = 2.302585...
+    #[test]
+    fn chance_is_told() {
+        assert!(note(10).contains("10.0\u{202f}% and an NLL of 2.303"));
+        assert!(!note(1).contains("Guessing"));
+    }
+
+    #[test]
+    fn one_level_is_no_comparison() {
+        let mut report = sample::report();
+        report.systems[0].levels.truncate(1);
+        assert!(levels(&report).into_string().is_empty());
+    }
+}

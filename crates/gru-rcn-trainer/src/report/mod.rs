@@ -1,0 +1,24 @@
+//! `report.html`: what a run learnt, on one page to look at, send and keep.
+//!
+//! The page is one file. Style, figures and frames are inside it, it has no scripts, and its own
+//! security policy forbids it to load anything: it looks the same in ten years and on a machine
+//! without a network. It follows the reader's light or dark theme and the width of a phone.
+//!
+//! [`render`] is a pure function of [`RunReport`], which is plain data that can be written to
+//! JSON and read back, so that a report can be made again from the files of a run.
+
+mod bars;
+mod comparison;
+mod confusion;
+mod curves;
+mod format;
+mod gallery;
+mod jpeg;
+mod model;
+mod page;
+#[cfg(test)]
+mod sample;
+
+pub use jpeg::jpeg_base64;
+pub use model::{EpochPoint, GalleryClip, RunReport, SystemResult};
+pub use page::render;

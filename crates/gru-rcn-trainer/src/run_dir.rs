@@ -1,0 +1,122 @@
+//! The folder of one run and the files in it.
+//!
+//! ```text
+//! recipe.toml            the recipe as resolved
+//! run.json               the run card: versions, data, seed, device, parameters, results
+//! metrics.jsonl          one line per epoch of every stage
+//! backbone.safetensors   the CNN, in torchvision's key layout
+//! model.safetensors      the trained GRU-RCN; baselines/ has the others
+//! scores-test.safetensors  class probabilities of every test clip
+//! checkpoints/STAGE/     what --resume goes on from
+//! report.json, report.html
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::store::burn_pack::AtomicFile;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+impl RunDir {
+    /// Creates a new run in an empty or absent folder.
+    pub fn create(root: &Path) -> Result<Self> {
+        if root.join("recipe.toml").exists() {
+            bail!(
+                "{} holds a run already; go on with it by `--resume`, or give another folder with `--run`",
+                root.display()
+            );
+        }
+        fs::create_dir_all(root).with_context(|| format!("could not create the run folder {}", root.display()))?;
+        Ok(Self { root: root.into() })
+    }
+
+    /// A new folder `RUNS/NAME-N` with the smallest free N.
+    pub fn create_numbered(runs: &Path, name: &str) -> Result<Self> {
+        let free = (1..).map(|n| runs.join(format!("{name}-{n}"))).find(|path| !path.exists());
+        Self::create(&free.expect("some number is free"))
+    }
+
+    /// Opens an existing run.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !root.is_dir() {
+            bail!("{}: no such run folder", root.display());
+        }
+        if !root.join("recipe.toml").is_file() {
+            bail!("{} is not a run: it has no recipe.toml", root.display());
+        }
+        Ok(Self { root: root.into() })
+    }
+
+    /// The run in `RUNS` that was written to last.
+    pub fn newest(runs: &Path) -> Result<Self> {
+        let entries = fs::read_dir(runs).ok().into_iter().flatten().flatten();
+        let newest = entries
+            .filter_map(|entry| {
+                let recipe = fs::metadata(entry.path().join("recipe.toml")).ok()?;
+                Some((recipe.modified().ok()?, entry.path()))
+            })
+            .max();
+        match newest {
+            Some((_, path)) => Self::open(&path),
+            None => bail!("there is no run in {}; train one first, or name it with `--run`", runs.display()),
+        }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file or folder in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        write_atomic(&self.path(name), content)
+    }
+
+    /// Writes JSON, whole or not at all.
+    pub fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        self.write(name, serde_json::to_string_pretty(value)?.as_bytes())
+    }
+
+    /// Reads a text file.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let path = self.path(name);
+        fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
+    }
+
+    /// Appends one line of JSON to `metrics.jsonl`.
+    pub fn append_metrics(&self, line: &Value) -> Result<()> {
+        let path = self.path("metrics.jsonl");
+        let mut file: File = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("could not write {}", path.display()))?;
+        writeln!(file, "{line}").with_context(|| format!("could not write {}", path.display()))
+    }
+}
+
+/// Writes a file through a sibling that is renamed once it is safely on disk.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = || format!("could not write {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(fail)?;
+    }
+    let (guard, mut file) = AtomicFile::create(path).with_context(fail)?;
+    file.write_all(content).with_context(fail)?;
+    drop(file);
+    guard.commit().with_context(fail)
+}

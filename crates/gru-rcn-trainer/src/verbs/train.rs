@@ -1,0 +1,214 @@
+//! `train`: from a recipe to a trained model, its baselines, their test results and a report.
+
+mod results;
+mod stages;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use gru_rcn::backbone::Backbone;
+use gru_rcn_data::Dataset;
+
+use crate::backend::Backend;
+use crate::percepts::Reading;
+use crate::progress::Progress;
+use crate::recipe::{self, Recipe};
+use crate::run_card::{DataCard, RunCard, VERSION};
+use crate::run_dir::RunDir;
+use crate::signals::StopFlag;
+use crate::{data, progress};
+
+/// What `train` is asked.
+pub struct Options<'a> {
+    /// Built-in name or file of the recipe.
+    pub recipe: &'a str,
+    /// Folder of the clips.
+    pub data: Option<&'a Path>,
+    /// Weights of the CNN.
+    pub weights: Option<&'a Path>,
+    /// Changes to the recipe.
+    pub set: &'a [String],
+    /// The run folder, or a numbered one in `runs`.
+    pub run: Option<&'a Path>,
+    /// Where numbered runs go.
+    pub runs: &'a Path,
+    /// Go on with a run instead of starting one.
+    pub resume: bool,
+    /// Plain lines instead of the terminal UI.
+    pub plain: bool,
+    /// JSON on standard output.
+    pub json: bool,
+    /// The backend's name, for the run card.
+    pub backend: Backend,
+}
+
+/// One run under way.
+pub(crate) struct Run {
+    pub(crate) dir: RunDir,
+    pub(crate) recipe: Recipe,
+    pub(crate) dataset: Dataset,
+    pub(crate) device: Device,
+    pub(crate) reading: Reading,
+    pub(crate) stop: StopFlag,
+    pub(crate) progress: Box<dyn Progress>,
+    pub(crate) seconds: Vec<(String, f64)>,
+}
+
+/// Runs the command.
+pub fn run(options: &Options, device: &Device) -> Result<()> {
+    let stop = StopFlag::install()?;
+    let (dir, recipe) = open(options)?;
+    let dataset = data::dataset(&recipe)?;
+    check_parts(&dataset)?;
+    let card = card(&recipe, &dataset, options.backend)?;
+    check_same_data(&dir, &card, options.resume)?;
+    dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
+    dir.write_json("run.json", &card)?;
+    let reading = super::trained::reading(&recipe);
+    let progress = progress::detect(options.plain || options.json);
+    let device = device.clone();
+    let mut run = Run { dir, recipe, dataset, device, reading, stop, progress, seconds: Vec::new() };
+    run.tell(&format!(
+        "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
+        run.dataset.name,
+        card.data.train,
+        card.data.validation,
+        card.data.test,
+        card.classes.len(),
+        run.dir.root().display()
+    ));
+    let outcome = run.everything(card);
+    run.progress.finish();
+    let finished = outcome?;
+    results::print(&finished, &run, options.json)
+}
+
+impl Run {
+    fn tell(&mut self, text: &str) {
+        self.progress.message(text);
+    }
+
+    /// Does a part of the work and keeps its time.
+    fn timed<T>(&mut self, what: &str, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        let result = work(self)?;
+        self.seconds.push((what.to_string(), started.elapsed().as_secs_f64()));
+        Ok(result)
+    }
+
+    fn everything(&mut self, mut card: RunCard) -> Result<RunCard> {
+        let cnn = self.cnn()?;
+        let levels: Vec<String> = cnn
+            .levels()
+            .iter()
+            .map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width))
+            .collect();
+        self.tell(&format!("levels: {}", levels.join(", ")));
+        let parts = self.parts(&cnn)?;
+        let trained = self.systems(&cnn, &parts)?;
+        drop(parts);
+        let tested = self.test(&cnn, &trained)?;
+        card.seconds = self.seconds.clone();
+        card.systems = tested.iter().map(|tested| tested.result.clone()).collect();
+        self.dir.write_json("run.json", &card)?;
+        results::save(self, &card, &tested)?;
+        Ok(card)
+    }
+}
+
+/// The run folder and the recipe in force: the one asked for, or the one of the run to go on with.
+fn open(options: &Options) -> Result<(RunDir, Recipe)> {
+    if options.resume {
+        let dir = match options.run {
+            Some(path) => RunDir::open(path)?,
+            None => RunDir::newest(options.runs)?,
+        };
+        if !options.set.is_empty() || options.data.is_some() || options.weights.is_some() {
+            bail!("--resume goes on with the run's own recipe; leave out --set, --data, --weights and --seed");
+        }
+        let recipe = recipe::parse(&dir.read("recipe.toml")?, &[])
+            .with_context(|| format!("{}", dir.path("recipe.toml").display()))?;
+        return Ok((dir, recipe));
+    }
+    let mut recipe = recipe::load(options.recipe, options.set)?;
+    if let Some(root) = options.data {
+        data::set_root(&mut recipe, root)?;
+    }
+    if let Some(weights) = options.weights {
+        recipe.backbone.weights = Some(data::absolute(weights));
+        recipe.backbone.pretrain = None;
+    }
+    if recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
+        bail!(
+            "the recipe {} needs pretrained weights of its CNN, in torchvision's layout: give them with --weights FILE",
+            recipe.name
+        );
+    }
+    if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.is_file()) {
+        bail!("{}: no such weight file", weights.display());
+    }
+    let dir = match options.run {
+        Some(path) => RunDir::create(path)?,
+        None => RunDir::create_numbered(&runs(options.runs), &recipe.name)?,
+    };
+    Ok((dir, recipe))
+}
+
+fn runs(path: &Path) -> PathBuf {
+    path.to_path_buf()
+}
+
+fn check_parts(dataset: &Dataset) -> Result<()> {
+    for (part, clips) in [("training", &dataset.train), ("validation", &dataset.validation), ("test", &dataset.test)] {
+        if clips.is_empty() {
+            bail!("{}: there are no {part} clips; give a list of them or more clips", dataset.name);
+        }
+    }
+    Ok(())
+}
+
+fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard> {
+    let appearances = crate::backbone::appearances(recipe, dataset)?;
+    Ok(RunCard {
+        version: VERSION,
+        program: env!("CARGO_PKG_VERSION").into(),
+        burn: "0.22.1".into(),
+        recipe: recipe.name.clone(),
+        seed: recipe.seed,
+        backend: backend.to_string(),
+        data: DataCard {
+            name: dataset.name.clone(),
+            fingerprint: dataset.fingerprint(),
+            train: dataset.train.len(),
+            validation: dataset.validation.len(),
+            test: dataset.test.len(),
+        },
+        classes: dataset.classes.clone(),
+        cnn_classes: if recipe.backbone.pretrain.is_some() { appearances } else { 1000 },
+        seconds: Vec::new(),
+        systems: Vec::new(),
+    })
+}
+
+/// A run that is gone on with must be given the clips that it was started with.
+fn check_same_data(dir: &RunDir, card: &RunCard, resume: bool) -> Result<()> {
+    if !resume || !dir.path("run.json").is_file() {
+        return Ok(());
+    }
+    let before: RunCard = serde_json::from_str(&dir.read("run.json")?)
+        .with_context(|| format!("{} cannot be read", dir.path("run.json").display()))?;
+    if before.classes != card.classes {
+        bail!("{} was made for other classes: {}", dir.root().display(), before.classes.join(", "));
+    }
+    if before.data.fingerprint != card.data.fingerprint {
+        bail!(
+            "{} was started on other clips ({} then, {} now); a run cannot change its data half-way",
+            dir.root().display(),
+            before.data.fingerprint,
+            card.data.fingerprint
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! The stages of a training run: CNN, percepts, systems, test.
+
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use burn::module::Module;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn};
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
+use gru_rcn::percepts::{PerceptNorm, PerceptNormConfig, Percepts};
+use gru_rcn::weights::{export, import};
+use gru_rcn_data::Sample;
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+use crate::backbone::{self, FrameCnn};
+use crate::evaluate::{Scores, score};
+use crate::fit::{Fit, Interrupted, Trained, mix};
+use crate::percepts::{Live, PixelStore, Source, Store, StorePlan};
+use crate::recipe::TrainingSection;
+use crate::report::{EpochPoint, SystemResult};
+use crate::systems::{self, System};
+
+/// Clips scored at once when they come straight from the files.
+const SCORE_BATCH: usize = 16;
+
+/// Clips whose percepts are measured for the normalisation where not all are kept in memory.
+const MEASURED_CLIPS: usize = 64;
+
+/// Training and validation clips as percepts.
+pub(super) struct Parts {
+    train: Rc<dyn Source>,
+    validation: Rc<dyn Source>,
+    /// The training clips in memory, for the normalisation's constants.
+    measured: Rc<Store>,
+}
+
+/// The trained systems.
+pub(super) struct TrainedSystems {
+    gru_rcn: (GruRcnClassifier, Vec<EpochPoint>),
+    frame: Option<(FrameClassifier, Vec<EpochPoint>)>,
+    top_rnn: Option<(TopRnn, Vec<EpochPoint>)>,
+}
+
+/// A system with its test result.
+pub(super) struct Tested {
+    pub(super) result: SystemResult,
+    pub(super) scores: Scores,
+}
+
+/// What is kept of a stage that is done.
+#[derive(Serialize, Deserialize)]
+struct Done {
+    curve: Vec<EpochPoint>,
+}
+
+impl Run {
+    /// The frozen CNN on the plain device: as saved with the run, from a file, or trained on single frames.
+    pub(super) fn cnn(&mut self) -> Result<Cnn> {
+        let appearances = backbone::appearances(&self.recipe, &self.dataset)?;
+        let config = backbone::config(&self.recipe, appearances)?;
+        let kept = self.dir.path("backbone.safetensors");
+        if kept.is_file() {
+            return backbone::load(&config, &kept, &self.device);
+        }
+        let cnn = match (self.recipe.backbone.weights.clone(), self.recipe.backbone.pretrain.clone()) {
+            (Some(weights), _) => backbone::load(&config, &weights, &self.device)?,
+            (None, Some(training)) => self.timed("CNN", |run| run.pretrain(&config, &training))?,
+            (None, None) => bail!("the recipe gives the CNN neither weights nor training"),
+        };
+        backbone::save(&cnn, &kept)?;
+        Ok(cnn)
+    }
+
+    fn pretrain(&mut self, config: &gru_rcn::backbone::CnnConfig, training: &TrainingSection) -> Result<Cnn> {
+        let autodiff = self.device.clone().autodiff();
+        let seed = self.stage_seed("cnn");
+        self.device.seed(seed);
+        let model = FrameCnn { cnn: config.init(&autodiff) }.materialize();
+        let pixels = model.cnn.pixels();
+        let train = PixelStore::fill(&self.dataset.train, &self.reading, pixels.clone(), &self.device)?;
+        let validation = PixelStore::fill(&self.dataset.validation, &self.reading, pixels, &self.device)?;
+        let trained = self.fit("cnn", "CNN on single frames", Vec::new(), training, model, &train, &validation)?;
+        Ok(trained.model.cnn)
+    }
+
+    /// Percepts of training and validation clips, in memory if the recipe says so.
+    pub(super) fn parts(&mut self, cnn: &Cnn) -> Result<Parts> {
+        let features = self.recipe.features.clone();
+        let (train, validation) = (self.dataset.train.clone(), self.dataset.validation.clone());
+        if features.cache {
+            let time = self.recipe.clip.temporal.frames();
+            let bytes = StorePlan::new(cnn, train.len(), features.copies, time).bytes
+                + StorePlan::new(cnn, validation.len(), 0, time).bytes;
+            let mib = bytes.div_ceil(1 << 20);
+            if mib > features.max_mib {
+                bail!(
+                    "the percepts of these clips take {mib} MiB, more than features.max_mib = {}; raise it, take fewer \
+                     levels or copies, or set features.cache=false",
+                    features.max_mib
+                );
+            }
+            self.tell(&format!("computing percepts, {mib} MiB in memory"));
+            return self.timed("Percepts", |run| {
+                let measured = Rc::new(run.store(cnn, &train, features.copies)?);
+                let validation = Rc::new(run.store(cnn, &validation, 0)?);
+                Ok(Parts { train: measured.clone(), validation, measured })
+            });
+        }
+        // A few clips are enough for a handful of constants.
+        let measured = Rc::new(self.store(cnn, &train[..train.len().min(MEASURED_CLIPS)], 0)?);
+        Ok(Parts { train: self.live(cnn, &train), validation: self.live(cnn, &validation), measured })
+    }
+
+    fn live(&self, cnn: &Cnn, samples: &[Sample]) -> Rc<dyn Source> {
+        Rc::new(Live::new(cnn.clone(), samples, self.reading.clone(), &self.device))
+    }
+
+    /// The test clips: all systems look at the same percepts, computed once where memory is used at all.
+    fn source(&mut self, cnn: &Cnn, samples: &[Sample]) -> Result<Rc<dyn Source>> {
+        Ok(if self.recipe.features.cache { Rc::new(self.store(cnn, samples, 0)?) } else { self.live(cnn, samples) })
+    }
+
+    fn store(&mut self, cnn: &Cnn, samples: &[Sample], copies: usize) -> Result<Store> {
+        let total = samples.len();
+        let (progress, stop) = (&mut self.progress, &self.stop);
+        let mut told = std::time::Instant::now();
+        let done = |clips: usize| {
+            if told.elapsed().as_secs() >= 5 {
+                told = std::time::Instant::now();
+                progress.message(&format!("percepts of {clips} of {total} clips"));
+            }
+        };
+        match Store::fill(cnn, samples, copies, &self.reading, &self.device, done, || stop.is_set())? {
+            Some(store) => Ok(store),
+            None => bail!(Interrupted { exit_code: self.stop.exit_code() }),
+        }
+    }
+
+    /// Trains every system that the recipe asks for.
+    pub(super) fn systems(&mut self, cnn: &Cnn, parts: &Parts) -> Result<TrainedSystems> {
+        let (levels, classes) = (cnn.levels(), self.dataset.classes.len());
+        let autodiff = self.device.clone().autodiff();
+        let recipe = self.recipe.clone();
+
+        let frame = match recipe.baselines.frame {
+            false => None,
+            true => Some(self.system(System::Frame, parts, |run| {
+                let mut model = systems::frame(&run.recipe, &levels, classes, &autodiff);
+                let top = |percepts: Percepts| Percepts { maps: vec![percepts.top()] };
+                model.norm = run.norm(FrameClassifierConfig::norm(), parts, top);
+                model
+            })?),
+        };
+        let top_rnn = match recipe.baselines.top_rnn {
+            0 => None,
+            _ => Some(self.system(System::TopRnn, parts, |run| {
+                let mut model = systems::top_rnn(&run.recipe, &levels, classes, &autodiff);
+                model.model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| TopRnn::pooled_top(&p));
+                model
+            })?),
+        };
+        let gru_rcn = self.system(System::GruRcn, parts, |run| {
+            let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &autodiff);
+            model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| p);
+            model
+        })?;
+        Ok(TrainedSystems { gru_rcn, frame, top_rnn })
+    }
+
+    /// The normalisation's constants, measured on the training clips.
+    fn norm(&self, config: PerceptNormConfig, parts: &Parts, view: impl Fn(Percepts) -> Percepts) -> PerceptNorm {
+        PerceptNorm::fit(config, &parts.measured.statistics(view), &self.device.clone().autodiff())
+    }
+
+    /// Trains one system, or loads it if an interrupted run had it done.
+    fn system<M: ClipClassifier>(
+        &mut self,
+        system: System,
+        parts: &Parts,
+        build: impl FnOnce(&Self) -> M,
+    ) -> Result<(M, Vec<EpochPoint>)> {
+        let (key, name) = (system.key(), system.name(&self.recipe));
+        self.device.seed(self.stage_seed(key));
+        let model = build(self).materialize();
+        let weights = self.dir.path(system.weights());
+        let done = format!("checkpoints/{key}.json");
+        if let Ok(text) = self.dir.read(&done) {
+            let kept: Done = serde_json::from_str(&text)?;
+            return Ok((import(model.valid(), &weights)?, kept.curve));
+        }
+        let levels = if system == System::GruRcn { self.recipe.backbone.taps.clone() } else { Vec::new() };
+        let training = self.recipe.training.clone();
+        let trained = self.timed(&name, |run| {
+            run.fit(key, &name, levels, &training, model, &*parts.train, &*parts.validation)
+        })?;
+        if let Some(folder) = weights.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        export(&trained.model, &weights, &[("system", key.to_string()), ("recipe", self.recipe.name.clone())])?;
+        self.dir.write_json(&done, &Done { curve: trained.course.curve.clone() })?;
+        Ok((trained.model, trained.course.curve))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn fit<M: ClipClassifier>(
+        &mut self,
+        key: &str,
+        name: &str,
+        levels: Vec<String>,
+        training: &TrainingSection,
+        model: M,
+        train: &dyn Source,
+        validation: &dyn Source,
+    ) -> Result<Trained<M>> {
+        let seed = self.stage_seed(key);
+        let fit = Fit {
+            key,
+            name,
+            levels,
+            training,
+            loss: self.recipe.model.loss.into(),
+            seed,
+            device: &self.device,
+            run: &self.dir,
+            stop: &self.stop,
+        };
+        fit.run(model, train, validation, &mut *self.progress)
+    }
+
+    /// Each stage draws from a stream of its own, so that leaving one out does not change another.
+    fn stage_seed(&self, key: &str) -> u64 {
+        key.bytes().fold(self.recipe.seed, |seed, byte| mix(seed, u64::from(byte)))
+    }
+
+    /// Scores every system on the test clips, which nothing has looked at before.
+    pub(super) fn test(&mut self, cnn: &Cnn, trained: &TrainedSystems) -> Result<Vec<Tested>> {
+        self.tell("scoring the test clips");
+        let test = self.dataset.test.clone();
+        self.timed("Test", |run| {
+            let source = run.source(cnn, &test)?;
+            let source = &*source;
+            let mut tested = vec![run.tested(System::GruRcn, &trained.gru_rcn, source)?];
+            if let Some(frame) = &trained.frame {
+                tested.push(run.tested(System::Frame, frame, source)?);
+            }
+            if let Some(top_rnn) = &trained.top_rnn {
+                tested.push(run.tested(System::TopRnn, top_rnn, source)?);
+            }
+            Ok(tested)
+        })
+    }
+
+    fn tested<M: ClipClassifier>(
+        &self,
+        system: System,
+        (model, curve): &(M, Vec<EpochPoint>),
+        source: &dyn Source,
+    ) -> Result<Tested> {
+        let scores = score(model, source, SCORE_BATCH)?;
+        let levels = match system {
+            System::GruRcn => {
+                self.recipe.backbone.taps.iter().cloned().zip(scores.level_accuracies()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let result = SystemResult {
+            name: system.name(&self.recipe),
+            key: system.key().into(),
+            parameters: model.num_params(),
+            test: scores.predictions()?.summary(),
+            levels,
+            curve: curve.clone(),
+        };
+        Ok(Tested { result, scores })
+    }
+}

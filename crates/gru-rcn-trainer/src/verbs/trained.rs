@@ -1,0 +1,89 @@
+//! A trained run opened for use: CNN, model and classes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::classifier::GruRcnClassifier;
+use gru_rcn::weights::import;
+use gru_rcn_data::{ClipReader, LoaderConfig};
+
+use crate::percepts::Reading;
+use crate::recipe::{self, Recipe};
+use crate::run_card::{RunCard, VERSION};
+use crate::run_dir::RunDir;
+use crate::systems::{self, System};
+use crate::{backbone, recipe::DataSection};
+
+/// A finished run.
+pub struct TrainedRun {
+    /// Its folder.
+    pub dir: RunDir,
+    /// Its recipe.
+    pub recipe: Recipe,
+    /// Its card.
+    pub card: RunCard,
+    /// Its CNN.
+    pub cnn: Cnn,
+    /// Its GRU-RCN.
+    pub model: GruRcnClassifier,
+    /// The device both are on.
+    pub device: Device,
+}
+
+impl TrainedRun {
+    /// Opens the run in a folder, or without one the newest in `runs`.
+    pub fn open(run: Option<&Path>, runs: &Path, device: &Device) -> Result<Self> {
+        let dir = match run {
+            Some(path) => RunDir::open(path)?,
+            None => RunDir::newest(runs)?,
+        };
+        let recipe = recipe::parse(&dir.read("recipe.toml")?, &[])
+            .with_context(|| format!("{}", dir.path("recipe.toml").display()))?;
+        let weights = dir.path(System::GruRcn.weights());
+        if !weights.is_file() {
+            bail!(
+                "{} is not trained to its end: it has no {}; go on with `train --resume --run {0}`",
+                dir.root().display(),
+                System::GruRcn.weights()
+            );
+        }
+        let card: RunCard = serde_json::from_str(&dir.read("run.json")?)
+            .with_context(|| format!("{} cannot be read", dir.path("run.json").display()))?;
+        if card.version != VERSION {
+            bail!("{} has layout {}, this program reads {VERSION}", dir.path("run.json").display(), card.version);
+        }
+        let config = backbone::config(&recipe, card.cnn_classes)?;
+        let cnn = backbone::load(&config, &dir.path("backbone.safetensors"), device)?;
+        let model = import(systems::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), device), &weights)?;
+        Ok(Self { dir, recipe, card, cnn, model, device: device.clone() })
+    }
+
+    /// How its clips are read.
+    pub fn reading(&self) -> Reading {
+        reading(&self.recipe)
+    }
+
+    /// The folder of its clips, if they are not generated.
+    pub fn root(&self) -> Option<PathBuf> {
+        match &self.recipe.data {
+            DataSection::Motion(_) => None,
+            DataSection::Folder(section) => Some(section.root.clone()),
+        }
+    }
+}
+
+/// How a recipe's clips are read.
+pub(super) fn reading(recipe: &Recipe) -> Reading {
+    Reading {
+        planner: recipe.clip.clone(),
+        reader: Arc::new(ClipReader::default()),
+        loader: LoaderConfig {
+            workers: recipe.features.workers,
+            max_bytes: recipe.features.queue_mib << 20,
+        },
+        seed: recipe.seed,
+    }
+}
