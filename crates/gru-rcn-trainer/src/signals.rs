@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+use crate::progress::restore_terminal;
 
 /// Whether and by what the program was asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -15,16 +17,24 @@ pub struct StopFlag {
 }
 
 impl StopFlag {
-    /// Installs the handlers.
+    /// Starts the thread that waits for signals.
     pub fn install() -> Result<Self> {
         let stop = Self::default();
-        for signal in [SIGINT, SIGTERM] {
-            // In this order the second signal finds the flag set and leaves.
-            flag::register_conditional_shutdown(signal, 128 + signal, stop.asked.clone())
-                .and_then(|_| flag::register(signal, stop.asked.clone()))
-                .and_then(|_| flag::register_usize(signal, stop.signal.clone(), signal as usize))
-                .context("could not install signal handlers")?;
-        }
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("could not install signal handlers")?;
+        let flag = stop.clone();
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    if flag.asked.load(Ordering::Relaxed) {
+                        restore_terminal();
+                        std::process::exit(128 + signal);
+                    }
+                    flag.signal.store(signal as usize, Ordering::Relaxed);
+                    flag.asked.store(true, Ordering::Relaxed);
+                }
+            })
+            .context("could not start the thread that waits for signals")?;
         Ok(stop)
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use gru_rcn::backbone::Pixels;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{Frames, Sample, ordered};
+use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
 use super::{Batch, Reading, Source, upload};
 
@@ -12,13 +12,23 @@ use super::{Batch, Reading, Source, upload};
 pub struct PixelStore {
     clips: Vec<Frames>,
     appearances: Vec<usize>,
+    ids: Vec<String>,
+    /// Frames drawn from each clip in each epoch; all of them if zero.
+    frames: usize,
+    seed: u64,
     pixels: Pixels,
     device: Device,
 }
 
 impl PixelStore {
-    /// Reads all clips as they are evaluated.
-    pub fn fill(samples: &[Sample], reading: &Reading, pixels: Pixels, device: &Device) -> Result<Self> {
+    /// Reads all clips as they are evaluated; an epoch draws `frames` frames of each (all if zero).
+    pub fn fill(
+        samples: &[Sample],
+        frames: usize,
+        reading: &Reading,
+        pixels: Pixels,
+        device: &Device,
+    ) -> Result<Self> {
         let mut appearances = Vec::with_capacity(samples.len());
         for sample in samples {
             match sample.appearance {
@@ -34,7 +44,20 @@ impl PixelStore {
             Ok(worker.read(sample, &[None])?.swap_remove(0))
         });
         let clips = clips.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { clips, appearances, pixels, device: device.clone() })
+        let ids = samples.iter().map(|sample| sample.id.clone()).collect();
+        Ok(Self { clips, appearances, ids, frames, seed: reading.seed, pixels, device: device.clone() })
+    }
+
+    /// The frames of a clip that an epoch looks at.
+    fn drawn(&self, clip: usize, epoch: Option<u64>) -> Frames {
+        let all = &self.clips[clip];
+        let Some(epoch) = epoch.filter(|_| self.frames > 0 && self.frames < all.time) else { return all.clone() };
+        let key = PlanKey { seed: self.seed, epoch, sample: self.ids[clip].clone() };
+        let first = key.choice(all.time);
+        // Evenly spaced from a random one on, for neighbours look alike.
+        let drawn = (0..self.frames).map(|n| (first + n * all.time / self.frames) % all.time);
+        let data = drawn.flat_map(|t| all.frame(t).iter().copied()).collect();
+        Frames { data, time: self.frames, ..*all }
     }
 }
 
@@ -46,12 +69,12 @@ impl Source for PixelStore {
     fn batches<'a>(
         &'a self,
         order: Vec<usize>,
-        _epoch: Option<u64>,
+        epoch: Option<u64>,
         batch: usize,
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
         let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
         Box::new(batches.into_iter().map(move |part| {
-            let clips: Vec<Frames> = part.iter().map(|&clip| self.clips[clip].clone()).collect();
+            let clips: Vec<Frames> = part.iter().map(|&clip| self.drawn(clip, epoch)).collect();
             let pixels = self.pixels.normalise(upload(&clips, &self.device));
             Ok(Batch {
                 percepts: Percepts::new(vec![pixels]),

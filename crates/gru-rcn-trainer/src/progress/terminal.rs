@@ -141,8 +141,9 @@ impl Stage {
         if self.steps == 0 {
             return format!("{}: nothing left to train", self.plan.name);
         }
-        let mut line =
-            format!("{}: {} epochs in {}", self.plan.name, self.epochs, spoken(self.began.elapsed().as_secs_f64()));
+        let epochs = if self.epochs == 1 { "epoch" } else { "epochs" };
+        let seconds = self.began.elapsed().as_secs_f64();
+        let mut line = format!("{}: {} {epochs} in {}", self.plan.name, self.epochs, spoken(seconds));
         if let Some(best) = &self.best {
             line += &format!(
                 ", best in epoch {}: validation loss {:.4} accuracy {}",

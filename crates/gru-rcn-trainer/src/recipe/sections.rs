@@ -78,9 +78,12 @@ pub struct BackboneSection {
     /// must be pretrained by the section below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
-    /// Training of the CNN on single frames, by the clips' appearances; `batch` counts clips, all of whose frames are used.
+    /// Training of the CNN on single frames, by the clips' appearances; `batch` counts clips.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrain: Option<TrainingSection>,
+    /// In that training, frames drawn from each clip in each epoch; 0 takes all.
+    #[serde(default)]
+    pub pretrain_frames: usize,
 }
 
 impl BackboneSection {

@@ -70,6 +70,7 @@ impl Vgg16Config {
             .with_stages(vec![[1, 8], [1, 16], [1, 32], [1, 32]])
             .with_grid([input_size[0] / 16, input_size[1] / 16])
             .with_fc_width(64)
+            .with_dropout(0.1)
             .with_taps(["pool1", "pool2", "pool3", "pool4", "fc7"].map(String::from).to_vec())
             .with_pixels(Pixels::symmetric(3))
     }

@@ -19,9 +19,10 @@ pub(super) fn fused(
         ParamId::new(),
         move |device: &Device, require_grad| {
             let blocks = (0..gates)
-                .map(|_| initializer.init_with::<4, _>(shape, Some(fan_in), Some(fan_out), device).val().detach())
+                .map(|_| initializer.init_with::<4, _>(shape, Some(fan_in), Some(fan_out), device).val())
                 .collect();
-            let weight = Tensor::cat(blocks, 0);
+            // Detached: a parameter must be a leaf of the autodiff graph.
+            let weight = Tensor::cat(blocks, 0).detach();
             if require_grad { weight.require_grad() } else { weight }
         },
         device.clone(),

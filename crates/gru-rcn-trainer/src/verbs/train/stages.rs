@@ -78,8 +78,9 @@ impl Run {
         self.device.seed(seed);
         let model = FrameCnn { cnn: config.init(&autodiff) }.materialize();
         let pixels = model.cnn.pixels();
-        let train = PixelStore::fill(&self.dataset.train, &self.reading, pixels.clone(), &self.device)?;
-        let validation = PixelStore::fill(&self.dataset.validation, &self.reading, pixels, &self.device)?;
+        let frames = self.recipe.backbone.pretrain_frames;
+        let train = PixelStore::fill(&self.dataset.train, frames, &self.reading, pixels.clone(), &self.device)?;
+        let validation = PixelStore::fill(&self.dataset.validation, 0, &self.reading, pixels, &self.device)?;
         let trained = self.fit("cnn", "CNN on single frames", Vec::new(), training, model, &train, &validation)?;
         Ok(trained.model.cnn)
     }

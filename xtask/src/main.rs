@@ -1,0 +1,75 @@
+//! The workspace's own commands: `cargo xtask <verb>`.
+//!
+//! A convenience and never the only door: every verb prints the command it stands for, and the
+//! installed program `gru-rcn` has the same verbs. It depends on next to nothing, because it is
+//! compiled before anything else can start.
+
+mod backend;
+mod cargo;
+mod checks;
+mod goldens;
+mod program;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Wrong usage, as the program itself reports it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let verb = arguments.next().unwrap_or_else(|| "help".into());
+    let rest: Vec<OsString> = arguments.collect();
+    let outcome = match verb.to_str() {
+        Some(verb) if program::VERBS.contains(&verb) => program::run(verb, &rest),
+        Some("test") => checks::test(&rest),
+        Some("check") => checks::check(),
+        Some("goldens") => goldens::run_scripts(),
+        Some("help" | "-h" | "--help") => {
+            print!("{}", help());
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("unknown verb {verb:?}\n\n{}", help());
+            Ok(ExitCode::from(USAGE))
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn help() -> String {
+    format!(
+        "Usage: cargo xtask <verb> [arguments]
+
+  train      build the program with the backend asked for, and train
+  evaluate   the same, and score a trained run on a split
+  predict    the same, and name the class of video files or frame folders
+  report     the same, and write a run's report again
+  test       all tests, optimised: cargo test --release --workspace
+  check      format, lints, documentation: whatever needs no running
+  goldens    compute the reference numbers again
+             (python3 with torch, safetensors and numpy)
+  help       this text
+
+train, evaluate, predict and report take --backend, which also selects what is compiled in:
+{} (default cpu); cuda:1 is the second device.
+All their arguments go on to the program: cargo xtask train --help
+",
+        backend::NAMES.join("|")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_lists_every_verb_of_the_program() {
+        for verb in program::VERBS {
+            assert!(help().contains(&format!("\n  {verb} ")), "{verb}");
+        }
+    }
+}

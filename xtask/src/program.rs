@@ -1,0 +1,123 @@
+//! The verbs of the program `gru-rcn`: build it with the backend asked for, then become it.
+
+use crate::USAGE;
+use crate::backend;
+use crate::cargo::{cargo, exit_code, root, show};
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+/// The verbs handed on.
+pub(crate) const VERBS: [&str; 4] = ["train", "evaluate", "predict", "report"];
+
+/// Builds the program and hands over to it with `verb` and all of `arguments`, `--backend`
+/// included. Returns only when that is not possible.
+pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    let feature = match backend::feature(arguments) {
+        Ok(feature) => feature,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let mut build = build_command(feature);
+    show(&build);
+    // Diagnostics go to standard error as ever; standard output tells where the program lies,
+    // whatever target folder, target or profile settings are in force.
+    build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = build.output().context("cannot start cargo")?;
+    if !output.status.success() {
+        return Ok(exit_code(output.status));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let path = executable(&messages).context("cargo did not say where it put the program")?;
+    let mut program = Command::new(path);
+    program.arg(verb).args(arguments);
+    show(&program);
+    become_program(program)
+}
+
+fn build_command(feature: Option<&str>) -> Command {
+    let mut build = cargo();
+    // The current folder stays as it is, since the arguments may hold paths relative to it.
+    build.args(["build", "--release", "--manifest-path"]).arg(root().join("Cargo.toml"));
+    build.args(["--package", "gru-rcn-trainer", "--bin", "gru-rcn"]);
+    build.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
+    build
+}
+
+/// The path of the program in Cargo's messages, one JSON document per line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let key = r#""executable":""#;
+    messages.lines().rev().find_map(|line| {
+        let value = &line[line.find(key)? + key.len()..];
+        json_string(value).map(PathBuf::from)
+    })
+}
+
+/// Reads a JSON string up to its closing quote. Only the escapes that occur in paths.
+fn json_string(text: &str) -> Option<String> {
+    let mut value = String::new();
+    let mut characters = text.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(value),
+            '\\' => match characters.next()? {
+                escaped @ ('"' | '\\' | '/') => value.push(escaped),
+                _ => return None,
+            },
+            character => value.push(character),
+        }
+    }
+}
+
+/// Replaces this process, so that signals, standard streams and the exit code are the program's.
+#[cfg(unix)]
+fn become_program(mut program: Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    let failure = program.exec();
+    Err(failure).with_context(|| format!("cannot start {}", program.get_program().display()))
+}
+
+#[cfg(not(unix))]
+fn become_program(mut program: Command) -> Result<ExitCode> {
+    let status = program.status();
+    let status = status.with_context(|| format!("cannot start {}", program.get_program().display()))?;
+    Ok(exit_code(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_executable_is_the_program() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"gru_rcn"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"gru-rcn"},"executable":"/a b/gru-rcn","fresh":true}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        assert_eq!(executable(messages), Some(PathBuf::from("/a b/gru-rcn")));
+        assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
+
+    #[test]
+    fn backslashes_of_windows_paths() {
+        let line = r#"{"executable":"C:\\t\\gru-rcn.exe","fresh":false}"#;
+        assert_eq!(executable(line), Some(PathBuf::from(r"C:\t\gru-rcn.exe")));
+    }
+
+    #[test]
+    fn features_only_where_asked_for() {
+        let words = |feature| {
+            let command = build_command(feature);
+            command.get_args().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert!(!words(None).contains(&"--features".to_string()));
+        assert!(words(Some("cuda")).ends_with(&["--features".into(), "cuda".into()]));
+    }
+}
