@@ -54,6 +54,21 @@ fn two_steps_by_hand() {
     assert_numbers(output.last, &[0.52]);
 }
 
+/// Two hidden units, x = 0, h = (1, 0), all of W and U_z zero: z = 1/2. The reset gate is sigmoid(ln 3) = 3/4 for the first
+/// unit and sigmoid(-ln 4) = 1/5 for the second. U has one entry, 4/3 ln 2, from the first to the second. As r scales what
+/// U reads, the first unit's counts: h~ = tanh(3/4 * 4/3 ln 2) = 3/5 and h = (1/2, 3/10). Scaling what U gives, by the
+/// second unit's 1/5, would leave 0.09.
+#[test]
+fn the_reset_gate_acts_before_the_product() {
+    let device = Device::flex();
+    let mut layer = ConvGruConfig::new(1, 2).with_kernel_size(1).init(&device);
+    layer.input_to_hidden.weight = weight(&[0.0; 6], [6, 1, 1]);
+    layer.hidden_to_gates.weight = weight(&[0.0, 0.0, 0.0, 0.0, ln(3.0), 0.0, -ln(4.0), 0.0], [4, 2, 1]);
+    layer.hidden_to_candidate.weight = weight(&[0.0, 0.0, 4.0 / 3.0 * LN2, 0.0], [2, 2, 1]);
+    let state = Tensor::from_data(TensorData::new(vec![1.0f32, 0.0], [1, 2, 1, 1]), &device);
+    assert_numbers(layer.step(Tensor::zeros([1, 1, 1, 1], &device), Some(state)), &[0.5, 0.3]);
+}
+
 /// A map of one row, (1, 0). The candidate's kernel has one tap, ln 3 on the left neighbour, and W_z = 0. The right cell
 /// sees the 1: h = 1/2 * tanh(ln 3) = 0.4; the left cell sees the padding: 0. A kernel turned over would swap them.
 #[test]
