@@ -67,4 +67,6 @@ pub mod head;
 pub mod percepts;
 pub mod recognizer;
 pub mod recurrent;
+#[cfg(test)]
+mod testing;
 pub mod weights;

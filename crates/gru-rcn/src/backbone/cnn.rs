@@ -18,6 +18,8 @@ pub enum CnnConfig {
 
 /// A backbone chosen at run time.
 #[derive(Module, Debug)]
+// A program has one or two of them; some hundred bytes do not matter beside their weights.
+#[allow(clippy::large_enum_variant)]
 pub enum Cnn {
     /// VGG-16 at any size.
     Vgg16(Vgg16),

@@ -50,3 +50,6 @@ pub trait Backbone {
         Percepts::new(maps.into_iter().map(unfold).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,12 +203,14 @@ impl GruRcn {
     ///
     /// # Panics
     ///
-    /// In the bi-directional form, which needs the whole clip.
+    /// In the bi-directional form, which needs the whole clip, and if the number of levels differs from the
+    /// configuration's.
     pub fn step(&self, maps: Vec<Tensor<4>>, state: Option<GruRcnState>) -> GruRcnState {
         assert!(
             self.config.form != Form::Bidirectional,
             "a bi-directional GRU-RCN needs the whole clip; streams need the independent or the stacked form"
         );
+        assert_eq!(maps.len(), self.layers.len(), "levels of maps against levels of the model");
         let mut next: GruRcnState = Vec::with_capacity(self.layers.len());
         for (level, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
             let size = [map.dims()[2], map.dims()[3]];

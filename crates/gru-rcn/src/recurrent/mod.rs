@@ -1,6 +1,8 @@
 //! Recurrent layers over percepts: the convolutional GRU and the paper's arrangements of it.
 
 mod conv_gru;
+#[cfg(test)]
+mod gradients;
 mod gru_rcn;
 mod initial;
 mod stacking;

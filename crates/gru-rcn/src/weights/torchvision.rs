@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::store::{
     ApplyError, BurnToPyTorchAdapter, KeyRemapper, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, PytorchStore,
     SafetensorsStore,
 };
+use burn::tensor::{DType, FloatDType, Tensor};
 
 pub use super::keys::TorchvisionLayout;
 
@@ -76,7 +77,8 @@ impl WeightsError {
     }
 }
 
-/// Loads weights in torchvision's layout from a `.safetensors`, `.pth` or `.pt` file, strictly.
+/// Loads weights in torchvision's layout from a `.safetensors`, `.pth` or `.pt` file, strictly. Whatever precision they are
+/// stored in, they are float32 afterwards.
 ///
 /// # Errors
 ///
@@ -151,11 +153,29 @@ pub(super) fn apply<M: Module, S: ModuleStore>(
     missing.retain(|key| !misshapen.contains_key(key));
     let unused: Vec<String> = result.unused.iter().map(|key| name(key)).collect();
     if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
-        return Ok(module);
+        return Ok(module.map(&mut SinglePrecision));
     }
     let mut misshapen: Vec<String> = misshapen.into_values().collect();
     misshapen.sort();
     Err(WeightsError::Mismatch { path: path.into(), missing, unused, misshapen })
+}
+
+/// Brings loaded weights to float32. Parameters take the file's precision, and dtypes do not promote: a model loaded from
+/// a float16 file would panic at its first frame.
+struct SinglePrecision;
+
+impl ModuleMapper for SinglePrecision {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if param.val().dtype() == DType::F32 {
+            return param;
+        }
+        param.map(|weight| {
+            let tracked = weight.is_require_grad();
+            // A leaf again: the cast is not to be differentiated.
+            let weight = weight.cast(FloatDType::F32).detach();
+            if tracked { weight.require_grad() } else { weight }
+        })
+    }
 }
 
 fn describe(error: &ApplyError, name: &impl Fn(&str) -> String) -> (String, String) {
@@ -177,7 +197,7 @@ fn describe(error: &ApplyError, name: &impl Fn(&str) -> String) -> (String, Stri
 mod tests {
     use super::*;
     use crate::backbone::{SqueezeNetConfig, Vgg16Config};
-    use burn::tensor::{Device, Distribution, Tensor};
+    use burn::tensor::{Device, Distribution};
 
     fn frame(side: usize) -> Tensor<4> {
         Tensor::random([1, 3, side, side], Distribution::Default, &Device::flex())

@@ -1,1 +1,243 @@
-//! tests
+//! What must hold of the three forms, and the paper's numbers of parameters.
+
+use burn::module::Param;
+use burn::tensor::DType;
+
+use super::*;
+use crate::backbone::Vgg16Config;
+use crate::head::LevelHeadsConfig;
+use crate::testing::{assert_same, difference, drawn, redrawn};
+
+const BATCH: usize = 2;
+const TIME: usize = 4;
+
+/// Three levels of 9x6, 4x3 and 1x1 cells.
+fn config(form: Form) -> GruRcnConfig {
+    let level = |name: &str, channels, height, width| Level::new(name.into(), channels, height, width);
+    let levels = vec![level("low", 3, 9, 6), level("middle", 4, 4, 3), level("top", 5, 1, 1)];
+    GruRcnConfig::new(levels, vec![4, 3, 5]).with_form(form)
+}
+
+fn model(form: Form) -> GruRcn {
+    redrawn(config(form).init(&Device::flex()), 11, 0.7, DType::F32)
+}
+
+fn percepts(seed: u64) -> Percepts {
+    let levels = config(Form::Independent).levels;
+    let map = |(l, level): (usize, &Level)| {
+        drawn(seed + l as u64, [BATCH, TIME, level.channels, level.height, level.width], &Device::flex())
+    };
+    Percepts::new(levels.iter().enumerate().map(map).collect())
+}
+
+fn frame(percepts: &Percepts, t: usize) -> Vec<Tensor<4>> {
+    percepts.maps.iter().map(|map| map.clone().narrow(1, t, 1).squeeze_dim(1)).collect()
+}
+
+fn assert_levels_same(a: &[Tensor<4>], b: &[Tensor<4>]) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert_same(a.clone(), b.clone());
+    }
+}
+
+/// The halves of each level's bi-directional output: forward, backward.
+fn halves(output: &[Tensor<4>]) -> (Vec<Tensor<4>>, Vec<Tensor<4>>) {
+    let half = |map: &Tensor<4>, second: usize| {
+        let channels = map.dims()[1] / 2;
+        map.clone().narrow(1, second * channels, channels)
+    };
+    (output.iter().map(|map| half(map, 0)).collect(), output.iter().map(|map| half(map, 1)).collect())
+}
+
+/// A clip that is its own reverse, through directions with the same weights, leaves the same state in both.
+#[test]
+fn a_palindrome_has_equal_halves() {
+    let mut model = model(Form::Bidirectional);
+    model.backward_layers = model.layers.clone();
+    let clip = percepts(20);
+    let mirrored = Percepts::new(
+        clip.maps.iter().zip(clip.reversed().maps).map(|(a, b)| Tensor::cat(vec![a.clone(), b], 1)).collect(),
+    );
+    let (forward, backward) = halves(&model.forward(mirrored));
+    assert_levels_same(&forward, &backward);
+    // And a clip that is not does not.
+    let (forward, backward) = halves(&model.forward(clip));
+    assert!(difference(forward[0].clone(), backward[0].clone()) > 0.01);
+}
+
+/// Playing the clip backwards and exchanging the directions exchanges the halves.
+#[test]
+fn reversal_swaps_the_halves() {
+    let model = model(Form::Bidirectional);
+    let clip = percepts(30);
+    let mut swapped = model.clone();
+    std::mem::swap(&mut swapped.layers, &mut swapped.backward_layers);
+    let (forward, backward) = halves(&model.forward(clip.clone()));
+    let (first, second) = halves(&swapped.forward(clip.reversed()));
+    assert_levels_same(&forward, &second);
+    assert_levels_same(&backward, &first);
+}
+
+/// Each direction is the independent form on the clip as it is, or reversed.
+#[test]
+fn directions_are_independent_models() {
+    let both = model(Form::Bidirectional);
+    let clip = percepts(40);
+    let (forward, backward) = halves(&both.forward(clip.clone()));
+    let mut one = model(Form::Independent);
+    one.layers = both.layers.clone();
+    assert_levels_same(&forward, &one.forward(clip.clone()));
+    one.layers = both.backward_layers.clone();
+    assert_levels_same(&backward, &one.forward(clip.reversed()));
+}
+
+/// With bottom-up weights of zero the stacked form is the independent one; with others it is not, above the first level.
+#[test]
+fn stacked_without_bottom_up_is_independent() {
+    let mut stacked = model(Form::Stacked);
+    let mut independent = model(Form::Independent);
+    let clip = percepts(50);
+    for (ours, theirs) in independent.layers.iter_mut().zip(&stacked.layers) {
+        ours.input_to_hidden = theirs.input_to_hidden.clone();
+        ours.hidden_to_gates = theirs.hidden_to_gates.clone();
+        ours.hidden_to_candidate = theirs.hidden_to_candidate.clone();
+    }
+    let expected = independent.forward(clip.clone());
+    let driven = stacked.forward(clip.clone());
+    assert_same(driven[0].clone(), expected[0].clone());
+    for level in 1..3 {
+        assert!(difference(driven[level].clone(), expected[level].clone()) > 1e-3, "level {level}");
+    }
+    for layer in &mut stacked.layers {
+        if let Some(conv) = &mut layer.below_to_hidden {
+            conv.weight = Param::from_tensor(conv.weight.val().zeros_like());
+        }
+    }
+    assert_levels_same(&stacked.forward(clip), &expected);
+}
+
+/// The paper's order is for each step, for each level; the model computes for each level, for each step.
+#[test]
+fn stacked_level_by_level_equals_step_by_step() {
+    for to_candidate in [false, true] {
+        let config = config(Form::Stacked).with_below_to_candidate(to_candidate);
+        let model = redrawn(config.init(&Device::flex()), 12, 0.7, DType::F32);
+        let clip = percepts(60);
+        let mut hidden: Vec<Option<Tensor<4>>> = vec![None; 3];
+        for t in 0..TIME {
+            for (level, x) in frame(&clip, t).into_iter().enumerate() {
+                let size = [x.dims()[2], x.dims()[3]];
+                let below = (level > 0).then(|| pool_to(hidden[level - 1].clone().unwrap(), size));
+                hidden[level] = Some(model.layers[level].step_stacked(x, below, hidden[level].take()));
+            }
+        }
+        let hidden: Vec<Tensor<4>> = hidden.into_iter().flatten().collect();
+        assert_levels_same(&model.forward(clip), &hidden);
+    }
+}
+
+#[test]
+fn a_stream_equals_the_clip() {
+    for form in [Form::Independent, Form::Stacked] {
+        let model = model(form);
+        let clip = percepts(70);
+        let mut state = None;
+        for t in 0..TIME {
+            state = Some(model.step(frame(&clip, t), state));
+            // After every step the state is the output for the clip so far.
+            let so_far = Percepts::new(clip.maps.iter().map(|map| map.clone().narrow(1, 0, t + 1)).collect());
+            assert_levels_same(state.as_ref().unwrap(), &model.forward(so_far));
+        }
+    }
+}
+
+/// Section 3.1: `3 k^2 (in * hidden + hidden^2)` per level, e.g. pool2: 3 * 9 * (128 * 64 + 64 * 64) = 331,776, and for
+/// fc-7 with 1x1 kernels 3 * (4096 * 512 + 512 * 512) = 7,077,888. Section 3.2 adds `2 k^2 hidden_below * hidden`:
+/// 147,456 + 589,824 + 1,179,648 + 262,144. Classifiers: (1216 + 5) * 101 = 123,321; with both directions
+/// (2432 + 5) * 101 = 246,137.
+#[test]
+fn the_paper_s_parameter_counts() {
+    let device = Device::flex();
+    let vgg = Vgg16Config::new().levels();
+    let paper = GruRcnConfig::new(vgg, vec![64, 128, 256, 256, 512]);
+    let per_level: Vec<usize> = (0..5).map(|level| paper.layer(level, false).num_params()).collect();
+    assert_eq!(per_level, [331_776, 1_327_104, 5_308_416, 5_308_416, 7_077_888]);
+    for (form, recurrent, heads) in [
+        (Form::Independent, 19_353_600, 123_321),
+        (Form::Stacked, 19_353_600 + 2_179_072, 123_321),
+        (Form::Bidirectional, 38_707_200, 246_137),
+    ] {
+        let config = paper.clone().with_form(form);
+        assert_eq!(config.num_params(), recurrent, "{form:?}");
+        // Counted without drawing them: weights are drawn when first used.
+        assert_eq!(config.init(&device).num_params(), recurrent, "{form:?}");
+        assert_eq!(LevelHeadsConfig::new(config.out_channels(), 101).init(&device).num_params(), heads, "{form:?}");
+    }
+}
+
+#[test]
+fn counts_of_a_small_model() {
+    for form in [Form::Independent, Form::Stacked, Form::Bidirectional] {
+        for (bias, to_candidate) in [(false, false), (true, true)] {
+            let config = config(form).with_bias(bias).with_below_to_candidate(to_candidate);
+            assert_eq!(config.init(&Device::flex()).num_params(), config.num_params(), "{config}");
+        }
+    }
+}
+
+#[test]
+fn output_shapes() {
+    for form in [Form::Independent, Form::Stacked, Form::Bidirectional] {
+        let channels = config(form).out_channels();
+        let sizes = [[9, 6], [4, 3], [1, 1]];
+        for (level, map) in model(form).forward(percepts(80)).into_iter().enumerate() {
+            assert_eq!(map.dims(), [BATCH, channels[level], sizes[level][0], sizes[level][1]], "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn invalid_configurations() {
+    let good = || config(Form::Stacked);
+    assert_eq!(good().validate(), Ok(()));
+    assert_eq!(GruRcnConfig::new(vec![], vec![]).validate(), Err(GruRcnConfigError::NoLevels));
+
+    let fewer = GruRcnConfig { hidden: vec![4, 3], ..good() };
+    assert_eq!(fewer.validate(), Err(GruRcnConfigError::HiddenSizes { levels: 3, hidden: 2 }));
+    let zero = GruRcnConfig { hidden: vec![4, 0, 5], ..good() };
+    assert_eq!(zero.validate(), Err(GruRcnConfigError::ZeroHidden("middle".into())));
+    assert_eq!(good().with_kernel_size(4).validate(), Err(GruRcnConfigError::EvenKernel(4)));
+    assert_eq!(good().with_kernel_size(0).validate(), Err(GruRcnConfigError::EvenKernel(0)));
+
+    let mut upside_down = good();
+    upside_down.levels.swap(0, 1);
+    let error = upside_down.validate().unwrap_err();
+    assert_eq!(error, GruRcnConfigError::NotShrinking { below: "middle".into(), above: "low".into() });
+    assert_eq!(
+        error.to_string(),
+        "level low is larger than level middle under it: list levels bottom up for the stacked form"
+    );
+    // Where no level looks at another, the order is free.
+    assert_eq!(upside_down.with_form(Form::Independent).validate(), Ok(()));
+}
+
+#[test]
+#[should_panic(expected = "at least one level")]
+fn an_invalid_configuration_is_not_built() {
+    GruRcnConfig::new(vec![], vec![]).init(&Device::flex());
+}
+
+#[test]
+#[should_panic(expected = "needs the whole clip")]
+fn both_directions_cannot_stream() {
+    model(Form::Bidirectional).step(frame(&percepts(90), 0), None);
+}
+
+#[test]
+#[should_panic(expected = "levels of maps")]
+fn a_level_missing_from_a_stream() {
+    let mut maps = frame(&percepts(90), 0);
+    maps.pop();
+    model(Form::Independent).step(maps, None);
+}

@@ -1,0 +1,83 @@
+//! Numbers as functions of a counter, the twin of `tests/peers/_common.py`: weights too large to be stored are drawn alike
+//! on both sides.
+
+use std::io::Write;
+use std::path::Path;
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// The 64-bit FNV-1a hash of a name.
+fn fnv1a(key: &str) -> u64 {
+    key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+}
+
+/// The SplitMix64 sequence of a seed and a name.
+fn words(seed: u64, key: &str) -> impl Iterator<Item = u64> {
+    let start = seed ^ fnv1a(key);
+    (1u64..).map(move |count| {
+        let mut z = start.wrapping_add(count.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    })
+}
+
+/// Values in (-bound, bound) from the top 24 bits of each word: exact in float64 up to the last product and the rounding
+/// to float32.
+fn uniform(seed: u64, key: &str, bound: f64) -> impl Iterator<Item = f32> {
+    let lowest = 1.0 - (-24f64).exp2();
+    words(seed, key).map(move |word| (bound * ((word >> 40) as f64 * (-23f64).exp2() - lowest)) as f32)
+}
+
+/// A frame of uniform values, `[1, 3, height, width]`.
+pub(crate) fn frame(seed: u64, key: &str, [height, width]: [usize; 2], bound: f64, device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = uniform(seed, key, bound).take(3 * height * width).collect();
+    Tensor::from_data(TensorData::new(values, [1, 3, height, width]), device)
+}
+
+/// An 8-bit picture of blocks of 8x8 equal pixels, as one frame of one clip, `[1, 1, height, width, 3]`.
+pub(crate) fn blocky_picture(seed: u64, key: &str, [height, width]: [usize; 2], device: &Device) -> Tensor<5, Int> {
+    let (rows, columns) = (height.div_ceil(8), width.div_ceil(8));
+    let cells: Vec<u8> = words(seed, key).take(3 * rows * columns).map(|word| (word >> 56) as u8).collect();
+    let mut bytes = Vec::with_capacity(3 * height * width);
+    for y in 0..height {
+        for x in 0..width {
+            bytes.extend((0..3).map(|c| cells[(c * rows + y / 8) * columns + x / 8]));
+        }
+    }
+    Tensor::from_data(TensorData::new(bytes, [1, 1, height, width, 3]), (device, DType::U8))
+}
+
+/// Writes uniform weights to a safetensors file, number by number, so that a file of half a gigabyte needs no memory.
+/// Weights are bounded by He's sqrt(6 / fan_in), biases by 0.1.
+pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usize>)]) -> std::io::Result<()> {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (key, shape) in tensors {
+        let start = end;
+        end += 4 * shape.iter().product::<usize>();
+        let entry = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+        header.insert(key.clone(), entry);
+    }
+    let mut header = serde_json::to_string(&header)?;
+    // The data begin at a multiple of eight bytes.
+    header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8));
+    let mut file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    for (key, shape) in tensors {
+        let fan_in: usize = shape[1..].iter().product();
+        let bound = if key.ends_with("weight") { (6.0 / fan_in as f64).sqrt() } else { 0.1 };
+        for value in uniform(seed, key, bound).take(shape.iter().product()) {
+            file.write_all(&value.to_le_bytes())?;
+        }
+    }
+    file.flush()
+}
+
+/// The reference values of the original C program by Vigna for seed 1234567 (the empty name's hash is taken out).
+#[test]
+fn splitmix64() {
+    let found: Vec<u64> = words(1_234_567 ^ fnv1a(""), "").take(3).collect();
+    assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+}

@@ -1,0 +1,119 @@
+//! Reading goldens and comparing with them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::store::{ModuleStore, SafetensorsStore, bridge};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The deviation that is allowed, relative to the largest magnitude of the tensor compared: some eighty times the
+/// resolution of float32, for sums of up to a few thousand products.
+pub(crate) const TOLERANCE: f32 = 1e-5;
+
+/// The tensors of one file in `tests/goldens`.
+pub(crate) struct Golden {
+    name: &'static str,
+    tensors: BTreeMap<String, TensorData>,
+}
+
+/// The path of a file in `tests/goldens`.
+pub(crate) fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("goldens").join(name)
+}
+
+impl Golden {
+    /// Reads a file.
+    pub(crate) fn open(name: &'static str) -> Self {
+        let mut store = SafetensorsStore::from_file(path(name));
+        let tensors = store.get_all_tensors().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tensors = tensors.iter().map(|(key, tensor)| (key.clone(), bridge::to_data(tensor).unwrap())).collect();
+        Self { name, tensors }
+    }
+
+    fn data(&self, key: &str) -> &TensorData {
+        self.tensors.get(key).unwrap_or_else(|| panic!("{} has no tensor {key}", self.name))
+    }
+
+    /// Whether there is such a tensor.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.tensors.contains_key(key)
+    }
+
+    /// One tensor.
+    pub(crate) fn tensor<const D: usize>(&self, key: &str, device: &Device) -> Tensor<D> {
+        Tensor::from_data(self.data(key).clone(), device)
+    }
+
+    /// Tensors one after the other along their first dimension: how the crate fuses the gates' weights.
+    pub(crate) fn fused<const D: usize>(&self, keys: &[String], device: &Device) -> Tensor<D> {
+        Tensor::cat(keys.iter().map(|key| self.tensor(key, device)).collect(), 0)
+    }
+
+    /// The values of some tensors, one after the other; of tensors fused along the first dimension this is the layout.
+    pub(crate) fn floats(&self, keys: &[String]) -> Vec<f32> {
+        keys.iter().flat_map(|key| self.data(key).try_to_vec::<f32>().unwrap()).collect()
+    }
+
+    /// The values of a tensor of indices.
+    pub(crate) fn indices(&self, key: &str) -> Vec<usize> {
+        self.data(key).try_to_vec::<i64>().unwrap().into_iter().map(|index| index as usize).collect()
+    }
+}
+
+/// The worst deviation of one subject.
+pub(crate) struct Worst {
+    subject: String,
+    deviation: f32,
+    at: String,
+    compared: usize,
+}
+
+impl Worst {
+    /// Nothing compared so far.
+    pub(crate) fn of(subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), deviation: 0.0, at: "nothing".into(), compared: 0 }
+    }
+
+    /// Compares values, relative to the largest expected magnitude.
+    pub(crate) fn compare(&mut self, what: &str, found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len(), "{}: number of values of {what}", self.subject);
+        let scale = expected.iter().fold(f32::MIN_POSITIVE, |scale, value| scale.max(value.abs()));
+        for (index, (f, e)) in found.iter().zip(expected).enumerate() {
+            let deviation = (f - e).abs() / scale;
+            // Not `>`: a NaN must fail.
+            assert!(deviation <= TOLERANCE, "{}: {what}[{index}] is {f} instead of {e}", self.subject);
+            if deviation > self.deviation {
+                (self.deviation, self.at) = (deviation, what.into());
+            }
+        }
+        self.compared += found.len();
+    }
+
+    /// Compares a tensor with the tensors of a golden, one after the other.
+    pub(crate) fn check<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, keys: &[String]) {
+        self.compare(&keys.join("+"), &found.into_data().try_to_vec::<f32>().unwrap(), &golden.floats(keys));
+    }
+
+    /// Compares a large tensor with what a golden keeps of it: shape, mean and root mean square, and some values.
+    pub(crate) fn digest<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, key: &str) {
+        let shape = golden.indices(&format!("{key}.shape"));
+        assert_eq!(found.dims().to_vec(), shape, "{}: shape of {key}", self.subject);
+        let values = found.into_data().try_to_vec::<f32>().unwrap();
+        let mean = |f: fn(f64) -> f64| values.iter().map(|&v| f(f64::from(v))).sum::<f64>() / values.len() as f64;
+        let moments = [mean(|v| v) as f32, mean(|v| v * v).sqrt() as f32];
+        self.compare(&format!("{key}.moments"), &moments, &golden.floats(&[format!("{key}.moments")]));
+        let samples: Vec<f32> = golden.indices(&format!("{key}.at")).into_iter().map(|at| values[at]).collect();
+        self.compare(&format!("{key}.values"), &samples, &golden.floats(&[format!("{key}.values")]));
+    }
+}
+
+impl Drop for Worst {
+    fn drop(&mut self) {
+        println!("{}: {} values, worst deviation {:.1e} at {}", self.subject, self.compared, self.deviation, self.at);
+    }
+}
+
+/// `prefix.name` for each name.
+pub(crate) fn keys(prefix: &str, names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("{prefix}.{name}")).collect()
+}

@@ -1,0 +1,130 @@
+//! GRU-RCN in its three forms, with classifiers, both losses and all gradients, against the paper's equations written step
+//! by step.
+
+use burn::module::Param;
+use burn::tensor::{Device, Int, Tensor};
+use gru_rcn::classifier::{GruRcnClassifier, GruRcnClassifierConfig, StreamState};
+use gru_rcn::head::LossKind;
+use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig, Percepts};
+use gru_rcn::recurrent::{ConvGru, Form, GruRcnConfig};
+
+use crate::golden::{Golden, Worst, keys};
+
+const CLASSES: usize = 7;
+
+/// The three weights of a layer that every level has, with the reference's names of their parts, and the bottom-up ones.
+fn parts(layer: &mut ConvGru) -> Vec<(&mut Param<Tensor<4>>, &'static [&'static str])> {
+    let mut parts: Vec<(&mut Param<Tensor<4>>, &'static [&'static str])> = vec![
+        (&mut layer.input_to_hidden.weight, &["W_z", "W_r", "W"]),
+        (&mut layer.hidden_to_gates.weight, &["U_z", "U_r"]),
+        (&mut layer.hidden_to_candidate.weight, &["U"]),
+    ];
+    if let Some(below) = &mut layer.below_to_hidden {
+        parts.push((&mut below.weight, &["W_zl", "W_rl"]));
+    }
+    parts
+}
+
+fn model(golden: &Golden, name: &str, form: Form, device: &Device) -> GruRcnClassifier {
+    let levels =
+        vec![Level::new("a".into(), 3, 9, 6), Level::new("b".into(), 4, 4, 3), Level::new("c".into(), 5, 1, 1)];
+    let recurrent = GruRcnConfig::new(levels, vec![4, 3, 5]).with_form(form);
+    let mut model = GruRcnClassifierConfig::new(recurrent, CLASSES)
+        .with_norm(PerceptNormConfig::new().with_rule(NormRule::Identity))
+        .with_dropout(0.0)
+        .init(device);
+    let fill = |layers: &mut [ConvGru], suffix: &str| {
+        for (level, layer) in layers.iter_mut().enumerate() {
+            for (weight, names) in parts(layer) {
+                *weight = Param::from_tensor(golden.fused(&keys(&format!("{name}.{level}{suffix}"), names), device));
+            }
+        }
+    };
+    fill(&mut model.recurrent.layers, "");
+    fill(&mut model.recurrent.backward_layers, ".back");
+    for (level, linear) in model.heads.classifiers.iter_mut().enumerate() {
+        // PyTorch's [out, in] is Burn's [in, out].
+        linear.weight = Param::from_tensor(golden.tensor::<2>(&format!("{name}.{level}.V"), device).transpose());
+        linear.bias = Some(Param::from_tensor(golden.tensor::<1>(&format!("{name}.{level}.c"), device)));
+    }
+    model
+}
+
+fn percepts(golden: &Golden, device: &Device) -> Percepts {
+    Percepts::new((0..3).map(|level| golden.tensor::<5>(&format!("x.{level}"), device)).collect())
+}
+
+fn compare(name: &str, form: Form) {
+    let golden = Golden::open("gru_rcn.safetensors");
+    let device = Device::flex().autodiff();
+    let target = Tensor::<1, Int>::from_ints([2, 6], &device);
+    assert_eq!(golden.indices("target"), [2, 6]);
+    let mut model = model(&golden, name, form, &device);
+
+    let mut worst = Worst::of(format!("GruRcn, {name}"));
+    let last = model.recurrent.forward(percepts(&golden, &device));
+    for (level, map) in last.into_iter().enumerate() {
+        worst.check(map, &golden, &keys(&format!("{name}.{level}"), &["last"]));
+    }
+    for (kind, loss) in [("mixture", LossKind::Mixture), ("per_head", LossKind::PerHead)] {
+        let maps = percepts(&golden, &device).maps.into_iter().map(Tensor::require_grad).collect();
+        let percepts = Percepts::new(maps);
+        let logits = model.forward(percepts.clone());
+        worst.check(logits.probabilities(), &golden, &keys(name, &["probabilities"]));
+        let loss = logits.loss(target.clone(), loss);
+        worst.check(loss.clone(), &golden, &keys(name, &[&format!("{kind}.loss")]));
+        let gradients = loss.backward();
+        let prefix = |level: usize, suffix: &str| format!("{name}.{kind}.grad.{level}{suffix}");
+        for (level, x) in percepts.maps.iter().enumerate() {
+            worst.check(x.grad(&gradients).unwrap(), &golden, &keys(&prefix(level, ""), &["x"]));
+        }
+        let mut check = |layers: &mut [ConvGru], suffix: &str| {
+            for (level, layer) in layers.iter_mut().enumerate() {
+                for (weight, names) in parts(layer) {
+                    let gradient = weight.val().grad(&gradients).unwrap();
+                    worst.check(gradient, &golden, &keys(&prefix(level, suffix), names));
+                }
+            }
+        };
+        check(&mut model.recurrent.layers, "");
+        check(&mut model.recurrent.backward_layers, ".back");
+        for (level, linear) in model.heads.classifiers.iter().enumerate() {
+            let gradient = linear.weight.val().grad(&gradients).unwrap().transpose();
+            worst.check(gradient, &golden, &keys(&prefix(level, ""), &["V"]));
+            let gradient = linear.bias.as_ref().unwrap().val().grad(&gradients).unwrap();
+            worst.check(gradient, &golden, &keys(&prefix(level, ""), &["c"]));
+        }
+    }
+}
+
+/// The probabilities after every frame, frame by frame.
+fn compare_stream(name: &str, form: Form) {
+    let golden = Golden::open("gru_rcn.safetensors");
+    let device = Device::flex();
+    let model = model(&golden, name, form, &device);
+    let clip = percepts(&golden, &device);
+    let mut state = StreamState::default();
+    let steps = (0..clip.time()).map(|t| {
+        let maps = clip.maps.iter().map(|map| map.clone().narrow(1, t, 1).squeeze_dim::<4>(1)).collect();
+        model.step(maps, &mut state).probabilities()
+    });
+    let found = Tensor::stack::<3>(steps.collect(), 0);
+    Worst::of(format!("GruRcn, {name}, stream")).check(found, &golden, &keys(name, &["stream"]));
+}
+
+#[test]
+fn independent() {
+    compare("independent", Form::Independent);
+    compare_stream("independent", Form::Independent);
+}
+
+#[test]
+fn stacked() {
+    compare("stacked", Form::Stacked);
+    compare_stream("stacked", Form::Stacked);
+}
+
+#[test]
+fn bidirectional() {
+    compare("bidirectional", Form::Bidirectional);
+}

@@ -1,0 +1,12 @@
+//! Compares with numbers that PyTorch computed; `tests/peers/README.md` says what makes what.
+//!
+//! The goldens were computed in float64 and rounded once, so what is left is this crate's own float32 rounding. Run with
+//! `--nocapture` to see the worst deviation of each subject.
+
+mod conv_gru;
+mod counter;
+mod golden;
+mod gru_rcn;
+mod squeezenet;
+mod vgg16;
+mod vgg_small;

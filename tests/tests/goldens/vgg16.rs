@@ -1,0 +1,64 @@
+//! VGG-16 at full width against torchvision's, on 138 million weights that both sides draw by the same formula.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use gru_rcn::backbone::{Backbone, Vgg16Config};
+use gru_rcn::weights::import_torchvision;
+
+use crate::counter::{frame, write_weights};
+use crate::golden::{Golden, Worst, keys};
+
+const SEED: u64 = 138_357_544;
+
+/// torchvision's own keys and shapes, written out rather than taken from the crate that is tested.
+fn layout() -> Vec<(String, Vec<usize>)> {
+    const CONVS: [(usize, usize, usize); 13] = [
+        (0, 3, 64),
+        (2, 64, 64),
+        (5, 64, 128),
+        (7, 128, 128),
+        (10, 128, 256),
+        (12, 256, 256),
+        (14, 256, 256),
+        (17, 256, 512),
+        (19, 512, 512),
+        (21, 512, 512),
+        (24, 512, 512),
+        (26, 512, 512),
+        (28, 512, 512),
+    ];
+    let mut tensors = Vec::new();
+    for (index, input, output) in CONVS {
+        tensors.push((format!("features.{index}.weight"), vec![output, input, 3, 3]));
+        tensors.push((format!("features.{index}.bias"), vec![output]));
+    }
+    for (index, input, output) in [(0, 25_088, 4096), (3, 4096, 4096), (6, 4096, 1000)] {
+        tensors.push((format!("classifier.{index}.weight"), vec![output, input]));
+        tensors.push((format!("classifier.{index}.bias"), vec![output]));
+    }
+    tensors
+}
+
+/// Needs 553 MB of temporary disk and 1.7 GB of memory. At 96x128 the top map of 3x4 cells is averaged to 7x7.
+#[test]
+fn full_width() {
+    let golden = Golden::open("vgg16.safetensors");
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vgg16.safetensors");
+    write_weights(&path, SEED, &layout()).unwrap();
+    let mut model = import_torchvision(Vgg16Config::new().init(&device), &path).unwrap();
+    assert_eq!(model.num_params(), 138_357_544);
+    for size in [[224, 224], [96, 128]] {
+        let name = format!("{}x{}", size[0], size[1]);
+        let mut worst = Worst::of(format!("VGG-16, {name}"));
+        model.config.input_size = size;
+        let x = frame(SEED, &format!("frame.{name}"), size, 2.0, &device);
+        for (level, map) in model.levels().iter().zip(model.taps(x.clone())) {
+            assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
+            worst.digest(map, &golden, &format!("{name}.{}", level.name));
+        }
+        let logits = model.forward(x).narrow(1, 0, 32);
+        worst.check(logits, &golden, &keys(&name, &["logits"]));
+    }
+}
