@@ -6,10 +6,10 @@ use gru_rcn::classifier::{GruRcnClassifier, GruRcnClassifierConfig};
 use gru_rcn::percepts::Level;
 use gru_rcn::recurrent::GruRcnConfig;
 
-use crate::recipe::{FormName, Recipe};
+use crate::recipe::{FormName, NormSection, Recipe};
 
 /// A system by its name in files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum System {
     /// GRU-RCN in the recipe's form.
     GruRcn,
@@ -17,43 +17,54 @@ pub enum System {
     Frame,
     /// A fully connected GRU on the pooled top level.
     TopRnn,
+    /// GRU-RCN under another normalisation of its percepts.
+    Norm(NormSection),
 }
 
 impl System {
     /// The name in files and in JSON.
-    pub fn key(self) -> &'static str {
+    pub fn key(&self) -> String {
         match self {
-            Self::GruRcn => "gru_rcn",
-            Self::Frame => "frame",
-            Self::TopRnn => "top_rnn",
+            Self::GruRcn => "gru_rcn".into(),
+            Self::Frame => "frame".into(),
+            Self::TopRnn => "top_rnn".into(),
+            Self::Norm(norm) => format!("norm_{}", norm.key()),
         }
     }
 
     /// The name for people.
-    pub fn name(self, recipe: &Recipe) -> String {
+    pub fn name(&self, recipe: &Recipe) -> String {
         match (self, recipe.model.form) {
+            (Self::Norm(norm), _) => format!("… percepts: {}", norm.key()),
+            (Self::Frame, _) => "Per-frame CNN".into(),
+            (Self::TopRnn, _) => "RNN on the top layer".into(),
             (Self::GruRcn, FormName::Independent) => "GRU-RCN".into(),
             (Self::GruRcn, FormName::Stacked) => "Stacked GRU-RCN".into(),
             (Self::GruRcn, FormName::Bidirectional) => "Bi-directional GRU-RCN".into(),
-            (Self::Frame, _) => "Per-frame CNN".into(),
-            (Self::TopRnn, _) => "RNN on the top layer".into(),
         }
     }
 
+    /// Whether it has a classifier per level.
+    pub fn has_levels(&self) -> bool {
+        matches!(self, Self::GruRcn | Self::Norm(_))
+    }
+
     /// Where its weights lie in the run folder.
-    pub fn weights(self) -> &'static str {
+    pub fn weights(&self) -> String {
         match self {
-            Self::GruRcn => "model.safetensors",
-            Self::Frame => "baselines/frame.safetensors",
-            Self::TopRnn => "baselines/top_rnn.safetensors",
+            Self::GruRcn => "model.safetensors".into(),
+            other => format!("baselines/{}.safetensors", other.key()),
         }
     }
 }
 
-/// The recipe's GRU-RCN, freshly drawn.
+/// The recipe's GRU-RCN over its levels of the backbone's, freshly drawn.
 pub fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, device: &Device) -> GruRcnClassifier {
     let model = &recipe.model;
-    let recurrent = GruRcnConfig::new(levels.to_vec(), model.hidden.clone())
+    let recurred = model.levels();
+    let hidden = recurred.iter().map(|&level| model.hidden[level]).collect();
+    let levels = recurred.iter().map(|&level| levels[level].clone()).collect();
+    let recurrent = GruRcnConfig::new(levels, hidden)
         .with_form(model.form.into())
         .with_kernel_size(model.kernel_size)
         .with_bias(model.bias);

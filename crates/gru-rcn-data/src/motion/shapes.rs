@@ -51,7 +51,9 @@ impl Texture {
         Self {
             kind: draws.below(3),
             direction: draws.range(0.0, TAU),
-            frequency: draws.range(1.1, 1.9),
+            // About one period over the whole shape: finer patterns would repeat within a step of a rotation, and its
+            // sense could not be told.
+            frequency: draws.range(0.35, 0.6),
             phase: draws.range(0.0, 1.0),
             salt: draws.word(),
             colours: two_colours(draws, 110.0),
@@ -65,7 +67,7 @@ impl Texture {
         let blend = match self.kind {
             0 => soft_step(wave(u)),
             1 => soft_step(wave(u) * wave(v) * 2.0),
-            _ => soft_step((value_noise(u * 2.5, v * 2.5, self.salt) - 0.5) * 5.0),
+            _ => soft_step((value_noise(u * 1.2, v * 1.2, self.salt) - 0.5) * 5.0),
         };
         mix(self.colours[0], self.colours[1], blend)
     }

@@ -70,7 +70,7 @@ impl Trajectories {
         let slow = (7.0 / (frames - 1) as f64).min(1.0);
         let place = (side * 0.38, side * 0.62);
         let speed = (side * slow / 32.0, side * slow * 2.5 / 32.0);
-        let radius = ((side * 0.18).ln(), (side * 0.225).ln());
+        let radius = ((side * 0.2).ln(), (side * 0.25).ln());
         let growth = (slow * 1.06f64.ln(), slow * 1.12f64.ln());
         Self {
             motion,

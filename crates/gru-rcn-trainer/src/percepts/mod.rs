@@ -7,10 +7,12 @@
 mod live;
 mod pixels;
 mod store;
+mod view;
 
 pub use live::Live;
 pub use pixels::PixelStore;
 pub use store::{Store, StorePlan};
+pub use view::View;
 
 use std::sync::Arc;
 
@@ -83,6 +85,8 @@ pub struct Reading {
     pub loader: LoaderConfig,
     /// Seed of the plans.
     pub seed: u64,
+    /// Whether the CNN runs on the CPU, where several threads may run it side by side.
+    pub on_cpu: bool,
 }
 
 impl Reading {

@@ -1,5 +1,7 @@
 //! Percepts computed once and kept in memory.
 
+use std::panic::resume_unwind;
+
 use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
@@ -78,28 +80,36 @@ impl Store {
         let clips = ordered(samples.to_vec(), move |_| bytes, reading.loader.clone(), move |sample| {
             worker.read(sample, &versions)
         });
+        let lanes = if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 };
         let chunk = (CHUNK_FRAMES / time).max(1);
         let mut waiting: Vec<Frames> = Vec::new();
         for (index, clip) in clips.enumerate() {
             waiting.extend(clip?);
-            while waiting.len() >= chunk {
-                store.push(cnn, &waiting.drain(..chunk).collect::<Vec<_>>())?;
+            while waiting.len() >= lanes * chunk {
+                store.push(cnn, &waiting.drain(..lanes * chunk).collect::<Vec<_>>(), chunk)?;
             }
             done(index + 1);
             if stop() {
                 return Ok(None);
             }
         }
-        for rest in waiting.chunks(chunk) {
-            store.push(cnn, rest)?;
-        }
+        store.push(cnn, &waiting, chunk)?;
         Ok(Some(store))
     }
 
-    fn push(&mut self, cnn: &Cnn, clips: &[Frames]) -> Result<()> {
-        let percepts = percepts_of(cnn, clips, &self.device);
-        for (values, map) in self.values.iter_mut().zip(percepts.maps) {
-            values.extend(map.into_data().try_into_vec::<f32>()?);
+    /// Runs the CNN over clips, `chunk` of them at a time, each chunk in a thread of its own: on a CPU much of Burn's work
+    /// between the matrix products is single-threaded.
+    fn push(&mut self, cnn: &Cnn, clips: &[Frames], chunk: usize) -> Result<()> {
+        let device = &self.device;
+        let percepts: Vec<Percepts> = std::thread::scope(|scope| {
+            let work = |clips| scope.spawn(move || percepts_of(cnn, clips, device));
+            let threads: Vec<_> = clips.chunks(chunk).map(work).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for percepts in percepts {
+            for (values, map) in self.values.iter_mut().zip(percepts.maps) {
+                values.extend(map.into_data().try_into_vec::<f32>()?);
+            }
         }
         Ok(())
     }

@@ -48,6 +48,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Names of the levels that are recurred over, bottom up.
+    pub fn level_names(&self) -> Vec<String> {
+        self.model.levels().into_iter().map(|level| self.backbone.taps[level].clone()).collect()
+    }
+
     /// Checks what the types cannot.
     pub fn validate(&self) -> Result<()> {
         self.clip.validate()?;

@@ -207,6 +207,17 @@ fn one() -> f32 {
 }
 
 impl NormSection {
+    /// A short name, such as `scale-0.1`, for files and tables.
+    pub fn key(&self) -> String {
+        let rule = match self.rule {
+            NormName::Identity => "identity",
+            NormName::Scale => "scale",
+            NormName::Centre => "centre",
+            NormName::CausalCentre => "causal-centre",
+        };
+        if self.gain == 1.0 { rule.into() } else { format!("{rule}-{}", self.gain) }
+    }
+
     /// The model crate's configuration of it.
     pub fn config(&self) -> PerceptNormConfig {
         PerceptNormConfig::new().with_rule(self.rule.into()).with_gain(self.gain)
@@ -238,7 +249,7 @@ impl From<LossName> for LossKind {
 pub struct ModelSection {
     /// Arrangement of the recurrent layers.
     pub form: FormName,
-    /// Hidden channels per level, bottom up.
+    /// Hidden channels per level, bottom up; 0 leaves a level to the baselines, which look at the topmost.
     pub hidden: Vec<usize>,
     /// Kernel of levels with spatial extent.
     #[serde(default = "three")]
@@ -269,7 +280,14 @@ fn mixture() -> LossName {
 }
 
 impl ModelSection {
+    /// Positions of the levels that are recurred over.
+    pub fn levels(&self) -> Vec<usize> {
+        (0..self.hidden.len()).filter(|&level| self.hidden[level] > 0).collect()
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
+        ensure!(!self.levels().is_empty(), "recipe: model.hidden has no level to recur over");
+        ensure!(self.kernel_size % 2 == 1, "recipe: model.kernel_size is {}, it must be odd", self.kernel_size);
         ensure!(
             (0.0..1.0).contains(&self.dropout),
             "recipe: model.dropout is {}, it must be from 0 to below 1",
@@ -371,4 +389,7 @@ pub struct BaselinesSection {
     /// A fully connected GRU on the pooled top level, with so many hidden units; 512 in the paper, 0 leaves it out.
     #[serde(default)]
     pub top_rnn: usize,
+    /// The same GRU-RCN under other normalisations of its percepts.
+    #[serde(default)]
+    pub norms: Vec<NormSection>,
 }

@@ -1,6 +1,7 @@
 //! `evaluate`: a trained run on a part of its own data, or on other clips of the same classes.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::TrainedRun;
 use crate::data;
 use crate::evaluate::{Scores, score};
-use crate::percepts::Live;
+use crate::percepts::{Live, View};
 use crate::recipe::DataSection;
 
 /// What `evaluate` is asked.
@@ -35,7 +36,8 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let trained = TrainedRun::open(options.run, options.runs, device)?;
     let samples = samples(&trained, options)?;
     let reading = trained.reading();
-    let source = Live::new(trained.cnn.clone(), &samples, reading, device);
+    let source = Rc::new(Live::new(trained.cnn.clone(), &samples, reading, device));
+    let source = View::new(source, trained.recipe.model.levels());
     let scores = score(&trained.model, &source, trained.recipe.training.batch.min(16))?;
     let name = options.split.to_string();
     let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
@@ -85,7 +87,7 @@ fn print(trained: &TrainedRun, scores: &Scores, options: &Options) -> Result<()>
     println!("  top-5       {:5.1} %", 100.0 * summary.top5);
     println!("  mean class  {:5.1} %", 100.0 * summary.mean_class);
     println!("  NLL         {:7.3}", summary.nll);
-    for (level, accuracy) in trained.recipe.backbone.taps.iter().zip(scores.level_accuracies()) {
+    for (level, accuracy) in trained.recipe.level_names().iter().zip(scores.level_accuracies()) {
         println!("  {level:<10}  {:5.1} %", 100.0 * accuracy);
     }
     Ok(())

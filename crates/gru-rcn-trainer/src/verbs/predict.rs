@@ -74,7 +74,7 @@ pub fn predict(trained: &TrainedRun, video: &Path, top: usize) -> Result<Predict
     let source = source_of(video)?;
     let (selected, frames) = reading.reader.read_planned(&source, &reading.planner)?;
     let clip = reading.planner.evaluation(frames)?.on_selected().apply(&selected)?;
-    let percepts = percepts_of(&trained.cnn, &[clip], &trained.device);
+    let percepts = percepts_of(&trained.cnn, &[clip], &trained.device).select(&trained.recipe.model.levels());
     let probabilities = trained.model.forward(percepts).probabilities().into_data().try_into_vec::<f32>()?;
     Ok(Prediction { file: video.display().to_string(), frames, top: best(&probabilities, &trained.card.classes, top) })
 }

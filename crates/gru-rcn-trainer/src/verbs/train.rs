@@ -66,7 +66,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     check_same_data(&dir, &card, options.resume)?;
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
-    let reading = super::trained::reading(&recipe);
+    let reading = super::trained::reading(&recipe, device);
     let progress = progress::detect(options.plain || options.json);
     let device = device.clone();
     let mut run = Run { dir, recipe, dataset, device, reading, stop, progress, seconds: Vec::new() };

@@ -42,7 +42,7 @@ impl TrainedRun {
         };
         let recipe = recipe::parse(&dir.read("recipe.toml")?, &[])
             .with_context(|| format!("{}", dir.path("recipe.toml").display()))?;
-        let weights = dir.path(System::GruRcn.weights());
+        let weights = dir.path(&System::GruRcn.weights());
         if !weights.is_file() {
             bail!(
                 "{} is not trained to its end: it has no {}; go on with `train --resume --run {0}`",
@@ -63,7 +63,7 @@ impl TrainedRun {
 
     /// How its clips are read.
     pub fn reading(&self) -> Reading {
-        reading(&self.recipe)
+        reading(&self.recipe, &self.device)
     }
 
     /// The folder of its clips, if they are not generated.
@@ -76,7 +76,7 @@ impl TrainedRun {
 }
 
 /// How a recipe's clips are read.
-pub(super) fn reading(recipe: &Recipe) -> Reading {
+pub(super) fn reading(recipe: &Recipe, device: &Device) -> Reading {
     Reading {
         planner: recipe.clip.clone(),
         reader: Arc::new(ClipReader::default()),
@@ -85,5 +85,6 @@ pub(super) fn reading(recipe: &Recipe) -> Reading {
             max_bytes: recipe.features.queue_mib << 20,
         },
         seed: recipe.seed,
+        on_cpu: *device == Device::flex(),
     }
 }

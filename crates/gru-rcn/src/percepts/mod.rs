@@ -70,6 +70,11 @@ impl Percepts {
         self.maps[self.maps.len() - 1].clone()
     }
 
+    /// Some of the levels, by their positions, bottom up.
+    pub fn select(&self, levels: &[usize]) -> Self {
+        Self::new(levels.iter().map(|&level| self.maps[level].clone()).collect())
+    }
+
     /// The same percepts entering the autodiff graph as constants; a frozen CNN's percepts are computed outside it.
     pub fn autodiff(self) -> Self {
         Self { maps: self.maps.into_iter().map(Tensor::autodiff).collect() }

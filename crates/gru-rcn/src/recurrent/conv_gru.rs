@@ -174,10 +174,12 @@ impl ConvGru {
         let [batch, time, ..] = input.dims();
         // Time outermost, so that each step is one contiguous block of the result.
         let drive = self.drive(time_major(input), below.map(time_major));
+        let mut drives = Vec::with_capacity(time);
+        split_steps(drive, batch, &mut drives);
         let mut states: Vec<Tensor<4>> = Vec::with_capacity(time);
         let mut state = state;
-        for t in 0..time {
-            let next = self.advance(drive.clone().narrow(0, t * batch, batch), state);
+        for drive in drives {
+            let next = self.advance(drive, state);
             states.push(next.clone());
             state = Some(next);
         }
@@ -217,6 +219,18 @@ impl ConvGru {
         let candidate = tanh(candidate_drive + self.hidden_to_candidate.forward(reset * state.clone()));
         state.clone() + update * (candidate - state)
     }
+}
+
+/// Cuts `[time * batch, …]` into its time steps, by halves: the gradient of a slice is as large as what it was cut from, so
+/// that cutting every step from the whole would cost the square of the number of steps in the backward pass.
+fn split_steps(block: Tensor<4>, batch: usize, steps: &mut Vec<Tensor<4>>) {
+    let time = block.dims()[0] / batch;
+    if time == 1 {
+        return steps.push(block);
+    }
+    let half = time / 2;
+    split_steps(block.clone().narrow(0, 0, half * batch), batch, steps);
+    split_steps(block.narrow(0, half * batch, (time - half) * batch), batch, steps);
 }
 
 /// `[batch, time, …]` to `[time * batch, …]`.

@@ -16,7 +16,7 @@ use super::Run;
 use crate::backbone::{self, FrameCnn};
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
-use crate::percepts::{Live, PixelStore, Source, Store, StorePlan};
+use crate::percepts::{Live, PixelStore, Source, Store, StorePlan, View};
 use crate::recipe::TrainingSection;
 use crate::report::{EpochPoint, SystemResult};
 use crate::systems::{self, System};
@@ -40,6 +40,7 @@ pub(super) struct TrainedSystems {
     gru_rcn: (GruRcnClassifier, Vec<EpochPoint>),
     frame: Option<(FrameClassifier, Vec<EpochPoint>)>,
     top_rnn: Option<(TopRnn, Vec<EpochPoint>)>,
+    norms: Vec<(System, (GruRcnClassifier, Vec<EpochPoint>))>,
 }
 
 /// A system with its test result.
@@ -143,10 +144,11 @@ impl Run {
         let (levels, classes) = (cnn.levels(), self.dataset.classes.len());
         let autodiff = self.device.clone().autodiff();
         let recipe = self.recipe.clone();
+        let recurred = recipe.model.levels();
 
         let frame = match recipe.baselines.frame {
             false => None,
-            true => Some(self.system(System::Frame, parts, |run| {
+            true => Some(self.system(&System::Frame, parts, |run| {
                 let mut model = systems::frame(&run.recipe, &levels, classes, &autodiff);
                 let top = |percepts: Percepts| Percepts { maps: vec![percepts.top()] };
                 model.norm = run.norm(FrameClassifierConfig::norm(), parts, top);
@@ -155,18 +157,28 @@ impl Run {
         };
         let top_rnn = match recipe.baselines.top_rnn {
             0 => None,
-            _ => Some(self.system(System::TopRnn, parts, |run| {
+            _ => Some(self.system(&System::TopRnn, parts, |run| {
                 let mut model = systems::top_rnn(&run.recipe, &levels, classes, &autodiff);
                 model.model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| TopRnn::pooled_top(&p));
                 model
             })?),
         };
-        let gru_rcn = self.system(System::GruRcn, parts, |run| {
+        let gru_rcn = self.system(&System::GruRcn, parts, |run| {
             let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &autodiff);
-            model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| p);
+            model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| p.select(&recurred));
             model
         })?;
-        Ok(TrainedSystems { gru_rcn, frame, top_rnn })
+        let mut norms = Vec::new();
+        for norm in &recipe.baselines.norms {
+            let system = System::Norm(norm.clone());
+            let trained = self.system(&system, parts, |run| {
+                let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &autodiff);
+                model.norm = run.norm(norm.config(), parts, |p| p.select(&recurred));
+                model
+            })?;
+            norms.push((system, trained));
+        }
+        Ok(TrainedSystems { gru_rcn, frame, top_rnn, norms })
     }
 
     /// The normalisation's constants, measured on the training clips.
@@ -177,30 +189,41 @@ impl Run {
     /// Trains one system, or loads it if an interrupted run had it done.
     fn system<M: ClipClassifier>(
         &mut self,
-        system: System,
+        system: &System,
         parts: &Parts,
         build: impl FnOnce(&Self) -> M,
     ) -> Result<(M, Vec<EpochPoint>)> {
         let (key, name) = (system.key(), system.name(&self.recipe));
-        self.device.seed(self.stage_seed(key));
+        // Normalisations are compared from the same initial weights.
+        let stream = if matches!(system, System::Norm(_)) { System::GruRcn.key() } else { key.clone() };
+        self.device.seed(self.stage_seed(&stream));
         let model = build(self).materialize();
-        let weights = self.dir.path(system.weights());
+        let weights = self.dir.path(&system.weights());
         let done = format!("checkpoints/{key}.json");
         if let Ok(text) = self.dir.read(&done) {
             let kept: Done = serde_json::from_str(&text)?;
             return Ok((import(model.valid(), &weights)?, kept.curve));
         }
-        let levels = if system == System::GruRcn { self.recipe.backbone.taps.clone() } else { Vec::new() };
+        let levels = if system.has_levels() { self.recipe.level_names() } else { Vec::new() };
         let training = self.recipe.training.clone();
         let trained = self.timed(&name, |run| {
-            run.fit(key, &name, levels, &training, model, &*parts.train, &*parts.validation)
+            let (train, validation) = (run.seen(system, &parts.train), run.seen(system, &parts.validation));
+            run.fit(&key, &name, levels, &training, model, &*train, &*validation)
         })?;
         if let Some(folder) = weights.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        export(&trained.model, &weights, &[("system", key.to_string()), ("recipe", self.recipe.name.clone())])?;
+        export(&trained.model, &weights, &[("system", key.clone()), ("recipe", self.recipe.name.clone())])?;
         self.dir.write_json(&done, &Done { curve: trained.course.curve.clone() })?;
         Ok((trained.model, trained.course.curve))
+    }
+
+    /// What of a source a system looks at: GRU-RCN at its levels, a baseline at all, of which it takes the topmost.
+    fn seen(&self, system: &System, source: &Rc<dyn Source>) -> Rc<dyn Source> {
+        match system.has_levels() {
+            true => Rc::new(View::new(source.clone(), self.recipe.model.levels())),
+            false => source.clone(),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -240,13 +263,16 @@ impl Run {
         let test = self.dataset.test.clone();
         self.timed("Test", |run| {
             let source = run.source(cnn, &test)?;
-            let source = &*source;
-            let mut tested = vec![run.tested(System::GruRcn, &trained.gru_rcn, source)?];
+            let source = &source;
+            let mut tested = vec![run.tested(&System::GruRcn, &trained.gru_rcn, source)?];
             if let Some(frame) = &trained.frame {
-                tested.push(run.tested(System::Frame, frame, source)?);
+                tested.push(run.tested(&System::Frame, frame, source)?);
             }
             if let Some(top_rnn) = &trained.top_rnn {
-                tested.push(run.tested(System::TopRnn, top_rnn, source)?);
+                tested.push(run.tested(&System::TopRnn, top_rnn, source)?);
+            }
+            for (system, trained) in &trained.norms {
+                tested.push(run.tested(system, trained, source)?);
             }
             Ok(tested)
         })
@@ -254,20 +280,19 @@ impl Run {
 
     fn tested<M: ClipClassifier>(
         &self,
-        system: System,
+        system: &System,
         (model, curve): &(M, Vec<EpochPoint>),
-        source: &dyn Source,
+        source: &Rc<dyn Source>,
     ) -> Result<Tested> {
-        let scores = score(model, source, SCORE_BATCH)?;
-        let levels = match system {
-            System::GruRcn => {
-                self.recipe.backbone.taps.iter().cloned().zip(scores.level_accuracies()).collect()
-            }
-            _ => Vec::new(),
+        let scores = score(model, &*self.seen(system, source), SCORE_BATCH)?;
+        let levels = if system.has_levels() {
+            self.recipe.level_names().into_iter().zip(scores.level_accuracies()).collect()
+        } else {
+            Vec::new()
         };
         let result = SystemResult {
             name: system.name(&self.recipe),
-            key: system.key().into(),
+            key: system.key(),
             parameters: model.num_params(),
             test: scores.predictions()?.summary(),
             levels,

@@ -1,0 +1,38 @@
+//! Some levels of a source.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use super::{Batch, Source};
+
+/// Hands out some of the levels of another source.
+pub struct View {
+    source: Rc<dyn Source>,
+    levels: Vec<usize>,
+}
+
+impl View {
+    /// The levels at these positions.
+    pub fn new(source: Rc<dyn Source>, levels: Vec<usize>) -> Self {
+        Self { source, levels }
+    }
+}
+
+impl Source for View {
+    fn classes(&self) -> &[usize] {
+        self.source.classes()
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        epoch: Option<u64>,
+        batch: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
+        Box::new(self.source.batches(order, epoch, batch).map(|batch| {
+            let batch = batch?;
+            Ok(Batch { percepts: batch.percepts.select(&self.levels), ..batch })
+        }))
+    }
+}
