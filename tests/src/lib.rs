@@ -1,1 +1,27 @@
-//! tests
+//! What the tests of the whole project share: films made by FFmpeg, the contents of safetensors files, and the way to real
+//! data that is not part of this project.
+
+pub mod films;
+pub mod tensors;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+/// The environment variable that names the folder of real data.
+pub const DATA_VARIABLE: &str = "GRU_RCN_TEST_DATA";
+
+/// A part of the real data, such as `ucf101`. Where the variable is not set, says that the test `test` is skipped.
+///
+/// # Panics
+///
+/// If the variable is set but the folder lacks that part: then somebody expects the test to run.
+pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
+    let Some(root) = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()) else {
+        // Past the capture of the test harness, which would swallow the words of a test that passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: set {DATA_VARIABLE} to a folder that holds {part}");
+        return None;
+    };
+    let path = PathBuf::from(root).join(part);
+    assert!(path.is_dir(), "{DATA_VARIABLE} is set, but there is no folder {}", path.display());
+    Some(path)
+}

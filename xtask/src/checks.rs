@@ -6,12 +6,33 @@
 use crate::cargo::{cargo, exit_code, root, run};
 use anyhow::Result;
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
-/// `cargo test` over the workspace; the arguments go on to it.
+/// Parts of the names of the tests that make or read video files.
+const VIDEO_TESTS: [&str; 6] = ["video::tests", "load::tests", "bad_clips::", "bad_data::", "folder::", "real_clips::"];
+
+/// `cargo test` over the workspace; the arguments go on to it. Without FFmpeg the tests on video files are left out, which
+/// is said.
 pub(crate) fn test(arguments: &[OsString]) -> Result<ExitCode> {
     let mut command = at_root(&["test", "--release", "--workspace"]);
-    Ok(exit_code(run(command.args(arguments))?))
+    command.args(arguments);
+    if !["ffmpeg", "ffprobe"].iter().all(|program| runs(program)) {
+        eprintln!(
+            "note: ffmpeg is not installed (apt install ffmpeg); SKIPPED are the tests of {}",
+            VIDEO_TESTS.join(", ")
+        );
+        if !arguments.iter().any(|argument| argument == "--") {
+            command.arg("--");
+        }
+        command.args(VIDEO_TESTS.iter().flat_map(|name| ["--skip", name]));
+    }
+    Ok(exit_code(run(&mut command)?))
+}
+
+/// Whether a program of FFmpeg's is there.
+fn runs(program: &str) -> bool {
+    let quiet = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet(Command::new(program).arg("-version")).is_ok_and(|status| status.success())
 }
 
 /// Format, lints and documentation, the cheapest first; stops at the first that fails.

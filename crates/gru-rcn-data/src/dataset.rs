@@ -9,7 +9,7 @@ mod lists;
 mod scan;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,15 @@ impl Dataset {
     /// naming the folder, line or clip.
     pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
         folder::read(options)
+    }
+
+    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a model that is to be
+    /// tried on them; some of the classes are enough.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
+    pub fn clips_of(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
+        folder::read_for(root, list, classes)
     }
 
     /// The samples of one part.

@@ -22,17 +22,22 @@ pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
             CnnConfig::Vgg16(Vgg16Config::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
         }
         Network::Small => CnnConfig::Vgg16(Vgg16Config::small(classes, size).with_taps(taps)),
-        Network::SqueezeNet => {
-            CnnConfig::SqueezeNet(SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
-        }
+        Network::SqueezeNet => CnnConfig::SqueezeNet(
+            SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps),
+        ),
     };
-    config.validate().context("recipe: backbone.taps")?;
+    config.validate().context("recipe: backbone.taps or clip.input_size")?;
     let levels = config.levels();
     if let Some(level) = levels.iter().find(|level| level.height == 0 || level.width == 0) {
         bail!("recipe: clip.input_size {size:?} is too small: nothing is left of it at the level {}", level.name);
     }
-    if levels.len() != section.taps.len() {
-        bail!("recipe: backbone.taps names a level twice: {}", section.taps.join(", "));
+    let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+    if names != section.taps {
+        bail!(
+            "recipe: backbone.taps is {}; name each level once, bottom up: {}",
+            section.taps.join(", "),
+            names.join(", ")
+        );
     }
     Ok(config)
 }
@@ -82,12 +87,7 @@ impl ClipClassifier for FrameCnn {
         LevelLogits { logits: logits.reshape([time, batch, classes]) }
     }
 
-    fn loss(
-        &self,
-        logits: &LevelLogits,
-        targets: Tensor<1, burn::tensor::Int>,
-        _asked: LossKind,
-    ) -> Tensor<1> {
+    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, burn::tensor::Int>, _asked: LossKind) -> Tensor<1> {
         logits.loss(targets, LossKind::PerHead)
     }
 }

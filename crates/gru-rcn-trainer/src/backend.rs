@@ -117,7 +117,9 @@ fn accelerated(backend: Backend) -> Result<Device> {
     match backend {
         #[cfg(feature = "ndarray")]
         Backend::Ndarray => {
-            eprintln!("note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster");
+            eprintln!(
+                "note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster"
+            );
             #[allow(deprecated)]
             return Ok(Device::ndarray());
         }

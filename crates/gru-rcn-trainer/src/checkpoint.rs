@@ -1,8 +1,8 @@
 //! Checkpoints of one training stage: a folder per checkpoint that appears whole or not at all.
 //!
-//! The members are written into a temporary sibling and synchronised, `MANIFEST.json` with their sizes last; then the
-//! folder is renamed and its parent synchronised. Loading goes from the newest to the oldest and passes over, loudly,
-//! what is damaged.
+//! The members are written into a temporary sibling and synchronised, `MANIFEST.json` with their sizes and checksums
+//! last; then the folder is renamed and its parent synchronised. Loading goes from the newest to the oldest and passes
+//! over, loudly, what is damaged.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,10 @@ struct Manifest {
     version: u32,
     burn: String,
     progress: Progress,
-    files: Vec<(String, u64)>,
+    /// Checksum of `progress`, as JSON.
+    progress_checksum: u64,
+    /// Name, bytes and checksum of the other files.
+    files: Vec<(String, u64, u64)>,
 }
 
 const VERSION: u32 = 1;
@@ -71,10 +74,16 @@ impl Checkpoints {
         optimizer.save(scratch.join("optimizer")).with_context(fail)?;
         let mut files = Vec::new();
         for name in ["model.bpk", "optimizer.bpk"] {
-            files.push((name.to_string(), fs::metadata(scratch.join(name)).with_context(fail)?.len()));
+            let content = fs::read(scratch.join(name)).with_context(fail)?;
+            files.push((name.to_string(), content.len() as u64, checksum(&content)));
         }
-        let manifest =
-            Manifest { version: VERSION, burn: "0.22.1".into(), progress: progress.clone(), files };
+        let manifest = Manifest {
+            version: VERSION,
+            burn: "0.22.1".into(),
+            progress: progress.clone(),
+            progress_checksum: checksum(&serde_json::to_vec(progress)?),
+            files,
+        };
         crate::run_dir::write_atomic(&scratch.join("MANIFEST.json"), &serde_json::to_vec(&manifest)?)?;
         if target.exists() {
             fs::remove_dir_all(&target).with_context(fail)?;
@@ -130,23 +139,41 @@ impl Checkpoints {
     /// The weights of one epoch.
     pub fn load_model<M: Module>(&self, epoch: usize, model: &M) -> Result<M> {
         let path = self.folder(epoch);
+        verify(&path).with_context(|| format!("the checkpoint {} is damaged", path.display()))?;
         let record = ModuleRecord::load(path.join("model"));
         let record = record.with_context(|| format!("could not read the checkpoint {}", path.display()))?;
         model.clone().try_load_record(record).with_context(|| format!("the checkpoint {}", path.display()))
     }
 }
 
-fn load<M: Module>(path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<(M, ModuleOptimizer, Progress)> {
+/// The manifest of a checkpoint, if all its files are as they were written.
+fn verify(path: &Path) -> Result<Manifest> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(path.join("MANIFEST.json"))?)?;
     if manifest.version != VERSION {
         bail!("it has format {}, this program reads {VERSION}", manifest.version);
     }
-    for (name, size) in &manifest.files {
-        let found = fs::metadata(path.join(name)).with_context(|| format!("{name} is missing"))?.len();
-        if found != *size {
-            bail!("{name} has {found} bytes instead of {size}");
+    if checksum(&serde_json::to_vec(&manifest.progress)?) != manifest.progress_checksum {
+        bail!("MANIFEST.json is not as it was written");
+    }
+    for (name, size, sum) in &manifest.files {
+        let content = fs::read(path.join(name)).with_context(|| format!("{name} cannot be read"))?;
+        if content.len() as u64 != *size {
+            bail!("{name} has {} bytes instead of {size}", content.len());
+        }
+        if checksum(&content) != *sum {
+            bail!("{name} is not as it was written");
         }
     }
+    Ok(manifest)
+}
+
+/// FNV-1a: nothing against malice, but one bit that flips on the disk changes it.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn load<M: Module>(path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<(M, ModuleOptimizer, Progress)> {
+    let manifest = verify(path)?;
     // The model first: the optimizer's state is keyed by the parameter identities that its record restores.
     let model = model.clone().try_load_record(ModuleRecord::load(path.join("model"))?)?;
     let optimizer = optimizer.clone().load(path.join("optimizer"))?;
@@ -181,12 +208,24 @@ mod tests {
 
     #[test]
     fn a_damaged_checkpoint_is_passed_over() {
-        for damage in ["truncate", "remove"] {
+        let flip = |path: &Path, from_end: usize| {
+            let mut bytes = fs::read(path).unwrap();
+            let at = bytes.len() - from_end;
+            bytes[at] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        for damage in ["truncate", "remove", "flip", "flip optimizer", "flip manifest"] {
             let (_folder, checkpoints, model) = saved(&[10, 11]);
-            let member = checkpoints.folder(11).join("model.bpk");
+            let member = |name: &str| checkpoints.folder(11).join(name);
             match damage {
-                "truncate" => fs::write(&member, b"torn").unwrap(),
-                _ => fs::remove_file(&member).unwrap(),
+                "truncate" => fs::write(member("model.bpk"), b"torn").unwrap(),
+                "remove" => fs::remove_file(member("model.bpk")).unwrap(),
+                "flip" => flip(&member("model.bpk"), 9),
+                "flip optimizer" => flip(&member("optimizer.bpk"), 1),
+                _ => {
+                    let text = fs::read_to_string(member("MANIFEST.json")).unwrap();
+                    fs::write(member("MANIFEST.json"), text.replace("\"epochs\":11", "\"epochs\":10")).unwrap();
+                }
             }
             let (_, _, progress) = checkpoints.load_newest(&model, &AdamConfig::new().init()).unwrap().unwrap();
             assert_eq!(progress.epochs, 10, "{damage}");

@@ -97,7 +97,7 @@ pub struct EvaluateArgs {
     /// Another folder of clips than the run was trained on.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// List of the clips to score, relative to the folder.
+    /// List of the clips to score, relative to the folder; without it, all clips of another folder.
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,
     /// Which part of the data: train, validation or test.
@@ -149,8 +149,7 @@ pub struct ReportArgs {
     pub device: DeviceArgs,
 }
 
-/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input, 130 and 143 interrupted after
-/// saving.
+/// Runs the program. Exit codes: 0 done, 2 wrong usage or input or a failure, 130 and 143 interrupted after saving.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let backend = match &cli.verb {

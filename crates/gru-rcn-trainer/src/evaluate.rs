@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use gru_rcn::classifier::ClipClassifier;
+use gru_rcn::weights::sort_metadata;
 use gru_rcn_metrics::Predictions;
 
 use crate::percepts::Source;
@@ -73,7 +74,8 @@ impl Scores {
             ("clips".to_string(), serde_json::to_string(ids)?),
             ("classes".to_string(), serde_json::to_string(classes)?),
         ];
-        let bytes = safetensors::serialize(tensors, Some(metadata.into_iter().collect()))?;
+        let mut bytes = safetensors::serialize(tensors, Some(metadata.into_iter().collect()))?;
+        sort_metadata(&mut bytes);
         crate::run_dir::write_atomic(path, &bytes)
     }
 }

@@ -89,6 +89,7 @@ impl Fit<'_> {
             }
             None => (model, optimizer, Position::default()),
         };
+        self.run.rewind_metrics(self.key, position.epochs)?;
         progress.start(&StagePlan {
             name: self.name.to_string(),
             epochs: self.training.epochs,
@@ -96,6 +97,10 @@ impl Fit<'_> {
             clips_per_epoch: train.len(),
         });
         while !self.finished(&position) {
+            if self.stop.is_set() || progress.should_stop() {
+                self.stop.set_if_unset();
+                bail!(Interrupted { exit_code: self.stop.exit_code() });
+            }
             let started = Instant::now();
             let (trained, sums);
             (trained, optimizer, sums) = self.epoch(model, optimizer, train, &mut position, progress)?;
@@ -104,10 +109,6 @@ impl Fit<'_> {
             position.seconds += started.elapsed().as_secs_f64();
             self.close_epoch(&mut position, &sums, &scores, started.elapsed().as_secs_f64(), progress)?;
             checkpoints.save(&model, &optimizer, &position)?;
-            if (self.stop.is_set() || progress.should_stop()) && !self.finished(&position) {
-                self.stop.set();
-                bail!(Interrupted { exit_code: self.stop.exit_code() });
-            }
         }
         progress.finish();
         let best = checkpoints.load_model(position.best_epoch, &model)?;

@@ -11,8 +11,8 @@
 //! report.json, report.html
 //! ```
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -41,8 +41,34 @@ impl RunDir {
 
     /// A new folder `RUNS/NAME-N` with the smallest free N.
     pub fn create_numbered(runs: &Path, name: &str) -> Result<Self> {
-        let free = (1..).map(|n| runs.join(format!("{name}-{n}"))).find(|path| !path.exists());
-        Self::create(&free.expect("some number is free"))
+        let fail = |folder: &Path| format!("could not create the run folder {}", folder.display());
+        fs::create_dir_all(runs).with_context(|| fail(runs))?;
+        let mut number = 1u32;
+        loop {
+            let root = runs.join(format!("{name}-{number}"));
+            // Creating the folder is what claims the number: another run may be starting at the same moment.
+            match fs::create_dir(&root) {
+                Ok(()) => return Ok(Self { root }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error).with_context(|| fail(&root)),
+            }
+        }
+    }
+
+    /// Keeps other processes from training in this folder as long as the answer lives. The system lets go of it however
+    /// the process ends.
+    pub fn lock(&self) -> Result<Option<File>> {
+        // The folder itself is locked, so that no file is left over. Where that is not possible, on some network file
+        // systems, training goes on without.
+        let Ok(folder) = File::open(&self.root) else { return Ok(None) };
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another process is training in {}; wait for it, or give another folder with `--run`",
+                self.root.display()
+            ),
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
     }
 
     /// Opens an existing run.
@@ -105,7 +131,20 @@ impl RunDir {
             .append(true)
             .open(&path)
             .with_context(|| format!("could not write {}", path.display()))?;
-        writeln!(file, "{line}").with_context(|| format!("could not write {}", path.display()))
+        // In one piece, so that a program that is killed leaves whole lines.
+        file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("could not write {}", path.display()))
+    }
+
+    /// Removes from `metrics.jsonl` what a stage told after the epoch that it goes on from.
+    pub fn rewind_metrics(&self, stage: &str, epochs: usize) -> Result<()> {
+        let Ok(text) = fs::read_to_string(self.path("metrics.jsonl")) else { return Ok(()) };
+        let stays = |line: &&str| {
+            serde_json::from_str::<Value>(line).is_ok_and(|line| {
+                line["stage"] != stage || line["epoch"].as_u64().is_some_and(|epoch| epoch <= epochs as u64)
+            })
+        };
+        let kept: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
+        if kept == text { Ok(()) } else { self.write("metrics.jsonl", kept.as_bytes()) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for a stop after the step, the second leaves at once.
+//! Ctrl-C and SIGTERM: the first asks for a stop after the epoch, the second leaves at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,10 +43,12 @@ impl StopFlag {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Asks for a stop, as Ctrl-C does; the terminal UI's key for it.
-    pub fn set(&self) {
-        self.signal.store(SIGINT as usize, Ordering::Relaxed);
-        self.asked.store(true, Ordering::Relaxed);
+    /// Asks for a stop, as Ctrl-C does, if no signal has; the terminal UI's key for it.
+    pub fn set_if_unset(&self) {
+        if !self.is_set() {
+            self.signal.store(SIGINT as usize, Ordering::Relaxed);
+            self.asked.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The exit code of a program stopped so: 130 after Ctrl-C, 143 after SIGTERM.

@@ -49,6 +49,11 @@ impl System {
         matches!(self, Self::GruRcn | Self::Norm(_))
     }
 
+    /// Parameters that are never trained: a factor per level of percepts.
+    pub fn constants(&self, recipe: &Recipe) -> usize {
+        if self.has_levels() { recipe.model.levels().len() } else { 1 }
+    }
+
     /// Where its weights lie in the run folder.
     pub fn weights(&self) -> String {
         match self {

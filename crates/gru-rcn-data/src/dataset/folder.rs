@@ -92,6 +92,37 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
     dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
 }
 
+/// All clips of a folder, or those that a list names, with the classes given.
+pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
+    let shown = root;
+    let root = fs::canonicalize(root).map_err(|error| DataError::io(root, error))?;
+    if !root.is_dir() {
+        return Err(DataError::dataset(shown, "a data set is a folder with one folder per class"));
+    }
+    let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
+    let clips = scan(&root, &root, "", &aside(&options, &root))?;
+    let chosen: Vec<&Found> = match list {
+        None => clips.values().collect(),
+        Some(list) => {
+            let list = lists::read(&root.join(list), &clips, &mut Labels::default())?;
+            list.lines.iter().filter_map(|(_, id)| clips.get(id)).collect()
+        }
+    };
+    let sample = |found: &Found| {
+        let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
+            let reason = format!(
+                "the clip {} is of the class `{}`, which is none of those known: {}",
+                found.id,
+                found.class,
+                classes.join(", ")
+            );
+            DataError::dataset(shown, reason)
+        })?;
+        Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
+    };
+    chosen.into_iter().map(sample).collect()
+}
+
 fn check_fractions(options: &FolderOptions) -> Result<(), DataError> {
     let (validation, test) = (options.validation_fraction, options.test_fraction);
     for (key, value) in [("validation_fraction", validation), ("test_fraction", test)] {

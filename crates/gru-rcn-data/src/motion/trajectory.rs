@@ -68,10 +68,10 @@ impl Trajectories {
         let side = size as f64;
         // The ranges are meant for eight frames; longer clips move more slowly, over the same way.
         let slow = (7.0 / (frames - 1) as f64).min(1.0);
-        let place = (side * 0.38, side * 0.62);
-        let speed = (side * slow / 32.0, side * slow * 2.5 / 32.0);
-        let radius = ((side * 0.2).ln(), (side * 0.25).ln());
-        let growth = (slow * 1.06f64.ln(), slow * 1.12f64.ln());
+        let place = (side * 0.42, side * 0.58);
+        let speed = (side * slow / 32.0, side * slow * 2.2 / 32.0);
+        let radius = ((side * 0.24).ln(), (side * 0.3).ln());
+        let growth = (slow * 1.05f64.ln(), slow * 1.09f64.ln());
         Self {
             motion,
             frames,
@@ -79,7 +79,7 @@ impl Trajectories {
             y: Virtual::draw(draws, place, speed, frames),
             log_size: Virtual::draw(draws, radius, growth, frames),
             angle: draws.range(0.0, TAU),
-            turn: draws.range(slow * 12f64.to_radians(), slow * 25f64.to_radians()),
+            turn: draws.range(slow * 14f64.to_radians(), slow * 26f64.to_radians()),
         }
     }
 

@@ -43,12 +43,14 @@ impl Source for Live {
         epoch: Option<u64>,
         batch: usize,
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
-        let jobs: Vec<(usize, Sample)> =
-            order.into_iter().map(|index| (index, self.samples[index].clone())).collect();
+        let jobs: Vec<(usize, Sample)> = order.into_iter().map(|index| (index, self.samples[index].clone())).collect();
         let (reading, bytes) = (self.reading.clone(), self.reading.bytes_of(1));
-        let mut clips = ordered(jobs, move |_| bytes, self.reading.loader.clone(), move |(index, sample)| {
-            Ok((*index, reading.read(sample, &[epoch])?.swap_remove(0)))
-        });
+        let mut clips = ordered(
+            jobs,
+            move |_| bytes,
+            self.reading.loader.clone(),
+            move |(index, sample)| Ok((*index, reading.read(sample, &[epoch])?.swap_remove(0))),
+        );
         Box::new(std::iter::from_fn(move || {
             let mut part = Vec::with_capacity(batch);
             for clip in clips.by_ref().take(batch) {

@@ -22,13 +22,7 @@ pub struct PixelStore {
 
 impl PixelStore {
     /// Reads all clips as they are evaluated; an epoch draws `frames` frames of each (all if zero).
-    pub fn fill(
-        samples: &[Sample],
-        frames: usize,
-        reading: &Reading,
-        pixels: Pixels,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn fill(samples: &[Sample], frames: usize, reading: &Reading, pixels: Pixels, device: &Device) -> Result<Self> {
         let mut appearances = Vec::with_capacity(samples.len());
         for sample in samples {
             match sample.appearance {
@@ -40,9 +34,12 @@ impl PixelStore {
             }
         }
         let (worker, bytes) = (reading.clone(), reading.bytes_of(1));
-        let clips = ordered(samples.to_vec(), move |_| bytes, reading.loader.clone(), move |sample| {
-            Ok(worker.read(sample, &[None])?.swap_remove(0))
-        });
+        let clips = ordered(
+            samples.to_vec(),
+            move |_| bytes,
+            reading.loader.clone(),
+            move |sample| Ok(worker.read(sample, &[None])?.swap_remove(0)),
+        );
         let clips = clips.collect::<Result<Vec<_>, _>>()?;
         let ids = samples.iter().map(|sample| sample.id.clone()).collect();
         Ok(Self { clips, appearances, ids, frames, seed: reading.seed, pixels, device: device.clone() })

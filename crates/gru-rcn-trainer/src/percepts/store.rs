@@ -10,8 +10,9 @@ use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
 use super::{Batch, Reading, Source, percepts_of};
 
-/// Clips that go through the CNN together while the store is filled; bounds the memory of its activations.
-const CHUNK_FRAMES: usize = 128;
+/// Pixels that go through the CNN together while the store is filled; bounds the memory of its activations, of which
+/// VGG-16's first map, 64 floats a pixel, is the largest: 256 MiB a thread.
+const CHUNK_PIXELS: usize = 1 << 20;
 
 /// How much a store will hold, known before it is filled.
 #[derive(Clone, Debug)]
@@ -74,14 +75,17 @@ impl Store {
             values: cnn.levels().iter().map(|_| Vec::new()).collect(),
             device: device.clone(),
         };
-        let versions: Vec<Option<u64>> =
-            std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
+        let versions: Vec<Option<u64>> = std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
         let (worker, bytes) = (reading.clone(), reading.bytes_of(plan.versions));
-        let clips = ordered(samples.to_vec(), move |_| bytes, reading.loader.clone(), move |sample| {
-            worker.read(sample, &versions)
-        });
+        let clips = ordered(
+            samples.to_vec(),
+            move |_| bytes,
+            reading.loader.clone(),
+            move |sample| worker.read(sample, &versions),
+        );
         let lanes = if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 };
-        let chunk = (CHUNK_FRAMES / time).max(1);
+        let [height, width] = reading.planner.input_size;
+        let chunk = (CHUNK_PIXELS / (time * height * width)).max(1);
         let mut waiting: Vec<Frames> = Vec::new();
         for (index, clip) in clips.enumerate() {
             waiting.extend(clip?);
@@ -161,8 +165,7 @@ impl Source for Store {
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
         let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
         Box::new(batches.into_iter().map(move |clips| {
-            let rows: Vec<usize> =
-                clips.iter().map(|&clip| clip * self.versions + self.version(clip, epoch)).collect();
+            let rows: Vec<usize> = clips.iter().map(|&clip| clip * self.versions + self.version(clip, epoch)).collect();
             Ok(Batch {
                 percepts: self.rows(&rows),
                 classes: clips.into_iter().map(|clip| self.classes[clip]).collect(),

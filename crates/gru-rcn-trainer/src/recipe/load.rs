@@ -36,9 +36,11 @@ pub fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
     for change in changes {
         set(&mut table, change)?;
     }
-    // Through text, so that an error points at the line and the key.
-    let text = toml::to_string(&table)?;
-    let recipe: Recipe = toml::from_str(&text)?;
+    // From text, so that an error points at the line and the key; from the recipe's own where it is as it was.
+    let recipe: Recipe = match changes {
+        [] => toml::from_str(text)?,
+        _ => toml::from_str(&toml::to_string(&table)?)?,
+    };
     recipe.validate()?;
     Ok(recipe)
 }

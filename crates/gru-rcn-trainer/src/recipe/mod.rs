@@ -8,8 +8,8 @@ mod sections;
 
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
-    BackboneSection, BaselinesSection, DataSection, FeaturesSection, FolderSection, LossName, ModelSection, Network,
-    NormName, NormSection, FormName, TrainingSection,
+    BackboneSection, BaselinesSection, DataSection, FeaturesSection, FolderSection, FormName, LossName, ModelSection,
+    Network, NormName, NormSection, TrainingSection,
 };
 
 use anyhow::{Result, ensure};
@@ -55,6 +55,12 @@ impl Recipe {
 
     /// Checks what the types cannot.
     pub fn validate(&self) -> Result<()> {
+        // Runs are kept in folders of that name.
+        ensure!(
+            self.name.starts_with(char::is_alphanumeric) && !self.name.contains(['/', '\\', '\0']),
+            "recipe: name is {:?}; it begins with a letter or a digit and holds no slashes",
+            self.name
+        );
         self.clip.validate()?;
         self.backbone.validate()?;
         let (taps, hidden) = (self.backbone.taps.len(), self.model.hidden.len());
@@ -64,6 +70,7 @@ impl Recipe {
         );
         self.model.validate()?;
         self.training.validate()?;
+        self.baselines.validate()?;
         Ok(())
     }
 }

@@ -218,6 +218,12 @@ impl NormSection {
         if self.gain == 1.0 { rule.into() } else { format!("{rule}-{}", self.gain) }
     }
 
+    fn validate(&self, section: &str) -> Result<()> {
+        let gain = self.gain;
+        ensure!(gain > 0.0 && gain.is_finite(), "recipe: {section} has gain = {gain}, it must be positive");
+        Ok(())
+    }
+
     /// The model crate's configuration of it.
     pub fn config(&self) -> PerceptNormConfig {
         PerceptNormConfig::new().with_rule(self.rule.into()).with_gain(self.gain)
@@ -293,12 +299,7 @@ impl ModelSection {
             "recipe: model.dropout is {}, it must be from 0 to below 1",
             self.dropout
         );
-        ensure!(
-            self.norm.gain > 0.0 && self.norm.gain.is_finite(),
-            "recipe: model.norm.gain is {}, it must be positive",
-            self.norm.gain
-        );
-        Ok(())
+        self.norm.validate("model.norm")
     }
 }
 
@@ -392,4 +393,18 @@ pub struct BaselinesSection {
     /// The same GRU-RCN under other normalisations of its percepts.
     #[serde(default)]
     pub norms: Vec<NormSection>,
+}
+
+impl BaselinesSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
+        for norm in &self.norms {
+            norm.validate("baselines.norms")?;
+        }
+        keys.sort();
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            anyhow::bail!("recipe: baselines.norms has {} twice", pair[0]);
+        }
+        Ok(())
+    }
 }

@@ -14,8 +14,8 @@ pub fn run(run: Option<&Path>, runs: &Path) -> Result<()> {
         None => RunDir::newest(runs)?,
     };
     let text = dir.read("report.json").context("the run is not finished, it has no results to show")?;
-    let report: RunReport = serde_json::from_str(&text)
-        .with_context(|| format!("{} cannot be read", dir.path("report.json").display()))?;
+    let report: RunReport =
+        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", dir.path("report.json").display()))?;
     write(&dir, &report)?;
     println!("{}", dir.path("report.html").display());
     Ok(())

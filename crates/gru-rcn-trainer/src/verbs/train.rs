@@ -3,18 +3,18 @@
 mod results;
 mod stages;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use gru_rcn::backbone::Backbone;
-use gru_rcn_data::Dataset;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn_data::{ClipSource, Dataset, Ffmpeg};
 
 use crate::backend::Backend;
 use crate::percepts::Reading;
 use crate::progress::Progress;
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, DataSection, Recipe};
 use crate::run_card::{DataCard, RunCard, VERSION};
 use crate::run_dir::RunDir;
 use crate::signals::StopFlag;
@@ -59,10 +59,18 @@ pub(crate) struct Run {
 /// Runs the command.
 pub fn run(options: &Options, device: &Device) -> Result<()> {
     let stop = StopFlag::install()?;
-    let (dir, recipe) = open(options)?;
+    let (resumed, recipe) = open(options)?;
     let dataset = data::dataset(&recipe)?;
     check_parts(&dataset)?;
+    check_decoder(&dataset)?;
     let card = card(&recipe, &dataset, options.backend)?;
+    let pretrained = stages::pretrained(resumed.as_ref(), &recipe, card.cnn_classes, device)?;
+    // What can be wrong with the input has been looked at: only now a folder is made.
+    let dir = match resumed {
+        Some(dir) => dir,
+        None => create(options, &recipe)?,
+    };
+    let _lock = dir.lock()?;
     check_same_data(&dir, &card, options.resume)?;
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
@@ -79,7 +87,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         card.classes.len(),
         run.dir.root().display()
     ));
-    let outcome = run.everything(card);
+    let outcome = run.everything(card, pretrained);
     run.progress.finish();
     let finished = outcome?;
     results::print(&finished, &run, options.json)
@@ -98,13 +106,10 @@ impl Run {
         Ok(result)
     }
 
-    fn everything(&mut self, mut card: RunCard) -> Result<RunCard> {
-        let cnn = self.cnn()?;
-        let levels: Vec<String> = cnn
-            .levels()
-            .iter()
-            .map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width))
-            .collect();
+    fn everything(&mut self, mut card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
+        let cnn = self.cnn(pretrained)?;
+        let levels: Vec<String> =
+            cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
         self.tell(&format!("levels: {}", levels.join(", ")));
         let parts = self.parts(&cnn)?;
         let trained = self.systems(&cnn, &parts)?;
@@ -118,8 +123,8 @@ impl Run {
     }
 }
 
-/// The run folder and the recipe in force: the one asked for, or the one of the run to go on with.
-fn open(options: &Options) -> Result<(RunDir, Recipe)> {
+/// The recipe in force: the one asked for, or with its folder the one of the run to go on with.
+fn open(options: &Options) -> Result<(Option<RunDir>, Recipe)> {
     if options.resume {
         let dir = match options.run {
             Some(path) => RunDir::open(path)?,
@@ -130,7 +135,7 @@ fn open(options: &Options) -> Result<(RunDir, Recipe)> {
         }
         let recipe = recipe::parse(&dir.read("recipe.toml")?, &[])
             .with_context(|| format!("{}", dir.path("recipe.toml").display()))?;
-        return Ok((dir, recipe));
+        return Ok((Some(dir), recipe));
     }
     let mut recipe = recipe::load(options.recipe, options.set)?;
     if let Some(root) = options.data {
@@ -140,6 +145,10 @@ fn open(options: &Options) -> Result<(RunDir, Recipe)> {
         recipe.backbone.weights = Some(data::absolute(weights));
         recipe.backbone.pretrain = None;
     }
+    if let (DataSection::Folder(section), None) = (&mut recipe.data, options.data) {
+        section.root = data::absolute(&section.root);
+    }
+    recipe.backbone.weights = recipe.backbone.weights.map(|weights| data::absolute(&weights));
     if recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
         bail!(
             "the recipe {} needs pretrained weights of its CNN, in torchvision's layout: give them with --weights FILE",
@@ -149,15 +158,15 @@ fn open(options: &Options) -> Result<(RunDir, Recipe)> {
     if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.is_file()) {
         bail!("{}: no such weight file", weights.display());
     }
-    let dir = match options.run {
-        Some(path) => RunDir::create(path)?,
-        None => RunDir::create_numbered(&runs(options.runs), &recipe.name)?,
-    };
-    Ok((dir, recipe))
+    Ok((None, recipe))
 }
 
-fn runs(path: &Path) -> PathBuf {
-    path.to_path_buf()
+/// The folder of a new run.
+fn create(options: &Options, recipe: &Recipe) -> Result<RunDir> {
+    match options.run {
+        Some(path) => RunDir::create(path),
+        None => RunDir::create_numbered(options.runs, &recipe.name),
+    }
 }
 
 fn check_parts(dataset: &Dataset) -> Result<()> {
@@ -165,6 +174,15 @@ fn check_parts(dataset: &Dataset) -> Result<()> {
         if clips.is_empty() {
             bail!("{}: there are no {part} clips; give a list of them or more clips", dataset.name);
         }
+    }
+    Ok(())
+}
+
+/// FFmpeg is needed before long where there are video files; better said now than after an hour of training.
+fn check_decoder(dataset: &Dataset) -> Result<()> {
+    let parts = [&dataset.train, &dataset.validation, &dataset.test];
+    if parts.into_iter().flatten().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
+        Ffmpeg::locate()?;
     }
     Ok(())
 }

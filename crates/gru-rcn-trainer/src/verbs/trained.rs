@@ -80,10 +80,7 @@ pub(super) fn reading(recipe: &Recipe, device: &Device) -> Reading {
     Reading {
         planner: recipe.clip.clone(),
         reader: Arc::new(ClipReader::default()),
-        loader: LoaderConfig {
-            workers: recipe.features.workers,
-            max_bytes: recipe.features.queue_mib << 20,
-        },
+        loader: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
         seed: recipe.seed,
         on_cpu: *device == Device::flex(),
     }

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::{Backbone, Pixels, SqueezeNet, SqueezeNetConfig, UnknownTap, Vgg16, Vgg16Config};
+use super::{Backbone, BackboneConfigError, Pixels, SqueezeNet, SqueezeNetConfig, Vgg16, Vgg16Config};
 use crate::percepts::Level;
 
 /// Configuration of [`Cnn`].
@@ -28,8 +28,8 @@ pub enum Cnn {
 }
 
 impl CnnConfig {
-    /// Checks that every tap exists.
-    pub fn validate(&self) -> Result<(), UnknownTap> {
+    /// Checks that every tap exists and that frames are large enough.
+    pub fn validate(&self) -> Result<(), BackboneConfigError> {
         match self {
             Self::Vgg16(config) => config.validate(),
             Self::SqueezeNet(config) => config.validate(),
@@ -48,7 +48,7 @@ impl CnnConfig {
     ///
     /// # Panics
     ///
-    /// If a tap does not exist.
+    /// If the configuration is wrong.
     pub fn init(&self, device: &Device) -> Cnn {
         match self {
             Self::Vgg16(config) => Cnn::Vgg16(config.init(device)),

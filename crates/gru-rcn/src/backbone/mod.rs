@@ -12,7 +12,7 @@ mod vgg16;
 pub use cnn::{Cnn, CnnConfig};
 pub use pixels::Pixels;
 pub use squeezenet::{Fire, SqueezeNet, SqueezeNetConfig};
-pub use taps::UnknownTap;
+pub use taps::BackboneConfigError;
 pub use vgg16::{Vgg16, Vgg16Config};
 
 use crate::percepts::{Level, Percepts};

@@ -8,7 +8,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
-use super::{Backbone, Pixels, UnknownTap, taps};
+use super::{Backbone, BackboneConfigError, Pixels, taps};
 use crate::head::average_pool;
 use crate::percepts::Level;
 
@@ -17,6 +17,9 @@ const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 1
 
 /// Fire modules before each tap: `pool1` after conv1, `pool4` after fire4, `pool8` after fire8, `fire9` at the top.
 const TAPS: [(&str, usize); 4] = [("pool1", 0), ("pool4", 3), ("pool8", 7), ("fire9", 8)];
+
+/// Pixels of which the last pooling stage leaves one cell.
+const LEAST_SIDE: usize = 21;
 
 /// Channels after conv1.
 const STEM: usize = 96;
@@ -78,9 +81,9 @@ impl SqueezeNetConfig {
         TAPS.map(|(name, _)| name.to_string()).to_vec()
     }
 
-    /// Checks that every tap exists.
-    pub fn validate(&self) -> Result<(), UnknownTap> {
-        taps::check("SqueezeNet", &self.taps, &Self::known_taps())
+    /// Checks that every tap exists and that frames are large enough.
+    pub fn validate(&self) -> Result<(), BackboneConfigError> {
+        taps::check("SqueezeNet", &self.taps, &Self::known_taps(), self.input_size, LEAST_SIDE)
     }
 
     /// The levels of the taps, bottom up whatever order they are listed in.
@@ -103,7 +106,7 @@ impl SqueezeNetConfig {
     ///
     /// # Panics
     ///
-    /// If a tap does not exist; [`validate`](Self::validate) says so without a panic.
+    /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
     pub fn init(&self, device: &Device) -> SqueezeNet {
         if let Err(error) = self.validate() {
             panic!("{error}");

@@ -94,10 +94,22 @@ fn unknown_taps() {
     // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of four.
     for tap in ["fc7", "pool5"] {
         let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(names(&[tap]));
-        assert_eq!(config.validate().unwrap_err().known, ["pool1", "pool2", "pool3", "pool4"]);
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.ends_with("it has pool1, pool2, pool3, pool4"), "{message}");
     }
     let error = SqueezeNetConfig::new().with_taps(names(&["fc7"])).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
+}
+
+/// Four maxima by two leave nothing of 15 pixels; SqueezeNet's smallest frame is 21 pixels a side.
+#[test]
+fn no_taps_and_frames_too_small() {
+    let none = SqueezeNetConfig::new().with_taps(Vec::new()).validate().unwrap_err();
+    assert!(matches!(none, BackboneConfigError::NoTaps { .. }), "{none}");
+    let small = Vgg16Config::small(6, [32, 32]).with_input_size([32, 15]).validate().unwrap_err();
+    assert_eq!(small.to_string(), "frames of 32x15 pixels are too small for VGG-16: it needs 16x16 at least");
+    assert!(SqueezeNetConfig::new().with_input_size([20, 64]).validate().is_err());
+    assert!(SqueezeNetConfig::new().with_input_size([21, 21]).validate().is_ok());
 }
 
 #[test]

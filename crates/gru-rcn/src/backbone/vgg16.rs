@@ -8,7 +8,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
-use super::{Backbone, Pixels, UnknownTap, taps};
+use super::{Backbone, BackboneConfigError, Pixels, taps};
 use crate::percepts::Level;
 
 /// Configuration of [`Vgg16`]: the full network by default, any other depth and width as data.
@@ -84,9 +84,9 @@ impl Vgg16Config {
         names
     }
 
-    /// Checks that every tap exists.
-    pub fn validate(&self) -> Result<(), UnknownTap> {
-        taps::check("VGG-16", &self.taps, &self.known_taps())
+    /// Checks that every tap exists and that frames are large enough.
+    pub fn validate(&self) -> Result<(), BackboneConfigError> {
+        taps::check("VGG-16", &self.taps, &self.known_taps(), self.input_size, 1 << self.stages.len())
     }
 
     /// The levels of the taps, bottom up whatever order they are listed in.
@@ -106,7 +106,7 @@ impl Vgg16Config {
     ///
     /// # Panics
     ///
-    /// If a tap does not exist; [`validate`](Self::validate) says so without a panic.
+    /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
     pub fn init(&self, device: &Device) -> Vgg16 {
         if let Err(error) = self.validate() {
             panic!("{error}");

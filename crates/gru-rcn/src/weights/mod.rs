@@ -3,25 +3,24 @@
 //! Import is strict: a key that the file lacks, one that the model has no use for, or one of another shape is an error
 //! that lists the keys, and the model is left as it was. `.pth` files are parsed, never executed.
 
+mod file;
 mod keys;
 mod torchvision;
 
+pub use file::sort_metadata;
 pub use torchvision::{TorchvisionLayout, WeightsError, export_torchvision, import_torchvision};
 
 use std::path::Path;
 
 use burn::module::Module;
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::SafetensorsStore;
 
 /// Writes every parameter of a module to a safetensors file under the module's own names, e.g.
 /// `recurrent.layers.0.input_to_hidden.weight`. Convolutions are `[out, in, height, width]` as everywhere, linear layers
-/// Burn's `[in, out]`. The file appears whole or not at all.
+/// Burn's `[in, out]`. The file appears whole or not at all; equal modules give equal
+/// bytes.
 pub fn export<M: Module>(module: &M, path: &Path, metadata: &[(&str, String)]) -> Result<(), WeightsError> {
-    let mut store = SafetensorsStore::from_file(path).overwrite(true);
-    for (key, value) in metadata {
-        store = store.metadata(*key, value);
-    }
-    module.save_into(&mut store).map_err(|error| WeightsError::write(path, &error))
+    file::save(module, path, |store| metadata.iter().fold(store, |store, (key, value)| store.metadata(*key, value)))
 }
 
 /// Reads what [`export`] wrote into a module of the same shape; strict as the rest of this module.

@@ -113,12 +113,9 @@ pub fn import_torchvision<M: Module + TorchvisionLayout>(module: M, path: &Path)
 pub fn export_torchvision<M: Module + TorchvisionLayout>(module: &M, path: &Path) -> Result<(), WeightsError> {
     let pairs = module.prefixes();
     let to_theirs = remapper(pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())), path)?;
-    let mut store = SafetensorsStore::from_file(path)
-        .overwrite(true)
-        .with_to_adapter(BurnToPyTorchAdapter)
-        .metadata("format", "pt")
-        .remap(to_theirs);
-    module.save_into(&mut store).map_err(|error| WeightsError::write(path, &error))
+    super::file::save(module, path, |store| {
+        store.with_to_adapter(BurnToPyTorchAdapter).metadata("format", "pt").remap(to_theirs)
+    })
 }
 
 /// Regular expressions that replace whole prefixes.
@@ -182,7 +179,7 @@ fn describe(error: &ApplyError, name: &impl Fn(&str) -> String) -> (String, Stri
     let key = |path: &str| name(path);
     match error {
         ApplyError::ShapeMismatch { path, expected, found } => {
-            (key(path), format!("{} is {found:?} instead of {expected:?}", key(path)))
+            (key(path), format!("{} is {:?} instead of {:?}", key(path), &found[..], &expected[..]))
         }
         ApplyError::DTypeMismatch { path, expected, found } => {
             (key(path), format!("{} is {found:?} instead of {expected:?}", key(path)))

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use burn::module::Module;
+use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
@@ -17,9 +18,13 @@ use crate::backbone::{self, FrameCnn};
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
 use crate::percepts::{Live, PixelStore, Source, Store, StorePlan, View};
-use crate::recipe::TrainingSection;
+use crate::recipe::{Recipe, TrainingSection};
 use crate::report::{EpochPoint, SystemResult};
+use crate::run_dir::RunDir;
 use crate::systems::{self, System};
+
+/// The CNN's file in the run folder.
+const BACKBONE: &str = "backbone.safetensors";
 
 /// Clips scored at once when they come straight from the files.
 const SCORE_BATCH: usize = 16;
@@ -55,17 +60,37 @@ struct Done {
     curve: Vec<EpochPoint>,
 }
 
+/// The CNN that the recipe names a file for. A run that is gone on with has a copy of its own and needs the file no more.
+///
+/// # Errors
+///
+/// Also if the recipe's CNN cannot be built or must be trained but has nothing to be trained by.
+pub(super) fn pretrained(
+    resumed: Option<&RunDir>,
+    recipe: &Recipe,
+    classes: usize,
+    device: &Device,
+) -> Result<Option<Cnn>> {
+    let config = backbone::config(recipe, classes)?;
+    match &recipe.backbone.weights {
+        Some(weights) if !resumed.is_some_and(|dir| dir.path(BACKBONE).is_file()) => {
+            Ok(Some(backbone::load(&config, weights, device)?))
+        }
+        _ => Ok(None),
+    }
+}
+
 impl Run {
     /// The frozen CNN on the plain device: as saved with the run, from a file, or trained on single frames.
-    pub(super) fn cnn(&mut self) -> Result<Cnn> {
+    pub(super) fn cnn(&mut self, pretrained: Option<Cnn>) -> Result<Cnn> {
         let appearances = backbone::appearances(&self.recipe, &self.dataset)?;
         let config = backbone::config(&self.recipe, appearances)?;
-        let kept = self.dir.path("backbone.safetensors");
+        let kept = self.dir.path(BACKBONE);
         if kept.is_file() {
             return backbone::load(&config, &kept, &self.device);
         }
-        let cnn = match (self.recipe.backbone.weights.clone(), self.recipe.backbone.pretrain.clone()) {
-            (Some(weights), _) => backbone::load(&config, &weights, &self.device)?,
+        let cnn = match (pretrained, self.recipe.backbone.pretrain.clone()) {
+            (Some(cnn), _) => cnn,
             (None, Some(training)) => self.timed("CNN", |run| run.pretrain(&config, &training))?,
             (None, None) => bail!("the recipe gives the CNN neither weights nor training"),
         };
@@ -124,6 +149,16 @@ impl Run {
     }
 
     fn store(&mut self, cnn: &Cnn, samples: &[Sample], copies: usize) -> Result<Store> {
+        let plan = StorePlan::new(cnn, samples.len(), copies, self.recipe.clip.temporal.frames());
+        if plan.bytes > self.recipe.features.max_mib << 20 {
+            bail!(
+                "the percepts of {} clips take {} MiB, more than features.max_mib = {}; raise it, or set \
+                 features.cache=false",
+                samples.len(),
+                plan.bytes >> 20,
+                self.recipe.features.max_mib
+            );
+        }
         let total = samples.len();
         let (progress, stop) = (&mut self.progress, &self.stop);
         let mut told = std::time::Instant::now();
@@ -293,7 +328,7 @@ impl Run {
         let result = SystemResult {
             name: system.name(&self.recipe),
             key: system.key(),
-            parameters: model.num_params(),
+            parameters: model.num_params() - system.constants(&self.recipe),
             test: scores.predictions()?.summary(),
             levels,
             curve: curve.clone(),

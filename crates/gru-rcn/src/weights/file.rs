@@ -1,0 +1,132 @@
+//! Writing safetensors files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use burn::module::Module;
+use burn::store::burn_pack::AtomicFile;
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+
+use super::WeightsError;
+
+/// Writes a module's parameters; the file appears whole or not at all, and equal modules give equal bytes.
+pub(super) fn save<M: Module>(
+    module: &M,
+    path: &Path,
+    configure: impl FnOnce(SafetensorsStore) -> SafetensorsStore,
+) -> Result<(), WeightsError> {
+    let (scratch, reserved) = AtomicFile::create(path).map_err(|error| WeightsError::write(path, &error))?;
+    let permissions = reserved.metadata().map(|metadata| metadata.permissions());
+    drop(reserved);
+    let mut store = configure(SafetensorsStore::from_file(scratch.path()).overwrite(true));
+    module.save_into(&mut store).map_err(|error| WeightsError::write(path, &error))?;
+    sort_metadata_of(scratch.path())
+        // The library writes through a file that only its owner may read.
+        .and_then(|()| fs::set_permissions(scratch.path(), permissions?))
+        .map_err(|error| WeightsError::write(path, &error))?;
+    scratch.commit().map_err(|error| WeightsError::write(path, &error))
+}
+
+fn sort_metadata_of(path: &Path) -> std::io::Result<()> {
+    let mut file: File = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut header = vec![0; u64::from_le_bytes(length) as usize];
+    file.read_exact(&mut header)?;
+    sort_header(&mut header);
+    file.seek(std::io::SeekFrom::Start(8))?;
+    file.write_all(&header)
+}
+
+/// Sorts the metadata of a safetensors file by key, in place; other bytes are left as they are. The format leaves their
+/// order open, and the library draws it anew for each file.
+pub fn sort_metadata(file: &mut [u8]) {
+    if let Some((length, rest)) = file.split_first_chunk_mut::<8>()
+        && let Some(header) = rest.get_mut(..u64::from_le_bytes(*length) as usize)
+    {
+        sort_header(header);
+    }
+}
+
+/// The same for the header alone, JSON as the library writes it; `None` if it holds no metadata.
+fn sort_header(header: &mut [u8]) -> Option<()> {
+    const START: &[u8] = b"{\"__metadata__\":{";
+    if !header.starts_with(START) {
+        return None;
+    }
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    let mut at = START.len();
+    loop {
+        // A key, a colon, a value.
+        let end = end_of_literal(header, end_of_literal(header, at)? + 1)?;
+        entries.push(header[at..end].to_vec());
+        match header.get(end)? {
+            b',' => at = end + 1,
+            b'}' => {
+                entries.sort();
+                header[START.len()..end].copy_from_slice(&entries.join(&b','));
+                return Some(());
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Where the string literal that begins at `at` ends.
+fn end_of_literal(text: &[u8], at: usize) -> Option<usize> {
+    let mut end = at + 1;
+    loop {
+        match text.get(end)? {
+            b'"' => return Some(end + 1),
+            b'\\' => end += 2,
+            _ => end += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(header: &str) -> String {
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend_from_slice(header.as_bytes());
+        file.extend_from_slice(b"tensors");
+        sort_metadata(&mut file);
+        assert!(file.ends_with(b"tensors"));
+        String::from_utf8(file[8..file.len() - 7].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn metadata_are_sorted_by_key() {
+        let header = r#"{"__metadata__":{"version":"1","b":"x,\"y\"}","a":"\\"},"w":{"dtype":"F32"}}"#;
+        let expected = r#"{"__metadata__":{"a":"\\","b":"x,\"y\"}","version":"1"},"w":{"dtype":"F32"}}"#;
+        assert_eq!(sorted(header), expected);
+    }
+
+    #[test]
+    fn whatever_else_stays() {
+        for header in ["{}", r#"{"w":{"dtype":"F32"}}"#, r#"{"__metadata__":{}}"#, r#"{"__metadata__":{"a":"b""#] {
+            assert_eq!(sorted(header), header);
+        }
+        // A header that is longer than the file.
+        let mut torn = *b"\xff\0\0\0\0\0\0\0{}";
+        sort_metadata(&mut torn);
+        assert_eq!(&torn[8..], b"{}");
+    }
+
+    #[test]
+    fn equal_modules_are_equal_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let module = burn::nn::LinearConfig::new(2, 3).init(&burn::tensor::Device::flex());
+        let mut files = (0..4).map(|n| {
+            let path = folder.path().join(format!("{n}.safetensors"));
+            super::super::export(&module, &path, &[("one", "1".into()), ("two", "2".into())]).unwrap();
+            fs::read(path).unwrap()
+        });
+        let first = files.next().unwrap();
+        assert!(files.all(|file| file == first));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "a scratch file was left over");
+    }
+}

@@ -1,0 +1,119 @@
+//! Arguments and recipes that mean nothing.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Outcome, run, temporary};
+use crate::micro;
+
+/// Checks that a call is refused and leaves nothing behind.
+#[track_caller]
+fn refuses(folder: &Path, line: &[&str], words: &[&str]) -> Outcome {
+    let outcome = run(folder, line).refuses(words);
+    assert!(!folder.join("runs").exists(), "a run folder was left behind\n{}", outcome.stderr);
+    outcome
+}
+
+#[test]
+fn unknown_words() {
+    let folder = temporary();
+    refuses(folder.path(), &["dance"], &["unrecognized subcommand 'dance'", "--help"]);
+    refuses(folder.path(), &["train", "--dance"], &["unexpected argument '--dance'"]);
+    refuses(folder.path(), &["predict"], &["<VIDEO>"]);
+    refuses(folder.path(), &["train", "--seed", "many"], &["'many'", "--seed"]);
+    refuses(folder.path(), &["evaluate", "--split", "tset"], &["tset", "train, validation (or val) or test"]);
+    refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, folder"]);
+    // Without any word the program shows what it can do, as an error.
+    let nothing = run(folder.path(), [] as [&str; 0]).exits(2);
+    assert!(nothing.stderr.contains("Usage:") && nothing.stderr.contains("predict"), "{}", nothing.stderr);
+}
+
+#[test]
+fn help_is_no_error() {
+    let folder = temporary();
+    for verb in ["train", "evaluate", "predict", "report"] {
+        let text = run(folder.path(), [verb, "--help"]).succeeds().stdout;
+        assert!(text.contains("--run <DIR>"), "{text}");
+    }
+    assert!(run(folder.path(), ["--version"]).succeeds().stdout.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn backends_that_are_not_there() {
+    let folder = temporary();
+    refuses(folder.path(), &["train", "--backend", "tpu"], &["tpu: no such backend", "cuda[:N]"]);
+    refuses(folder.path(), &["train", "--backend", "cuda:first"], &["cuda:first"]);
+    // This package builds the program without features.
+    let cuda = ["no cuda backend", "cargo xtask", "--backend cuda", "--features cuda"];
+    refuses(folder.path(), &["train", "--backend", "cuda"], &cuda);
+    refuses(folder.path(), &["predict", "x.mp4", "--backend", "wgpu"], &["no wgpu backend", "--features wgpu"]);
+}
+
+#[test]
+fn recipes_with_unknown_keys() {
+    let folder = temporary();
+    fs::write(folder.path().join("mine.toml"), "name = \"mine\"\nseed = 1\nbogus = 3\n").unwrap();
+    // The line is the file's own.
+    refuses(folder.path(), &["train", "mine.toml"], &["mine.toml", "line 3", "unknown field `bogus`"]);
+    fs::write(folder.path().join("torn.toml"), "name = [").unwrap();
+    refuses(folder.path(), &["train", "torn.toml"], &["torn.toml", "not valid TOML", "line 1"]);
+    let bad = |change: &str, words: &[&str]| refuses(folder.path(), &["train", "--set", change], words);
+    bad("training.bacth=3", &["unknown field `bacth`", "`batch`"]);
+    bad("bogus=3", &["unknown field `bogus`"]);
+    bad("training.batch", &["--set training.batch: expected KEY=VALUE"]);
+    bad("training..batch=3", &["--set training..batch=3", "empty part"]);
+    bad("seed.deep=3", &["--set seed.deep=3", "not a section"]);
+}
+
+#[test]
+fn values_out_of_range() {
+    let folder = temporary();
+    let bad = |change: &str, words: &[&str]| refuses(folder.path(), &["train", "--set", change], words);
+    bad("training.batch=many", &["batch", "many"]);
+    bad("training.epochs=0", &["training.epochs is 0"]);
+    bad("training.learning_rate=-1.0", &["training.learning_rate"]);
+    bad("model.dropout=1.0", &["model.dropout is 1"]);
+    bad("model.hidden=[8]", &["but model.hidden has 1 sizes; give one per level"]);
+    bad("clip.input_size=[0, 0]", &["`input_size` = [0, 0]"]);
+    bad("clip.input_size=[8, 8]", &["clip.input_size", "8x8", "too small"]);
+    bad("backbone.taps=[\"pool9\", \"pool3\", \"fc7\"]", &["no tap \"pool9\"", "pool1, pool2"]);
+    bad("backbone.taps=[\"pool2\", \"pool2\", \"fc7\"]", &["name each level once", "pool2, fc7"]);
+    bad("data.motion.train=0", &["`train` = 0"]);
+    bad("data.motion.size=5", &["`size` = 5"]);
+    bad("name=../elsewhere", &["name is \"../elsewhere\"", "no slashes"]);
+}
+
+#[test]
+fn runs_that_are_none() {
+    let folder = temporary();
+    let film = "x.mp4";
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    for verb in [vec!["predict", film], vec!["evaluate"], vec!["report"]] {
+        let with = |more: &[&'static str]| [verb.as_slice(), more].concat();
+        refuses(folder.path(), &verb, &["there is no run in runs", "train one first"]);
+        refuses(folder.path(), &with(&["--run", "nowhere"]), &["nowhere: no such run folder"]);
+        refuses(folder.path(), &with(&["--run", "empty"]), &["empty is not a run: it has no recipe.toml"]);
+    }
+    fs::write(folder.path().join("file"), "x").unwrap();
+    refuses(folder.path(), &["train", "--run", "file"], &["could not create the run folder file"]);
+}
+
+/// A run of which one file was damaged: the message names the file.
+#[test]
+fn runs_that_are_damaged() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    let cases = [
+        ("recipe.toml", "name = [", "recipe.toml"),
+        ("run.json", "{", "run.json"),
+        ("model.safetensors", "torn", "model.safetensors: not a readable weight file"),
+        ("backbone.safetensors", "torn", "backbone.safetensors: not a readable weight file"),
+    ];
+    for (file, content, words) in cases {
+        crate::harness::copy_folder(&micro::reference().root, &root);
+        fs::write(root.join(file), content).unwrap();
+        run(folder.path(), ["evaluate", "--run", "run"]).refuses(&[words]);
+    }
+    fs::write(root.join("report.json"), "{").unwrap();
+    run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json cannot be read"]);
+}

@@ -1,0 +1,90 @@
+//! A folder of films and a weight file: what somebody with own videos has.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use burn::tensor::Device;
+use gru_rcn::backbone::SqueezeNetConfig;
+use gru_rcn::weights::export_torchvision;
+use gru_rcn_tests::films;
+use serde_json::Value;
+
+use crate::harness::{Call, shared};
+
+/// The films and the weights.
+pub(crate) struct Clips {
+    /// The folder with a folder per class.
+    pub(crate) root: PathBuf,
+    /// All clips, files and one folder of frames.
+    pub(crate) paths: Vec<PathBuf>,
+    /// A SqueezeNet that has learnt nothing, in torchvision's layout.
+    pub(crate) weights: PathBuf,
+}
+
+/// A finished run on them.
+pub(crate) struct FolderRun {
+    /// Its folder.
+    pub(crate) root: PathBuf,
+    /// What `train --json` printed.
+    pub(crate) document: Value,
+}
+
+/// The films that all tests share: they are read, never changed.
+pub(crate) fn clips() -> &'static Clips {
+    static CLIPS: OnceLock<Clips> = OnceLock::new();
+    CLIPS.get_or_init(|| {
+        let folder = shared("clips");
+        let (root, weights) = (folder.join("films"), folder.join("squeezenet.safetensors"));
+        let paths = films::draw_classes(&root);
+        export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), &weights).expect("weights are written");
+        Clips { root, paths, weights }
+    })
+}
+
+/// `train folder` on these clips, with frames so small that it takes a second.
+pub(crate) fn train(folder: &Path, data: &Path) -> Call {
+    let changes = [
+        "clip.temporal.spread.frames=4",
+        "clip.frame_size=[36, 48]",
+        "clip.input_size=[32, 40]",
+        "features.copies=1",
+        "model.hidden=[4, 4]",
+        "training.epochs=2",
+        "baselines.top_rnn=4",
+    ];
+    Call::new(folder, ["train", "folder", "--data"])
+        .args([data])
+        .args(changes.into_iter().flat_map(|change| ["--set", change]))
+        .args(["--weights".as_ref(), clips().weights.as_os_str()])
+}
+
+/// The run on the films that all tests share: it is read, never changed.
+pub(crate) fn reference() -> &'static FolderRun {
+    static RUN: OnceLock<FolderRun> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = shared("folder-run");
+        let outcome = train(&folder, &clips().root).args(["--run", "run", "--json"]).run().succeeds();
+        FolderRun { root: folder.join("run"), document: outcome.json() }
+    })
+}
+
+/// A data set of its own for a test that changes it: the first `count` clips of each class.
+pub(crate) fn some(folder: &Path, count: usize) -> PathBuf {
+    let root = folder.join("films");
+    for path in &clips().paths {
+        let clip = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let number: usize = clip["clip-".len()..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse()
+            .expect("a number");
+        if number >= count || path.is_dir() {
+            continue;
+        }
+        let class = root.join(path.parent().and_then(Path::file_name).expect("a class"));
+        std::fs::create_dir_all(&class).expect("a folder");
+        std::fs::copy(path, class.join(clip)).expect("a copy");
+    }
+    root
+}

@@ -1,0 +1,198 @@
+//! Calling the program and judging its answer.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest time to wait for anything; far more than it takes, for machines that are busy.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A folder that goes away at the end of its test.
+pub(crate) fn temporary() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// A folder for what all tests of this process share. It cannot go away at their end; the next process removes it.
+pub(crate) fn shared(name: &str) -> PathBuf {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        for old in std::fs::read_dir(all).into_iter().flatten().flatten() {
+            let changed = old.metadata().and_then(|metadata| metadata.modified()).ok();
+            let age = changed.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
+            // A younger one may belong to a process at work.
+            if old.file_name().to_string_lossy().starts_with("program-") && age > Duration::from_secs(3600) {
+                let _ = std::fs::remove_dir_all(old.path());
+            }
+        }
+        all.join(format!("program-{}", std::process::id()))
+    });
+    let folder = root.join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder for shared things");
+    folder
+}
+
+/// A call of the program, in a current folder of its own.
+pub(crate) struct Call {
+    command: Command,
+}
+
+/// How a call ended.
+pub(crate) struct Outcome {
+    command: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A call under way. It is killed if the test ends before it.
+pub(crate) struct Running {
+    command: String,
+    child: Option<Child>,
+}
+
+impl Call {
+    /// The program with these arguments in `folder`.
+    pub(crate) fn new<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gru-rcn-program"));
+        command.args(arguments).current_dir(folder);
+        Self { command }
+    }
+
+    /// With further arguments.
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// With an environment variable set.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// With an environment variable taken away.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Starts it.
+    pub(crate) fn start(mut self) -> Running {
+        let command = format!("{:?}", self.command);
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running { command, child: Some(self.command.spawn().expect("the program starts")) }
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Outcome {
+        self.start().finish()
+    }
+}
+
+/// Runs the program in `folder`.
+pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Outcome {
+    Call::new(folder, arguments).run()
+}
+
+impl Running {
+    /// Waits until `ready`; the program must not end before that.
+    pub(crate) fn wait_until(&mut self, what: &str, ready: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !ready() {
+            let child = self.child.as_mut().expect("a call under way");
+            let ended = child.try_wait().expect("a state");
+            assert!(ended.is_none(), "{} ended ({ended:?}) before {what}", self.command);
+            assert!(Instant::now() < deadline, "{}: waited too long for {what}", self.command);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a signal by name, such as `TERM`, and waits for the end.
+    pub(crate) fn stop_by(self, signal: &str) -> Outcome {
+        let child = self.child.as_ref().expect("a call under way");
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "could not send {signal}");
+        self.finish()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(mut self) -> Outcome {
+        let child = self.child.take().expect("a call under way");
+        let output = child.wait_with_output().expect("the program's output");
+        Outcome {
+            command: std::mem::take(&mut self.command),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("text on standard output"),
+            stderr: String::from_utf8(output.stderr).expect("text on standard error"),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome, if it is a success.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        self.exits(0)
+    }
+
+    /// The outcome, if it has this exit code and nothing panicked.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}{}", self.command, self.stdout, self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}\n{}", self.command, self.stderr);
+        self
+    }
+
+    /// Checks that the input was refused: exit code 2, nothing on standard output, and a message of an `error:` that has
+    /// all of `words`.
+    #[track_caller]
+    pub(crate) fn refuses(self, words: &[&str]) -> Self {
+        let outcome = self.exits(2);
+        let message = outcome.stderr.split_once("error: ").map_or("", |(_, message)| message);
+        for word in words {
+            assert!(message.contains(word), "{}\nlacks `{word}`:\n{}", outcome.command, outcome.stderr);
+        }
+        assert_eq!(outcome.stdout, "", "{}", outcome.command);
+        outcome
+    }
+
+    /// Standard output as one JSON document.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{}: {error}\n{}", self.command, self.stdout))
+    }
+}
+
+/// The keys of a JSON object, in the order of the document.
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().expect("a JSON object").keys().map(String::as_str).collect()
+}
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder to copy") {
+        let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("a copy");
+        }
+    }
+}

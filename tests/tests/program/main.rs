@@ -1,0 +1,14 @@
+//! The whole program, driven as people and scripts drive it: arguments in; files, documents, messages and exit codes out.
+//!
+//! All tests share two things that take seconds to make, [`micro`] and [`clips`]; each is made by the first test that asks.
+
+mod bad_clips;
+mod bad_data;
+mod bad_usage;
+mod clips;
+mod folder;
+mod harness;
+mod micro;
+mod motion;
+mod real_clips;
+mod resume;

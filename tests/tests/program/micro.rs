@@ -1,0 +1,102 @@
+//! The built-in experiment in the smallest: a run that takes a few seconds, and the one that all tests look at.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::harness::{Call, shared};
+
+/// Clips of the test part.
+pub(crate) const TEST_CLIPS: usize = 48;
+
+/// Epochs of every system.
+pub(crate) const EPOCHS: usize = 6;
+
+/// The stages in the order of training, with their epochs.
+pub(crate) const STAGES: [(&str, usize); 4] = [("cnn", 1), ("frame", EPOCHS), ("top_rnn", EPOCHS), ("gru_rcn", EPOCHS)];
+
+/// The weights that training leaves, and what they say of the test clips: equal bytes mean equal runs.
+pub(crate) const OUTCOME: [&str; 5] = [
+    "backbone.safetensors",
+    "model.safetensors",
+    "baselines/frame.safetensors",
+    "baselines/top_rnn.safetensors",
+    "scores-test.safetensors",
+];
+
+/// All that the number of files, levels, epochs and steps depends on, so that the recipe may be tuned.
+const CHANGES: [&str; 14] = [
+    "data.motion.train=96",
+    "data.motion.validation=24",
+    "data.motion.test=48",
+    "backbone.taps=[\"pool2\", \"pool3\", \"fc7\"]",
+    "backbone.pretrain.epochs=1",
+    "backbone.pretrain.batch=32",
+    "model.hidden=[8, 8, 8]",
+    "training.epochs=6",
+    "training.patience=6",
+    "training.batch=32",
+    "training.learning_rate=4e-3",
+    "baselines.frame=true",
+    "baselines.top_rnn=8",
+    "baselines.norms=[]",
+];
+
+/// A finished run.
+pub(crate) struct Micro {
+    /// Its folder.
+    pub(crate) root: PathBuf,
+    /// What `train --json` printed.
+    pub(crate) document: Value,
+    /// What it told meanwhile.
+    pub(crate) told: String,
+}
+
+/// `train motion` in small, in the current folder `folder`.
+pub(crate) fn train(folder: &Path) -> Call {
+    let changes = CHANGES.into_iter().flat_map(|change| ["--set", change]);
+    Call::new(folder, ["train", "motion"]).args(changes)
+}
+
+/// The run that all tests share: it is read, never changed.
+pub(crate) fn reference() -> &'static Micro {
+    static RUN: OnceLock<Micro> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = shared("micro");
+        let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
+        Micro { root: folder.join("run"), document: outcome.json(), told: outcome.stderr }
+    })
+}
+
+/// Checks that a run ended in the same bytes as the shared one.
+#[track_caller]
+pub(crate) fn assert_same_outcome(run: &Path) {
+    for file in OUTCOME {
+        let read = |root: &Path| {
+            let path = root.join(file);
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        assert!(read(run) == read(&reference().root), "{} differs from a run in one piece", run.join(file).display());
+    }
+}
+
+/// The lines of `metrics.jsonl`; none if there is no such file yet.
+pub(crate) fn metrics(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    // A line that is being written has no end yet.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// The stages and epochs that `metrics.jsonl` tells of, in its order.
+pub(crate) fn epochs(run: &Path) -> Vec<(String, u64)> {
+    let place = |line: &Value| (line["stage"].as_str().unwrap_or("").to_string(), line["epoch"].as_u64().unwrap_or(0));
+    metrics(run).iter().map(place).collect()
+}
+
+/// The stages and epochs of a run from its beginning to its end.
+pub(crate) fn all_epochs() -> Vec<(String, u64)> {
+    let stage = |(name, epochs): (&str, usize)| (1..=epochs as u64).map(|epoch| (name.to_string(), epoch)).collect();
+    STAGES.into_iter().flat_map(|stage_and_epochs| -> Vec<_> { stage(stage_and_epochs) }).collect()
+}

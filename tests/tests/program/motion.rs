@@ -1,0 +1,203 @@
+//! The built-in experiment from beginning to end: train, evaluate, predict, report.
+
+use gru_rcn_tests::tensors::Tensors;
+use serde_json::{Value, json};
+
+use crate::clips::clips;
+use crate::harness::{copy_folder, keys, run, temporary};
+use crate::micro::{self, EPOCHS, OUTCOME, TEST_CLIPS, all_epochs, assert_same_outcome, epochs, metrics, reference};
+
+/// The keys of a test result.
+const RESULT: [&str; 5] = ["top1", "top5", "mean_class", "nll", "clips"];
+
+/// Checks a test result: its keys, and that its numbers are possible.
+#[track_caller]
+fn assert_is_result(result: &Value, clips: usize) {
+    assert_eq!(keys(result), RESULT);
+    for key in ["top1", "top5", "mean_class"] {
+        assert!(result[key].as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)), "{key} of {result}");
+    }
+    assert!(result["nll"].as_f64().is_some_and(|nll| nll > 0.0), "{result}");
+    assert_eq!(result["clips"], clips);
+}
+
+#[test]
+fn the_run_folder_holds_what_it_documents() {
+    let root = &reference().root;
+    let files = ["recipe.toml", "run.json", "metrics.jsonl", "report.json", "report.html"];
+    for file in OUTCOME.iter().chain(&files) {
+        assert!(root.join(file).metadata().is_ok_and(|metadata| metadata.len() > 0), "{file}");
+    }
+    for (stage, _) in micro::STAGES {
+        assert!(root.join("checkpoints").join(stage).is_dir(), "{stage}");
+    }
+    let recipe = std::fs::read_to_string(root.join("recipe.toml")).unwrap();
+    assert!(recipe.contains("hidden = [8, 8, 8]") && recipe.contains("patience = "), "not resolved:\n{recipe}");
+    let card: Value = serde_json::from_slice(&std::fs::read(root.join("run.json")).unwrap()).unwrap();
+    assert_eq!((&card["recipe"], &card["seed"], &card["backend"]), (&json!("motion"), &json!(1), &json!("cpu")));
+    assert_eq!(card["data"]["test"], TEST_CLIPS);
+    assert_eq!(card["classes"].as_array().map(Vec::len), Some(8));
+    assert_eq!(card["systems"][0]["test"], reference().document["test"]);
+}
+
+#[test]
+fn metrics_are_one_line_per_epoch() {
+    assert_eq!(epochs(&reference().root), all_epochs());
+    for line in metrics(&reference().root) {
+        for part in ["train", "validation"] {
+            assert!(line[part]["loss"].as_f64().is_some_and(f64::is_finite), "{line}");
+            assert!(line[part]["accuracy"].as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)), "{line}");
+        }
+        let levels = if line["stage"] == "gru_rcn" { 3 } else { 0 };
+        assert_eq!(line["validation"]["levels"].as_array().map(Vec::len), Some(levels), "{line}");
+        assert!(line["steps"].as_u64().is_some_and(|steps| steps > 0) && line["learning_rate"].is_f64(), "{line}");
+    }
+}
+
+#[test]
+fn the_report_is_one_file_that_loads_nothing() {
+    let page = std::fs::read_to_string(reference().root.join("report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    for foreign in ["http://", "https://", "<script", "<link", "<iframe", "@import", "url(", "src=\"/"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    assert!(page.contains("default-src 'none'"));
+    assert!(page.contains("data:image/jpeg;base64,"), "no clips are shown");
+    for words in ["GRU-RCN", "Per-frame CNN", "RNN on the top layer", "rotate-clockwise", "hidden = [8, 8, 8]"] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn scores_have_a_row_per_test_clip() {
+    let run = reference();
+    let mut files = vec![run.root.join("scores-test.safetensors")];
+    files.extend(["frame", "top_rnn"].map(|key| run.root.join(format!("baselines/scores-test-{key}.safetensors"))));
+    for file in files {
+        let scores = Tensors::read(&file);
+        assert_eq!(scores.shape("probabilities"), ("F32", vec![TEST_CLIPS as u64, 8]));
+        assert_eq!(scores.shape("targets"), ("I64", vec![TEST_CLIPS as u64]));
+        assert_eq!(scores.metadata("clips").as_array().map(Vec::len), Some(TEST_CLIPS));
+        assert_eq!(scores.metadata("classes").as_array().map(Vec::len), Some(8));
+        for row in scores.floats("probabilities").chunks(8) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{row:?}");
+        }
+    }
+}
+
+/// What the document says can be computed again from the scores.
+#[test]
+fn the_result_is_that_of_the_scores() {
+    let run = reference();
+    let scores = Tensors::read(&run.root.join("scores-test.safetensors"));
+    let (probabilities, targets) = (scores.floats("probabilities"), scores.integers("targets"));
+    let (mut right, mut nll) = (0, 0.0);
+    for (row, &target) in probabilities.chunks(8).zip(&targets) {
+        let truth = row[target as usize];
+        right += usize::from(row.iter().enumerate().all(|(class, &p)| class == target as usize || p < truth));
+        nll -= f64::from(truth).ln() / TEST_CLIPS as f64;
+    }
+    let test = &run.document["test"];
+    assert_eq!(test["top1"], right as f64 / TEST_CLIPS as f64);
+    assert!((test["nll"].as_f64().unwrap() - nll).abs() < 1e-6, "{test} {nll}");
+}
+
+#[test]
+fn train_prints_one_document() {
+    let run = reference();
+    assert_eq!(keys(&run.document), ["run", "test", "baselines"]);
+    assert_eq!(run.document["run"], "run");
+    assert_eq!(keys(&run.document["baselines"]), ["frame", "top_rnn"]);
+    for result in [&run.document["test"], &run.document["baselines"]["frame"], &run.document["baselines"]["top_rnn"]] {
+        assert_is_result(result, TEST_CLIPS);
+    }
+    // Everything else is on standard error, with values.
+    for words in ["96 training, 24 validation and 48 test clips of 8 classes", "train loss", "validation loss"] {
+        assert!(run.told.contains(words), "{words}\n{}", run.told);
+    }
+    assert!(run.told.contains(&format!("GRU-RCN epoch {EPOCHS}/{EPOCHS}")), "{}", run.told);
+}
+
+#[test]
+fn evaluate_finds_what_train_found() {
+    let folder = temporary();
+    let run_folder = folder.path().join("run");
+    copy_folder(&reference().root, &run_folder);
+    let scores = run_folder.join("scores-test.safetensors");
+    std::fs::remove_file(&scores).unwrap();
+
+    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
+    assert_eq!(outcome.json(), json!({ "test": reference().document["test"] }));
+    assert_same_outcome(&run_folder);
+
+    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json", "--split", "validation"]).succeeds();
+    assert_is_result(&outcome.json()["test"], 24);
+    let validation = Tensors::read(&run_folder.join("scores-validation.safetensors"));
+    assert_eq!(validation.shape("probabilities"), ("F32", vec![24, 8]));
+
+    let text = run(folder.path(), ["evaluate", "--run", "run"]).succeeds().stdout;
+    for words in ["48 test clips", "top-1", "95 % interval", "top-5", "mean class", "NLL", "pool2", "fc7"] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+}
+
+#[test]
+fn predict_names_the_most_probable_classes() {
+    let folder = temporary();
+    let root = reference().root.to_str().unwrap();
+    let film = clips().paths[0].to_str().unwrap();
+    let document = run(folder.path(), ["predict", film, "--run", root, "--json", "--top", "3"]).succeeds().json();
+    assert_eq!(keys(&document[0]), ["file", "frames", "top"]);
+    assert_eq!((&document[0]["file"], &document[0]["frames"]), (&json!(film), &json!(20)));
+    let top = document[0]["top"].as_array().unwrap();
+    assert_eq!(top.len(), 3);
+    assert_eq!(keys(&top[0]), ["class", "probability"]);
+    let probability = |n: usize| top[n]["probability"].as_f64().unwrap();
+    assert!(probability(0) >= probability(1) && probability(1) >= probability(2), "{top:?}");
+
+    let text = run(folder.path(), ["predict", film, "--run", root, "--top", "3"]).succeeds().stdout;
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.contains(film) && text.contains("20 frames") && text.contains(top[0]["class"].as_str().unwrap()));
+}
+
+#[test]
+fn the_report_can_be_drawn_again() {
+    let folder = temporary();
+    copy_folder(&reference().root, &folder.path().join("run"));
+    let page = folder.path().join("run/report.html");
+    std::fs::remove_file(&page).unwrap();
+    let text = run(folder.path(), ["report", "--run", "run"]).succeeds().stdout;
+    assert_eq!(text.trim_end(), "run/report.html");
+    assert!(std::fs::read(page).unwrap() == std::fs::read(reference().root.join("report.html")).unwrap());
+}
+
+/// Two runs that begin at the same moment, one told in text, one with other numbers of threads.
+#[test]
+fn runs_repeat_byte_by_byte_and_get_folders_of_their_own() {
+    let folder = temporary();
+    let text = micro::train(folder.path()).start();
+    let threads = ["--set", "features.workers=5", "--json"];
+    let other = micro::train(folder.path()).args(threads).env("RAYON_NUM_THREADS", "3").start();
+    let (text, other) = (text.finish().succeeds().stdout, other.finish().succeeds().json());
+    for number in 1..=2 {
+        assert_same_outcome(&folder.path().join(format!("runs/motion-{number}")));
+    }
+    assert_eq!(other["test"], reference().document["test"]);
+    for words in ["48 test clips of 8 classes", "GRU-RCN", "Per-frame CNN", "level pool3", "model   ", "report  "] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+    // Without a name the other verbs take the newest.
+    let newest = run(folder.path(), ["evaluate"]).succeeds().stdout;
+    assert!(newest.contains("runs/motion-"), "{newest}");
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let folder = temporary();
+    micro::train(folder.path()).args(["--seed", "2", "--set", "training.epochs=1", "--run", "run"]).run().succeeds();
+    // The CNN is trained as long as in the shared run.
+    for file in ["backbone.safetensors", "model.safetensors"] {
+        let read = |root: &std::path::Path| std::fs::read(root.join(file)).unwrap();
+        assert!(read(&folder.path().join("run")) != read(&reference().root), "{file}");
+    }
+}

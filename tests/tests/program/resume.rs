@@ -1,0 +1,132 @@
+//! Stopping in the middle, by request and by force, and going on.
+
+use std::path::Path;
+
+use gru_rcn_tests::films;
+
+use crate::clips::{self, clips};
+use crate::harness::{Running, run, temporary};
+use crate::micro::{self, all_epochs, assert_same_outcome, epochs};
+
+/// Starts the small experiment, or goes on with it.
+fn start(folder: &Path, resume: bool) -> Running {
+    if resume {
+        return crate::harness::Call::new(folder, ["train", "--resume", "--run", "run", "--json"]).start();
+    }
+    micro::train(folder).args(["--run", "run", "--json"]).start()
+}
+
+/// Waits until a stage has told of an epoch.
+fn wait_for(running: &mut Running, run: &Path, stage: &str, epoch: u64) {
+    let told = || epochs(run).contains(&(stage.to_string(), epoch));
+    running.wait_until(&format!("epoch {epoch} of {stage}"), told);
+}
+
+/// Both signals, each in another stage; what is left is what a run in one piece leaves.
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_asked_to_stop_goes_on_as_if_it_never_had() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    for (signal, code, stage, resume) in [("TERM", 143, "cnn", false), ("INT", 130, "gru_rcn", true)] {
+        let mut running = start(folder.path(), resume);
+        wait_for(&mut running, &root, stage, 1);
+        let outcome = running.stop_by(signal).exits(code);
+        assert!(outcome.stderr.contains("go on with --resume"), "{}", outcome.stderr);
+        assert_eq!(outcome.stdout, "");
+        assert!(!root.join("report.html").exists());
+        // What is not finished cannot be used, and the message says how to finish it.
+        run(folder.path(), ["evaluate", "--run", "run"])
+            .refuses(&["not trained to its end", "train --resume --run run"]);
+        run(folder.path(), ["report", "--run", "run"]).refuses(&["not finished", "report.json"]);
+    }
+    let outcome = start(folder.path(), true).finish().succeeds();
+    assert!(outcome.stderr.contains("going on after epoch"), "{}", outcome.stderr);
+    assert_eq!(outcome.json()["test"], micro::reference().document["test"]);
+    assert_same_outcome(&root);
+    assert_eq!(epochs(&root), all_epochs());
+    // A finished run has nothing left to do.
+    assert_eq!(start(folder.path(), true).finish().succeeds().json()["test"], outcome.json()["test"]);
+    assert_same_outcome(&root);
+}
+
+/// Killed twice, and each time the newest checkpoint is damaged as well: torn, then with one bit flipped.
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_killed_loses_nothing() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    for (stage, epoch, resume) in [("top_rnn", 3, false), ("gru_rcn", 2, true)] {
+        let mut running = start(folder.path(), resume);
+        wait_for(&mut running, &root, stage, epoch);
+        assert_eq!(running.stop_by("KILL").code, None);
+        let model = newest_checkpoint(&root.join("checkpoints").join(stage)).join("model.bpk");
+        let mut bytes = std::fs::read(&model).unwrap();
+        let middle = bytes.len() / 2;
+        if resume {
+            bytes[middle] ^= 1;
+        } else {
+            bytes.truncate(middle);
+        }
+        std::fs::write(&model, bytes).unwrap();
+    }
+    let outcome = start(folder.path(), true).finish().succeeds();
+    let warning = "warning: passing over the checkpoint";
+    assert!(outcome.stderr.contains(warning) && outcome.stderr.contains("model.bpk is not"), "{}", outcome.stderr);
+    assert_same_outcome(&root);
+    assert_eq!(epochs(&root), all_epochs());
+}
+
+#[cfg(unix)]
+fn newest_checkpoint(folder: &Path) -> std::path::PathBuf {
+    let names = std::fs::read_dir(folder).expect("checkpoints").map(|entry| entry.expect("an entry").path());
+    let whole =
+        |path: &std::path::PathBuf| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'));
+    names.filter(whole).max().expect("a checkpoint")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_belongs_to_one_run() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    let mut running = start(folder.path(), false);
+    wait_for(&mut running, &root, "cnn", 1);
+    let resume = ["train", "--resume", "--run", "run"];
+    run(folder.path(), resume).refuses(&["another process is training in run"]);
+    let again = || micro::train(folder.path()).args(["--run", "run"]).run();
+    again().refuses(&["run holds a run already", "--resume", "--run"]);
+    assert_eq!(running.stop_by("KILL").code, None);
+    // The system lets go of the folder of a process that is dead.
+    again().refuses(&["run holds a run already"]);
+    let changed = ["train", "--resume", "--run", "run", "--seed", "3"];
+    run(folder.path(), changed).refuses(&["--resume goes on with the run's own recipe", "--seed"]);
+}
+
+#[test]
+fn there_must_be_a_run_to_go_on_with() {
+    let folder = temporary();
+    run(folder.path(), ["train", "--resume"]).refuses(&["there is no run in runs", "--run"]);
+    run(folder.path(), ["train", "--resume", "--run", "nowhere"]).refuses(&["nowhere: no such run folder"]);
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    run(folder.path(), ["train", "--resume", "--run", "empty"]).refuses(&["empty is not a run", "recipe.toml"]);
+}
+
+/// A clip that cannot be decoded stops the run, which names it. Once it is made again, the run goes on.
+#[test]
+fn a_broken_clip_can_be_mended() {
+    let folder = temporary();
+    let root = clips::some(folder.path(), 4);
+    let clip = root.join("zoom/clip-9.avi");
+    std::fs::write(&clip, "not a film").unwrap();
+    let broken = clips::train(folder.path(), &root).args(["--run", "run", "--json"]).run();
+    broken.refuses(&["zoom/clip-9.avi", "not a video that FFmpeg can decode"]);
+
+    films::draw(&clip, &films::source("zoom", 9), "mjpeg");
+    let document = run(folder.path(), ["train", "--resume", "--run", "run", "--json"]).succeeds().json();
+    assert!(document["test"]["clips"].as_u64().is_some_and(|clips| clips > 0), "{document}");
+
+    // Another clip is another data set.
+    std::fs::copy(&clips().paths[0], root.join("zoom/clip-10.mp4")).unwrap();
+    run(folder.path(), ["train", "--resume", "--run", "run"]).refuses(&["run was started on other clips"]);
+}
