@@ -25,3 +25,8 @@ pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
     assert!(path.is_dir(), "{DATA_VARIABLE} is set, but there is no folder {}", path.display());
     Some(path)
 }
+
+/// The examples of the library guide compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+mod library_guide {}

@@ -36,7 +36,7 @@ pub enum Verb {
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
 pub struct DeviceArgs {
-    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal or cuda[:N].
+    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal or `cuda:N`.
     #[arg(long, default_value = "cpu", value_parser = parse_backend)]
     pub backend: Backend,
 }

@@ -159,3 +159,45 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     drop(file);
     guard.commit().with_context(fail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Killed after it told of epoch 3 but before it saved it, in the middle of another line.
+    #[test]
+    fn metrics_go_back_to_where_a_stage_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        run.rewind_metrics("b", 0).unwrap();
+        for (stage, epoch) in [("a", 3), ("b", 1), ("b", 2), ("b", 3)] {
+            run.append_metrics(&json!({"stage": stage, "epoch": epoch})).unwrap();
+        }
+        let text = run.read("metrics.jsonl").unwrap();
+        run.write("metrics.jsonl", format!("{text}{{\"stage\":\"b").as_bytes()).unwrap();
+        run.rewind_metrics("b", 2).unwrap();
+        assert!(text.starts_with(&run.read("metrics.jsonl").unwrap()));
+        assert_eq!(run.read("metrics.jsonl").unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn a_number_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let names = [1, 2].map(|_| RunDir::create_numbered(&runs, "x").unwrap().root().to_path_buf());
+        assert_eq!(names, ["x-1", "x-2"].map(|name| runs.join(name)));
+    }
+
+    #[test]
+    fn a_folder_is_locked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        let held = run.lock().unwrap();
+        if held.is_some() {
+            assert!(run.lock().unwrap_err().to_string().contains("another process"));
+        }
+        drop(held);
+        assert!(run.lock().is_ok());
+    }
+}

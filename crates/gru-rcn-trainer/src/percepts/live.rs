@@ -48,7 +48,7 @@ impl Source for Live {
         let mut clips = ordered(
             jobs,
             move |_| bytes,
-            self.reading.loader.clone(),
+            self.reading.loader,
             move |(index, sample)| Ok((*index, reading.read(sample, &[epoch])?.swap_remove(0))),
         );
         Box::new(std::iter::from_fn(move || {

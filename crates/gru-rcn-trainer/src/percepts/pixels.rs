@@ -37,7 +37,7 @@ impl PixelStore {
         let clips = ordered(
             samples.to_vec(),
             move |_| bytes,
-            reading.loader.clone(),
+            reading.loader,
             move |sample| Ok(worker.read(sample, &[None])?.swap_remove(0)),
         );
         let clips = clips.collect::<Result<Vec<_>, _>>()?;

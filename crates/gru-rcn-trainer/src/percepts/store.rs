@@ -77,12 +77,8 @@ impl Store {
         };
         let versions: Vec<Option<u64>> = std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
         let (worker, bytes) = (reading.clone(), reading.bytes_of(plan.versions));
-        let clips = ordered(
-            samples.to_vec(),
-            move |_| bytes,
-            reading.loader.clone(),
-            move |sample| worker.read(sample, &versions),
-        );
+        let clips =
+            ordered(samples.to_vec(), move |_| bytes, reading.loader, move |sample| worker.read(sample, &versions));
         let lanes = if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 };
         let [height, width] = reading.planner.input_size;
         let chunk = (CHUNK_PIXELS / (time * height * width)).max(1);
