@@ -9,7 +9,16 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Parts of the names of the tests that make or read video files.
-const VIDEO_TESTS: [&str; 6] = ["video::tests", "load::tests", "bad_clips::", "bad_data::", "folder::", "real_clips::"];
+const VIDEO_TESTS: [&str; 8] = [
+    "video::tests",
+    "load::tests",
+    "bad_clips::",
+    "bad_data::",
+    "folder::",
+    "real_clips::",
+    "predict_names_the_most_probable_classes",
+    "a_broken_clip_can_be_mended",
+];
 
 /// `cargo test` over the workspace; the arguments go on to it. Without FFmpeg the tests on video files are left out, which
 /// is said.
