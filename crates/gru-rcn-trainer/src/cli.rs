@@ -9,6 +9,7 @@ use gru_rcn_data::Split;
 
 use crate::backend::Backend;
 use crate::fit::Interrupted;
+use crate::signals::exit_on_broken_pipe;
 use crate::verbs::{evaluate, predict, report, train};
 
 /// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
@@ -159,7 +160,7 @@ pub fn main() -> ExitCode {
         Verb::Report(args) => args.device.backend,
     };
     backend.make_default();
-    match dispatch(&cli.verb, backend) {
+    match exit_on_broken_pipe().and_then(|()| dispatch(&cli.verb, backend)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

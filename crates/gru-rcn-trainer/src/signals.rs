@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::progress::restore_terminal;
@@ -55,4 +56,11 @@ impl StopFlag {
     pub fn exit_code(&self) -> u8 {
         128 + self.signal.load(Ordering::Relaxed).max(SIGINT as usize) as u8
     }
+}
+
+/// Ends the program quietly when whoever reads its output goes away, as `head` does, instead of with a panic.
+pub fn exit_on_broken_pipe() -> Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    flag::register_conditional_shutdown(SIGPIPE, 128 + SIGPIPE, always).context("could not install signal handlers")?;
+    Ok(())
 }
