@@ -4,9 +4,10 @@
 //! [`FolderOptions`]. Nothing is decoded here: a data set is names and places.
 
 mod folder;
-mod groups;
-mod lists;
-mod scan;
+pub(crate) mod groups;
+pub(crate) mod lists;
+mod prepared;
+pub(crate) mod scan;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use folder::FolderOptions;
+pub use prepared::PreparedClip;
+pub(crate) use prepared::{COMPONENTS, FLOW, FRAMES};
 pub use scan::VIDEO_EXTENSIONS;
 
 use crate::error::DataError;
@@ -28,6 +31,8 @@ pub enum ClipSource {
     Video(PathBuf),
     /// A folder of JPEG or PNG images, one per frame.
     FrameFolder(PathBuf),
+    /// A clip of a prepared folder, whose manifest says how many images it has.
+    Prepared(PreparedClip),
     /// A clip of the built-in data set, drawn when it is read.
     Motion(MotionClip),
 }
@@ -95,6 +100,8 @@ pub struct Dataset {
     pub validation: Vec<Sample>,
     /// Clips to report on.
     pub test: Vec<Sample>,
+    /// Ids of the clips that would be in one of the parts, but for the quarantine.
+    pub left_out: Vec<String>,
 }
 
 impl Dataset {
@@ -127,8 +134,9 @@ impl Dataset {
 
     /// A stable 16-digit hash of the classes and of every part's ids and labels, in order.
     ///
-    /// It tells whether a run resumes on the data set it began with. Pixels are not hashed; for the built-in set, whose
-    /// ids do not name its settings, those are.
+    /// It tells whether a run resumes on the data set it began with. For a prepared folder the manifest's hashes of the
+    /// clips' files are in it, for the built-in set, whose ids do not name its settings, those are; otherwise pixels are
+    /// not hashed.
     pub fn fingerprint(&self) -> String {
         let mut hash = StableHash::new().text("data set").number(self.classes.len() as u64);
         for class in &self.classes {
@@ -138,8 +146,10 @@ impl Dataset {
             hash = hash.number(part.len() as u64);
             for sample in part {
                 hash = hash.text(&sample.id).number(sample.class as u64);
-                if let ClipSource::Motion(clip) = &sample.source {
-                    hash = clip.add_to(hash);
+                match &sample.source {
+                    ClipSource::Motion(clip) => hash = clip.add_to(hash),
+                    ClipSource::Prepared(clip) => hash = hash.text(&clip.sha256),
+                    ClipSource::Video(_) | ClipSource::FrameFolder(_) => {}
                 }
             }
         }
@@ -185,6 +195,7 @@ mod tests {
             train,
             validation: vec![],
             test,
+            left_out: vec![],
         };
         let first = set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint();
         assert_eq!(first, set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint());

@@ -126,6 +126,26 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// A line of a manifest, or of the journal that becomes one, is wrong.
+    #[error("{path}, line {line}: {reason}", path = .path.display())]
+    BadManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// Optical flow could not be computed.
+    #[error("{path}: the flow from frame {frame} to the next: {source}", path = .path.display())]
+    Flow {
+        /// The clip's file or folder.
+        path: PathBuf,
+        /// The first of the two frames, counted from 0.
+        frame: usize,
+        /// What the flow said.
+        source: gru_rcn_flow::FlowError,
+    },
     /// A part of the data set holds no clip.
     #[error("data set `{dataset}`: the {split} part holds no clip; {remedy}")]
     EmptySplit {
@@ -144,8 +164,8 @@ pub enum DataError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A loading job panicked; the run's other jobs are not concerned.
-    #[error("loading job {job} panicked: {message}; this is a defect of the loader, please report it")]
+    /// A job panicked, of loading, preparing or verifying.
+    #[error("job {job} panicked: {message}; this is a defect, please report it")]
     Worker {
         /// Position of the job.
         job: usize,
@@ -166,6 +186,10 @@ impl DataError {
 
     pub(crate) fn setting(key: &str, value: impl std::fmt::Display, reason: &str) -> Self {
         Self::Setting { key: key.to_owned(), value: value.to_string(), reason: reason.to_owned() }
+    }
+
+    pub(crate) fn manifest(path: &Path, line: usize, reason: impl Into<String>) -> Self {
+        Self::BadManifest { path: path.to_owned(), line, reason: reason.into() }
     }
 
     pub(crate) fn dataset(path: &Path, reason: impl Into<String>) -> Self {

@@ -5,18 +5,13 @@
 //! (`img_00001.jpg`). A gap, a number used twice, two prefixes or two sizes mean that the folder is not one whole clip.
 
 use std::fs;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
-
-use image::{ImageReader, Limits};
 
 use crate::clip::Frames;
 use crate::error::DataError;
 use crate::resize::{Crop, resize_rgb};
+use crate::stored::decode;
 use crate::video::{DecodeLimits, FrameSize};
-
-/// Most bytes the image decoder may take for one image: 8192 × 8192 pixels of 4 bytes.
-const IMAGE_BYTES: u64 = 256 << 20;
 
 /// Whether the name's extension is that of a frame.
 pub(crate) fn is_frame(path: &Path) -> bool {
@@ -103,7 +98,7 @@ pub(crate) fn read_selected(
         let Some(file) = files.get(index) else {
             return Err(bad(folder, format!("frame {index} of {} was asked for", files.len())));
         };
-        let image = read_image(file, limits)?;
+        let image = decode(file, limits)?.into_rgb8();
         let sides = (image.height() as usize, image.width() as usize);
         if *stored.get_or_insert(sides) != sides {
             let reason = format!("{} has another size than the first frame: {sides:?}", file.display());
@@ -115,22 +110,6 @@ pub(crate) fn read_selected(
         data.extend(resize_rgb(image.as_raw(), sides.1, sides.0, whole, shape.1, shape.0)?);
     }
     Frames::new(data, indices.len(), shape.0, shape.1, 3)
-}
-
-fn read_image(path: &Path, limits: &DecodeLimits) -> Result<image::RgbImage, DataError> {
-    let file = fs::File::open(path).map_err(|error| DataError::io(path, error))?;
-    if file.metadata().map_err(|error| DataError::io(path, error))?.len() == 0 {
-        return Err(DataError::EmptyFile(path.to_owned()));
-    }
-    let bad = |error: image::ImageError| DataError::BadImage { path: path.to_owned(), reason: error.to_string() };
-    let mut reader =
-        ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|error| DataError::io(path, error))?;
-    let mut bounds = Limits::default();
-    let side = limits.max_side.min(8192) as u32;
-    (bounds.max_image_width, bounds.max_image_height) = (Some(side), Some(side));
-    bounds.max_alloc = Some(IMAGE_BYTES);
-    reader.limits(bounds);
-    Ok(reader.decode().map_err(bad)?.into_rgb8())
 }
 
 fn bad(folder: &Path, reason: String) -> DataError {

@@ -6,11 +6,14 @@
 //! threads nor a resumed run changes them. [`ordered`] loads in parallel and hands over in order, within a bound on bytes.
 //!
 //! ```
-//! use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, MotionConfig, Photometric, PlanKey, Split, TemporalSampling};
+//! use gru_rcn_data::{
+//!     ClipPlanner, ClipReader, CropRule, MotionConfig, Photometric, PlanKey, Split, Stream, TemporalSampling,
+//! };
 //!
 //! // The built-in data set; `Dataset::from_folder` reads a folder of videos in its place.
 //! let dataset = MotionConfig { train: 48, validation: 8, test: 8, ..MotionConfig::default() }.dataset()?;
 //! let planner = ClipPlanner {
+//!     stream: Stream::Rgb,
 //!     temporal: TemporalSampling::Consecutive { frames: 6 },
 //!     frame_size: [32, 32],
 //!     input_size: [28, 28],
@@ -36,25 +39,42 @@
 
 pub mod clip;
 pub mod dataset;
+mod disk;
 pub mod error;
 pub mod frames_folder;
 pub mod load;
 pub mod loader;
+pub mod manifest;
 pub mod motion;
+mod parallel;
 pub mod plan;
+pub mod prepare;
+pub mod quarantine;
 mod random;
 pub mod resize;
+pub mod splits;
+mod stored;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 pub mod video;
 
 pub use clip::Frames;
-pub use dataset::{ClipSource, Dataset, FolderOptions, Sample, Split, VIDEO_EXTENSIONS};
+pub use dataset::{ClipSource, Dataset, FolderOptions, PreparedClip, Sample, Split, VIDEO_EXTENSIONS};
 pub use error::DataError;
 pub use frames_folder::{list_frames, read_frames_folder};
 pub use load::{ClipReader, source_of};
 pub use loader::{LoaderConfig, OrderedLoader, ordered};
+pub use manifest::{ClipRecord, Header, ImageCoding, Layout, MANIFEST, Manifest, SizeRule};
 pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
-pub use plan::{ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, TemporalSampling, epoch_order};
+pub use plan::{
+    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, epoch_order,
+};
+pub use prepare::{
+    Decoder, Estimate, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, Shard,
+    merge,
+};
+pub use quarantine::{QUARANTINE, read_quarantine, write_quarantine};
 pub use resize::{Crop, flip_horizontal, resize_frames, resize_rgb};
+pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify};
 pub use video::{DecodeLimits, Ffmpeg, FrameSize};

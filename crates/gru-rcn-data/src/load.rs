@@ -31,6 +31,10 @@ impl ClipReader {
         Self { ffmpeg: Mutex::new(Some(ffmpeg.with_limits(limits))), limits }
     }
 
+    pub(crate) fn limits(&self) -> &DecodeLimits {
+        &self.limits
+    }
+
     /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB `[time, height, width, 3]`.
     ///
     /// # Errors
@@ -65,6 +69,11 @@ impl ClipReader {
                 let frames = read_selected(folder, &files, &select(files.len()), size, &self.limits)?;
                 Ok((frames, files.len()))
             }
+            ClipSource::Prepared(clip) => {
+                let files = clip.frame_files()?;
+                let frames = read_selected(&clip.frames_dir, &files, &select(files.len()), size, &self.limits)?;
+                Ok((frames, files.len()))
+            }
             ClipSource::Video(path) => match self.ffmpeg()?.decode(path, size) {
                 Ok(frames) => take(&frames, &select(frames.time)),
                 Err(DataError::TooLarge { limit: "max_bytes", .. }) => {
@@ -83,6 +92,11 @@ impl ClipReader {
         match source {
             ClipSource::Video(path) => self.ffmpeg()?.decode(path, size),
             ClipSource::FrameFolder(folder) => read_frames_folder(folder, size, &self.limits),
+            ClipSource::Prepared(clip) => {
+                let files = clip.frame_files()?;
+                let all: Vec<usize> = (0..files.len()).collect();
+                read_selected(&clip.frames_dir, &files, &all, size, &self.limits)
+            }
             ClipSource::Motion(clip) => {
                 let frames = clip.render();
                 let (height, width) = size.of(frames.height, frames.width);
@@ -127,11 +141,12 @@ fn take(frames: &Frames, selected: &[usize]) -> Result<(Frames, usize), DataErro
 mod tests {
     use super::*;
     use crate::motion::MotionConfig;
-    use crate::plan::{CropRule, Photometric, TemporalSampling};
+    use crate::plan::{CropRule, Photometric, Stream, TemporalSampling};
     use crate::testing::{make_video, temporary};
 
     fn planner(frames: usize) -> ClipPlanner {
         ClipPlanner {
+            stream: Stream::Rgb,
             temporal: TemporalSampling::Spread { frames },
             frame_size: [16, 24],
             input_size: [16, 16],

@@ -185,7 +185,7 @@ fn guarded<T>(index: usize, load: impl FnOnce() -> Result<T, DataError>) -> Resu
         .unwrap_or_else(|panic| Err(DataError::Worker { job: index, message: panic_message(&*panic) }))
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -98,6 +98,7 @@ impl MotionConfig {
             train: part(Split::Train, self.train),
             validation: part(Split::Validation, self.validation),
             test: part(Split::Test, self.test),
+            left_out: Vec::new(),
         })
     }
 

@@ -5,17 +5,22 @@
 //! frame: what moves in the plan's output moved in the scene.
 
 mod crop;
+mod stream;
 mod temporal;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
 pub use crop::CropRule;
+pub use stream::{FLOW_STACK, Stream};
 pub use temporal::TemporalSampling;
 
 use crate::clip::Frames;
 use crate::error::DataError;
 use crate::random::{Draws, StableHash};
-use crate::resize::{Crop, flip_horizontal, require_rgb, resize_rgb};
+use crate::resize::{Crop, Rectangle, resize};
 
 /// Random changes of light, the same for all frames of a clip.
 ///
@@ -88,6 +93,9 @@ impl PlanKey {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ClipPlanner {
+    /// RGB frames or stacks of optical flow.
+    #[serde(default)]
+    pub stream: Stream,
     /// Which frames.
     pub temporal: TemporalSampling,
     /// Height and width to which videos are decoded, in pixels: `[256, 340]` in the paper.
@@ -123,10 +131,14 @@ impl ClipPlanner {
                 return Err(DataError::setting(&format!("photometric.{key}"), value, "half-widths are 0 to 1"));
             }
         }
+        if self.stream == Stream::Flow && self.photometric != Photometric::default() {
+            let value = format!("{:?}", self.photometric);
+            return Err(DataError::setting("photometric", value, "flow has no light to change; leave all of it 0"));
+        }
         self.crop.validate()
     }
 
-    /// The plan of a training clip out of a video of `frames` frames.
+    /// The plan of a training clip out of `frames` frames, or fields of flow.
     ///
     /// # Errors
     /// [`DataError::Setting`] as [`ClipPlanner::validate`], [`DataError::Shape`] for a video without frames.
@@ -134,7 +146,8 @@ impl ClipPlanner {
         self.check(frames)?;
         let mut draws = key.draws();
         Ok(ClipPlan {
-            frames: self.temporal.training(frames, &mut draws),
+            stream: self.stream,
+            frames: self.temporal.training(self.stream.positions(frames), &mut draws),
             crop: self.crop.training(self.frame_size, self.input_size, &mut draws),
             flip: draws.coin() && self.flip,
             photometric: self.photometric.draw(&mut draws),
@@ -149,7 +162,8 @@ impl ClipPlanner {
     pub fn evaluation(&self, frames: usize) -> Result<ClipPlan, DataError> {
         self.check(frames)?;
         Ok(ClipPlan {
-            frames: self.temporal.evaluation(frames),
+            stream: self.stream,
+            frames: self.temporal.evaluation(self.stream.positions(frames)),
             crop: self.crop.evaluation(self.frame_size, self.input_size),
             flip: false,
             photometric: PhotometricDraw::IDENTITY,
@@ -170,7 +184,10 @@ impl ClipPlanner {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ClipPlan {
-    /// Indices of the frames, from 0; repeats where the video is short.
+    /// What the clip shows.
+    #[serde(default)]
+    pub stream: Stream,
+    /// Indices of the frames, from 0, or of the first field of each stack; repeats where the video is short.
     pub frames: Vec<usize>,
     /// The part of every frame.
     pub crop: Crop,
@@ -190,27 +207,54 @@ impl ClipPlan {
         self
     }
 
-    /// Cuts the clip `[frames, height, width, 3]` out of a decoded RGB video.
+    /// Cuts the clip out of a decoded RGB video `[time, height, width, 3]`, or out of flow `[time, height, width, 2]`.
+    ///
+    /// The clip is `[frames, height, width, 3]`, or `[stacks, height, width, 20]` as [`Stream::Flow`] orders it.
     ///
     /// # Errors
-    /// [`DataError::Shape`] when the plan names a frame or a pixel that the video does not have.
+    /// [`DataError::Shape`] when the plan names a frame or a pixel that the video does not have, or the video has another
+    /// number of channels.
     pub fn apply(&self, video: &Frames) -> Result<Frames, DataError> {
-        require_rgb(video)?;
-        let [height, width] = self.output;
-        let mut data = Vec::with_capacity(self.frames.len() * height * width * 3);
-        for &t in &self.frames {
-            if t >= video.time {
-                let time = video.time;
-                return Err(DataError::Shape(format!("the plan names frame {t} of a video of {time} frames")));
-            }
-            let frame = video.frame(t);
-            data.extend(resize_rgb(frame, video.width, video.height, self.crop, width, height)?);
+        let channels = self.stream.stored_channels();
+        if video.channels != channels {
+            return Err(DataError::Shape(format!(
+                "frames have {} channels where the stream {:?} has {channels}",
+                video.channels, self.stream
+            )));
         }
-        if self.flip {
-            flip_horizontal(&mut data, width);
+        self.gather(video.time, |t| {
+            let crop = Rectangle::from(self.crop);
+            resize(video.frame(t), video.width, video.height, channels, crop, self.output[1], self.output[0])
+        })
+    }
+
+    /// Puts the clip together from pictures of `total`, each cut and resized by `picture` and asked for once.
+    pub(crate) fn gather(
+        &self,
+        total: usize,
+        mut picture: impl FnMut(usize) -> Result<Vec<u8>, DataError>,
+    ) -> Result<Frames, DataError> {
+        let [height, width] = self.output;
+        if let Some(t) = self.frames.iter().find(|&&t| t >= total) {
+            return Err(DataError::Shape(format!("the plan names frame {t} of a video of {total} frames")));
+        }
+        let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        for t in self.frames.iter().flat_map(|&t| self.stream.stack(t, total)) {
+            if let Entry::Vacant(place) = pictures.entry(t) {
+                let mut pixels = picture(t)?;
+                if self.flip {
+                    self.stream.mirror(&mut pixels, width);
+                }
+                place.insert(pixels);
+            }
+        }
+        let channels = self.stream.channels();
+        let mut data = Vec::with_capacity(self.frames.len() * height * width * channels);
+        for &t in &self.frames {
+            self.stream.interleave(self.stream.stack(t, total).map(|t| pictures[&t].as_slice()), &mut data);
         }
         self.photometric.apply(&mut data);
-        Frames::new(data, self.frames.len(), height, width, 3)
+        Frames::new(data, self.frames.len(), height, width, channels)
     }
 }
 

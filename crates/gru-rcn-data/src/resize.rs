@@ -1,4 +1,4 @@
-//! Resizing, cropping and mirroring of single RGB frames.
+//! Resizing, cropping and mirroring of single frames, of colour or of flow.
 //!
 //! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks, so that fine texture
 //! is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
@@ -40,6 +40,41 @@ impl Crop {
     }
 }
 
+/// A rectangle of a frame in fractions of pixels: a [`Crop`] of a frame that is stored in another size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rectangle {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+}
+
+impl From<Crop> for Rectangle {
+    fn from(crop: Crop) -> Self {
+        let [x, y, width, height] = [crop.x, crop.y, crop.width, crop.height].map(|pixels| pixels as f64);
+        Self { x, y, width, height }
+    }
+}
+
+impl Rectangle {
+    /// The crop of a frame of the size `planned` (height, width), on one of the size `stored`.
+    pub(crate) fn scaled(crop: Crop, planned: [usize; 2], stored: [usize; 2]) -> Self {
+        let [y, x] = [0, 1].map(|side| stored[side] as f64 / planned[side] as f64);
+        let whole = Self::from(crop);
+        Self { x: whole.x * x, y: whole.y * y, width: whole.width * x, height: whole.height * y }
+    }
+
+    /// The same in whole pixels, if it is.
+    fn whole(self) -> Option<Crop> {
+        let sides = [self.x, self.y, self.width, self.height];
+        if sides.iter().any(|side| side.fract() != 0.0 || *side < 0.0) {
+            return None;
+        }
+        let [x, y, width, height] = sides.map(|side| side as usize);
+        Some(Crop { x, y, width, height })
+    }
+}
+
 /// Cuts `crop` out of an RGB frame `[height, width, 3]` and resizes it to `[out_height, out_width, 3]`.
 ///
 /// # Errors
@@ -53,46 +88,67 @@ pub fn resize_rgb(
     out_width: usize,
     out_height: usize,
 ) -> Result<Vec<u8>, DataError> {
+    resize(pixels, width, height, 3, crop.into(), out_width, out_height)
+}
+
+/// The same for frames of one, two or three channels and crops between pixels.
+pub(crate) fn resize(
+    pixels: &[u8],
+    width: usize,
+    height: usize,
+    channels: usize,
+    crop: Rectangle,
+    out_width: usize,
+    out_height: usize,
+) -> Result<Vec<u8>, DataError> {
     let sides = [width, height, out_width, out_height];
     if sides.iter().any(|&side| side == 0 || side > 65_535) {
         return Err(DataError::Shape(format!(
             "cannot resize a {width}x{height} frame to {out_width}x{out_height}: sides are 1 to 65535"
         )));
     }
-    if pixels.len() != width * height * 3 || !crop.fits(height, width) {
+    let whole = crop.whole();
+    if pixels.len() != width * height * channels || whole.is_some_and(|crop| !crop.fits(height, width)) {
         return Err(DataError::Shape(format!(
             "the crop {crop:?} does not fit a frame of {width}x{height} pixels in {} bytes",
             pixels.len()
         )));
     }
-    if (crop.width, crop.height) == (out_width, out_height) {
-        return Ok(cut(pixels, width, crop));
+    match whole {
+        Some(crop) if (crop.width, crop.height) == (out_width, out_height) => Ok(cut(pixels, width, channels, crop)),
+        _ => convolve(pixels, [width, height], channels, crop, [out_width, out_height]).map_err(|reason| {
+            DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"))
+        }),
     }
-    convolve(pixels, width, height, crop, out_width, out_height)
-        .map_err(|reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}")))
 }
 
 /// Copies the rows of `crop`: resizing to the same size must change nothing.
-fn cut(pixels: &[u8], width: usize, crop: Crop) -> Vec<u8> {
-    let rows = pixels.chunks_exact(width * 3).skip(crop.y).take(crop.height);
-    rows.flat_map(|row| &row[crop.x * 3..(crop.x + crop.width) * 3]).copied().collect()
+fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop) -> Vec<u8> {
+    let rows = pixels.chunks_exact(width * channels).skip(crop.y).take(crop.height);
+    rows.flat_map(|row| &row[crop.x * channels..(crop.x + crop.width) * channels]).copied().collect()
 }
 
 fn convolve(
     pixels: &[u8],
-    width: usize,
-    height: usize,
-    crop: Crop,
-    out_width: usize,
-    out_height: usize,
+    [width, height]: [usize; 2],
+    channels: usize,
+    crop: Rectangle,
+    [out_width, out_height]: [usize; 2],
 ) -> Result<Vec<u8>, String> {
-    let source = ImageRef::new(width as u32, height as u32, pixels, PixelType::U8x3).map_err(|e| e.to_string())?;
-    let mut target = Image::new(out_width as u32, out_height as u32, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-        crop.x as f64,
-        crop.y as f64,
-        crop.width as f64,
-        crop.height as f64,
+    let kind = match channels {
+        1 => PixelType::U8,
+        2 => PixelType::U8x2,
+        3 => PixelType::U8x3,
+        _ => return Err(format!("frames of {channels} channels are not resized")),
+    };
+    let source = ImageRef::new(width as u32, height as u32, pixels, kind).map_err(|e| e.to_string())?;
+    let mut target = Image::new(out_width as u32, out_height as u32, kind);
+    // Of two channels the library would take the second for transparency.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false).crop(
+        crop.x,
+        crop.y,
+        crop.width,
+        crop.height,
     );
     Resizer::new().resize(&source, &mut target, &options).map_err(|e| e.to_string())?;
     Ok(target.into_vec())
@@ -100,14 +156,19 @@ fn convolve(
 
 /// Mirrors an RGB frame of `width` columns left to right, in place.
 pub fn flip_horizontal(pixels: &mut [u8], width: usize) {
+    flip_channels(pixels, width, 3);
+}
+
+/// Mirrors frames of `width` columns of so many channels.
+pub(crate) fn flip_channels(pixels: &mut [u8], width: usize, channels: usize) {
     if width == 0 {
         return;
     }
-    for row in pixels.chunks_exact_mut(width * 3) {
+    for row in pixels.chunks_exact_mut(width * channels) {
         for column in 0..width / 2 {
             let mirror = width - 1 - column;
-            for channel in 0..3 {
-                row.swap(column * 3 + channel, mirror * 3 + channel);
+            for channel in 0..channels {
+                row.swap(column * channels + channel, mirror * channels + channel);
             }
         }
     }

@@ -1,15 +1,16 @@
 //! The CNN of a recipe: built, loaded, or trained on single frames.
 
 use anyhow::{Context, Result, bail};
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use gru_rcn::backbone::{Cnn, CnnConfig, SqueezeNetConfig, Vgg16Config};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{LevelLogits, LossKind};
 use gru_rcn::percepts::Percepts;
 use gru_rcn::weights::{export_torchvision, import_torchvision};
-use gru_rcn_data::Dataset;
+use gru_rcn_data::{ClipPlanner, Dataset, Stream};
 
+use crate::checkpoint::{CHECKSUM_START, checksum};
 use crate::recipe::{Network, Recipe};
 
 /// The CNN's configuration; a network that is trained here classifies the data's appearances.
@@ -26,6 +27,10 @@ pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
             SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps),
         ),
     };
+    let config = match recipe.clip.stream {
+        Stream::Rgb => config,
+        Stream::Flow => config.across_modality(Stream::Flow.channels()),
+    };
     config.validate().context("recipe: backbone.taps or clip.input_size")?;
     let levels = config.levels();
     if let Some(level) = levels.iter().find(|level| level.height == 0 || level.width == 0) {
@@ -40,6 +45,43 @@ pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
         );
     }
     Ok(config)
+}
+
+/// The network's name in files.
+pub fn name(recipe: &Recipe) -> String {
+    match recipe.backbone.network {
+        Network::Vgg16 => "vgg16",
+        Network::Small => "small",
+        Network::SqueezeNet => "squeezenet",
+    }
+    .into()
+}
+
+/// A checksum of the weights, to tell whose percepts are whose.
+pub fn fingerprint(cnn: &Cnn) -> String {
+    struct Sum(u64);
+    impl ModuleVisitor for Sum {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 = checksum(self.0, param.val().into_data().as_bytes());
+        }
+    }
+    let mut sum = Sum(CHECKSUM_START);
+    cnn.visit(&mut sum);
+    format!("{:016x}", sum.0)
+}
+
+/// Loads pretrained weights for a recipe. Those of a network for RGB serve the flow stream too: their first layer is
+/// averaged over the colours.
+pub fn pretrained(recipe: &Recipe, classes: usize, path: &std::path::Path, device: &Device) -> Result<Cnn> {
+    let colours = Recipe { clip: ClipPlanner { stream: Stream::Rgb, ..recipe.clip.clone() }, ..recipe.clone() };
+    match recipe.clip.stream {
+        Stream::Rgb => load(&config(recipe, classes)?, path, device),
+        Stream::Flow => match load(&config(recipe, classes)?, path, device) {
+            Ok(cnn) => Ok(cnn),
+            // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
+            Err(_) => Ok(load(&config(&colours, classes)?, path, device)?.across_modality(Stream::Flow.channels())),
+        },
+    }
 }
 
 /// Loads weights in torchvision's layout.

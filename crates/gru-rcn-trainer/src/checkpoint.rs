@@ -75,13 +75,13 @@ impl Checkpoints {
         let mut files = Vec::new();
         for name in ["model.bpk", "optimizer.bpk"] {
             let content = fs::read(scratch.join(name)).with_context(fail)?;
-            files.push((name.to_string(), content.len() as u64, checksum(&content)));
+            files.push((name.to_string(), content.len() as u64, checksum(CHECKSUM_START, &content)));
         }
         let manifest = Manifest {
             version: VERSION,
             burn: "0.22.1".into(),
             progress: progress.clone(),
-            progress_checksum: checksum(&serde_json::to_vec(progress)?),
+            progress_checksum: checksum(CHECKSUM_START, &serde_json::to_vec(progress)?),
             files,
         };
         crate::run_dir::write_atomic(&scratch.join("MANIFEST.json"), &serde_json::to_vec(&manifest)?)?;
@@ -152,7 +152,7 @@ fn verify(path: &Path) -> Result<Manifest> {
     if manifest.version != VERSION {
         bail!("it has format {}, this program reads {VERSION}", manifest.version);
     }
-    if checksum(&serde_json::to_vec(&manifest.progress)?) != manifest.progress_checksum {
+    if checksum(CHECKSUM_START, &serde_json::to_vec(&manifest.progress)?) != manifest.progress_checksum {
         bail!("MANIFEST.json is not as it was written");
     }
     for (name, size, sum) in &manifest.files {
@@ -160,17 +160,20 @@ fn verify(path: &Path) -> Result<Manifest> {
         if content.len() as u64 != *size {
             bail!("{name} has {} bytes instead of {size}", content.len());
         }
-        if checksum(&content) != *sum {
+        if checksum(CHECKSUM_START, &content) != *sum {
             bail!("{name} is not as it was written");
         }
     }
     Ok(manifest)
 }
 
-/// FNV-1a: nothing against malice, but one bit that flips on the disk changes it.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+/// FNV-1a: nothing against malice, but one bit that flips on the disk changes it. `sum` is that of what came before.
+pub(crate) fn checksum(sum: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
+
+/// The checksum of nothing.
+pub(crate) const CHECKSUM_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn load<M: Module>(path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<(M, ModuleOptimizer, Progress)> {
     let manifest = verify(path)?;

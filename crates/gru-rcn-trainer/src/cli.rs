@@ -1,5 +1,7 @@
 //! The command line.
 
+mod data;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +12,7 @@ use gru_rcn_data::Split;
 use crate::backend::Backend;
 use crate::fit::Interrupted;
 use crate::signals::exit_on_broken_pipe;
-use crate::verbs::{evaluate, predict, report, train};
+use crate::verbs::{Faults, evaluate, features, predict, prepare, report, train};
 
 /// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
 #[derive(Parser, Debug)]
@@ -30,8 +32,18 @@ pub enum Verb {
     Evaluate(EvaluateArgs),
     /// Print the most probable classes of video files or folders of frames.
     Predict(PredictArgs),
+    /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
+    Features(FeaturesArgs),
     /// Draw the report of a run again.
     Report(ReportArgs),
+    /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
+    Prepare(data::PrepareArgs),
+    /// Join the manifests of a folder that was prepared in shards.
+    Merge(data::MergeArgs),
+    /// Check every file of a prepared folder, or of one that other tools made.
+    Verify(data::VerifyArgs),
+    /// Compute the optical flow between two images.
+    Flow(data::FlowArgs),
 }
 
 /// Options of every verb that computes.
@@ -60,7 +72,7 @@ pub struct RunArgs {
 /// Arguments of `train`.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// A built-in recipe (motion, folder, egogestar, fight-surv) or a TOML file.
+    /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv) or a TOML file.
     #[arg(default_value = "motion")]
     pub recipe: String,
     /// Folder of the clips, for recipes that need one: a folder per class.
@@ -139,6 +151,37 @@ pub struct PredictArgs {
     pub device: DeviceArgs,
 }
 
+/// Arguments of `features`.
+#[derive(Args, Debug)]
+pub struct FeaturesArgs {
+    /// A built-in recipe or a TOML file; without it, the recipe and the CNN of a run.
+    pub recipe: Option<String>,
+    /// Folder of the clips.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Pretrained weights of the CNN in torchvision's layout (.safetensors, .pth).
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Change one key of the recipe; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The last hidden maps of the run's GRU-RCN instead of percepts.
+    #[arg(long)]
+    pub encodings: bool,
+    /// The folder to write.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
@@ -150,22 +193,27 @@ pub struct ReportArgs {
     pub device: DeviceArgs,
 }
 
-/// Runs the program. Exit codes: 0 done, 2 wrong usage or input or a failure, 130 and 143 interrupted after saving.
+/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a failure, 130 and 143 interrupted after saving.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let backend = match &cli.verb {
         Verb::Train(args) => args.device.backend,
         Verb::Evaluate(args) => args.device.backend,
         Verb::Predict(args) => args.device.backend,
+        Verb::Features(args) => args.device.backend,
         Verb::Report(args) => args.device.backend,
+        Verb::Prepare(_) | Verb::Merge(_) | Verb::Verify(_) | Verb::Flow(_) => Backend::Cpu,
     };
     backend.make_default();
     match exit_on_broken_pipe().and_then(|()| dispatch(&cli.verb, backend)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let interrupted = error.downcast_ref::<Interrupted>();
-            ExitCode::from(interrupted.map_or(2, |interrupted| interrupted.exit_code))
+            ExitCode::from(match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => interrupted.exit_code,
+                None if error.is::<Faults>() => 1,
+                None => 2,
+            })
         }
     }
 }
@@ -210,7 +258,25 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
             };
             predict::run(&options, &backend.device()?)
         }
+        Verb::Features(args) => {
+            let options = features::Options {
+                recipe: args.recipe.as_deref(),
+                data: args.data.as_deref(),
+                weights: args.weights.as_deref(),
+                set: &args.set,
+                run: args.run.run.as_deref(),
+                runs: &args.run.runs,
+                encodings: args.encodings,
+                out: &args.out,
+                json: args.json,
+            };
+            features::run(&options, &backend.device()?)
+        }
         Verb::Report(args) => report::run(args.run.run.as_deref(), &args.run.runs),
+        Verb::Prepare(args) => args.run(),
+        Verb::Merge(args) => prepare::merge(&args.root, args.json),
+        Verb::Verify(args) => args.run(),
+        Verb::Flow(args) => args.run(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{Dataset, FolderOptions};
+use gru_rcn_data::{Dataset, FolderOptions, QUARANTINE};
 
 use crate::recipe::{DataSection, FolderSection, Recipe};
 
@@ -27,10 +27,17 @@ fn options(section: &FolderSection) -> FolderOptions {
         validation_list: section.validation_list.clone(),
         test_list: section.test_list.clone(),
         groups: section.groups.clone(),
+        quarantine: quarantine(section),
         validation_fraction: section.validation_fraction,
         test_fraction: section.test_fraction,
         seed: section.seed,
     }
+}
+
+/// The recipe's list of clips to leave out, or the one that `verify --quarantine` wrote into the folder.
+fn quarantine(section: &FolderSection) -> Option<PathBuf> {
+    let found = section.root.join(QUARANTINE);
+    section.quarantine.clone().or_else(|| found.is_file().then_some(found))
 }
 
 /// Puts a folder given on the command line into the recipe, as an absolute path, so that the run can be used from anywhere.

@@ -54,11 +54,20 @@ pub struct Trained<M> {
 pub struct Interrupted {
     /// The exit code of whatever asked: 130 for Ctrl-C, 143 for SIGTERM.
     pub exit_code: u8,
+    /// What to do to go on.
+    pub advice: &'static str,
+}
+
+impl Interrupted {
+    /// Of a training run, which goes on from what it saved.
+    pub fn training(exit_code: u8) -> Self {
+        Self { exit_code, advice: "go on with --resume" }
+    }
 }
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped as asked; go on with --resume")
+        write!(f, "stopped as asked; {}", self.advice)
     }
 }
 
@@ -99,7 +108,7 @@ impl Fit<'_> {
         while !self.finished(&position) {
             if self.stop.is_set() || progress.should_stop() {
                 self.stop.set_if_unset();
-                bail!(Interrupted { exit_code: self.stop.exit_code() });
+                bail!(Interrupted::training(self.stop.exit_code()));
             }
             let started = Instant::now();
             let (trained, sums);

@@ -44,6 +44,11 @@ impl StopFlag {
         self.asked.load(Ordering::Relaxed)
     }
 
+    /// The flag itself, for work that is told by one.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.asked
+    }
+
     /// Asks for a stop, as Ctrl-C does, if no signal has; the terminal UI's key for it.
     pub fn set_if_unset(&self) {
         if !self.is_set() {

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind};
-use crate::percepts::{PerceptNorm, PerceptNormConfig, Percepts, RunningMean};
+use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, Percepts};
 use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
 
 /// Anything that classifies clips by their percepts: GRU-RCN and the systems it is compared with.
@@ -71,8 +71,8 @@ impl GruRcnClassifierConfig {
 pub struct StreamState {
     /// Hidden maps, per level.
     pub hidden: Option<GruRcnState>,
-    /// Running mean of the percepts, for the rule `causal-centre`.
-    pub mean: RunningMean,
+    /// What the normalisation remembers of the percepts seen so far.
+    pub norm: NormState,
 }
 
 impl GruRcnClassifier {
@@ -95,7 +95,7 @@ impl GruRcnClassifier {
     ///
     /// In the bi-directional form and with the rule `centre`, which need the whole clip.
     pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut StreamState) -> LevelLogits {
-        let maps = self.norm.step(maps, &mut state.mean);
+        let maps = self.norm.step(maps, &mut state.norm);
         let hidden = self.recurrent.step(maps, state.hidden.take());
         state.hidden = Some(hidden.clone());
         self.heads.forward(hidden)

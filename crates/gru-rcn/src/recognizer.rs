@@ -63,7 +63,7 @@ mod tests {
     fn a_stream_equals_the_clip() {
         let clip = drawn::<5>(3, [2, 4, 3, 32, 32], &Device::flex());
         for form in [Form::Independent, Form::Stacked] {
-            for rule in [NormRule::CausalCentre, NormRule::Scale, NormRule::Identity] {
+            for rule in [NormRule::CausalCentre, NormRule::AbsDifference, NormRule::Scale, NormRule::Identity] {
                 let model = recognizer(form, rule);
                 let mut state = StreamState::default();
                 let mut before = None;

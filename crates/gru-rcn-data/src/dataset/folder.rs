@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::groups::{Groups, Member, hold_out};
 use super::lists::{self, Labels, List};
 use super::scan::{Clips, Found, holds_classes, scan};
-use super::{Dataset, Sample};
+use super::{Dataset, Sample, prepared};
 use crate::error::DataError;
+use crate::quarantine::read_quarantine;
 use crate::random::StableHash;
 
 /// Where the clips lie and how they are divided.
@@ -28,6 +29,12 @@ use crate::random::StableHash;
 /// A part that is then still missing is held out of the train part by *group*, whole groups at a time, the classes kept in
 /// balance as well as the groups allow. A clip's group is what `groups` says, else what its UCF-101 name says
 /// (`v_Diving_g01_c03` is of `v_Diving_g01`), else the clip itself.
+///
+/// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes and groups are those of
+/// the manifest, its lists lie in `splits/`.
+///
+/// Clips that the file `quarantine` names are in no part, and no other clip takes their place; [`Dataset::left_out`] has
+/// them.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderOptions {
@@ -41,6 +48,8 @@ pub struct FolderOptions {
     pub test_list: Option<PathBuf>,
     /// JSON file, an object from clip path or file stem to the name of the clip's group.
     pub groups: Option<PathBuf>,
+    /// File of clips to leave out, as [`crate::write_quarantine`] writes it; relative paths are relative to `root`.
+    pub quarantine: Option<PathBuf>,
     /// Share of each class that is held out for validation where no list or folder gives it; above 0. Default 0.15.
     pub validation_fraction: f32,
     /// The same for the test part. Default 0.15.
@@ -57,6 +66,7 @@ impl Default for FolderOptions {
             validation_list: None,
             test_list: None,
             groups: None,
+            quarantine: None,
             validation_fraction: 0.15,
             test_fraction: 0.15,
             seed: 0,
@@ -69,6 +79,46 @@ struct Parts {
     train: Vec<Found>,
     validation: Option<Vec<Found>>,
     test: Option<Vec<Found>>,
+    left_out: Vec<String>,
+}
+
+/// All clips of a folder, what is known of their groups, and which of them are not to be used.
+struct Place {
+    clips: Clips,
+    groups: Groups,
+    prepared: bool,
+    quarantine: BTreeSet<String>,
+}
+
+impl Place {
+    /// `root` is canonical.
+    fn find(options: &FolderOptions, root: &Path) -> Result<Self, DataError> {
+        let quarantine = options.quarantine.as_ref().map(|path| read_quarantine(&root.join(path))).transpose()?;
+        let quarantine = quarantine.unwrap_or_default();
+        let named = options.groups.as_ref().map(|path| Groups::read(&root.join(path))).transpose()?;
+        Ok(match prepared::read(root)? {
+            Some((clips, groups)) => Self { clips, groups: named.unwrap_or(groups), prepared: true, quarantine },
+            None => {
+                let clips = Clips::new();
+                Self { clips, groups: named.unwrap_or_default(), prepared: false, quarantine }
+            }
+        })
+    }
+
+    /// The clips, looked for where no manifest has them.
+    fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
+        if !self.prepared {
+            self.clips = scan(root, root, "", &aside(options, root))?;
+        }
+        Ok(&self.clips)
+    }
+
+    /// Takes the clips of the quarantine out of `clips`.
+    fn sound(&self, clips: impl IntoIterator<Item = Found>, left_out: &mut Vec<String>) -> Vec<Found> {
+        let (out, kept): (Vec<Found>, _) = clips.into_iter().partition(|clip| self.quarantine.contains(&clip.id));
+        left_out.extend(out.into_iter().map(|clip| clip.id));
+        kept
+    }
 }
 
 pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
@@ -77,9 +127,11 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
     if !root.is_dir() {
         return Err(DataError::dataset(&options.root, "a data set is a folder with one folder per class"));
     }
-    let mut parts = find_parts(options, &root)?;
+    let mut place = Place::find(options, &root)?;
+    let mut parts = find_parts(options, &root, &mut place)?;
     let classes = classes(options, &parts)?;
-    hold_out_missing(options, &root, &classes, &mut parts)?;
+    hold_out_missing(options, &place.groups, &classes, &mut parts);
+    parts.left_out.sort();
     let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
     let dataset = Dataset {
         name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
@@ -88,6 +140,7 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
         test: samples(parts.test.unwrap_or_default()),
         classes,
         appearances: Vec::new(),
+        left_out: parts.left_out,
     };
     dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
 }
@@ -100,11 +153,12 @@ pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> 
         return Err(DataError::dataset(shown, "a data set is a folder with one folder per class"));
     }
     let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
-    let clips = scan(&root, &root, "", &aside(&options, &root))?;
+    let mut place = Place::find(&options, &root)?;
+    let clips = place.clips(&options, &root)?;
     let chosen: Vec<&Found> = match list {
         None => clips.values().collect(),
         Some(list) => {
-            let list = lists::read(&root.join(list), &clips, &mut Labels::default())?;
+            let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
             list.lines.iter().filter_map(|(_, id)| clips.get(id)).collect()
         }
     };
@@ -137,45 +191,59 @@ fn check_fractions(options: &FolderOptions) -> Result<(), DataError> {
     Ok(())
 }
 
-fn find_parts(options: &FolderOptions, root: &Path) -> Result<Parts, DataError> {
+fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result<Parts, DataError> {
     let lists = [&options.train_list, &options.validation_list, &options.test_list];
     if lists.iter().any(|list| list.is_some()) {
-        return from_lists(options, root);
+        return from_lists(options, root, place);
     }
-    if let Some(parts) = from_folders(root)? {
-        return Ok(parts);
+    let found = if place.prepared { None } else { from_folders(root)? };
+    let mut parts = match found {
+        Some(parts) => parts,
+        None => {
+            let train = place.clips(options, root)?.values().cloned().collect();
+            Parts { train, validation: None, test: None, left_out: Vec::new() }
+        }
+    };
+    let mut left_out = Vec::new();
+    parts.train = place.sound(parts.train, &mut left_out);
+    for part in [&mut parts.validation, &mut parts.test].into_iter().flatten() {
+        *part = place.sound(std::mem::take(part), &mut left_out);
     }
-    let clips = scan(root, root, "", &aside(options, root))?;
-    Ok(Parts { train: clips.into_values().collect(), validation: None, test: None })
+    Ok(Parts { left_out, ..parts })
 }
 
 /// The folders of lists and groups: they are no classes.
 fn aside(options: &FolderOptions, root: &Path) -> Vec<PathBuf> {
-    let files = [&options.train_list, &options.validation_list, &options.test_list, &options.groups];
+    let lists = [&options.train_list, &options.validation_list, &options.test_list];
+    let files = lists.into_iter().chain([&options.groups, &options.quarantine]);
     let folder = |file: &PathBuf| {
         let path = fs::canonicalize(root.join(file)).ok()?;
         let first = path.strip_prefix(root).ok()?.components().next()?;
         Some(root.join(first))
     };
-    files.into_iter().flatten().filter_map(folder).collect()
+    files.flatten().filter_map(folder).collect()
 }
 
-fn from_lists(options: &FolderOptions, root: &Path) -> Result<Parts, DataError> {
-    let clips = scan(root, root, "", &aside(options, root))?;
+fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result<Parts, DataError> {
+    place.clips(options, root)?;
+    let (clips, quarantine) = (&place.clips, &place.quarantine);
     let mut labels = Labels::default();
     let mut read = |list: &Option<PathBuf>| -> Result<Option<List>, DataError> {
-        list.as_ref().map(|list| lists::read(&root.join(list), &clips, &mut labels)).transpose()
+        list.as_ref().map(|list| lists::read(&root.join(list), clips, quarantine, &mut labels)).transpose()
     };
     let (train, validation, test) =
         (read(&options.train_list)?, read(&options.validation_list)?, read(&options.test_list)?);
     let given: Vec<&List> = [&train, &validation, &test].into_iter().flatten().collect();
     lists::check_disjoint(&given)?;
     let named = |list: &List| list.lines.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
+    let mut left_out: Vec<String> = given.iter().flat_map(|list| list.left_out.clone()).collect();
     let train = match &train {
         Some(list) => named(list),
-        None => rest(&clips, &given),
+        None => place.sound(rest(clips, &given), &mut left_out),
     };
-    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named) })
+    left_out.sort();
+    left_out.dedup();
+    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named), left_out })
 }
 
 /// The clips that no list names.
@@ -206,7 +274,7 @@ fn from_folders(root: &Path) -> Result<Option<Parts>, DataError> {
     if validation.is_none() && test.is_none() {
         return Ok(None);
     }
-    Ok(Some(Parts { train, validation, test }))
+    Ok(Some(Parts { train, validation, test, left_out: Vec::new() }))
 }
 
 /// The sorted names of the train part's classes, which every other part's must be among.
@@ -228,13 +296,7 @@ fn classes(options: &FolderOptions, parts: &Parts) -> Result<Vec<String>, DataEr
 }
 
 /// Holds the missing parts out of the train part: the test part first, then the validation part.
-fn hold_out_missing(
-    options: &FolderOptions,
-    root: &Path,
-    classes: &[String],
-    parts: &mut Parts,
-) -> Result<(), DataError> {
-    let groups = options.groups.as_ref().map(|path| Groups::read(&root.join(path))).transpose()?.unwrap_or_default();
+fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String], parts: &mut Parts) {
     let all = parts.train.len() as f32;
     let mut split_off = |name: &str, fraction: f32, part: &mut Option<Vec<Found>>| {
         if part.is_some() {
@@ -254,7 +316,6 @@ fn hold_out_missing(
     };
     split_off("test", options.test_fraction, &mut parts.test);
     split_off("validation", options.validation_fraction, &mut parts.validation);
-    Ok(())
 }
 
 #[cfg(test)]

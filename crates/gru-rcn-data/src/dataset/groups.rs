@@ -12,11 +12,11 @@ use crate::random::{Draws, StableHash};
 
 /// Group names by clip path or file stem.
 #[derive(Debug, Default)]
-pub(super) struct Groups(HashMap<String, String>);
+pub(crate) struct Groups(HashMap<String, String>);
 
 impl Groups {
     /// Reads a JSON object from path or stem to group name.
-    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
         let map = serde_json::from_str(&text).map_err(|error| {
             let reason = format!("not a JSON object from clip path or file stem to group name: {error}");
@@ -25,21 +25,32 @@ impl Groups {
         Ok(Self(map))
     }
 
+    /// Groups that are known already, by clip path.
+    pub(super) fn of_map(map: HashMap<String, String>) -> Self {
+        Self(map)
+    }
+
+    /// The group that the map has for a clip, by its path or its file stem.
+    pub(crate) fn named(&self, id: &str) -> Option<&str> {
+        let name = id.rsplit('/').next().unwrap_or(id);
+        [id, name, stem(name)].into_iter().find_map(|key| self.0.get(key)).map(String::as_str)
+    }
+
     /// The group of a clip: by its path, its file stem, its UCF-101 name, or a group of its own.
     pub(super) fn of(&self, id: &str) -> String {
         let name = id.rsplit('/').next().unwrap_or(id);
-        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-        let known = [id, name, stem].into_iter().find_map(|key| self.0.get(key));
-        match known {
-            Some(group) => format!("group {group}"),
-            None => ucf_group(stem).map_or_else(|| format!("clip {id}"), |group| format!("group {group}")),
-        }
+        let known = self.named(id).or_else(|| ucf_group(stem(name)));
+        known.map_or_else(|| format!("clip {id}"), |group| format!("group {group}"))
     }
+}
+
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and numbers the groups of
 /// each class anew.
-fn ucf_group(stem: &str) -> Option<&str> {
+pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     let (group, clip) = stem.rsplit_once("_c")?;
     let (class, number) = group.rsplit_once("_g")?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -14,22 +14,22 @@ pub const VIDEO_EXTENSIONS: [&str; 16] =
 
 /// A clip that was found, its class still by name.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) id: String,
-    pub(super) class: String,
-    pub(super) source: ClipSource,
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) class: String,
+    pub(crate) source: ClipSource,
 }
 
 impl Found {
     /// The clip as a sample of `classes`, which are sorted.
-    pub(super) fn sample(&self, classes: &[String]) -> Option<Sample> {
+    pub(crate) fn sample(&self, classes: &[String]) -> Option<Sample> {
         let class = classes.binary_search(&self.class).ok()?;
         Some(Sample { id: self.id.clone(), class, appearance: None, source: self.source.clone() })
     }
 }
 
 /// Clips by id.
-pub(super) type Clips = BTreeMap<String, Found>;
+pub(crate) type Clips = BTreeMap<String, Found>;
 
 /// An entry of a folder.
 struct Entry {
@@ -41,7 +41,7 @@ struct Entry {
 /// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` ("" or "train/").
 ///
 /// Folders named in `aside` hold lists, not clips.
-pub(super) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) -> Result<Clips, DataError> {
+pub(crate) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) -> Result<Clips, DataError> {
     let mut clips = Clips::new();
     for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
         if aside.contains(&class.path) {
@@ -63,7 +63,7 @@ pub(super) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) 
 }
 
 /// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a folder.
-pub(super) fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
+pub(crate) fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
     for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
         if entries(root, &class.path)?.iter().any(|entry| entry.is_folder || is_video(&entry.path)) {
             return Ok(true);

@@ -4,11 +4,13 @@
 //! keeps them in memory, with a few augmented versions of each training clip. [`Live`] runs the CNN in every epoch on
 //! freshly drawn clips, as the paper does. Both hand out the same [`Batch`]es through [`Source`].
 
+mod cache;
 mod live;
 mod pixels;
 mod store;
 mod view;
 
+pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind, LevelInfo};
 pub use live::Live;
 pub use pixels::PixelStore;
 pub use store::{Store, StorePlan};
@@ -95,7 +97,7 @@ impl Reading {
         let [height, width] = self.planner.frame_size;
         let [h, w] = self.planner.input_size;
         // The decoded length is not known ahead; ten seconds at 25 frames a second is assumed.
-        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * 3
+        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.stream.channels()
     }
 
     /// Reads a clip as it is evaluated.
@@ -105,20 +107,9 @@ impl Reading {
 
     /// Reads a clip once and cuts the versions at these epochs, `None` being the one that is evaluated.
     fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, gru_rcn_data::DataError> {
-        let frames = self.reader.read(sample, self.planner.frame_size)?;
-        versions
-            .iter()
-            .map(|version| {
-                let plan = match version {
-                    None => self.planner.evaluation(frames.time)?,
-                    Some(epoch) => {
-                        let key = PlanKey { seed: self.seed, epoch: *epoch, sample: sample.id.clone() };
-                        self.planner.training(&key, frames.time)?
-                    }
-                };
-                plan.apply(&frames)
-            })
-            .collect()
+        let key = |epoch: u64| PlanKey { seed: self.seed, epoch, sample: sample.id.clone() };
+        let keys: Vec<Option<PlanKey>> = versions.iter().map(|version| version.map(key)).collect();
+        self.reader.read_clips(sample, &self.planner, &keys)
     }
 }
 

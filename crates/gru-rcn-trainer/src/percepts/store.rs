@@ -8,7 +8,7 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
 use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
-use super::{Batch, Reading, Source, percepts_of};
+use super::{Batch, Cache, Reading, Source, percepts_of};
 
 /// Pixels that go through the CNN together while the store is filled; bounds the memory of its activations, of which
 /// VGG-16's first map, 64 floats a pixel, is the largest: 256 MiB a thread.
@@ -95,6 +95,37 @@ impl Store {
         }
         store.push(cnn, &waiting, chunk)?;
         Ok(Some(store))
+    }
+
+    /// Takes the clips as they are evaluated from a cache on disk, whose fit to the recipe has been checked.
+    pub fn read(
+        cache: &Cache,
+        levels: Vec<Level>,
+        samples: &[Sample],
+        reading: &Reading,
+        device: &Device,
+    ) -> Result<Self> {
+        let time = reading.planner.temporal.frames();
+        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
+        let mut values: Vec<Vec<f32>> =
+            levels.iter().map(|level| vec![0.0; samples.len() * time * values_of(level)]).collect();
+        cache.read(&ids, &levels, time, |clip, level, bytes| {
+            let length = time * values_of(&levels[level]);
+            let row = &mut values[level][clip * length..(clip + 1) * length];
+            for (value, bytes) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *value = f32::from_le_bytes(*bytes);
+            }
+        })?;
+        Ok(Self {
+            levels,
+            time,
+            versions: 1,
+            classes: samples.iter().map(|sample| sample.class).collect(),
+            ids,
+            seed: reading.seed,
+            values,
+            device: device.clone(),
+        })
     }
 
     /// Runs the CNN over clips, `chunk` of them at a time, each chunk in a thread of its own: on a CPU much of Burn's work

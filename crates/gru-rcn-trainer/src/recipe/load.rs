@@ -8,10 +8,11 @@ use toml::{Table, Value};
 use super::Recipe;
 
 /// The recipes that come with the program, by name.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     ("motion", include_str!("../../../../assets/recipes/motion.toml")),
     ("folder", include_str!("../../../../assets/recipes/folder.toml")),
     ("egogestar", include_str!("../../../../assets/recipes/egogestar.toml")),
+    ("egogestar-flow", include_str!("../../../../assets/recipes/egogestar-flow.toml")),
     ("fight-surv", include_str!("../../../../assets/recipes/fight-surv.toml")),
 ];
 

@@ -63,6 +63,7 @@ impl Recipe {
         );
         self.clip.validate()?;
         self.backbone.validate()?;
+        self.features.validate()?;
         let (taps, hidden) = (self.backbone.taps.len(), self.model.hidden.len());
         ensure!(
             taps == hidden,

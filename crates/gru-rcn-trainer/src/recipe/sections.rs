@@ -38,6 +38,9 @@ pub struct FolderSection {
     /// JSON map from clip to group (source video, scene); clips of a group stay together when parts are drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<PathBuf>,
+    /// Clips to leave out, as `verify` lists them, relative to the root; a list of that name in the root is taken by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<PathBuf>,
     /// Share of clips held out for validation where no list names them.
     #[serde(default = "held_out")]
     pub validation_fraction: f32,
@@ -111,6 +114,10 @@ pub struct FeaturesSection {
     /// Without the cache every epoch draws a new one.
     #[serde(default)]
     pub copies: usize,
+    /// A folder written by `gru-rcn features` to take the percepts from instead of computing them; for clips that are not
+    /// augmented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Most memory the cache may take, MiB.
     #[serde(default = "eight_gib")]
     pub max_mib: usize,
@@ -120,6 +127,16 @@ pub struct FeaturesSection {
     /// Most memory that clips on their way to the CNN may take, MiB.
     #[serde(default = "half_gib")]
     pub queue_mib: usize,
+}
+
+impl FeaturesSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        ensure!(
+            self.from.is_none() || (self.cache && self.copies == 0),
+            "recipe: features.from holds each clip once, as it is evaluated; set features.copies=0 and features.cache=true"
+        );
+        Ok(())
+    }
 }
 
 fn yes() -> bool {
@@ -140,7 +157,7 @@ fn two() -> usize {
 
 impl Default for FeaturesSection {
     fn default() -> Self {
-        Self { cache: yes(), copies: 0, max_mib: eight_gib(), workers: two(), queue_mib: half_gib() }
+        Self { cache: yes(), copies: 0, from: None, max_mib: eight_gib(), workers: two(), queue_mib: half_gib() }
     }
 }
 
@@ -178,6 +195,10 @@ pub enum NormName {
     Centre,
     /// Minus the mean of the frames so far, divided by the RMS.
     CausalCentre,
+    /// Minus the frame before, divided by the RMS.
+    Difference,
+    /// The magnitude of the difference from the frame before, divided by its RMS.
+    AbsDifference,
 }
 
 impl From<NormName> for NormRule {
@@ -187,6 +208,8 @@ impl From<NormName> for NormRule {
             NormName::Scale => Self::Scale,
             NormName::Centre => Self::Centre,
             NormName::CausalCentre => Self::CausalCentre,
+            NormName::Difference => Self::Difference,
+            NormName::AbsDifference => Self::AbsDifference,
         }
     }
 }
@@ -214,6 +237,8 @@ impl NormSection {
             NormName::Scale => "scale",
             NormName::Centre => "centre",
             NormName::CausalCentre => "causal-centre",
+            NormName::Difference => "difference",
+            NormName::AbsDifference => "abs-difference",
         };
         if self.gain == 1.0 { rule.into() } else { format!("{rule}-{}", self.gain) }
     }

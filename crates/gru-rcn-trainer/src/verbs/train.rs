@@ -87,6 +87,10 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         card.classes.len(),
         run.dir.root().display()
     ));
+    if !run.dataset.left_out.is_empty() {
+        let (clips, first) = (run.dataset.left_out.len(), run.dataset.left_out[0].clone());
+        run.tell(&format!("{clips} clips are in quarantine and left out, {first} the first of them"));
+    }
     let outcome = run.everything(card, pretrained);
     run.progress.finish();
     let finished = outcome?;
@@ -149,6 +153,7 @@ fn open(options: &Options) -> Result<(Option<RunDir>, Recipe)> {
         section.root = data::absolute(&section.root);
     }
     recipe.backbone.weights = recipe.backbone.weights.map(|weights| data::absolute(&weights));
+    recipe.features.from = recipe.features.from.map(|folder| data::absolute(&folder));
     if recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
         bail!(
             "the recipe {} needs pretrained weights of its CNN, in torchvision's layout: give them with --weights FILE",

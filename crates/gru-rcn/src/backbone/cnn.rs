@@ -4,6 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::cross_modality::flow_pixels;
 use super::{Backbone, BackboneConfigError, Pixels, SqueezeNet, SqueezeNetConfig, Vgg16, Vgg16Config};
 use crate::percepts::Level;
 
@@ -33,6 +34,20 @@ impl CnnConfig {
         match self {
             Self::Vgg16(config) => config.validate(),
             Self::SqueezeNet(config) => config.validate(),
+        }
+    }
+
+    /// The configuration of [`Cnn::across_modality`]'s result.
+    pub fn across_modality(self, channels: usize) -> Self {
+        match self {
+            Self::Vgg16(config) => {
+                let pixels = flow_pixels(&config.pixels, channels);
+                Self::Vgg16(config.with_in_channels(channels).with_pixels(pixels))
+            }
+            Self::SqueezeNet(config) => {
+                let pixels = flow_pixels(&config.pixels, channels);
+                Self::SqueezeNet(config.with_in_channels(channels).with_pixels(pixels))
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! any list of levels can be recurred over without touching code. A third backbone implements [`Backbone`].
 
 mod cnn;
+mod cross_modality;
 mod pixels;
 mod squeezenet;
 mod taps;

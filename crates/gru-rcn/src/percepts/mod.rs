@@ -3,7 +3,7 @@
 mod norm;
 mod statistics;
 
-pub use norm::{NormRule, PerceptNorm, PerceptNormConfig, RunningMean};
+pub use norm::{NormRule, NormState, PerceptNorm, PerceptNormConfig};
 pub use statistics::{LevelRms, PerceptStatistics};
 
 use burn::config::Config;

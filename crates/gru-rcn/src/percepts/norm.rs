@@ -24,6 +24,11 @@ pub enum NormRule {
     /// Minus the running mean of the frames seen so far (the present one included), then divided by the RMS of what is
     /// left. The first step is zero. Works on a stream.
     CausalCentre,
+    /// Minus the frame before, divided by the RMS of what is left. The first step is zero. Works on a stream.
+    Difference,
+    /// The magnitude of [`NormRule::Difference`]: how much changed, not which way. It suits classes told apart by how
+    /// fiercely things move, and hides which way they move. Works on a stream.
+    AbsDifference,
 }
 
 /// Configuration of [`PerceptNorm`].
@@ -72,6 +77,7 @@ impl PerceptNorm {
                     NormRule::Scale => rms.raw,
                     NormRule::Centre => rms.centred,
                     NormRule::CausalCentre => rms.causal,
+                    NormRule::Difference | NormRule::AbsDifference => rms.difference,
                 };
                 // A level that never varies (a dead tap) stays zero whatever it is divided by.
                 config.gain / if divisor > 0.0 { divisor as f32 } else { 1.0 }
@@ -91,6 +97,8 @@ impl PerceptNorm {
                 NormRule::Identity | NormRule::Scale => map,
                 NormRule::Centre => centre(map),
                 NormRule::CausalCentre => causal_centre(map),
+                NormRule::Difference => difference(map),
+                NormRule::AbsDifference => difference(map).abs(),
             };
             self.scaled(level, map)
         });
@@ -106,13 +114,18 @@ impl PerceptNorm {
     /// # Panics
     ///
     /// With [`NormRule::Centre`], which needs the whole clip.
-    pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut RunningMean) -> Vec<Tensor<4>> {
+    pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut NormState) -> Vec<Tensor<4>> {
         assert!(
             self.config.rule != NormRule::Centre,
-            "the rule `centre` needs the whole clip; train with `causal-centre`, `scale` or `identity` for streams"
+            "the rule `centre` needs the whole clip; train with one of the other rules for streams"
         );
-        let centred = if self.config.rule == NormRule::CausalCentre { state.centre(maps) } else { maps };
-        centred.into_iter().enumerate().map(|(level, map)| self.scaled(level, map)).collect()
+        let maps = match self.config.rule {
+            NormRule::CausalCentre => state.centre(maps),
+            NormRule::Difference => state.difference(maps),
+            NormRule::AbsDifference => state.difference(maps).into_iter().map(Tensor::abs).collect(),
+            NormRule::Identity | NormRule::Scale | NormRule::Centre => maps,
+        };
+        maps.into_iter().enumerate().map(|(level, map)| self.scaled(level, map)).collect()
     }
 
     fn scaled<const D: usize>(&self, level: usize, map: Tensor<D>) -> Tensor<D> {
@@ -134,7 +147,7 @@ pub(super) fn centre(map: Tensor<5>) -> Tensor<5> {
 /// Subtracts from each step the mean of all steps up to and including it.
 pub(super) fn causal_centre(map: Tensor<5>) -> Tensor<5> {
     let time = map.dims()[1];
-    let mut running = RunningMean::default();
+    let mut running = NormState::default();
     let steps = (0..time)
         .map(|t| {
             let step = map.clone().narrow(1, t, 1).squeeze_dim::<4>(1);
@@ -144,14 +157,26 @@ pub(super) fn causal_centre(map: Tensor<5>) -> Tensor<5> {
     Tensor::cat(steps, 1)
 }
 
-/// The running mean of a stream's percepts, per level.
-#[derive(Clone, Debug, Default)]
-pub struct RunningMean {
-    sums: Vec<Tensor<4>>,
-    count: usize,
+/// Subtracts from each step the step before it; the first becomes zero.
+pub(super) fn difference(map: Tensor<5>) -> Tensor<5> {
+    let [batch, time, channels, height, width] = map.dims();
+    let first = Tensor::zeros([batch, 1, channels, height, width], (&map.device(), map.dtype()));
+    if time == 1 {
+        return first;
+    }
+    let changes = map.clone().narrow(1, 1, time - 1) - map.narrow(1, 0, time - 1);
+    Tensor::cat(vec![first, changes], 1)
 }
 
-impl RunningMean {
+/// What a rule has to remember of a stream's percepts, per level.
+#[derive(Clone, Debug, Default)]
+pub struct NormState {
+    sums: Vec<Tensor<4>>,
+    count: usize,
+    previous: Vec<Tensor<4>>,
+}
+
+impl NormState {
     /// Takes in one time step, `[batch, channel, height, width]` per level, and returns it minus the mean so far.
     fn centre(&mut self, maps: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
         self.count += 1;
@@ -161,6 +186,15 @@ impl RunningMean {
             self.sums.drain(..).zip(&maps).map(|(sum, map)| sum + map.clone()).collect()
         };
         maps.into_iter().zip(&self.sums).map(|(map, sum)| map - sum.clone() / self.count as f32).collect()
+    }
+
+    /// Takes in one time step and returns it minus the one before.
+    fn difference(&mut self, maps: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        let previous = std::mem::replace(&mut self.previous, maps.clone());
+        if previous.is_empty() {
+            return maps.iter().map(Tensor::zeros_like).collect();
+        }
+        maps.into_iter().zip(previous).map(|(map, before)| map - before).collect()
     }
 }
 
@@ -177,12 +211,13 @@ mod tests {
         percepts.maps[0].clone().into_data().try_into_vec::<f32>().unwrap()
     }
 
-    /// 2, 4, 9: the mean is 5, so centred they are -3, -1, 4; the RMS of those is sqrt(26 / 3).
-    /// Causal means are 2, 3, 5, so causally centred they are 0, 1, 4 with RMS sqrt(17 / 3).
+    /// 2, 9, 4: the mean is 5, so centred they are -3, 4, -1; the RMS of those is sqrt(26 / 3).
+    /// Causal means are 2, 5.5, 5, so causally centred they are 0, 3.5, -1 with RMS sqrt(13.25 / 3).
+    /// Differences are 0, 7, -5 with RMS sqrt(74 / 3).
     #[test]
     fn rules_by_hand() {
         let device = Device::flex();
-        let clip = percepts(&[2.0, 4.0, 9.0], &device);
+        let clip = percepts(&[2.0, 9.0, 4.0], &device);
         let mut statistics = PerceptStatistics::default();
         statistics.observe(&clip);
         let apply = |rule, gain| {
@@ -194,27 +229,39 @@ mod tests {
                 assert!((f - e).abs() < 1e-6, "{found:?} instead of {expected:?}");
             }
         };
-        close(apply(NormRule::Identity, 1.0), [2.0, 4.0, 9.0]);
+        close(apply(NormRule::Identity, 1.0), [2.0, 9.0, 4.0]);
         let rms = (101.0f32 / 3.0).sqrt();
-        close(apply(NormRule::Scale, 0.5), [1.0 / rms, 2.0 / rms, 4.5 / rms]);
+        close(apply(NormRule::Scale, 0.5), [1.0 / rms, 4.5 / rms, 2.0 / rms]);
         let rms = (26.0f32 / 3.0).sqrt();
-        close(apply(NormRule::Centre, 1.0), [-3.0 / rms, -1.0 / rms, 4.0 / rms]);
-        let rms = (17.0f32 / 3.0).sqrt();
-        close(apply(NormRule::CausalCentre, 1.0), [0.0, 1.0 / rms, 4.0 / rms]);
+        close(apply(NormRule::Centre, 1.0), [-3.0 / rms, 4.0 / rms, -1.0 / rms]);
+        let rms = (13.25f32 / 3.0).sqrt();
+        close(apply(NormRule::CausalCentre, 1.0), [0.0, 3.5 / rms, -1.0 / rms]);
+        let rms = (74.0f32 / 3.0).sqrt();
+        close(apply(NormRule::Difference, 1.0), [0.0, 7.0 / rms, -5.0 / rms]);
+        close(apply(NormRule::AbsDifference, 1.0), [0.0, 7.0 / rms, 5.0 / rms]);
     }
 
     #[test]
     fn a_stream_equals_the_clip() {
         let device = Device::flex();
-        let clip = percepts(&[2.0, 4.0, 9.0], &device);
-        let config = PerceptNormConfig::new().with_rule(NormRule::CausalCentre).with_gain(0.3);
-        let norm = config.init(1, &device);
-        let whole = values(norm.forward(clip.clone()));
-        let mut state = RunningMean::default();
-        for (t, expected) in whole.iter().enumerate() {
-            let step = clip.maps[0].clone().narrow(1, t, 1).squeeze_dim::<4>(1);
-            let found = norm.step(vec![step], &mut state)[0].clone().into_scalar::<f32>();
-            assert!((found - expected).abs() < 1e-6);
+        let clip = percepts(&[2.0, 9.0, 4.0], &device);
+        for rule in [NormRule::CausalCentre, NormRule::Difference, NormRule::AbsDifference] {
+            let norm = PerceptNormConfig::new().with_rule(rule).with_gain(0.3).init(1, &device);
+            let whole = values(norm.forward(clip.clone()));
+            let mut state = NormState::default();
+            for (t, expected) in whole.iter().enumerate() {
+                let step = clip.maps[0].clone().narrow(1, t, 1).squeeze_dim::<4>(1);
+                let found = norm.step(vec![step], &mut state)[0].clone().into_scalar::<f32>();
+                assert!((found - expected).abs() < 1e-6, "{rule:?}");
+            }
         }
+    }
+
+    /// A clip of one frame has not changed.
+    #[test]
+    fn one_frame_differs_from_nothing() {
+        let device = Device::flex();
+        let norm = PerceptNormConfig::new().with_rule(NormRule::Difference).init(1, &device);
+        assert_eq!(values(norm.forward(percepts(&[2.0], &device))), [0.0]);
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::Percepts;
-use super::norm::{causal_centre, centre};
+use super::norm::{causal_centre, centre, difference};
 
 /// Root mean squares of one level.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,6 +14,8 @@ pub struct LevelRms {
     pub centred: f64,
     /// Of the maps minus the running mean over the frames seen so far.
     pub causal: f64,
+    /// Of the maps minus those of the frame before; the first step, which has none before it, counts as zero.
+    pub difference: f64,
 }
 
 /// Accumulates the mean squares that [`PerceptNorm::fit`](super::PerceptNorm::fit) needs.
@@ -32,6 +34,7 @@ impl PerceptStatistics {
             sum.raw += weight * mean_square(map.clone());
             sum.centred += weight * mean_square(centre(map.clone()));
             sum.causal += weight * mean_square(causal_centre(map.clone()));
+            sum.difference += weight * mean_square(difference(map.clone()));
         }
         self.clips += percepts.batch();
     }
@@ -46,7 +49,12 @@ impl PerceptStatistics {
         let root = |sum: f64| (sum / self.clips as f64).sqrt();
         self.squares
             .iter()
-            .map(|s| LevelRms { raw: root(s.raw), centred: root(s.centred), causal: root(s.causal) })
+            .map(|s| LevelRms {
+                raw: root(s.raw),
+                centred: root(s.centred),
+                causal: root(s.causal),
+                difference: root(s.difference),
+            })
             .collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use gru_rcn_data::Frames;
+use gru_rcn_flow::{Flow, FlowCoding, colour};
 use gru_rcn_metrics::{WILSON_95, wilson_interval};
 use serde_json::{Map, Value, json};
 
@@ -79,9 +80,24 @@ fn strip(frames: &Frames) -> Result<Vec<String>> {
     (0..shown)
         .map(|n| {
             let t = if shown > 1 { n * (frames.time - 1) / (shown - 1) } else { 0 };
-            jpeg_base64(frames.frame(t), frames.height, frames.width)
+            jpeg_base64(&picture(frames, t), frames.height, frames.width)
         })
         .collect()
+}
+
+/// A step as RGB: a frame as it is, of a stack of flow the first field in the colours of its directions.
+fn picture(frames: &Frames, t: usize) -> Vec<u8> {
+    let pixels = frames.frame(t);
+    if frames.channels == 3 {
+        return pixels.to_vec();
+    }
+    let coding = FlowCoding::default();
+    let component =
+        |c: usize| coding.decode(&pixels.iter().skip(c).step_by(frames.channels).copied().collect::<Vec<_>>());
+    match Flow::new(frames.width, frames.height, component(0), component(1)) {
+        Ok(flow) => colour::draw(&flow, None),
+        Err(_) => vec![0; frames.width * frames.height * 3],
+    }
 }
 
 /// Prints the results.

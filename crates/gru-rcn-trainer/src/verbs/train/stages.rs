@@ -17,7 +17,7 @@ use super::Run;
 use crate::backbone::{self, FrameCnn};
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
-use crate::percepts::{Live, PixelStore, Source, Store, StorePlan, View};
+use crate::percepts::{Cache, Live, PixelStore, Source, Store, StorePlan, View};
 use crate::recipe::{Recipe, TrainingSection};
 use crate::report::{EpochPoint, SystemResult};
 use crate::run_dir::RunDir;
@@ -71,10 +71,10 @@ pub(super) fn pretrained(
     classes: usize,
     device: &Device,
 ) -> Result<Option<Cnn>> {
-    let config = backbone::config(recipe, classes)?;
+    backbone::config(recipe, classes)?;
     match &recipe.backbone.weights {
         Some(weights) if !resumed.is_some_and(|dir| dir.path(BACKBONE).is_file()) => {
-            Ok(Some(backbone::load(&config, weights, device)?))
+            Ok(Some(backbone::pretrained(recipe, classes, weights, device)?))
         }
         _ => Ok(None),
     }
@@ -127,7 +127,10 @@ impl Run {
                     features.max_mib
                 );
             }
-            self.tell(&format!("computing percepts, {mib} MiB in memory"));
+            self.tell(&match &features.from {
+                Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
+                None => format!("computing percepts, {mib} MiB in memory"),
+            });
             return self.timed("Percepts", |run| {
                 let measured = Rc::new(run.store(cnn, &train, features.copies)?);
                 let validation = Rc::new(run.store(cnn, &validation, 0)?);
@@ -149,6 +152,12 @@ impl Run {
     }
 
     fn store(&mut self, cnn: &Cnn, samples: &[Sample], copies: usize) -> Result<Store> {
+        if let Some(folder) = self.recipe.features.from.clone() {
+            let cache = Cache::open(&folder)?;
+            let (name, weights) = (backbone::name(&self.recipe), backbone::fingerprint(cnn));
+            cache.check(&name, &weights, &self.recipe.clip, &cnn.levels())?;
+            return Store::read(&cache, cnn.levels(), samples, &self.reading, &self.device);
+        }
         let plan = StorePlan::new(cnn, samples.len(), copies, self.recipe.clip.temporal.frames());
         if plan.bytes > self.recipe.features.max_mib << 20 {
             bail!(
@@ -170,7 +179,7 @@ impl Run {
         };
         match Store::fill(cnn, samples, copies, &self.reading, &self.device, done, || stop.is_set())? {
             Some(store) => Ok(store),
-            None => bail!(Interrupted { exit_code: self.stop.exit_code() }),
+            None => bail!(Interrupted::training(self.stop.exit_code())),
         }
     }
 

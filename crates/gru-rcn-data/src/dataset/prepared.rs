@@ -1,0 +1,223 @@
+//! The clips of a prepared folder, as its manifest has them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::ClipSource;
+use super::groups::Groups;
+use super::scan::{Clips, Found};
+use crate::error::DataError;
+use crate::frames_folder::list_frames;
+use crate::manifest::{MANIFEST, Manifest};
+
+/// Folders of a prepared data set.
+pub(crate) const FRAMES: &str = "frames";
+pub(crate) const FLOW: &str = "flow";
+/// The two components of flow, in their order.
+pub(crate) const COMPONENTS: [&str; 2] = ["x", "y"];
+
+/// A clip of a prepared folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreparedClip {
+    /// Folder of its RGB frames.
+    pub frames_dir: PathBuf,
+    /// Folder with the folders `x` and `y` of its flow images, where the data set has flow.
+    pub flow_dir: Option<PathBuf>,
+    /// Frames by the manifest.
+    pub frames: usize,
+    /// Flow fields by the manifest: `frames − 1`, or 0 without flow.
+    pub flow: usize,
+    /// Rows of every image.
+    pub height: usize,
+    /// Columns of every image.
+    pub width: usize,
+    /// Hash of all its files, from the manifest.
+    pub sha256: String,
+}
+
+impl PreparedClip {
+    /// The frame images in order, as many as the manifest says.
+    ///
+    /// # Errors
+    /// [`DataError::BadFrames`] if there are more or fewer; those of [`list_frames`].
+    pub fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
+        counted(&self.frames_dir, self.frames)
+    }
+
+    /// The images of horizontal and of vertical flow in order, as many of each as the manifest says; field `t` leads from
+    /// frame `t` to frame `t + 1`. Empty for a clip of one frame.
+    ///
+    /// # Errors
+    /// As [`PreparedClip::frame_files`], and where the data set was prepared without flow.
+    pub fn flow_files(&self) -> Result<[Vec<PathBuf>; 2], DataError> {
+        let Some(folder) = &self.flow_dir else {
+            let reason = "the data set was prepared without optical flow; prepare it again with flow";
+            return Err(DataError::BadFrames { path: self.frames_dir.clone(), reason: reason.to_owned() });
+        };
+        if self.flow == 0 {
+            return Ok([Vec::new(), Vec::new()]);
+        }
+        let [x, y] = COMPONENTS;
+        Ok([counted(&folder.join(x), self.flow)?, counted(&folder.join(y), self.flow)?])
+    }
+}
+
+fn counted(folder: &Path, expected: usize) -> Result<Vec<PathBuf>, DataError> {
+    let files = list_frames(folder)?;
+    if files.len() == expected {
+        return Ok(files);
+    }
+    let reason = format!("{} images, the manifest says {expected}; verify the data set", files.len());
+    Err(DataError::BadFrames { path: folder.to_owned(), reason })
+}
+
+/// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder without a manifest.
+pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
+    let path = root.join(MANIFEST);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let manifest = Manifest::read(&path)?;
+    let with_flow = manifest.header.flow.is_some();
+    let mut clips = Clips::new();
+    for record in &manifest.clips {
+        let frames_dir = below(root, FRAMES, &record.id)?;
+        let flow_dir = if with_flow { Some(below(root, FLOW, &record.id)?) } else { None };
+        let (frames, flow, height, width) = (record.frames, record.flow, record.height, record.width);
+        let sha256 = record.sha256.clone();
+        let clip = PreparedClip { frames_dir, flow_dir, frames, flow, height, width, sha256 };
+        let source = ClipSource::Prepared(clip);
+        clips.insert(record.id.clone(), Found { id: record.id.clone(), class: record.class.clone(), source });
+    }
+    let groups = manifest.clips.into_iter().map(|record| (record.id, record.group));
+    Ok(Some((clips, Groups::of_map(groups.collect()))))
+}
+
+/// A clip's folder, if it is there and no link leads out of the data set.
+fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
+    let path = root.join(kind).join(id);
+    let real = fs::canonicalize(&path).map_err(|_| {
+        DataError::dataset(&path, "the manifest has this clip, but its folder is not there; verify the data set")
+    })?;
+    if real.starts_with(root) {
+        return Ok(path);
+    }
+    let reason = format!("this leads out of the data set, to {}; copy the files into it", real.display());
+    Err(DataError::dataset(&path, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Dataset, FolderOptions, Split};
+    use crate::load::ClipReader;
+    use crate::manifest::tests::{header, record};
+    use crate::testing::temporary;
+
+    /// Clips of two classes and three frames of 4×2, as their records say.
+    fn prepared(ids: &[&str]) -> tempfile::TempDir {
+        let folder = temporary();
+        for id in ids {
+            let clip = folder.path().join(FRAMES).join(id);
+            fs::create_dir_all(&clip).unwrap();
+            for t in 0..3 {
+                image::RgbImage::from_pixel(4, 2, image::Rgb([9; 3])).save(clip.join(format!("{t:06}.jpg"))).unwrap();
+            }
+        }
+        Manifest::of(header(), ids.iter().map(|id| record(id))).write(&folder.path().join(MANIFEST)).unwrap();
+        folder
+    }
+
+    const IDS: [&str; 6] = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"];
+
+    #[test]
+    fn a_prepared_folder_is_a_data_set() {
+        let folder = prepared(&IDS);
+        fs::create_dir(folder.path().join("splits")).unwrap();
+        fs::write(folder.path().join("splits/train.txt"), "a/1\na/2\nb/1.avi\nb/2\n").unwrap();
+        fs::write(folder.path().join("splits/test.txt"), "a/3\nb/3\n").unwrap();
+        let options = FolderOptions {
+            root: folder.path().to_owned(),
+            train_list: Some("splits/train.txt".into()),
+            test_list: Some("splits/test.txt".into()),
+            validation_fraction: 0.4,
+            ..FolderOptions::default()
+        };
+        let set = Dataset::from_folder(&options).unwrap();
+        assert_eq!(set.classes, ["a", "b"]);
+        assert_eq!([Split::Train, Split::Validation, Split::Test].map(|s| set.split(s).len()), [2, 2, 2]);
+        assert_eq!(ClipReader::default().read(&set.test[0], [2, 4]).unwrap().time, 3);
+        // Another hash of the same clip is another data set.
+        let before = set.fingerprint();
+        let mut changed = Manifest::read(&folder.path().join(MANIFEST)).unwrap();
+        changed.clips[0].sha256 = "f".repeat(64);
+        changed.write(&folder.path().join(MANIFEST)).unwrap();
+        assert_ne!(Dataset::from_folder(&options).unwrap().fingerprint(), before);
+    }
+
+    #[test]
+    fn the_manifests_groups_hold_together() {
+        let folder = prepared(&IDS);
+        let path = folder.path().join(MANIFEST);
+        let mut manifest = Manifest::read(&path).unwrap();
+        for clip in &mut manifest.clips {
+            clip.group = if clip.id.ends_with('3') { format!("{} alone", clip.class) } else { clip.class.clone() };
+        }
+        manifest.write(&path).unwrap();
+        let (_, groups) = read(&fs::canonicalize(folder.path()).unwrap()).unwrap().unwrap();
+        assert_eq!(groups.of("a/1"), groups.of("a/2"));
+        assert_ne!(groups.of("a/1"), groups.of("a/3"));
+    }
+
+    #[test]
+    fn counts_and_places_are_checked() {
+        let folder = prepared(&IDS);
+        let (clips, _) = read(&fs::canonicalize(folder.path()).unwrap()).unwrap().unwrap();
+        let ClipSource::Prepared(clip) = &clips["a/1"].source else { panic!() };
+        assert_eq!(clip.frame_files().unwrap().len(), 3);
+        assert!(clip.flow_files().unwrap_err().to_string().contains("without optical flow"));
+        fs::remove_file(folder.path().join("frames/a/1/000002.jpg")).unwrap();
+        let error = clip.frame_files().unwrap_err().to_string();
+        assert!(error.contains("2 images, the manifest says 3"), "{error}");
+        fs::remove_dir_all(folder.path().join("frames/b/2")).unwrap();
+        let options = FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() };
+        let error = Dataset::from_folder(&options).unwrap_err().to_string();
+        assert!(error.contains("b/2") && error.contains("verify"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_out_of_the_folder_are_refused() {
+        let (folder, other) = (prepared(&IDS), temporary());
+        fs::remove_dir_all(folder.path().join("frames/b/2")).unwrap();
+        std::os::unix::fs::symlink(other.path(), folder.path().join("frames/b/2")).unwrap();
+        let options = FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() };
+        assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("leads out"));
+    }
+
+    #[test]
+    fn quarantined_clips_are_left_out_and_counted() {
+        let folder = prepared(&IDS);
+        fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":\"a/3\",\"kind\":\"hash\",\"detail\":\"\"}\n")
+            .unwrap();
+        fs::write(folder.path().join("train.txt"), "a/1\na/2\na/3\na/gone\nb/1\n").unwrap();
+        fs::write(folder.path().join("test.txt"), "b/3\n").unwrap();
+        let mut options = FolderOptions {
+            root: folder.path().to_owned(),
+            quarantine: Some("quarantine.jsonl".into()),
+            validation_fraction: 0.3,
+            ..FolderOptions::default()
+        };
+        let set = Dataset::from_folder(&options).unwrap();
+        assert_eq!(set.left_out, ["a/3"]);
+        assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 5);
+        (options.train_list, options.test_list) = (Some("train.txt".into()), Some("test.txt".into()));
+        assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("a/gone"));
+        // A clip that could not be prepared is in no manifest, but in the official list.
+        fs::write(folder.path().join("quarantine.jsonl"), "a/3\na/gone\n").unwrap();
+        let set = Dataset::from_folder(&options).unwrap();
+        assert_eq!(set.left_out, ["a/3", "a/gone"]);
+        fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":3}\n").unwrap();
+        assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("line 1"));
+    }
+}

@@ -1,0 +1,245 @@
+//! How a prepared data set was made: the first line of its manifest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::DataError;
+use crate::video::FrameSize;
+
+/// The manifest's format that this version reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// What writes into [`Header::tool`].
+pub const TOOL: &str = concat!("gru-rcn-data ", env!("CARGO_PKG_VERSION"));
+
+/// How a data set's videos and official lists are laid out.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// UCF-101: `<Class>/v_<Class>_gNN_cNN.avi`, `trainlist01.txt` … `testlist03.txt`, `classInd.txt`.
+    Ucf101,
+    /// HMDB-51: `<class>/<movie>_<class>_….avi`, `<class>_test_split1.txt` … with the marks 0, 1 and 2.
+    Hmdb51,
+    /// MSVD: videos in one folder, `train_list.txt`, `val_list.txt`, `test_list.txt`.
+    Msvd,
+    /// Any folder with a sub-folder per class.
+    Folder,
+}
+
+impl Layout {
+    const ALL: [Self; 4] = [Self::Ucf101, Self::Hmdb51, Self::Msvd, Self::Folder];
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ucf101 => "ucf101",
+            Self::Hmdb51 => "hmdb51",
+            Self::Msvd => "msvd",
+            Self::Folder => "folder",
+        })
+    }
+}
+
+impl FromStr for Layout {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let found = Self::ALL.into_iter().find(|layout| layout.to_string() == text);
+        found.ok_or_else(|| DataError::setting("layout", text, "it is ucf101, hmdb51, msvd or folder"))
+    }
+}
+
+/// The size frames are brought to.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SizeRule {
+    /// As they are stored in the video.
+    Source,
+    /// The shorter side gets so many pixels, the other keeps the aspect ratio.
+    ShortSide {
+        /// Pixels of the shorter side.
+        pixels: usize,
+    },
+    /// Exactly this size; the aspect ratio may change.
+    Exact {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+}
+
+impl From<SizeRule> for FrameSize {
+    fn from(rule: SizeRule) -> Self {
+        match rule {
+            SizeRule::Source => Self::Source,
+            SizeRule::ShortSide { pixels } => Self::ShortSide(pixels),
+            SizeRule::Exact { height, width } => Self::Exact { height, width },
+        }
+    }
+}
+
+/// How images are stored.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(tag = "format", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ImageCoding {
+    /// Baseline JPEG, colours not subsampled.
+    Jpeg {
+        /// 1 to 100.
+        quality: u8,
+    },
+    /// PNG, without loss.
+    Png,
+}
+
+impl ImageCoding {
+    /// Extension of the file names.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg { .. } => "jpg",
+            Self::Png => "png",
+        }
+    }
+}
+
+/// A program that decodes videos. Two decoders, and two versions of one, may give other pixels and other counts.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderId {
+    /// Its name, such as `ffmpeg`.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+}
+
+/// How frames are stored.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FrameFormat {
+    /// Their size.
+    pub size: SizeRule,
+    /// Their coding.
+    pub image: ImageCoding,
+}
+
+/// How optical flow was computed and stored.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FlowFormat {
+    /// `tvl1` or `dis`.
+    pub algorithm: String,
+    /// Every parameter of the algorithm by name.
+    pub parameters: BTreeMap<String, Value>,
+    /// Displacement in pixels that the largest code stands for; larger ones are clipped to it.
+    pub bound: f32,
+    /// The rule from displacement to code, for readers of the file.
+    pub coding: String,
+    /// How the coded fields are stored.
+    pub image: ImageCoding,
+}
+
+/// How a prepared data set was made.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Format of the manifest: [`SCHEMA`].
+    pub schema: u32,
+    /// Program and version that wrote it.
+    pub tool: String,
+    /// Layout of the videos it was made from.
+    pub layout: Layout,
+    /// What decoded them.
+    pub decoder: DecoderId,
+    /// The RGB frames.
+    pub frames: FrameFormat,
+    /// The optical flow; absent where there is none.
+    pub flow: Option<FlowFormat>,
+}
+
+impl Header {
+    pub(crate) fn parse(path: &Path, line: &str) -> Result<Self, DataError> {
+        let bad = |reason: String| DataError::manifest(path, 1, reason);
+        let value: Value = serde_json::from_str(line)
+            .map_err(|error| bad(format!("not the header of a manifest, which is one JSON object: {error}")))?;
+        // Before the rest, because another schema may have other fields.
+        match value.get("schema").and_then(Value::as_u64) {
+            Some(schema) if schema == u64::from(SCHEMA) => {}
+            Some(schema) => {
+                return Err(bad(format!(
+                    "the manifest has schema {schema}, this version reads {SCHEMA}; use the version that wrote it or \
+                     prepare the data set again"
+                )));
+            }
+            None => return Err(bad("not the header of a manifest: `schema` is missing".to_owned())),
+        }
+        serde_json::from_value(value).map_err(|error| bad(format!("not the header of a manifest: {error}")))
+    }
+
+    /// The first setting in which another header differs: its name, the value here, the value there.
+    pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let value = |header: &Self| serde_json::to_value(header).unwrap_or_default();
+        difference(String::new(), &value(self), &value(other))
+    }
+}
+
+fn difference(name: String, here: &Value, there: &Value) -> Option<(String, String, String)> {
+    if here == there {
+        return None;
+    }
+    let (Value::Object(a), Value::Object(b)) = (here, there) else {
+        return Some((name, here.to_string(), there.to_string()));
+    };
+    let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+    let inner = |key: &String| if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+    let none = Value::Null;
+    keys.into_iter().find_map(|key| difference(inner(key), a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::header;
+
+    #[test]
+    fn the_differing_setting_is_named() {
+        let one = header();
+        assert_eq!(one.difference(&one), None);
+        let mut other = header();
+        other.frames.image = ImageCoding::Jpeg { quality: 90 };
+        assert_eq!(one.difference(&other), Some(("frames.image.quality".into(), "95".into(), "90".into())));
+        let mut other = header();
+        other.frames.size = SizeRule::Exact { height: 256, width: 340 };
+        assert_eq!(one.difference(&other).unwrap().0, "frames.size.rule");
+        let mut other = header();
+        other.flow = Some(FlowFormat {
+            algorithm: "dis".to_owned(),
+            parameters: BTreeMap::new(),
+            bound: 20.0,
+            coding: String::new(),
+            image: ImageCoding::Png,
+        });
+        assert_eq!(one.difference(&other).unwrap().0, "flow");
+    }
+
+    #[test]
+    fn layouts_read_back() {
+        for layout in Layout::ALL {
+            assert_eq!(layout.to_string().parse::<Layout>().unwrap(), layout);
+            assert_eq!(serde_json::to_string(&layout).unwrap(), format!("\"{layout}\""));
+        }
+        assert!("ucf".parse::<Layout>().unwrap_err().to_string().contains("ucf101"));
+    }
+
+    #[test]
+    fn sizes_say_their_rule() {
+        let text = serde_json::to_string(&SizeRule::Exact { height: 256, width: 340 }).unwrap();
+        assert_eq!(text, r#"{"rule":"exact","height":256,"width":340}"#);
+        assert_eq!(FrameSize::from(SizeRule::ShortSide { pixels: 9 }), FrameSize::ShortSide(9));
+    }
+}

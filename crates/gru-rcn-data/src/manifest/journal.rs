@@ -1,0 +1,132 @@
+//! The manifest in the making.
+//!
+//! A header and one line for each clip that is done, in the order of their ends, each on disk before the next clip is
+//! begun by the thread that reported it. A process that is killed leaves at most a torn last line; that line's clip is
+//! done again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::{ClipRecord, Header, Manifest, line_of};
+use crate::disk::{sync_folder_of, write_atomic};
+use crate::error::DataError;
+
+/// The open journal of one run.
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens the journal, making it where there is none, behind its last whole line.
+    pub(crate) fn open(path: &Path, header: &Header) -> Result<Self, DataError> {
+        let io = |error| DataError::io(path, error);
+        if whole_text(path)?.is_none_or(|text| text.is_empty()) {
+            write_atomic(path, line_of(path, header)?.as_bytes())?;
+        }
+        let mut file = OpenOptions::new().write(true).open(path).map_err(io)?;
+        let whole = whole_text(path)?.map_or(0, |text| text.len() as u64);
+        file.set_len(whole).map_err(io)?;
+        file.seek(SeekFrom::Start(whole)).map_err(io)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Adds a clip; it is on disk when this returns.
+    pub(crate) fn append(&mut self, clip: &ClipRecord) -> Result<(), DataError> {
+        let line = line_of(&self.path, clip)?;
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|error| DataError::io(&self.path, error))
+    }
+
+    /// Removes the journal: its manifest is written.
+    pub(crate) fn finish(self) -> Result<(), DataError> {
+        drop(self.file);
+        fs::remove_file(&self.path).map_err(|error| DataError::io(&self.path, error))?;
+        sync_folder_of(&self.path)
+    }
+}
+
+/// Whether the file's name is that of a journal, `manifest.partial….jsonl`.
+pub(crate) fn is_journal(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest.partial"))
+}
+
+/// What a journal holds; a torn last line is left out, everything else is read as strictly as a manifest, except that a
+/// clip may have been done twice. `None` where there is no journal, or not a whole line in it.
+pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
+    let Some(text) = whole_text(path)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let mut lines = text.split_inclusive('\n');
+    let head = lines.next().unwrap_or_default();
+    let mut clips = Vec::new();
+    for (index, line) in lines.enumerate() {
+        let alone = Manifest::parse(path, &format!("{head}{line}")).map_err(|error| match error {
+            DataError::BadManifest { path, line: 2, reason } => DataError::manifest(&path, index + 2, reason),
+            other => other,
+        })?;
+        clips.extend(alone.clips);
+    }
+    Ok(Some(Manifest::of(Header::parse(path, head.trim_end_matches('\n'))?, clips)))
+}
+
+/// The text up to its last line end.
+fn whole_text(path: &Path) -> Result<Option<String>, DataError> {
+    let mut bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataError::io(path, error)),
+    };
+    bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1));
+    let torn = |_| DataError::manifest(path, 1, "not UTF-8 text; the file is damaged, remove it to prepare from anew");
+    String::from_utf8(bytes).map(Some).map_err(torn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::{header, record};
+    use crate::testing::temporary;
+
+    #[test]
+    fn it_goes_on_behind_a_torn_line() {
+        let folder = temporary();
+        let path = folder.path().join("j.jsonl");
+        assert!(read(&path).unwrap().is_none());
+        let mut journal = Journal::open(&path, &header()).unwrap();
+        journal.append(&record("a/x")).unwrap();
+        journal.append(&record("a/y")).unwrap();
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+        // Cut anywhere in the second clip's line: the first stays.
+        let line = whole.len() - whole[..whole.len() - 1].iter().rposition(|&b| b == b'\n').unwrap() - 1;
+        for cut in [1, 2, line - 1, line] {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            assert_eq!(read(&path).unwrap().unwrap().clips, [record("a/x")]);
+            Journal::open(&path, &header()).unwrap().append(&record("a/y")).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), whole);
+        }
+        // Even the header may be torn, or not be there yet.
+        for start in [&whole[..9], &[]] {
+            fs::write(&path, start).unwrap();
+            assert!(read(&path).unwrap().is_none());
+            Journal::open(&path, &header()).unwrap();
+            assert_eq!(read(&path).unwrap().unwrap().clips, []);
+        }
+        Journal::open(&path, &header()).unwrap().finish().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_broken_line_before_the_last_is_an_error() {
+        let folder = temporary();
+        let path = folder.path().join("j.jsonl");
+        let mut journal = Journal::open(&path, &header()).unwrap();
+        journal.append(&record("a/x")).unwrap();
+        journal.append(&record("a/x")).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().clips.len(), 1);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}{{\"id\n{}", line_of(&path, &record("a/y")).unwrap())).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("line 4"), "{error}");
+    }
+}

@@ -1,0 +1,253 @@
+//! Optical flow between neighbouring frames, coded as grey images.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use gru_rcn_flow::{Dis, DisWorkspace, Flow, FlowCoding, FlowError, Image, TvL1, TvL1Sequence};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::DataError;
+use crate::manifest::{FlowFormat, ImageCoding};
+
+/// Which optical flow.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowMethod {
+    /// Total variation with an L1 data term, the flow of the two-stream literature.
+    TvL1,
+    /// Dense inverse search, many times as fast.
+    Dis,
+}
+
+impl fmt::Display for FlowMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::TvL1 => "tvl1",
+            Self::Dis => "dis",
+        })
+    }
+}
+
+impl FromStr for FlowMethod {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        match text {
+            "tvl1" => Ok(Self::TvL1),
+            "dis" => Ok(Self::Dis),
+            _ => Err(DataError::setting("flow", text, "it is tvl1, dis or none")),
+        }
+    }
+}
+
+/// How flow is computed and stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FlowOptions {
+    /// The algorithm; its parameters are its defaults and are written into the manifest.
+    pub method: FlowMethod,
+    /// Displacement in pixels of the largest code; larger ones are clipped. Default 20.
+    pub bound: f32,
+    /// How the coded fields are stored.
+    pub image: ImageCoding,
+}
+
+impl FlowOptions {
+    /// The usual bound of 20 pixels and JPEG of quality 95.
+    pub fn new(method: FlowMethod) -> Self {
+        Self { method, bound: 20.0, image: ImageCoding::Jpeg { quality: 95 } }
+    }
+}
+
+enum Algorithm {
+    TvL1(TvL1),
+    Dis(Dis),
+}
+
+/// Computes and codes flow by one set of settings.
+pub(crate) struct FlowMaker {
+    algorithm: Algorithm,
+    coding: FlowCoding,
+    options: FlowOptions,
+}
+
+/// The frames of one video, one after another: what two neighbouring pairs have in common is computed once.
+pub(crate) enum FlowRun {
+    TvL1(Box<TvL1Sequence>),
+    Dis(Box<DisWorkspace>),
+}
+
+impl FlowMaker {
+    pub(crate) fn new(options: FlowOptions) -> Result<Self, DataError> {
+        let reason = "it is a positive number of pixels";
+        let coding = FlowCoding::new(options.bound).map_err(|_| DataError::setting("bound", options.bound, reason))?;
+        let algorithm = match options.method {
+            FlowMethod::TvL1 => Algorithm::TvL1(TvL1::default()),
+            FlowMethod::Dis => Algorithm::Dis(Dis::medium()),
+        };
+        Ok(Self { algorithm, coding, options })
+    }
+
+    /// Begins a video.
+    pub(crate) fn start(&self) -> Result<FlowRun, FlowError> {
+        Ok(match &self.algorithm {
+            Algorithm::TvL1(settings) => FlowRun::TvL1(Box::new(settings.sequence()?)),
+            Algorithm::Dis(settings) => FlowRun::Dis(Box::new(DisWorkspace::new(settings.clone())?)),
+        })
+    }
+
+    /// One grey value for each displacement.
+    pub(crate) fn code(&self, values: &[f32]) -> Vec<u8> {
+        self.coding.encode(values)
+    }
+
+    pub(crate) fn image(&self) -> ImageCoding {
+        self.options.image
+    }
+
+    /// What the manifest says of it.
+    pub(crate) fn format(&self) -> FlowFormat {
+        FlowFormat {
+            algorithm: self.options.method.to_string(),
+            parameters: match &self.algorithm {
+                Algorithm::TvL1(settings) => tv_l1_parameters(settings),
+                Algorithm::Dis(settings) => dis_parameters(settings),
+            },
+            bound: self.coding.bound(),
+            coding: CODING.to_owned(),
+            image: self.options.image,
+        }
+    }
+}
+
+impl FlowRun {
+    /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the first.
+    pub(crate) fn push(&mut self, frame: &Image, maker: &FlowMaker) -> Result<Option<[Vec<u8>; 2]>, FlowError> {
+        let code = |flow: &Flow| [maker.code(&flow.u), maker.code(&flow.v)];
+        Ok(match self {
+            Self::TvL1(sequence) => sequence.push(frame)?.map(code),
+            Self::Dis(workspace) => workspace.push(frame)?.as_ref().map(code),
+        })
+    }
+}
+
+/// The rule of [`FlowCoding`], for readers of the manifest.
+const CODING: &str = "code = clamp(floor(255 * (v + bound) / (2 * bound) + 0.5), 0, 255); no motion is 128";
+
+fn object(parameters: Value) -> BTreeMap<String, Value> {
+    match parameters {
+        Value::Object(map) => map.into_iter().collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+/// A number as it is written: 0.15, not what an f32 of that name widens to.
+fn number(value: f32) -> Value {
+    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+fn tv_l1_parameters(settings: &TvL1) -> BTreeMap<String, Value> {
+    // Every field by name, so that a new one cannot be forgotten.
+    let &TvL1 {
+        tau,
+        lambda,
+        theta,
+        scales,
+        warps,
+        epsilon,
+        inner_iterations,
+        outer_iterations,
+        scale_step,
+        median_filtering,
+    } = settings;
+    object(json!({
+        "tau": number(tau),
+        "lambda": number(lambda),
+        "theta": number(theta),
+        "scales": scales,
+        "warps": warps,
+        "epsilon": number(epsilon),
+        "inner_iterations": inner_iterations,
+        "outer_iterations": outer_iterations,
+        "scale_step": scale_step,
+        "median_filtering": median_filtering,
+    }))
+}
+
+fn dis_parameters(settings: &Dis) -> BTreeMap<String, Value> {
+    let &Dis {
+        finest_scale,
+        coarsest_scale,
+        patch_size,
+        patch_stride,
+        gradient_descent_iterations,
+        variational_refinement_iterations,
+        variational_refinement_alpha,
+        variational_refinement_delta,
+        variational_refinement_gamma,
+        variational_refinement_epsilon,
+        use_mean_normalization,
+        use_spatial_propagation,
+    } = settings;
+    object(json!({
+        "finest_scale": finest_scale,
+        "coarsest_scale": coarsest_scale,
+        "patch_size": patch_size,
+        "patch_stride": patch_stride,
+        "gradient_descent_iterations": gradient_descent_iterations,
+        "variational_refinement_iterations": variational_refinement_iterations,
+        "variational_refinement_alpha": number(variational_refinement_alpha),
+        "variational_refinement_delta": number(variational_refinement_delta),
+        "variational_refinement_gamma": number(variational_refinement_gamma),
+        "variational_refinement_epsilon": number(variational_refinement_epsilon),
+        "use_mean_normalization": use_mean_normalization,
+        "use_spatial_propagation": use_spatial_propagation,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_is_named() {
+        for method in [FlowMethod::TvL1, FlowMethod::Dis] {
+            let format = FlowMaker::new(FlowOptions::new(method)).unwrap().format();
+            assert_eq!(format.algorithm.parse::<FlowMethod>().unwrap(), method);
+            assert!(format.parameters.len() >= 10 && format.bound == 20.0);
+        }
+        let format = FlowMaker::new(FlowOptions::new(FlowMethod::TvL1)).unwrap().format();
+        assert_eq!(format.parameters["lambda"].to_string(), "0.15");
+        for bound in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let error = FlowMaker::new(FlowOptions { bound, ..FlowOptions::new(FlowMethod::Dis) }).err().unwrap();
+            assert!(error.to_string().contains("`bound`"), "{error}");
+        }
+        assert!("farneback".parse::<FlowMethod>().is_err());
+    }
+
+    // A smooth picture moved by two pixels to the right: with a bound of 4 pixels the code of 2 is
+    // floor(255 · 6 / 8 + ½) = 191, and that of no motion is 128.
+    #[test]
+    fn motion_to_the_right_is_bright_in_x() {
+        let picture = |shift: usize| {
+            let value = |x: usize, y: usize| {
+                128.0 + 60.0 * ((x + 64 - shift) as f32 * 0.35).sin() + 50.0 * ((y as f32) * 0.3).cos()
+            };
+            Image::new(64, 48, (0..64 * 48).map(|i| value(i % 64, i / 64)).collect()).unwrap()
+        };
+        for method in [FlowMethod::TvL1, FlowMethod::Dis] {
+            let maker = FlowMaker::new(FlowOptions { bound: 4.0, ..FlowOptions::new(method) }).unwrap();
+            let mut run = maker.start().unwrap();
+            assert!(run.push(&picture(0), &maker).unwrap().is_none());
+            let [x, y] = run.push(&picture(2), &maker).unwrap().unwrap();
+            let middle = 24 * 64 + 32;
+            assert!(
+                x[middle].abs_diff(191) < 12 && y[middle].abs_diff(128) < 12,
+                "{method} {} {}",
+                x[middle],
+                y[middle]
+            );
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The output folder: names in it, who may write there, and what is there from before.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::clip::{ClipMaker, Part};
+use super::decoder::Decoder;
+use super::flow::FlowMaker;
+use super::source::{Source, SourceClip};
+use super::{FAILURES, Prepare, Shard};
+use crate::dataset::{COMPONENTS, FLOW, FRAMES};
+use crate::disk::{partial_sibling, remove};
+use crate::error::DataError;
+use crate::manifest::{ClipRecord, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, TOOL, journal};
+use crate::splits::SPLITS;
+
+/// The files of one run in the output folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+    pub(crate) shard: Option<Shard>,
+    pub(crate) manifest: PathBuf,
+    pub(crate) journal: PathBuf,
+    pub(crate) failures: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn new(root: &Path, shard: Option<Shard>) -> Self {
+        let of = |name: &str| match shard {
+            None => root.join(name),
+            Some(shard) => root.join(name.replace(".jsonl", &format!("-{}.jsonl", shard.name()))),
+        };
+        let (manifest, journal, failures) = (of(MANIFEST), of("manifest.partial.jsonl"), of(FAILURES));
+        Self { root: root.to_owned(), shard, manifest, journal, failures }
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.shard.is_none_or(|shard| shard.has(id))
+    }
+
+    /// The clips that are done, by manifest or journal, and whose folders are there.
+    pub(crate) fn done(&self, header: &Header) -> Result<BTreeMap<String, ClipRecord>, DataError> {
+        self.refuse_strangers(header)?;
+        let merged = self.root.join(MANIFEST);
+        let mut done = BTreeMap::new();
+        // What was written last is taken last.
+        for path in [&merged, &self.manifest] {
+            if path.is_file() {
+                let clips = Manifest::read(path)?.clips.into_iter().filter(|clip| self.has(&clip.id));
+                done.extend(clips.map(|clip| (clip.id.clone(), clip)));
+            }
+        }
+        let journal = journal::read(&self.journal)?;
+        done.extend(journal.into_iter().flat_map(|journal| journal.clips).map(|clip| (clip.id.clone(), clip)));
+        done.retain(|_, clip| Folders::of(&self.root, &clip.id).there(clip));
+        Ok(done)
+    }
+
+    /// Refuses an output folder that was made in another way, or not by this program.
+    fn refuse_strangers(&self, header: &Header) -> Result<(), DataError> {
+        let mut ours = false;
+        for (path, shard) in ledgers(&self.root)? {
+            let (name, journal) = (path.display().to_string(), journal::is_journal(&path));
+            let there = if journal {
+                journal::read(&path)?.map(|journal| journal.header)
+            } else {
+                Some(Manifest::read(&path)?.header)
+            };
+            ours = true;
+            if let Some((setting, there, here)) = there.and_then(|there| there.difference(header)) {
+                let reason = format!(
+                    "the folder was made with `{setting}` = {there}, this run has {here} (see {name}); give the same \
+                     settings or another output folder"
+                );
+                return Err(DataError::dataset(&self.root, reason));
+            }
+            let of = |shard: Option<Shard>| shard.map_or(1, |shard| shard.of);
+            // A merged manifest may be gone on from by shards, and by a whole run.
+            let merged = shard.is_none() && !journal;
+            if !merged && of(shard) != of(self.shard) {
+                let reason = format!(
+                    "{name} is of a run with `shard` = …/{}, this run has …/{}; finish and merge the shards first, or give \
+                     another output folder",
+                    of(shard),
+                    of(self.shard)
+                );
+                return Err(DataError::dataset(&self.root, reason));
+            }
+        }
+        for name in [FRAMES, FLOW, SPLITS] {
+            if !ours && self.root.join(name).exists() {
+                let reason = format!("it holds `{name}` but neither manifest nor journal; give an empty folder");
+                return Err(DataError::dataset(&self.root, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The manifests and journals in a folder, with the shard that their names tell.
+pub(crate) fn ledgers(root: &Path) -> Result<Vec<(PathBuf, Option<Shard>)>, DataError> {
+    let mut found = Vec::new();
+    if !root.is_dir() {
+        return Ok(found);
+    }
+    let io = |error| DataError::io(root, error);
+    for entry in fs::read_dir(root).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(middle) = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl")) else { continue };
+        let middle = middle.strip_prefix(".partial").unwrap_or(middle);
+        let shard = middle.strip_prefix('-').and_then(|name| name.replacen("-of-", "/", 1).parse().ok());
+        if middle.is_empty() || shard.is_some() {
+            found.push((path, shard));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+/// Where a clip's files go, and where they are until all of them are there.
+pub(crate) struct Folders {
+    pub(crate) frames: PathBuf,
+    pub(crate) flow: PathBuf,
+}
+
+impl Folders {
+    pub(crate) fn of(root: &Path, id: &str) -> Self {
+        Self { frames: root.join(FRAMES).join(id), flow: root.join(FLOW).join(id) }
+    }
+
+    /// The folders under the names they have while they are written.
+    pub(crate) fn partial(&self) -> Self {
+        Self { frames: partial_sibling(&self.frames), flow: partial_sibling(&self.flow) }
+    }
+
+    pub(crate) fn file(&self, part: Part, index: usize, coding: ImageCoding) -> PathBuf {
+        let folder = match part {
+            Part::Frame => self.frames.clone(),
+            Part::FlowX => self.flow.join(COMPONENTS[0]),
+            Part::FlowY => self.flow.join(COMPONENTS[1]),
+        };
+        folder.join(format!("{index:06}.{}", coding.extension()))
+    }
+
+    fn there(&self, clip: &ClipRecord) -> bool {
+        self.frames.is_dir() && (clip.flow == 0 || self.flow.is_dir())
+    }
+
+    /// Removes the folders and what was under way to them.
+    pub(crate) fn remove(&self) -> Result<(), DataError> {
+        let partial = self.partial();
+        [&self.frames, &self.flow, &partial.frames, &partial.flow].into_iter().try_for_each(|path| remove(path))
+    }
+}
+
+/// Everything that is settled before the first clip is decoded.
+pub(crate) struct Plan<'a> {
+    pub(crate) place: Place,
+    pub(crate) header: Header,
+    pub(crate) maker: ClipMaker<'a>,
+    pub(crate) source: Source,
+    pub(crate) done: BTreeMap<String, ClipRecord>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(options: &Prepare, decoder: &'a dyn Decoder) -> Result<Self, DataError> {
+        options.validate()?;
+        let root = output(options)?;
+        let flow = options.flow.map(FlowMaker::new).transpose()?;
+        let image = ImageCoding::Jpeg { quality: options.quality };
+        let header = Header {
+            schema: SCHEMA,
+            tool: TOOL.to_owned(),
+            layout: options.layout,
+            decoder: decoder.id(),
+            frames: FrameFormat { size: options.size, image },
+            flow: flow.as_ref().map(FlowMaker::format),
+        };
+        let maker = ClipMaker { decoder, size: options.size, image, flow };
+        let source = Source::find(options)?;
+        let place = Place::new(&root, options.shard);
+        let done = place.done(&header)?;
+        Ok(Self { place, header, maker, source, done })
+    }
+
+    /// The clips that this run is to prepare.
+    pub(crate) fn to_do(&self) -> Vec<&SourceClip> {
+        let mine = self.source.clips.iter().filter(|clip| self.place.has(&clip.id));
+        mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()
+    }
+
+    /// Clips that are done and whose video is gone.
+    pub(crate) fn without_source(&self) -> usize {
+        let there: HashSet<&str> = self.source.clips.iter().map(|clip| clip.id.as_str()).collect();
+        self.done.keys().filter(|id| !there.contains(id.as_str())).count()
+    }
+}
+
+/// The output folder's place, which must not be one where it would be taken for a source, or write over one.
+fn output(options: &Prepare) -> Result<PathBuf, DataError> {
+    let source = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
+    if options.output.as_os_str().is_empty() {
+        return Err(DataError::setting("output", "", "the folder to make must be given"));
+    }
+    if options.output.components().any(|part| part == Component::ParentDir) && !options.output.exists() {
+        let shown = options.output.display();
+        return Err(DataError::setting("output", shown, "`..` in a path that is not there yet; give it without"));
+    }
+    let wanted = std::path::absolute(&options.output).map_err(|error| DataError::io(&options.output, error))?;
+    // The folder need not be there yet: what is there of its path is made canonical.
+    let there = wanted.ancestors().find(|place| place.exists()).unwrap_or(&wanted);
+    let real = fs::canonicalize(there).map_err(|error| DataError::io(there, error))?;
+    let rest = wanted.strip_prefix(there).unwrap_or(Path::new(""));
+    let output = if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+    if output.exists() && !output.is_dir() {
+        return Err(DataError::dataset(&options.output, "the output is a folder, but a file of that name is there"));
+    }
+    if output.starts_with(&source) {
+        let reason = format!("the output lies in the source {}; give a folder beside it", options.source.display());
+        return Err(DataError::dataset(&options.output, reason));
+    }
+    if [FRAMES, FLOW, SPLITS].iter().any(|name| source.starts_with(output.join(name))) {
+        let reason = format!("the source {} would be written over; give another output", options.source.display());
+        return Err(DataError::dataset(&options.output, reason));
+    }
+    Ok(output)
+}

@@ -1,0 +1,142 @@
+//! The manifests of all shards to one.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::lay_out::{Place, ledgers};
+use super::{FAILURES, Failure, Shard};
+use crate::disk::{Lock, remove, write_atomic};
+use crate::error::DataError;
+use crate::manifest::{MANIFEST, Manifest, journal, line_of};
+
+/// What was merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The manifest of all clips.
+    pub manifest: PathBuf,
+    /// Shard manifests that went into it.
+    pub shards: usize,
+    /// Clips in it.
+    pub clips: usize,
+    /// Clips that could not be prepared, of all shards.
+    pub failures: Vec<Failure>,
+}
+
+/// Joins the manifests of the shards in a prepared folder, and their failures; then removes them.
+///
+/// All shards must be there. When shards were merged before and some have been run again, those are enough: they take the
+/// place of what the manifest had of them.
+///
+/// # Errors
+/// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different divisions, for headers
+/// that differ, naming the setting, for a clip in two shards, and while another process works in the folder; those of
+/// [`Manifest::read`].
+pub fn merge(root: &Path) -> Result<Merged, DataError> {
+    let bad = |reason: String| DataError::dataset(root, reason);
+    if !root.is_dir() {
+        return Err(DataError::NotFound(root.to_owned()));
+    }
+    let _lock = Lock::whole(root)?;
+    let path = root.join(MANIFEST);
+    let merged = if path.is_file() { Some(Manifest::read(&path)?) } else { None };
+    let shards = shards(root)?;
+    let Some(&of) = shards.iter().map(|(shard, _)| &shard.of).next() else {
+        return Err(bad("there are no shards to merge, files like manifest-1-of-4.jsonl".to_owned()));
+    };
+    if let Some((other, _)) = shards.iter().find(|(shard, _)| shard.of != of) {
+        return Err(bad(format!("shards of {of} and of {} lie together; remove those of one division", other.of)));
+    }
+    let there = |index: usize| shards.iter().any(|(shard, _)| shard.index == index);
+    if let Some(missing) = (1..=of).find(|&index| merged.is_none() && !there(index)) {
+        return Err(bad(format!(
+            "shard {missing}/{of} is missing; run it, or copy manifest-{missing}-of-{of}.jsonl here"
+        )));
+    }
+    let whole = join(root, merged.as_ref(), &shards)?;
+    let failures = failures(root, &shards, merged.is_some())?;
+    write_failures(&root.join(FAILURES), &failures)?;
+    whole.write(&path)?;
+    for (shard, _) in &shards {
+        let place = Place::new(root, Some(*shard));
+        remove(&place.manifest)?;
+        remove(&place.failures)?;
+        remove(&root.join(format!(".prepare-{}.lock", shard.name())))?;
+    }
+    Ok(Merged { manifest: path, shards: shards.len(), clips: whole.clips.len(), failures })
+}
+
+/// The finished shards in a folder; one that is not finished is an error.
+fn shards(root: &Path) -> Result<Vec<(Shard, Manifest)>, DataError> {
+    let mut shards = Vec::new();
+    for (path, shard) in ledgers(root)? {
+        if journal::is_journal(&path) {
+            let reason = format!("{} shows that a run is not finished; run it again first", path.display());
+            return Err(DataError::dataset(root, reason));
+        }
+        if let Some(shard) = shard {
+            shards.push((shard, Manifest::read(&path)?));
+        }
+    }
+    Ok(shards)
+}
+
+fn join(root: &Path, merged: Option<&Manifest>, shards: &[(Shard, Manifest)]) -> Result<Manifest, DataError> {
+    let bad = |reason: String| DataError::dataset(root, reason);
+    let named = merged.map(|merged| (MANIFEST.to_owned(), merged)).into_iter();
+    let mut all = named.chain(shards.iter().map(|(shard, manifest)| (format!("shard {}", shard.name()), manifest)));
+    let Some((first, model)) = all.next() else { return Err(bad("there are no shards to merge".to_owned())) };
+    for (name, manifest) in all {
+        if let Some((setting, here, there)) = model.header.difference(&manifest.header) {
+            let reason = format!("`{setting}` is {here} in {first} and {there} in {name}; prepare all shards alike");
+            return Err(bad(reason));
+        }
+    }
+    let mut owners: HashMap<&str, &Shard> = HashMap::new();
+    for (shard, manifest) in shards {
+        for clip in &manifest.clips {
+            if let Some(other) = owners.insert(&clip.id, shard) {
+                let reason = format!("the clip {} is in shard {} and in {}", clip.id, other.name(), shard.name());
+                return Err(bad(reason));
+            }
+        }
+    }
+    // Of a shard that was run again, everything counts as it is now.
+    let again = |id: &str| shards.iter().any(|(shard, _)| shard.has(id));
+    let before = merged.into_iter().flat_map(|merged| &merged.clips).filter(|clip| !again(&clip.id));
+    let clips = before.chain(shards.iter().flat_map(|(_, manifest)| &manifest.clips)).cloned();
+    Ok(Manifest::of(model.header.clone(), clips))
+}
+
+fn failures(root: &Path, shards: &[(Shard, Manifest)], again: bool) -> Result<Vec<Failure>, DataError> {
+    let mut failures = if again { read_failures(&root.join(FAILURES))? } else { Vec::new() };
+    failures.retain(|failure| !shards.iter().any(|(shard, _)| shard.has(&failure.clip)));
+    for (shard, _) in shards {
+        failures.extend(read_failures(&Place::new(root, Some(*shard)).failures)?);
+    }
+    failures.sort_by(|a, b| a.clip.cmp(&b.clip));
+    Ok(failures)
+}
+
+/// The clips that could not be prepared; none where there is no such file.
+pub(crate) fn read_failures(path: &Path) -> Result<Vec<Failure>, DataError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(DataError::io(path, error)),
+    };
+    let read = |(index, line): (usize, &str)| {
+        let bad = |error| DataError::manifest(path, index + 1, format!("not a clip and its error: {error}"));
+        serde_json::from_str(line).map_err(bad)
+    };
+    text.lines().enumerate().map(read).collect()
+}
+
+/// Writes them; without any, removes the file.
+pub(crate) fn write_failures(path: &Path, failures: &[Failure]) -> Result<(), DataError> {
+    if failures.is_empty() {
+        return remove(path);
+    }
+    let lines: Result<String, DataError> = failures.iter().map(|failure| line_of(path, failure)).collect();
+    write_atomic(path, lines?.as_bytes())
+}

@@ -1,0 +1,204 @@
+//! A run: clips in parallel, each into its folders and then into the journal.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::clip::{Fault, Part};
+use super::decoder::Decoder;
+use super::lay_out::{Folders, Plan};
+use super::merge::write_failures;
+use super::source::SourceClip;
+use super::{Failure, Prepare, PrepareOutcome, Progress};
+use crate::dataset::COMPONENTS;
+use crate::disk::{Lock, sync_folder, sync_folder_of};
+use crate::error::DataError;
+use crate::manifest::journal::Journal;
+use crate::manifest::{ClipRecord, Manifest};
+use crate::parallel;
+use crate::splits;
+
+/// A clip that is in its place, and the bytes it took.
+type Made = Result<(ClipRecord, u64), Fault>;
+
+pub(super) fn run(
+    options: &Prepare,
+    decoder: &dyn Decoder,
+    cancel: &AtomicBool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<PrepareOutcome, DataError> {
+    // Once without a lock, so that a mistake leaves no folder behind; then again, when nobody else writes any more.
+    let root = Plan::new(options, decoder)?.place.root;
+    fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
+    let _lock = match options.shard {
+        None => Lock::whole(&root)?,
+        Some(shard) => Lock::shard(&root, &shard.name())?,
+    };
+    let plan = Plan::new(options, decoder)?;
+    let to_do = plan.to_do();
+    for clip in &to_do {
+        Folders::of(&root, &clip.id).remove()?;
+    }
+    let mut tally = Tally::new(&to_do, plan.done.clone());
+    progress(tally.progress(None));
+    let mut journal = Journal::open(&plan.place.journal, &plan.header)?;
+    let made = |index: usize, made: Made| {
+        let clip: &SourceClip = to_do[index];
+        let error = match made {
+            Ok((record, bytes)) => {
+                journal.append(&record)?;
+                tally.add(record, bytes);
+                None
+            }
+            Err(Fault::Clip(error)) => Some(plan.source.relative(&error)),
+            Err(Fault::Run(error)) => return Err(error),
+        };
+        tally.over(clip, error.clone());
+        progress(tally.progress(Some((clip.id.clone(), error))));
+        Ok(())
+    };
+    parallel::for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
+    let interrupted = cancel.load(Ordering::Relaxed) && tally.ended < to_do.len();
+    finish(&plan, journal, tally, interrupted)
+}
+
+/// Makes a clip in its hidden folders and gives them their names.
+fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
+    let folders = Folders::of(&plan.place.root, &clip.id);
+    let partial = folders.partial();
+    let mut written = Written::default();
+    let made = create_folders(&partial, plan).and_then(|()| {
+        let store = &mut |part: Part, index: usize, bytes: &[u8]| {
+            let coding = match (part, &plan.maker.flow) {
+                (Part::Frame, _) | (_, None) => plan.maker.image,
+                (_, Some(flow)) => flow.image(),
+            };
+            written.file(partial.file(part, index, coding), bytes)
+        };
+        plan.maker.make(clip, store)
+    });
+    let record = match made {
+        Ok(record) => record,
+        Err(fault) => {
+            // What is left of a broken clip is of no use. That it is broken matters more than a remnant.
+            let _ = folders.remove();
+            return Err(fault);
+        }
+    };
+    let bytes = written.commit(&partial, &folders, plan.maker.flow.is_some()).map_err(Fault::Run)?;
+    Ok((record, bytes))
+}
+
+fn create_folders(partial: &Folders, plan: &Plan<'_>) -> Result<(), Fault> {
+    let create =
+        |folder: PathBuf| fs::create_dir_all(&folder).map_err(|error| Fault::Run(DataError::io(&folder, error)));
+    create(partial.frames.clone())?;
+    if plan.maker.flow.is_some() {
+        COMPONENTS.iter().try_for_each(|component| create(partial.flow.join(component)))?;
+    }
+    Ok(())
+}
+
+/// The files of a clip under way.
+#[derive(Default)]
+struct Written {
+    files: Vec<PathBuf>,
+    bytes: u64,
+}
+
+impl Written {
+    fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), DataError> {
+        fs::write(&path, bytes).map_err(|error| DataError::io(&path, error))?;
+        self.files.push(path);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Gets the files onto the disk and their folders to their places; flow first, so that frames are never without it.
+    fn commit(self, partial: &Folders, folders: &Folders, flow: bool) -> Result<u64, DataError> {
+        // All at the end: the first of them makes the disk write what is waiting, the others find little left.
+        for path in &self.files {
+            File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
+        }
+        let pairs = [(flow, &partial.flow, &folders.flow), (true, &partial.frames, &folders.frames)];
+        for (_, from, to) in pairs.into_iter().filter(|(wanted, ..)| *wanted) {
+            sync_folder(from)?;
+            fs::rename(from, to).map_err(|error| DataError::io(to, error))?;
+            sync_folder_of(to)?;
+        }
+        Ok(self.bytes)
+    }
+}
+
+/// What is done and what is left.
+struct Tally {
+    start: Instant,
+    done: BTreeMap<String, ClipRecord>,
+    kept: usize,
+    failures: Vec<Failure>,
+    total: usize,
+    ended: usize,
+    frames: u64,
+    bytes: u64,
+    /// Bytes of the videos, in all and of those that are over with.
+    work: (u64, u64),
+}
+
+impl Tally {
+    fn new(to_do: &[&SourceClip], done: BTreeMap<String, ClipRecord>) -> Self {
+        let (kept, total) = (done.len(), to_do.len());
+        let work = (to_do.iter().map(|clip| clip.bytes.max(1)).sum(), 0);
+        Self { start: Instant::now(), done, kept, failures: Vec::new(), total, ended: 0, frames: 0, bytes: 0, work }
+    }
+
+    fn add(&mut self, record: ClipRecord, bytes: u64) {
+        self.frames += record.frames as u64;
+        self.bytes += bytes;
+        self.done.insert(record.id.clone(), record);
+    }
+
+    fn over(&mut self, clip: &SourceClip, error: Option<String>) {
+        self.ended += 1;
+        self.work.1 += clip.bytes.max(1);
+        self.failures.extend(error.map(|error| Failure { clip: clip.id.clone(), error }));
+    }
+
+    fn progress(&self, clip: Option<(String, Option<String>)>) -> Progress {
+        let elapsed = self.start.elapsed();
+        let (all, over) = self.work;
+        let remaining = (over > 0)
+            .then(|| elapsed.as_secs_f64() * all.saturating_sub(over) as f64 / over as f64)
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let (failed, frames, bytes) = (self.failures.len(), self.frames, self.bytes);
+        Progress { done: self.ended, total: self.total, failed, frames, bytes, elapsed, remaining, clip }
+    }
+}
+
+/// Writes what stands at the end: failures, lists, the manifest.
+fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
+    let Tally { done, kept, mut failures, ended, frames, bytes, .. } = tally;
+    failures.sort_by(|a, b| a.clip.cmp(&b.clip));
+    let outcome = PrepareOutcome {
+        manifest: plan.place.manifest.clone(),
+        clips: done.len(),
+        prepared: ended - failures.len(),
+        kept,
+        without_source: plan.without_source(),
+        failures,
+        lists: plan.source.lists.clone(),
+        frames,
+        bytes,
+        interrupted,
+    };
+    if interrupted {
+        return Ok(outcome);
+    }
+    write_failures(&plan.place.failures, &outcome.failures)?;
+    let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
+    splits::write(&plan.place.root, &plan.source.lists, &groups)?;
+    Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
+    journal.finish()?;
+    Ok(outcome)
+}

@@ -1,0 +1,272 @@
+//! What clips there are to prepare.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Prepare;
+use crate::dataset::ClipSource;
+use crate::dataset::groups::Groups;
+use crate::dataset::scan::{Found, holds_classes, is_video, scan};
+use crate::error::DataError;
+use crate::manifest::{Layout, check_id};
+use crate::splits::{self, MSVD_CLASS, SplitList, group_of, without_extension};
+
+/// A clip of the source.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceClip {
+    /// `<class>/<clip>`.
+    pub(crate) id: String,
+    pub(crate) class: String,
+    pub(crate) group: String,
+    /// A video or a folder of frames.
+    pub(crate) source: ClipSource,
+    /// Bytes of the video; what work and progress are measured by.
+    pub(crate) bytes: u64,
+}
+
+impl SourceClip {
+    pub(crate) fn path(&self) -> &Path {
+        match &self.source {
+            ClipSource::FrameFolder(path) => path,
+            ClipSource::Video(path) => path,
+            // The scan finds no others.
+            ClipSource::Prepared(clip) => &clip.frames_dir,
+            ClipSource::Motion(_) => Path::new(""),
+        }
+    }
+}
+
+/// The clips of the source, sorted by id, and the lists that divide them.
+#[derive(Debug)]
+pub(crate) struct Source {
+    root: PathBuf,
+    pub(crate) clips: Vec<SourceClip>,
+    pub(crate) lists: Vec<SplitList>,
+}
+
+impl Source {
+    /// Looks through the source folder and reads the lists.
+    pub(crate) fn find(options: &Prepare) -> Result<Self, DataError> {
+        let root = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
+        if !root.is_dir() {
+            return Err(DataError::dataset(&options.source, "the source is a folder of videos"));
+        }
+        let (found, parts) = match options.layout {
+            Layout::Msvd => (flat(&root)?, Vec::new()),
+            Layout::Folder => folder(options, &root)?,
+            Layout::Ucf101 | Layout::Hmdb51 => {
+                (scan(&root, &root, "", &aside(options, &root))?.into_values().collect(), vec![])
+            }
+        };
+        let clips = unique(options.layout, found, &groups(options, &root)?)?;
+        if clips.is_empty() {
+            return Err(DataError::dataset(&options.source, "there is no video in it; check the path and the layout"));
+        }
+        let known: BTreeSet<String> = clips.iter().map(|clip| clip.id.clone()).collect();
+        let own = &options.own_lists;
+        let lists = match (&options.lists, options.layout) {
+            (Some(lists), layout) => splits::official(layout, lists, &known)?,
+            (None, Layout::Folder) if own.given() => {
+                let files = [("train", &own.train), ("validation", &own.validation), ("test", &own.test)];
+                splits::own(&root, &files.map(|(name, path)| (name, path.clone())), &known)?
+            }
+            (None, _) => parts,
+        };
+        Ok(Self { root, clips, lists })
+    }
+
+    /// An error in words that are the same wherever the source lies.
+    pub(crate) fn relative(&self, error: &DataError) -> String {
+        error.to_string().replace(&format!("{}{}", self.root.display(), std::path::MAIN_SEPARATOR), "")
+    }
+}
+
+/// Folders of lists are no classes.
+fn aside(options: &Prepare, root: &Path) -> Vec<PathBuf> {
+    let own = &options.own_lists;
+    let files = [&own.train, &own.validation, &own.test, &own.groups].into_iter().flatten().map(|path| root.join(path));
+    let folder = |path: PathBuf| {
+        let path = fs::canonicalize(path).ok()?;
+        Some(root.join(path.strip_prefix(root).ok()?.components().next()?))
+    };
+    files.chain(options.lists.clone()).filter_map(folder).collect()
+}
+
+fn groups(options: &Prepare, root: &Path) -> Result<Groups, DataError> {
+    options.own_lists.groups.as_ref().map_or_else(|| Ok(Groups::default()), |path| Groups::read(&root.join(path)))
+}
+
+/// The videos of one folder, without classes.
+fn flat(root: &Path) -> Result<Vec<Found>, DataError> {
+    let io = |error| DataError::io(root, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            return Err(DataError::dataset(&path, "the name is not UTF-8; rename it"));
+        };
+        if is_video(&path) && !name.starts_with('.') && !path.is_dir() {
+            let real = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
+            if !real.starts_with(root) {
+                return Err(DataError::dataset(&path, "this link leads out of the folder; copy the video into it"));
+            }
+            let (id, class) = (format!("{MSVD_CLASS}/{name}"), MSVD_CLASS.to_owned());
+            found.push(Found { id, class, source: ClipSource::Video(path) });
+        }
+    }
+    Ok(found)
+}
+
+/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`) and `test/`, which then are
+/// the lists.
+fn folder(options: &Prepare, root: &Path) -> Result<(Vec<Found>, Vec<SplitList>), DataError> {
+    let is_part = |name: &str| -> Result<bool, DataError> {
+        let folder = root.join(name);
+        Ok(folder.is_dir() && holds_classes(root, &folder)?)
+    };
+    if options.own_lists.given() || !is_part("train")? {
+        return Ok((scan(root, root, "", &aside(options, root))?.into_values().collect(), Vec::new()));
+    }
+    let (mut found, mut lists) = (Vec::new(), Vec::<SplitList>::new());
+    for (folder, name) in [("train", "train"), ("validation", "validation"), ("val", "validation"), ("test", "test")] {
+        if !is_part(folder)? {
+            continue;
+        }
+        if lists.iter().any(|list| list.name == name) {
+            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
+        }
+        let part: Vec<Found> = scan(root, &root.join(folder), "", &[])?.into_values().collect();
+        let clips = part.iter().map(|clip| clip_id(clip).to_owned()).collect();
+        lists.push(SplitList { name: name.to_owned(), clips, absent: Vec::new() });
+        found.extend(part);
+    }
+    Ok((found, lists))
+}
+
+/// The id of a clip in the prepared folder: a video loses its extension.
+fn clip_id(found: &Found) -> &str {
+    match found.source {
+        ClipSource::Video(_) => without_extension(&found.id),
+        _ => &found.id,
+    }
+}
+
+/// Gives every clip its id and refuses two clips with the same.
+fn unique(layout: Layout, found: Vec<Found>, groups: &Groups) -> Result<Vec<SourceClip>, DataError> {
+    let mut clips: BTreeMap<String, SourceClip> = BTreeMap::new();
+    for clip in found {
+        let id = clip_id(&clip).to_owned();
+        let group = groups.named(&clip.id).map_or_else(|| group_of(layout, &id), str::to_owned);
+        let mut new = SourceClip { id: id.clone(), class: clip.class, group, source: clip.source, bytes: 0 };
+        new.bytes = fs::metadata(new.path()).map_or(0, |metadata| metadata.len());
+        check_id(&id).map_err(|reason| DataError::dataset(new.path(), reason))?;
+        let path = new.path().to_owned();
+        if let Some(other) = clips.insert(id.clone(), new) {
+            let other = other.path().display();
+            let reason = format!("this and {other} would both be the clip {id}; rename or remove one of the two");
+            return Err(DataError::dataset(&path, reason));
+        }
+    }
+    Ok(clips.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prepare::OwnLists;
+    use crate::testing::temporary;
+
+    fn source(files: &[&str], layout: Layout) -> (tempfile::TempDir, Prepare) {
+        let folder = temporary();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        }
+        let options = Prepare { layout, source: folder.path().to_owned(), ..Prepare::default() };
+        (folder, options)
+    }
+
+    #[test]
+    fn ids_classes_and_groups() {
+        let files = ["Diving/v_Diving_g01_c02.avi", "Archery/v_Archery_g07_c01.avi", "notes.txt"];
+        let (_folder, options) = source(&files, Layout::Ucf101);
+        let clips = Source::find(&options).unwrap().clips;
+        let shown: Vec<[&str; 3]> =
+            clips.iter().map(|clip| [&clip.id, &clip.class, &clip.group].map(|s| &**s)).collect();
+        let expected = [
+            ["Archery/v_Archery_g07_c01", "Archery", "v_Archery_g07"],
+            ["Diving/v_Diving_g01_c02", "Diving", "v_Diving_g01"],
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn msvd_is_one_folder() {
+        let (_folder, options) = source(&["-a_1_2.avi", "b_3_4.avi", "list.txt"], Layout::Msvd);
+        let clips = Source::find(&options).unwrap().clips;
+        assert_eq!(
+            clips.iter().map(|clip| (&*clip.id, &*clip.group)).collect::<Vec<_>>(),
+            [("msvd/-a_1_2", "-a"), ("msvd/b_3_4", "b")]
+        );
+    }
+
+    #[test]
+    fn folders_of_parts_are_lists() {
+        let (_folder, options) =
+            source(&["train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "test/b/4.mp4"], Layout::Folder);
+        let found = Source::find(&options).unwrap();
+        assert_eq!(found.clips.iter().map(|clip| &*clip.id).collect::<Vec<_>>(), ["a/1", "a/3", "b/2", "b/4"]);
+        let lists: Vec<(&str, &[String])> = found.lists.iter().map(|list| (&*list.name, &*list.clips)).collect();
+        let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            lists,
+            [("train", &*own(&["a/1", "b/2"])), ("validation", &*own(&["a/3"])), ("test", &*own(&["b/4"]))]
+        );
+    }
+
+    #[test]
+    fn lists_and_groups_of_ones_own() {
+        let (folder, mut options) = source(&["a/1.mp4", "a/2.mp4", "b/3.mp4"], Layout::Folder);
+        fs::create_dir(folder.path().join("lists")).unwrap();
+        fs::write(folder.path().join("lists/test.txt"), "b/3.mp4 1\n").unwrap();
+        fs::write(folder.path().join("lists/groups.json"), r#"{"1": "one", "b/3.mp4": "three"}"#).unwrap();
+        let (test, groups) = (Some("lists/test.txt".into()), Some("lists/groups.json".into()));
+        options.own_lists = OwnLists { test, groups, ..OwnLists::default() };
+        let found = Source::find(&options).unwrap();
+        assert_eq!(found.clips.iter().map(|clip| &*clip.group).collect::<Vec<_>>(), ["one", "a/2", "three"]);
+        assert_eq!(found.lists[0].clips, ["b/3"]);
+    }
+
+    #[test]
+    fn two_clips_of_one_id_are_named() {
+        let (_folder, options) = source(&["a/x.avi", "a/x.mp4", "b/y.avi"], Layout::Folder);
+        let error = Source::find(&options).unwrap_err().to_string();
+        assert!(error.contains("x.avi") && error.contains("x.mp4") && error.contains("a/x"), "{error}");
+        let (_folder, options) = source(&["train/a/1.mp4", "test/a/1.mp4"], Layout::Folder);
+        let error = Source::find(&options).unwrap_err().to_string();
+        assert!(error.contains("train") && error.contains("test"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_source_is_an_error() {
+        let (_folder, options) = source(&["readme.txt"], Layout::Msvd);
+        assert!(Source::find(&options).unwrap_err().to_string().contains("no video"));
+        let options = Prepare { source: options.source.join("none"), ..options };
+        assert!(matches!(Source::find(&options), Err(DataError::NotFound(_))));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_are_no_text_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        for layout in [Layout::Folder, Layout::Msvd] {
+            let (folder, options) = source(&["a/x.avi", "b/y.avi"], layout);
+            let name = std::ffi::OsStr::from_bytes(b"bad\xff.avi");
+            let place = if layout == Layout::Msvd { folder.path().to_owned() } else { folder.path().join("a") };
+            fs::write(place.join(name), b"x").unwrap();
+            assert!(Source::find(&options).unwrap_err().to_string().contains("not UTF-8"));
+        }
+    }
+}

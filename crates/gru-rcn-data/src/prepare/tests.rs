@@ -1,0 +1,392 @@
+//! Runs that are stopped at every stage, with a decoder that draws in place of one that decodes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+use crate::manifest::{DecoderId, MANIFEST, Manifest};
+use crate::testing::temporary;
+use crate::verify::{FaultKind, VerifyOptions, VerifyReport, verify};
+use crate::video::{DecodeLimits, FrameSize};
+
+static GO: AtomicBool = AtomicBool::new(false);
+
+/// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is broken.
+struct Drawing {
+    version: &'static str,
+    /// Videos that may still be decoded before the machine fails.
+    left: AtomicUsize,
+    decoded: Mutex<usize>,
+}
+
+impl Drawing {
+    fn new() -> Self {
+        Self { version: "1", left: AtomicUsize::new(usize::MAX), decoded: Mutex::new(0) }
+    }
+
+    fn failing_after(clips: usize) -> Self {
+        Self { left: AtomicUsize::new(clips), ..Self::new() }
+    }
+
+    fn decoded(&self) -> usize {
+        *self.decoded.lock().unwrap()
+    }
+}
+
+impl Decoder for Drawing {
+    fn id(&self) -> DecoderId {
+        DecoderId { name: "drawing".to_owned(), version: self.version.to_owned() }
+    }
+
+    fn limits(&self) -> DecodeLimits {
+        DecodeLimits { max_frames: 50, ..DecodeLimits::default() }
+    }
+
+    fn decode(&self, path: &Path, size: FrameSize, take: &mut TakeFrame<'_>) -> Result<Option<f64>, DataError> {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map_err(|_| DataError::setting("machine", "off", "somebody pulled the plug"))?;
+        *self.decoded.lock().unwrap() += 1;
+        let text = fs::read_to_string(path).unwrap();
+        let numbers: Vec<usize> = text.split(' ').filter_map(|number| number.parse().ok()).collect();
+        let [frames, width, height] = numbers[..] else {
+            return Err(DataError::NotVideo { path: path.to_owned(), words: "no drawing".to_owned() });
+        };
+        let (height, width) = size.of(height, width);
+        for t in 0..frames {
+            let value = |i: usize| ((i / 3 % width + i / (3 * width) + 2 * t) * 13 % 256) as u8;
+            let pixels: Vec<u8> = (0..width * height * 3).map(value).collect();
+            take(VideoFrame { width, height, pixels: &pixels })?;
+        }
+        Ok(Some(12.5))
+    }
+}
+
+/// A source of seven clips in two classes, one of which is broken if asked for, and settings to prepare it with.
+fn setting(broken: bool) -> (tempfile::TempDir, Prepare) {
+    let folder = temporary();
+    for (class, clips) in [("a", 4), ("b", 3)] {
+        fs::create_dir_all(folder.path().join("source").join(class)).unwrap();
+        for clip in 0..clips {
+            let sound = format!("{} 40 30", 3 + clip);
+            let text = if broken && (class, clip) == ("a", 2) { "broken".to_owned() } else { sound };
+            fs::write(folder.path().join(format!("source/{class}/{clip}.avi")), text).unwrap();
+        }
+    }
+    let options = Prepare {
+        source: folder.path().join("source"),
+        output: folder.path().join("out"),
+        size: SizeRule::ShortSide { pixels: 24 },
+        flow: Some(FlowOptions::new(FlowMethod::Dis)),
+        workers: 2,
+        ..Prepare::default()
+    };
+    (folder, options)
+}
+
+fn run(options: &Prepare, decoder: &Drawing) -> Result<PrepareOutcome, DataError> {
+    options.run(decoder, &GO, &mut |_| ())
+}
+
+/// Every file below a folder with its bytes.
+fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(root).unwrap().display().to_string(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// The same files with the same bytes; the message names those that differ.
+fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>, when: &str) {
+    let all = found.keys().chain(expected.keys());
+    let differing: Vec<&String> = all.filter(|name| found.get(*name) != expected.get(*name)).collect();
+    assert!(differing.is_empty(), "{when}: {differing:?}");
+}
+
+fn verified(options: &Prepare) -> VerifyReport {
+    verify(&options.output, &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap()
+}
+
+/// What a run that nobody stops makes.
+fn whole(broken: bool) -> BTreeMap<String, Vec<u8>> {
+    let (_folder, options) = setting(broken);
+    run(&options, &Drawing::new()).unwrap();
+    content(&options.output)
+}
+
+#[test]
+fn frames_flow_lists_and_manifest() {
+    let (_folder, options) = setting(false);
+    let mut last = None;
+    let outcome = options.run(&Drawing::new(), &GO, &mut |progress| last = Some(progress)).unwrap();
+    assert_eq!((outcome.clips, outcome.prepared, outcome.kept), (7, 7, 0));
+    // 3 + 4 + 5 + 6 frames in a, 3 + 4 + 5 in b.
+    assert_eq!(outcome.frames, 30);
+    let last = last.unwrap();
+    assert_eq!((last.done, last.total, last.failed, last.frames), (7, 7, 0, 30));
+    assert_eq!(last.remaining, Some(Duration::ZERO));
+    let manifest = Manifest::read(&outcome.manifest).unwrap();
+    let clip = manifest.get("a/1").unwrap();
+    assert_eq!((clip.frames, clip.flow, clip.height, clip.width, clip.fps), (4, 3, 24, 32, Some(12.5)));
+    let files = content(&options.output);
+    // Frames, two flow images for each but the first of a clip, the manifest and the groups.
+    assert_eq!(files.len(), 30 + 2 * (30 - 7) + 2, "{:?}", files.keys());
+    for file in ["frames/a/1/000003.jpg", "flow/a/1/x/000002.jpg", "flow/a/1/y/000000.jpg", "splits/groups.json"] {
+        assert!(files.contains_key(file), "{file}");
+    }
+    let images = files.iter().filter(|(name, _)| name.ends_with(".jpg"));
+    assert_eq!(outcome.bytes, images.map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    assert!(verified(&options).is_sound(), "{}", verified(&options).table());
+}
+
+#[test]
+fn the_same_bytes_on_any_number_of_threads() {
+    let (_folder, options) = setting(false);
+    run(&Prepare { workers: 1, ..options.clone() }, &Drawing::new()).unwrap();
+    assert_same(&content(&options.output), &whole(false), "one thread");
+}
+
+#[test]
+fn a_run_that_is_stopped_anywhere_ends_the_same() {
+    let expected = whole(true);
+    for clips in 0..7 {
+        let (_folder, options) = setting(true);
+        // The machine fails in the middle; what is under way is cut off.
+        assert!(run(&options, &Drawing::failing_after(clips)).is_err());
+        assert!(!options.output.join(MANIFEST).exists());
+        // Remnants of a clip: hidden folders, folders that got their names without a line in the journal, a torn line.
+        let journal = options.output.join("manifest.partial.jsonl");
+        let noted = fs::read_to_string(&journal).unwrap();
+        for id in ["a/0", "a/3", "b/2"].into_iter().filter(|id| !noted.contains(&format!("\"{id}\""))) {
+            let (class, clip) = id.split_once('/').unwrap();
+            for place in [format!("frames/{class}/.{clip}.partial"), format!("flow/{id}/x"), format!("frames/{id}")] {
+                fs::create_dir_all(options.output.join(&place)).unwrap();
+                fs::write(options.output.join(&place).join("000077.jpg"), "half").unwrap();
+            }
+        }
+        fs::write(&journal, format!("{noted}{{\"id\":\"b/2\",\"cla")).unwrap();
+        let again = Drawing::new();
+        let outcome = run(&options, &again).unwrap();
+        let kept = noted.lines().count() - 1;
+        assert_eq!((outcome.kept, again.decoded()), (kept, 7 - kept));
+        assert_eq!(outcome.failures.len(), 1);
+        assert_same(&content(&options.output), &expected, &format!("after {clips}"));
+    }
+}
+
+#[test]
+fn a_kill_between_manifest_and_journal_ends_the_same() {
+    let (_folder, options) = setting(false);
+    assert!(run(&options, &Drawing::failing_after(5)).is_err());
+    let journal = fs::read(options.output.join("manifest.partial.jsonl")).unwrap();
+    run(&options, &Drawing::new()).unwrap();
+    fs::write(options.output.join("manifest.partial.jsonl"), journal).unwrap();
+    let again = Drawing::new();
+    run(&options, &again).unwrap();
+    assert_eq!(again.decoded(), 0);
+    assert_same(&content(&options.output), &whole(false), "journal left over");
+}
+
+#[test]
+fn an_interrupt_keeps_what_is_done() {
+    let (_folder, options) = setting(false);
+    let cancel = AtomicBool::new(false);
+    let mut stop = |progress: Progress| cancel.store(progress.done >= 2, Ordering::Relaxed);
+    let one = Prepare { workers: 1, ..options.clone() };
+    let outcome = one.run(&Drawing::new(), &cancel, &mut stop).unwrap();
+    assert!(outcome.interrupted && outcome.prepared < 7 && !outcome.manifest.exists());
+    assert_eq!(verified(&options).faults[0].kind, FaultKind::Unfinished);
+    let again = run(&options, &Drawing::new()).unwrap();
+    assert_eq!((again.kept, again.prepared), (outcome.prepared, 7 - outcome.prepared));
+    assert_same(&content(&options.output), &whole(false), "interrupted");
+}
+
+#[test]
+fn a_broken_clip_is_recorded_and_tried_again() {
+    let (_folder, options) = setting(true);
+    let outcome = run(&options, &Drawing::new()).unwrap();
+    assert_eq!((outcome.clips, outcome.failures.len()), (6, 1));
+    assert!(outcome.failures[0].clip == "a/2" && outcome.failures[0].error.contains("2.avi"));
+    assert!(!options.output.join("frames/a/2").exists());
+    let report = verified(&options);
+    assert_eq!(report.faults.len(), 1);
+    assert_eq!((&*report.faults[0].clip, report.faults[0].kind), ("a/2", FaultKind::NotPrepared));
+    // Somebody mends the video: the next run prepares it, and only it.
+    fs::write(options.source.join("a/2.avi"), "5 40 30").unwrap();
+    let again = Drawing::new();
+    assert_eq!(run(&options, &again).unwrap().clips, 7);
+    assert_eq!(again.decoded(), 1);
+    assert_same(&content(&options.output), &whole(false), "mended");
+}
+
+#[test]
+fn a_clip_that_is_gone_is_made_again() {
+    let (_folder, options) = setting(false);
+    run(&options, &Drawing::new()).unwrap();
+    fs::remove_dir_all(options.output.join("flow/b/1")).unwrap();
+    let again = Drawing::new();
+    run(&options, &again).unwrap();
+    assert_eq!(again.decoded(), 1);
+    assert_same(&content(&options.output), &whole(false), "made again");
+    // A video that is gone is another thing: its clip stays, and is counted.
+    fs::remove_file(options.source.join("b/1.avi")).unwrap();
+    let outcome = run(&options, &Drawing::new()).unwrap();
+    assert_eq!((outcome.clips, outcome.without_source), (7, 1));
+}
+
+#[test]
+fn shards_merge_to_the_same_manifest() {
+    let (_folder, options) = setting(true);
+    let shard = |index| Prepare { shard: Some(Shard { index, of: 3 }), ..options.clone() };
+    let mut clips = 0;
+    for index in [2, 1] {
+        clips += run(&shard(index), &Drawing::new()).unwrap().prepared;
+    }
+    assert!(merge(&options.output).unwrap_err().to_string().contains("shard 3/3 is missing"));
+    let before = run(&shard(3), &Drawing::failing_after(0));
+    if before.is_err() {
+        // The shard has clips, and not one of them is done.
+        assert!(merge(&options.output).unwrap_err().to_string().contains("not finished"));
+    }
+    clips += run(&shard(3), &Drawing::new()).unwrap().prepared;
+    assert_eq!(clips, 6);
+    assert!(verified(&options).faults[0].detail.contains("merge"), "{}", verified(&options).table());
+    let merged = merge(&options.output).unwrap();
+    assert_eq!((merged.shards, merged.clips, merged.failures.len()), (3, 6, 1));
+    assert_same(&content(&options.output), &whole(true), "merged");
+    assert!(merge(&options.output).unwrap_err().to_string().contains("no shards"));
+    // The shards once more, the video being mended; then a whole run finds nothing to do.
+    fs::write(options.source.join("a/2.avi"), "5 40 30").unwrap();
+    for index in 1..=3 {
+        run(&shard(index), &Drawing::new()).unwrap();
+        assert_eq!(merge(&options.output).unwrap().shards, 1);
+    }
+    let again = Drawing::new();
+    run(&options, &again).unwrap();
+    assert_eq!(again.decoded(), 0);
+    assert_same(&content(&options.output), &whole(false), "merged again");
+}
+
+#[test]
+fn other_settings_are_refused_by_name() {
+    let refused = |options: Prepare, decoder: &Drawing, words: &[&str]| {
+        let error = run(&options, decoder).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    let (_folder, options) = setting(false);
+    assert!(run(&options, &Drawing::failing_after(3)).is_err());
+    for finished in [false, true] {
+        if finished {
+            run(&options, &Drawing::new()).unwrap();
+        }
+        let drawing = Drawing::new();
+        refused(Prepare { quality: 80, ..options.clone() }, &drawing, &["`frames.image.quality` = 95", "has 80"]);
+        refused(Prepare { size: SizeRule::Source, ..options.clone() }, &drawing, &["frames.size"]);
+        refused(Prepare { flow: None, ..options.clone() }, &drawing, &["`flow`"]);
+        let flow = FlowOptions { bound: 15.0, ..FlowOptions::new(FlowMethod::Dis) };
+        refused(Prepare { flow: Some(flow), ..options.clone() }, &drawing, &["`flow.bound`", "20", "15"]);
+        refused(Prepare { flow: Some(FlowOptions::new(FlowMethod::TvL1)), ..options.clone() }, &drawing, &["flow."]);
+        refused(options.clone(), &Drawing { version: "2", ..Drawing::new() }, &["`decoder.version`"]);
+        assert_eq!(drawing.decoded(), 0);
+    }
+    let (_folder, options) = setting(false);
+    let shard = |index, of| Prepare { shard: Some(Shard { index, of }), ..options.clone() };
+    run(&shard(1, 2), &Drawing::new()).unwrap();
+    refused(shard(1, 3), &Drawing::new(), &["shard", "…/2"]);
+    refused(options.clone(), &Drawing::new(), &["shard", "merge"]);
+}
+
+#[test]
+fn places_that_would_do_harm_are_refused() {
+    let (folder, options) = setting(false);
+    let refused = |output: &Path, word: &str| {
+        let error = run(&Prepare { output: output.to_owned(), ..options.clone() }, &Drawing::new()).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    refused(&options.source, "lies in the source");
+    refused(&options.source.join("out"), "lies in the source");
+    refused(&folder.path().join("gone/../source/out"), "`..`");
+    assert!(!options.source.join("out").exists());
+    refused(Path::new(""), "must be given");
+    let strange = folder.path().join("strange");
+    fs::create_dir_all(strange.join("frames/a/0")).unwrap();
+    refused(&strange, "neither manifest nor journal");
+    fs::write(folder.path().join("file"), "x").unwrap();
+    refused(&folder.path().join("file"), "a file of that name");
+    for (key, bad) in [
+        ("quality", Prepare { quality: 0, ..options.clone() }),
+        ("size", Prepare { size: SizeRule::ShortSide { pixels: 0 }, ..options.clone() }),
+        ("shard", Prepare { shard: Some(Shard { index: 3, of: 2 }), ..options.clone() }),
+    ] {
+        assert!(run(&bad, &Drawing::new()).unwrap_err().to_string().contains(key));
+    }
+    fs::rename(&options.source, strange.join("frames/source")).unwrap();
+    let inside = Prepare { source: strange.join("frames/source"), output: strange.clone(), ..options.clone() };
+    assert!(run(&inside, &Drawing::new()).unwrap_err().to_string().contains("written over"));
+    assert!("1/4".parse::<Shard>().is_ok() && "0/4".parse::<Shard>().is_err() && "5/4".parse::<Shard>().is_err());
+}
+
+#[test]
+fn two_runs_in_one_folder_are_refused() {
+    let (_folder, options) = setting(false);
+    fs::create_dir(&options.output).unwrap();
+    let lock = crate::disk::Lock::whole(&options.output).unwrap();
+    let error = run(&options, &Drawing::new()).unwrap_err().to_string();
+    assert!(error.contains("another process"), "{error}");
+    assert!(merge(&options.output).is_err());
+    drop(lock);
+    run(&options, &Drawing::new()).unwrap();
+}
+
+#[test]
+fn long_and_tiny_clips_are_errors_of_their_own() {
+    let (folder, options) = setting(false);
+    fs::write(options.source.join("a/0.avi"), "51 40 30").unwrap();
+    fs::write(options.source.join("a/1.avi"), "0 40 30").unwrap();
+    // 8 rows: too few for a patch of the flow.
+    let small = Prepare { size: SizeRule::ShortSide { pixels: 8 }, ..options.clone() };
+    let outcome = run(&small, &Drawing::new()).unwrap();
+    assert!(outcome.failures.iter().any(|failure| failure.error.contains("flow")), "{:?}", outcome.failures);
+    let other = Prepare { output: folder.path().join("other"), ..options.clone() };
+    let outcome = run(&other, &Drawing::new()).unwrap();
+    let errors: Vec<&str> = outcome.failures.iter().map(|failure| failure.error.as_str()).collect();
+    assert!(errors[0].contains("`max_frames` of 50") && errors[0].contains("0.avi"), "{errors:?}");
+    assert!(errors[1].contains("no frame") && errors.len() == 2, "{errors:?}");
+}
+
+#[test]
+fn one_frame_has_no_flow() {
+    let (_folder, options) = setting(false);
+    fs::write(options.source.join("a/0.avi"), "1 40 30").unwrap();
+    let outcome = run(&options, &Drawing::new()).unwrap();
+    let manifest = Manifest::read(&outcome.manifest).unwrap();
+    assert_eq!((manifest.get("a/0").unwrap().frames, manifest.get("a/0").unwrap().flow), (1, 0));
+    assert!(verified(&options).is_sound(), "{}", verified(&options).table());
+    let again = Drawing::new();
+    run(&options, &again).unwrap();
+    assert_eq!(again.decoded(), 0);
+}
+
+#[test]
+fn an_estimate_writes_nothing_and_is_near() {
+    let (_folder, options) = setting(true);
+    let estimate = options.estimate(&Drawing::new()).unwrap();
+    assert!(!options.output.exists());
+    assert!((1..=3).contains(&estimate.probed) && estimate.clips == 7 && estimate.seconds > 0.0);
+    let outcome = run(&options, &Drawing::new()).unwrap();
+    let ratio = estimate.bytes as f64 / outcome.bytes as f64;
+    assert!((0.5..2.0).contains(&ratio), "{ratio}");
+    let full = Estimate { free: Some(estimate.bytes), ..estimate };
+    assert!(!full.fits() && Estimate { free: None, ..full }.fits());
+    assert_eq!(options.estimate(&Drawing::new()).unwrap().clips, 1);
+}

@@ -1,0 +1,204 @@
+//! Clips straight from stored images: only the pictures that a plan names are decoded, and each goes from its file to the
+//! crop in one step.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, ImageReader, Limits};
+
+use crate::clip::Frames;
+use crate::dataset::{ClipSource, Sample};
+use crate::error::DataError;
+use crate::frames_folder::list_frames;
+use crate::load::ClipReader;
+use crate::plan::{ClipPlan, ClipPlanner, PlanKey, Stream};
+use crate::resize::{Rectangle, resize};
+use crate::video::DecodeLimits;
+
+/// Most bytes the image decoder may take for one image: 8192 × 8192 pixels of 4 bytes.
+const IMAGE_BYTES: u64 = 256 << 20;
+
+/// The image files of a clip.
+enum Pictures {
+    Rgb(Vec<PathBuf>),
+    Flow([Vec<PathBuf>; 2]),
+}
+
+impl ClipReader {
+    /// Reads a sample once and cuts clips out of it: for each key the training clip of that key, for `None` the one that
+    /// is evaluated.
+    ///
+    /// Of stored images only those are decoded that the plans name, each straight to its crop; videos are decoded whole.
+    ///
+    /// # Errors
+    /// Those of [`ClipReader::read`] and [`ClipPlanner::training`]; [`DataError::BadDataset`] where flow is asked of
+    /// something that has none.
+    pub fn read_clips(
+        &self,
+        sample: &Sample,
+        planner: &ClipPlanner,
+        keys: &[Option<PlanKey>],
+    ) -> Result<Vec<Frames>, DataError> {
+        let plan = |key: &Option<PlanKey>, count: usize| match key {
+            Some(key) => planner.training(key, count),
+            None => planner.evaluation(count),
+        };
+        match pictures(&sample.source, planner.stream)? {
+            Some(pictures) => {
+                let limits = self.limits();
+                keys.iter().map(|key| pictures.clip(&plan(key, pictures.len())?, planner.frame_size, limits)).collect()
+            }
+            None => {
+                let frames = self.read(sample, planner.frame_size)?;
+                keys.iter().map(|key| plan(key, frames.time)?.apply(&frames)).collect()
+            }
+        }
+    }
+}
+
+/// The stored images of a clip; `None` where there are none and frames have to be decoded or drawn.
+fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, DataError> {
+    match (source, stream) {
+        (ClipSource::Prepared(clip), Stream::Rgb) => Ok(Some(Pictures::Rgb(clip.frame_files()?))),
+        (ClipSource::Prepared(clip), Stream::Flow) => Ok(Some(Pictures::Flow(clip.flow_files()?))),
+        (ClipSource::FrameFolder(folder), Stream::Rgb) => Ok(Some(Pictures::Rgb(list_frames(folder)?))),
+        (ClipSource::Video(_) | ClipSource::Motion(_), Stream::Rgb) => Ok(None),
+        (ClipSource::Video(path) | ClipSource::FrameFolder(path), Stream::Flow) => {
+            let reason = "it has no optical flow; prepare the data set with `gru-rcn prepare --flow dis` first";
+            Err(DataError::dataset(path, reason))
+        }
+        (ClipSource::Motion(_), Stream::Flow) => {
+            Err(DataError::setting("stream", "flow", "the built-in motion data has no optical flow"))
+        }
+    }
+}
+
+impl Pictures {
+    /// Frames, or fields of flow.
+    fn len(&self) -> usize {
+        match self {
+            Self::Rgb(files) => files.len(),
+            Self::Flow([x, _]) => x.len(),
+        }
+    }
+
+    fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
+        plan.gather(self.len(), |t| {
+            let (pixels, stored, channels) = match self {
+                Self::Rgb(files) => {
+                    let image = decode(&files[t], limits)?.into_rgb8();
+                    let stored = [image.height() as usize, image.width() as usize];
+                    (image.into_raw(), stored, 3)
+                }
+                Self::Flow([x, y]) => {
+                    let (x, y) = (&x[t], &y[t]);
+                    let [across, down] = [decode(x, limits)?.into_luma8(), decode(y, limits)?.into_luma8()];
+                    if across.dimensions() != down.dimensions() {
+                        let reason = format!("its size is not that of {}", y.display());
+                        return Err(DataError::BadImage { path: x.clone(), reason });
+                    }
+                    let stored = [across.height() as usize, across.width() as usize];
+                    let pairs = across.into_raw().into_iter().zip(down.into_raw()).flat_map(|(x, y)| [x, y]);
+                    (pairs.collect(), stored, 2)
+                }
+            };
+            let crop = Rectangle::scaled(plan.crop, planned, stored);
+            resize(&pixels, stored[1], stored[0], channels, crop, plan.output[1], plan.output[0])
+        })
+    }
+}
+
+/// Decodes an image file within limits that its header is held against before memory is taken.
+pub(crate) fn decode(path: &Path, limits: &DecodeLimits) -> Result<DynamicImage, DataError> {
+    let io = |error| DataError::io(path, error);
+    let file = fs::File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(DataError::EmptyFile(path.to_owned()));
+    }
+    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
+    let mut bounds = Limits::default();
+    let side = limits.max_side.min(8192) as u32;
+    (bounds.max_image_width, bounds.max_image_height) = (Some(side), Some(side));
+    bounds.max_alloc = Some(IMAGE_BYTES);
+    reader.limits(bounds);
+    reader.decode().map_err(|error| DataError::BadImage { path: path.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::PreparedClip;
+    use crate::plan::{CropRule, Photometric, TemporalSampling};
+    use crate::testing::temporary;
+
+    fn planner(stream: Stream) -> ClipPlanner {
+        ClipPlanner {
+            stream,
+            temporal: TemporalSampling::Consecutive { frames: 2 },
+            frame_size: [8, 8],
+            input_size: [8, 8],
+            crop: CropRule::Full,
+            flip: false,
+            photometric: Photometric::default(),
+        }
+    }
+
+    /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive steps from field t on see
+    /// x, y of t, t + 1, ….
+    #[test]
+    fn flow_is_read_as_stacks() {
+        let folder = temporary();
+        let flow = folder.path().join("flow");
+        for (name, base) in [("x", 100), ("y", 50)] {
+            fs::create_dir_all(flow.join(name)).unwrap();
+            for t in 0..12u8 {
+                let image = image::GrayImage::from_pixel(16, 16, image::Luma([base + t]));
+                image.save(flow.join(name).join(format!("{t:06}.png"))).unwrap();
+            }
+        }
+        let clip = PreparedClip {
+            frames_dir: folder.path().join("frames"),
+            flow_dir: Some(flow),
+            frames: 13,
+            flow: 12,
+            height: 16,
+            width: 16,
+            sha256: String::new(),
+        };
+        let source = ClipSource::Prepared(clip);
+        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
+        let planner = planner(Stream::Flow);
+        let clips = ClipReader::default().read_clips(&sample, &planner, &[None]).unwrap();
+        let first = planner.evaluation(12).unwrap().frames[0] as u8;
+        assert_eq!((clips[0].time, clips[0].height, clips[0].channels), (2, 8, 20));
+        let expected: Vec<u8> = (first..first + 10).flat_map(|t| [100 + t, 50 + t]).collect();
+        assert_eq!(clips[0].frame(0)[..20], expected);
+    }
+
+    /// The same frames read by plan and read whole: where nothing is resized, nothing differs.
+    #[test]
+    fn planned_frames_are_those_of_the_whole() {
+        let folder = temporary();
+        for t in 0..5u8 {
+            let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([t * 40, x as u8 * 9, y as u8 * 11]));
+            image.save(folder.path().join(format!("{t}.png"))).unwrap();
+        }
+        let source = ClipSource::FrameFolder(folder.path().to_owned());
+        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
+        let (planner, reader) = (planner(Stream::Rgb), ClipReader::default());
+        let keys = [None, Some(PlanKey { seed: 1, epoch: 2, sample: "a/b".into() })];
+        let clips = reader.read_clips(&sample, &planner, &keys).unwrap();
+        let whole = reader.read(&sample, [8, 8]).unwrap();
+        assert_eq!(clips[0], planner.evaluation(5).unwrap().apply(&whole).unwrap());
+        assert_eq!(clips[1], planner.training(keys[1].as_ref().unwrap(), 5).unwrap().apply(&whole).unwrap());
+    }
+
+    #[test]
+    fn flow_of_a_video_is_an_error_that_says_what_to_do() {
+        let source = ClipSource::Video("a.avi".into());
+        let sample = Sample { id: "a".into(), class: 0, appearance: None, source };
+        let error = ClipReader::default().read_clips(&sample, &planner(Stream::Flow), &[None]).unwrap_err();
+        assert!(error.to_string().contains("prepare"), "{error}");
+    }
+}

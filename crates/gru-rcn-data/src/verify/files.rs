@@ -1,0 +1,88 @@
+//! Looking into folders that are not trusted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::report::{Fault, FaultKind};
+
+/// What lies in a folder: a name and where it is.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) is_folder: bool,
+}
+
+/// Collects the faults of one clip, naming files from the data set's root.
+pub(super) struct Findings<'a> {
+    root: &'a Path,
+    clip: &'a str,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(root: &'a Path, clip: &'a str) -> Self {
+        Self { root, clip, faults: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, kind: FaultKind, path: &Path, words: &str) {
+        let place = path.strip_prefix(self.root).unwrap_or(path).display();
+        let detail = if words.is_empty() { place.to_string() } else { format!("{place}: {words}") };
+        self.faults.push(Fault { clip: self.clip.to_owned(), kind, detail });
+    }
+
+    /// What lies in a folder, sorted by name. Names that are not UTF-8 and links that lead out of the root or nowhere are
+    /// faults, and left out; so is a folder that cannot be read. Hidden entries come with the others.
+    pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
+        let mut found = Vec::new();
+        let listing = match fs::read_dir(folder) {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.add(FaultKind::Unreadable, folder, &error.to_string());
+                return found;
+            }
+        };
+        for entry in listing {
+            match entry {
+                Ok(entry) => found.extend(self.entry(&entry)),
+                Err(error) => self.add(FaultKind::Unreadable, folder, &error.to_string()),
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    fn entry(&mut self, entry: &fs::DirEntry) -> Option<Entry> {
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            self.add(FaultKind::Name, &path, "the name is not UTF-8");
+            return None;
+        };
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) && !self.inside(&path) {
+            return None;
+        }
+        let is_folder = path.is_dir();
+        Some(Entry { name, path, is_folder })
+    }
+
+    /// Whether a path stays below the root when links are followed; if not, it is a fault.
+    pub(super) fn inside(&mut self, path: &Path) -> bool {
+        match fs::canonicalize(path) {
+            Ok(real) if real.starts_with(self.root) => true,
+            Ok(_) => {
+                self.add(FaultKind::Link, path, "leads out of the data set");
+                false
+            }
+            Err(error) => {
+                self.add(FaultKind::Link, path, &format!("leads nowhere: {error}"));
+                false
+            }
+        }
+    }
+}
+
+/// The first few of many, for a message.
+pub(super) fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+}

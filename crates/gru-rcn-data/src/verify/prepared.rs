@@ -1,0 +1,222 @@
+//! A prepared folder against its manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::files::{Entry, Findings, some};
+use super::report::{Fault, FaultKind, VerifyReport};
+use super::{VerifyOptions, image, lists};
+use crate::dataset::{COMPONENTS, FLOW, FRAMES};
+use crate::disk::PARTIAL;
+use crate::error::DataError;
+use crate::manifest::{ClipRecord, ImageCoding, MANIFEST, Manifest};
+use crate::parallel;
+use crate::prepare::{ContentHash, FAILURES, Folders, Part, ledgers, read_failures};
+
+pub(super) fn verify(
+    root: &Path,
+    options: &VerifyOptions,
+    cancel: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<VerifyReport, DataError> {
+    let no_clip = |kind, detail| Fault { clip: String::new(), kind, detail };
+    let manifest = match Manifest::read(&root.join(MANIFEST)) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            let faults = vec![no_clip(FaultKind::Manifest, error.to_string())];
+            return Ok(VerifyReport { clips: 0, faults, interrupted: false });
+        }
+    };
+    let mut faults = Vec::new();
+    let (total, mut over) = (manifest.clips.len(), 0);
+    let one = |clip: &ClipRecord| check_clip(root, &manifest, clip, options);
+    parallel::for_each(&manifest.clips, options.workers, cancel, one, |_, found| {
+        faults.extend(found);
+        over += 1;
+        progress(over, total);
+        Ok(())
+    })?;
+    faults.extend(strangers(root, &manifest));
+    faults.extend(unfinished(root)?);
+    let failures = match read_failures(&root.join(FAILURES)) {
+        Ok(failures) => failures,
+        Err(error) => {
+            faults.push(no_clip(FaultKind::Manifest, error.to_string()));
+            Vec::new()
+        }
+    };
+    let failed: BTreeSet<&str> = failures.iter().map(|failure| failure.clip.as_str()).collect();
+    for path in lists::paths(root, &options.lists) {
+        faults.extend(lists::check(root, &path, |id| manifest.get(id).is_some() || failed.contains(id)));
+    }
+    let not_prepared = |failure: &crate::prepare::Failure| Fault {
+        clip: failure.clip.clone(),
+        kind: FaultKind::NotPrepared,
+        detail: failure.error.clone(),
+    };
+    faults.extend(failures.iter().map(not_prepared));
+    faults.sort();
+    Ok(VerifyReport { clips: over, faults, interrupted: over < total })
+}
+
+/// The faults of one clip.
+fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &VerifyOptions) -> Vec<Fault> {
+    let mut findings = Findings::new(root, &clip.id);
+    let folders = Folders::of(root, &clip.id);
+    let (frames, flow) = (manifest.header.frames.image, manifest.header.flow.as_ref().map(|flow| flow.image));
+    let mut there = BTreeMap::new();
+    check_folder(&mut findings, &folders, Part::Frame, frames, clip.frames, &mut there);
+    if let Some(coding) = flow {
+        check_flow_folder(&mut findings, &folders.flow, clip);
+        for part in [Part::FlowX, Part::FlowY] {
+            check_folder(&mut findings, &folders, part, coding, clip.flow, &mut there);
+        }
+    }
+    let mut hash = ContentHash::default();
+    for index in 0..clip.frames {
+        let mut parts = vec![(Part::Frame, index, frames)];
+        if let (Some(coding), Some(before)) = (flow, index.checked_sub(1)) {
+            parts.extend([(Part::FlowX, before, coding), (Part::FlowY, before, coding)]);
+        }
+        for (part, index, coding) in parts {
+            let path = folders.file(part, index, coding);
+            if there.contains_key(&path) {
+                check_image(&mut findings, &path, clip, options, &mut hash);
+            }
+        }
+    }
+    // Of a clip with other faults it is known already that its bytes are not those that were written.
+    if findings.faults.is_empty() && hash.finish() != clip.sha256 {
+        findings.add(FaultKind::Hash, &folders.frames, "the files are not those that were written");
+    }
+    findings.faults
+}
+
+fn check_image(
+    findings: &mut Findings<'_>,
+    path: &Path,
+    clip: &ClipRecord,
+    options: &VerifyOptions,
+    hash: &mut ContentHash,
+) {
+    match image::check(path, options) {
+        Ok(sound) => {
+            if (sound.width, sound.height) != (clip.width, clip.height) {
+                let words = format!(
+                    "{}x{} pixels, the manifest says {}x{}",
+                    sound.width, sound.height, clip.width, clip.height
+                );
+                findings.add(FaultKind::WrongSize, path, &words);
+            }
+            hash.file(&sound.bytes);
+        }
+        Err((kind, words)) => findings.add(kind, path, &words),
+    }
+}
+
+/// Holds the names in a folder against those that belong there; adds the files that are there to `there`.
+fn check_folder(
+    findings: &mut Findings<'_>,
+    folders: &Folders,
+    part: Part,
+    coding: ImageCoding,
+    count: usize,
+    there: &mut BTreeMap<PathBuf, ()>,
+) {
+    let wanted: Vec<PathBuf> = (0..count).map(|index| folders.file(part, index, coding)).collect();
+    let first = folders.file(part, 0, coding);
+    let Some(folder) = first.parent() else { return };
+    if !folder.exists() && folder.symlink_metadata().is_err() {
+        if count > 0 {
+            findings.add(
+                FaultKind::MissingClip,
+                folder,
+                &format!("the folder is missing, {count} images belong there"),
+            );
+        }
+        return;
+    }
+    if !findings.inside(folder) {
+        return;
+    }
+    let mut found: BTreeMap<PathBuf, Entry> =
+        findings.entries(folder).into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+    let mut missing = Vec::new();
+    for path in wanted {
+        match found.remove(&path) {
+            Some(entry) if entry.is_folder => findings.add(FaultKind::ExtraFile, &path, "a folder, not an image"),
+            Some(_) => {
+                there.insert(path, ());
+            }
+            None => missing.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+        }
+    }
+    if !missing.is_empty() {
+        let words = format!("{} of {count} images are missing: {}", missing.len(), some(&missing));
+        let kind = if part == Part::Frame { FaultKind::MissingImage } else { FaultKind::FlowCount };
+        findings.add(kind, folder, &words);
+    }
+    for path in found.keys() {
+        findings.add(FaultKind::ExtraFile, path, "no image of this clip by the manifest");
+    }
+}
+
+/// Nothing but `x` and `y` in a clip's folder of flow.
+fn check_flow_folder(findings: &mut Findings<'_>, folder: &Path, clip: &ClipRecord) {
+    if folder.symlink_metadata().is_err() {
+        if clip.flow == 0 {
+            findings.add(FaultKind::MissingClip, folder, "the folder is missing");
+        }
+        return;
+    }
+    if !findings.inside(folder) {
+        return;
+    }
+    for entry in findings.entries(folder) {
+        if !COMPONENTS.contains(&entry.name.as_str()) {
+            findings.add(FaultKind::ExtraFile, &entry.path, "only the folders x and y belong here");
+        }
+    }
+}
+
+/// Folders that are no clip's, and what an unfinished run left.
+fn strangers(root: &Path, manifest: &Manifest) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let kinds = [Some(FRAMES), manifest.header.flow.as_ref().map(|_| FLOW)];
+    for kind in kinds.into_iter().flatten() {
+        let mut outer = Findings::new(root, "");
+        if !root.join(kind).is_dir() {
+            continue; // each clip says that its folder is missing
+        }
+        for class in outer.entries(&root.join(kind)) {
+            if !class.is_folder {
+                outer.add(FaultKind::ExtraFile, &class.path, "a file among the folders of classes");
+                continue;
+            }
+            for clip in outer.entries(&class.path) {
+                let id = format!("{}/{}", class.name, clip.name);
+                if clip.name.ends_with(PARTIAL) {
+                    outer.add(FaultKind::Unfinished, &clip.path, "left by a run that was stopped; run `prepare` again");
+                } else if manifest.get(&id).is_none() {
+                    let mut of_clip = Findings::new(root, &id);
+                    of_clip.add(FaultKind::UnlistedClip, &clip.path, "the manifest has no such clip");
+                    faults.append(&mut of_clip.faults);
+                }
+            }
+        }
+        faults.append(&mut outer.faults);
+    }
+    faults
+}
+
+/// Journals and shards beside the manifest.
+fn unfinished(root: &Path) -> Result<Vec<Fault>, DataError> {
+    let mut findings = Findings::new(root, "");
+    for (path, _) in ledgers(root)? {
+        if path != root.join(MANIFEST) {
+            findings.add(FaultKind::Unfinished, &path, "run `prepare` to its end, and `merge` for shards");
+        }
+    }
+    Ok(findings.faults)
+}

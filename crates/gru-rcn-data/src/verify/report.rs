@@ -1,0 +1,174 @@
+//! What verifying found.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+/// What is wrong.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The manifest cannot be read.
+    Manifest,
+    /// Preparing was not finished, or left something behind.
+    Unfinished,
+    /// The clip could not be prepared.
+    NotPrepared,
+    /// A clip of the manifest has no folder.
+    MissingClip,
+    /// A folder that no clip of the manifest has.
+    UnlistedClip,
+    /// Images are missing.
+    MissingImage,
+    /// A file that is none of the clip's images.
+    ExtraFile,
+    /// Numbers of images that do not make one sequence.
+    Numbering,
+    /// A file without bytes.
+    EmptyFile,
+    /// An image that ends too early.
+    Truncated,
+    /// A file that is no image, or cannot be decoded.
+    BadImage,
+    /// An image or file above the limits.
+    TooLarge,
+    /// An image of another size than it should have.
+    WrongSize,
+    /// Flow that does not go with the frames: not one less, or x and y differ.
+    FlowCount,
+    /// Other bytes than were written.
+    Hash,
+    /// A link that leads out of the data set, or nowhere.
+    Link,
+    /// A name that is not UTF-8.
+    Name,
+    /// A file or folder that cannot be read.
+    Unreadable,
+    /// A line of a list that names no clip, or leads out of the data set.
+    List,
+}
+
+impl FaultKind {
+    /// Whether leaving out the clip is a remedy.
+    pub(crate) fn concerns_a_clip(self) -> bool {
+        !matches!(self, Self::Manifest | Self::Unfinished | Self::UnlistedClip | Self::List)
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The name that JSON has.
+        let name = serde_json::to_string(self).unwrap_or_default();
+        f.pad(name.trim_matches('"'))
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// Id of the clip, or what stands in its place in a list; empty where no clip is concerned.
+    pub clip: String,
+    /// What is wrong.
+    pub kind: FaultKind,
+    /// The file and the circumstances.
+    pub detail: String,
+}
+
+/// What verifying found. As JSON: `{"clips": …, "faults": [{"clip": …, "kind": …, "detail": …}]}`.
+#[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Clips that were looked at.
+    pub clips: usize,
+    /// What is wrong, sorted by clip.
+    pub faults: Vec<Fault>,
+    /// Whether it was told to stop before all clips were looked at.
+    #[serde(skip)]
+    pub interrupted: bool,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong and everything was looked at.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty() && !self.interrupted
+    }
+
+    /// The faults as a table for people, and a last line that counts them.
+    pub fn table(&self) -> String {
+        let rows: Vec<[String; 3]> = self
+            .faults
+            .iter()
+            .map(|fault| {
+                let clip = if fault.clip.is_empty() { "-".to_owned() } else { plain(&fault.clip) };
+                [clip, fault.kind.to_string(), plain(&fault.detail)]
+            })
+            .collect();
+        let width = |column: usize, head: &str| {
+            let longest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            longest.max(head.len())
+        };
+        let (clip, kind) = (width(0, "clip"), width(1, "fault"));
+        let mut text = String::new();
+        if !rows.is_empty() {
+            text += &format!("{:clip$}  {:kind$}  detail\n", "clip", "fault");
+        }
+        for [name, fault, detail] in &rows {
+            text += &format!("{name:clip$}  {fault:kind$}  {detail}\n");
+        }
+        let concerned: BTreeSet<&str> =
+            self.faults.iter().map(|fault| fault.clip.as_str()).filter(|clip| !clip.is_empty()).collect();
+        let (clips, faults, of) = (self.clips, self.faults.len(), concerned.len());
+        text += &format!("{clips} clips verified, {faults} faults in {of} clips");
+        if self.interrupted {
+            text += ", stopped before the end";
+        }
+        text + "\n"
+    }
+}
+
+/// File names may hold what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> VerifyReport {
+        let fault = |clip: &str, kind, detail: &str| Fault { clip: clip.into(), kind, detail: detail.into() };
+        let faults = vec![
+            fault("", FaultKind::Unfinished, "a journal"),
+            fault("a/long_name", FaultKind::Truncated, "frames/a/long_name/000001.jpg: ends \x1b[31mearly"),
+            fault("a/long_name", FaultKind::Hash, "other bytes"),
+        ];
+        VerifyReport { clips: 7, faults, interrupted: false }
+    }
+
+    #[test]
+    fn json_has_the_documented_keys() {
+        let value = serde_json::to_value(report()).unwrap();
+        assert_eq!(value["clips"], 7);
+        assert_eq!(value.as_object().unwrap().len(), 2);
+        let fault = serde_json::json!({"clip": "a/long_name", "kind": "hash", "detail": "other bytes"});
+        assert_eq!(value["faults"][2], fault);
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_harmless() {
+        let table = report().table();
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "clip         fault       detail");
+        assert_eq!(lines[1], "-            unfinished  a journal");
+        assert_eq!(lines[4], "7 clips verified, 3 faults in 1 clips");
+        assert!(!table.contains('\x1b'));
+        let sound = VerifyReport { clips: 2, ..VerifyReport::default() };
+        assert!(sound.is_sound() && sound.table() == "2 clips verified, 0 faults in 0 clips\n");
+    }
+
+    #[test]
+    fn some_faults_are_not_to_be_quarantined() {
+        assert!(FaultKind::NotPrepared.concerns_a_clip() && FaultKind::Hash.concerns_a_clip());
+        assert!(!FaultKind::List.concerns_a_clip() && !FaultKind::Unfinished.concerns_a_clip());
+    }
+}

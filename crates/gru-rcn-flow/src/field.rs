@@ -1,0 +1,83 @@
+//! Flow fields.
+
+use crate::error::FlowError;
+
+/// A dense displacement field: the pixel `(x, y)` of the first image is found at `(x + u, y + v)` in the second.
+///
+/// Pixels; `u` grows to the right, `v` downwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    width: usize,
+    height: usize,
+    /// Horizontal displacements, row after row.
+    pub u: Vec<f32>,
+    /// Vertical displacements, row after row.
+    pub v: Vec<f32>,
+}
+
+impl Flow {
+    /// A field from its two components.
+    ///
+    /// # Errors
+    /// [`FlowError::Length`] if either has not `width * height` values.
+    pub fn new(width: usize, height: usize, u: Vec<f32>, v: Vec<f32>) -> Result<Self, FlowError> {
+        let flow = Self { width, height, u, v };
+        flow.check()?;
+        Ok(flow)
+    }
+
+    /// The components are public and may have been made longer or shorter since.
+    pub(crate) fn check(&self) -> Result<(), FlowError> {
+        let Self { width, height, .. } = *self;
+        let expected = width.saturating_mul(height);
+        for (what, found) in [("the horizontal flow", self.u.len()), ("the vertical flow", self.v.len())] {
+            if found != expected {
+                return Err(FlowError::Length { what, width, height, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// No motion anywhere.
+    pub fn zero(width: usize, height: usize) -> Self {
+        Self { width, height, u: vec![0.0; width * height], v: vec![0.0; width * height] }
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Average endpoint error against the truth, in pixels, over the pixels whose true flow is known; `None` if there is
+    /// none. Middlebury marks unknown flow by values above 1e9; values that are not finite count as unknown too.
+    ///
+    /// # Errors
+    /// [`FlowError::Sizes`] if the two differ in size, [`FlowError::Length`] if a component was made longer or shorter.
+    pub fn endpoint_error(&self, truth: &Flow) -> Result<Option<f64>, FlowError> {
+        self.check()?;
+        truth.check()?;
+        if (self.width, self.height) != (truth.width, truth.height) {
+            return Err(FlowError::Sizes {
+                what: "the flow and its truth",
+                first: (self.width, self.height),
+                second: (truth.width, truth.height),
+            });
+        }
+        let known = |value: f32| value.abs() < 1e9; // false for NaN
+        let mut sum = 0.0;
+        let mut count = 0u64;
+        for i in 0..self.u.len() {
+            if known(truth.u[i]) && known(truth.v[i]) {
+                let (du, dv) = (f64::from(self.u[i] - truth.u[i]), f64::from(self.v[i] - truth.v[i]));
+                sum += du.hypot(dv);
+                count += 1;
+            }
+        }
+        Ok((count > 0).then(|| sum / count as f64))
+    }
+}

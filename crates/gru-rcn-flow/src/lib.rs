@@ -1,0 +1,17 @@
+//! Dense optical flow between two images, in pure Rust.
+
+pub mod colour;
+pub mod dis;
+pub mod error;
+pub mod field;
+pub mod flo;
+pub mod image;
+pub mod quantise;
+pub mod tv_l1;
+
+pub use dis::{Dis, DisWorkspace};
+pub use error::FlowError;
+pub use field::Flow;
+pub use image::Image;
+pub use quantise::FlowCoding;
+pub use tv_l1::{TvL1, TvL1Sequence};

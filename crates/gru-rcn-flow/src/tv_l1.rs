@@ -1,0 +1,194 @@
+//! TV-L1 optical flow by a primal-dual scheme.
+//!
+//! The flow `u` minimises `∫ |∇u₁| + |∇u₂| + λ |I₁(x + u) − I₀(x)|` (C. Zach, T. Pock, H. Bischof: *A Duality Based
+//! Approach for Realtime TV-L1 Optical Flow*, DAGM 2007), from coarse to fine, with several warps per scale (J. Sánchez,
+//! E. Meinhardt-Llopis, G. Facciolo: *TV-L1 Optical Flow Estimation*, Image Processing On Line 3, 2013). The parameters,
+//! their defaults and the median filter of the flow are those of OpenCV's `DualTVL1OpticalFlow`. Stage by stage the numbers
+//! are those of OpenCV 5 up to the rounding of f32. A result has the same bits on every processor and for any number of
+//! threads.
+//!
+//! ```
+//! use gru_rcn_flow::{Image, TvL1};
+//!
+//! # fn main() -> Result<(), gru_rcn_flow::FlowError> {
+//! let wave = |shift: f32| (0..32 * 24).map(|i| 99.0 + 40.0 * (0.4 * ((i % 32) as f32 - shift)).sin()).collect();
+//! let (first, second) = (Image::new(32, 24, wave(0.0))?, Image::new(32, 24, wave(1.0))?);
+//! let flow = TvL1::default().flow(&first, &second)?;
+//! assert!((flow.u[12 * 32 + 16] - 1.0).abs() < 0.1); // the wave has moved a pixel to the right
+//! # Ok(())
+//! # }
+//! ```
+
+mod dispatch;
+mod grid;
+mod iterate;
+mod linearise;
+mod median;
+mod packed;
+mod pyramid;
+mod resize;
+mod sequence;
+mod solver;
+
+use rayon::prelude::*;
+
+use crate::error::FlowError;
+use crate::field::Flow;
+use crate::image::Image;
+
+pub use sequence::TvL1Sequence;
+
+/// Settings of TV-L1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TvL1 {
+    /// Step of the dual variable, above 0; the scheme is known to converge up to 0.25. Default 0.25.
+    pub tau: f32,
+    /// Weight of the data term, above 0: less of it makes a smoother flow. For intensities of 0 to 255. Default 0.15.
+    pub lambda: f32,
+    /// Tightness of the coupling between the two halves of the scheme, above 0. Default 0.3.
+    pub theta: f32,
+    /// Most levels of the pyramid, 1 to 64; there are fewer where one would have a side below 16 pixels. Default 5.
+    pub scales: usize,
+    /// Warps on each scale, at least 1. Default 5.
+    pub warps: usize,
+    /// Root mean square change of the flow in one iteration, in pixels, that ends a warp's iterations. Not negative; 0 runs
+    /// all of them. Default 0.01.
+    pub epsilon: f32,
+    /// Most iterations between two median filters, at least 1. Default 30.
+    pub inner_iterations: usize,
+    /// Most rounds of median filter and iterations in a warp, at least 1. Default 10.
+    pub outer_iterations: usize,
+    /// Side of a level over the side of the next finer one, between 0 and 1. Default 0.8.
+    pub scale_step: f64,
+    /// Side of the window of the median filter on the flow: 5, or 1 for none. Default 5.
+    pub median_filtering: usize,
+}
+
+impl Default for TvL1 {
+    fn default() -> Self {
+        Self {
+            tau: 0.25,
+            lambda: 0.15,
+            theta: 0.3,
+            scales: 5,
+            warps: 5,
+            epsilon: 0.01,
+            inner_iterations: 30,
+            outer_iterations: 10,
+            scale_step: 0.8,
+            median_filtering: 5,
+        }
+    }
+}
+
+impl TvL1 {
+    /// Most pairs of frames that [`TvL1::flows`] gives to a thread at a time: few enough to share the work out evenly, and
+    /// enough that few pyramids are built twice.
+    const PAIRS_AT_A_TIME: usize = 8;
+
+    /// The flow from the first image to the second.
+    ///
+    /// # Errors
+    /// [`FlowError::Setting`] for a setting outside its range, [`FlowError::Sizes`] if the images differ in size,
+    /// [`FlowError::TooSmall`] if they have no pixels, [`FlowError::NotFinite`] if an intensity is not a finite number.
+    pub fn flow(&self, first: &Image, second: &Image) -> Result<Flow, FlowError> {
+        self.flow_of_pair(first, second, None)
+    }
+
+    /// [`TvL1::flow`], beginning with a flow that is already near.
+    ///
+    /// # Errors
+    /// As [`TvL1::flow`]; the initial flow must have the images' size and finite values, and each component a value for
+    /// every pixel ([`FlowError::Length`]).
+    pub fn flow_from(&self, first: &Image, second: &Image, initial: &Flow) -> Result<Flow, FlowError> {
+        let (size, found) = ((first.width(), first.height()), (initial.width(), initial.height()));
+        if size != found {
+            return Err(FlowError::Sizes { what: "the images and the initial flow", first: size, second: found });
+        }
+        initial.check()?;
+        if !initial.u.iter().chain(&initial.v).all(|value| value.is_finite()) {
+            return Err(FlowError::NotFinite { what: "the initial flow" });
+        }
+        self.flow_of_pair(first, second, Some(initial))
+    }
+
+    /// The flows from each frame to the next, in order, one fewer than there are frames. Pairs are computed in parallel on
+    /// rayon's threads; the values do not depend on how many there are.
+    ///
+    /// # Errors
+    /// As [`TvL1::flow`].
+    pub fn flows(&self, frames: &[Image]) -> Result<Vec<Flow>, FlowError> {
+        self.check()?;
+        let pairs = frames.len().saturating_sub(1);
+        let starts: Vec<usize> = (0..pairs).step_by(self.pairs_at_a_time(pairs)).collect();
+        let runs: Result<Vec<Vec<Flow>>, FlowError> = starts
+            .into_par_iter()
+            .map_init(
+                || TvL1Sequence::new(self.clone()),
+                |sequence, start| {
+                    let end = (start + self.pairs_at_a_time(pairs)).min(pairs);
+                    sequence.restart();
+                    let mut flows = Vec::with_capacity(end - start);
+                    for frame in &frames[start..=end] {
+                        flows.extend(sequence.push(frame)?.cloned());
+                    }
+                    Ok(flows)
+                },
+            )
+            .collect();
+        Ok(runs?.into_iter().flatten().collect())
+    }
+
+    /// For frames that come one at a time.
+    ///
+    /// # Errors
+    /// [`FlowError::Setting`] for a setting outside its range.
+    pub fn sequence(&self) -> Result<TvL1Sequence, FlowError> {
+        self.check()?;
+        Ok(TvL1Sequence::new(self.clone()))
+    }
+
+    fn flow_of_pair(&self, first: &Image, second: &Image, initial: Option<&Flow>) -> Result<Flow, FlowError> {
+        let mut sequence = self.sequence()?;
+        sequence.push(first)?;
+        sequence.push_from(second, initial)?;
+        Ok(sequence.into_flow())
+    }
+
+    /// At least two turns for every thread, so that none waits long for the last.
+    fn pairs_at_a_time(&self, pairs: usize) -> usize {
+        (pairs / (2 * rayon::current_num_threads())).clamp(1, Self::PAIRS_AT_A_TIME)
+    }
+
+    fn check(&self) -> Result<(), FlowError> {
+        let refuse = |setting, value: String, reason| Err(FlowError::Setting { setting, value, reason });
+        for (setting, value) in [("tau", self.tau), ("lambda", self.lambda), ("theta", self.theta)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return refuse(setting, value.to_string(), "must be finite and above 0");
+            }
+        }
+        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
+            return refuse("epsilon", self.epsilon.to_string(), "must be finite and not negative");
+        }
+        if !(self.scale_step > 0.0 && self.scale_step < 1.0) {
+            return refuse("scale_step", self.scale_step.to_string(), "must be between 0 and 1");
+        }
+        if !(1..=64).contains(&self.scales) {
+            return refuse("scales", self.scales.to_string(), "must be 1 to 64");
+        }
+        let counts = [
+            ("warps", self.warps),
+            ("inner_iterations", self.inner_iterations),
+            ("outer_iterations", self.outer_iterations),
+        ];
+        for (setting, value) in counts {
+            if value == 0 {
+                return refuse(setting, value.to_string(), "must be at least 1");
+            }
+        }
+        if ![1, 5].contains(&self.median_filtering) {
+            return refuse("median_filtering", self.median_filtering.to_string(), "must be 5, or 1 for none");
+        }
+        Ok(())
+    }
+}

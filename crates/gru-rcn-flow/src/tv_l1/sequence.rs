@@ -1,0 +1,84 @@
+//! The frames of a video, one after another.
+
+use super::TvL1;
+use super::pyramid::Pyramid;
+use super::resize::Resize;
+use super::solver::Solver;
+use crate::error::FlowError;
+use crate::field::Flow;
+use crate::image::Image;
+
+/// Computes the flow from each frame of a video to the next.
+///
+/// A frame's pyramid serves both pairs that the frame is part of, and all memory is used again: from the third frame on,
+/// nothing is allocated as long as the frames keep their size.
+#[derive(Clone, Debug)]
+pub struct TvL1Sequence {
+    settings: TvL1,
+    before: Pyramid,
+    now: Pyramid,
+    size: Option<(usize, usize)>,
+    solver: Solver,
+    resize: Resize,
+    flow: Flow,
+}
+
+impl TvL1Sequence {
+    pub(super) fn new(settings: TvL1) -> Self {
+        Self {
+            settings,
+            before: Pyramid::default(),
+            now: Pyramid::default(),
+            size: None,
+            solver: Solver::default(),
+            resize: Resize::default(),
+            flow: Flow::zero(0, 0),
+        }
+    }
+
+    /// Takes the next frame and returns the flow to it from the frame before; `None` for the first frame.
+    ///
+    /// # Errors
+    /// [`FlowError::TooSmall`] if the frame has no pixels, [`FlowError::NotFinite`] if an intensity is not a finite
+    /// number, [`FlowError::Sizes`] if the frame differs in size from the one before. The sequence is then as it was.
+    pub fn push(&mut self, frame: &Image) -> Result<Option<&Flow>, FlowError> {
+        self.push_from(frame, None)
+    }
+
+    /// Forgets the last frame: the next one begins a new video. The memory is kept.
+    pub fn restart(&mut self) {
+        self.size = None;
+    }
+
+    pub(super) fn push_from(&mut self, frame: &Image, initial: Option<&Flow>) -> Result<Option<&Flow>, FlowError> {
+        let size = (frame.width(), frame.height());
+        if size.0 == 0 || size.1 == 0 {
+            return Err(FlowError::TooSmall { width: size.0, height: size.1, least: 1 });
+        }
+        if let Some(before) = self.size
+            && before != size
+        {
+            return Err(FlowError::Sizes { what: "two consecutive frames", first: before, second: size });
+        }
+        if !frame.data().iter().all(|value| value.is_finite()) {
+            return Err(FlowError::NotFinite { what: "an image" });
+        }
+        std::mem::swap(&mut self.before, &mut self.now);
+        self.now.build(frame, self.settings.scales, self.settings.scale_step, &mut self.resize);
+        if self.size.replace(size).is_none() {
+            return Ok(None);
+        }
+        let initial = initial.map(|flow| [flow.u.as_slice(), flow.v.as_slice()]);
+        let [u, v] = self.solver.run(&self.settings, &self.before, &self.now, initial, &mut self.resize);
+        if (self.flow.width(), self.flow.height()) != size {
+            self.flow = Flow::zero(size.0, size.1);
+        }
+        u.store(&mut self.flow.u);
+        v.store(&mut self.flow.v);
+        Ok(Some(&self.flow))
+    }
+
+    pub(super) fn into_flow(self) -> Flow {
+        self.flow
+    }
+}

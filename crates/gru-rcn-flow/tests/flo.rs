@@ -1,0 +1,104 @@
+//! `.flo` files: what is read and written, and what is refused.
+
+use gru_rcn_flow::{Flow, FlowError, flo};
+use proptest::prelude::*;
+
+/// 202021.25 is 0x48454950, which little-endian spells "PIEH"; then 2, 1, and (1, −2), (0.5, 1e10).
+const TWO_PIXELS: [u8; 28] = *b"PIEH\x02\0\0\0\x01\0\0\0\0\0\x80\x3f\0\0\0\xc0\0\0\0\x3f\xf9\x02\x15\x50";
+
+fn with_size(width: i32, height: i32) -> Vec<u8> {
+    [b"PIEH".as_slice(), &width.to_le_bytes(), &height.to_le_bytes()].concat()
+}
+
+fn reason(bytes: &[u8]) -> String {
+    match flo::read(bytes) {
+        Err(FlowError::BadFlo { reason }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bytes_by_hand() {
+    let flow = flo::read(TWO_PIXELS.as_slice()).unwrap();
+    assert_eq!(flow, Flow::new(2, 1, vec![1.0, 0.5], vec![-2.0, 1e10]).unwrap());
+    let mut bytes = Vec::new();
+    flo::write(&flow, &mut bytes).unwrap();
+    assert_eq!(bytes, TWO_PIXELS);
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for length in 0..TWO_PIXELS.len() {
+        assert!(reason(&TWO_PIXELS[..length]).contains("ends"), "{length}");
+    }
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    assert!(reason(&[TWO_PIXELS.as_slice(), &[0]].concat()).contains("left over"));
+}
+
+#[test]
+fn another_magic_number_is_refused() {
+    assert!(reason(b"HEIP\x02\0\0\0\x01\0\0\0").contains("begins with"));
+}
+
+/// The largest allowed header is believed only as far as data follow: 2^28 pixels are asked for and 3 bytes are there.
+#[test]
+fn absurd_sizes_are_refused() {
+    for (width, height) in [(0, 1), (1, 0), (-1, 1), (1, i32::MIN), (100_000, 1), (1, i32::MAX), (99_999, 99_999)] {
+        assert!(reason(&with_size(width, height)).contains("size"), "{width}x{height}");
+    }
+    let cut = [with_size(1 << 14, 1 << 14).as_slice(), &[1, 2, 3]].concat();
+    assert!(reason(&cut).contains("ends after 3"));
+}
+
+#[test]
+fn files_are_named_in_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pair.flo");
+    assert!(flo::load(&path).unwrap_err().to_string().contains("pair.flo"));
+    std::fs::write(&path, b"PIEH").unwrap();
+    assert!(flo::load(&path).unwrap_err().to_string().contains("pair.flo"));
+    flo::save(&Flow::zero(3, 2), &path).unwrap();
+    assert_eq!(flo::load(&path).unwrap(), Flow::zero(3, 2));
+}
+
+#[test]
+fn flows_that_cannot_be_read_are_not_written() {
+    assert!(flo::write(&Flow::zero(0, 3), Vec::new()).is_err());
+    let mut flow = Flow::zero(2, 2);
+    flow.u.pop();
+    assert!(matches!(flo::write(&flow, Vec::new()), Err(FlowError::Length { found: 3, .. })));
+}
+
+proptest! {
+    /// Any bit patterns, NaN included, come back.
+    #[test]
+    fn what_is_written_is_read(width in 1usize..9, height in 1usize..9, seed in any::<[u32; 4]>()) {
+        let component = |a: u32, b: u32| {
+            (0..(width * height) as u32).map(|i| f32::from_bits(a.wrapping_mul(i).wrapping_add(b))).collect()
+        };
+        let flow = Flow::new(width, height, component(seed[0], seed[1]), component(seed[2], seed[3])).unwrap();
+        let mut bytes = Vec::new();
+        flo::write(&flow, &mut bytes).unwrap();
+        let again = flo::read(bytes.as_slice()).unwrap();
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        prop_assert_eq!((again.width(), again.height()), (width, height));
+        prop_assert_eq!(bits(&again.u), bits(&flow.u));
+        prop_assert_eq!(bits(&again.v), bits(&flow.v));
+    }
+
+    #[test]
+    fn any_bytes_end_without_panic(body in proptest::collection::vec(any::<u8>(), 0..80), magic in any::<bool>()) {
+        let bytes = if magic { [b"PIEH".as_slice(), &body].concat() } else { body };
+        let _ = flo::read(bytes.as_slice());
+    }
+
+    #[test]
+    fn small_sizes_with_any_length_end_without_panic(width in -2i32..6, height in -2i32..6, length in 0usize..300) {
+        let bytes = [with_size(width, height), vec![7; length]].concat();
+        let fits = width > 0 && height > 0 && length == (8 * width * height) as usize;
+        prop_assert_eq!(flo::read(bytes.as_slice()).is_ok(), fits);
+    }
+}

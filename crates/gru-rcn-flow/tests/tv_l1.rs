@@ -1,0 +1,175 @@
+//! TV-L1 on images whose motion is known.
+
+use gru_rcn_flow::{Flow, FlowError, Image, TvL1};
+use proptest::prelude::*;
+
+/// A smooth image that has edges in every direction: four waves of wavelengths 13 to 23 pixels, moved by `shift`.
+fn waves(width: usize, height: usize, phase: f32, shift: (f32, f32)) -> Image {
+    let value = |i: usize| {
+        let (x, y) = ((i % width) as f32 - shift.0, (i / width) as f32 - shift.1);
+        let wave = |fx: f32, fy: f32, at: f32| (fx * x + fy * y + at * phase).sin();
+        128.0 + 28.0 * (wave(0.48, 0.05, 1.0) + wave(-0.06, 0.4, 2.0) + wave(0.25, 0.22, 3.0) + wave(0.2, -0.19, 5.0))
+    };
+    Image::new(width, height, (0..width * height).map(value).collect()).unwrap()
+}
+
+/// An image made of the pixels `(x, y)` that `from` says, of the size it says.
+fn rearranged(image: &Image, size: (usize, usize), from: impl Fn(usize, usize) -> (usize, usize)) -> Image {
+    let value = |i: usize| {
+        let (x, y) = from(i % size.0, i / size.0);
+        image.data()[y * image.width() + x]
+    };
+    Image::new(size.0, size.1, (0..size.0 * size.1).map(value).collect()).unwrap()
+}
+
+/// Mean distance from `expected(x, y)` over the pixels at least 8 from the border, where what moves in is unknown.
+fn distance(flow: &Flow, expected: impl Fn(usize, usize) -> (f32, f32)) -> f32 {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for y in 8..flow.height() - 8 {
+        for x in 8..flow.width() - 8 {
+            let (i, (u, v)) = (y * flow.width() + x, expected(x, y));
+            sum += (flow.u[i] - u).hypot(flow.v[i] - v);
+            count += 1.0;
+        }
+    }
+    sum / count
+}
+
+/// Both images are the same, so every residual is 0 and nothing ever moves.
+#[test]
+fn no_motion_is_exactly_zero() {
+    let image = waves(40, 33, 1.0, (0.0, 0.0));
+    assert_eq!(TvL1::default().flow(&image, &image).unwrap(), Flow::zero(40, 33));
+}
+
+#[test]
+fn flat_images_do_not_move() {
+    let flat = |value: f32| Image::new(20, 20, vec![value; 400]).unwrap();
+    assert!(TvL1::default().flow(&flat(10.0), &flat(200.0)).unwrap().u[210].abs() < 1e-3);
+}
+
+/// Down to a single pixel, a size for every remainder by the vector length, and no panic.
+#[test]
+fn every_small_size_has_a_flow() {
+    let settings = TvL1 { warps: 2, outer_iterations: 2, ..TvL1::default() };
+    for width in 1..=18 {
+        for height in [1, 2, 17] {
+            let (first, second) = (waves(width, height, 0.3, (0.0, 0.0)), waves(width, height, 0.3, (0.5, 0.2)));
+            let flow = settings.flow(&first, &second).unwrap();
+            assert!(flow.u.iter().chain(&flow.v).all(|value| value.is_finite()), "{width}x{height}");
+        }
+    }
+}
+
+/// A good guess is kept where the search from zero goes astray: 9 pixels are more than half of the waves' lengths.
+#[test]
+fn an_initial_flow_helps() {
+    let (first, second) = (waves(64, 64, 0.0, (0.0, 0.0)), waves(64, 64, 0.0, (9.0, 0.0)));
+    let settings = TvL1 { scales: 2, ..TvL1::default() };
+    let guess = Flow::new(64, 64, vec![8.5; 64 * 64], vec![0.0; 64 * 64]).unwrap();
+    let moved = |_, _| (9.0, 0.0);
+    let guided = distance(&settings.flow_from(&first, &second, &guess).unwrap(), moved);
+    let alone = distance(&settings.flow(&first, &second).unwrap(), moved);
+    assert!(guided < 0.5 && guided < 0.5 * alone, "{guided} {alone}");
+}
+
+/// The same bits one pair at a time, from a sequence, and from any number of threads.
+#[test]
+fn sequences_and_threads_do_not_change_a_bit() {
+    let frames: Vec<Image> = (0..12).map(|t| waves(37, 29, 2.0, (0.3 * t as f32, -0.2 * t as f32))).collect();
+    let settings = TvL1 { warps: 2, ..TvL1::default() };
+    let single: Vec<Flow> = frames.windows(2).map(|pair| settings.flow(&pair[0], &pair[1]).unwrap()).collect();
+    let mut sequence = settings.sequence().unwrap();
+    let pushed: Vec<Flow> = frames.iter().filter_map(|frame| sequence.push(frame).unwrap().cloned()).collect();
+    assert_eq!(pushed, single);
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| settings.flows(&frames)).unwrap(), single, "{threads} threads");
+    }
+    assert!(settings.flows(&frames[..1]).unwrap().is_empty());
+    assert!(settings.flows(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_refused_frame_leaves_the_sequence_as_it_was() {
+    let (first, second) = (waves(24, 20, 0.0, (0.0, 0.0)), waves(24, 20, 0.0, (1.0, 0.0)));
+    let settings = TvL1::default();
+    let mut sequence = settings.sequence().unwrap();
+    sequence.push(&first).unwrap();
+    let hole = Image::new(24, 20, vec![f32::NAN; 480]).unwrap();
+    assert!(matches!(sequence.push(&hole), Err(FlowError::NotFinite { .. })));
+    assert!(matches!(sequence.push(&waves(20, 24, 0.0, (0.0, 0.0))), Err(FlowError::Sizes { .. })));
+    assert_eq!(sequence.push(&second).unwrap(), Some(&settings.flow(&first, &second).unwrap()));
+    sequence.restart();
+    assert_eq!(sequence.push(&waves(20, 24, 0.0, (0.0, 0.0))).unwrap(), None);
+}
+
+#[test]
+fn bad_input_is_an_error() {
+    let image = waves(20, 20, 0.0, (0.0, 0.0));
+    let empty = Image::new(0, 0, Vec::new()).unwrap();
+    assert!(matches!(TvL1::default().flow(&empty, &empty), Err(FlowError::TooSmall { .. })));
+    let refused = |settings: TvL1, name: &str| match settings.flow(&image, &image) {
+        Err(FlowError::Setting { setting, .. }) => assert_eq!(setting, name),
+        other => panic!("{name}: {other:?}"),
+    };
+    let usual = TvL1::default;
+    refused(TvL1 { tau: 0.0, ..usual() }, "tau");
+    refused(TvL1 { lambda: f32::NAN, ..usual() }, "lambda");
+    refused(TvL1 { theta: -1.0, ..usual() }, "theta");
+    refused(TvL1 { epsilon: -0.1, ..usual() }, "epsilon");
+    refused(TvL1 { scale_step: 1.0, ..usual() }, "scale_step");
+    refused(TvL1 { scales: 0, ..usual() }, "scales");
+    refused(TvL1 { warps: 0, ..usual() }, "warps");
+    refused(TvL1 { inner_iterations: 0, ..usual() }, "inner_iterations");
+    refused(TvL1 { outer_iterations: 0, ..usual() }, "outer_iterations");
+    refused(TvL1 { median_filtering: 4, ..usual() }, "median_filtering");
+    let mut initial = Flow::zero(20, 20);
+    initial.v[3] = f32::NAN;
+    assert!(matches!(usual().flow_from(&image, &image, &initial), Err(FlowError::NotFinite { .. })));
+    initial.v.pop();
+    assert!(matches!(usual().flow_from(&image, &image, &initial), Err(FlowError::Length { .. })));
+    assert!(matches!(usual().flow_from(&image, &image, &Flow::zero(20, 19)), Err(FlowError::Sizes { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Translations up to two pixels come back, and the opposite when the images are swapped.
+    #[test]
+    fn translations_are_found(dx in -2.0f32..2.0, dy in -2.0f32..2.0, phase in 0.0f32..6.0) {
+        let (first, second) = (waves(64, 56, phase, (0.0, 0.0)), waves(64, 56, phase, (dx, dy)));
+        let settings = TvL1::default();
+        prop_assert!(distance(&settings.flow(&first, &second).unwrap(), |_, _| (dx, dy)) < 0.1);
+        prop_assert!(distance(&settings.flow(&second, &first).unwrap(), |_, _| (-dx, -dy)) < 0.1);
+    }
+
+    /// Transposed images have the transposed flow. The scheme treats both axes alike; what remains is rounding.
+    #[test]
+    fn transposition(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
+        let (width, height) = (60, 44);
+        let (first, second) = (waves(width, height, phase, (0.0, 0.0)), waves(width, height, phase, (dx, dy)));
+        let settings = TvL1::default();
+        let flow = settings.flow(&first, &second).unwrap();
+        let transposed = |image: &Image| rearranged(image, (height, width), |x, y| (y, x));
+        let other = settings.flow(&transposed(&first), &transposed(&second)).unwrap();
+        let apart = distance(&other, |x, y| (flow.v[x * width + y], flow.u[x * width + y]));
+        prop_assert!(apart < 0.01, "{}", apart);
+    }
+
+    /// Mirrored images have the mirrored flow. Forward differences have a side, so that holds only nearly.
+    #[test]
+    fn mirroring(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
+        let (width, height) = (60, 50);
+        let (first, second) = (waves(width, height, phase, (0.0, 0.0)), waves(width, height, phase, (dx, dy)));
+        let settings = TvL1::default();
+        let flow = settings.flow(&first, &second).unwrap();
+        let mirrored = |image: &Image| rearranged(image, (width, height), |x, y| (width - 1 - x, y));
+        let other = settings.flow(&mirrored(&first), &mirrored(&second)).unwrap();
+        let apart = distance(&other, |x, y| {
+            let i = y * width + width - 1 - x;
+            (-flow.u[i], flow.v[i])
+        });
+        prop_assert!(apart < 0.05, "{}", apart);
+    }
+}

@@ -1,0 +1,275 @@
+//! Percepts on disk: safetensors shards with an index, made by `features`, read by training and by other programs.
+//!
+//! ```text
+//! index.json                  what the percepts are of, and which clip lies in which shard
+//! percepts-00000.safetensors  tensors `CLIP/LEVEL`, float32 [time, channel, height, width]
+//! ```
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use gru_rcn::percepts::Level;
+use gru_rcn_data::{ClipPlanner, Split};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::run_dir::write_atomic;
+
+/// Version of the index's layout.
+const SCHEMA: u32 = 1;
+
+/// Bytes of percepts after which a shard is closed.
+const SHARD_BYTES: usize = 256 << 20;
+
+/// The index's file name.
+const INDEX: &str = "index.json";
+
+/// What the tensors of a cache are.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Maps of the CNN, `[time, channel, height, width]`.
+    Percepts,
+    /// Last hidden maps of a trained GRU-RCN, `[channel, height, width]`.
+    Encodings,
+}
+
+/// A level's name and size.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct LevelInfo {
+    /// Its name.
+    pub name: String,
+    /// Its channels.
+    pub channels: usize,
+    /// Rows of its map.
+    pub height: usize,
+    /// Columns of its map.
+    pub width: usize,
+}
+
+impl From<&Level> for LevelInfo {
+    fn from(level: &Level) -> Self {
+        Self { name: level.name.clone(), channels: level.channels, height: level.height, width: level.width }
+    }
+}
+
+/// Where a clip lies.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct CachedClip {
+    /// Its id in the data set.
+    pub id: String,
+    /// Name of its class.
+    pub class: String,
+    /// Its part of the data set.
+    pub split: Split,
+    /// The shard's file name.
+    pub shard: String,
+}
+
+/// `index.json`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Version of this layout.
+    pub schema: u32,
+    /// The program that wrote it.
+    pub tool: String,
+    /// What the tensors are.
+    pub kind: Kind,
+    /// The CNN's architecture.
+    pub network: String,
+    /// Checksum of the CNN's weights.
+    pub weights: String,
+    /// How clips were cut; each is the one that is evaluated.
+    pub clip: ClipPlanner,
+    /// Name of the data set.
+    pub data: String,
+    /// The levels, bottom up.
+    pub levels: Vec<LevelInfo>,
+    /// The classes.
+    pub classes: Vec<String>,
+    /// The clips.
+    pub clips: Vec<CachedClip>,
+}
+
+impl Index {
+    /// An index without clips.
+    pub fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
+        let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
+        let (levels, classes, clips) = (Vec::new(), Vec::new(), Vec::new());
+        Self { schema: SCHEMA, tool, kind, network, weights, clip, data, levels, classes, clips }
+    }
+}
+
+/// Writes a cache, clip by clip.
+pub struct CacheWriter {
+    root: PathBuf,
+    index: Index,
+    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+    bytes: usize,
+    shards: usize,
+}
+
+impl CacheWriter {
+    /// In a folder that holds none yet.
+    pub fn create(root: &Path, index: Index) -> Result<Self> {
+        ensure!(
+            !root.join(INDEX).exists(),
+            "{} holds features already; remove it or give another folder with --out",
+            root.display()
+        );
+        fs::create_dir_all(root).with_context(|| format!("could not create {}", root.display()))?;
+        Ok(Self { root: root.into(), index, tensors: Vec::new(), bytes: 0, shards: 0 })
+    }
+
+    /// Adds a clip: per level the shape and the values.
+    pub fn push(&mut self, id: &str, class: &str, split: Split, maps: Vec<(Vec<usize>, Vec<f32>)>) -> Result<()> {
+        let shard = shard_name(self.index.kind, self.shards);
+        self.index.clips.push(CachedClip { id: id.into(), class: class.into(), split, shard });
+        for (level, (shape, values)) in self.index.levels.iter().zip(maps) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.bytes += bytes.len();
+            self.tensors.push((key(id, &level.name), shape, bytes));
+        }
+        if self.bytes >= SHARD_BYTES { self.close_shard() } else { Ok(()) }
+    }
+
+    /// Writes what is left, then the index; a cache without one is none.
+    pub fn finish(mut self) -> Result<Index> {
+        self.close_shard()?;
+        write_atomic(&self.root.join(INDEX), serde_json::to_string_pretty(&self.index)?.as_bytes())?;
+        Ok(self.index)
+    }
+
+    fn close_shard(&mut self) -> Result<()> {
+        if self.tensors.is_empty() {
+            return Ok(());
+        }
+        let views = self.tensors.iter().map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
+        });
+        let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, None)?;
+        write_atomic(&self.root.join(shard_name(self.index.kind, self.shards)), &bytes)?;
+        self.tensors.clear();
+        (self.bytes, self.shards) = (0, self.shards + 1);
+        Ok(())
+    }
+}
+
+fn shard_name(kind: Kind, number: usize) -> String {
+    let kind = if kind == Kind::Percepts { "percepts" } else { "encodings" };
+    format!("{kind}-{number:05}.safetensors")
+}
+
+fn key(id: &str, level: &str) -> String {
+    format!("{id}/{level}")
+}
+
+/// A cache opened for reading.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+    index: Index,
+    places: HashMap<String, usize>,
+}
+
+impl Cache {
+    /// Opens a folder that `features` wrote.
+    pub fn open(root: &Path) -> Result<Self> {
+        let path = root.join(INDEX);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{}: no features here; write them with `gru-rcn features`", path.display()))?;
+        let index: Index =
+            serde_json::from_str(&text).with_context(|| format!("{} is not an index of features", path.display()))?;
+        ensure!(index.schema == SCHEMA, "{} has layout {}, this program reads {SCHEMA}", path.display(), index.schema);
+        let places = index.clips.iter().enumerate().map(|(n, clip)| (clip.id.clone(), n)).collect();
+        Ok(Self { root: root.into(), index, places })
+    }
+
+    /// Its index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Checks that these are the percepts that a recipe would compute.
+    pub fn check(&self, network: &str, weights: &str, clip: &ClipPlanner, levels: &[Level]) -> Result<()> {
+        let (index, root) = (&self.index, self.root.display());
+        ensure!(index.kind == Kind::Percepts, "{root} holds encodings, not percepts; training starts from percepts");
+        ensure!(index.network == network, "{root} is of the network {}, the recipe has {network}", index.network);
+        ensure!(
+            index.weights == weights,
+            "{root} was computed with other weights of the CNN ({}, these are {weights})",
+            index.weights
+        );
+        // What is random in training has no part in clips that are evaluated, except by the crop it is the rule for.
+        let evaluated =
+            |planner: &ClipPlanner| ClipPlanner { flip: false, photometric: Default::default(), ..planner.clone() };
+        ensure!(
+            evaluated(&index.clip) == evaluated(clip),
+            "{root} holds clips that were cut otherwise; its [clip] section is in {INDEX}"
+        );
+        for level in levels {
+            if !index.levels.contains(&LevelInfo::from(level)) {
+                bail!(
+                    "{root} does not have the level {} of {}×{}×{}",
+                    level.name,
+                    level.channels,
+                    level.height,
+                    level.width
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:
+    /// `found` is told which of `ids` it gets.
+    pub fn read(
+        &self,
+        ids: &[String],
+        levels: &[Level],
+        time: usize,
+        mut found: impl FnMut(usize, usize, &[u8]),
+    ) -> Result<()> {
+        let mut by_shard: Vec<(&str, Vec<usize>)> = Vec::new();
+        for (n, id) in ids.iter().enumerate() {
+            let Some(&place) = self.places.get(id) else {
+                bail!("{} has no percepts of the clip {id}; write them again for this data", self.root.display());
+            };
+            let shard = self.index.clips[place].shard.as_str();
+            match by_shard.iter_mut().find(|(name, _)| *name == shard) {
+                Some((_, clips)) => clips.push(n),
+                None => by_shard.push((shard, vec![n])),
+            }
+        }
+        for (shard, clips) in by_shard {
+            ensure!(
+                Path::new(shard).file_name().is_some_and(|name| name == shard),
+                "{}: the shard {shard:?} is not a file beside the index",
+                self.root.display()
+            );
+            let path = self.root.join(shard);
+            let bytes = fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+            let file = SafeTensors::deserialize(&bytes)
+                .with_context(|| format!("{} is damaged; write the features again", path.display()))?;
+            for n in clips {
+                for (at, level) in levels.iter().enumerate() {
+                    let name = key(&ids[n], &level.name);
+                    let tensor = file.tensor(&name).with_context(|| format!("{}: {name}", path.display()))?;
+                    let shape = [time, level.channels, level.height, level.width];
+                    ensure!(
+                        tensor.dtype() == Dtype::F32 && tensor.shape() == shape,
+                        "{}: {name} is {:?} {:?}, not F32 {shape:?}",
+                        path.display(),
+                        tensor.dtype(),
+                        tensor.shape()
+                    );
+                    found(n, at, tensor.data());
+                }
+            }
+        }
+        Ok(())
+    }
+}

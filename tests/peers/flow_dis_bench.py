@@ -1,0 +1,89 @@
+"""Dense inverse search: this project's and OpenCV's, speed and error, in turns on one thread.
+
+    cargo build --release -p gru-rcn-flow --example bench_dis
+    python tests/peers/flow_dis_bench.py PROGRAM FRAMES TRUTH [--rounds 5] [--times 10] [--preset medium]
+
+PROGRAM is the example's program, FRAMES a folder with NAME/frame10.png and NAME/frame11.png (the Middlebury training
+pairs), TRUTH one with NAME/flow10.flo. Wants numpy and OpenCV. Each round runs OpenCV `times` times and then the
+program `times` times, each after one run that is not counted; a row gives the medians over the rounds.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+
+def grey(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert image is not None, path
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def endpoint_error(flow: np.ndarray, truth: np.ndarray) -> float:
+    known = (np.abs(truth) < 1e9).all(axis=2)
+    return float(np.linalg.norm(flow[known].astype(np.float64) - truth[known], axis=1).mean())
+
+
+def opencv(first: np.ndarray, second: np.ndarray, preset: str, times: int) -> tuple[float, np.ndarray]:
+    dis = cv2.DISOpticalFlow_create(PRESETS[preset])
+    flow = dis.calc(first, second, None)
+    milliseconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        flow = dis.calc(first, second, None)
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(milliseconds), flow
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=Path)
+    parser.add_argument("frames", type=Path)
+    parser.add_argument("truth", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--preset", choices=PRESETS, default="medium")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+
+    print(f"OpenCV {cv2.__version__}, preset {arguments.preset}, {arguments.rounds} rounds of {arguments.times}")
+    print("| pair | size | EPE OpenCV | EPE ours | ratio | ms OpenCV | ms ours | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    for folder in sorted(path for path in arguments.frames.iterdir() if path.is_dir()):
+        paths = [folder / "frame10.png", folder / "frame11.png"]
+        truth_path = arguments.truth / folder.name / "flow10.flo"
+        first, second = map(grey, paths)
+        truth = cv2.readOpticalFlow(str(truth_path))
+        theirs, ours, errors = [], [], set()
+        for _ in range(arguments.rounds):
+            milliseconds, flow = opencv(first, second, arguments.preset, arguments.times)
+            theirs.append(milliseconds)
+            command = [arguments.program, *paths, "--truth", truth_path]
+            command += ["--times", str(arguments.times), "--preset", arguments.preset]
+            output = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            ours.append(output["ms"])
+            errors.add(output["epe"])
+        assert len(errors) == 1, "the program's flow differs from run to run"
+        error, our_error = endpoint_error(flow, truth), errors.pop()
+        time_theirs, time_ours = statistics.median(theirs), statistics.median(ours)
+        print(
+            f"| {folder.name} | {first.shape[1]}x{first.shape[0]} | {error:.3f} | {our_error:.3f} "
+            f"| {our_error / error:.2f} | {time_theirs:.1f} | {time_ours:.1f} | {time_ours / time_theirs:.2f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
