@@ -48,13 +48,18 @@ fn help() -> String {
   evaluate   the same, and score a trained run on a split
   predict    the same, and name the class of video files or frame folders
   report     the same, and write a run's report again
+  features   the same, and write percepts or encodings as safetensors
+  prepare    the same, and make frames and optical flow of videos
+  merge      the same, and join the manifests of shards
+  verify     the same, and check a folder of frames and flow
+  flow       the same, and compute the flow between two images
   test       all tests, optimised: cargo test --release --workspace
   check      format, lints, documentation: whatever needs no running
   goldens    compute the reference numbers again
              (python3 with torch, safetensors and numpy)
   help       this text
 
-train, evaluate, predict and report take --backend, which also selects what is compiled in:
+train, evaluate, predict, report and features take --backend, which also selects what is compiled in:
 {} (default cpu); cuda:1 is the second device.
 All their arguments go on to the program: cargo xtask train --help
 ",

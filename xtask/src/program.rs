@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// The verbs handed on.
-pub(crate) const VERBS: [&str; 4] = ["train", "evaluate", "predict", "report"];
+pub(crate) const VERBS: [&str; 9] =
+    ["train", "evaluate", "predict", "report", "features", "prepare", "merge", "verify", "flow"];
 
 /// Builds the program and hands over to it with `verb` and all of `arguments`, `--backend`
 /// included. Returns only when that is not possible.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use gru_rcn::classifier::ClipClassifier;
@@ -90,7 +91,9 @@ impl Fit<'_> {
         progress: &mut dyn Progress,
     ) -> Result<Trained<M>> {
         let checkpoints = Checkpoints::new(self.run.path("checkpoints").join(self.key));
-        let optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+        let decay = self.training.weight_decay;
+        let decay = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
+        let optimizer = AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init();
         let (mut model, mut optimizer, mut position) = match checkpoints.load_newest(&model, &optimizer)? {
             Some((model, optimizer, position)) => {
                 progress.message(&format!("{}: going on after epoch {}", self.name, position.epochs));

@@ -193,12 +193,21 @@ fn difference(name: String, here: &Value, there: &Value) -> Option<(String, Stri
         return None;
     }
     let (Value::Object(a), Value::Object(b)) = (here, there) else {
-        return Some((name, here.to_string(), there.to_string()));
+        return Some((name, shown(here), shown(there)));
     };
     let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
     let inner = |key: &String| if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
     let none = Value::Null;
     keys.into_iter().find_map(|key| difference(inner(key), a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none)))
+}
+
+/// A value for a message: of a group of settings, what kind it is.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Object(group) => group.values().next().map_or_else(String::new, shown),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -224,7 +233,7 @@ mod tests {
             coding: String::new(),
             image: ImageCoding::Png,
         });
-        assert_eq!(one.difference(&other).unwrap().0, "flow");
+        assert_eq!(one.difference(&other), Some(("flow".into(), "none".into(), "\"dis\"".into())));
     }
 
     #[test]

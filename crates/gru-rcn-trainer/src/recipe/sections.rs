@@ -350,6 +350,9 @@ pub struct TrainingSection {
     /// Largest norm of all gradients together; 0 leaves them as they are.
     #[serde(default)]
     pub clip_norm: f32,
+    /// Factor of the weights that is added to their gradients, after those are clipped: an L2 penalty through Adam.
+    #[serde(default)]
+    pub weight_decay: f32,
 }
 
 fn hundred() -> usize {
@@ -381,6 +384,7 @@ impl Default for TrainingSection {
             final_learning_rate: unit(),
             patience: ten(),
             clip_norm: 0.0,
+            weight_decay: 0.0,
         }
     }
 }
@@ -399,6 +403,11 @@ impl TrainingSection {
             self.final_learning_rate > 0.0 && self.final_learning_rate <= 1.0,
             "recipe: training.final_learning_rate is {}, it must be above 0 and at most 1",
             self.final_learning_rate
+        );
+        ensure!(
+            self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
+            "recipe: training.weight_decay is {}, it cannot be negative",
+            self.weight_decay
         );
         ensure!(self.clip_norm >= 0.0, "recipe: training.clip_norm is {}, it cannot be negative", self.clip_norm);
         Ok(())
