@@ -9,8 +9,10 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Parts of the names of the tests that make or read video files.
-const VIDEO_TESTS: [&str; 8] = [
+const VIDEO_TESTS: [&str; 10] = [
     "video::tests",
+    "pure::golden",
+    "pure::tests",
     "load::tests",
     "bad_clips::",
     "bad_data::",

@@ -24,6 +24,19 @@ pub enum DataError {
         /// The operating system's words.
         reason: String,
     },
+    /// The pure-Rust decoder was asked for, and this build has none.
+    #[error(
+        "this build has no pure-Rust video decoder: build with `--features pure-decode`, or choose the decoder `ffmpeg`"
+    )]
+    PureMissing,
+    /// The pure-Rust decoder does not read this kind of file, or does not vouch for what it would read.
+    #[error("{path}: the pure-Rust decoder cannot read this: {reason}; use `--decoder ffmpeg`", path = .path.display())]
+    PureUnsupported {
+        /// The file.
+        path: PathBuf,
+        /// What is special about it.
+        reason: String,
+    },
     /// No file or folder of that name.
     #[error("{path}: no such file or folder; check the path", path = .0.display())]
     NotFound(PathBuf),

@@ -77,4 +77,6 @@ pub use prepare::{
 pub use quarantine::{QUARANTINE, read_quarantine, write_quarantine};
 pub use resize::{Crop, flip_horizontal, resize_frames, resize_rgb};
 pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify};
-pub use video::{DecodeLimits, Ffmpeg, FrameSize};
+#[cfg(feature = "pure-decode")]
+pub use video::PureDecoder;
+pub use video::{DecodeLimits, DecoderKind, Ffmpeg, FrameSize};

@@ -9,26 +9,39 @@ use crate::error::DataError;
 use crate::frames_folder::{list_frames, read_frames_folder, read_selected};
 use crate::plan::ClipPlanner;
 use crate::resize::resize_frames;
-use crate::video::{DecodeLimits, Ffmpeg, FrameSize};
+use crate::video::{DecodeLimits, DecoderKind, Ffmpeg, FrameSize, VideoDecoder};
 
 /// Reads clips; to be shared by all loading threads.
 ///
-/// FFmpeg is looked for when the first video is read, so frame folders and the built-in data set do not need it.
+/// The decoder is looked for when the first video is read, so frame folders and the built-in data set do not need it.
 #[derive(Debug, Default)]
 pub struct ClipReader {
-    ffmpeg: Mutex<Option<Ffmpeg>>,
+    kind: DecoderKind,
+    found: Mutex<Option<VideoDecoder>>,
     limits: DecodeLimits,
 }
 
 impl ClipReader {
-    /// A reader with the given limits; `ClipReader::default()` has the default ones.
+    /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the default limits.
     pub fn new(limits: DecodeLimits) -> Self {
-        Self { ffmpeg: Mutex::new(None), limits }
+        Self { limits, ..Self::default() }
     }
 
     /// A reader that uses this FFmpeg, with its own limits replaced by `limits`.
     pub fn with_ffmpeg(ffmpeg: Ffmpeg, limits: DecodeLimits) -> Self {
-        Self { ffmpeg: Mutex::new(Some(ffmpeg.with_limits(limits))), limits }
+        let found = VideoDecoder::Ffmpeg(ffmpeg.with_limits(limits));
+        Self { kind: DecoderKind::Ffmpeg, found: Mutex::new(Some(found)), limits }
+    }
+
+    /// The same reader with another decoder for video files; one given before is forgotten. Whether this build has it is
+    /// told when the first video is read, or by [`DecoderKind::require`].
+    pub fn with_decoder(self, kind: DecoderKind) -> Self {
+        Self { kind, found: Mutex::new(None), limits: self.limits }
+    }
+
+    /// The decoder that reads video files.
+    pub fn decoder(&self) -> DecoderKind {
+        self.kind
     }
 
     pub(crate) fn limits(&self) -> &DecodeLimits {
@@ -38,7 +51,8 @@ impl ClipReader {
     /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`Ffmpeg::decode`] and [`read_frames_folder`].
+    /// Those of [`Ffmpeg::decode`] and [`read_frames_folder`], or of the other decoder where one was chosen;
+    /// [`DataError::PureMissing`] where this build has none.
     pub fn read(&self, sample: &Sample, frame_size: [usize; 2]) -> Result<Frames, DataError> {
         self.read_source(&sample.source, exact(frame_size))
     }
@@ -74,10 +88,10 @@ impl ClipReader {
                 let frames = read_selected(&clip.frames_dir, &files, &select(files.len()), size, &self.limits)?;
                 Ok((frames, files.len()))
             }
-            ClipSource::Video(path) => match self.ffmpeg()?.decode(path, size) {
+            ClipSource::Video(path) => match self.video()?.decode(path, size) {
                 Ok(frames) => take(&frames, &select(frames.time)),
                 Err(DataError::TooLarge { limit: "max_bytes", .. }) => {
-                    self.ffmpeg()?.decode_selected(path, size, select)
+                    self.video()?.decode_selected(path, size, select)
                 }
                 Err(error) => Err(error),
             },
@@ -90,7 +104,7 @@ impl ClipReader {
 
     fn read_source(&self, source: &ClipSource, size: FrameSize) -> Result<Frames, DataError> {
         match source {
-            ClipSource::Video(path) => self.ffmpeg()?.decode(path, size),
+            ClipSource::Video(path) => self.video()?.decode(path, size),
             ClipSource::FrameFolder(folder) => read_frames_folder(folder, size, &self.limits),
             ClipSource::Prepared(clip) => {
                 let files = clip.frame_files()?;
@@ -105,15 +119,15 @@ impl ClipReader {
         }
     }
 
-    /// The program, found once. A failure is not kept: FFmpeg may be installed meanwhile.
-    fn ffmpeg(&self) -> Result<Ffmpeg, DataError> {
-        let mut slot = self.ffmpeg.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ffmpeg) = &*slot {
-            return Ok(ffmpeg.clone());
+    /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
+    fn video(&self) -> Result<VideoDecoder, DataError> {
+        let mut slot = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(decoder) = &*slot {
+            return Ok(decoder.clone());
         }
-        let ffmpeg = Ffmpeg::locate()?.with_limits(self.limits);
-        *slot = Some(ffmpeg.clone());
-        Ok(ffmpeg)
+        let decoder = VideoDecoder::open(self.kind, self.limits)?;
+        *slot = Some(decoder.clone());
+        Ok(decoder)
     }
 }
 

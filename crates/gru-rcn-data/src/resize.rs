@@ -3,6 +3,8 @@
 //! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks, so that fine texture
 //! is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
 
+#[cfg(feature = "pure-decode")]
+use fast_image_resize::Filter;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
@@ -116,9 +118,12 @@ pub(crate) fn resize(
     }
     match whole {
         Some(crop) if (crop.width, crop.height) == (out_width, out_height) => Ok(cut(pixels, width, channels, crop)),
-        _ => convolve(pixels, [width, height], channels, crop, [out_width, out_height]).map_err(|reason| {
-            DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"))
-        }),
+        _ => {
+            let triangle = FilterType::Bilinear;
+            convolve(pixels, [width, height], channels, crop, [out_width, out_height], triangle).map_err(|reason| {
+                DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"))
+            })
+        }
     }
 }
 
@@ -134,6 +139,7 @@ fn convolve(
     channels: usize,
     crop: Rectangle,
     [out_width, out_height]: [usize; 2],
+    filter: FilterType,
 ) -> Result<Vec<u8>, String> {
     let kind = match channels {
         1 => PixelType::U8,
@@ -144,7 +150,7 @@ fn convolve(
     let source = ImageRef::new(width as u32, height as u32, pixels, kind).map_err(|e| e.to_string())?;
     let mut target = Image::new(out_width as u32, out_height as u32, kind);
     // Of two channels the library would take the second for transparency.
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false).crop(
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
         crop.x,
         crop.y,
         crop.width,
@@ -152,6 +158,32 @@ fn convolve(
     );
     Resizer::new().resize(&source, &mut target, &options).map_err(|e| e.to_string())?;
     Ok(target.into_vec())
+}
+
+/// Resizes a whole RGB frame, height and width `from`, by the cubic filter of FFmpeg's scaler, which widens it too when
+/// the image shrinks. FFmpeg filters luma and chroma and then makes RGB, so pixels at strong edges still differ.
+#[cfg(feature = "pure-decode")]
+pub(crate) fn resize_cubic(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, DataError> {
+    let [height, width] = from;
+    let [out_height, out_width] = to;
+    let failed = |reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"));
+    let filter = Filter::new("cubic", cubic, 2.0).map_err(|error| failed(error.to_string()))?;
+    let whole = Crop::whole(height, width).into();
+    convolve(pixels, [width, height], 3, whole, [out_width, out_height], FilterType::Custom(filter)).map_err(failed)
+}
+
+/// The cubic of Mitchell and Netravali with B = 0, C = 0.6: 1.4 d³ − 2.4 d² + 1 up to distance 1,
+/// −0.6 d³ + 3 d² − 4.8 d + 2.4 up to 2.
+#[cfg(feature = "pure-decode")]
+pub(crate) fn cubic(distance: f64) -> f64 {
+    let d = distance.abs();
+    if d < 1.0 {
+        (1.4 * d - 2.4) * d * d + 1.0
+    } else if d < 2.0 {
+        ((3.0 - 0.6 * d) * d - 4.8) * d + 2.4
+    } else {
+        0.0
+    }
 }
 
 /// Mirrors an RGB frame of `width` columns left to right, in place.
@@ -220,6 +252,16 @@ mod tests {
     fn shrinking_averages() {
         let small = resize_rgb(&grey(&[0, 0, 200, 200]), 4, 1, Crop::whole(1, 4), 2, 1).unwrap();
         assert_eq!(small, grey(&[29, 171]));
+    }
+
+    // Halving 0 0 200 200 with the cubic of support 4: the pixels at 0.5, 1.5, 2.5, 3.5 lie 0.25, 0.25, 0.75, 1.25 from
+    // output pixel 0 (source centre 1.0, distance / 2) and weigh 0.871875 twice, 0.240625 and −0.084375:
+    // 200 · 0.15625 / 1.9 = 16.4; by symmetry 200 − 16.4 = 183.6.
+    #[cfg(feature = "pure-decode")]
+    #[test]
+    fn the_cubic_is_that_of_ffmpeg() {
+        assert_eq!(resize_cubic(&grey(&[0, 0, 200, 200]), [1, 4], [1, 2]).unwrap(), grey(&[16, 184]));
+        assert_eq!([0.0, 1.0, 2.0, -0.5].map(|d| (cubic(d) * 1e6).round()), [1e6, 0.0, 0.0, 575_000.0]);
     }
 
     #[test]

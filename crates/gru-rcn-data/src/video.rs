@@ -13,9 +13,16 @@
 //! Scaling and the conversion to RGB are FFmpeg's, bicubic with its exact-rounding flags. FFmpeg widens the filter when
 //! an image shrinks, so nothing aliases. One thread decodes a file: clips are read in parallel, and a damaged file then
 //! comes out the same each time.
+//!
+//! With the feature `pure-decode`, UCF-101's own format can be read without FFmpeg (`PureDecoder`); [`DecoderKind`] is the
+//! choice between the two.
 
+mod choice;
+mod collect;
 mod ppm;
 mod process;
+#[cfg(feature = "pure-decode")]
+mod pure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +31,14 @@ use std::time::Duration;
 
 use crate::clip::Frames;
 use crate::error::DataError;
-use process::{Decoding, Flow};
+use collect::{Flow, FrameStream};
+use ppm::Picture;
+use process::Decoding;
+
+pub use choice::DecoderKind;
+pub(crate) use choice::VideoDecoder;
+#[cfg(feature = "pure-decode")]
+pub use pure::PureDecoder;
 
 /// Names the program to run in place of `ffmpeg`.
 const PROGRAM_VARIABLE: &str = "GRU_RCN_FFMPEG";
@@ -187,15 +201,7 @@ impl Ffmpeg {
     /// A distinct [`DataError`] for: no such file, a folder, an empty file, not a video, no frames, a file that breaks
     /// off, a limit met, a timeout.
     pub fn decode(&self, path: &Path, size: FrameSize) -> Result<Frames, DataError> {
-        let mut clip = Clip::default();
-        let mut decoding = self.start(path, size)?;
-        decoding.for_each(|frame| {
-            self.limits.check(path, clip.time + 1, frame.pixels.len())?;
-            clip.push(path, frame)?;
-            Ok(Flow::Continue)
-        })?;
-        decoding.finish()?;
-        clip.into_frames()
+        collect::decode_all(self, path, size)
     }
 
     /// Counts the frames that [`Ffmpeg::decode`] would give, without keeping them.
@@ -239,46 +245,8 @@ impl Ffmpeg {
         select: impl FnOnce(usize) -> Vec<usize>,
     ) -> Result<(Frames, usize), DataError> {
         let total = self.count(path)?;
-        let selected = select(total);
-        let Some(&last) = selected.iter().max().filter(|&&last| last < total) else {
-            let path = path.display();
-            return Err(DataError::Shape(format!("{path}: cannot select frames {selected:?} of {total}")));
-        };
-        let mut wanted = selected.clone();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let kept = self.keep(path, size, &wanted, last)?;
-        self.limits.check(path, selected.len(), kept.frame_bytes())?;
-        let mut data = Vec::with_capacity(selected.len() * kept.frame_bytes());
-        for index in &selected {
-            let place = wanted.partition_point(|w| w < index);
-            data.extend_from_slice(kept.frame(place));
-        }
-        Ok((Frames::new(data, selected.len(), kept.height, kept.width, 3)?, total))
-    }
-
-    /// The frames `wanted` (ascending, without repeats), reading no further than `last`.
-    fn keep(&self, path: &Path, size: FrameSize, wanted: &[usize], last: usize) -> Result<Frames, DataError> {
-        let mut clip = Clip::default();
-        let mut index = 0;
-        let mut decoding = self.start(path, size)?;
-        decoding.for_each(|frame| {
-            if wanted.binary_search(&index).is_ok() {
-                self.limits.check(path, clip.time + 1, frame.pixels.len())?;
-                clip.push(path, frame)?;
-            }
-            index += 1;
-            Ok(if index > last { Flow::Stop } else { Flow::Continue })
-        })?;
-        if index <= last {
-            decoding.finish()?;
-            return Err(DataError::BrokenVideo {
-                path: path.to_owned(),
-                frames: index,
-                words: format!("the first pass found more than {last}; the file changed while it was read"),
-            });
-        }
-        clip.into_frames()
+        let frames = collect::decode_selected(self, path, size, &select(total), total)?;
+        Ok((frames, total))
     }
 
     /// The decoder's own limit on areas. It counts a decoder's margins too, so it is looser than `max_side`, which is
@@ -309,38 +277,27 @@ impl Ffmpeg {
     }
 }
 
-/// Frames as they arrive; the first one fixes the size.
-#[derive(Default)]
-struct Clip {
-    data: Vec<u8>,
-    time: usize,
-    height: usize,
-    width: usize,
-}
+impl FrameStream for Ffmpeg {
+    fn limits(&self) -> &DecodeLimits {
+        &self.limits
+    }
 
-impl Clip {
-    fn push(&mut self, path: &Path, frame: ppm::Picture) -> Result<(), DataError> {
-        if self.time == 0 {
-            (self.height, self.width) = (frame.height, frame.width);
-        } else if (self.height, self.width) != (frame.height, frame.width) {
-            let (time, old, new) = (self.time, (self.width, self.height), (frame.width, frame.height));
-            return Err(DataError::BrokenVideo {
-                path: path.to_owned(),
-                frames: time,
-                words: format!("the frame size changes from {old:?} to {new:?}"),
-            });
+    fn stream(
+        &self,
+        path: &Path,
+        size: FrameSize,
+        take: &mut dyn FnMut(Picture) -> Result<Flow, DataError>,
+    ) -> Result<(), DataError> {
+        let mut decoding = self.start(path, size)?;
+        // A program that was stopped has no ending to be checked.
+        if decoding.for_each(take)? == Flow::Continue {
+            decoding.finish()?;
         }
-        self.data.extend_from_slice(&frame.pixels);
-        self.time += 1;
         Ok(())
     }
-
-    fn into_frames(self) -> Result<Frames, DataError> {
-        Frames::new(self.data, self.time, self.height, self.width, 3)
-    }
 }
 
-/// Tells the plain mistakes apart before FFmpeg is asked.
+/// Tells the plain mistakes apart before a decoder is asked.
 fn check_file(path: &Path) -> Result<(), DataError> {
     let metadata = fs::metadata(path).map_err(|error| DataError::io(path, error))?;
     if metadata.is_dir() {

@@ -10,5 +10,6 @@ mod folder;
 mod harness;
 mod micro;
 mod motion;
+mod prepared;
 mod real_clips;
 mod resume;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::DecodeLimits;
+use super::collect::Flow;
 use super::ppm::{Picture, read_picture};
 use crate::error::DataError;
 
@@ -22,12 +23,6 @@ const AHEAD: usize = 4;
 /// Lines of FFmpeg's messages that are kept, and bytes of each.
 const LINES: usize = 5;
 const LINE_BYTES: u64 = 300;
-
-/// Whether the caller wants further frames.
-pub(super) enum Flow {
-    Continue,
-    Stop,
-}
 
 /// A running FFmpeg.
 pub(super) struct Decoding {
@@ -61,24 +56,24 @@ impl Decoding {
         })
     }
 
-    /// Gives each frame to `take` until the stream ends or `take` has enough.
+    /// Gives each frame to `take` until the stream ends or `take` has enough; returns which of the two it was.
     pub(super) fn for_each(
         &mut self,
         mut take: impl FnMut(Picture) -> Result<Flow, DataError>,
-    ) -> Result<(), DataError> {
+    ) -> Result<Flow, DataError> {
         loop {
             match self.pictures.recv_deadline(self.deadline) {
                 Ok(Ok(picture)) => {
                     self.frames += 1;
-                    if let Flow::Stop = take(picture)? {
-                        return Ok(());
+                    if take(picture)? == Flow::Stop {
+                        return Ok(Flow::Stop);
                     }
                 }
                 // The exit status and FFmpeg's words tell more than "the pipe ended".
-                Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+                Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Flow::Continue),
                 Ok(Err(error)) if error.kind() == ErrorKind::FileTooLarge => return Err(self.too_wide()),
                 Ok(Err(error)) => return Err(self.broken(error.to_string())),
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Flow::Continue),
                 Err(RecvTimeoutError::Timeout) => return Err(self.late()),
             }
         }

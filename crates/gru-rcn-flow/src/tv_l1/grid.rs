@@ -6,6 +6,8 @@ use crate::image::Image;
 const LANES: usize = 8;
 /// Floats before the first row and after the last: a row may be read one float to either side.
 const GUARD: usize = 16;
+/// Floats from the start of one staggered plane to that of the next: six cache lines.
+const STAGGER: usize = 96;
 
 /// A plane of floats. Each row is followed by at least one float of padding, so that a loop may run over whole vectors,
 /// and reading one to the left or right of any pixel stays inside.
@@ -17,20 +19,30 @@ pub(super) struct Grid {
     height: usize,
     stride: usize,
     first: usize,
+    turn: usize,
     data: Vec<f32>,
 }
 
 impl Grid {
+    /// An empty plane for a loop that goes through many planes at once.
+    ///
+    /// Large allocations begin at the start of a page, so equal rows of planes of one size compete for the same few places
+    /// in the cache. Each `turn` moves a plane a little further within its memory.
+    pub(super) fn staggered(turn: usize) -> Self {
+        Self { turn, ..Self::default() }
+    }
+
     /// Makes it a plane of zeros of this size, in the memory it has if that is enough.
     pub(super) fn reshape(&mut self, width: usize, height: usize) {
         let stride = (width + 1).next_multiple_of(LANES);
-        let length = 2 * GUARD + height * stride;
+        let offset = GUARD + self.turn * STAGGER;
+        let length = offset + height * stride + GUARD;
         self.data.clear();
         self.data.reserve_exact(length + GUARD);
         // Rows that begin on a cache line take one load less per line; nothing depends on it but time.
-        let skip = self.data.as_ptr().wrapping_add(GUARD).align_offset(64).min(GUARD);
+        let skip = self.data.as_ptr().wrapping_add(offset).align_offset(64).min(GUARD);
         self.data.resize(length + skip, 0.0);
-        (self.width, self.height, self.stride, self.first) = (width, height, stride, GUARD + skip);
+        (self.width, self.height, self.stride, self.first) = (width, height, stride, offset + skip);
     }
 
     /// Takes over an image.

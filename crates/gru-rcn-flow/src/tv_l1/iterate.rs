@@ -27,7 +27,7 @@ pub(super) struct Steps {
 }
 
 /// The unknowns on one scale. `u` has closed rows, the padding of `q` is zeros.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     /// The flow's components.
     pub(super) u: [Grid; 2],
@@ -35,6 +35,13 @@ pub(super) struct State {
     pub(super) q: [[Grid; 2]; 2],
     change: Vec<f32>,
     above_first: Vec<f32>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let pair = |turn| [Grid::staggered(turn), Grid::staggered(turn + 1)];
+        Self { u: pair(4), q: [pair(6), pair(8)], change: Vec::new(), above_first: Vec::new() }
+    }
 }
 
 impl State {

@@ -8,7 +8,7 @@ use super::packed::{Packed, Sample, Samples};
 const LEAST_GRADIENT: f32 = f32::EPSILON;
 
 /// The data term around a flow `u₀`: the residual of a flow `u` is `rho + horizontal·u₁ + vertical·u₂`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Linearised {
     /// Horizontal derivative of the warped image.
     pub(super) horizontal: Grid,
@@ -19,6 +19,13 @@ pub(super) struct Linearised {
     /// One over the squared gradient, or zero where there is none.
     pub(super) inverse: Grid,
     samples: Samples,
+}
+
+impl Default for Linearised {
+    fn default() -> Self {
+        let [horizontal, vertical, rho, inverse] = [0, 1, 2, 3].map(Grid::staggered);
+        Self { horizontal, vertical, rho, inverse, samples: Samples::default() }
+    }
 }
 
 impl Linearised {

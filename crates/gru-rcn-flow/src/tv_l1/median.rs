@@ -20,10 +20,17 @@ const SIDE: usize = 5;
 const REACH: usize = SIDE / 2;
 
 /// Filters planes; keeps its memory from call to call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Median {
     sorted: [Vec<f32>; SIDE],
     filtered: Grid,
+}
+
+impl Default for Median {
+    fn default() -> Self {
+        // Changes places with the planes of the flow, so its turn is one that they do not have.
+        Self { sorted: Default::default(), filtered: Grid::staggered(10) }
+    }
 }
 
 impl Median {

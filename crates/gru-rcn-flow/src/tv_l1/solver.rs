@@ -10,7 +10,7 @@ use super::pyramid::Pyramid;
 use super::resize::Resize;
 
 /// The memory of the computation between two pyramids. It grows to the size of the images and is then used again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Solver {
     state: State,
     data: Linearised,
@@ -18,6 +18,19 @@ pub(super) struct Solver {
     median: Median,
     enlarged: [Grid; 2],
     initial: Vec<[Grid; 2]>,
+}
+
+impl Default for Solver {
+    fn default() -> Self {
+        Self {
+            state: State::default(),
+            data: Linearised::default(),
+            packed: Packed::default(),
+            median: Median::default(),
+            enlarged: [11, 12].map(Grid::staggered), // change places with the flow, as the median's
+            initial: Vec::new(),
+        }
+    }
 }
 
 impl Solver {

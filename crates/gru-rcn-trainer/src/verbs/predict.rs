@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use gru_rcn_data::source_of;
+use gru_rcn_data::{Stream, source_of};
 use serde::Serialize;
 
 use super::TrainedRun;
@@ -54,6 +54,12 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         bail!("name at least one video file or folder of frames");
     }
     let trained = TrainedRun::open(options.run, options.runs, device)?;
+    if trained.recipe.clip.stream == Stream::Flow {
+        bail!(
+            "{} reads optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
+            trained.dir.root().display()
+        );
+    }
     let mut predictions = Vec::new();
     for video in options.videos {
         let prediction = predict(&trained, video, options.top)?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn_data::{ClipSource, Dataset, Ffmpeg};
+use gru_rcn_data::{ClipSource, Dataset, Ffmpeg, Stream};
 
 use crate::backend::Backend;
 use crate::percepts::Reading;
@@ -63,6 +63,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let dataset = data::dataset(&recipe)?;
     check_parts(&dataset)?;
     check_decoder(&dataset)?;
+    check_flow(&recipe, &dataset)?;
     let card = card(&recipe, &dataset, options.backend)?;
     let pretrained = stages::pretrained(resumed.as_ref(), &recipe, card.cnn_classes, device)?;
     // What can be wrong with the input has been looked at: only now a folder is made.
@@ -190,6 +191,22 @@ fn check_decoder(dataset: &Dataset) -> Result<()> {
         Ffmpeg::locate()?;
     }
     Ok(())
+}
+
+/// The flow stream needs flow, of all clips alike.
+fn check_flow(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
+    if recipe.clip.stream == Stream::Rgb {
+        return Ok(());
+    }
+    let has_flow = |source: &ClipSource| matches!(source, ClipSource::Prepared(clip) if clip.flow_dir.is_some());
+    let mut clips = [&dataset.train, &dataset.validation, &dataset.test].into_iter().flatten();
+    match clips.find(|sample| !has_flow(&sample.source)) {
+        None => Ok(()),
+        Some(sample) => bail!(
+            "the clip {} has no optical flow; make a folder of frames and flow with `prepare --flow dis` and give that",
+            sample.id
+        ),
+    }
 }
 
 fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard> {

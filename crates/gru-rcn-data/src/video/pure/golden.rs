@@ -1,0 +1,302 @@
+//! The decoder against FFmpeg: the same number of frames, and each of them as near as the rounding of two inverse cosine
+//! transforms lets it be. Films are made by FFmpeg when the tests run; the clips of UCF-101 are looked for under
+//! `GRU_RCN_TEST_DATA`.
+//!
+//! The bounds are on differences of values 0–255 within one frame, each about twice what was measured with FFmpeg 5.1;
+//! `cargo test -- --nocapture` prints what it is. A frame in the wrong place or a wrong vector is far outside of them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::colour::{Planes, to_rgb};
+use super::*;
+use crate::testing::{make_with, temporary};
+use crate::video::Ffmpeg;
+
+/// Differences of a film's worst frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    luma_max: u8,
+    luma_mean: f64,
+    chroma_max: u8,
+    rgb_max: u8,
+    rgb_mean: f64,
+    /// Of the conversion to RGB alone: FFmpeg's planes, converted here and there.
+    colour_max: u8,
+}
+
+/// Largest and mean absolute difference.
+fn differences(a: &[u8], b: &[u8]) -> (u8, f64) {
+    assert_eq!(a.len(), b.len());
+    let all = || a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));
+    (all().max().unwrap(), all().map(f64::from).sum::<f64>() / a.len() as f64)
+}
+
+/// The planes of every frame by FFmpeg, one after the other.
+fn planes_of_ffmpeg(path: &Path) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-threads", "1", "-i"])
+        .arg(path)
+        .args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"])
+        .output()
+        .expect("these tests need FFmpeg: apt install ffmpeg");
+    assert!(output.status.success());
+    output.stdout
+}
+
+/// Height and width, and the planes of every frame, cut to size and one after the other.
+fn planes(path: &Path) -> (usize, usize, Vec<u8>) {
+    let (mut out, mut size) = (Vec::new(), (0, 0));
+    PureDecoder::default()
+        .each(path, &mut |frame, (height, width)| {
+            size = (height, width);
+            let luma = (frame.luma_samples(), frame.width(), height, width);
+            let chroma = |plane| (plane, frame.width() / 2, height.div_ceil(2), width.div_ceil(2));
+            for (plane, stride, rows, columns) in [luma, chroma(frame.cb_samples()), chroma(frame.cr_samples())] {
+                out.extend(plane.chunks(stride).take(rows).flat_map(|row| &row[..columns]));
+            }
+            Ok(Flow::Continue)
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    (size.0, size.1, out)
+}
+
+/// Compares a film's every frame, and says how far apart they are.
+fn compare(path: &Path) -> Apart {
+    let ffmpeg = Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg");
+    let (pure, name) = (PureDecoder::default(), path.display());
+    let reference = ffmpeg.decode(path, FrameSize::Source).unwrap();
+    let clip = pure.decode(path, FrameSize::Source).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(clip.time, reference.time, "{name}: frames");
+    assert_eq!(pure.count(path).unwrap(), reference.time, "{name}: count");
+    assert_eq!((clip.height, clip.width), (reference.height, reference.width), "{name}: size");
+    let (height, width, planes) = planes(path);
+    let of_ffmpeg = planes_of_ffmpeg(path);
+    let luma = height * width;
+    let frame = luma + 2 * height.div_ceil(2) * width.div_ceil(2);
+    assert_eq!((planes.len(), of_ffmpeg.len()), (clip.time * frame, clip.time * frame), "{name}: planes");
+    let mut worst = Apart::default();
+    for t in 0..clip.time {
+        let (a, b) = (&planes[t * frame..][..frame], &of_ffmpeg[t * frame..][..frame]);
+        let (luma_max, luma_mean) = differences(&a[..luma], &b[..luma]);
+        let (cb, cr) = b[luma..].split_at((frame - luma) / 2);
+        let converted = Planes { luma: &b[..luma], cb, cr, stride: width, chroma_stride: width.div_ceil(2) };
+        let colour_max = differences(&to_rgb(converted, height, width), reference.frame(t)).0;
+        worst.colour_max = worst.colour_max.max(colour_max);
+        let (rgb_max, rgb_mean) = differences(clip.frame(t), reference.frame(t));
+        worst.luma_max = worst.luma_max.max(luma_max);
+        worst.luma_mean = worst.luma_mean.max(luma_mean);
+        worst.chroma_max = worst.chroma_max.max(differences(&a[luma..], &b[luma..]).0);
+        worst.rgb_max = worst.rgb_max.max(rgb_max);
+        worst.rgb_mean = worst.rgb_mean.max(rgb_mean);
+    }
+    println!("{name}: {} frames of {width}x{height}, {worst:?}", clip.time);
+    worst
+}
+
+fn say(words: &str) {
+    // Past the capture of the test harness, which would swallow the words of a test that passes.
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+fn has_xvid() -> bool {
+    let output = Command::new("ffmpeg").args(["-hide_banner", "-encoders"]).output();
+    let output = output.expect("these tests need FFmpeg: apt install ffmpeg");
+    let found = String::from_utf8_lossy(&output.stdout).contains("libxvid");
+    if !found {
+        say("SKIPPED: this FFmpeg has no libxvid, so the films of XviD are not made");
+    }
+    found
+}
+
+const SMOOTH: &str = "testsrc=size=160x112:rate=10";
+const BUSY: &str = "testsrc2=size=176x144:rate=25";
+/// A zooming fractal: motion and fine texture everywhere.
+const DEEP: &str = "mandelbrot=size=160x112:rate=25";
+
+/// Generated films are harder than photographs: saturated colours side by side, and areas that never change, where a
+/// difference of one stays for a hundred frames.
+fn near(apart: Apart, name: &str) {
+    assert!(apart.luma_max <= 8 && apart.chroma_max <= 8 && apart.luma_mean <= 0.9, "{name}: {apart:?}");
+    assert!(apart.rgb_max <= 16 && apart.rgb_mean <= 0.8 && apart.colour_max <= 12, "{name}: {apart:?}");
+}
+
+#[test]
+fn films_of_ffmpeg() {
+    let folder = temporary();
+    for (name, source, extra) in [
+        ("plain.avi", SMOOTH, &["-c:v", "mpeg4", "-q:v", "4"][..]),
+        ("b-frames.avi", SMOOTH, &["-c:v", "mpeg4", "-bf", "2", "-q:v", "4"]),
+        ("deep.avi", DEEP, &["-c:v", "mpeg4", "-bf", "2", "-q:v", "3", "-mbd", "rd", "-flags", "+mv4+aic"]),
+        ("busy.avi", BUSY, &["-c:v", "mpeg4", "-bf", "3", "-q:v", "6", "-vtag", "XVID", "-g", "100"]),
+        ("quarter.avi", DEEP, &["-c:v", "mpeg4", "-bf", "2", "-q:v", "3", "-flags", "+qpel+mv4"]),
+        ("matrix.avi", DEEP, &["-c:v", "mpeg4", "-bf", "2", "-q:v", "3", "-mpeg_quant", "1"]),
+        ("slices.avi", DEEP, &["-c:v", "mpeg4", "-bf", "2", "-q:v", "3", "-ps", "300"]),
+        // Sides that are not whole macroblocks.
+        ("small.avi", "testsrc2=size=50x38:rate=25", &["-c:v", "mpeg4", "-bf", "2", "-q:v", "3"]),
+        ("odd.avi", "testsrc=size=51x37:rate=10", &["-c:v", "mpeg4", "-bf", "2", "-q:v", "3"]),
+    ] {
+        near(compare(&make_with(folder.path(), name, source, 60, extra)), name);
+    }
+}
+
+#[test]
+fn films_of_xvid() {
+    if !has_xvid() {
+        return;
+    }
+    let folder = temporary();
+    for (name, source, extra) in [
+        ("plain.avi", DEEP, &["-c:v", "libxvid", "-q:v", "3"][..]),
+        // Two pictures in one chunk, as in UCF-101; 59, 60 and 61 frames, for the last chunks are the difficult ones.
+        ("packed.avi", DEEP, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3"]),
+        ("packed1.avi", SMOOTH, &["-c:v", "libxvid", "-bf", "1", "-q:v", "3", "-frames:v", "59"]),
+        ("packed2.avi", SMOOTH, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3", "-frames:v", "61"]),
+        ("packed3.avi", BUSY, &["-c:v", "libxvid", "-bf", "3", "-q:v", "3", "-frames:v", "58"]),
+        ("quarter.avi", DEEP, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3", "-flags", "+qpel+mv4"]),
+        ("matrix.avi", DEEP, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3", "-mpeg_quant", "1"]),
+        ("small.avi", "testsrc2=size=50x38:rate=25", &["-c:v", "libxvid", "-bf", "2", "-q:v", "3"]),
+    ] {
+        near(compare(&make_with(folder.path(), name, source, 60, extra)), name);
+    }
+}
+
+/// The film `path` written again without decoding.
+fn rewritten(path: &Path, name: &str, extra: &[&str]) -> PathBuf {
+    let target = path.with_file_name(name);
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-y", "-v", "error", "-i"]).arg(path).args(["-c:v", "copy"]).args(extra).arg(&target);
+    assert!(command.status().unwrap().success());
+    target
+}
+
+#[test]
+fn frames_unpacked_by_ffmpeg() {
+    if !has_xvid() {
+        return;
+    }
+    let folder = temporary();
+    let packed = make_with(folder.path(), "a.avi", DEEP, 40, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3"]);
+    near(compare(&rewritten(&packed, "unpacked.avi", &["-bsf:v", "mpeg4_unpack_bframes"])), "unpacked");
+    near(compare(&rewritten(&packed, "copied.avi", &["-vtag", "DX50"])), "copied");
+}
+
+// Frames repeated by time: the container gets empty chunks, which are no frames.
+#[test]
+fn empty_chunks_are_no_frames() {
+    let folder = temporary();
+    let extra = ["-vf", "select='not(mod(n,3))'", "-fps_mode", "vfr", "-c:v", "mpeg4", "-bf", "2"];
+    near(compare(&make_with(folder.path(), "uneven.avi", SMOOTH, 24, &extra)), "uneven");
+}
+
+/// Where the picture of the `nth` chunk begins in an AVI file.
+fn picture(bytes: &[u8], nth: usize) -> usize {
+    let find = |from: usize, four: &[u8]| from + bytes[from..].windows(4).position(|window| window == four).unwrap();
+    let first = find(find(0, b"movi"), b"00dc");
+    let chunk = (0..nth).fold(first, |at, _| find(at + 4, b"00dc"));
+    find(chunk, &[0, 0, 1, 0xB6])
+}
+
+/// Makes the picture of the `nth` chunk one without content. Its header at 10 ticks a second: 2 bits of kind, the seconds
+/// in unary, a marker, 4 bits of time, a marker, and the bit that says whether there is content.
+fn empty(path: &Path, nth: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = picture(&bytes, nth) + 4;
+    let bit = |bytes: &[u8], at: usize| bytes[header + at / 8] >> (7 - at % 8) & 1;
+    let seconds = (2..).find(|&at| bit(&bytes, at) == 0).unwrap();
+    let coded = seconds + 1 + 1 + 4 + 1;
+    assert_eq!(bit(&bytes, coded), 1);
+    bytes[header + coded / 8] ^= 0x80 >> (coded % 8);
+    std::fs::write(path, bytes).unwrap();
+}
+
+// The picture before one without content goes on being the one that others refer to.
+#[test]
+fn pictures_without_content_are_no_frames() {
+    let folder = temporary();
+    let b_frames = ["-c:v", "mpeg4", "-bf", "2", "-b_strategy", "0"];
+    for (name, extra, chunk) in [("plain.avi", &["-c:v", "mpeg4"][..], 5), ("between.avi", &b_frames, 5)] {
+        let path = make_with(folder.path(), name, SMOOTH, 24, extra);
+        empty(&path, chunk);
+        let apart = compare(&path);
+        assert_eq!(PureDecoder::default().count(&path).unwrap(), 23, "{name}");
+        near(apart, name);
+    }
+    // Stored as I P B B P B B …: the B-frames around an emptied anchor were coded with its vectors, and do not fit any more.
+    let path = make_with(folder.path(), "anchor.avi", SMOOTH, 24, &b_frames);
+    empty(&path, 4);
+    assert!(matches!(PureDecoder::default().count(&path), Err(DataError::BrokenVideo { .. })));
+}
+
+// A stream that packs its pictures and does not say so: FFmpeg shows the first of each chunk. One that lacks a
+// placeholder leaves no place for a frame that others need.
+#[test]
+fn packed_films_with_faults() {
+    if !has_xvid() {
+        return;
+    }
+    let folder = temporary();
+    let path = make_with(folder.path(), "packed.avi", DEEP, 40, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3"]);
+    let whole = std::fs::read(&path).unwrap();
+    let mark = whole.windows(6).position(|six| six == b"DivX50").unwrap();
+    let mut silent = whole.clone();
+    let end = mark + silent[mark..].iter().position(|&byte| byte == b'p').unwrap();
+    silent[end] = b'n';
+    std::fs::write(&path, silent).unwrap();
+    near(compare(&path), "silent");
+    let mut lacking = whole.clone();
+    let small =
+        |at: &usize| &whole[*at..*at + 4] == b"00dc" && (5..20).contains(&whole[*at + 4]) && whole[*at + 5] == 0;
+    // Placeholders have 6 bytes; the empty chunks at the start are the frames that XviD waits for.
+    let placeholder = (0..whole.len() - 8).filter(small).nth(4).unwrap();
+    lacking[placeholder..placeholder + 4].copy_from_slice(b"JUNK");
+    std::fs::write(&path, lacking).unwrap();
+    let error = PureDecoder::default().count(&path).unwrap_err();
+    assert!(matches!(error, DataError::BrokenVideo { .. }) && error.to_string().contains("no place"), "{error}");
+}
+
+/// The clips of UCF-101, if they are there.
+fn clips() -> Option<Vec<PathBuf>> {
+    let root = std::env::var_os("GRU_RCN_TEST_DATA").filter(|root| !root.is_empty());
+    let Some(root) = root else {
+        say("SKIPPED: set GRU_RCN_TEST_DATA to a folder that holds ucf101 to run this test");
+        return None;
+    };
+    let folder = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).expect("a folder of class folders");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    };
+    let classes = folder(&Path::new(&root).join("ucf101"));
+    let clips: Vec<_> = classes.iter().filter(|path| path.is_dir()).flat_map(|class| folder(class)).collect();
+    assert!(!clips.is_empty(), "GRU_RCN_TEST_DATA names a folder without clips in ucf101");
+    Some(clips)
+}
+
+#[test]
+fn clips_of_ucf101() {
+    for path in clips().unwrap_or_default() {
+        let apart = compare(&path);
+        assert!(
+            apart.luma_max <= 10 && apart.chroma_max <= 6 && apart.luma_mean <= 0.3,
+            "{}: {apart:?}",
+            path.display()
+        );
+        assert!(apart.rgb_max <= 14 && apart.rgb_mean <= 0.4 && apart.colour_max <= 3, "{}: {apart:?}", path.display());
+    }
+}
+
+#[test]
+fn clips_of_ucf101_at_another_size() {
+    let size = FrameSize::ShortSide(128);
+    // One of each class.
+    for path in clips().unwrap_or_default().iter().step_by(5) {
+        let (clip, reference) =
+            (PureDecoder::default().decode(path, size).unwrap(), Ffmpeg::locate().unwrap().decode(path, size).unwrap());
+        let (max, mean) = differences(&clip.data, &reference.data);
+        println!("{}: {}x{}, max {max}, mean {mean}", path.display(), clip.width, clip.height);
+        assert!(max <= 48 && mean <= 0.7, "{}: {max} {mean}", path.display());
+    }
+}

@@ -1,0 +1,207 @@
+//! From videos to a prepared folder, to a trained flow stream, to percepts on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use gru_rcn_tests::films::{CLASSES, FRAMES};
+use gru_rcn_tests::tensors::Tensors;
+
+use crate::clips::{clips, reference, some, train};
+use crate::harness::{Call, copy_folder, run, shared, temporary};
+
+/// Clips of each class in the prepared folder.
+const CLIPS: usize = 4;
+
+fn prepare(folder: &Path, out: &str) -> Call {
+    Call::new(folder, ["prepare", "folder", "films", "--out", out, "--size", "48", "--flow", "dis", "--workers", "1"])
+}
+
+/// The prepared folder that all tests share: it is read, never changed.
+fn prepared() -> &'static Path {
+    static PREPARED: OnceLock<PathBuf> = OnceLock::new();
+    PREPARED.get_or_init(|| {
+        let folder = shared("prepared");
+        some(&folder, CLIPS);
+        let document = prepare(&folder, "out").args(["--json"]).run().succeeds().json();
+        assert_eq!(document["clips"], CLIPS * CLASSES.len());
+        assert_eq!(document["frames"], CLIPS * CLASSES.len() * FRAMES);
+        folder.join("out")
+    })
+}
+
+/// A copy for a test that changes it.
+fn copy() -> (tempfile::TempDir, PathBuf) {
+    let folder = temporary();
+    let root = folder.path().join("out");
+    copy_folder(prepared(), &root);
+    (folder, root)
+}
+
+#[test]
+fn a_prepared_folder_is_sound() {
+    let report = run(prepared(), ["verify", ".", "--json"]).succeeds().json();
+    assert_eq!((&report["clips"], &report["faults"]), (&(CLIPS * CLASSES.len()).into(), &serde_json::json!([])));
+    let clip = prepared().join("flow/life/clip-0");
+    for component in ["x", "y"] {
+        assert_eq!(fs::read_dir(clip.join(component)).unwrap().count(), FRAMES - 1);
+    }
+}
+
+/// Killed after some of the clips, and run again: the same manifest, byte for byte, as of a run that was left alone.
+#[test]
+fn a_killed_run_goes_on() {
+    let folder = temporary();
+    some(folder.path(), CLIPS);
+    let root = folder.path().join("out");
+    let journal = root.join("manifest.partial.jsonl");
+    for clips in [1, 4, 7] {
+        let lines = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+        let mut running = prepare(folder.path(), "out").start();
+        // The journal has a header line.
+        running.wait_until("some clips are done", || lines() > clips);
+        assert_ne!(running.stop_by("KILL").code, Some(0));
+        assert!(!root.join("manifest.jsonl").exists());
+    }
+    prepare(folder.path(), "out").run().succeeds();
+    run(&root, ["verify", "."]).succeeds();
+    let manifests = [&root, prepared()].map(|root| fs::read_to_string(root.join("manifest.jsonl")).unwrap());
+    assert_eq!(manifests[0], manifests[1]);
+}
+
+#[test]
+fn shards_join_to_the_whole() {
+    let folder = temporary();
+    some(folder.path(), CLIPS);
+    for shard in ["1/2", "2/2"] {
+        prepare(folder.path(), "out").args(["--shard", shard]).run().succeeds();
+    }
+    let document = run(folder.path(), ["merge", "out", "--json"]).succeeds().json();
+    assert_eq!((&document["shards"], &document["clips"]), (&2.into(), &(CLIPS * CLASSES.len()).into()));
+    let read = |root: &Path| fs::read_to_string(root.join("manifest.jsonl")).unwrap();
+    assert_eq!(read(&folder.path().join("out")), read(prepared()));
+}
+
+#[test]
+fn other_settings_are_refused_in_the_same_folder() {
+    let (folder, _) = copy();
+    some(folder.path(), CLIPS);
+    let outcome = run(folder.path(), ["prepare", "folder", "films", "--out", "out", "--size", "64", "--flow", "dis"]);
+    outcome.refuses(&["size"]);
+}
+
+/// Each fault is found under its name, exit code 1; training leaves the clips concerned out and says so.
+#[test]
+fn faults_are_named_and_kept_from_training() {
+    let (folder, root) = copy();
+    let frames = root.join("frames");
+    fs::remove_file(frames.join("life/clip-0/000003.jpg")).unwrap();
+    fs::write(frames.join("scroll/clip-1/000005.jpg"), b"").unwrap();
+    let cut = frames.join("zoom/clip-2/000007.jpg");
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    fs::remove_file(root.join("flow/zoom/clip-3/y/000018.jpg")).unwrap();
+
+    let outcome = run(folder.path(), ["verify", "out", "--json", "--quarantine"]).exits(1);
+    let report = outcome.json();
+    let found = |clip: &str| -> Vec<String> {
+        let faults = report["faults"].as_array().unwrap().iter();
+        faults.filter(|fault| fault["clip"] == clip).map(|fault| fault["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    for (clip, kind) in [
+        ("life/clip-0", "missing_image"),
+        ("scroll/clip-1", "empty_file"),
+        ("zoom/clip-2", "truncated"),
+        ("zoom/clip-3", "flow_count"),
+    ] {
+        assert!(found(clip).contains(&kind.to_owned()), "{clip}: {:?}", found(clip));
+    }
+    assert!(outcome.stderr.contains("4 clips"), "{}", outcome.stderr);
+    let outcome = train(folder.path(), &root).args(["--run", "run", "--plain"]).run().succeeds();
+    assert!(outcome.stderr.contains("4 clips are in quarantine"), "{}", outcome.stderr);
+}
+
+/// The flow stream trains on stacks of ten fields, with weights for RGB, and leaves scores to be fused.
+#[test]
+fn the_flow_stream_trains() {
+    let folder = temporary();
+    let changes = ["--set", "clip.stream=flow", "--set", "clip.photometric={}", "--run", "run", "--json"];
+    let document = train(folder.path(), prepared()).args(changes).run().succeeds().json();
+    assert_eq!(document["test"]["clips"], CLASSES.len());
+    let root = folder.path().join("run");
+    let scores = Tensors::read(&root.join("scores-test.safetensors"));
+    assert_eq!(scores.metadata("clips").as_array().unwrap().len(), CLASSES.len());
+    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
+    assert_eq!(outcome.json()["test"]["top1"], document["test"]["top1"]);
+    // The run's own network takes flow, a video has none.
+    let video = clips().paths[0].to_str().unwrap();
+    run(folder.path(), ["predict", "--run", "run", video]).refuses(&["flow"]);
+}
+
+#[test]
+fn flow_is_not_to_be_had_from_videos() {
+    let folder = temporary();
+    let changes = ["--set", "clip.stream=flow", "--set", "clip.photometric={}", "--run", "run"];
+    train(folder.path(), &clips().root).args(changes).run().refuses(&["no optical flow", "prepare"]);
+}
+
+/// Percepts on disk are those that training computes: the same model comes of both.
+#[test]
+fn training_can_start_from_percepts_on_disk() {
+    let folder = temporary();
+    let weights = clips().weights.to_str().unwrap();
+    let recipe = "--set clip.temporal.spread.frames=4 --set clip.frame_size=[36,48] --set clip.input_size=[32,40]";
+    let line = format!("features folder --data {} --weights {weights} --out percepts {recipe}", prepared().display());
+    let document = run(folder.path(), line.split(' ').chain(["--json"])).succeeds().json();
+    assert_eq!(document["clips"], CLIPS * CLASSES.len());
+    let unaugmented = ["--set", "features.copies=0", "--json"];
+    let live = train(folder.path(), prepared()).args(unaugmented).args(["--run", "live"]).run().succeeds().json();
+    let from = ["--set", "features.from=percepts", "--run", "cached"];
+    let cached = train(folder.path(), prepared()).args(unaugmented).args(from).run().succeeds().json();
+    // The CNN sees other batches, so the last bits may differ.
+    for key in ["top1", "nll"] {
+        let [a, b] = [&live, &cached].map(|document| document["test"][key].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-4, "{key}: {a} {b}");
+    }
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("percepts/index.json")).unwrap()).unwrap();
+    let clip = &index["clips"][0];
+    let shard = Tensors::read(&folder.path().join("percepts").join(clip["shard"].as_str().unwrap()));
+    let level = &index["levels"][0];
+    let side = |name: &str| level[name].as_u64().unwrap();
+    let shape = vec![4, side("channels"), side("height"), side("width")];
+    let name = format!("{}/{}", clip["id"].as_str().unwrap(), level["name"].as_str().unwrap());
+    assert_eq!(shard.shape(&name), ("F32", shape));
+
+    let other = train(folder.path(), prepared()).args(from[..2].iter().chain(&["--set", "features.copies=0"]));
+    other.args(["--set", "clip.temporal.spread.frames=5", "--run", "x"]).run().refuses(&["cut otherwise"]);
+    run(folder.path(), line.split(' ')).refuses(&["holds features already"]);
+}
+
+#[test]
+fn encodings_of_a_run_can_be_written() {
+    let folder = temporary();
+    let run_folder = reference().root.to_str().unwrap();
+    run(folder.path(), ["features", "--run", run_folder, "--encodings", "--out", "codes"]).succeeds();
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("codes/index.json")).unwrap()).unwrap();
+    assert_eq!(index["kind"], "encodings");
+    // Two directions of four channels.
+    assert_eq!(index["levels"][0]["channels"], 8);
+}
+
+#[test]
+fn flow_between_two_images() {
+    let folder = temporary();
+    let frames = prepared().join("frames/scroll/clip-0");
+    let [a, b] = ["000000.jpg", "000001.jpg"].map(|name| frames.join(name).to_str().unwrap().to_owned());
+    for method in ["tvl1", "dis"] {
+        let line = ["flow", &a, &b, "--method", method, "--out", "f.flo", "--picture", "f.png", "--json"];
+        let document = run(folder.path(), line).succeeds().json();
+        assert_eq!(document["height"], 48);
+        let line = ["flow", &a, &b, "--method", method, "--out", "g.flo", "--truth", "f.flo", "--json"];
+        assert_eq!(run(folder.path(), line).succeeds().json()["endpoint_error"], 0.0);
+    }
+    run(folder.path(), ["flow", &a, "missing.png", "--out", "f.flo"]).refuses(&["missing.png"]);
+    run(folder.path(), ["flow", &a, &b, "--out", "f.png"]).refuses(&[".flo"]);
+}
