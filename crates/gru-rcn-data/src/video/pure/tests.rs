@@ -207,3 +207,24 @@ fn clips_are_read_with_the_chosen_decoder() {
     let mean = sum / clip.data.len() as f64;
     assert!(mean < 10.0, "{mean}");
 }
+
+#[test]
+fn data_sets_are_prepared_with_it() {
+    let folder = temporary();
+    let path = make_with(folder.path(), "clip.avi", SOURCE, 12, B_FRAMES);
+    let pure = PureDecoder::default();
+    let clip = pure.decode(&path, FrameSize::ShortSide(32)).unwrap();
+    let mut data = Vec::new();
+    let decoder: &dyn Decoder = &pure;
+    let rate = decoder.decode(&path, FrameSize::ShortSide(32), &mut |frame| {
+        assert_eq!((frame.height, frame.width), (32, 48));
+        data.extend_from_slice(frame.pixels);
+        Ok(())
+    });
+    assert_eq!(rate.unwrap(), Some(10.0));
+    assert!(data == clip.data);
+    assert_eq!((decoder.id().name.as_str(), decoder.limits()), ("pure", DecodeLimits::default()));
+    let few = pure.with_limits(DecodeLimits { max_frames: 11, ..DecodeLimits::default() });
+    let error = Decoder::decode(&few, &path, FrameSize::Source, &mut |_| Ok(())).unwrap_err();
+    assert!(matches!(error, DataError::TooLarge { limit: "max_frames", .. }), "{error}");
+}
