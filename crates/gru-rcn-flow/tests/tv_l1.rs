@@ -132,8 +132,13 @@ fn bad_input_is_an_error() {
     assert!(matches!(usual().flow_from(&image, &image, &Flow::zero(20, 19)), Err(FlowError::Sizes { .. })));
 }
 
+/// As many iterations for both of two images. With a stop, and with more warps, rounding grows at the borders.
+fn without_stop() -> TvL1 {
+    TvL1 { scales: 3, warps: 2, outer_iterations: 2, epsilon: 0.0, ..TvL1::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     /// Translations up to two pixels come back, and the opposite when the images are swapped.
     #[test]
@@ -149,12 +154,12 @@ proptest! {
     fn transposition(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
         let (width, height) = (60, 44);
         let (first, second) = (waves(width, height, phase, (0.0, 0.0)), waves(width, height, phase, (dx, dy)));
-        let settings = TvL1::default();
+        let settings = without_stop();
         let flow = settings.flow(&first, &second).unwrap();
         let transposed = |image: &Image| rearranged(image, (height, width), |x, y| (y, x));
         let other = settings.flow(&transposed(&first), &transposed(&second)).unwrap();
         let apart = distance(&other, |x, y| (flow.v[x * width + y], flow.u[x * width + y]));
-        prop_assert!(apart < 0.01, "{}", apart);
+        prop_assert!(apart < 1e-3, "{}", apart);
     }
 
     /// Mirrored images have the mirrored flow. Forward differences have a side, so that holds only nearly.
@@ -162,7 +167,7 @@ proptest! {
     fn mirroring(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
         let (width, height) = (60, 50);
         let (first, second) = (waves(width, height, phase, (0.0, 0.0)), waves(width, height, phase, (dx, dy)));
-        let settings = TvL1::default();
+        let settings = without_stop();
         let flow = settings.flow(&first, &second).unwrap();
         let mirrored = |image: &Image| rearranged(image, (width, height), |x, y| (width - 1 - x, y));
         let other = settings.flow(&mirrored(&first), &mirrored(&second)).unwrap();
