@@ -19,7 +19,7 @@ except ImportError:
 
 GOLDENS = Path(__file__).resolve().parents[2] / "crates/gru-rcn-flow/tests/goldens"
 WIDTH, HEIGHT = 48, 40
-# Horizontal and vertical radians per pixel, and phase. Wavelengths of 9 to 30 pixels.
+# Horizontal and vertical radians per pixel, and phase. Wavelengths of 9 to 22 pixels.
 WAVES = [(0.61, 0.11, 0.3), (-0.14, 0.66, 1.9), (0.27, 0.31, 4.1), (0.21, -0.19, 2.6), (-0.45, 0.38, 5.5)]
 
 

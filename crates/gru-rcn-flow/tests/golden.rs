@@ -13,7 +13,7 @@ fn grey(name: &str) -> Image {
     Image::from_luma8(picture.width() as usize, picture.height() as usize, &picture).unwrap()
 }
 
-/// The settings must be those of the script. Both sides do the same arithmetic in another order: found were a mean of 1e-5
+/// The settings must be those of the script. Both sides do the same arithmetic in another order: found were a mean of about 1e-5
 /// and at most 1.1e-3 pixels.
 fn compare(settings: &TvL1, name: &str) {
     let expected = flo::load(golden(name)).unwrap();
