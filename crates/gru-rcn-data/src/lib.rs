@@ -71,8 +71,8 @@ pub use plan::{
     ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, epoch_order,
 };
 pub use prepare::{
-    Decoder, Estimate, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, Shard,
-    merge,
+    Decoder, Estimate, Failure, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress,
+    Shard, merge,
 };
 pub use quarantine::{QUARANTINE, read_quarantine, write_quarantine};
 pub use resize::{Crop, flip_horizontal, resize_frames, resize_rgb};

@@ -8,28 +8,17 @@ use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{LevelLogits, LossKind};
 use gru_rcn::percepts::Percepts;
 use gru_rcn::weights::{export_torchvision, import_torchvision};
-use gru_rcn_data::{ClipPlanner, Dataset, Stream};
+use gru_rcn_data::{Dataset, Stream};
 
 use crate::checkpoint::{CHECKSUM_START, checksum};
 use crate::recipe::{Network, Recipe};
 
 /// The CNN's configuration; a network that is trained here classifies the data's appearances.
 pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
-    let section = &recipe.backbone;
-    let classes = if section.pretrain.is_some() { appearances } else { 1000 };
-    let (taps, size) = (section.taps.clone(), recipe.clip.input_size);
-    let config = match section.network {
-        Network::Vgg16 => {
-            CnnConfig::Vgg16(Vgg16Config::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
-        }
-        Network::Small => CnnConfig::Vgg16(Vgg16Config::small(classes, size).with_taps(taps)),
-        Network::SqueezeNet => CnnConfig::SqueezeNet(
-            SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps),
-        ),
-    };
+    let (section, size) = (&recipe.backbone, recipe.clip.input_size);
     let config = match recipe.clip.stream {
-        Stream::Rgb => config,
-        Stream::Flow => config.across_modality(Stream::Flow.channels()),
+        Stream::Rgb => colour_config(recipe, appearances),
+        Stream::Flow => colour_config(recipe, appearances).across_modality(Stream::Flow.channels()),
     };
     config.validate().context("recipe: backbone.taps or clip.input_size")?;
     let levels = config.levels();
@@ -45,6 +34,22 @@ pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
         );
     }
     Ok(config)
+}
+
+/// The same network for RGB, not checked.
+fn colour_config(recipe: &Recipe, appearances: usize) -> CnnConfig {
+    let section = &recipe.backbone;
+    let classes = if section.pretrain.is_some() { appearances } else { 1000 };
+    let (taps, size) = (section.taps.clone(), recipe.clip.input_size);
+    match section.network {
+        Network::Vgg16 => {
+            CnnConfig::Vgg16(Vgg16Config::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
+        }
+        Network::Small => CnnConfig::Vgg16(Vgg16Config::small(classes, size).with_taps(taps)),
+        Network::SqueezeNet => CnnConfig::SqueezeNet(
+            SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps),
+        ),
+    }
 }
 
 /// The network's name in files.
@@ -73,14 +78,12 @@ pub fn fingerprint(cnn: &Cnn) -> String {
 /// Loads pretrained weights for a recipe. Those of a network for RGB serve the flow stream too: their first layer is
 /// averaged over the colours.
 pub fn pretrained(recipe: &Recipe, classes: usize, path: &std::path::Path, device: &Device) -> Result<Cnn> {
-    let colours = Recipe { clip: ClipPlanner { stream: Stream::Rgb, ..recipe.clip.clone() }, ..recipe.clone() };
-    match recipe.clip.stream {
-        Stream::Rgb => load(&config(recipe, classes)?, path, device),
-        Stream::Flow => match load(&config(recipe, classes)?, path, device) {
-            Ok(cnn) => Ok(cnn),
-            // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
-            Err(_) => Ok(load(&config(&colours, classes)?, path, device)?.across_modality(Stream::Flow.channels())),
-        },
+    match load(&config(recipe, classes)?, path, device) {
+        // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
+        Err(_) if recipe.clip.stream == Stream::Flow => {
+            Ok(load(&colour_config(recipe, classes), path, device)?.across_modality(Stream::Flow.channels()))
+        }
+        loaded => loaded,
     }
 }
 

@@ -69,12 +69,9 @@ pub struct RunArgs {
     pub runs: PathBuf,
 }
 
-/// Arguments of `train`.
+/// Options that complete or change a recipe.
 #[derive(Args, Debug)]
-pub struct TrainArgs {
-    /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv) or a TOML file.
-    #[arg(default_value = "motion")]
-    pub recipe: String,
+pub struct RecipeArgs {
     /// Folder of the clips, for recipes that need one: a folder per class.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -84,6 +81,17 @@ pub struct TrainArgs {
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Arguments of `train`.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv) or a TOML file.
+    #[arg(default_value = "motion")]
+    pub recipe: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub change: RecipeArgs,
     /// Seed of everything random; the same as --set seed=N.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -156,15 +164,9 @@ pub struct PredictArgs {
 pub struct FeaturesArgs {
     /// A built-in recipe or a TOML file; without it, the recipe and the CNN of a run.
     pub recipe: Option<String>,
-    /// Folder of the clips.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Pretrained weights of the CNN in torchvision's layout (.safetensors, .pth).
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Change one key of the recipe; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub change: RecipeArgs,
     /// The last hidden maps of the run's GRU-RCN instead of percepts.
     #[arg(long)]
     pub encodings: bool,
@@ -193,7 +195,8 @@ pub struct ReportArgs {
     pub device: DeviceArgs,
 }
 
-/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a failure, 130 and 143 interrupted after saving.
+/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a failure, 130 and 143
+/// interrupted after saving.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let backend = match &cli.verb {
@@ -221,12 +224,12 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
     match verb {
         Verb::Train(args) => {
-            let mut set = args.set.clone();
+            let mut set = args.change.set.clone();
             set.extend(args.seed.map(|seed| format!("seed={seed}")));
             let options = train::Options {
                 recipe: &args.recipe,
-                data: args.data.as_deref(),
-                weights: args.weights.as_deref(),
+                data: args.change.data.as_deref(),
+                weights: args.change.weights.as_deref(),
                 set: &set,
                 run: args.run.run.as_deref(),
                 runs: &args.run.runs,
@@ -261,9 +264,9 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
         Verb::Features(args) => {
             let options = features::Options {
                 recipe: args.recipe.as_deref(),
-                data: args.data.as_deref(),
-                weights: args.weights.as_deref(),
-                set: &args.set,
+                data: args.change.data.as_deref(),
+                weights: args.change.weights.as_deref(),
+                set: &args.change.set,
                 run: args.run.run.as_deref(),
                 runs: &args.run.runs,
                 encodings: args.encodings,

@@ -37,25 +37,6 @@ pub enum Kind {
     Encodings,
 }
 
-/// A level's name and size.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct LevelInfo {
-    /// Its name.
-    pub name: String,
-    /// Its channels.
-    pub channels: usize,
-    /// Rows of its map.
-    pub height: usize,
-    /// Columns of its map.
-    pub width: usize,
-}
-
-impl From<&Level> for LevelInfo {
-    fn from(level: &Level) -> Self {
-        Self { name: level.name.clone(), channels: level.channels, height: level.height, width: level.width }
-    }
-}
-
 /// Where a clip lies.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct CachedClip {
@@ -87,7 +68,7 @@ pub struct Index {
     /// Name of the data set.
     pub data: String,
     /// The levels, bottom up.
-    pub levels: Vec<LevelInfo>,
+    pub levels: Vec<Level>,
     /// The classes.
     pub classes: Vec<String>,
     /// The clips.
@@ -188,11 +169,6 @@ impl Cache {
         Ok(Self { root: root.into(), index, places })
     }
 
-    /// Its index.
-    pub fn index(&self) -> &Index {
-        &self.index
-    }
-
     /// Checks that these are the percepts that a recipe would compute.
     pub fn check(&self, network: &str, weights: &str, clip: &ClipPlanner, levels: &[Level]) -> Result<()> {
         let (index, root) = (&self.index, self.root.display());
@@ -211,7 +187,7 @@ impl Cache {
             "{root} holds clips that were cut otherwise; its [clip] section is in {INDEX}"
         );
         for level in levels {
-            if !index.levels.contains(&LevelInfo::from(level)) {
+            if !index.levels.contains(level) {
                 bail!(
                     "{root} does not have the level {} of {}×{}×{}",
                     level.name,

@@ -10,7 +10,7 @@ mod pixels;
 mod store;
 mod view;
 
-pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind, LevelInfo};
+pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
 pub use live::Live;
 pub use pixels::PixelStore;
 pub use store::{Store, StorePlan};

@@ -7,10 +7,12 @@
 //! Standard output is left alone by both once they are finished: results go there.
 
 mod duration;
+mod interval;
 mod plain;
 mod terminal;
 
 pub use duration::spoken;
+pub use interval::Interval;
 pub use plain::Plain;
 pub use terminal::{Terminal, restore_terminal};
 

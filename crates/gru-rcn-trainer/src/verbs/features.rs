@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor};
@@ -13,9 +12,11 @@ use gru_rcn_data::{Dataset, Split};
 use serde_json::json;
 
 use super::TrainedRun;
+use super::train::resolve;
 use super::trained::reading;
 use crate::fit::Interrupted;
-use crate::percepts::{CacheIndex, CacheKind, CacheWriter, LevelInfo, Live, Source};
+use crate::percepts::{CacheIndex, CacheKind, CacheWriter, Live, Source};
+use crate::progress::Interval;
 use crate::recipe::Recipe;
 use crate::signals::StopFlag;
 use crate::{backbone, data};
@@ -66,7 +67,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         dataset.name.clone(),
     );
     index.classes = dataset.classes.clone();
-    index.levels = network.levels().iter().map(LevelInfo::from).collect();
+    index.levels = network.levels();
     let mut writer = CacheWriter::create(options.out, index)?;
     for split in [Split::Train, Split::Validation, Split::Test] {
         network.write(&dataset, split, &mut writer, &stop, device)?;
@@ -86,15 +87,10 @@ fn open(options: &Options, device: &Device) -> Result<Network> {
         if options.encodings || options.run.is_some() {
             bail!("a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone");
         }
-        let mut recipe = crate::recipe::load(recipe, options.set)?;
-        if let Some(root) = options.data {
-            data::set_root(&mut recipe, root)?;
-        }
-        let weights = options.weights.map(Path::to_path_buf).or_else(|| recipe.backbone.weights.clone());
-        let Some(weights) = weights else {
+        let recipe = resolve(recipe, options.set, options.data, options.weights)?;
+        let Some(weights) = recipe.backbone.weights.clone() else {
             bail!("the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR");
         };
-        recipe.backbone.pretrain = None;
         let cnn = backbone::pretrained(&recipe, 1000, &weights, device)?;
         return Ok(Network { recipe, cnn, model: None });
     }
@@ -147,7 +143,7 @@ impl Network {
     ) -> Result<()> {
         let samples = dataset.split(split);
         let source = Rc::new(Live::new(self.cnn.clone(), samples, reading(&self.recipe, device), device));
-        let (mut done, mut told) = (0, Instant::now());
+        let (mut done, mut told) = (0, Interval::default());
         for batch in source.evaluation(BATCH) {
             let batch = batch?;
             let clips = batch.classes.len();
@@ -166,8 +162,7 @@ impl Network {
                 writer.push(&sample.id, &dataset.classes[sample.class], split, rows.collect())?;
             }
             done += clips;
-            if told.elapsed().as_secs() >= 5 {
-                told = Instant::now();
+            if told.is_over() {
                 eprintln!("{split}: {done} of {} clips", samples.len());
             }
             if stop.is_set() {

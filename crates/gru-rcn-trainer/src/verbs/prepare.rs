@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{Estimate, Prepare, PrepareOutcome, Progress, merge as merge_shards};
+use gru_rcn_data::{Estimate, Failure, Prepare, PrepareOutcome, Progress, merge as merge_shards};
 use serde_json::json;
 
 use super::Faults;
@@ -36,10 +36,7 @@ pub fn run(options: &Prepare, decoder: &dyn gru_rcn_data::Decoder, as_json: bool
     if outcome.interrupted {
         bail!(Interrupted { exit_code: stop.exit_code(), advice: "the same command goes on where it stopped" });
     }
-    match outcome.failures.len() {
-        0 => Ok(()),
-        failures => bail!(Faults(format!("{failures} clips could not be prepared; they are named in failures.jsonl"))),
-    }
+    complete(&outcome.failures)
 }
 
 /// Runs `merge`.
@@ -56,7 +53,12 @@ pub fn merge(root: &Path, as_json: bool) -> Result<()> {
     } else {
         println!("{} clips of {} shards in {}", merged.clips, merged.shards, merged.manifest.display());
     }
-    match merged.failures.len() {
+    complete(&merged.failures)
+}
+
+/// Clips that could not be prepared are faults.
+fn complete(failures: &[Failure]) -> Result<()> {
+    match failures.len() {
         0 => Ok(()),
         failures => bail!(Faults(format!("{failures} clips could not be prepared; they are named in failures.jsonl"))),
     }

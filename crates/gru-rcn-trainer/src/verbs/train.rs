@@ -12,7 +12,7 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn_data::{ClipSource, Dataset, Ffmpeg, Stream};
 
 use crate::backend::Backend;
-use crate::percepts::Reading;
+use crate::percepts::{Cache, Reading};
 use crate::progress::Progress;
 use crate::recipe::{self, DataSection, Recipe};
 use crate::run_card::{DataCard, RunCard, VERSION};
@@ -51,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) dataset: Dataset,
     pub(crate) device: Device,
     pub(crate) reading: Reading,
+    /// Percepts on disk, where the recipe starts from them.
+    pub(crate) cache: Option<Cache>,
     pub(crate) stop: StopFlag,
     pub(crate) progress: Box<dyn Progress>,
     pub(crate) seconds: Vec<(String, f64)>,
@@ -78,7 +80,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let reading = super::trained::reading(&recipe, device);
     let progress = progress::detect(options.plain || options.json);
     let device = device.clone();
-    let mut run = Run { dir, recipe, dataset, device, reading, stop, progress, seconds: Vec::new() };
+    let mut run = Run { dir, recipe, dataset, device, reading, cache: None, stop, progress, seconds: Vec::new() };
     run.tell(&format!(
         "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
         run.dataset.name,
@@ -116,6 +118,7 @@ impl Run {
         let levels: Vec<String> =
             cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
         self.tell(&format!("levels: {}", levels.join(", ")));
+        self.cache = self.open_cache(&cnn)?;
         let parts = self.parts(&cnn)?;
         let trained = self.systems(&cnn, &parts)?;
         drop(parts);
@@ -142,15 +145,20 @@ fn open(options: &Options) -> Result<(Option<RunDir>, Recipe)> {
             .with_context(|| format!("{}", dir.path("recipe.toml").display()))?;
         return Ok((Some(dir), recipe));
     }
-    let mut recipe = recipe::load(options.recipe, options.set)?;
-    if let Some(root) = options.data {
+    Ok((None, resolve(options.recipe, options.set, options.data, options.weights)?))
+}
+
+/// A recipe with what the command line says of it, its paths absolute, so that it means the same from everywhere.
+pub(super) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: Option<&Path>) -> Result<Recipe> {
+    let mut recipe = recipe::load(name, set)?;
+    if let Some(root) = root {
         data::set_root(&mut recipe, root)?;
     }
-    if let Some(weights) = options.weights {
+    if let Some(weights) = weights {
         recipe.backbone.weights = Some(data::absolute(weights));
         recipe.backbone.pretrain = None;
     }
-    if let (DataSection::Folder(section), None) = (&mut recipe.data, options.data) {
+    if let (DataSection::Folder(section), None) = (&mut recipe.data, root) {
         section.root = data::absolute(&section.root);
     }
     recipe.backbone.weights = recipe.backbone.weights.map(|weights| data::absolute(&weights));
@@ -164,7 +172,7 @@ fn open(options: &Options) -> Result<(Option<RunDir>, Recipe)> {
     if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.is_file()) {
         bail!("{}: no such weight file", weights.display());
     }
-    Ok((None, recipe))
+    Ok(recipe)
 }
 
 /// The folder of a new run.

@@ -7,6 +7,7 @@ use gru_rcn_data::{QUARANTINE, VerifyOptions, verify, write_quarantine};
 
 use super::Faults;
 use crate::fit::Interrupted;
+use crate::progress::Interval;
 use crate::signals::StopFlag;
 
 /// What `verify` is asked.
@@ -24,10 +25,9 @@ pub struct Options<'a> {
 /// Runs the command; faults found are exit code 1.
 pub fn run(options: &Options) -> Result<()> {
     let stop = StopFlag::install()?;
-    let mut told = std::time::Instant::now();
+    let mut told = Interval::default();
     let report = verify(options.root, &options.verify, stop.flag(), &mut |done, total| {
-        if told.elapsed().as_secs() >= 5 {
-            told = std::time::Instant::now();
+        if told.is_over() {
             eprintln!("{done} of {total} clips");
         }
     })?;

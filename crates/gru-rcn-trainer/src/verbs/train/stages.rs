@@ -18,6 +18,7 @@ use crate::backbone::{self, FrameCnn};
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
 use crate::percepts::{Cache, Live, PixelStore, Source, Store, StorePlan, View};
+use crate::progress::Interval;
 use crate::recipe::{Recipe, TrainingSection};
 use crate::report::{EpochPoint, SystemResult};
 use crate::run_dir::RunDir;
@@ -111,6 +112,15 @@ impl Run {
         Ok(trained.model.cnn)
     }
 
+    /// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would give.
+    pub(super) fn open_cache(&self, cnn: &Cnn) -> Result<Option<Cache>> {
+        let Some(folder) = &self.recipe.features.from else { return Ok(None) };
+        let cache = Cache::open(folder)?;
+        let (name, weights) = (backbone::name(&self.recipe), backbone::fingerprint(cnn));
+        cache.check(&name, &weights, &self.recipe.clip, &cnn.levels())?;
+        Ok(Some(cache))
+    }
+
     /// Percepts of training and validation clips, in memory if the recipe says so.
     pub(super) fn parts(&mut self, cnn: &Cnn) -> Result<Parts> {
         let features = self.recipe.features.clone();
@@ -152,12 +162,6 @@ impl Run {
     }
 
     fn store(&mut self, cnn: &Cnn, samples: &[Sample], copies: usize) -> Result<Store> {
-        if let Some(folder) = self.recipe.features.from.clone() {
-            let cache = Cache::open(&folder)?;
-            let (name, weights) = (backbone::name(&self.recipe), backbone::fingerprint(cnn));
-            cache.check(&name, &weights, &self.recipe.clip, &cnn.levels())?;
-            return Store::read(&cache, cnn.levels(), samples, &self.reading, &self.device);
-        }
         let plan = StorePlan::new(cnn, samples.len(), copies, self.recipe.clip.temporal.frames());
         if plan.bytes > self.recipe.features.max_mib << 20 {
             bail!(
@@ -168,12 +172,14 @@ impl Run {
                 self.recipe.features.max_mib
             );
         }
+        if let Some(cache) = &self.cache {
+            return Store::read(cache, cnn.levels(), samples, &self.reading, &self.device);
+        }
         let total = samples.len();
         let (progress, stop) = (&mut self.progress, &self.stop);
-        let mut told = std::time::Instant::now();
+        let mut told = Interval::default();
         let done = |clips: usize| {
-            if told.elapsed().as_secs() >= 5 {
-                told = std::time::Instant::now();
+            if told.is_over() {
                 progress.message(&format!("percepts of {clips} of {total} clips"));
             }
         };
