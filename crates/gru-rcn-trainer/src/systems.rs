@@ -76,6 +76,7 @@ pub fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, device: &Devic
     GruRcnClassifierConfig::new(recurrent, classes)
         .with_norm(model.norm.config())
         .with_dropout(model.dropout)
+        .with_pooling(model.pooling.into())
         .init(device)
 }
 

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind};
+use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind, Pooling};
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, Percepts};
 use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
 
@@ -36,6 +36,9 @@ pub struct GruRcnClassifierConfig {
     /// Drop probability on the classifiers' inputs.
     #[config(default = 0.7)]
     pub dropout: f64,
+    /// Pooling of the last hidden maps before the classifiers.
+    #[config(default = "Pooling::Average")]
+    pub pooling: Pooling,
 }
 
 /// Normalised percepts, recurrent layers, a classifier per level.
@@ -61,6 +64,7 @@ impl GruRcnClassifierConfig {
             recurrent: self.recurrent.init(device),
             heads: LevelHeadsConfig::new(self.recurrent.out_channels(), self.num_classes)
                 .with_dropout(self.dropout)
+                .with_pooling(self.pooling)
                 .init(device),
         }
     }

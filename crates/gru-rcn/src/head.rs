@@ -16,6 +16,26 @@ pub enum LossKind {
     PerHead,
 }
 
+/// How a hidden map becomes the vector that is classified.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over the cells, as the paper has it.
+    Average,
+    /// The largest value over the cells, per channel: for what happens in a small part of the picture, which a mean over
+    /// all of it dilutes. Not in the paper.
+    Max,
+}
+
+impl Pooling {
+    /// Pools a map, `[batch, channel, height, width]` to `[batch, channel]`.
+    pub fn forward(self, map: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::Average => average_pool(map),
+            Self::Max => max_pool(map),
+        }
+    }
+}
+
 /// Configuration of [`LevelHeads`].
 #[derive(Config, Debug)]
 pub struct LevelHeadsConfig {
@@ -26,22 +46,28 @@ pub struct LevelHeadsConfig {
     /// Probability with which an input of a classifier is dropped in training; the paper's "dropout ratio" of 0.7.
     #[config(default = 0.7)]
     pub dropout: f64,
+    /// Pooling over the cells of a map.
+    #[config(default = "Pooling::Average")]
+    pub pooling: Pooling,
 }
 
-/// Per level: average pooling to one vector, dropout, a linear layer (section 5.1.1 of the paper).
+/// Per level: pooling to one vector, dropout, a linear layer (section 5.1.1 of the paper).
 #[derive(Module, Debug)]
 pub struct LevelHeads {
     /// One linear layer per level.
     pub classifiers: Vec<Linear>,
     /// Dropout on each classifier's input.
     pub dropout: Dropout,
+    /// Pooling over the cells of a map.
+    #[module(skip)]
+    pub pooling: Pooling,
 }
 
 impl LevelHeadsConfig {
     /// Classifiers with weights from N(0, 0.01^2) and zero biases.
     pub fn init(&self, device: &Device) -> LevelHeads {
         let classifiers = self.in_channels.iter().map(|&channels| linear(channels, self.num_classes, device)).collect();
-        LevelHeads { classifiers, dropout: DropoutConfig::new(self.dropout).init() }
+        LevelHeads { classifiers, dropout: DropoutConfig::new(self.dropout).init(), pooling: self.pooling }
     }
 }
 
@@ -67,7 +93,7 @@ impl LevelHeads {
             .classifiers
             .iter()
             .zip(maps)
-            .map(|(classifier, map)| classifier.forward(self.dropout.forward(average_pool(map))))
+            .map(|(classifier, map)| classifier.forward(self.dropout.forward(self.pooling.forward(map))))
             .collect();
         LevelLogits { logits: Tensor::stack(logits, 0) }
     }
@@ -77,6 +103,12 @@ impl LevelHeads {
 pub fn average_pool(map: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = map.dims();
     map.reshape([batch, channels, height * width]).mean_dim(2).squeeze_dim(2)
+}
+
+/// Largest value over the cells of a map: `[batch, channel, height, width]` to `[batch, channel]`.
+pub fn max_pool(map: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels, height * width]).max_dim(2).squeeze_dim(2)
 }
 
 /// The logits of every classifier of a model.
@@ -147,6 +179,17 @@ mod tests {
         assert!((mixture - (8.0f32 / 5.0).ln()).abs() < 1e-6);
         let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
         assert!((per_head - ((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0).abs() < 1e-6);
+    }
+
+    /// A channel with the cells -1, 5, 3 and 1 has the mean 2 and the maximum 5; one with -4, -3, -2 and -3 the mean -3 and
+    /// the maximum -2.
+    #[test]
+    fn pooling_by_hand() {
+        let data = TensorData::new(vec![-1.0f32, 5.0, 3.0, 1.0, -4.0, -3.0, -2.0, -3.0], [1, 2, 2, 2]);
+        let map = Tensor::<4>::from_data(data, &Device::flex());
+        let pooled = |pooling: Pooling| pooling.forward(map.clone()).into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(pooled(Pooling::Average), [2.0, -3.0]);
+        assert_eq!(pooled(Pooling::Max), [5.0, -2.0]);
     }
 
     /// Logits of 1000 would overflow a plain exponential.

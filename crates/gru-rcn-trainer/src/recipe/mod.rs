@@ -9,7 +9,7 @@ mod sections;
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
     BackboneSection, BaselinesSection, DataSection, FeaturesSection, FolderSection, FormName, LossName, ModelSection,
-    Network, NormName, NormSection, TrainingSection,
+    Network, NormName, NormSection, PoolingName, TrainingSection,
 };
 
 use anyhow::{Result, ensure};

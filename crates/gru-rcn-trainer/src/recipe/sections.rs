@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use gru_rcn::head::LossKind;
+use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::MotionConfig;
@@ -255,6 +255,26 @@ impl NormSection {
     }
 }
 
+/// Pooling of hidden maps before they are classified.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolingName {
+    /// The mean over the cells: the paper.
+    #[default]
+    Average,
+    /// The largest value over the cells.
+    Max,
+}
+
+impl From<PoolingName> for Pooling {
+    fn from(name: PoolingName) -> Self {
+        match name {
+            PoolingName::Average => Self::Average,
+            PoolingName::Max => Self::Max,
+        }
+    }
+}
+
 /// The loss of models with several classifiers.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -291,6 +311,9 @@ pub struct ModelSection {
     /// Drop probability on the classifiers' inputs; 0.7 in the paper.
     #[serde(default = "paper_dropout")]
     pub dropout: f64,
+    /// Pooling of the last hidden maps before they are classified.
+    #[serde(default)]
+    pub pooling: PoolingName,
     /// The loss.
     #[serde(default = "mixture")]
     pub loss: LossName,
