@@ -7,6 +7,7 @@
 mod crop;
 mod stream;
 mod temporal;
+mod views;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use crop::CropRule;
 pub use stream::{FLOW_STACK, Stream};
 pub use temporal::TemporalSampling;
+pub use views::{ViewCrops, ViewRule, distinct};
 
 use crate::clip::Frames;
 use crate::error::DataError;

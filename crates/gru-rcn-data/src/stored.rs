@@ -20,7 +20,7 @@ use crate::video::DecodeLimits;
 const IMAGE_BYTES: u64 = 256 << 20;
 
 /// The image files of a clip.
-enum Pictures {
+pub(crate) enum Pictures {
     Rgb(Vec<PathBuf>),
     Flow([Vec<PathBuf>; 2]),
 }
@@ -57,8 +57,17 @@ impl ClipReader {
     }
 }
 
+/// One decoded picture of a clip.
+#[derive(Clone, Debug)]
+pub(crate) struct Picture {
+    /// RGB, or the codes of x and y, `[height, width, channels]`.
+    pub(crate) pixels: Vec<u8>,
+    /// Height and width.
+    pub(crate) size: [usize; 2],
+}
+
 /// The stored images of a clip; `None` where there are none and frames have to be decoded or drawn.
-fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, DataError> {
+pub(crate) fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, DataError> {
     match (source, stream) {
         (ClipSource::Prepared(clip), Stream::Rgb) => Ok(Some(Pictures::Rgb(clip.frame_files()?))),
         (ClipSource::Prepared(clip), Stream::Flow) => Ok(Some(Pictures::Flow(clip.flow_files()?))),
@@ -76,35 +85,47 @@ fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, Dat
 
 impl Pictures {
     /// Frames, or fields of flow.
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Rgb(files) => files.len(),
             Self::Flow([x, _]) => x.len(),
         }
     }
 
+    /// A file of them, to name the clip by.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Rgb(files) | Self::Flow([files, _]) => files.first().map_or(Path::new(""), PathBuf::as_path),
+        }
+    }
+
+    /// Decodes frame or field `t`.
+    pub(crate) fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
+        match self {
+            Self::Rgb(files) => {
+                let image = decode(&files[t], limits)?.into_rgb8();
+                let size = [image.height() as usize, image.width() as usize];
+                Ok(Picture { pixels: image.into_raw(), size })
+            }
+            Self::Flow([x, y]) => {
+                let (x, y) = (&x[t], &y[t]);
+                let [across, down] = [decode(x, limits)?.into_luma8(), decode(y, limits)?.into_luma8()];
+                if across.dimensions() != down.dimensions() {
+                    let reason = format!("its size is not that of {}", y.display());
+                    return Err(DataError::BadImage { path: x.clone(), reason });
+                }
+                let size = [across.height() as usize, across.width() as usize];
+                let pairs = across.into_raw().into_iter().zip(down.into_raw()).flat_map(|(x, y)| [x, y]);
+                Ok(Picture { pixels: pairs.collect(), size })
+            }
+        }
+    }
+
     fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
         plan.gather(self.len(), |t| {
-            let (pixels, stored, channels) = match self {
-                Self::Rgb(files) => {
-                    let image = decode(&files[t], limits)?.into_rgb8();
-                    let stored = [image.height() as usize, image.width() as usize];
-                    (image.into_raw(), stored, 3)
-                }
-                Self::Flow([x, y]) => {
-                    let (x, y) = (&x[t], &y[t]);
-                    let [across, down] = [decode(x, limits)?.into_luma8(), decode(y, limits)?.into_luma8()];
-                    if across.dimensions() != down.dimensions() {
-                        let reason = format!("its size is not that of {}", y.display());
-                        return Err(DataError::BadImage { path: x.clone(), reason });
-                    }
-                    let stored = [across.height() as usize, across.width() as usize];
-                    let pairs = across.into_raw().into_iter().zip(down.into_raw()).flat_map(|(x, y)| [x, y]);
-                    (pairs.collect(), stored, 2)
-                }
-            };
-            let crop = Rectangle::scaled(plan.crop, planned, stored);
-            resize(&pixels, stored[1], stored[0], channels, crop, plan.output[1], plan.output[0])
+            let Picture { pixels, size } = self.picture(t, limits)?;
+            let crop = Rectangle::scaled(plan.crop, planned, size);
+            resize(&pixels, size[1], size[0], plan.stream.stored_channels(), crop, plan.output[1], plan.output[0])
         })
     }
 }
