@@ -47,6 +47,7 @@ pub mod loader;
 pub mod manifest;
 pub mod motion;
 mod parallel;
+mod picture;
 pub mod plan;
 pub mod prepare;
 pub mod quarantine;

@@ -1,23 +1,17 @@
 //! Clips straight from stored images: only the pictures that a plan names are decoded, and each goes from its file to the
 //! crop in one step.
 
-use std::fs;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
-
-use image::{DynamicImage, ImageReader, Limits};
 
 use crate::clip::Frames;
 use crate::dataset::{ClipSource, Sample};
 use crate::error::DataError;
 use crate::frames_folder::list_frames;
 use crate::load::ClipReader;
+use crate::picture::{Colours, Picture, decode};
 use crate::plan::{ClipPlan, ClipPlanner, PlanKey, Stream};
 use crate::resize::{Rectangle, resize};
 use crate::video::DecodeLimits;
-
-/// Most bytes the image decoder may take for one image: 8192 × 8192 pixels of 4 bytes.
-const IMAGE_BYTES: u64 = 256 << 20;
 
 /// The image files of a clip.
 pub(crate) enum Pictures {
@@ -57,15 +51,6 @@ impl ClipReader {
     }
 }
 
-/// One decoded picture of a clip.
-#[derive(Clone, Debug)]
-pub(crate) struct Picture {
-    /// RGB, or the codes of x and y, `[height, width, channels]`.
-    pub(crate) pixels: Vec<u8>,
-    /// Height and width.
-    pub(crate) size: [usize; 2],
-}
-
 /// The stored images of a clip; `None` where there are none and frames have to be decoded or drawn.
 pub(crate) fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, DataError> {
     match (source, stream) {
@@ -102,21 +87,17 @@ impl Pictures {
     /// Decodes frame or field `t`.
     pub(crate) fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
         match self {
-            Self::Rgb(files) => {
-                let image = decode(&files[t], limits)?.into_rgb8();
-                let size = [image.height() as usize, image.width() as usize];
-                Ok(Picture { pixels: image.into_raw(), size })
-            }
+            Self::Rgb(files) => decode(&files[t], Colours::Rgb, limits),
             Self::Flow([x, y]) => {
                 let (x, y) = (&x[t], &y[t]);
-                let [across, down] = [decode(x, limits)?.into_luma8(), decode(y, limits)?.into_luma8()];
-                if across.dimensions() != down.dimensions() {
+                let [across, down] = [decode(x, Colours::Grey, limits)?, decode(y, Colours::Grey, limits)?];
+                if across.size != down.size {
                     let reason = format!("its size is not that of {}", y.display());
                     return Err(DataError::BadImage { path: x.clone(), reason });
                 }
-                let size = [across.height() as usize, across.width() as usize];
-                let pairs = across.into_raw().into_iter().zip(down.into_raw()).flat_map(|(x, y)| [x, y]);
-                Ok(Picture { pixels: pairs.collect(), size })
+                let mut pixels = Vec::with_capacity(2 * across.pixels.len());
+                pixels.extend(across.pixels.iter().zip(&down.pixels).flat_map(|(&x, &y)| [x, y]));
+                Ok(Picture { pixels, size: across.size })
             }
         }
     }
@@ -130,24 +111,10 @@ impl Pictures {
     }
 }
 
-/// Decodes an image file within limits that its header is held against before memory is taken.
-pub(crate) fn decode(path: &Path, limits: &DecodeLimits) -> Result<DynamicImage, DataError> {
-    let io = |error| DataError::io(path, error);
-    let file = fs::File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Err(DataError::EmptyFile(path.to_owned()));
-    }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
-    let mut bounds = Limits::default();
-    let side = limits.max_side.min(8192) as u32;
-    (bounds.max_image_width, bounds.max_image_height) = (Some(side), Some(side));
-    bounds.max_alloc = Some(IMAGE_BYTES);
-    reader.limits(bounds);
-    reader.decode().map_err(|error| DataError::BadImage { path: path.to_owned(), reason: error.to_string() })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::dataset::PreparedClip;
     use crate::plan::{CropRule, Photometric, TemporalSampling};

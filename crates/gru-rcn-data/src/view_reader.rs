@@ -6,9 +6,10 @@ use crate::clip::Frames;
 use crate::dataset::ClipSource;
 use crate::error::DataError;
 use crate::load::{ClipReader, exact};
+use crate::picture::Picture;
 use crate::plan::{ClipPlan, ClipPlanner, ViewRule, distinct};
 use crate::resize::{Rectangle, resize};
-use crate::stored::{Picture, pictures};
+use crate::stored::pictures;
 
 /// The views of one clip. The pictures that they show are in memory, each once; a view is cut out when it is asked for.
 ///
