@@ -50,12 +50,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         flip: true,
         photometric: Photometric::default(),
     };
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     folders.retain(|path| path.is_dir());
     folders.sort();
     let samples: Vec<Sample> = folders
         .into_iter()
-        .map(|path| Sample { id: path.display().to_string(), class: 0, appearance: None, source: ClipSource::FrameFolder(path) })
+        .map(|path| Sample {
+            id: path.display().to_string(),
+            class: 0,
+            appearance: None,
+            source: ClipSource::FrameFolder(path),
+        })
         .collect();
     if samples.is_empty() {
         return Err(format!("{} holds no folders of frames", root.display()).into());
@@ -65,13 +71,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let held = frames * side * side * 3 + 256 * 340 * 3;
     let config = LoaderConfig { workers, max_bytes: queue_mib << 20 };
     let counter = Arc::clone(&spent);
-    let mut loader = ordered(jobs, move |_| held, config, move |(epoch, sample): &(u64, Sample)| {
-        let before = processor_us();
-        let key = PlanKey { seed: 1, epoch: *epoch, sample: sample.id.clone() };
-        let clip = reader.read_clips(sample, &planner, &[Some(key)])?.remove(0);
-        counter.fetch_add(processor_us().saturating_sub(before), Ordering::Relaxed);
-        Ok::<_, DataError>(clip)
-    });
+    let mut loader = ordered(
+        jobs,
+        move |_| held,
+        config,
+        move |(epoch, sample): &(u64, Sample)| {
+            let before = processor_us();
+            let key = PlanKey { seed: 1, epoch: *epoch, sample: sample.id.clone() };
+            let clip = reader.read_clips(sample, &planner, &[Some(key)])?.remove(0);
+            counter.fetch_add(processor_us().saturating_sub(before), Ordering::Relaxed);
+            Ok::<_, DataError>(clip)
+        },
+    );
     // The first clip cannot be there before it is asked for.
     loader.next().ok_or("no clip")??;
     let (began, mut waited, mut values) = (Instant::now(), Duration::ZERO, 0u64);

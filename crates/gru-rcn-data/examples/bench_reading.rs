@@ -14,9 +14,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gru_rcn_data::{
-    ClipPlanner, ClipReader, ClipSource, CropRule, Photometric, Sample, Stream, TemporalSampling,
-};
+use gru_rcn_data::{ClipPlanner, ClipReader, ClipSource, CropRule, Photometric, Sample, Stream, TemporalSampling};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut root, mut crop, mut frames, mut times) = (None, "base".to_owned(), 10usize, 20usize);
@@ -44,12 +42,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         flip: false,
         photometric: Photometric::default(),
     };
-    let mut clips: Vec<PathBuf> = std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut clips: Vec<PathBuf> =
+        std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     clips.retain(|path| path.is_dir());
     clips.sort();
     let samples: Vec<Sample> = clips
         .into_iter()
-        .map(|path| Sample { id: path.display().to_string(), class: 0, appearance: None, source: ClipSource::FrameFolder(path) })
+        .map(|path| Sample {
+            id: path.display().to_string(),
+            class: 0,
+            appearance: None,
+            source: ClipSource::FrameFolder(path),
+        })
         .collect();
     if samples.is_empty() {
         return Err(format!("{} holds no folders of frames", root.display()).into());

@@ -70,8 +70,8 @@ pub use loader::{LoaderConfig, OrderedLoader, ordered};
 pub use manifest::{ClipRecord, Header, ImageCoding, Layout, MANIFEST, Manifest, SizeRule};
 pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
 pub use plan::{
-    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, ViewCrops, ViewRule,
-    distinct, epoch_order,
+    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, ViewCrops,
+    ViewRule, distinct, epoch_order,
 };
 pub use prepare::{
     Decoder, Estimate, Failure, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress,

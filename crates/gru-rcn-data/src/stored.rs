@@ -8,9 +8,9 @@ use crate::dataset::{ClipSource, Sample};
 use crate::error::DataError;
 use crate::frames_folder::list_frames;
 use crate::load::ClipReader;
-use crate::picture::{Colours, Picture, decode};
+use crate::picture::{Colours, Picture, decode, with_decoded};
 use crate::plan::{ClipPlan, ClipPlanner, PlanKey, Stream};
-use crate::resize::{Rectangle, resize};
+use crate::resize::{Rectangle, resize_into};
 use crate::video::DecodeLimits;
 
 /// The image files of a clip.
@@ -103,10 +103,15 @@ impl Pictures {
     }
 
     fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
-        plan.gather(self.len(), |t| {
-            let Picture { pixels, size } = self.picture(t, limits)?;
-            let crop = Rectangle::scaled(plan.crop, planned, size);
-            resize(&pixels, size[1], size[0], plan.stream.stored_channels(), crop, plan.output[1], plan.output[0])
+        plan.gather(self.len(), |t, target| {
+            let cut = |pixels: &[u8], size: [usize; 2]| {
+                let crop = Rectangle::scaled(plan.crop, planned, size);
+                resize_into(pixels, size, plan.stream.stored_channels(), crop, plan.output, target)
+            };
+            match self {
+                Self::Rgb(files) => with_decoded(&files[t], Colours::Rgb, limits, cut),
+                Self::Flow(_) => self.picture(t, limits).and_then(|picture| cut(&picture.pixels, picture.size)),
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::error::DataError;
 use crate::load::{ClipReader, exact};
 use crate::picture::Picture;
 use crate::plan::{ClipPlan, ClipPlanner, ViewRule, distinct};
-use crate::resize::{Rectangle, resize};
+use crate::resize::{Rectangle, resize_into};
 use crate::stored::pictures;
 
 /// The views of one clip. The pictures that they show are in memory, each once; a view is cut out when it is asked for.
@@ -40,12 +40,12 @@ impl ClipViews {
     /// [`DataError::Shape`] for a plan of pictures that no view shows.
     pub fn cut(&self, plan: &ClipPlan) -> Result<Frames, DataError> {
         let channels = plan.stream.stored_channels();
-        plan.gather(self.total, |t| {
+        plan.gather(self.total, |t, target| {
             let Some(Picture { pixels, size }) = self.pictures.get(&t) else {
                 return Err(DataError::Shape(format!("the plan names frame {t}, which no view of the clip shows")));
             };
             let crop = Rectangle::scaled(plan.crop, self.planned, *size);
-            resize(pixels, size[1], size[0], channels, crop, plan.output[1], plan.output[0])
+            resize_into(pixels, *size, channels, crop, plan.output, target)
         })
     }
 }

@@ -125,9 +125,7 @@ impl ViewScorer<'_> {
 fn pieces(plans: &[(ClipPlan, usize)], most: usize) -> Vec<Piece> {
     let mut crops: Vec<Vec<&(ClipPlan, usize)>> = Vec::new();
     for view in plans {
-        let same = |other: &Vec<&(ClipPlan, usize)>| {
-            (other[0].0.crop, other[0].0.flip) == (view.0.crop, view.0.flip)
-        };
+        let same = |other: &Vec<&(ClipPlan, usize)>| (other[0].0.crop, other[0].0.flip) == (view.0.crop, view.0.flip);
         match crops.iter_mut().find(|other| same(other)) {
             Some(crop) => crop.push(view),
             None => crops.push(vec![view]),
@@ -233,10 +231,8 @@ mod tests {
             plans.extend([view(first, 4, false), view(first, 4, true)]);
         }
         let found = pieces(&plans, 8);
-        let frames: Vec<(usize, usize, bool, usize)> = found
-            .iter()
-            .map(|p| (p.frames.frames[0], p.frames.frames.len(), p.frames.flip, p.views.len()))
-            .collect();
+        let frames: Vec<(usize, usize, bool, usize)> =
+            found.iter().map(|p| (p.frames.frames[0], p.frames.frames.len(), p.frames.flip, p.views.len())).collect();
         assert_eq!(frames, [(0, 8, false, 3), (6, 6, false, 2), (0, 8, true, 3), (6, 6, true, 2)]);
         // The view from 8 on lies behind the two frames 6 and 7.
         assert_eq!(found[1].views[1], (vec![2, 3, 4, 5], 1));

@@ -74,7 +74,8 @@ fn setting() -> &'static Setting {
             "baselines.top_rnn=4",
             "evaluation.views={starts=2, crops=\"ten\"}",
         ];
-        let line = ["train", "folder", "--data", "clips", "--weights", "squeezenet.safetensors", "--run", "run", "--json"];
+        let line =
+            ["train", "folder", "--data", "clips", "--weights", "squeezenet.safetensors", "--run", "run", "--json"];
         let call = Call::new(&folder, line.into_iter().chain(changes.into_iter().flat_map(|change| ["--set", change])));
         let outcome = call.run().succeeds();
         assert!(outcome.stderr.contains("by 20 views each, 2 starts of 10 crops"), "{}", outcome.stderr);

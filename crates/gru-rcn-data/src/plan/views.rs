@@ -150,7 +150,12 @@ impl ClipPlanner {
         for view in 0..rule.starts {
             let frames = self.temporal.view(positions, view, rule.starts);
             for &flip in mirrored {
-                plans.extend(crops.iter().map(|&crop| ClipPlan { frames: frames.clone(), crop, flip, ..plain.clone() }));
+                plans.extend(crops.iter().map(|&crop| ClipPlan {
+                    frames: frames.clone(),
+                    crop,
+                    flip,
+                    ..plain.clone()
+                }));
             }
         }
         Ok(plans)

@@ -23,9 +23,7 @@ use anyhow::Result;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{
-    ClipPlanner, ClipReader, ClipViews, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order,
-};
+use gru_rcn_data::{ClipPlanner, ClipReader, ClipViews, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order};
 
 /// A batch of clips as percepts, on the plain device.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ mod sections;
 
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
-    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName, LossName, ModelSection,
-    Network, NormName, NormSection, TrainingSection,
+    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName,
+    LossName, ModelSection, Network, NormName, NormSection, TrainingSection,
 };
 
 use anyhow::{Result, ensure};

@@ -147,7 +147,8 @@ impl Network {
         device: &Device,
     ) -> Result<()> {
         let samples = dataset.split(split);
-        let source = Rc::new(Live::new(self.cnn.clone(), samples, reading(&self.recipe, self.recipe.decoder(), device), device));
+        let source =
+            Rc::new(Live::new(self.cnn.clone(), samples, reading(&self.recipe, self.recipe.decoder(), device), device));
         let (mut done, mut told) = (0, Interval::default());
         for batch in source.evaluation(BATCH) {
             let batch = batch?;

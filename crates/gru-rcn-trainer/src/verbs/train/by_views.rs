@@ -20,11 +20,7 @@ struct Candidate<'a> {
     finish: Box<dyn Fn(&Run, Scores) -> Result<Tested> + 'a>,
 }
 
-fn candidate<'a, M: ClipClassifier>(
-    run: &Run,
-    system: System,
-    trained: &'a (M, Vec<EpochPoint>),
-) -> Candidate<'a> {
+fn candidate<'a, M: ClipClassifier>(run: &Run, system: System, trained: &'a (M, Vec<EpochPoint>)) -> Candidate<'a> {
     let levels = system.has_levels().then(|| run.recipe.model.levels());
     Candidate {
         model: Box::new(move |percepts| match &levels {
