@@ -71,7 +71,7 @@ pub use manifest::{ClipRecord, Header, ImageCoding, Layout, MANIFEST, Manifest, 
 pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
 pub use plan::{
     ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, ViewCrops,
-    ViewRule, distinct, epoch_order,
+    ViewRule, distinct_views, epoch_order,
 };
 pub use prepare::{
     Decoder, Estimate, Failure, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress,

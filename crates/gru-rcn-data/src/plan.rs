@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use crop::CropRule;
 pub use stream::{FLOW_STACK, Stream};
 pub use temporal::TemporalSampling;
-pub use views::{ViewCrops, ViewRule, distinct};
+pub use views::{ViewCrops, ViewRule, distinct_views};
 
 use crate::clip::Frames;
 use crate::error::DataError;

@@ -7,7 +7,7 @@ use crate::dataset::ClipSource;
 use crate::error::DataError;
 use crate::load::{ClipReader, exact};
 use crate::picture::Picture;
-use crate::plan::{ClipPlan, ClipPlanner, ViewRule, distinct};
+use crate::plan::{ClipPlan, ClipPlanner, ViewRule, distinct_views};
 use crate::resize::{Rectangle, resize_into};
 use crate::stored::pictures;
 
@@ -66,7 +66,7 @@ impl ClipReader {
         rule.validate()?;
         if let Some(stored) = pictures(source, planner.stream)? {
             let (total, limits) = (stored.len(), self.limits());
-            let plans = distinct(planner.views(rule, total)?);
+            let plans = distinct_views(planner.views(rule, total)?);
             let (mut held, mut bytes) = (BTreeMap::new(), 0);
             for t in shown(&plans, total) {
                 let picture = stored.picture(t, limits)?;
@@ -77,12 +77,12 @@ impl ClipReader {
             return Ok(ClipViews { plans, pictures: held, planned: planner.frame_size, total });
         }
         let select = |total: usize| match planner.views(rule, total) {
-            Ok(plans) => shown(&distinct(plans), total).into_iter().collect(),
+            Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
             // Told below, where errors can be.
             Err(_) => vec![0],
         };
         let (frames, total) = self.read_some(source, exact(planner.frame_size), select)?;
-        let plans = distinct(planner.views(rule, total)?);
+        let plans = distinct_views(planner.views(rule, total)?);
         let size = [frames.height, frames.width];
         let held = shown(&plans, total).into_iter().enumerate();
         let held = held.map(|(place, t)| (t, Picture { pixels: frames.frame(place).to_vec(), size })).collect();

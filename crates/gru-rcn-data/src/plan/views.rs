@@ -128,7 +128,7 @@ impl FromStr for ViewRule {
 impl ClipPlanner {
     /// The plans of all views of an evaluation clip, in the order of their starts, at each start the corners (upper left,
     /// upper right, lower left, lower right) and the middle, and then the mirror images in the same order. Nothing in them
-    /// is random. Short clips and small frames give the same plan several times; [`distinct`] counts them.
+    /// is random. Short clips and small frames give the same plan several times; [`distinct_views`] counts them.
     ///
     /// # Errors
     /// As [`ClipPlanner::evaluation`] and [`ViewRule::validate`]; [`DataError::Setting`] for mirror images where
@@ -164,7 +164,7 @@ impl ClipPlanner {
 
 /// Each plan once, in the order of its first occurrence, with how often it occurs: views that are the same need not be
 /// computed again to be averaged.
-pub fn distinct(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
+pub fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
     let mut counted: Vec<(ClipPlan, usize)> = Vec::new();
     for plan in plans {
         match counted.iter_mut().find(|(known, _)| *known == plan) {
@@ -212,7 +212,7 @@ mod tests {
             assert_eq!(places, expected);
             assert!(plans.iter().all(|plan| (plan.crop.width, plan.crop.height) == (224, 224)));
         }
-        assert_eq!(distinct(plans).len(), 250);
+        assert_eq!(distinct_views(plans).len(), 250);
     }
 
     // 29 frames, the shortest clip of UCF-101: starts 0 to 19, the view v at 19 v / 24 = 0, 0.79, 1.58, 2.375, 3.17, …,
@@ -223,13 +223,13 @@ mod tests {
         let plans = ten().views(rule, 29).unwrap();
         let starts: Vec<usize> = plans.iter().map(|plan| plan.frames[0]).collect();
         assert_eq!((&starts[..5], starts[24]), (&[0, 1, 2, 2, 3][..], 19));
-        let counted = distinct(plans);
+        let counted = distinct_views(plans);
         assert_eq!((counted.len(), counted.iter().filter(|(_, times)| *times == 2).count()), (20, 5));
         // Halves go up: 3 starts of 11 frames lie at 0, 0.5 and 1.
         let plans = ten().views(ViewRule { starts: 3, ..rule }, 11).unwrap();
         assert_eq!([0, 1, 2].map(|view: usize| plans[view].frames[0]), [0, 1, 1]);
         // Shorter than a clip: one start, the last frame repeated.
-        let counted = distinct(ten().views(rule, 4).unwrap());
+        let counted = distinct_views(ten().views(rule, 4).unwrap());
         assert_eq!(counted, [(ten().evaluation(4).unwrap(), 25)]);
     }
 
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn crops_of_whole_frames_are_the_frame() {
         let planner = ClipPlanner { crop: CropRule::Full, ..ten() };
-        let counted = distinct(planner.views(ViewRule { starts: 1, crops: ViewCrops::Ten }, 10).unwrap());
+        let counted = distinct_views(planner.views(ViewRule { starts: 1, crops: ViewCrops::Ten }, 10).unwrap());
         let whole = Crop::whole(256, 340);
         let found: Vec<(Crop, bool, usize)> = counted.iter().map(|(plan, n)| (plan.crop, plan.flip, *n)).collect();
         assert_eq!(found, [(whole, false, 5), (whole, true, 5)]);
