@@ -48,7 +48,7 @@ def grey(path: Path) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
 
 
-def compare(name: str, pair: list, truth: Path | None, arguments, folder: Path):
+def compare(name: str, pair: list, truth: Path | None, arguments, folder: Path, out) -> dict:
     paths = [folder / "first.png", folder / "second.png"]
     for path, picture in zip(paths, pair):
         cv2.imwrite(str(path), picture)
@@ -68,7 +68,14 @@ def compare(name: str, pair: list, truth: Path | None, arguments, folder: Path):
         errors = f"| {their_error:.4f} | {our_error:.4f} ({100 * (our_error / their_error - 1):+.2f} %) |"
     height, width = pair[0].shape
     times = f"{statistics.median(theirs):.0f} | {statistics.median(ours):.1f} | {statistics.median(ratios):.1f}"
-    print(f"| {name} | {width}x{height} | {times} {errors}", flush=True)
+    print(f"| {name} | {width}x{height} | {times} {errors}", flush=True, file=out)
+    return {
+        "workload": f"tvl1: {name} {width}x{height}",
+        "ours_ms": round(statistics.median(ours), 3),
+        "peer_ms": round(statistics.median(theirs), 3),
+        "ratio": round(statistics.median(ratios), 3),
+        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+    }
 
 
 def main() -> None:
@@ -79,6 +86,7 @@ def main() -> None:
     parser.add_argument("--pair", type=Path, nargs=2, action="append", default=[])
     parser.add_argument("--small", action="store_true", help="only at 320x240")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
 
@@ -86,14 +94,18 @@ def main() -> None:
     for folder in sorted(arguments.frames.iterdir()) if arguments.frames else []:
         truth = arguments.truth / folder.name / "flow10.flo" if arguments.truth else None
         pairs.append((folder.name, [grey(folder / f"frame{n}.png") for n in (10, 11)], truth))
-    print(f"OpenCV {cv2.__version__}, {arguments.rounds} rounds\n")
-    print("| pair | size | OpenCV, ms | ours, ms | ratio | OpenCV, px | ours, px |\n|---|---|---|---|---|---|---|")
+    rows = []
+    out = sys.stderr if arguments.json else sys.stdout
+    print(f"OpenCV {cv2.__version__}, {arguments.rounds} rounds\n", file=out)
+    print("| pair | size | OpenCV, ms | ours, ms | ratio | OpenCV, px | ours, px |\n|---|---|---|---|---|---|---|", file=out)
     with tempfile.TemporaryDirectory() as folder:
         for name, pair, truth in pairs:
             if not arguments.small:
-                compare(name, pair, truth, arguments, Path(folder))
+                rows.append(compare(name, pair, truth, arguments, Path(folder), out))
             small = [cv2.resize(picture, SMALL, interpolation=cv2.INTER_AREA) for picture in pair]
-            compare(name, small, None, arguments, Path(folder))
+            rows.append(compare(name, small, None, arguments, Path(folder), out))
+    if arguments.json:
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":

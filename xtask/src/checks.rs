@@ -9,14 +9,17 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Parts of the names of the tests that make or read video files.
-const VIDEO_TESTS: [&str; 10] = [
+const VIDEO_TESTS: [&str; 13] = [
     "video::tests",
     "pure::golden",
     "pure::tests",
     "load::tests",
+    "prepare::decoder::tests",
+    "view_reader::tests::views_of_a_video",
     "bad_clips::",
     "bad_data::",
     "folder::",
+    "prepared::",
     "real_clips::",
     "predict_names_the_most_probable_classes",
     "a_broken_clip_can_be_mended",

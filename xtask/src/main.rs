@@ -5,6 +5,7 @@
 //! compiled before anything else can start.
 
 mod backend;
+mod bench;
 mod cargo;
 mod checks;
 mod goldens;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Some(verb) if program::VERBS.contains(&verb) => program::run(verb, &rest),
         Some("test") => checks::test(&rest),
         Some("check") => checks::check(),
+        Some("bench") => bench::bench(&rest),
         Some("goldens") => goldens::run_scripts(),
         Some("help" | "-h" | "--help") => {
             print!("{}", help());
@@ -55,6 +57,8 @@ fn help() -> String {
   flow       the same, and compute the flow between two images
   test       all tests, optimised: cargo test --release --workspace
   check      format, lints, documentation: whatever needs no running
+  bench      measure against other programs, in turns: reading, loader, tvl1, dis
+             (python3 with torch, torchvision or OpenCV; --rounds N, --json)
   goldens    compute the reference numbers again
              (python3 with torch, safetensors and numpy)
   help       this text

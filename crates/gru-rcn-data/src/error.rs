@@ -16,7 +16,7 @@ pub enum DataError {
     #[error(
         "the program `{program}` could not be run ({reason}). Videos are decoded by FFmpeg 5.1 or newer: install it \
          with `apt install ffmpeg` or `brew install ffmpeg`, or set GRU_RCN_FFMPEG to the program's path. Folders of \
-         JPEG or PNG frames need no FFmpeg"
+         JPEG or PNG frames need no FFmpeg, and the XviD files of UCF-101 can be read by `--decoder pure`"
     )]
     FfmpegMissing {
         /// The program that was tried.
@@ -26,7 +26,7 @@ pub enum DataError {
     },
     /// The pure-Rust decoder was asked for, and this build has none.
     #[error(
-        "this build has no pure-Rust video decoder: build with `--features pure-decode`, or choose the decoder `ffmpeg`"
+        "this build has no pure-Rust video decoder: build with `--features pure-decode`, or use `--decoder ffmpeg`"
     )]
     PureMissing,
     /// The pure-Rust decoder does not read this kind of file, or does not vouch for what it would read.

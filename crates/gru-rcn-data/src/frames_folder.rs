@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::clip::Frames;
 use crate::error::DataError;
+use crate::picture::{Colours, decode};
 use crate::resize::{Crop, resize_rgb};
-use crate::stored::decode;
 use crate::video::{DecodeLimits, FrameSize};
 
 /// Whether the name's extension is that of a frame.
@@ -98,8 +98,8 @@ pub(crate) fn read_selected(
         let Some(file) = files.get(index) else {
             return Err(bad(folder, format!("frame {index} of {} was asked for", files.len())));
         };
-        let image = decode(file, limits)?.into_rgb8();
-        let sides = (image.height() as usize, image.width() as usize);
+        let picture = decode(file, Colours::Rgb, limits)?;
+        let sides = (picture.size[0], picture.size[1]);
         if *stored.get_or_insert(sides) != sides {
             let reason = format!("{} has another size than the first frame: {sides:?}", file.display());
             return Err(bad(folder, reason));
@@ -107,7 +107,7 @@ pub(crate) fn read_selected(
         shape = size.of(sides.0, sides.1);
         limits.check(folder, indices.len(), shape.0.saturating_mul(shape.1).saturating_mul(3))?;
         let whole = Crop::whole(sides.0, sides.1);
-        data.extend(resize_rgb(image.as_raw(), sides.1, sides.0, whole, shape.1, shape.0)?);
+        data.extend(resize_rgb(&picture.pixels, sides.1, sides.0, whole, shape.1, shape.0)?);
     }
     Frames::new(data, indices.len(), shape.0, shape.1, 3)
 }

@@ -47,6 +47,7 @@ pub mod loader;
 pub mod manifest;
 pub mod motion;
 mod parallel;
+mod picture;
 pub mod plan;
 pub mod prepare;
 pub mod quarantine;
@@ -58,6 +59,7 @@ mod stored;
 mod testing;
 pub mod verify;
 pub mod video;
+mod view_reader;
 
 pub use clip::Frames;
 pub use dataset::{ClipSource, Dataset, FolderOptions, PreparedClip, Sample, Split, VIDEO_EXTENSIONS};
@@ -68,7 +70,8 @@ pub use loader::{LoaderConfig, OrderedLoader, ordered};
 pub use manifest::{ClipRecord, Header, ImageCoding, Layout, MANIFEST, Manifest, SizeRule};
 pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
 pub use plan::{
-    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, epoch_order,
+    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, ViewCrops,
+    ViewRule, distinct_views, epoch_order,
 };
 pub use prepare::{
     Decoder, Estimate, Failure, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress,
@@ -80,3 +83,4 @@ pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify};
 #[cfg(feature = "pure-decode")]
 pub use video::PureDecoder;
 pub use video::{DecodeLimits, DecoderKind, Ffmpeg, FrameSize};
+pub use view_reader::ClipViews;

@@ -88,15 +88,24 @@ impl ClipReader {
                 let frames = read_selected(&clip.frames_dir, &files, &select(files.len()), size, &self.limits)?;
                 Ok((frames, files.len()))
             }
-            ClipSource::Video(path) => match self.video()?.decode(path, size) {
-                Ok(frames) => take(&frames, &select(frames.time)),
-                Err(DataError::TooLarge { limit: "max_bytes", .. }) => {
-                    self.video()?.decode_selected(path, size, select)
-                }
-                Err(error) => Err(error),
-            },
-            ClipSource::Motion(_) => {
-                let frames = self.read_source(source, size)?;
+            ClipSource::Video(_) | ClipSource::Motion(_) => self.read_some(source, size, select),
+        }
+    }
+
+    /// Reads the frames that `select` names for the number of all, in its order, and that number: from memory, or where all
+    /// frames do not fit in two passes.
+    pub(crate) fn read_some(
+        &self,
+        source: &ClipSource,
+        size: FrameSize,
+        select: impl FnOnce(usize) -> Vec<usize>,
+    ) -> Result<(Frames, usize), DataError> {
+        match (source, self.read_source(source, size)) {
+            (ClipSource::Video(path), Err(DataError::TooLarge { limit: "max_bytes", .. })) => {
+                self.video()?.decode_selected(path, size, select)
+            }
+            (_, frames) => {
+                let frames = frames?;
                 take(&frames, &select(frames.time))
             }
         }
@@ -140,7 +149,7 @@ pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
     Ok(if metadata.is_dir() { ClipSource::FrameFolder(path.to_owned()) } else { ClipSource::Video(path.to_owned()) })
 }
 
-fn exact([height, width]: [usize; 2]) -> FrameSize {
+pub(crate) fn exact([height, width]: [usize; 2]) -> FrameSize {
     FrameSize::Exact { height, width }
 }
 

@@ -7,6 +7,7 @@
 mod crop;
 mod stream;
 mod temporal;
+mod views;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,11 +17,12 @@ use serde::{Deserialize, Serialize};
 pub use crop::CropRule;
 pub use stream::{FLOW_STACK, Stream};
 pub use temporal::TemporalSampling;
+pub use views::{ViewCrops, ViewRule, distinct_views};
 
 use crate::clip::Frames;
 use crate::error::DataError;
 use crate::random::{Draws, StableHash};
-use crate::resize::{Crop, Rectangle, resize};
+use crate::resize::{Crop, Rectangle, resize_into};
 
 /// Random changes of light, the same for all frames of a clip.
 ///
@@ -180,6 +182,9 @@ impl ClipPlanner {
     }
 }
 
+/// Writes a picture, by its number, into its place.
+type TakePicture<'a> = dyn FnMut(usize, &mut [u8]) -> Result<(), DataError> + 'a;
+
 /// What to take out of a decoded video.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -222,39 +227,65 @@ impl ClipPlan {
                 video.channels, self.stream
             )));
         }
-        self.gather(video.time, |t| {
-            let crop = Rectangle::from(self.crop);
-            resize(video.frame(t), video.width, video.height, channels, crop, self.output[1], self.output[0])
+        self.gather(video.time, |t, target| {
+            let (size, crop) = ([video.height, video.width], Rectangle::from(self.crop));
+            resize_into(video.frame(t), size, channels, crop, self.output, target)
         })
     }
 
-    /// Puts the clip together from pictures of `total`, each cut and resized by `picture` and asked for once.
+    /// Puts the clip together from pictures of `total`, each cut and resized by `picture` into its place and asked for
+    /// once.
     pub(crate) fn gather(
         &self,
         total: usize,
-        mut picture: impl FnMut(usize) -> Result<Vec<u8>, DataError>,
+        mut picture: impl FnMut(usize, &mut [u8]) -> Result<(), DataError>,
     ) -> Result<Frames, DataError> {
         let [height, width] = self.output;
         if let Some(t) = self.frames.iter().find(|&&t| t >= total) {
             return Err(DataError::Shape(format!("the plan names frame {t} of a video of {total} frames")));
         }
+        let mut picture = |t: usize, target: &mut [u8]| {
+            picture(t, target)?;
+            if self.flip {
+                self.stream.mirror(target, width);
+            }
+            Ok(())
+        };
+        let mut data = match self.stream {
+            Stream::Rgb => self.line_up(height * width * 3, &mut picture)?,
+            Stream::Flow => self.stack_up(total, height * width * 2, &mut picture)?,
+        };
+        self.photometric.apply(&mut data);
+        Frames::new(data, self.frames.len(), height, width, self.stream.channels())
+    }
+
+    /// One picture of `length` bytes behind the other.
+    fn line_up(&self, length: usize, picture: &mut TakePicture<'_>) -> Result<Vec<u8>, DataError> {
+        let mut data = vec![0; self.frames.len() * length];
+        for (step, t) in self.frames.iter().enumerate() {
+            match self.frames[..step].iter().position(|before| before == t) {
+                Some(before) => data.copy_within(before * length..(before + 1) * length, step * length),
+                None => picture(*t, &mut data[step * length..(step + 1) * length])?,
+            }
+        }
+        Ok(data)
+    }
+
+    /// The pictures of each step, interleaved pixel by pixel.
+    fn stack_up(&self, total: usize, length: usize, picture: &mut TakePicture<'_>) -> Result<Vec<u8>, DataError> {
         let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         for t in self.frames.iter().flat_map(|&t| self.stream.stack(t, total)) {
             if let Entry::Vacant(place) = pictures.entry(t) {
-                let mut pixels = picture(t)?;
-                if self.flip {
-                    self.stream.mirror(&mut pixels, width);
-                }
+                let mut pixels = vec![0; length];
+                picture(t, &mut pixels)?;
                 place.insert(pixels);
             }
         }
-        let channels = self.stream.channels();
-        let mut data = Vec::with_capacity(self.frames.len() * height * width * channels);
+        let mut data = Vec::with_capacity(self.frames.len() * length * FLOW_STACK);
         for &t in &self.frames {
             self.stream.interleave(self.stream.stack(t, total).map(|t| pictures[&t].as_slice()), &mut data);
         }
-        self.photometric.apply(&mut data);
-        Frames::new(data, self.frames.len(), height, width, channels)
+        Ok(data)
     }
 }
 

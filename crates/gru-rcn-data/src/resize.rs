@@ -3,6 +3,8 @@
 //! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks, so that fine texture
 //! is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
 
+use std::cell::RefCell;
+
 #[cfg(feature = "pure-decode")]
 use fast_image_resize::Filter;
 use fast_image_resize::images::{Image, ImageRef};
@@ -90,19 +92,23 @@ pub fn resize_rgb(
     out_width: usize,
     out_height: usize,
 ) -> Result<Vec<u8>, DataError> {
-    resize(pixels, width, height, 3, crop.into(), out_width, out_height)
+    // Sides that are out of range are told below, before the place is looked at.
+    let sides = [out_width, out_height].map(|side| if side > 65_535 { 0 } else { side });
+    let mut target = vec![0; sides[0] * sides[1] * 3];
+    resize_into(pixels, [height, width], 3, crop.into(), [out_height, out_width], &mut target)?;
+    Ok(target)
 }
 
-/// The same for frames of one, two or three channels and crops between pixels.
-pub(crate) fn resize(
+/// The same for frames of one, two or three channels and crops between pixels, into a place of the output's length; sizes
+/// are height and width.
+pub(crate) fn resize_into(
     pixels: &[u8],
-    width: usize,
-    height: usize,
+    [height, width]: [usize; 2],
     channels: usize,
     crop: Rectangle,
-    out_width: usize,
-    out_height: usize,
-) -> Result<Vec<u8>, DataError> {
+    [out_height, out_width]: [usize; 2],
+    target: &mut [u8],
+) -> Result<(), DataError> {
     let sides = [width, height, out_width, out_height];
     if sides.iter().any(|&side| side == 0 || side > 65_535) {
         return Err(DataError::Shape(format!(
@@ -116,11 +122,21 @@ pub(crate) fn resize(
             pixels.len()
         )));
     }
+    if target.len() != out_width * out_height * channels {
+        return Err(DataError::Shape(format!(
+            "a frame of {out_width}x{out_height} pixels does not fit {} bytes",
+            target.len()
+        )));
+    }
     match whole {
-        Some(crop) if (crop.width, crop.height) == (out_width, out_height) => Ok(cut(pixels, width, channels, crop)),
+        Some(crop) if (crop.width, crop.height) == (out_width, out_height) => {
+            cut(pixels, width, channels, crop, target);
+            Ok(())
+        }
         _ => {
             let triangle = FilterType::Bilinear;
-            convolve(pixels, [width, height], channels, crop, [out_width, out_height], triangle).map_err(|reason| {
+            let done = convolve(pixels, [width, height], channels, crop, [out_width, out_height], triangle, target);
+            done.map_err(|reason| {
                 DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"))
             })
         }
@@ -128,10 +144,20 @@ pub(crate) fn resize(
 }
 
 /// Copies the rows of `crop`: resizing to the same size must change nothing.
-fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop) -> Vec<u8> {
-    let rows = pixels.chunks_exact(width * channels).skip(crop.y).take(crop.height);
-    rows.flat_map(|row| &row[crop.x * channels..(crop.x + crop.width) * channels]).copied().collect()
+fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop, target: &mut [u8]) {
+    let rows = pixels.chunks_exact(width * channels).skip(crop.y);
+    for (row, target) in rows.zip(target.chunks_exact_mut(crop.width * channels)) {
+        target.copy_from_slice(&row[crop.x * channels..(crop.x + crop.width) * channels]);
+    }
 }
+
+thread_local! {
+    /// Keeps what it needs between the two directions of a frame, for the next frame.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+/// Most bytes that a thread keeps of its resizer's buffers.
+const KEPT_BYTES: usize = 16 << 20;
 
 fn convolve(
     pixels: &[u8],
@@ -140,7 +166,8 @@ fn convolve(
     crop: Rectangle,
     [out_width, out_height]: [usize; 2],
     filter: FilterType,
-) -> Result<Vec<u8>, String> {
+    target: &mut [u8],
+) -> Result<(), String> {
     let kind = match channels {
         1 => PixelType::U8,
         2 => PixelType::U8x2,
@@ -148,7 +175,8 @@ fn convolve(
         _ => return Err(format!("frames of {channels} channels are not resized")),
     };
     let source = ImageRef::new(width as u32, height as u32, pixels, kind).map_err(|e| e.to_string())?;
-    let mut target = Image::new(out_width as u32, out_height as u32, kind);
+    let mut target =
+        Image::from_slice_u8(out_width as u32, out_height as u32, target, kind).map_err(|e| e.to_string())?;
     // Of two channels the library would take the second for transparency.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
         crop.x,
@@ -156,8 +184,13 @@ fn convolve(
         crop.width,
         crop.height,
     );
-    Resizer::new().resize(&source, &mut target, &options).map_err(|e| e.to_string())?;
-    Ok(target.into_vec())
+    RESIZER.with_borrow_mut(|resizer| {
+        let done = resizer.resize(&source, &mut target, &options).map_err(|e| e.to_string());
+        if resizer.size_of_internal_buffers() > KEPT_BYTES {
+            resizer.reset_internal_buffers();
+        }
+        done
+    })
 }
 
 /// Resizes a whole RGB frame, height and width `from`, by the cubic filter of FFmpeg's scaler, which widens it too when
@@ -169,7 +202,10 @@ pub(crate) fn resize_cubic(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> R
     let failed = |reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"));
     let filter = Filter::new("cubic", cubic, 2.0).map_err(|error| failed(error.to_string()))?;
     let whole = Crop::whole(height, width).into();
-    convolve(pixels, [width, height], 3, whole, [out_width, out_height], FilterType::Custom(filter)).map_err(failed)
+    let mut target = vec![0; out_width * out_height * 3];
+    let (from, to) = ([width, height], [out_width, out_height]);
+    convolve(pixels, from, 3, whole, to, FilterType::Custom(filter), &mut target).map_err(failed)?;
+    Ok(target)
 }
 
 /// The cubic of Mitchell and Netravali with B = 0, C = 0.6: 1.4 d³ − 2.4 d² + 1 up to distance 1,
@@ -197,10 +233,12 @@ pub(crate) fn flip_channels(pixels: &mut [u8], width: usize, channels: usize) {
         return;
     }
     for row in pixels.chunks_exact_mut(width * channels) {
-        for column in 0..width / 2 {
-            let mirror = width - 1 - column;
-            for channel in 0..channels {
-                row.swap(column * channels + channel, mirror * channels + channel);
+        match channels {
+            2 => row.as_chunks_mut::<2>().0.reverse(),
+            3 => row.as_chunks_mut::<3>().0.reverse(),
+            _ => {
+                row.reverse();
+                row.chunks_exact_mut(channels.max(1)).for_each(<[u8]>::reverse);
             }
         }
     }

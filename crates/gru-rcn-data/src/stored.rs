@@ -1,26 +1,20 @@
 //! Clips straight from stored images: only the pictures that a plan names are decoded, and each goes from its file to the
 //! crop in one step.
 
-use std::fs;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
-
-use image::{DynamicImage, ImageReader, Limits};
 
 use crate::clip::Frames;
 use crate::dataset::{ClipSource, Sample};
 use crate::error::DataError;
 use crate::frames_folder::list_frames;
 use crate::load::ClipReader;
+use crate::picture::{Colours, Picture, decode, with_decoded};
 use crate::plan::{ClipPlan, ClipPlanner, PlanKey, Stream};
-use crate::resize::{Rectangle, resize};
+use crate::resize::{Rectangle, resize_into};
 use crate::video::DecodeLimits;
 
-/// Most bytes the image decoder may take for one image: 8192 × 8192 pixels of 4 bytes.
-const IMAGE_BYTES: u64 = 256 << 20;
-
 /// The image files of a clip.
-enum Pictures {
+pub(crate) enum Pictures {
     Rgb(Vec<PathBuf>),
     Flow([Vec<PathBuf>; 2]),
 }
@@ -58,7 +52,7 @@ impl ClipReader {
 }
 
 /// The stored images of a clip; `None` where there are none and frames have to be decoded or drawn.
-fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, DataError> {
+pub(crate) fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, DataError> {
     match (source, stream) {
         (ClipSource::Prepared(clip), Stream::Rgb) => Ok(Some(Pictures::Rgb(clip.frame_files()?))),
         (ClipSource::Prepared(clip), Stream::Flow) => Ok(Some(Pictures::Flow(clip.flow_files()?))),
@@ -76,57 +70,56 @@ fn pictures(source: &ClipSource, stream: Stream) -> Result<Option<Pictures>, Dat
 
 impl Pictures {
     /// Frames, or fields of flow.
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Rgb(files) => files.len(),
             Self::Flow([x, _]) => x.len(),
         }
     }
 
+    /// A file of them, to name the clip by.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Rgb(files) | Self::Flow([files, _]) => files.first().map_or(Path::new(""), PathBuf::as_path),
+        }
+    }
+
+    /// Decodes frame or field `t`.
+    pub(crate) fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
+        match self {
+            Self::Rgb(files) => decode(&files[t], Colours::Rgb, limits),
+            Self::Flow([x, y]) => {
+                let (x, y) = (&x[t], &y[t]);
+                let [across, down] = [decode(x, Colours::Grey, limits)?, decode(y, Colours::Grey, limits)?];
+                if across.size != down.size {
+                    let reason = format!("its size is not that of {}", y.display());
+                    return Err(DataError::BadImage { path: x.clone(), reason });
+                }
+                let mut pixels = Vec::with_capacity(2 * across.pixels.len());
+                pixels.extend(across.pixels.iter().zip(&down.pixels).flat_map(|(&x, &y)| [x, y]));
+                Ok(Picture { pixels, size: across.size })
+            }
+        }
+    }
+
     fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
-        plan.gather(self.len(), |t| {
-            let (pixels, stored, channels) = match self {
-                Self::Rgb(files) => {
-                    let image = decode(&files[t], limits)?.into_rgb8();
-                    let stored = [image.height() as usize, image.width() as usize];
-                    (image.into_raw(), stored, 3)
-                }
-                Self::Flow([x, y]) => {
-                    let (x, y) = (&x[t], &y[t]);
-                    let [across, down] = [decode(x, limits)?.into_luma8(), decode(y, limits)?.into_luma8()];
-                    if across.dimensions() != down.dimensions() {
-                        let reason = format!("its size is not that of {}", y.display());
-                        return Err(DataError::BadImage { path: x.clone(), reason });
-                    }
-                    let stored = [across.height() as usize, across.width() as usize];
-                    let pairs = across.into_raw().into_iter().zip(down.into_raw()).flat_map(|(x, y)| [x, y]);
-                    (pairs.collect(), stored, 2)
-                }
+        plan.gather(self.len(), |t, target| {
+            let cut = |pixels: &[u8], size: [usize; 2]| {
+                let crop = Rectangle::scaled(plan.crop, planned, size);
+                resize_into(pixels, size, plan.stream.stored_channels(), crop, plan.output, target)
             };
-            let crop = Rectangle::scaled(plan.crop, planned, stored);
-            resize(&pixels, stored[1], stored[0], channels, crop, plan.output[1], plan.output[0])
+            match self {
+                Self::Rgb(files) => with_decoded(&files[t], Colours::Rgb, limits, cut),
+                Self::Flow(_) => self.picture(t, limits).and_then(|picture| cut(&picture.pixels, picture.size)),
+            }
         })
     }
 }
 
-/// Decodes an image file within limits that its header is held against before memory is taken.
-pub(crate) fn decode(path: &Path, limits: &DecodeLimits) -> Result<DynamicImage, DataError> {
-    let io = |error| DataError::io(path, error);
-    let file = fs::File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Err(DataError::EmptyFile(path.to_owned()));
-    }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
-    let mut bounds = Limits::default();
-    let side = limits.max_side.min(8192) as u32;
-    (bounds.max_image_width, bounds.max_image_height) = (Some(side), Some(side));
-    bounds.max_alloc = Some(IMAGE_BYTES);
-    reader.limits(bounds);
-    reader.decode().map_err(|error| DataError::BadImage { path: path.to_owned(), reason: error.to_string() })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::dataset::PreparedClip;
     use crate::plan::{CropRule, Photometric, TemporalSampling};

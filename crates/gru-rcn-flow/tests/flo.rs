@@ -101,4 +101,19 @@ proptest! {
         let fits = width > 0 && height > 0 && length == (8 * width * height) as usize;
         prop_assert_eq!(flo::read(bytes.as_slice()).is_ok(), fits);
     }
+
+    /// What the fuzz target asserts: bytes that can be read are written as they were.
+    #[test]
+    fn what_is_read_is_written(width in 1i32..6, height in 1i32..6, cut in 0usize..3, data in proptest::collection::vec(any::<u8>(), 200)) {
+        let length = (8 * width * height) as usize - cut;
+        let bytes = [with_size(width, height).as_slice(), &data[..length]].concat();
+        match flo::read(bytes.as_slice()) {
+            Ok(flow) => {
+                let mut again = Vec::new();
+                flo::write(&flow, &mut again).unwrap();
+                prop_assert_eq!((cut, again), (0, bytes));
+            }
+            Err(error) => prop_assert!(cut > 0, "{}", error),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use gru_rcn_data::Split;
+use gru_rcn_data::{DecoderKind, Split, ViewRule};
 
 use crate::backend::Backend;
 use crate::fit::Interrupted;
@@ -78,6 +78,10 @@ pub struct RecipeArgs {
     /// Pretrained weights of the CNN in torchvision's layout (.safetensors, .pth).
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed. By default
+    /// what the recipe says.
+    #[arg(long)]
+    pub decoder: Option<DecoderKind>,
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -124,6 +128,14 @@ pub struct EvaluateArgs {
     /// Which part of the data: train, validation or test.
     #[arg(long, default_value = "test", value_parser = parse_split)]
     pub split: Split,
+    /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10 in the paper. By
+    /// default what the run's recipe says.
+    #[arg(long, value_name = "NxM")]
+    pub views: Option<ViewRule>,
+    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed. By default
+    /// what the run's recipe says.
+    #[arg(long)]
+    pub decoder: Option<DecoderKind>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -148,6 +160,13 @@ pub struct PredictArgs {
     /// How many classes to print of each.
     #[arg(long, default_value_t = 5)]
     pub top: usize,
+    /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10 in the paper.
+    #[arg(long, value_name = "NxM", default_value_t)]
+    pub views: ViewRule,
+    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed. By default
+    /// what the run's recipe says.
+    #[arg(long)]
+    pub decoder: Option<DecoderKind>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -230,6 +249,7 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 recipe: &args.recipe,
                 data: args.change.data.as_deref(),
                 weights: args.change.weights.as_deref(),
+                decoder: args.change.decoder,
                 set: &set,
                 run: args.run.run.as_deref(),
                 runs: &args.run.runs,
@@ -247,6 +267,8 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 data: args.data.as_deref(),
                 list: args.list.as_deref(),
                 split: args.split,
+                views: args.views,
+                decoder: args.decoder,
                 json: args.json,
             };
             evaluate::run(&options, &backend.device()?)
@@ -257,6 +279,8 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 runs: &args.run.runs,
                 videos: &args.videos,
                 top: args.top,
+                views: args.views,
+                decoder: args.decoder,
                 json: args.json,
             };
             predict::run(&options, &backend.device()?)
@@ -266,6 +290,7 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 recipe: args.recipe.as_deref(),
                 data: args.change.data.as_deref(),
                 weights: args.change.weights.as_deref(),
+                decoder: args.change.decoder,
                 set: &args.change.set,
                 run: args.run.run.as_deref(),
                 runs: &args.run.runs,

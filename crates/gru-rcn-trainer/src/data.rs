@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{Dataset, FolderOptions, QUARANTINE};
+use gru_rcn_data::{Dataset, DecoderKind, FolderOptions, QUARANTINE};
 
 use crate::recipe::{DataSection, FolderSection, Recipe};
 
@@ -48,6 +48,20 @@ pub fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
         }
         DataSection::Folder(section) => {
             section.root = absolute(root);
+            Ok(())
+        }
+    }
+}
+
+/// Puts a decoder named on the command line into the recipe, so that the run goes on with it.
+pub fn set_decoder(recipe: &mut Recipe, decoder: Option<DecoderKind>) -> Result<()> {
+    let Some(decoder) = decoder else { return Ok(()) };
+    match &mut recipe.data {
+        DataSection::Motion(_) => {
+            bail!("the recipe {} generates its clips, --decoder has no meaning for it; try `train folder`", recipe.name)
+        }
+        DataSection::Folder(section) => {
+            section.decoder = decoder;
             Ok(())
         }
     }

@@ -6,7 +6,7 @@
 //! 2. [`data`] lists the clips, [`backbone`] builds the CNN and, where the recipe says so, trains it on single frames.
 //! 3. [`percepts`] runs the frozen CNN over the clips, once for all epochs or anew in each, and hands out batches.
 //! 4. [`fit`] trains one system on the percepts, with [`checkpoint`]s; [`systems`] says which systems there are.
-//! 5. [`evaluate`] scores them on the test clips, [`report`] shows it, [`run_dir`] keeps it.
+//! 5. [`evaluate`] scores them on the test clips, [`views`] by several views of each, [`report`] shows it, [`run_dir`] keeps it.
 //!
 //! [`verbs`] holds what each command does with these.
 
@@ -27,5 +27,6 @@ pub mod run_dir;
 pub mod signals;
 pub mod systems;
 pub mod verbs;
+pub mod views;
 
 pub use cli::main;

@@ -65,6 +65,15 @@ impl Call {
         Self { command }
     }
 
+    /// The program with these arguments in `folder`, and so much address space and no more.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn within<S: AsRef<OsStr>>(folder: &Path, mib: usize, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", mib << 10)]);
+        command.arg(env!("CARGO_BIN_EXE_gru-rcn-program")).args(arguments).current_dir(folder);
+        Self { command }
+    }
+
     /// With further arguments.
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);

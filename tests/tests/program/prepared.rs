@@ -121,6 +121,63 @@ fn faults_are_named_and_kept_from_training() {
     assert!(outcome.stderr.contains("4 clips are in quarantine"), "{}", outcome.stderr);
 }
 
+/// Everything that can be wrong with a folder, at once: each fault is found at its clip, and in little memory, although an
+/// image's header promises 10.8 GB.
+#[cfg(target_os = "linux")]
+#[test]
+fn faults_of_every_kind_are_found_in_bounded_memory() {
+    use std::os::unix::ffi::OsStrExt;
+    let (folder, root) = copy();
+    let (frames, flow) = (root.join("frames"), root.join("flow"));
+    let image = |clip: &str, t: usize| frames.join(clip).join(format!("{t:06}.jpg"));
+
+    fs::remove_file(image("life/clip-0", 3)).unwrap();
+    fs::copy(image("life/clip-1", 0), image("life/clip-1", FRAMES)).unwrap();
+    let bytes = fs::read(image("life/clip-2", 7)).unwrap();
+    fs::write(image("life/clip-2", 7), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(image("life/clip-3", 5), b"").unwrap();
+    image::RgbImage::new(7, 5).save(image("scroll/clip-0", 2)).unwrap();
+    for component in ["x", "y"] {
+        fs::remove_file(flow.join("scroll/clip-1").join(component).join(format!("{:06}.jpg", FRAMES - 2))).unwrap();
+    }
+    fs::write(frames.join("scroll/clip-2").join(std::ffi::OsStr::from_bytes(b"\xff\xfe.jpg")), "x").unwrap();
+    fs::write(folder.path().join("outside.jpg"), &bytes).unwrap();
+    fs::remove_file(image("scroll/clip-3", 4)).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("outside.jpg"), image("scroll/clip-3", 4)).unwrap();
+    let mut header = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(4, 4).write_to(&mut header, image::ImageFormat::Png).unwrap();
+    let mut header = header.into_inner();
+    // Width and height, big-endian, after the signature and the chunk's length and name: 60,000 is 0xea60.
+    header[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    fs::write(image("zoom/clip-0", 1), header).unwrap();
+    fs::create_dir_all(root.join("splits")).unwrap();
+    fs::write(root.join("splits/test.txt"), "zoom/clip-1\n../outside.jpg\n").unwrap();
+
+    let outcome = Call::within(folder.path(), 2048, ["verify", "out", "--json"]).run().exits(1);
+    let report = outcome.json();
+    let planted = [
+        ("life/clip-0", "missing_image"),
+        ("life/clip-1", "extra_file"),
+        ("life/clip-2", "truncated"),
+        ("life/clip-3", "empty_file"),
+        ("scroll/clip-0", "wrong_size"),
+        ("scroll/clip-1", "flow_count"),
+        ("scroll/clip-2", "name"),
+        ("scroll/clip-3", "link"),
+        ("zoom/clip-0", "too_large"),
+        ("../outside.jpg", "list"),
+    ];
+    let faults = report["faults"].as_array().unwrap();
+    for (clip, kind) in planted {
+        assert!(faults.iter().any(|fault| fault["clip"] == clip && fault["kind"] == kind), "{clip} {kind}: {report}");
+    }
+    // Nothing is said of clips without a fault.
+    for fault in faults {
+        let clip = fault["clip"].as_str().unwrap();
+        assert!(planted.iter().any(|(known, _)| *known == clip), "{fault}");
+    }
+}
+
 /// The flow stream trains on stacks of ten fields, with weights for RGB, and leaves scores to be fused.
 #[test]
 fn the_flow_stream_trains() {

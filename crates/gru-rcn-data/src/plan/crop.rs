@@ -92,6 +92,14 @@ impl CropRule {
     }
 }
 
+impl CropRule {
+    /// The evaluation crop's size at the five places: the corners as in [`corner`], then the middle.
+    pub(super) fn five(&self, frame: [usize; 2], input: [usize; 2]) -> [Crop; 5] {
+        let Crop { width, height, .. } = self.evaluation(frame, input);
+        std::array::from_fn(|place| corner(frame, [height, width], place))
+    }
+}
+
 /// The largest height and width within `frame` in the proportion of `input`.
 fn base(frame: [usize; 2], input: [usize; 2]) -> [usize; 2] {
     let scale = (frame[0] as f64 / input[0] as f64).min(frame[1] as f64 / input[1] as f64);

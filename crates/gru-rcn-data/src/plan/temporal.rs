@@ -47,9 +47,25 @@ impl TemporalSampling {
     }
 
     pub(super) fn evaluation(&self, video: usize) -> Vec<usize> {
+        self.view(video, 0, 1)
+    }
+
+    /// The view `index` of `views` in time; of a single one the middle.
+    pub(super) fn view(&self, video: usize, index: usize, views: usize) -> Vec<usize> {
         match *self {
-            Self::Consecutive { frames } => consecutive(video.saturating_sub(frames) / 2, frames, video),
-            Self::Spread { frames } => (0..frames).map(|part| (2 * part + 1) * video / (2 * frames)).collect(),
+            Self::Consecutive { frames } => {
+                let last = video.saturating_sub(frames);
+                // index · last / (views − 1) to the nearest, halves up.
+                let start = match views {
+                    1 => last / 2,
+                    _ => (2 * index * last + views - 1) / (2 * (views - 1)),
+                };
+                consecutive(start, frames, video)
+            }
+            // The middle of the index-th of `views` equal pieces of each part.
+            Self::Spread { frames } => {
+                (0..frames).map(|part| (2 * (part * views + index) + 1) * video / (2 * frames * views)).collect()
+            }
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::dataset::ClipSource;
 use crate::error::DataError;
 use crate::frames_folder::{list_frames, read_selected};
 use crate::manifest::DecoderId;
-use crate::video::{DecodeLimits, Ffmpeg, FrameSize};
+#[cfg(feature = "pure-decode")]
+use crate::video::PureDecoder;
+use crate::video::{DecodeLimits, DecoderKind, Ffmpeg, FrameSize};
 
 /// One decoded frame.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,22 @@ pub trait Decoder: Sync {
 
     /// The bounds on one file.
     fn limits(&self) -> DecodeLimits;
+}
+
+impl DecoderKind {
+    /// The decoder itself, to prepare a data set with. Its name and version go into the manifest's header.
+    ///
+    /// # Errors
+    /// As [`DecoderKind::require`].
+    pub fn open(self, limits: DecodeLimits) -> Result<Box<dyn Decoder>, DataError> {
+        match self {
+            Self::Ffmpeg => Ok(Box::new(FfmpegDecoder::locate(limits)?)),
+            #[cfg(feature = "pure-decode")]
+            Self::Pure => Ok(Box::new(PureDecoder::default().with_limits(limits))),
+            #[cfg(not(feature = "pure-decode"))]
+            Self::Pure => Err(DataError::PureMissing),
+        }
+    }
 }
 
 /// The `ffmpeg` program as a decoder.

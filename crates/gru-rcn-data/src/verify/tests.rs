@@ -115,6 +115,15 @@ fn each_planted_fault_is_named() {
     assert_eq!(planted(|root| flow(&root.join("flow/a/two/y/000003.png"))), two(ExtraFile));
     assert_eq!(planted(|root| fs::remove_dir_all(root.join("flow/a/two/y")).unwrap()), two(MissingClip));
     assert_eq!(planted(|root| fs::remove_dir_all(root.join("frames/a/two")).unwrap()), two(MissingClip));
+    // A PNG whose header says 60,000 x 60,000 pixels, in the place of a JPEG.
+    let huge = |root: &Path| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        RgbImage::new(4, 4).write_to(&mut bytes, ::image::ImageFormat::Png).unwrap();
+        let mut bytes = bytes.into_inner();
+        bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+        fs::write(root.join("frames/a/two/000002.jpg"), bytes).unwrap();
+    };
+    assert_eq!(planted(huge), two(TooLarge));
     // A sound image of the right size, but another one.
     let swap = |root: &Path| {
         RgbImage::new(24, 16).save(root.join("frames/a/two/000002.jpg")).unwrap();

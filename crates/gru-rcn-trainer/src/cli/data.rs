@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
-    DecodeLimits, FfmpegDecoder, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare, Shard, SizeRule,
+    DecodeLimits, DecoderKind, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare, Shard, SizeRule,
     VerifyOptions,
 };
 
@@ -52,6 +52,9 @@ pub struct PrepareArgs {
     /// How flow is stored.
     #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
     pub flow_format: FlowImage,
+    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed.
+    #[arg(long, default_value_t = DecoderKind::Ffmpeg)]
+    pub decoder: DecoderKind,
     /// Clips at once; 0 is one for each processor.
     #[arg(long, default_value_t = 0)]
     pub workers: usize,
@@ -105,7 +108,7 @@ impl PrepareArgs {
             workers: self.workers,
             shard: self.shard,
         };
-        prepare::run(&options, &FfmpegDecoder::locate(DecodeLimits::default())?, self.json)
+        prepare::run(&options, &*self.decoder.open(DecodeLimits::default())?, self.json)
     }
 }
 

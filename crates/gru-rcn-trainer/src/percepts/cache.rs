@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::percepts::Level;
-use gru_rcn_data::{ClipPlanner, Split};
+use gru_rcn_data::{ClipPlanner, DecoderKind, Split};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,9 @@ pub struct Index {
     pub clip: ClipPlanner,
     /// Name of the data set.
     pub data: String,
+    /// What decoded its videos; absent where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderKind>,
     /// The levels, bottom up.
     pub levels: Vec<Level>,
     /// The classes.
@@ -79,8 +82,8 @@ impl Index {
     /// An index without clips.
     pub fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
         let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
-        let (levels, classes, clips) = (Vec::new(), Vec::new(), Vec::new());
-        Self { schema: SCHEMA, tool, kind, network, weights, clip, data, levels, classes, clips }
+        let (decoder, levels, classes, clips) = (None, Vec::new(), Vec::new(), Vec::new());
+        Self { schema: SCHEMA, tool, kind, network, weights, clip, data, decoder, levels, classes, clips }
     }
 }
 
@@ -198,6 +201,18 @@ impl Cache {
             }
         }
         Ok(())
+    }
+
+    /// Checks that videos were decoded as a recipe says; another decoder gives other pixels.
+    pub fn check_decoder(&self, decoder: DecoderKind) -> Result<()> {
+        let other = self.index.decoder.filter(|&there| there != decoder);
+        match other {
+            Some(there) => bail!(
+                "{} was computed from videos that {there} decoded, the recipe has {decoder}; use `--decoder {there}`",
+                self.root.display()
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:

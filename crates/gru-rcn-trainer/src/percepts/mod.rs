@@ -13,6 +13,7 @@ mod view;
 pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
 pub use live::Live;
 pub use pixels::PixelStore;
+pub(crate) use store::CHUNK_PIXELS;
 pub use store::{Store, StorePlan};
 pub use view::View;
 
@@ -22,7 +23,7 @@ use anyhow::Result;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{ClipPlanner, ClipReader, Frames, LoaderConfig, PlanKey, Sample, epoch_order};
+use gru_rcn_data::{ClipPlanner, ClipReader, ClipViews, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order};
 
 /// A batch of clips as percepts, on the plain device.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ pub struct Reading {
 
 impl Reading {
     /// Most bytes that one clip takes on its way: all its frames are held while one version is cut.
-    fn bytes_of(&self, versions: usize) -> usize {
+    pub(crate) fn bytes_of(&self, versions: usize) -> usize {
         let [height, width] = self.planner.frame_size;
         let [h, w] = self.planner.input_size;
         // The decoded length is not known ahead; ten seconds at 25 frames a second is assumed.
@@ -103,6 +104,11 @@ impl Reading {
     /// Reads a clip as it is evaluated.
     pub fn evaluated(&self, sample: &Sample) -> Result<Frames> {
         Ok(self.read(sample, &[None])?.swap_remove(0))
+    }
+
+    /// Reads what several views of a clip show.
+    pub fn views(&self, sample: &Sample, rule: ViewRule) -> Result<ClipViews, gru_rcn_data::DataError> {
+        self.reader.read_views(&sample.source, &self.planner, rule)
     }
 
     /// Reads a clip once and cuts the versions at these epochs, `None` being the one that is evaluated.

@@ -12,7 +12,7 @@ use super::{Batch, Cache, Reading, Source, percepts_of};
 
 /// Pixels that go through the CNN together while the store is filled; bounds the memory of its activations, of which
 /// VGG-16's first map, 64 floats a pixel, is the largest: 256 MiB a thread.
-const CHUNK_PIXELS: usize = 1 << 20;
+pub(crate) const CHUNK_PIXELS: usize = 1 << 20;
 
 /// How much a store will hold, known before it is filled.
 #[derive(Clone, Debug)]

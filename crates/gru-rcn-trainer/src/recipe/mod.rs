@@ -8,12 +8,12 @@ mod sections;
 
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
-    BackboneSection, BaselinesSection, DataSection, FeaturesSection, FolderSection, FormName, LossName, ModelSection,
-    Network, NormName, NormSection, PoolingName, TrainingSection,
+    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName,
+    LossName, ModelSection, Network, NormName, NormSection, PoolingName, TrainingSection,
 };
 
 use anyhow::{Result, ensure};
-use gru_rcn_data::ClipPlanner;
+use gru_rcn_data::{ClipPlanner, DecoderKind, ViewRule};
 use serde::{Deserialize, Serialize};
 
 /// One experiment.
@@ -42,6 +42,9 @@ pub struct Recipe {
     /// Its training.
     #[serde(default)]
     pub training: TrainingSection,
+    /// How test clips are scored.
+    #[serde(default)]
+    pub evaluation: EvaluationSection,
     /// What it is compared with.
     #[serde(default)]
     pub baselines: BaselinesSection,
@@ -51,6 +54,29 @@ impl Recipe {
     /// Names of the levels that are recurred over, bottom up.
     pub fn level_names(&self) -> Vec<String> {
         self.model.levels().into_iter().map(|level| self.backbone.taps[level].clone()).collect()
+    }
+
+    /// What decodes video files.
+    pub fn decoder(&self) -> DecoderKind {
+        match &self.data {
+            DataSection::Motion(_) => DecoderKind::default(),
+            DataSection::Folder(section) => section.decoder,
+        }
+    }
+
+    /// The views by which test clips are scored; without mirror images where the labels do not allow them.
+    pub fn views(&self) -> ViewRule {
+        self.evaluation.views.allowed(self.clip.flip)
+    }
+
+    /// A rule of views in words, and what became of mirror images that were asked for.
+    pub fn spoken(&self, rule: ViewRule) -> String {
+        let (starts, crops) = (rule.starts, rule.crops.count());
+        let without = match self.clip.flip {
+            true => "",
+            false => ", no mirror images since clip.flip is off",
+        };
+        format!("{} views each, {starts} starts of {crops} crops{without}", rule.count())
     }
 
     /// Checks what the types cannot.
@@ -71,6 +97,7 @@ impl Recipe {
         );
         self.model.validate()?;
         self.training.validate()?;
+        self.evaluation.views.validate()?;
         self.baselines.validate()?;
         Ok(())
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
-use gru_rcn_data::MotionConfig;
+use gru_rcn_data::{DecoderKind, MotionConfig, ViewRule};
 use serde::{Deserialize, Serialize};
 
 /// Where the clips come from: the built-in motion data, or a folder.
@@ -26,6 +26,10 @@ pub struct FolderSection {
     /// The folder; `--data` sets it.
     #[serde(default)]
     pub root: PathBuf,
+    /// What decodes video files: `ffmpeg`, or `pure`, which reads UCF-101's own format with nothing installed. `--decoder`
+    /// sets it. Frames that were prepared have their decoder in the manifest.
+    #[serde(default)]
+    pub decoder: DecoderKind,
     /// List of training clips, relative to the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_list: Option<PathBuf>,
@@ -435,6 +439,16 @@ impl TrainingSection {
         ensure!(self.clip_norm >= 0.0, "recipe: training.clip_norm is {}, it cannot be negative", self.clip_norm);
         Ok(())
     }
+}
+
+/// How test clips are scored.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Default)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSection {
+    /// The views of each clip, whose probabilities are averaged: one, or the paper's 25 starts of ten crops. Mirror images
+    /// are left out where `clip.flip` is off.
+    #[serde(default)]
+    pub views: ViewRule,
 }
 
 /// What the model is compared with, on the same frozen CNN and by the same training.

@@ -5,14 +5,17 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use gru_rcn_data::{Dataset, Sample, Split};
+use gru_rcn_data::{Dataset, DecoderKind, Sample, Split, ViewRule};
 use gru_rcn_metrics::{WILSON_95, wilson_interval};
 use serde_json::json;
 
 use super::TrainedRun;
 use crate::data;
 use crate::evaluate::{Scores, score};
+use crate::fit::Interrupted;
 use crate::percepts::{Live, View};
+use crate::progress::Interval;
+use crate::signals::StopFlag;
 
 /// What `evaluate` is asked.
 pub struct Options<'a> {
@@ -26,27 +29,54 @@ pub struct Options<'a> {
     pub list: Option<&'a Path>,
     /// The part of the data.
     pub split: Split,
+    /// The views of each clip, in place of what the run's recipe says.
+    pub views: Option<ViewRule>,
+    /// What decodes video files, in place of what the run's recipe says.
+    pub decoder: Option<DecoderKind>,
     /// JSON instead of text.
     pub json: bool,
 }
 
 /// Runs the command.
 pub fn run(options: &Options, device: &Device) -> Result<()> {
-    let trained = TrainedRun::open(options.run, options.runs, device)?;
+    let trained = TrainedRun::open(options.run, options.runs, device)?.with_decoder(options.decoder);
     let samples = samples(&trained, options)?;
-    let reading = trained.reading();
-    let source = Rc::new(Live::new(trained.cnn.clone(), &samples, reading, device));
-    let source = View::new(source, trained.recipe.model.levels());
-    let scores = score(&trained.model, &source, trained.recipe.training.batch.min(16))?;
-    // The run's own test scores are not written over by those of other clips.
+    let rule = trained.views(options.views.unwrap_or(trained.recipe.evaluation.views));
+    let scores = if rule.is_single() {
+        let source = Rc::new(Live::new(trained.cnn.clone(), &samples, trained.reading(), device));
+        let source = View::new(source, trained.recipe.model.levels());
+        score(&trained.model, &source, trained.recipe.training.batch.min(16))?
+    } else {
+        by_views(&trained, &samples, rule)?
+    };
+    // The run's own test scores are not written over by those of other clips or other views.
     let other = options.data.is_some() || options.list.is_some();
-    let name = if other { "other".to_string() } else { options.split.to_string() };
+    let mut name = if other { "other".to_string() } else { options.split.to_string() };
+    if rule != trained.recipe.views() {
+        name += &format!("-{rule}");
+    }
     let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
     let path: PathBuf = trained.dir.path(&format!("scores-{name}.safetensors"));
     scores.save(&path, &ids, &trained.card.classes)?;
     print(&trained, &scores, options)?;
     eprintln!("scores: {}", path.display());
     Ok(())
+}
+
+fn by_views(trained: &TrainedRun, samples: &[Sample], rule: ViewRule) -> Result<Scores> {
+    let stop = StopFlag::install()?;
+    let mut told = Interval::default();
+    let done = |clips: usize| {
+        if told.is_over() {
+            eprintln!("{clips} of {} clips", samples.len());
+        }
+    };
+    let reading = trained.reading();
+    let mut scores = trained.scorer(&reading, rule).score(samples, &[trained.model()], done, || stop.is_set())?;
+    match scores.as_mut().and_then(Vec::pop) {
+        Some(scores) => Ok(scores),
+        None => bail!(Interrupted { exit_code: stop.exit_code(), advice: "run the command again" }),
+    }
 }
 
 /// The clips to score: those of another folder or list, or a part of the run's own.

@@ -8,11 +8,11 @@ use burn::tensor::{Device, Tensor};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::percepts::{Level, Percepts};
-use gru_rcn_data::{Dataset, Split};
+use gru_rcn_data::{Dataset, DecoderKind, Split};
 use serde_json::json;
 
 use super::TrainedRun;
-use super::train::resolve;
+use super::train::{holds_videos, resolve};
 use super::trained::reading;
 use crate::fit::Interrupted;
 use crate::percepts::{CacheIndex, CacheKind, CacheWriter, Live, Source};
@@ -32,6 +32,8 @@ pub struct Options<'a> {
     pub data: Option<&'a Path>,
     /// Weights of the CNN.
     pub weights: Option<&'a Path>,
+    /// What decodes video files, in place of what the recipe says.
+    pub decoder: Option<DecoderKind>,
     /// Changes to the recipe.
     pub set: &'a [String],
     /// A run whose recipe and CNN, and for encodings whose GRU-RCN, are used.
@@ -68,6 +70,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     );
     index.classes = dataset.classes.clone();
     index.levels = network.levels();
+    index.decoder = holds_videos(&dataset).then(|| network.recipe.decoder());
     let mut writer = CacheWriter::create(options.out, index)?;
     for split in [Split::Train, Split::Validation, Split::Test] {
         network.write(&dataset, split, &mut writer, &stop, device)?;
@@ -87,7 +90,8 @@ fn open(options: &Options, device: &Device) -> Result<Network> {
         if options.encodings || options.run.is_some() {
             bail!("a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone");
         }
-        let recipe = resolve(recipe, options.set, options.data, options.weights)?;
+        let mut recipe = resolve(recipe, options.set, options.data, options.weights)?;
+        data::set_decoder(&mut recipe, options.decoder)?;
         let Some(weights) = recipe.backbone.weights.clone() else {
             bail!("the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR");
         };
@@ -102,6 +106,7 @@ fn open(options: &Options, device: &Device) -> Result<Network> {
     if let Some(root) = options.data {
         data::set_root(&mut recipe, root)?;
     }
+    data::set_decoder(&mut recipe, options.decoder)?;
     Ok(Network { recipe, cnn: trained.cnn, model: options.encodings.then_some(trained.model) })
 }
 
@@ -142,7 +147,8 @@ impl Network {
         device: &Device,
     ) -> Result<()> {
         let samples = dataset.split(split);
-        let source = Rc::new(Live::new(self.cnn.clone(), samples, reading(&self.recipe, device), device));
+        let source =
+            Rc::new(Live::new(self.cnn.clone(), samples, reading(&self.recipe, self.recipe.decoder(), device), device));
         let (mut done, mut told) = (0, Interval::default());
         for batch in source.evaluation(BATCH) {
             let batch = batch?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use gru_rcn_data::{Stream, source_of};
+use gru_rcn_data::{DecoderKind, Stream, ViewRule, source_of};
 use serde::Serialize;
 
 use super::TrainedRun;
@@ -40,6 +40,10 @@ pub struct Options<'a> {
     pub videos: &'a [PathBuf],
     /// Classes to show of each.
     pub top: usize,
+    /// The views of each file.
+    pub views: ViewRule,
+    /// What decodes video files, in place of what the run's recipe says.
+    pub decoder: Option<DecoderKind>,
     /// JSON instead of text.
     pub json: bool,
 }
@@ -53,16 +57,17 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     if options.videos.is_empty() {
         bail!("name at least one video file or folder of frames");
     }
-    let trained = TrainedRun::open(options.run, options.runs, device)?;
+    let trained = TrainedRun::open(options.run, options.runs, device)?.with_decoder(options.decoder);
     if trained.recipe.clip.stream == Stream::Flow {
         bail!(
             "{} reads optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
             trained.dir.root().display()
         );
     }
+    let rule = trained.views(options.views);
     let mut predictions = Vec::new();
     for video in options.videos {
-        let prediction = predict(&trained, video, options.top)?;
+        let prediction = predict(&trained, video, rule, options.top)?;
         if !options.json {
             print_text(&prediction);
         }
@@ -75,14 +80,24 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
 }
 
 /// Classifies one file.
-pub fn predict(trained: &TrainedRun, video: &Path, top: usize) -> Result<Prediction> {
+pub fn predict(trained: &TrainedRun, video: &Path, rule: ViewRule, top: usize) -> Result<Prediction> {
     let reading = trained.reading();
     let source = source_of(video)?;
+    let of = |frames: usize, probabilities: &[f32]| Prediction {
+        file: video.display().to_string(),
+        frames,
+        top: best(probabilities, &trained.card.classes, top),
+    };
+    if !rule.is_single() {
+        let views = reading.reader.read_views(&source, &reading.planner, rule)?;
+        let probabilities = trained.scorer(&reading, rule).probabilities(&views, trained.model())?;
+        return Ok(of(views.total(), &probabilities));
+    }
     let (selected, frames) = reading.reader.read_planned(&source, &reading.planner)?;
     let clip = reading.planner.evaluation(frames)?.on_selected().apply(&selected)?;
     let percepts = percepts_of(&trained.cnn, &[clip], &trained.device).select(&trained.recipe.model.levels());
     let probabilities = trained.model.forward(percepts).probabilities().into_data().try_into_vec::<f32>()?;
-    Ok(Prediction { file: video.display().to_string(), frames, top: best(&probabilities, &trained.card.classes, top) })
+    Ok(of(frames, &probabilities))
 }
 
 /// The most probable classes, the most probable first.

@@ -1,5 +1,6 @@
 //! `train`: from a recipe to a trained model, its baselines, their test results and a report.
 
+mod by_views;
 mod results;
 mod stages;
 
@@ -9,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn_data::{ClipSource, Dataset, Ffmpeg, Stream};
+use gru_rcn_data::{ClipSource, Dataset, DecoderKind, Stream};
 
 use crate::backend::Backend;
 use crate::percepts::{Cache, Reading};
@@ -28,6 +29,8 @@ pub struct Options<'a> {
     pub data: Option<&'a Path>,
     /// Weights of the CNN.
     pub weights: Option<&'a Path>,
+    /// What decodes video files, in place of what the recipe says.
+    pub decoder: Option<DecoderKind>,
     /// Changes to the recipe.
     pub set: &'a [String],
     /// The run folder, or a numbered one in `runs`.
@@ -64,7 +67,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let (resumed, recipe) = open(options)?;
     let dataset = data::dataset(&recipe)?;
     check_parts(&dataset)?;
-    check_decoder(&dataset)?;
+    check_decoder(&recipe, &dataset)?;
     check_flow(&recipe, &dataset)?;
     let card = card(&recipe, &dataset, options.backend)?;
     let pretrained = stages::pretrained(resumed.as_ref(), &recipe, card.cnn_classes, device)?;
@@ -77,7 +80,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     check_same_data(&dir, &card, options.resume)?;
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
-    let reading = super::trained::reading(&recipe, device);
+    let reading = super::trained::reading(&recipe, recipe.decoder(), device);
     let progress = progress::detect(options.plain || options.json);
     let device = device.clone();
     let mut run = Run { dir, recipe, dataset, device, reading, cache: None, stop, progress, seconds: Vec::new() };
@@ -143,9 +146,18 @@ fn open(options: &Options) -> Result<(Option<RunDir>, Recipe)> {
         }
         let recipe = recipe::parse(&dir.read("recipe.toml")?, &[])
             .with_context(|| format!("{}", dir.path("recipe.toml").display()))?;
+        if let Some(decoder) = options.decoder.filter(|&decoder| decoder != recipe.decoder()) {
+            bail!(
+                "{} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
+                dir.root().display(),
+                recipe.decoder()
+            );
+        }
         return Ok((Some(dir), recipe));
     }
-    Ok((None, resolve(options.recipe, options.set, options.data, options.weights)?))
+    let mut recipe = resolve(options.recipe, options.set, options.data, options.weights)?;
+    data::set_decoder(&mut recipe, options.decoder)?;
+    Ok((None, recipe))
 }
 
 /// A recipe with what the command line says of it, its paths absolute, so that it means the same from everywhere.
@@ -192,13 +204,15 @@ fn check_parts(dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// FFmpeg is needed before long where there are video files; better said now than after an hour of training.
-fn check_decoder(dataset: &Dataset) -> Result<()> {
+/// The decoder is needed before long where there are video files; better said now than after an hour of training.
+fn check_decoder(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
+    if holds_videos(dataset) { Ok(recipe.decoder().require()?) } else { Ok(()) }
+}
+
+/// Whether any clip is a video file, so that its pixels depend on the decoder.
+pub(super) fn holds_videos(dataset: &Dataset) -> bool {
     let parts = [&dataset.train, &dataset.validation, &dataset.test];
-    if parts.into_iter().flatten().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
-        Ffmpeg::locate()?;
-    }
-    Ok(())
+    parts.into_iter().flatten().any(|sample| matches!(sample.source, ClipSource::Video(_)))
 }
 
 /// The flow stream needs flow, of all clips alike.

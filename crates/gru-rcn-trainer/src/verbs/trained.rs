@@ -8,13 +8,14 @@ use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::weights::import;
-use gru_rcn_data::{ClipReader, LoaderConfig};
+use gru_rcn_data::{ClipReader, DecoderKind, LoaderConfig, ViewRule};
 
 use crate::percepts::Reading;
 use crate::recipe::{self, Recipe};
 use crate::run_card::{RunCard, VERSION};
 use crate::run_dir::RunDir;
 use crate::systems::{self, System};
+use crate::views::{Model, ViewScorer};
 use crate::{backbone, recipe::DataSection};
 
 /// A finished run.
@@ -31,6 +32,8 @@ pub struct TrainedRun {
     pub model: GruRcnClassifier,
     /// The device both are on.
     pub device: Device,
+    /// What decodes video files: what the recipe says, unless told otherwise.
+    pub decoder: DecoderKind,
 }
 
 impl TrainedRun {
@@ -58,12 +61,38 @@ impl TrainedRun {
         let config = backbone::config(&recipe, card.cnn_classes)?;
         let cnn = backbone::load(&config, &dir.path("backbone.safetensors"), device)?;
         let model = import(systems::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), device), &weights)?;
-        Ok(Self { dir, recipe, card, cnn, model, device: device.clone() })
+        let decoder = recipe.decoder();
+        Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), decoder })
+    }
+
+    /// The same run with another decoder for video files, where one is named.
+    pub fn with_decoder(self, decoder: Option<DecoderKind>) -> Self {
+        Self { decoder: decoder.unwrap_or(self.decoder), ..self }
     }
 
     /// How its clips are read.
     pub fn reading(&self) -> Reading {
-        reading(&self.recipe, &self.device)
+        reading(&self.recipe, self.decoder, &self.device)
+    }
+
+    /// The views that were asked for as far as the labels allow them, after saying so where they are several.
+    pub fn views(&self, asked: ViewRule) -> ViewRule {
+        let rule = asked.allowed(self.recipe.clip.flip);
+        if !rule.is_single() {
+            eprintln!("{}", self.recipe.spoken(rule));
+        }
+        rule
+    }
+
+    /// Its GRU-RCN, for the percepts of all levels.
+    pub fn model(&self) -> Model<'_> {
+        let levels = self.recipe.model.levels();
+        Box::new(move |percepts| self.model.forward(percepts.select(&levels)))
+    }
+
+    /// Scores by several views.
+    pub fn scorer<'a>(&'a self, reading: &'a Reading, rule: ViewRule) -> ViewScorer<'a> {
+        ViewScorer { cnn: &self.cnn, reading, rule, device: &self.device }
     }
 
     /// The folder of its clips, if they are not generated.
@@ -76,10 +105,10 @@ impl TrainedRun {
 }
 
 /// How a recipe's clips are read.
-pub(super) fn reading(recipe: &Recipe, device: &Device) -> Reading {
+pub(super) fn reading(recipe: &Recipe, decoder: DecoderKind, device: &Device) -> Reading {
     Reading {
         planner: recipe.clip.clone(),
-        reader: Arc::new(ClipReader::default()),
+        reader: Arc::new(ClipReader::default().with_decoder(decoder)),
         loader: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
         seed: recipe.seed,
         on_cpu: *device == Device::flex(),

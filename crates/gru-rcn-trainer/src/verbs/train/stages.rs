@@ -43,10 +43,10 @@ pub(super) struct Parts {
 
 /// The trained systems.
 pub(super) struct TrainedSystems {
-    gru_rcn: (GruRcnClassifier, Vec<EpochPoint>),
-    frame: Option<(FrameClassifier, Vec<EpochPoint>)>,
-    top_rnn: Option<(TopRnn, Vec<EpochPoint>)>,
-    norms: Vec<(System, (GruRcnClassifier, Vec<EpochPoint>))>,
+    pub(super) gru_rcn: (GruRcnClassifier, Vec<EpochPoint>),
+    pub(super) frame: Option<(FrameClassifier, Vec<EpochPoint>)>,
+    pub(super) top_rnn: Option<(TopRnn, Vec<EpochPoint>)>,
+    pub(super) norms: Vec<(System, (GruRcnClassifier, Vec<EpochPoint>))>,
 }
 
 /// A system with its test result.
@@ -118,6 +118,7 @@ impl Run {
         let cache = Cache::open(folder)?;
         let (name, weights) = (backbone::name(&self.recipe), backbone::fingerprint(cnn));
         cache.check(&name, &weights, &self.recipe.clip, &cnn.levels())?;
+        cache.check_decoder(self.recipe.decoder())?;
         Ok(Some(cache))
     }
 
@@ -309,9 +310,16 @@ impl Run {
 
     /// Scores every system on the test clips, which nothing has looked at before.
     pub(super) fn test(&mut self, cnn: &Cnn, trained: &TrainedSystems) -> Result<Vec<Tested>> {
-        self.tell("scoring the test clips");
+        let rule = self.recipe.views();
+        self.tell(&match rule.is_single() {
+            true => "scoring the test clips".to_owned(),
+            false => format!("scoring the test clips by {}", self.recipe.spoken(rule)),
+        });
         let test = self.dataset.test.clone();
         self.timed("Test", |run| {
+            if !rule.is_single() {
+                return run.test_by_views(cnn, &test, rule, trained);
+            }
             let source = run.source(cnn, &test)?;
             let source = &source;
             let mut tested = vec![run.tested(&System::GruRcn, &trained.gru_rcn, source)?];
@@ -331,10 +339,20 @@ impl Run {
     fn tested<M: ClipClassifier>(
         &self,
         system: &System,
-        (model, curve): &(M, Vec<EpochPoint>),
+        trained: &(M, Vec<EpochPoint>),
         source: &Rc<dyn Source>,
     ) -> Result<Tested> {
-        let scores = score(model, &*self.seen(system, source), SCORE_BATCH)?;
+        let scores = score(&trained.0, &*self.seen(system, source), SCORE_BATCH)?;
+        self.result(system, trained, scores)
+    }
+
+    /// What a system's scores are worth.
+    pub(super) fn result<M: ClipClassifier>(
+        &self,
+        system: &System,
+        (model, curve): &(M, Vec<EpochPoint>),
+        scores: Scores,
+    ) -> Result<Tested> {
         let levels = if system.has_levels() {
             self.recipe.level_names().into_iter().zip(scores.level_accuracies()).collect()
         } else {

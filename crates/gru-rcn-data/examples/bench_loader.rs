@@ -1,0 +1,116 @@
+//! Whether a consumer stays busy: clips out of stored JPEG frames, loaded by some threads in order and within a bound on
+//! memory, while the consumer takes a given time for each.
+//!
+//! ```sh
+//! cargo run --release -p gru-rcn-data --example bench_loader -- FRAMES [--frames 10] [--side 224] [--workers 2]
+//!     [--consume 5] [--clips 400] [--queue-mib 64]
+//! ```
+//!
+//! FRAMES is a folder of a prepared data set's frames, one folder per clip. Crops and starts are drawn as in training.
+//! `--consume` is in milliseconds.
+//!
+//! Prints one line of JSON: `ms` per clip from the first to the last; `wait_share`, the part of that time in which the
+//! consumer waited; `load_ms`, the processor time that loading one clip takes; `peak_mib`, the most memory that the process
+//! ever had.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use gru_rcn_data::{
+    ClipPlanner, ClipReader, ClipSource, CropRule, DataError, LoaderConfig, Photometric, PlanKey, Sample, Stream,
+    TemporalSampling, ordered,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut root, mut frames, mut side, mut workers) = (None, 10usize, 224usize, 2usize);
+    let (mut consume, mut clips, mut queue_mib) = (5.0f64, 400usize, 64usize);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--frames" => frames = value()?.parse()?,
+            "--side" => side = value()?.parse()?,
+            "--workers" => workers = value()?.parse()?,
+            "--consume" => consume = value()?.parse()?,
+            "--clips" => clips = value()?.parse::<usize>()?.max(2),
+            "--queue-mib" => queue_mib = value()?.parse()?,
+            path => root = Some(PathBuf::from(path)),
+        }
+    }
+    let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
+    let planner = ClipPlanner {
+        stream: Stream::Rgb,
+        temporal: TemporalSampling::Consecutive { frames },
+        frame_size: [256, 340],
+        input_size: [side, side],
+        crop: CropRule::paper(),
+        flip: true,
+        photometric: Photometric::default(),
+    };
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    let samples: Vec<Sample> = folders
+        .into_iter()
+        .map(|path| Sample {
+            id: path.display().to_string(),
+            class: 0,
+            appearance: None,
+            source: ClipSource::FrameFolder(path),
+        })
+        .collect();
+    if samples.is_empty() {
+        return Err(format!("{} holds no folders of frames", root.display()).into());
+    }
+    let jobs: Vec<(u64, Sample)> = (0..clips).map(|n| (n as u64, samples[n % samples.len()].clone())).collect();
+    let (reader, spent) = (ClipReader::default(), Arc::new(AtomicU64::new(0)));
+    let held = frames * side * side * 3 + 256 * 340 * 3;
+    let config = LoaderConfig { workers, max_bytes: queue_mib << 20 };
+    let counter = Arc::clone(&spent);
+    let mut loader = ordered(
+        jobs,
+        move |_| held,
+        config,
+        move |(epoch, sample): &(u64, Sample)| {
+            let before = processor_us();
+            let key = PlanKey { seed: 1, epoch: *epoch, sample: sample.id.clone() };
+            let clip = reader.read_clips(sample, &planner, &[Some(key)])?.remove(0);
+            counter.fetch_add(processor_us().saturating_sub(before), Ordering::Relaxed);
+            Ok::<_, DataError>(clip)
+        },
+    );
+    // The first clip cannot be there before it is asked for.
+    loader.next().ok_or("no clip")??;
+    let (began, mut waited, mut values) = (Instant::now(), Duration::ZERO, 0u64);
+    loop {
+        let asked = Instant::now();
+        let Some(clip) = loader.next() else { break };
+        waited += asked.elapsed();
+        values += u64::from(clip?.data[0]);
+        std::thread::sleep(Duration::from_secs_f64(consume / 1e3));
+    }
+    let all = began.elapsed();
+    let (ms, share) = (all.as_secs_f64() * 1e3 / (clips - 1) as f64, waited.as_secs_f64() / all.as_secs_f64());
+    let load = spent.load(Ordering::Relaxed) as f64 / 1e3 / clips as f64;
+    let peak = peak_mib().map_or("null".to_owned(), |mib| format!("{mib:.0}"));
+    eprintln!("(sum of first values {values})");
+    println!("{{\"ms\": {ms:.3}, \"wait_share\": {share:.4}, \"load_ms\": {load:.3}, \"peak_mib\": {peak}}}");
+    Ok(())
+}
+
+/// Microseconds that this thread has run so far; 0 where that is not known, which is everywhere but on Linux.
+fn processor_us() -> u64 {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    line.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1000
+}
+
+/// The most memory that this process ever had, MiB; known on Linux.
+fn peak_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}

@@ -1,0 +1,88 @@
+//! Times the way from stored JPEG frames to a clip: decoded, cropped, resized, all in one thread.
+//!
+//! ```sh
+//! cargo run --release -p gru-rcn-data --example bench_reading -- FRAMES [--crop base|input] [--frames 10] [--times 20]
+//! ```
+//!
+//! FRAMES is a folder of a prepared data set's frames, one folder per clip. The crop `base` is the largest square in the
+//! middle of a 256×340 frame, resized to 224×224; `input` is the 224×224 of the paper's evaluation, which is only cut out.
+//!
+//! Prints one line of JSON: `ms` per frame, the median over the passes through all clips, by the time that the processor
+//! spent on this thread; `checksum`, the mean of all values, so that another program can be held against it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use gru_rcn_data::{ClipPlanner, ClipReader, ClipSource, CropRule, Photometric, Sample, Stream, TemporalSampling};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut root, mut crop, mut frames, mut times) = (None, "base".to_owned(), 10usize, 20usize);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--crop" => crop = value()?,
+            "--frames" => frames = value()?.parse()?,
+            "--times" => times = value()?.parse::<usize>()?.max(1),
+            path => root = Some(PathBuf::from(path)),
+        }
+    }
+    let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
+    let planner = ClipPlanner {
+        stream: Stream::Rgb,
+        temporal: TemporalSampling::Consecutive { frames },
+        frame_size: [256, 340],
+        input_size: [224, 224],
+        crop: match crop.as_str() {
+            "base" => CropRule::Centre,
+            "input" => CropRule::paper(),
+            other => return Err(format!("no crop {other}").into()),
+        },
+        flip: false,
+        photometric: Photometric::default(),
+    };
+    let mut clips: Vec<PathBuf> =
+        std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    clips.retain(|path| path.is_dir());
+    clips.sort();
+    let samples: Vec<Sample> = clips
+        .into_iter()
+        .map(|path| Sample {
+            id: path.display().to_string(),
+            class: 0,
+            appearance: None,
+            source: ClipSource::FrameFolder(path),
+        })
+        .collect();
+    if samples.is_empty() {
+        return Err(format!("{} holds no folders of frames", root.display()).into());
+    }
+    let reader = ClipReader::default();
+    let (mut passes, mut sum, mut values) = (Vec::new(), 0u64, 0u64);
+    for pass in 0..=times {
+        let (start, before) = (Instant::now(), processor_ms());
+        for sample in &samples {
+            let clip = reader.read_clips(sample, &planner, &[None])?.remove(0);
+            if pass == 0 {
+                sum += clip.data.iter().map(|&value| u64::from(value)).sum::<u64>();
+                values += clip.data.len() as u64;
+            }
+        }
+        let wall = start.elapsed().as_secs_f64() * 1e3;
+        let spent = before.zip(processor_ms()).map_or(wall, |(before, after)| after - before);
+        // The first pass brings the files into memory.
+        if pass > 0 {
+            passes.push(spent / (samples.len() * frames) as f64);
+        }
+    }
+    passes.sort_by(f64::total_cmp);
+    println!("{{\"ms\": {:.4}, \"checksum\": {:.3}}}", passes[passes.len() / 2], sum as f64 / values as f64);
+    Ok(())
+}
+
+/// Time this thread has run so far; other programs on the machine do not count. Not known but on Linux.
+fn processor_ms() -> Option<f64> {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)
+}

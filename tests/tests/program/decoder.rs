@@ -1,0 +1,147 @@
+//! `--decoder pure`: the XviD files of UCF-101 with nothing installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use gru_rcn::backbone::SqueezeNetConfig;
+use gru_rcn::weights::export_torchvision;
+use gru_rcn_tests::test_data;
+use serde_json::Value;
+
+use crate::harness::{Call, run, temporary};
+use crate::micro::reference;
+
+/// A call on a machine without FFmpeg.
+fn alone<'a>(folder: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Call {
+    Call::new(folder, arguments).env("PATH", "").without("GRU_RCN_FFMPEG")
+}
+
+/// The clips of UCF-101, below their class folders.
+fn ucf101(root: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| {
+        let listing = fs::read_dir(folder).expect("a folder of class folders");
+        let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    };
+    entries(root).iter().filter(|path| path.is_dir()).flat_map(|class| entries(class)).collect()
+}
+
+#[test]
+fn ucf101_is_prepared_and_predicted_without_ffmpeg() {
+    let Some(root) = test_data("ucf101_is_prepared_and_predicted_without_ffmpeg", "ucf101") else { return };
+    let clips = ucf101(&root);
+    let folder = temporary();
+    let source = root.to_str().expect("UTF-8");
+    let line = ["prepare", "ucf101", source, "--out", "out", "--size", "32", "--decoder", "pure", "--json"];
+    let document = alone(folder.path(), line).run().succeeds().json();
+    assert_eq!(document["clips"], clips.len());
+    alone(folder.path(), ["verify", "out"]).run().succeeds();
+    let manifest = fs::read_to_string(folder.path().join("out/manifest.jsonl")).unwrap();
+    let lines: Vec<Value> = manifest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["decoder"]["name"], "pure");
+
+    let mut line = vec!["predict", "--json", "--decoder", "pure", "--run", reference().root.to_str().unwrap()];
+    line.extend(clips.iter().map(|path| path.to_str().unwrap()));
+    let document = alone(folder.path(), line.iter().copied()).run().succeeds().json();
+    // The manifest and the predictions are both sorted by class and clip.
+    let counts: Vec<&Value> = lines[1..].iter().map(|clip| &clip["frames"]).collect();
+    let found: Vec<&Value> = document.as_array().unwrap().iter().map(|prediction| &prediction["frames"]).collect();
+    assert_eq!(found, counts);
+    // Without the option FFmpeg is looked for, and the message names the way out.
+    let line: Vec<&str> = line.into_iter().filter(|word| !["--decoder", "pure"].contains(word)).collect();
+    alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run", "--decoder pure"]);
+    // Another decoder in the same folder would give other pixels; to be told so, it must be there.
+    if std::process::Command::new("ffmpeg").arg("-version").output().is_err() {
+        return;
+    }
+    let line = ["prepare", "ucf101", source, "--out", "out", "--size", "32"];
+    run(folder.path(), line).refuses(&["`decoder.name`", "pure", "ffmpeg"]);
+}
+
+#[test]
+fn a_run_keeps_its_decoder() {
+    let Some(root) = test_data("a_run_keeps_its_decoder", "ucf101") else { return };
+    let folder = temporary();
+    let at = |name: &str| folder.path().join(name);
+    // Three clips of each class for training, one each for the other parts.
+    let mut lists = [String::new(), String::new(), String::new()];
+    for clip in ucf101(&root) {
+        let name = clip.file_name().unwrap().to_str().unwrap();
+        let class = clip.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let part = if name.ends_with("c04.avi") { 1 } else { usize::from(name.ends_with("c05.avi")) * 2 };
+        lists[part] += &format!("{class}/{name}\n");
+        fs::create_dir_all(at("clips").join(class)).unwrap();
+        fs::copy(&clip, at("clips").join(class).join(name)).unwrap();
+    }
+    for (list, name) in lists.iter().zip(["train.txt", "validation.txt", "test.txt"]) {
+        fs::write(at("clips").join(name), list).unwrap();
+    }
+    let weights = at("squeezenet.safetensors");
+    export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), &weights).expect("weights are written");
+    let changes = [
+        "data.folder.train_list=train.txt",
+        "data.folder.validation_list=validation.txt",
+        "data.folder.test_list=test.txt",
+        "clip.temporal.spread.frames=3",
+        "clip.frame_size=[36, 48]",
+        "clip.input_size=[32, 40]",
+        "features.copies=0",
+        "model.hidden=[4, 4]",
+        "training.epochs=1",
+        "baselines={}",
+    ];
+    let train = || {
+        let line =
+            ["train", "folder", "--data", "clips", "--weights", "squeezenet.safetensors", "--run", "run", "--json"];
+        alone(folder.path(), line.into_iter().chain(changes.iter().flat_map(|&change| ["--set", change])))
+    };
+    train().run().refuses(&["`ffmpeg` could not be run"]);
+    assert!(!at("run").exists());
+    train().args(["--decoder", "pure"]).run().succeeds();
+    assert!(fs::read_to_string(at("run/recipe.toml")).unwrap().contains("decoder = \"pure\""));
+    // Nobody has to say it again, and nobody can say otherwise of a run under way.
+    alone(folder.path(), ["train", "--resume", "--run", "run", "--json"]).run().succeeds();
+    let line = ["train", "--resume", "--run", "run", "--decoder", "ffmpeg"];
+    run(folder.path(), line).refuses(&["--decoder pure", "half-way"]);
+    alone(folder.path(), ["evaluate", "--run", "run", "--json"]).run().succeeds();
+    let clip = ucf101(&root)[0].to_str().unwrap().to_owned();
+    alone(folder.path(), ["predict", "--run", "run", &clip]).run().succeeds();
+    let line = ["predict", "--run", "run", "--decoder", "ffmpeg", &clip];
+    alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run"]);
+    // Percepts know what decoded their videos.
+    alone(folder.path(), ["features", "--run", "run", "--out", "percepts"]).run().succeeds();
+    let index: Value = serde_json::from_slice(&fs::read(at("percepts/index.json")).unwrap()).unwrap();
+    assert_eq!(index["decoder"], "pure");
+    fs::remove_dir_all(at("run")).unwrap();
+    let other = train().args(["--decoder", "pure", "--set", "features.from=percepts"]);
+    other.run().succeeds();
+    let text = fs::read_to_string(at("percepts/index.json")).unwrap().replace("\"pure\"", "\"ffmpeg\"");
+    fs::write(at("percepts/index.json"), text).unwrap();
+    let other = train().args(["--decoder", "pure", "--set", "features.from=percepts", "--run", "other"]);
+    other.run().refuses(&["ffmpeg decoded, the recipe has pure"]);
+}
+
+/// Another format than UCF-101's is named, with what to do; the file need not be sound for that.
+#[test]
+fn what_the_pure_decoder_does_not_read_is_named() {
+    let folder = temporary();
+    fs::write(folder.path().join("film.mp4"), b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom").unwrap();
+    let root = reference().root.to_str().unwrap();
+    let line = ["predict", "--json", "--decoder", "pure", "--run", root, "film.mp4"];
+    alone(folder.path(), line).run().refuses(&["film.mp4: the pure-Rust decoder cannot read this", "--decoder ffmpeg"]);
+    let line = ["predict", "--decoder", "libav", "--run", root, "film.mp4"];
+    run(folder.path(), line).exits(2);
+    let line = ["train", "motion", "--decoder", "pure"];
+    run(folder.path(), line).refuses(&["generates its clips, --decoder has no meaning"]);
+    // A clip that cannot be read is a fault of that clip.
+    for class in ["a", "b"] {
+        fs::create_dir_all(folder.path().join("films").join(class)).unwrap();
+        fs::copy(folder.path().join("film.mp4"), folder.path().join("films").join(class).join("film.mp4")).unwrap();
+    }
+    let line = ["prepare", "folder", "films", "--out", "out", "--decoder", "pure", "--json"];
+    let outcome = alone(folder.path(), line).run().exits(1);
+    assert_eq!(outcome.json()["failures"].as_array().map(Vec::len), Some(2), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("--decoder ffmpeg"), "{}", outcome.stderr);
+}

@@ -1,0 +1,182 @@
+//! Scoring by several views of a clip: what comes out is the average of single views that are made by hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use burn::tensor::Device;
+use gru_rcn::backbone::SqueezeNetConfig;
+use gru_rcn::weights::export_torchvision;
+use gru_rcn_tests::tensors::Tensors;
+use image::RgbImage;
+use serde_json::Value;
+
+use crate::harness::{Call, copy_folder, run, shared, temporary};
+
+const CLASSES: [&str; 2] = ["fine", "wide"];
+/// Clips of each class, their frames, and the frames of a clip that the model sees.
+const CLIPS: usize = 6;
+const FRAMES: usize = 9;
+const TIME: usize = 4;
+/// Rows and columns, in the files as in the model: nothing is resized.
+const SIZE: [u32; 2] = [32, 40];
+
+/// A pattern that moves, different for every clip and not its own mirror image.
+fn frame(class: usize, clip: usize, t: usize) -> RgbImage {
+    RgbImage::from_fn(SIZE[1], SIZE[0], |x, y| {
+        let (x, y, t) = (x as usize, y as usize, t * (1 + clip));
+        let value = (x * (3 + 4 * class) + t * 5 + clip * 31 + y * y / 3) % 256;
+        image::Rgb([value as u8, (value * 7 % 256) as u8, ((x * y + t) % 256) as u8])
+    })
+}
+
+/// Writes the clips as folders of frames: of each the frames from `first` on, so many, mirrored or not.
+fn write(root: &Path, first: usize, count: usize, mirrored: bool) {
+    for (class, name) in CLASSES.iter().enumerate() {
+        for clip in 0..CLIPS {
+            let folder = root.join(name).join(format!("clip-{clip}"));
+            fs::create_dir_all(&folder).unwrap();
+            for t in first..first + count {
+                let mut image = frame(class, clip, t);
+                if mirrored {
+                    image::imageops::flip_horizontal_in_place(&mut image);
+                }
+                image.save(folder.join(format!("{:06}.png", t - first))).unwrap();
+            }
+        }
+    }
+}
+
+struct Setting {
+    folder: PathBuf,
+    document: Value,
+}
+
+/// A run whose test is by two starts of ten crops; since it sees whole frames, those are the frame and its mirror image.
+fn setting() -> &'static Setting {
+    static SETTING: OnceLock<Setting> = OnceLock::new();
+    SETTING.get_or_init(|| {
+        let folder = shared("views");
+        write(&folder.join("clips"), 0, FRAMES, false);
+        let weights = folder.join("squeezenet.safetensors");
+        export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), &weights).expect("weights are written");
+        let temporal = format!("clip.temporal={{consecutive={{frames={TIME}}}}}");
+        let changes: [&str; 11] = [
+            &temporal,
+            "clip.frame_size=[32, 40]",
+            "clip.input_size=[32, 40]",
+            "clip.crop=full",
+            "clip.flip=true",
+            "features.copies=0",
+            "model.hidden=[4, 4]",
+            "training.epochs=2",
+            "training.learning_rate=0.01",
+            "baselines.top_rnn=4",
+            "evaluation.views={starts=2, crops=\"ten\"}",
+        ];
+        let line =
+            ["train", "folder", "--data", "clips", "--weights", "squeezenet.safetensors", "--run", "run", "--json"];
+        let call = Call::new(&folder, line.into_iter().chain(changes.into_iter().flat_map(|change| ["--set", change])));
+        let outcome = call.run().succeeds();
+        assert!(outcome.stderr.contains("by 20 views each, 2 starts of 10 crops"), "{}", outcome.stderr);
+        Setting { folder, document: outcome.json() }
+    })
+}
+
+/// A copy of the run for a test that writes scores into it.
+fn copy() -> tempfile::TempDir {
+    let folder = temporary();
+    copy_folder(&setting().folder.join("run"), &folder.path().join("run"));
+    copy_folder(&setting().folder.join("clips"), &folder.path().join("clips"));
+    folder
+}
+
+/// Probabilities of all clips of a folder, by these views.
+fn probabilities(folder: &Path, data: &str, views: &str, file: &str) -> Vec<f32> {
+    run(folder, ["evaluate", "--run", "run", "--data", data, "--views", views, "--json"]).succeeds();
+    let scores = Tensors::read(&folder.join("run").join(file));
+    assert_eq!(scores.metadata("clips").as_array().map(Vec::len), Some(CLASSES.len() * CLIPS));
+    scores.floats("probabilities")
+}
+
+#[track_caller]
+fn assert_near(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+/// Nine frames, clips of four: the two starts are 0 and 5. Four folders hold these four frames each, as they are and
+/// mirrored; scored in one view each, their probabilities average to those of the views.
+#[test]
+fn views_are_the_average_of_single_views() {
+    let folder = copy();
+    let mut mean = vec![0.0; CLASSES.len() * CLIPS * CLASSES.len()];
+    for (first, mirrored) in [(0, false), (0, true), (FRAMES - TIME, false), (FRAMES - TIME, true)] {
+        let name = format!("part-{first}-{mirrored}");
+        write(&folder.path().join(&name), first, TIME, mirrored);
+        let single = probabilities(folder.path(), &name, "1x1", "scores-other-1x1.safetensors");
+        mean.iter_mut().zip(single).for_each(|(sum, p)| *sum += p / 4.0);
+    }
+    let views = probabilities(folder.path(), "clips", "2x10", "scores-other.safetensors");
+    assert_near(&views, &mean);
+    // The views differ, or nothing would have been shown.
+    let plain = probabilities(folder.path(), "clips", "1x1", "scores-other-1x1.safetensors");
+    assert!(views.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-4), "{views:?}");
+    // Of one clip alone the same comes out.
+    let line = ["predict", "--run", "run", "clips/fine/clip-0", "--views", "2x10", "--json"];
+    let prediction = &run(folder.path(), line).succeeds().json()[0];
+    assert_eq!(prediction["frames"], FRAMES);
+    let top = prediction["top"].as_array().unwrap().iter();
+    let of = |class: &str| top.clone().find(|entry| entry["class"] == class).unwrap()["probability"].as_f64().unwrap();
+    assert_near(&CLASSES.map(|class| of(class) as f32), &mean[..2]);
+}
+
+/// The test at the end of training is by the recipe's views, and `evaluate` takes the same.
+#[test]
+fn training_and_evaluation_take_the_recipes_views() {
+    let folder = copy();
+    let read = || Tensors::read(&folder.path().join("run/scores-test.safetensors")).floats("probabilities");
+    let trained = read();
+    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
+    assert!(outcome.stderr.contains("20 views each"), "{}", outcome.stderr);
+    assert_near(&read(), &trained);
+    // Other views have a file of their own.
+    run(folder.path(), ["evaluate", "--run", "run", "--views", "1x1", "--json"]).succeeds();
+    assert_near(&read(), &trained);
+    assert!(folder.path().join("run/scores-test-1x1.safetensors").is_file());
+    let document = &setting().document;
+    for key in ["frame", "top_rnn"] {
+        assert_eq!(document["baselines"][key]["clips"], document["test"]["clips"]);
+    }
+}
+
+/// Where left and right make classes there are no mirror images among the views, and that is said.
+#[test]
+fn mirror_images_are_left_out_where_labels_forbid_them() {
+    let folder = copy();
+    let path = folder.path().join("run/recipe.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    assert!(recipe.contains("flip = true"));
+    fs::write(&path, recipe.replace("flip = true", "flip = false")).unwrap();
+    let line = ["evaluate", "--run", "run", "--data", "clips", "--views", "2x10", "--json"];
+    let outcome = run(folder.path(), line).succeeds();
+    let words = "10 views each, 2 starts of 5 crops, no mirror images since clip.flip is off";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    let found = Tensors::read(&folder.path().join("run/scores-other.safetensors")).floats("probabilities");
+    let five = probabilities(folder.path(), "clips", "2x5", "scores-other.safetensors");
+    assert_near(&found, &five);
+}
+
+#[test]
+fn rules_that_are_none() {
+    let folder = temporary();
+    for views in ["25", "25x7", "0x5", "tenx10"] {
+        let outcome = run(folder.path(), ["evaluate", "--views", views]).exits(2);
+        assert!(outcome.stderr.contains(views), "{}", outcome.stderr);
+    }
+    let line = ["train", "--set", "evaluation.views.starts=0"];
+    run(folder.path(), line).refuses(&["views.starts"]);
+    run(folder.path(), ["train", "--set", "evaluation.views.crops=nine"]).refuses(&["nine"]);
+}
