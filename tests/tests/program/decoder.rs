@@ -115,12 +115,12 @@ fn a_run_keeps_its_decoder() {
     let index: Value = serde_json::from_slice(&fs::read(at("percepts/index.json")).unwrap()).unwrap();
     assert_eq!(index["decoder"], "pure");
     fs::remove_dir_all(at("run")).unwrap();
-    let other = train().args(["--decoder", "pure", "--set", "features.from=percepts"]);
-    other.run().succeeds();
+    let from_percepts = || train().args(["--decoder", "pure", "--set", "features.from=percepts"]).run();
+    from_percepts().succeeds();
+    fs::remove_dir_all(at("run")).unwrap();
     let text = fs::read_to_string(at("percepts/index.json")).unwrap().replace("\"pure\"", "\"ffmpeg\"");
     fs::write(at("percepts/index.json"), text).unwrap();
-    let other = train().args(["--decoder", "pure", "--set", "features.from=percepts", "--run", "other"]);
-    other.run().refuses(&["ffmpeg decoded, the recipe has pure"]);
+    from_percepts().refuses(&["ffmpeg decoded, the recipe has pure"]);
 }
 
 /// Another format than UCF-101's is named, with what to do; the file need not be sound for that.
