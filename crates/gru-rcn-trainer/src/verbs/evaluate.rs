@@ -13,6 +13,7 @@ use super::TrainedRun;
 use crate::data;
 use crate::evaluate::{Scores, score};
 use crate::percepts::{Live, View};
+use crate::precision::Precision;
 
 /// What `evaluate` is asked.
 pub struct Options<'a> {
@@ -28,11 +29,13 @@ pub struct Options<'a> {
     pub split: Split,
     /// JSON instead of text.
     pub json: bool,
+    /// What to compute in.
+    pub precision: Precision,
 }
 
 /// Runs the command.
 pub fn run(options: &Options, device: &Device) -> Result<()> {
-    let trained = TrainedRun::open(options.run, options.runs, device)?;
+    let trained = TrainedRun::open(options.run, options.runs, device)?.computing_in(options.precision.dtype());
     let samples = samples(&trained, options)?;
     let reading = trained.reading();
     let source = Rc::new(Live::new(trained.cnn.clone(), &samples, reading, device));

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::classifier::GruRcnClassifier;
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::weights::import;
 use gru_rcn_data::{ClipReader, LoaderConfig};
 
@@ -31,6 +31,8 @@ pub struct TrainedRun {
     pub model: GruRcnClassifier,
     /// The device both are on.
     pub device: Device,
+    /// What both compute in.
+    pub dtype: FloatDType,
 }
 
 impl TrainedRun {
@@ -58,12 +60,17 @@ impl TrainedRun {
         let config = backbone::config(&recipe, card.cnn_classes)?;
         let cnn = backbone::load(&config, &dir.path("backbone.safetensors"), device)?;
         let model = import(systems::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), device), &weights)?;
-        Ok(Self { dir, recipe, card, cnn, model, device: device.clone() })
+        Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), dtype: FloatDType::F32 })
+    }
+
+    /// The same run, to compute in this precision.
+    pub fn computing_in(self, dtype: FloatDType) -> Self {
+        Self { model: self.model.computing_in(dtype), dtype, ..self }
     }
 
     /// How its clips are read.
     pub fn reading(&self) -> Reading {
-        reading(&self.recipe, &self.device)
+        Reading { dtype: self.dtype, ..reading(&self.recipe, &self.device) }
     }
 
     /// The folder of its clips, if they are not generated.
@@ -75,7 +82,7 @@ impl TrainedRun {
     }
 }
 
-/// How a recipe's clips are read.
+/// How a recipe's clips are read, in float32.
 pub(super) fn reading(recipe: &Recipe, device: &Device) -> Reading {
     Reading {
         planner: recipe.clip.clone(),
@@ -83,5 +90,6 @@ pub(super) fn reading(recipe: &Recipe, device: &Device) -> Reading {
         loader: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
         seed: recipe.seed,
         on_cpu: *device == Device::flex(),
+        dtype: FloatDType::F32,
     }
 }
