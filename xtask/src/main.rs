@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let outcome = match verb.to_str() {
         Some(verb) if program::VERBS.contains(&verb) => program::run(verb, &rest),
         Some("test") => checks::test(&rest),
-        Some("check") => checks::check(),
+        Some("check") => checks::check(&rest),
         Some("goldens") => goldens::run_scripts(),
         Some("help" | "-h" | "--help") => {
             print!("{}", help());
@@ -59,7 +59,8 @@ fn help() -> String {
              build with ndarray and wgpu, and train the same recipe on each
   serve      build with remote devices, and let other processes compute on this machine
   test       all tests, optimised: cargo test --release --workspace
-  check      format, lints, documentation: whatever needs no running
+  check      format, lints, documentation: whatever needs no running;
+             with --backends also the lints of all backends, which compiles all of them
   goldens    compute the reference numbers again
              (python3 with torch, safetensors and numpy)
   help       this text
