@@ -4,81 +4,176 @@ use anyhow::{Result, bail};
 use std::ffi::OsString;
 
 /// The backends, by the names that the program knows.
-pub(crate) const NAMES: [&str; 6] = ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda"];
+pub(crate) const NAMES: [&str; 7] = ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda", "remote"];
 
-/// The Cargo feature that `arguments` ask for; `None` for the CPU, which is always compiled in.
+/// The Cargo features that `arguments` ask for, by `--backend` or `--devices`, separated by commas; `None` for the CPU, which
+/// is always compiled in.
 ///
 /// # Errors
 ///
-/// When the backend is unknown or has no name: better said now than after a long build.
-pub(crate) fn feature(arguments: &[OsString]) -> Result<Option<&'static str>> {
-    let Some(asked) = asked(arguments)? else {
-        return Ok(None);
-    };
-    // `cuda:1` names a device of a backend.
+/// When a backend is unknown or has no name: better said now than after a long build.
+pub(crate) fn features(arguments: &[OsString]) -> Result<Option<String>> {
+    let mut found: Vec<&str> = Vec::new();
+    for asked in asked(arguments)? {
+        let feature = feature(asked)?;
+        if feature != "cpu" && !found.contains(&feature) {
+            found.push(feature);
+        }
+    }
+    Ok((!found.is_empty()).then(|| found.join(",")))
+}
+
+fn feature(asked: &str) -> Result<&'static str> {
+    // `cuda:1` names a device of a backend, `remote:127.0.0.1:3000` an address.
     let name = match asked.split_once(':') {
+        Some(("remote", _)) => "remote",
         Some((name, index)) if index.parse::<usize>().is_ok() => name,
         _ => asked,
     };
     match NAMES.into_iter().find(|known| *known == name) {
-        Some("cpu") => Ok(None),
-        Some(feature) => Ok(Some(feature)),
+        Some(feature) => Ok(feature),
         None => bail!("unknown backend {asked:?}; known are {}", NAMES.join(", ")),
     }
 }
 
-/// The value of `--backend`, in either spelling, before a `--`; the last one where there are
-/// several.
-fn asked(arguments: &[OsString]) -> Result<Option<&str>> {
-    let mut found = None;
+/// The values of `--backend` and `--devices`, in either spelling, before a `--`; of each the last one where there are several.
+fn asked(arguments: &[OsString]) -> Result<Vec<&str>> {
+    let (mut backend, mut devices) = (None, None);
     let mut arguments = arguments.iter().map(|a| a.to_str()).take_while(|a| *a != Some("--"));
     while let Some(argument) = arguments.next() {
         match argument {
-            Some("--backend") => match arguments.next().flatten() {
-                Some(value) => found = Some(value),
-                None => bail!("--backend needs a value: {}", NAMES.join(", ")),
+            Some(flag @ ("--backend" | "--devices")) => match arguments.next().flatten() {
+                Some(value) if flag == "--backend" => backend = Some(value),
+                Some(value) => devices = Some(value),
+                None => bail!("{flag} needs a value: {}", NAMES.join(", ")),
             },
-            Some(argument) => found = argument.strip_prefix("--backend=").or(found),
+            Some(argument) => {
+                backend = argument.strip_prefix("--backend=").or(backend);
+                devices = argument.strip_prefix("--devices=").or(devices);
+            }
             None => {}
         }
     }
-    Ok(found)
+    Ok(backend.into_iter().chain(devices.into_iter().flat_map(|devices| devices.split(','))).collect())
+}
+
+/// What compiles the kernels of the CUDA backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KernelCompiler {
+    /// LLVM, downloaded while building. Nothing but the driver is needed to run.
+    Llvm,
+    /// NVRTC of the CUDA toolkit, looked for when the program runs. Nothing is downloaded.
+    Nvrtc,
+}
+
+/// Takes `--kernel-compiler`, which is for the build alone, out of the arguments for the program.
+///
+/// # Errors
+///
+/// When it is unknown or has no name, or when kernels are not asked for.
+pub(crate) fn take_kernel_compiler(arguments: &[OsString]) -> Result<(KernelCompiler, Vec<OsString>)> {
+    const FLAG: &str = "--kernel-compiler";
+    let (mut compiler, mut rest) = (None, Vec::with_capacity(arguments.len()));
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let value = match word.to_str() {
+            Some("--") => {
+                rest.push(word.clone());
+                rest.extend(words.cloned());
+                break;
+            }
+            Some(FLAG) => words.next().and_then(|value| value.to_str()).unwrap_or_default(),
+            Some(text) if text.starts_with("--kernel-compiler=") => &text[FLAG.len() + 1..],
+            _ => {
+                rest.push(word.clone());
+                continue;
+            }
+        };
+        compiler = Some(match value {
+            "llvm" => KernelCompiler::Llvm,
+            "nvrtc" => KernelCompiler::Nvrtc,
+            _ => bail!("{FLAG} is {value:?}; known are llvm and nvrtc"),
+        });
+    }
+    if compiler.is_some()
+        && !features(arguments)?.is_some_and(|features| features.split(',').any(|feature| feature == "cuda"))
+    {
+        bail!("{FLAG} is for --backend cuda");
+    }
+    Ok((compiler.unwrap_or(KernelCompiler::Llvm), rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Option<&'static str>> {
+    fn of(line: &str) -> Result<Option<String>> {
         let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        feature(&arguments)
+        features(&arguments)
     }
 
     #[test]
     fn the_cpu_needs_no_feature() {
-        assert_eq!(of("").unwrap(), None);
-        assert_eq!(of("--backend cpu --seed 3").unwrap(), None);
+        assert_eq!(of("").unwrap().as_deref(), None);
+        assert_eq!(of("--backend cpu --seed 3").unwrap().as_deref(), None);
     }
 
     #[test]
     fn both_spellings_anywhere() {
-        assert_eq!(of("--backend cuda").unwrap(), Some("cuda"));
-        assert_eq!(of("--seed 3 --backend=wgpu recipe.toml").unwrap(), Some("wgpu"));
-        assert_eq!(of("recipe.toml --backend vulkan").unwrap(), Some("vulkan"));
-        assert_eq!(of("--backend cpu --backend ndarray").unwrap(), Some("ndarray"));
+        assert_eq!(of("--backend cuda").unwrap().as_deref(), Some("cuda"));
+        assert_eq!(of("--seed 3 --backend=wgpu recipe.toml").unwrap().as_deref(), Some("wgpu"));
+        assert_eq!(of("recipe.toml --backend vulkan").unwrap().as_deref(), Some("vulkan"));
+        assert_eq!(of("--backend cpu --backend ndarray").unwrap().as_deref(), Some("ndarray"));
     }
 
     #[test]
     fn a_device_index_is_no_part_of_the_feature() {
-        assert_eq!(of("--backend cuda:1").unwrap(), Some("cuda"));
-        assert_eq!(of("--backend=cuda:0").unwrap(), Some("cuda"));
+        assert_eq!(of("--backend cuda:1").unwrap().as_deref(), Some("cuda"));
+        assert_eq!(of("--backend=cuda:0").unwrap().as_deref(), Some("cuda"));
         assert!(of("--backend cuda:first").is_err());
+        assert_eq!(of("--backend remote:127.0.0.1:3000").unwrap().as_deref(), Some("remote"));
+    }
+
+    #[test]
+    fn several_devices_need_the_features_of_all() {
+        assert_eq!(of("--devices cuda:0,cuda:1").unwrap().as_deref(), Some("cuda"));
+        assert_eq!(of("--devices=cpu,wgpu,remote:127.0.0.1:3000").unwrap().as_deref(), Some("wgpu,remote"));
+        assert_eq!(of("--devices cpu,cpu").unwrap(), None);
+        assert!(of("--devices cpu,tpu").is_err());
     }
 
     #[test]
     fn nothing_after_the_two_dashes() {
-        assert_eq!(of("clip.mp4 -- --backend cuda").unwrap(), None);
+        assert_eq!(of("clip.mp4 -- --backend cuda").unwrap().as_deref(), None);
         assert!(of("--backend -- cuda").is_err());
+    }
+
+    fn compiler(line: &str) -> Result<(KernelCompiler, String)> {
+        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let (compiler, rest) = take_kernel_compiler(&arguments)?;
+        let rest: Vec<String> = rest.into_iter().map(|word| word.into_string().unwrap()).collect();
+        Ok((compiler, rest.join(" ")))
+    }
+
+    #[test]
+    fn the_kernel_compiler_is_not_passed_on() {
+        let rest = "motion --backend cuda:1 --seed 3".to_string();
+        for line in [
+            "motion --backend cuda:1 --kernel-compiler nvrtc --seed 3",
+            "motion --kernel-compiler=nvrtc --backend cuda:1 --seed 3",
+        ] {
+            assert_eq!(compiler(line).unwrap(), (KernelCompiler::Nvrtc, rest.clone()));
+        }
+        assert_eq!(compiler(&rest).unwrap(), (KernelCompiler::Llvm, rest));
+        let after = "--backend cuda -- --kernel-compiler x".to_string();
+        assert_eq!(compiler(&after).unwrap(), (KernelCompiler::Llvm, after));
+    }
+
+    #[test]
+    fn kernels_are_for_cuda() {
+        assert!(compiler("--kernel-compiler nvrtc").unwrap_err().to_string().contains("--backend cuda"));
+        assert!(compiler("--backend cuda --kernel-compiler gcc").unwrap_err().to_string().contains("llvm and nvrtc"));
+        assert!(compiler("--backend cuda --kernel-compiler").is_err());
     }
 
     #[test]

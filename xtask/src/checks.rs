@@ -3,7 +3,9 @@
 //! All in the release profile. The numerical tests are slow without optimisation, and with one
 //! profile Burn is compiled once for tests and training together.
 
+use crate::USAGE;
 use crate::cargo::{cargo, exit_code, root, run};
+use crate::offline;
 use anyhow::Result;
 use std::ffi::OsString;
 use std::process::{Command, ExitCode, Stdio};
@@ -24,6 +26,9 @@ const VIDEO_TESTS: [&str; 13] = [
     "predict_names_the_most_probable_classes",
     "a_broken_clip_can_be_mended",
 ];
+
+/// What `check --backends` compiles in.
+const BACKENDS: &str = "ndarray,vulkan,cuda-nvrtc,remote";
 
 /// `cargo test` over the workspace; the arguments go on to it. Without FFmpeg the tests on video files are left out, which
 /// is said.
@@ -49,14 +54,30 @@ fn runs(program: &str) -> bool {
     quiet(Command::new(program).arg("-version")).is_ok_and(|status| status.success())
 }
 
-/// Format, lints and documentation, the cheapest first; stops at the first that fails.
-pub(crate) fn check() -> Result<ExitCode> {
+/// Format, lints and documentation, the cheapest first; stops at the first that fails. With `--backends` also the lints of
+/// the program with every backend that builds on Linux, without LLVM.
+pub(crate) fn check(arguments: &[OsString]) -> Result<ExitCode> {
+    let backends = match arguments {
+        [] => false,
+        [flag] if flag == "--backends" => true,
+        _ => {
+            eprintln!("error: check takes --backends and nothing else");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let format = at_root(&["fmt", "--all", "--check"]);
     let lints = at_root(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     // Libraries only: the program `gru-rcn` would be written over the library of that name.
     let mut documentation = at_root(&["doc", "--release", "--workspace", "--no-deps", "--lib"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
-    for mut command in [format, lints, documentation] {
+    let mut commands = vec![format, lints, documentation];
+    if backends {
+        let mut lints = cargo();
+        lints.current_dir(offline::workspace()?).args(["clippy", "--release"]).args(offline::patch());
+        lints.args(["--package", "gru-rcn-trainer", "--lib", "--bins", "--features", BACKENDS, "--", "-D", "warnings"]);
+        commands.push(lints);
+    }
+    for mut command in commands {
         let status = run(&mut command)?;
         if !status.success() {
             return Ok(exit_code(status));

@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod checks;
 mod goldens;
+mod offline;
 mod program;
 
 use std::ffi::OsString;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let outcome = match verb.to_str() {
         Some(verb) if program::VERBS.contains(&verb) => program::run(verb, &rest),
         Some("test") => checks::test(&rest),
-        Some("check") => checks::check(),
+        Some("check") => checks::check(&rest),
         Some("bench") => bench::bench(&rest),
         Some("goldens") => goldens::run_scripts(),
         Some("help" | "-h" | "--help") => {
@@ -55,8 +56,13 @@ fn help() -> String {
   merge      the same, and join the manifests of shards
   verify     the same, and check a folder of frames and flow
   flow       the same, and compute the flow between two images
+  doctor     the same, and say what it can do on this machine; tests its backends
+  compare-backends
+             build with ndarray and wgpu, and train the same recipe on each
+  serve      build with remote devices, and let other processes compute on this machine
   test       all tests, optimised: cargo test --release --workspace
-  check      format, lints, documentation: whatever needs no running
+  check      format, lints, documentation: whatever needs no running;
+             with --backends also the lints of all backends, which compiles all of them
   bench      measure against other programs, in turns: reading, loader, tvl1, dis
              (python3 with torch, torchvision or OpenCV; --rounds N, --json)
   goldens    compute the reference numbers again
@@ -64,7 +70,9 @@ fn help() -> String {
   help       this text
 
 train, evaluate, predict, report and features take --backend, which also selects what is compiled in:
-{} (default cpu); cuda:1 is the second device.
+{} (default cpu); cuda:1 is the second device. With cuda,
+--kernel-compiler nvrtc builds without a network: kernels are then compiled by the CUDA
+toolkit of the machine that runs it, where llvm (the default) downloads a compiler now.
 All their arguments go on to the program: cargo xtask train --help
 ",
         backend::NAMES.join("|")
@@ -78,7 +86,7 @@ mod tests {
     #[test]
     fn help_lists_every_verb_of_the_program() {
         for verb in program::VERBS {
-            assert!(help().contains(&format!("\n  {verb} ")), "{verb}");
+            assert!(help().contains(&format!("\n  {verb}")), "{verb}");
         }
     }
 }

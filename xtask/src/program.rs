@@ -1,28 +1,53 @@
 //! The verbs of the program `gru-rcn`: build it with the backend asked for, then become it.
 
 use crate::USAGE;
-use crate::backend;
+use crate::backend::{self, KernelCompiler};
 use crate::cargo::{cargo, exit_code, root, show};
+use crate::offline;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// The verbs handed on.
-pub(crate) const VERBS: [&str; 9] =
-    ["train", "evaluate", "predict", "report", "features", "prepare", "merge", "verify", "flow"];
+pub(crate) const VERBS: [&str; 12] = [
+    "train",
+    "evaluate",
+    "predict",
+    "report",
+    "features",
+    "prepare",
+    "merge",
+    "verify",
+    "flow",
+    "doctor",
+    "compare-backends",
+    "serve",
+];
+
+/// What `compare-backends` compares where nothing else is asked for. Without autotuning: on a software adapter, the usual
+/// one of machines without a GPU, that takes minutes for each shape of convolution.
+const COMPARED: &str = "ndarray,wgpu-untuned";
 
 /// Builds the program and hands over to it with `verb` and all of `arguments`, `--backend`
-/// included. Returns only when that is not possible.
+/// included, `--kernel-compiler` not. Returns only when that is not possible.
 pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
-    let feature = match backend::feature(arguments) {
-        Ok(feature) => feature,
+    let asked = backend::take_kernel_compiler(arguments)
+        .and_then(|(compiler, rest)| Ok((backend::features(&rest)?, compiler, rest)));
+    let (features, compiler, arguments) = match asked {
+        Ok(asked) => asked,
         Err(fault) => {
             eprintln!("error: {fault}");
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let mut build = build_command(feature);
+    let features = match (verb, features) {
+        ("compare-backends", _) => Some(COMPARED.into()),
+        ("serve", None) => Some("remote".into()),
+        ("serve", Some(features)) => Some(format!("remote,{features}")),
+        (_, features) => features,
+    };
+    let mut build = build_command(features.as_deref(), compiler)?;
     show(&build);
     // Diagnostics go to standard error as ever; standard output tells where the program lies,
     // whatever target folder, target or profile settings are in force.
@@ -34,18 +59,23 @@ pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let path = executable(&messages).context("cargo did not say where it put the program")?;
     let mut program = Command::new(path);
-    program.arg(verb).args(arguments);
+    program.arg(verb).args(&arguments);
     show(&program);
     become_program(program)
 }
 
-fn build_command(feature: Option<&str>) -> Command {
+fn build_command(features: Option<&str>, compiler: KernelCompiler) -> Result<Command> {
     let mut build = cargo();
     // The current folder stays as it is, since the arguments may hold paths relative to it.
-    build.args(["build", "--release", "--manifest-path"]).arg(root().join("Cargo.toml"));
+    build.args(["build", "--release", "--manifest-path"]);
+    match compiler {
+        KernelCompiler::Llvm => build.arg(root().join("Cargo.toml")),
+        KernelCompiler::Nvrtc => build.arg(offline::workspace()?.join("Cargo.toml")).args(offline::patch()),
+    };
     build.args(["--package", "gru-rcn-trainer", "--bin", "gru-rcn"]);
-    build.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
-    build
+    let nvrtc = (compiler == KernelCompiler::Nvrtc).then_some("cuda-nvrtc");
+    build.args(features.into_iter().chain(nvrtc).flat_map(|features| ["--features", features]));
+    Ok(build)
 }
 
 /// The path of the program in Cargo's messages, one JSON document per line.
@@ -115,7 +145,7 @@ mod tests {
     #[test]
     fn features_only_where_asked_for() {
         let words = |feature| {
-            let command = build_command(feature);
+            let command = build_command(feature, KernelCompiler::Llvm).unwrap();
             command.get_args().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert!(!words(None).contains(&"--features".to_string()));

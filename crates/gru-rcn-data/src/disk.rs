@@ -59,7 +59,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
 }
 
 /// Bytes that may still be written to the disk of `path`; `None` where the system does not say.
-pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+pub fn free_bytes(path: &Path) -> Option<u64> {
     // A folder that is still to be made lies on the disk of the nearest one there is.
     let place = path.ancestors().find(|place| place.exists())?;
     #[cfg(unix)]

@@ -63,6 +63,7 @@ mod view_reader;
 
 pub use clip::Frames;
 pub use dataset::{ClipSource, Dataset, FolderOptions, PreparedClip, Sample, Split, VIDEO_EXTENSIONS};
+pub use disk::free_bytes;
 pub use error::DataError;
 pub use frames_folder::{list_frames, read_frames_folder};
 pub use load::{ClipReader, source_of};

@@ -1,6 +1,7 @@
 //! Which device Burn runs on: `--backend` to a [`Device`].
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
@@ -21,6 +22,8 @@ pub enum Backend {
     Metal,
     /// CUDA, with the number of the device.
     Cuda(usize),
+    /// The device of a `gru-rcn serve`.
+    Remote(SocketAddr),
 }
 
 impl FromStr for Backend {
@@ -37,12 +40,22 @@ impl FromStr for Backend {
             ("wgpu", None) => Self::Wgpu,
             ("vulkan", None) => Self::Vulkan,
             ("metal", None) => Self::Metal,
+            ("remote", Some(address)) => match address.parse() {
+                Ok(address) => Self::Remote(address),
+                Err(_) => {
+                    return Err(format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000"));
+                }
+            },
             ("cuda", None) => Self::Cuda(0),
             ("cuda", Some(index)) => match index.parse() {
                 Ok(index) => Self::Cuda(index),
                 Err(_) => return Err(format!("{text}: the number after cuda: is not one")),
             },
-            _ => return Err(format!("{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N]")),
+            _ => {
+                return Err(format!(
+                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
+                ));
+            }
         };
         Ok(backend)
     }
@@ -52,14 +65,18 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Remote(address) => write!(f, "remote:{address}"),
             other => f.write_str(other.feature()),
         }
     }
 }
 
 impl Backend {
+    /// Every backend of this machine, the first device of each.
+    pub const ALL: [Self; 6] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda(0)];
+
     /// Its Cargo feature.
-    fn feature(self) -> &'static str {
+    pub fn feature(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
             Self::Ndarray => "ndarray",
@@ -67,6 +84,7 @@ impl Backend {
             Self::Vulkan => "vulkan",
             Self::Metal => "metal",
             Self::Cuda(_) => "cuda",
+            Self::Remote(_) => "remote",
         }
     }
 
@@ -75,10 +93,11 @@ impl Backend {
         match self {
             Self::Cpu => true,
             Self::Ndarray => cfg!(feature = "ndarray"),
-            Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Wgpu => cfg!(feature = "wgpu-untuned"),
             Self::Vulkan => cfg!(feature = "vulkan"),
             Self::Metal => cfg!(feature = "metal"),
             Self::Cuda(_) => cfg!(feature = "cuda"),
+            Self::Remote(_) => cfg!(feature = "remote"),
         }
     }
 
@@ -101,10 +120,32 @@ impl Backend {
         }
     }
 
+    /// The devices that this build finds on this machine, without using any of them. Drivers are asked, and a broken one may
+    /// end the process: `doctor` asks in a process of its own.
+    pub fn devices(self) -> Vec<Device> {
+        match self {
+            Self::Cpu => vec![Device::flex()],
+            #[cfg(feature = "ndarray")]
+            #[allow(deprecated)]
+            Self::Ndarray => vec![Device::ndarray()],
+            #[cfg(feature = "wgpu-untuned")]
+            Self::Wgpu => Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(),
+            #[cfg(feature = "metal")]
+            Self::Metal => Device::enumerate(burn::tensor::DeviceType::Metal).into_vec(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
+            #[allow(unreachable_patterns)]
+            _ => Vec::new(),
+        }
+    }
+
     /// Makes Burn's hidden uses of a default device mean this one; call it before any thread is started.
     pub fn make_default(self) {
         let name = match self {
-            Self::Cpu => "flex",
+            // A remote device is reached by its address alone; what asks for any device gets the CPU.
+            Self::Cpu | Self::Remote(_) => "flex",
             other => other.feature(),
         };
         // SAFETY: called first thing in `main`, before any other thread exists.
@@ -123,7 +164,7 @@ fn accelerated(backend: Backend) -> Result<Device> {
             #[allow(deprecated)]
             return Ok(Device::ndarray());
         }
-        #[cfg(feature = "wgpu")]
+        #[cfg(feature = "wgpu-untuned")]
         Backend::Wgpu => match Device::wgpu_options().init() {
             Ok(device) => return Ok(device),
             Err(error) => bail!("no wgpu device: {error:?}; is a graphics driver installed?"),
@@ -134,12 +175,14 @@ fn accelerated(backend: Backend) -> Result<Device> {
         Backend::Metal => return Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
         #[cfg(feature = "cuda")]
         Backend::Cuda(index) => {
-            let found = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len();
+            let found = backend.devices().len();
             if index >= found {
                 bail!("no CUDA device {index}: this machine shows {found}; is the NVIDIA driver installed?");
             }
             return Ok(Device::cuda(index));
         }
+        #[cfg(feature = "remote")]
+        Backend::Remote(address) => return crate::remote::connect(address),
         other => unreachable!("{other} was checked to be compiled in"),
     }
 }
@@ -150,11 +193,12 @@ mod tests {
 
     #[test]
     fn names() {
-        for name in ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda:2"] {
+        for name in ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda:2", "remote:127.0.0.1:3000"] {
             assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
         }
         assert_eq!("cuda".parse::<Backend>().unwrap(), Backend::Cuda(0));
         assert!("cuda:x".parse::<Backend>().is_err());
+        assert!("remote:3000".parse::<Backend>().unwrap_err().contains("127.0.0.1"));
         assert!("tpu".parse::<Backend>().unwrap_err().contains("no such backend"));
     }
 

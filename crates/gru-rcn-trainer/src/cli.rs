@@ -1,16 +1,19 @@
 //! The command line.
 
 mod data;
+mod machine;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand};
 use gru_rcn_data::{DecoderKind, Split, ViewRule};
 
 use crate::backend::Backend;
 use crate::fit::Interrupted;
+use crate::precision::Precision;
 use crate::signals::exit_on_broken_pipe;
 use crate::verbs::{Faults, evaluate, features, predict, prepare, report, train};
 
@@ -44,14 +47,38 @@ pub enum Verb {
     Verify(data::VerifyArgs),
     /// Compute the optical flow between two images.
     Flow(data::FlowArgs),
+    /// Say what this program can do on this machine, and test its backends.
+    Doctor(machine::DoctorArgs),
+    /// Train the same small recipe on every backend and compare the losses, step by step.
+    CompareBackends(machine::CompareBackendsArgs),
+    /// Let other processes compute on a device of this machine, by --backend remote:ADDRESS:PORT.
+    #[cfg(feature = "remote")]
+    Serve(machine::ServeArgs),
 }
 
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
 pub struct DeviceArgs {
-    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal or `cuda:N`.
+    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
     #[arg(long, default_value = "cpu", value_parser = parse_backend)]
     pub backend: Backend,
+}
+
+/// The precision of verbs that run a model.
+#[derive(Args, Debug)]
+pub struct PrecisionArgs {
+    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are f32 always.
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Precision,
+}
+
+impl PrecisionArgs {
+    /// The device, if it can compute in this precision.
+    fn device(&self, backend: Backend) -> Result<Device> {
+        let device = backend.device()?;
+        self.dtype.check(backend, &device)?;
+        Ok(device)
+    }
 }
 
 fn parse_backend(text: &str) -> Result<Backend, String> {
@@ -102,6 +129,9 @@ pub struct TrainArgs {
     /// Go on with an interrupted run.
     #[arg(long)]
     pub resume: bool,
+    /// Train on several devices at once, each taking a part of every batch, such as `cuda:0,cuda:1`; instead of --backend.
+    #[arg(long, value_delimiter = ',', value_parser = parse_backend, conflicts_with = "backend")]
+    pub devices: Vec<Backend>,
     /// Plain lines even on a terminal.
     #[arg(long)]
     pub plain: bool,
@@ -114,6 +144,16 @@ pub struct TrainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub precision: PrecisionArgs,
+}
+
+impl TrainArgs {
+    /// The first device, which holds the model.
+    fn backend(&self) -> Backend {
+        self.devices.first().copied().unwrap_or(self.device.backend)
+    }
 }
 
 /// Arguments of `evaluate`.
@@ -145,6 +185,9 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub precision: PrecisionArgs,
 }
 
 fn parse_split(text: &str) -> Result<Split, String> {
@@ -176,6 +219,9 @@ pub struct PredictArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub precision: PrecisionArgs,
 }
 
 /// Arguments of `features`.
@@ -219,12 +265,15 @@ pub struct ReportArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let backend = match &cli.verb {
-        Verb::Train(args) => args.device.backend,
+        Verb::Train(args) => args.backend(),
         Verb::Evaluate(args) => args.device.backend,
         Verb::Predict(args) => args.device.backend,
         Verb::Features(args) => args.device.backend,
         Verb::Report(args) => args.device.backend,
-        Verb::Prepare(_) | Verb::Merge(_) | Verb::Verify(_) | Verb::Flow(_) => Backend::Cpu,
+        Verb::Doctor(args) => args.backend(),
+        #[cfg(feature = "remote")]
+        Verb::Serve(args) => args.device.backend,
+        Verb::Prepare(_) | Verb::Merge(_) | Verb::Verify(_) | Verb::Flow(_) | Verb::CompareBackends(_) => Backend::Cpu,
     };
     backend.make_default();
     match exit_on_broken_pipe().and_then(|()| dispatch(&cli.verb, backend)) {
@@ -257,8 +306,10 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 plain: args.plain,
                 json: args.json,
                 backend,
+                others: args.devices.get(1..).unwrap_or_default(),
+                precision: args.precision.dtype,
             };
-            train::run(&options, &backend.device()?)
+            train::run(&options, &args.precision.device(backend)?)
         }
         Verb::Evaluate(args) => {
             let options = evaluate::Options {
@@ -270,8 +321,9 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 views: args.views,
                 decoder: args.decoder,
                 json: args.json,
+                precision: args.precision.dtype,
             };
-            evaluate::run(&options, &backend.device()?)
+            evaluate::run(&options, &args.precision.device(backend)?)
         }
         Verb::Predict(args) => {
             let options = predict::Options {
@@ -282,8 +334,9 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 views: args.views,
                 decoder: args.decoder,
                 json: args.json,
+                precision: args.precision.dtype,
             };
-            predict::run(&options, &backend.device()?)
+            predict::run(&options, &args.precision.device(backend)?)
         }
         Verb::Features(args) => {
             let options = features::Options {
@@ -305,6 +358,10 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
         Verb::Merge(args) => prepare::merge(&args.root, args.json),
         Verb::Verify(args) => args.run(),
         Verb::Flow(args) => args.run(),
+        Verb::Doctor(args) => args.run(),
+        Verb::CompareBackends(args) => args.run(),
+        #[cfg(feature = "remote")]
+        Verb::Serve(args) => args.run(),
     }
 }
 

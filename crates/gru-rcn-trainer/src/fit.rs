@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::Device;
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::LossKind;
@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::checkpoint::{Checkpoints, Progress as Position};
 use crate::evaluate::{Scores, score};
 use crate::gradients::{clip_global_norm, global_norm};
+use crate::parallel::Replicas;
 use crate::percepts::Source;
 use crate::progress::{EpochReport, Progress, StagePlan, StepReport};
 use crate::recipe::TrainingSection;
@@ -36,6 +37,8 @@ pub struct Fit<'a> {
     pub seed: u64,
     /// The plain device.
     pub device: &'a Device,
+    /// That device and those that share a batch with it.
+    pub replicas: &'a Replicas,
     /// Where checkpoints and metrics go.
     pub run: &'a RunDir,
     /// Asked for a stop?
@@ -159,10 +162,8 @@ impl Fit<'_> {
             sums.wait += asked.elapsed().as_secs_f64();
             // Dropout is a function of (seed, step) alone, so that a resumed run draws the same.
             self.device.seed(mix(self.seed, position.steps));
-            let targets = batch.targets(self.device);
-            let logits = model.logits(batch.percepts.autodiff());
-            let loss = model.loss(&logits, targets.clone(), self.loss);
-            let value = f64::from(loss.clone().into_scalar::<f32>());
+            let outcome = self.replicas.batch(&model, batch.percepts, &batch.classes, self.loss)?;
+            let value = outcome.loss;
             if !value.is_finite() {
                 bail!(
                     "{}: the loss is {value} at epoch {epoch}, step {step}; the last good state is in {}. A smaller \
@@ -171,10 +172,10 @@ impl Fit<'_> {
                     self.run.root().display()
                 );
             }
-            sums.correct += count_correct(&logits.log_probabilities().inner(), &batch.classes)?;
+            sums.correct += count_correct(&outcome.log_probabilities, &batch.classes)?;
             sums.loss += value * batch.classes.len() as f64;
             sums.clips += batch.classes.len();
-            let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let mut gradients = outcome.gradients;
             if self.training.clip_norm > 0.0 {
                 let norm = global_norm(&model, &gradients);
                 gradients = clip_global_norm(&model, gradients, norm, self.training.clip_norm);

@@ -18,9 +18,14 @@ pub mod data;
 pub mod evaluate;
 pub mod fit;
 pub mod gradients;
+pub mod initial;
+pub mod parallel;
 pub mod percepts;
+pub mod precision;
 pub mod progress;
 pub mod recipe;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod report;
 pub mod run_card;
 pub mod run_dir;

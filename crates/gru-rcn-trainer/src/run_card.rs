@@ -20,6 +20,9 @@ pub struct RunCard {
     pub seed: u64,
     /// The backend.
     pub backend: String,
+    /// What the model and the CNN computed in, f32 or bf16; weights are float32 always.
+    #[serde(default = "float32")]
+    pub dtype: String,
     /// The data.
     pub data: DataCard,
     /// Names of the classes, in the order of the labels.
@@ -30,6 +33,10 @@ pub struct RunCard {
     pub seconds: Vec<(String, f64)>,
     /// The systems with their test results; empty until they are scored.
     pub systems: Vec<SystemResult>,
+}
+
+fn float32() -> String {
+    "f32".into()
 }
 
 /// What the clips were.
@@ -58,7 +65,7 @@ impl RunCard {
             ("Program".to_string(), format!("gru-rcn {} on Burn {}", self.program, self.burn)),
             ("Recipe".into(), self.recipe.clone()),
             ("Seed".into(), self.seed.to_string()),
-            ("Backend".into(), self.backend.clone()),
+            ("Backend".into(), format!("{}, {}", self.backend, self.dtype)),
             ("Data".into(), format!("{} ({})", data.name, data.fingerprint)),
             (
                 "Clips".into(),

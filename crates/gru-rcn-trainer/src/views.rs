@@ -114,7 +114,7 @@ impl ViewScorer<'_> {
     fn percepts(&self, views: &ClipViews, pieces: &[Piece]) -> Result<Vec<Percepts>> {
         let clips = pieces.iter().map(|piece| views.cut(&piece.frames)).collect::<Result<Vec<_>, _>>()?;
         Ok(std::thread::scope(|scope| {
-            let work = |clip| scope.spawn(move || percepts_of(self.cnn, &[clip], self.device));
+            let work = |clip| scope.spawn(move || percepts_of(self.cnn, &[clip], self.device, self.reading.dtype));
             let threads: Vec<_> = clips.into_iter().map(work).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         }))

@@ -2,7 +2,7 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 
 use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind, Pooling};
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, Percepts};
@@ -16,6 +16,12 @@ pub trait ClipClassifier: Module {
     ///
     /// - percepts, per level: `[batch, time, channel, height, width]`
     fn logits(&self, percepts: Percepts) -> LevelLogits;
+
+    /// The same model, its recurrent layers to compute in this precision; weights, gradients, normalisation, pooling,
+    /// classifiers and loss stay float32. What has nothing to recur is left as it is.
+    fn computing_in(self, _dtype: FloatDType) -> Self {
+        self
+    }
 
     /// The loss the model is trained with, by default what the recipe asks for.
     fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
@@ -50,6 +56,9 @@ pub struct GruRcnClassifier {
     pub recurrent: GruRcn,
     /// The classifiers.
     pub heads: LevelHeads,
+    /// What the recurrent layers compute in; no part of the record.
+    #[module(skip)]
+    pub compute: FloatDType,
 }
 
 impl GruRcnClassifierConfig {
@@ -66,6 +75,7 @@ impl GruRcnClassifierConfig {
                 .with_dropout(self.dropout)
                 .with_pooling(self.pooling)
                 .init(device),
+            compute: FloatDType::F32,
         }
     }
 }
@@ -86,7 +96,7 @@ impl GruRcnClassifier {
     ///
     /// - percepts, per level: `[batch, time, channel, height, width]`
     pub fn forward(&self, percepts: Percepts) -> LevelLogits {
-        self.heads.forward(self.recurrent.forward(self.norm.forward(percepts)))
+        self.heads.forward(self.recurrent.forward(self.norm.forward(percepts).cast(self.compute)))
     }
 
     /// Takes in one frame of a stream and classifies what has been seen so far, at constant cost per frame.
@@ -99,7 +109,7 @@ impl GruRcnClassifier {
     ///
     /// In the bi-directional form and with the rule `centre`, which need the whole clip.
     pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut StreamState) -> LevelLogits {
-        let maps = self.norm.step(maps, &mut state.norm);
+        let maps = self.norm.step(maps, &mut state.norm).into_iter().map(|map| map.cast(self.compute)).collect();
         let hidden = self.recurrent.step(maps, state.hidden.take());
         state.hidden = Some(hidden.clone());
         self.heads.forward(hidden)
@@ -109,6 +119,10 @@ impl GruRcnClassifier {
 impl ClipClassifier for GruRcnClassifier {
     fn logits(&self, percepts: Percepts) -> LevelLogits {
         self.forward(percepts)
+    }
+
+    fn computing_in(self, dtype: FloatDType) -> Self {
+        Self { compute: dtype, ..self }
     }
 }
 

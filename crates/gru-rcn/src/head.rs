@@ -81,7 +81,7 @@ pub(crate) fn linear(inputs: usize, classes: usize, device: &Device) -> Linear {
 }
 
 impl LevelHeads {
-    /// Classifies the hidden maps of every level.
+    /// Classifies the hidden maps of every level, in the precision of the classifiers' weights whatever that of the maps.
     ///
     /// # Shapes
     ///
@@ -93,7 +93,10 @@ impl LevelHeads {
             .classifiers
             .iter()
             .zip(maps)
-            .map(|(classifier, map)| classifier.forward(self.dropout.forward(self.pooling.forward(map))))
+            .map(|(classifier, map)| {
+                let map = map.cast(classifier.weight.val().dtype());
+                classifier.forward(self.dropout.forward(self.pooling.forward(map)))
+            })
             .collect();
         LevelLogits { logits: Tensor::stack(logits, 0) }
     }

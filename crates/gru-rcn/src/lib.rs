@@ -25,6 +25,13 @@
 //! - [`baselines`]: what the paper compares with.
 //! - [`weights`]: import and export in torchvision's key layout.
 //!
+//! # Precision
+//!
+//! Weights are float32. A layer, a backbone or a [`recurrent::GruRcn`] computes in the precision of its *input*: give it
+//! `input.cast(FloatDType::BF16)` and its weights are cast on the way in, while gradients and records stay float32. A
+//! classifier takes float32 percepts, normalises them in float32, recurs in the precision that
+//! [`classifier::ClipClassifier::computing_in`] says, and pools, classifies and takes its loss in float32 again.
+//!
 //! # A layer
 //!
 //! ```
@@ -65,6 +72,7 @@ pub mod baselines;
 pub mod classifier;
 pub mod head;
 pub mod percepts;
+mod precision;
 pub mod recognizer;
 pub mod recurrent;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! All tests share two things that take seconds to make, [`micro`] and [`clips`]; each is made by the first test that asks.
 
+mod backends;
 mod bad_clips;
 mod bad_data;
 mod bad_usage;

@@ -26,7 +26,7 @@ impl Live {
     fn batch(&self, part: Vec<(usize, Frames)>) -> Batch {
         let (indices, clips): (Vec<usize>, Vec<Frames>) = part.into_iter().unzip();
         Batch {
-            percepts: percepts_of(&self.cnn, &clips, &self.device),
+            percepts: percepts_of(&self.cnn, &clips, &self.device, self.reading.dtype),
             classes: indices.into_iter().map(|index| self.classes[index]).collect(),
         }
     }

@@ -20,7 +20,7 @@ pub use view::View;
 use std::sync::Arc;
 
 use anyhow::Result;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{ClipPlanner, ClipReader, ClipViews, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order};
@@ -90,6 +90,8 @@ pub struct Reading {
     pub seed: u64,
     /// Whether the CNN runs on the CPU, where several threads may run it side by side.
     pub on_cpu: bool,
+    /// What the CNN computes in.
+    pub dtype: FloatDType,
 }
 
 impl Reading {
@@ -119,9 +121,10 @@ impl Reading {
     }
 }
 
-/// Uploads clips as bytes and runs the CNN over them.
-pub fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device) -> Percepts {
-    cnn.percepts(cnn.pixels().normalise(upload(clips, device)))
+/// Uploads clips as bytes and runs the CNN over them in the given precision; the percepts are float32.
+pub fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
+    let pixels = cnn.pixels().normalise(upload(clips, device));
+    cnn.percepts(pixels.cast(dtype)).cast(FloatDType::F32)
 }
 
 /// Clips of the same shape as one tensor of bytes `[batch, time, height, width, channel]`.

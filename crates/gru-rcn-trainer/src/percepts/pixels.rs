@@ -1,7 +1,7 @@
 //! Frames themselves as percepts, for training the CNN.
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::Pixels;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
@@ -17,6 +17,8 @@ pub struct PixelStore {
     frames: usize,
     seed: u64,
     pixels: Pixels,
+    /// What the CNN computes in.
+    dtype: FloatDType,
     device: Device,
 }
 
@@ -42,7 +44,16 @@ impl PixelStore {
         );
         let clips = clips.collect::<Result<Vec<_>, _>>()?;
         let ids = samples.iter().map(|sample| sample.id.clone()).collect();
-        Ok(Self { clips, appearances, ids, frames, seed: reading.seed, pixels, device: device.clone() })
+        Ok(Self {
+            clips,
+            appearances,
+            ids,
+            frames,
+            seed: reading.seed,
+            pixels,
+            dtype: reading.dtype,
+            device: device.clone(),
+        })
     }
 
     /// The frames of a clip that an epoch looks at.
@@ -72,7 +83,7 @@ impl Source for PixelStore {
         let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
         Box::new(batches.into_iter().map(move |part| {
             let clips: Vec<Frames> = part.iter().map(|&clip| self.drawn(clip, epoch)).collect();
-            let pixels = self.pixels.normalise(upload(&clips, &self.device));
+            let pixels = self.pixels.normalise(upload(&clips, &self.device)).cast(self.dtype);
             Ok(Batch {
                 percepts: Percepts::new(vec![pixels]),
                 classes: part.into_iter().map(|clip| self.appearances[clip]).collect(),

@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 
 use anyhow::Result;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
 use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
@@ -86,14 +86,14 @@ impl Store {
         for (index, clip) in clips.enumerate() {
             waiting.extend(clip?);
             while waiting.len() >= lanes * chunk {
-                store.push(cnn, &waiting.drain(..lanes * chunk).collect::<Vec<_>>(), chunk)?;
+                store.push(cnn, &waiting.drain(..lanes * chunk).collect::<Vec<_>>(), chunk, reading.dtype)?;
             }
             done(index + 1);
             if stop() {
                 return Ok(None);
             }
         }
-        store.push(cnn, &waiting, chunk)?;
+        store.push(cnn, &waiting, chunk, reading.dtype)?;
         Ok(Some(store))
     }
 
@@ -130,10 +130,10 @@ impl Store {
 
     /// Runs the CNN over clips, `chunk` of them at a time, each chunk in a thread of its own: on a CPU much of Burn's work
     /// between the matrix products is single-threaded.
-    fn push(&mut self, cnn: &Cnn, clips: &[Frames], chunk: usize) -> Result<()> {
+    fn push(&mut self, cnn: &Cnn, clips: &[Frames], chunk: usize, dtype: FloatDType) -> Result<()> {
         let device = &self.device;
         let percepts: Vec<Percepts> = std::thread::scope(|scope| {
-            let work = |clips| scope.spawn(move || percepts_of(cnn, clips, device));
+            let work = |clips| scope.spawn(move || percepts_of(cnn, clips, device, dtype));
             let threads: Vec<_> = clips.chunks(chunk).map(work).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });

@@ -14,6 +14,7 @@ use crate::data;
 use crate::evaluate::{Scores, score};
 use crate::fit::Interrupted;
 use crate::percepts::{Live, View};
+use crate::precision::Precision;
 use crate::progress::Interval;
 use crate::signals::StopFlag;
 
@@ -35,11 +36,15 @@ pub struct Options<'a> {
     pub decoder: Option<DecoderKind>,
     /// JSON instead of text.
     pub json: bool,
+    /// What to compute in.
+    pub precision: Precision,
 }
 
 /// Runs the command.
 pub fn run(options: &Options, device: &Device) -> Result<()> {
-    let trained = TrainedRun::open(options.run, options.runs, device)?.with_decoder(options.decoder);
+    let trained = TrainedRun::open(options.run, options.runs, device)?
+        .with_decoder(options.decoder)
+        .computing_in(options.precision.dtype());
     let samples = samples(&trained, options)?;
     let rule = trained.views(options.views.unwrap_or(trained.recipe.evaluation.views));
     let scores = if rule.is_single() {

@@ -1,5 +1,7 @@
 //! The commands of the program, one file each.
 
+pub mod compare_backends;
+pub mod doctor;
 pub mod evaluate;
 pub mod features;
 pub mod flow;

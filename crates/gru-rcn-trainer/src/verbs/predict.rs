@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::TrainedRun;
 use crate::percepts::percepts_of;
+use crate::precision::Precision;
 
 /// What `predict --json` prints for one file.
 #[derive(Serialize, Clone, Debug, PartialEq)]
@@ -46,6 +47,8 @@ pub struct Options<'a> {
     pub decoder: Option<DecoderKind>,
     /// JSON instead of text.
     pub json: bool,
+    /// What to compute in.
+    pub precision: Precision,
 }
 
 /// Runs the command.
@@ -57,7 +60,9 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     if options.videos.is_empty() {
         bail!("name at least one video file or folder of frames");
     }
-    let trained = TrainedRun::open(options.run, options.runs, device)?.with_decoder(options.decoder);
+    let trained = TrainedRun::open(options.run, options.runs, device)?
+        .with_decoder(options.decoder)
+        .computing_in(options.precision.dtype());
     if trained.recipe.clip.stream == Stream::Flow {
         bail!(
             "{} reads optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
@@ -95,7 +100,8 @@ pub fn predict(trained: &TrainedRun, video: &Path, rule: ViewRule, top: usize) -
     }
     let (selected, frames) = reading.reader.read_planned(&source, &reading.planner)?;
     let clip = reading.planner.evaluation(frames)?.on_selected().apply(&selected)?;
-    let percepts = percepts_of(&trained.cnn, &[clip], &trained.device).select(&trained.recipe.model.levels());
+    let percepts =
+        percepts_of(&trained.cnn, &[clip], &trained.device, trained.dtype).select(&trained.recipe.model.levels());
     let probabilities = trained.model.forward(percepts).probabilities().into_data().try_into_vec::<f32>()?;
     Ok(of(frames, &probabilities))
 }

@@ -13,7 +13,9 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn_data::{ClipSource, Dataset, DecoderKind, Stream};
 
 use crate::backend::Backend;
+use crate::parallel::Replicas;
 use crate::percepts::{Cache, Reading};
+use crate::precision::Precision;
 use crate::progress::Progress;
 use crate::recipe::{self, DataSection, Recipe};
 use crate::run_card::{DataCard, RunCard, VERSION};
@@ -45,6 +47,10 @@ pub struct Options<'a> {
     pub json: bool,
     /// The backend's name, for the run card.
     pub backend: Backend,
+    /// Other devices, to share each batch with.
+    pub others: &'a [Backend],
+    /// What to compute in.
+    pub precision: Precision,
 }
 
 /// One run under way.
@@ -53,6 +59,7 @@ pub(crate) struct Run {
     pub(crate) recipe: Recipe,
     pub(crate) dataset: Dataset,
     pub(crate) device: Device,
+    pub(crate) replicas: Replicas,
     pub(crate) reading: Reading,
     /// Percepts on disk, where the recipe starts from them.
     pub(crate) cache: Option<Cache>,
@@ -63,13 +70,14 @@ pub(crate) struct Run {
 
 /// Runs the command.
 pub fn run(options: &Options, device: &Device) -> Result<()> {
+    let others = others(options)?;
     let stop = StopFlag::install()?;
     let (resumed, recipe) = open(options)?;
     let dataset = data::dataset(&recipe)?;
     check_parts(&dataset)?;
     check_decoder(&recipe, &dataset)?;
     check_flow(&recipe, &dataset)?;
-    let card = card(&recipe, &dataset, options.backend)?;
+    let card = card(&recipe, &dataset, options)?;
     let pretrained = stages::pretrained(resumed.as_ref(), &recipe, card.cnn_classes, device)?;
     // What can be wrong with the input has been looked at: only now a folder is made.
     let dir = match resumed {
@@ -80,10 +88,13 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     check_same_data(&dir, &card, options.resume)?;
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
-    let reading = super::trained::reading(&recipe, recipe.decoder(), device);
+    let reading =
+        Reading { dtype: options.precision.dtype(), ..super::trained::reading(&recipe, recipe.decoder(), device) };
     let progress = progress::detect(options.plain || options.json);
+    let replicas = Replicas::new(device.clone(), others);
     let device = device.clone();
-    let mut run = Run { dir, recipe, dataset, device, reading, cache: None, stop, progress, seconds: Vec::new() };
+    let mut run =
+        Run { dir, recipe, dataset, device, replicas, reading, cache: None, stop, progress, seconds: Vec::new() };
     run.tell(&format!(
         "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
         run.dataset.name,
@@ -231,7 +242,7 @@ fn check_flow(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     }
 }
 
-fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard> {
+fn card(recipe: &Recipe, dataset: &Dataset, options: &Options) -> Result<RunCard> {
     let appearances = crate::backbone::appearances(recipe, dataset)?;
     Ok(RunCard {
         version: VERSION,
@@ -239,7 +250,8 @@ fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard>
         burn: "0.22.1".into(),
         recipe: recipe.name.clone(),
         seed: recipe.seed,
-        backend: backend.to_string(),
+        backend: devices(options),
+        dtype: options.precision.name().into(),
         data: DataCard {
             name: dataset.name.clone(),
             fingerprint: dataset.fingerprint(),
@@ -252,6 +264,22 @@ fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard>
         seconds: Vec::new(),
         systems: Vec::new(),
     })
+}
+
+/// The devices beside the first, each of which must compute in the precision asked for.
+fn others(options: &Options) -> Result<Vec<Device>> {
+    let open = |&backend: &Backend| {
+        let device = backend.device()?;
+        options.precision.check(backend, &device)?;
+        Ok(device)
+    };
+    options.others.iter().map(open).collect()
+}
+
+/// All devices, as they are named on the command line.
+fn devices(options: &Options) -> String {
+    let all = std::iter::once(&options.backend).chain(options.others);
+    all.map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// A run that is gone on with must be given the clips that it was started with.

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::classifier::GruRcnClassifier;
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::weights::import;
 use gru_rcn_data::{ClipReader, DecoderKind, LoaderConfig, ViewRule};
 
@@ -34,6 +34,8 @@ pub struct TrainedRun {
     pub device: Device,
     /// What decodes video files: what the recipe says, unless told otherwise.
     pub decoder: DecoderKind,
+    /// What both compute in.
+    pub dtype: FloatDType,
 }
 
 impl TrainedRun {
@@ -62,7 +64,7 @@ impl TrainedRun {
         let cnn = backbone::load(&config, &dir.path("backbone.safetensors"), device)?;
         let model = import(systems::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), device), &weights)?;
         let decoder = recipe.decoder();
-        Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), decoder })
+        Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), decoder, dtype: FloatDType::F32 })
     }
 
     /// The same run with another decoder for video files, where one is named.
@@ -70,9 +72,14 @@ impl TrainedRun {
         Self { decoder: decoder.unwrap_or(self.decoder), ..self }
     }
 
+    /// The same run, to compute in this precision.
+    pub fn computing_in(self, dtype: FloatDType) -> Self {
+        Self { model: self.model.computing_in(dtype), dtype, ..self }
+    }
+
     /// How its clips are read.
     pub fn reading(&self) -> Reading {
-        reading(&self.recipe, self.decoder, &self.device)
+        Reading { dtype: self.dtype, ..reading(&self.recipe, self.decoder, &self.device) }
     }
 
     /// The views that were asked for as far as the labels allow them, after saying so where they are several.
@@ -104,7 +111,7 @@ impl TrainedRun {
     }
 }
 
-/// How a recipe's clips are read.
+/// How a recipe's clips are read, in float32.
 pub(super) fn reading(recipe: &Recipe, decoder: DecoderKind, device: &Device) -> Reading {
     Reading {
         planner: recipe.clip.clone(),
@@ -112,5 +119,6 @@ pub(super) fn reading(recipe: &Recipe, decoder: DecoderKind, device: &Device) ->
         loader: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
         seed: recipe.seed,
         on_cpu: *device == Device::flex(),
+        dtype: FloatDType::F32,
     }
 }

@@ -27,7 +27,7 @@ pub trait Backbone {
     /// How 8-bit pixels are to be normalised for it.
     fn pixels(&self) -> Pixels;
 
-    /// The maps at the taps.
+    /// The maps at the taps, computed in the precision of the frames.
     ///
     /// # Shapes
     ///

@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 use super::{Backbone, BackboneConfigError, Pixels, taps};
 use crate::head::average_pool;
 use crate::percepts::Level;
+use crate::precision;
 
 /// Squeeze and expand channels of fire2 to fire9; each expands to twice the second number.
 const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
@@ -156,8 +157,9 @@ impl Fire {
     /// - input: `[batch, in, height, width]`
     /// - output: `[batch, 2 * expand, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let squeezed = relu(self.squeeze.forward(input));
-        let expanded = vec![self.expand1x1.forward(squeezed.clone()), self.expand3x3.forward(squeezed)];
+        let squeezed = relu(precision::conv(&self.squeeze, input));
+        let expanded =
+            vec![precision::conv(&self.expand1x1, squeezed.clone()), precision::conv(&self.expand3x3, squeezed)];
         relu(Tensor::cat(expanded, 1))
     }
 }
@@ -171,12 +173,12 @@ impl SqueezeNet {
     /// - output: logits `[batch, class]`
     pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
         let top = self.maps(frames, TAPS.len()).pop().expect("a network has a tap");
-        average_pool(relu(self.conv10.forward(self.dropout.forward(top))))
+        average_pool(relu(precision::conv(&self.conv10, self.dropout.forward(top))))
     }
 
     /// The maps at the first `taps` of [`TAPS`].
     fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
-        let mut x = relu(self.conv1.forward(frames));
+        let mut x = relu(precision::conv(&self.conv1, frames));
         let mut done = 0;
         let mut maps = Vec::with_capacity(taps);
         for (name, fires) in TAPS.into_iter().take(taps) {

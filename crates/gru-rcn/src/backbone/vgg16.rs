@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
 use super::{Backbone, BackboneConfigError, Pixels, taps};
 use crate::percepts::Level;
+use crate::precision::{conv, linear};
 
 /// Configuration of [`Vgg16`]: the full network by default, any other depth and width as data.
 #[derive(Config, Debug)]
@@ -159,7 +160,7 @@ impl Vgg16 {
         assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
         let top = self.pools(frames, self.config.stages.len()).pop().expect("a network has a stage");
         let fc7 = self.fc7(top, |x| self.dropout.forward(x));
-        self.fcs[2].forward(self.dropout.forward(fc7))
+        linear(&self.fcs[2], self.dropout.forward(fc7))
     }
 
     /// The maps after the first `stages` stages' maxima.
@@ -168,8 +169,8 @@ impl Vgg16 {
         let mut convs = self.convs.iter();
         let mut pools = Vec::with_capacity(stages);
         for [count, _] in self.config.stages.iter().take(stages) {
-            for conv in convs.by_ref().take(*count) {
-                x = relu(conv.forward(x));
+            for layer in convs.by_ref().take(*count) {
+                x = relu(conv(layer, x));
             }
             x = max_pool2d(x, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
             pools.push(x.clone());
@@ -181,8 +182,8 @@ impl Vgg16 {
     fn fc7(&self, top: Tensor<4>, between: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let [_, _, height, width] = top.dims();
         let top = if [height, width] == self.config.grid { top } else { adaptive_avg_pool2d(top, self.config.grid) };
-        let fc6 = between(relu(self.fcs[0].forward(top.flatten::<2>(1, 3))));
-        relu(self.fcs[1].forward(fc6))
+        let fc6 = between(relu(linear(&self.fcs[0], top.flatten::<2>(1, 3))));
+        relu(linear(&self.fcs[1], fc6))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig};
 use crate::head::{LevelLogits, average_pool};
@@ -62,5 +62,9 @@ impl TopRnn {
 impl ClipClassifier for TopRnn {
     fn logits(&self, percepts: Percepts) -> LevelLogits {
         self.model.forward(Self::pooled_top(&percepts))
+    }
+
+    fn computing_in(self, dtype: FloatDType) -> Self {
+        Self { model: self.model.computing_in(dtype) }
     }
 }

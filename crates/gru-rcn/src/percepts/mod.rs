@@ -7,7 +7,7 @@ pub use norm::{NormRule, NormState, PerceptNorm, PerceptNormConfig};
 pub use statistics::{LevelRms, PerceptStatistics};
 
 use burn::config::Config;
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 /// One depth of a CNN that is handed to a recurrent layer: its name and the shape of its maps.
 #[derive(Config, Debug, PartialEq)]
@@ -78,6 +78,11 @@ impl Percepts {
     /// The same percepts entering the autodiff graph as constants; a frozen CNN's percepts are computed outside it.
     pub fn autodiff(self) -> Self {
         Self { maps: self.maps.into_iter().map(Tensor::autodiff).collect() }
+    }
+
+    /// The same percepts in another precision.
+    pub fn cast(self, dtype: FloatDType) -> Self {
+        Self { maps: self.maps.into_iter().map(|map| map.cast(dtype)).collect() }
     }
 
     /// The same percepts in reverse temporal order.

@@ -1,13 +1,16 @@
 //! The convolutional GRU, equations 5 to 8 of the paper, and with a bottom-up input equations 9 to 12.
 
+use std::borrow::Cow;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::activation::{sigmoid, tanh};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::initial::fused;
+use crate::precision::conv_in;
 
 /// Configuration of a [`ConvGru`].
 #[derive(Config, Debug)]
@@ -41,6 +44,8 @@ pub struct ConvGruConfig {
 ///
 /// **Mind the gates.** `burn::nn::Gru`, PyTorch and cuDNN write `h' = (1 - z) . h~ + z . h` and let `r` act after the
 /// product with `U`; this layer follows the paper, so their weights cannot be carried over unchanged.
+///
+/// It computes in the precision of its input, casting its weights where they are of another.
 ///
 /// The six convolutions are computed as three: all input convolutions of all time steps in one call, and per step one
 /// convolution of the state for both gates and one for the candidate. Weights `W` are drawn from Xavier's uniform
@@ -166,20 +171,37 @@ impl ConvGru {
 
     /// One time step with the hidden map of the level below, `[batch, below, height, width]`.
     pub fn step_stacked(&self, input: Tensor<4>, below: Option<Tensor<4>>, state: Option<Tensor<4>>) -> Tensor<4> {
-        let drive = self.drive(input, below);
-        self.advance(drive, state)
+        let dtype = input.dtype();
+        let layer = self.in_dtype(dtype);
+        let drive = layer.drive(input, below.map(|below| below.cast(dtype)));
+        layer.advance(drive, state.map(|state| state.cast(dtype)))
+    }
+
+    /// This layer with its weights in the given precision; cast once for all time steps.
+    fn in_dtype(&self, dtype: DType) -> Cow<'_, Self> {
+        if self.input_to_hidden.weight.val().dtype() == dtype {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            input_to_hidden: conv_in(&self.input_to_hidden, dtype).into_owned(),
+            hidden_to_gates: conv_in(&self.hidden_to_gates, dtype).into_owned(),
+            hidden_to_candidate: conv_in(&self.hidden_to_candidate, dtype).into_owned(),
+            below_to_hidden: self.below_to_hidden.as_ref().map(|below| conv_in(below, dtype).into_owned()),
+            hidden_channels: self.hidden_channels,
+        })
     }
 
     fn scan(&self, input: Tensor<5>, below: Option<Tensor<5>>, state: Option<Tensor<4>>) -> Vec<Tensor<4>> {
-        let [batch, time, ..] = input.dims();
+        let ([batch, time, ..], dtype) = (input.dims(), input.dtype());
+        let layer = self.in_dtype(dtype);
         // Time outermost, so that each step is one contiguous block of the result.
-        let drive = self.drive(time_major(input), below.map(time_major));
+        let drive = layer.drive(time_major(input), below.map(|below| time_major(below.cast(dtype))));
         let mut drives = Vec::with_capacity(time);
         split_steps(drive, batch, &mut drives);
         let mut states: Vec<Tensor<4>> = Vec::with_capacity(time);
-        let mut state = state;
+        let mut state = state.map(|state| state.cast(dtype));
         for drive in drives {
-            let next = self.advance(drive, state);
+            let next = layer.advance(drive, state);
             states.push(next.clone());
             state = Some(next);
         }

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use burn::module::Module;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn};
@@ -17,6 +16,7 @@ use super::Run;
 use crate::backbone::{self, FrameCnn};
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
+use crate::initial;
 use crate::percepts::{Cache, Live, PixelStore, Source, Store, StorePlan, View};
 use crate::progress::Interval;
 use crate::recipe::{Recipe, TrainingSection};
@@ -100,10 +100,8 @@ impl Run {
     }
 
     fn pretrain(&mut self, config: &gru_rcn::backbone::CnnConfig, training: &TrainingSection) -> Result<Cnn> {
-        let autodiff = self.device.clone().autodiff();
         let seed = self.stage_seed("cnn");
-        self.device.seed(seed);
-        let model = FrameCnn { cnn: config.init(&autodiff) }.materialize();
+        let model = initial::drawn(seed, &self.device, || FrameCnn { cnn: config.init(&initial::device()) });
         let pixels = model.cnn.pixels();
         let frames = self.recipe.backbone.pretrain_frames;
         let train = PixelStore::fill(&self.dataset.train, frames, &self.reading, pixels.clone(), &self.device)?;
@@ -193,14 +191,14 @@ impl Run {
     /// Trains every system that the recipe asks for.
     pub(super) fn systems(&mut self, cnn: &Cnn, parts: &Parts) -> Result<TrainedSystems> {
         let (levels, classes) = (cnn.levels(), self.dataset.classes.len());
-        let autodiff = self.device.clone().autodiff();
+        let cpu = initial::device();
         let recipe = self.recipe.clone();
         let recurred = recipe.model.levels();
 
         let frame = match recipe.baselines.frame {
             false => None,
             true => Some(self.system(&System::Frame, parts, |run| {
-                let mut model = systems::frame(&run.recipe, &levels, classes, &autodiff);
+                let mut model = systems::frame(&run.recipe, &levels, classes, &cpu);
                 let top = |percepts: Percepts| Percepts { maps: vec![percepts.top()] };
                 model.norm = run.norm(FrameClassifierConfig::norm(), parts, top);
                 model
@@ -209,13 +207,13 @@ impl Run {
         let top_rnn = match recipe.baselines.top_rnn {
             0 => None,
             _ => Some(self.system(&System::TopRnn, parts, |run| {
-                let mut model = systems::top_rnn(&run.recipe, &levels, classes, &autodiff);
+                let mut model = systems::top_rnn(&run.recipe, &levels, classes, &cpu);
                 model.model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| TopRnn::pooled_top(&p));
                 model
             })?),
         };
         let gru_rcn = self.system(&System::GruRcn, parts, |run| {
-            let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &autodiff);
+            let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &cpu);
             model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| p.select(&recurred));
             model
         })?;
@@ -223,7 +221,7 @@ impl Run {
         for norm in &recipe.baselines.norms {
             let system = System::Norm(norm.clone());
             let trained = self.system(&system, parts, |run| {
-                let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &autodiff);
+                let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &cpu);
                 model.norm = run.norm(norm.config(), parts, |p| p.select(&recurred));
                 model
             })?;
@@ -247,8 +245,8 @@ impl Run {
         let (key, name) = (system.key(), system.name(&self.recipe));
         // Normalisations are compared from the same initial weights.
         let stream = if matches!(system, System::Norm(_)) { System::GruRcn.key() } else { key.clone() };
-        self.device.seed(self.stage_seed(&stream));
-        let model = build(self).materialize();
+        let model = initial::drawn(self.stage_seed(&stream), &self.device, || build(self));
+        let model = model.computing_in(self.reading.dtype);
         let weights = self.dir.path(&system.weights());
         let done = format!("checkpoints/{key}.json");
         if let Ok(text) = self.dir.read(&done) {
@@ -297,6 +295,7 @@ impl Run {
             loss: self.recipe.model.loss.into(),
             seed,
             device: &self.device,
+            replicas: &self.replicas,
             run: &self.dir,
             stop: &self.stop,
         };

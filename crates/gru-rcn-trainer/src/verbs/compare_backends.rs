@@ -1,0 +1,259 @@
+//! `compare-backends`: the same recipe for a few steps on every backend, loss by loss.
+//!
+//! A small run of the built-in motion data: one step per epoch, so that a run's metrics hold the loss of every step. The
+//! CNN is trained once, on the CPU, for its dropout draws other numbers on every backend; each backend then computes the
+//! percepts by itself and trains the GRU-RCN without dropout, from the same initial weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Faults;
+use crate::backend::Backend;
+
+/// Largest relative difference of a loss from the CPU backend's after twenty steps of Adam in float32. The backends sum in
+/// different orders; Adam divides each gradient by its own size, which lets a difference in the last digit of a gradient
+/// near zero grow to one in the fourth of a weight.
+pub const TOLERANCE: f64 = 1e-3;
+
+/// Clips, all in one batch.
+const CLIPS: usize = 48;
+
+/// What `compare-backends` is asked.
+pub struct Options<'a> {
+    /// Which; none means all that are built in and have a device.
+    pub backends: &'a [Backend],
+    /// Steps.
+    pub steps: usize,
+    /// Largest relative difference of a loss from that of cpu.
+    pub tolerance: f64,
+    /// Where to keep the runs.
+    pub keep: Option<&'a Path>,
+    /// JSON instead of a table.
+    pub json: bool,
+}
+
+/// What `compare-backends --json` prints.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// Steps of training.
+    pub steps: usize,
+    /// Largest relative difference allowed.
+    pub tolerance: f64,
+    /// The backends, cpu first.
+    pub backends: Vec<Course>,
+    /// Whether all agree.
+    pub ok: bool,
+}
+
+/// One backend.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub struct Course {
+    /// Its name.
+    pub name: String,
+    /// Training loss of each step.
+    pub losses: Vec<f64>,
+    /// Validation loss after each step.
+    pub validation_losses: Vec<f64>,
+    /// Largest relative difference of any of them from that of cpu.
+    pub difference: f64,
+    /// Seconds of the run, starting up and compiling kernels included.
+    pub seconds: f64,
+}
+
+/// Runs the command; losses too far apart are exit code 1.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(options.steps > 0, "--steps is 0; compare at least one");
+    let backends = backends(options)?;
+    let (folder, temporary) = match options.keep {
+        Some(folder) => (folder.to_path_buf(), false),
+        None => (std::env::temp_dir().join(format!("gru-rcn-backends-{}", std::process::id())), true),
+    };
+    ensure!(!folder.exists(), "{} exists already; name a new folder with --keep", folder.display());
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let compared = compare(options, &backends, &folder);
+    if temporary {
+        fs::remove_dir_all(&folder).ok();
+    }
+    let comparison = compared?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&comparison)?);
+    } else {
+        print!("{}", table(&comparison));
+    }
+    match comparison.ok {
+        true => Ok(()),
+        false => bail!(Faults("the backends' losses are further apart than --tolerance".into())),
+    }
+}
+
+/// cpu first, to which the others are compared.
+fn backends(options: &Options) -> Result<Vec<Backend>> {
+    let mut backends = vec![Backend::Cpu];
+    if options.backends.is_empty() {
+        let others = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Cpu);
+        backends.extend(others.filter(|backend| !backend.devices().is_empty()));
+        ensure!(
+            backends.len() > 1,
+            "this build has no other backend than cpu, or no device for it; run `cargo xtask compare-backends`, which \
+             builds in ndarray and wgpu"
+        );
+    } else {
+        for &backend in options.backends.iter().filter(|backend| **backend != Backend::Cpu) {
+            // Says what to do about one that is not there.
+            backend.device()?;
+            backends.push(backend);
+        }
+    }
+    Ok(backends)
+}
+
+fn compare(options: &Options, backends: &[Backend], folder: &Path) -> Result<Comparison> {
+    let mut courses: Vec<Course> = Vec::new();
+    for backend in backends {
+        eprintln!("{} steps on {backend}", options.steps);
+        let run = folder.join(backend.to_string().replace(':', "-"));
+        let started = Instant::now();
+        match courses.is_empty() {
+            true => train(&run, backend, &first(options.steps))?,
+            false => {
+                fs::create_dir_all(&run)?;
+                for file in ["recipe.toml", "backbone.safetensors"] {
+                    fs::copy(folder.join("cpu").join(file), run.join(file)).with_context(|| file.to_string())?;
+                }
+                train(&run, backend, &["--resume".into()])?;
+            }
+        }
+        let (losses, validation_losses) = losses(&run)?;
+        let mut course = Course {
+            name: backend.to_string(),
+            losses,
+            validation_losses,
+            difference: 0.0,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        if let Some(cpu) = courses.first() {
+            course.difference = largest_difference(&course.losses, &cpu.losses)
+                .max(largest_difference(&course.validation_losses, &cpu.validation_losses));
+        }
+        courses.push(course);
+    }
+    let ok = courses.iter().all(|course| course.difference <= options.tolerance);
+    Ok(Comparison { steps: options.steps, tolerance: options.tolerance, backends: courses, ok })
+}
+
+/// The arguments of the first run, which makes the recipe and the CNN of all.
+fn first(steps: usize) -> Vec<String> {
+    let mut arguments = vec!["motion".to_string()];
+    let changes = [
+        format!("data.motion.train={CLIPS}"),
+        "data.motion.validation=16".into(),
+        "data.motion.test=16".into(),
+        "backbone.pretrain.epochs=2".into(),
+        "backbone.pretrain.patience=2".into(),
+        "model.dropout=0.0".into(),
+        format!("training.batch={CLIPS}"),
+        format!("training.epochs={steps}"),
+        format!("training.patience={steps}"),
+        "baselines.frame=false".into(),
+        "baselines.top_rnn=0".into(),
+    ];
+    arguments.extend(changes.into_iter().flat_map(|change| ["--set".to_string(), change]));
+    arguments
+}
+
+/// Trains in a process of its own: a backend's settings are a process's, and so is its failure.
+fn train(run: &Path, backend: &Backend, arguments: &[String]) -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let log = run.with_extension("log");
+    let mut command = Command::new(program);
+    command
+        .arg("train")
+        .args(arguments)
+        .args(["--plain", "--json", "--backend", &backend.to_string(), "--run"])
+        .arg(run);
+    let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).status()?;
+    if !status.success() {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        bail!("{backend}: {status}\n{}", lines[lines.len().saturating_sub(8)..].join("\n"));
+    }
+    Ok(())
+}
+
+/// Training and validation losses of the GRU-RCN, step by step.
+fn losses(run: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
+    let path: PathBuf = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut training, mut validation) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("{}", path.display()))?;
+        if line["stage"] == "gru_rcn" {
+            training.push(line["train"]["loss"].as_f64().unwrap_or(f64::NAN));
+            validation.push(line["validation"]["loss"].as_f64().unwrap_or(f64::NAN));
+        }
+    }
+    Ok((training, validation))
+}
+
+/// Infinite where one has steps that the other has not, or something is not a number.
+fn largest_difference(found: &[f64], expected: &[f64]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let relative = found.iter().zip(expected).map(|(f, e)| (f - e).abs() / e.abs());
+    relative.fold(0.0, |worst, off| if off.is_finite() { f64::max(worst, off) } else { f64::INFINITY })
+}
+
+fn table(comparison: &Comparison) -> String {
+    let mut text = format!("{:>6}", "step");
+    for course in &comparison.backends {
+        text += &format!("  {:>12}", course.name);
+    }
+    text.push('\n');
+    for step in 0..comparison.steps {
+        text += &format!("{:>6}", step + 1);
+        for course in &comparison.backends {
+            text += &match course.losses.get(step) {
+                Some(loss) => format!("  {loss:>12.7}"),
+                None => format!("  {:>12}", "-"),
+            };
+        }
+        text.push('\n');
+    }
+    for course in &comparison.backends {
+        text += &format!(
+            "{}: {:.1e} off cpu at most, validation losses included; {:.1} s\n",
+            course.name, course.difference, course.seconds
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2.2 against 2 is a tenth off.
+    #[test]
+    fn differences_by_hand() {
+        assert!((largest_difference(&[1.0, 2.2], &[1.0, 2.0]) - 0.1).abs() < 1e-12);
+        assert_eq!(largest_difference(&[1.0], &[1.0, 2.0]), f64::INFINITY);
+        assert_eq!(largest_difference(&[f64::NAN], &[1.0]), f64::INFINITY);
+    }
+
+    #[test]
+    fn the_first_run_s_recipe_is_valid() {
+        let arguments = first(3);
+        let changes: Vec<String> = arguments[1..].iter().filter(|word| *word != "--set").cloned().collect();
+        let recipe = crate::recipe::load(&arguments[0], &changes).unwrap();
+        assert_eq!((recipe.training.epochs, recipe.training.batch), (3, CLIPS));
+        assert_eq!(recipe.model.dropout, 0.0);
+    }
+}

@@ -1,0 +1,48 @@
+//! Computing in another precision than the weights are kept in.
+//!
+//! Weights, their gradients and the optimizer's state stay in float32. A layer computes in the precision of its *input*:
+//! where that differs from its weights', the weights are cast on the way in. The cast is part of the autodiff graph, so
+//! that gradients arrive in the weights' own precision, and a record looks the same whatever a model was trained in.
+//! Where the two agree, the layers are used as they are and nothing is cast.
+
+use std::borrow::Cow;
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::nn::conv::Conv2d;
+use burn::tensor::{DType, Tensor};
+
+/// A weight as a constant of the layer that it is used in for once.
+fn cast<const D: usize>(weight: &Param<Tensor<D>>, dtype: DType) -> Param<Tensor<D>> {
+    Param::initialized(weight.id, weight.val().cast(dtype))
+}
+
+/// A convolution with its weights in `dtype`.
+pub(crate) fn conv_in(layer: &Conv2d, dtype: DType) -> Cow<'_, Conv2d> {
+    if layer.weight.val().dtype() == dtype {
+        return Cow::Borrowed(layer);
+    }
+    Cow::Owned(Conv2d {
+        weight: cast(&layer.weight, dtype),
+        bias: layer.bias.as_ref().map(|bias| cast(bias, dtype)),
+        ..layer.clone()
+    })
+}
+
+/// Applies a convolution in the precision of its input.
+pub(crate) fn conv(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
+    conv_in(layer, input.dtype()).forward(input)
+}
+
+/// Applies a linear layer in the precision of its input.
+pub(crate) fn linear<const D: usize>(layer: &Linear, input: Tensor<D>) -> Tensor<D> {
+    let dtype = input.dtype();
+    if layer.weight.val().dtype() == dtype {
+        return layer.forward(input);
+    }
+    let bias = layer.bias.as_ref().map(|bias| cast(bias, dtype));
+    Linear { weight: cast(&layer.weight, dtype), bias }.forward(input)
+}
+
+#[cfg(test)]
+mod tests;
