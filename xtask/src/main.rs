@@ -9,6 +9,7 @@ mod cargo;
 mod checks;
 mod goldens;
 mod program;
+mod soak;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Some(verb) if program::VERBS.contains(&verb) => program::run(verb, &rest),
         Some("test") => checks::test(&rest),
         Some("check") => checks::check(),
+        Some("soak") => soak::run(&rest),
         Some("goldens") => goldens::run_scripts(),
         Some("help" | "-h" | "--help") => {
             print!("{}", help());
@@ -55,6 +57,9 @@ fn help() -> String {
   flow       the same, and compute the flow between two images
   test       all tests, optimised: cargo test --release --workspace
   check      format, lints, documentation: whatever needs no running
+  soak       kill training runs again and again and compare what they end in with
+             one that was not; --rounds N, --program FILE, and kills, saving or memory
+             for a part of it
   goldens    compute the reference numbers again
              (python3 with torch, safetensors and numpy)
   help       this text

@@ -22,6 +22,18 @@ pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    let path = match build(feature)? {
+        Ok(path) => path,
+        Err(failed) => return Ok(failed),
+    };
+    let mut program = Command::new(path);
+    program.arg(verb).args(arguments);
+    show(&program);
+    become_program(program)
+}
+
+/// Builds the program and says where it lies, or with what code that failed.
+pub(crate) fn build(feature: Option<&str>) -> Result<Result<PathBuf, ExitCode>> {
     let mut build = build_command(feature);
     show(&build);
     // Diagnostics go to standard error as ever; standard output tells where the program lies,
@@ -29,14 +41,10 @@ pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
     build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = build.output().context("cannot start cargo")?;
     if !output.status.success() {
-        return Ok(exit_code(output.status));
+        return Ok(Err(exit_code(output.status)));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let path = executable(&messages).context("cargo did not say where it put the program")?;
-    let mut program = Command::new(path);
-    program.arg(verb).args(arguments);
-    show(&program);
-    become_program(program)
+    Ok(Ok(executable(&messages).context("cargo did not say where it put the program")?))
 }
 
 fn build_command(feature: Option<&str>) -> Command {

@@ -10,6 +10,8 @@ mod folder;
 mod harness;
 mod micro;
 mod motion;
+mod overnight;
 mod prepared;
 mod real_clips;
 mod resume;
+mod tiny;

@@ -83,5 +83,6 @@ pub(super) fn reading(recipe: &Recipe, device: &Device) -> Reading {
         loader: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
         seed: recipe.seed,
         on_cpu: *device == Device::flex(),
+        bad: None,
     }
 }
