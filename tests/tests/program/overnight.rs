@@ -250,3 +250,18 @@ fn a_run_can_be_watched() {
         assert!(events[0].metadata().unwrap().len() > 200);
     }
 }
+
+/// Two runs on one page; of other clips they are not compared.
+#[test]
+fn runs_are_shown_beside_each_other() {
+    let folder = temporary();
+    let other = tiny::train(folder.path(), &["training.epochs=1", "baselines.top_rnn=0", "model.hidden=[4, 4]"]);
+    other.run().succeeds();
+    let reference = tiny::reference().to_str().unwrap();
+    let shown = run(folder.path(), ["report", "run", reference, "--out", "both.html"]).succeeds();
+    assert_eq!(shown.stdout.trim_end(), "both.html");
+    let page = std::fs::read_to_string(folder.path().join("both.html")).unwrap();
+    assert!(page.contains("2 runs on ") && page.matches("run: GRU-RCN").count() >= 2, "{page}");
+    let other = crate::micro::reference().root.to_str().unwrap();
+    run(folder.path(), ["report", "run", other]).refuses(&["tested on other clips"]);
+}

@@ -24,7 +24,7 @@ fn saved(steps: &[u64]) -> Saved {
     let checkpoints = Checkpoints::new(folder.path().join("stage"), identity());
     let mut model = LinearConfig::new(2, 3).init(&Device::flex().autodiff());
     let mut optimizer = optimizer();
-    let loss = model.forward(Tensor::ones([1, 2], &Device::flex()).autodiff()).sum();
+    let loss = model.forward(Tensor::<2>::ones([1, 2], &Device::flex()).autodiff()).sum();
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
     model = optimizer.step(0.1, model, gradients);
     for &steps in steps {

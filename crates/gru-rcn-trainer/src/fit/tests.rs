@@ -5,7 +5,7 @@ use std::fs;
 
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use gru_rcn::head::LevelLogits;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::DataError;
@@ -62,9 +62,10 @@ impl Source for Numbers {
         Box::new(parts.into_iter().map(|part| {
             let clips: Vec<usize> = part.iter().copied().filter(|clip| !self.bad.contains(clip)).collect();
             let values: Vec<f32> = clips.iter().map(|&clip| self.values[clip]).collect();
-            let map = Tensor::from_data(TensorData::new(values, [clips.len(), 1, 1, 1, 1]), &Device::flex());
+            let shape = [clips.len(), 1, 1, 1, 1];
+            let map = || Tensor::from_data(TensorData::new(values, shape), &Device::flex());
             Ok(Batch {
-                percepts: Percepts { maps: vec![map] },
+                percepts: Percepts { maps: if clips.is_empty() { Vec::new() } else { vec![map()] } },
                 classes: clips.iter().map(|&clip| self.classes[clip]).collect(),
                 bad: part.len() - clips.len(),
                 clips,
