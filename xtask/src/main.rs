@@ -11,6 +11,7 @@ mod checks;
 mod goldens;
 mod offline;
 mod program;
+mod soak;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Some("test") => checks::test(&rest),
         Some("check") => checks::check(&rest),
         Some("bench") => bench::bench(&rest),
+        Some("soak") => soak::run(&rest),
         Some("goldens") => goldens::run_scripts(),
         Some("help" | "-h" | "--help") => {
             print!("{}", help());
@@ -65,6 +67,9 @@ fn help() -> String {
              with --backends also the lints of all backends, which compiles all of them
   bench      measure against other programs, in turns: reading, loader, tvl1, dis
              (python3 with torch, torchvision or OpenCV; --rounds N, --json)
+  soak       kill training runs again and again and compare what they end in with
+             one that was not; --rounds N, --program FILE, and kills, saving or memory
+             for a part of it
   goldens    compute the reference numbers again
              (python3 with torch, safetensors and numpy)
   help       this text

@@ -47,21 +47,29 @@ pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
         ("serve", Some(features)) => Some(format!("remote,{features}")),
         (_, features) => features,
     };
-    let mut build = build_command(features.as_deref(), compiler)?;
+    let path = match build(features.as_deref(), compiler)? {
+        Ok(path) => path,
+        Err(failed) => return Ok(failed),
+    };
+    let mut program = Command::new(path);
+    program.arg(verb).args(&arguments);
+    show(&program);
+    become_program(program)
+}
+
+/// Builds the program and says where it lies, or with what code that failed.
+pub(crate) fn build(features: Option<&str>, compiler: KernelCompiler) -> Result<Result<PathBuf, ExitCode>> {
+    let mut build = build_command(features, compiler)?;
     show(&build);
     // Diagnostics go to standard error as ever; standard output tells where the program lies,
     // whatever target folder, target or profile settings are in force.
     build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = build.output().context("cannot start cargo")?;
     if !output.status.success() {
-        return Ok(exit_code(output.status));
+        return Ok(Err(exit_code(output.status)));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let path = executable(&messages).context("cargo did not say where it put the program")?;
-    let mut program = Command::new(path);
-    program.arg(verb).args(&arguments);
-    show(&program);
-    become_program(program)
+    Ok(Ok(executable(&messages).context("cargo did not say where it put the program")?))
 }
 
 fn build_command(features: Option<&str>, compiler: KernelCompiler) -> Result<Command> {

@@ -1,245 +1,300 @@
 //! Checkpoints of one training stage: a folder per checkpoint that appears whole or not at all.
 //!
-//! The members are written into a temporary sibling and synchronised, `MANIFEST.json` with their sizes and checksums
-//! last; then the folder is renamed and its parent synchronised. Loading goes from the newest to the oldest and passes
-//! over, loudly, what is damaged.
+//! ```text
+//! checkpoints/STAGE/step-00001234/   by steps done
+//!     model.bpk       the weights
+//!     optimizer.bpk   the optimizer's state
+//!     best.bpk        the weights of the best epoch, once there is one
+//!     state.json      the place in the order of the clips, sums of the running epoch, early stopping
+//!     MANIFEST.json   sizes and checksums of the others, and what run they belong to
+//! checkpoints/STAGE/latest           the newest one's name, for people and scripts
+//! ```
+//!
+//! The members are written into a temporary sibling and synchronised, the manifest last; then the folder is renamed, its
+//! parent synchronised and `latest` moved, and only then older ones are removed. Loading goes from the newest to the oldest
+//! by number. What is damaged is renamed to `step-….corrupt` and told of; what belongs to something else is refused.
+
+mod manifest;
+mod position;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
-use serde::{Deserialize, Serialize};
+use burn::tensor::Bytes;
 
-use crate::report::EpochPoint;
+use crate::identity::Identity;
+use crate::run_dir::{sync_folder, write_atomic};
+use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
 
-/// What a checkpoint holds beside weights and optimizer.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-pub struct Progress {
-    /// Epochs done.
-    pub epochs: usize,
-    /// Optimizer steps done.
-    pub steps: u64,
-    /// Best validation log-probability so far, negated.
-    pub best_loss: Option<f64>,
-    /// The epoch it was reached in.
-    pub best_epoch: usize,
-    /// Seconds spent.
-    pub seconds: f64,
-    /// The course so far.
-    pub curve: Vec<EpochPoint>,
-}
+pub(crate) use manifest::{CHECKSUM_START, checksum};
+pub use position::{EpochSums, Position};
 
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    version: u32,
-    burn: String,
-    progress: Progress,
-    /// Checksum of `progress`, as JSON.
-    progress_checksum: u64,
-    /// Name, bytes and checksum of the other files.
-    files: Vec<(String, u64, u64)>,
-}
+/// Checkpoints kept: one more than is needed, for the case that the newest is damaged.
+const KEPT: usize = 2;
 
-const VERSION: u32 = 1;
+const PREFIX: &str = "step-";
 
 /// The checkpoints of one stage.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     root: PathBuf,
+    identity: Identity,
+}
+
+/// What a checkpoint gives back.
+pub struct Loaded<M> {
+    /// The model.
+    pub model: M,
+    /// Its optimizer.
+    pub optimizer: ModuleOptimizer,
+    /// The weights of the best epoch so far, as [`weights`] gives them.
+    pub best: Option<Vec<u8>>,
+    /// Where training stood.
+    pub position: Position,
+}
+
+/// The weights of a model as bytes.
+pub fn weights<M: Module>(model: &M) -> Result<Vec<u8>> {
+    let bytes = model.clone().into_record().into_bytes().context("could not write the weights")?;
+    Ok(bytes.to_vec())
+}
+
+/// The model with these weights.
+pub fn with_weights<M: Module>(model: &M, weights: Vec<u8>) -> Result<M> {
+    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights)).context("could not read the weights")?;
+    model.clone().try_load_record(record).context("the weights are not of this model")
 }
 
 impl Checkpoints {
-    /// In this folder.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
+    /// In this folder, of this run.
+    pub fn new(root: PathBuf, identity: Identity) -> Self {
+        Self { root, identity }
     }
 
-    fn folder(&self, epoch: usize) -> PathBuf {
-        self.root.join(format!("epoch-{epoch:06}"))
+    fn folder(&self, steps: u64) -> PathBuf {
+        self.root.join(format!("{PREFIX}{steps:08}"))
     }
 
-    /// Saves a model and its optimizer after an epoch, then removes all but this checkpoint and the best epoch's.
-    pub fn save<M: Module>(&self, model: &M, optimizer: &ModuleOptimizer, progress: &Progress) -> Result<()> {
-        let target = self.folder(progress.epochs);
-        let scratch = self.root.join(format!(".epoch-{:06}.tmp", progress.epochs));
-        let fail = || format!("could not save the checkpoint {}", target.display());
-        if scratch.exists() {
-            fs::remove_dir_all(&scratch).with_context(fail)?;
+    /// Saves all that training needs to go on, then removes all but the newest two.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be written, as on a full disk. What was there before is still there then, and nothing of the
+    /// attempt remains.
+    pub fn save<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        best: Option<&[u8]>,
+        position: &Position,
+    ) -> Result<()> {
+        let target = self.folder(position.steps);
+        let scratch = self.root.join(format!(".{PREFIX}{:08}.tmp", position.steps));
+        let saved =
+            self.write(&scratch, model, optimizer, best, position).and_then(|()| self.commit(&scratch, &target));
+        if saved.is_err() {
+            // Frees the room that it took; that it stays is no worse than what happened.
+            let _ = remove(&scratch);
         }
-        fs::create_dir_all(&scratch).with_context(fail)?;
-        model.clone().into_record().save(scratch.join("model")).with_context(fail)?;
-        optimizer.save(scratch.join("optimizer")).with_context(fail)?;
-        let mut files = Vec::new();
-        for name in ["model.bpk", "optimizer.bpk"] {
-            let content = fs::read(scratch.join(name)).with_context(fail)?;
-            files.push((name.to_string(), content.len() as u64, checksum(CHECKSUM_START, &content)));
-        }
-        let manifest = Manifest {
-            version: VERSION,
-            burn: "0.22.1".into(),
-            progress: progress.clone(),
-            progress_checksum: checksum(CHECKSUM_START, &serde_json::to_vec(progress)?),
-            files,
-        };
-        crate::run_dir::write_atomic(&scratch.join("MANIFEST.json"), &serde_json::to_vec(&manifest)?)?;
-        if target.exists() {
-            fs::remove_dir_all(&target).with_context(fail)?;
-        }
-        fs::rename(&scratch, &target).with_context(fail)?;
-        File::open(&self.root).and_then(|folder| folder.sync_all()).with_context(fail)?;
-        self.keep(&[progress.epochs, progress.best_epoch]);
+        saved.with_context(|| format!("could not save the checkpoint {}", target.display()))?;
+        self.remove_old();
         Ok(())
     }
 
-    /// Removes all others; failing to is not worth stopping for.
-    fn keep(&self, epochs: &[usize]) {
-        for (epoch, path) in self.list() {
-            if !epochs.contains(&epoch)
-                && let Err(error) = fs::remove_dir_all(&path)
-            {
+    fn write<M: Module>(
+        &self,
+        scratch: &Path,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        best: Option<&[u8]>,
+        position: &Position,
+    ) -> Result<()> {
+        remove(scratch)?;
+        fs::create_dir_all(scratch)?;
+        let mut files = Vec::new();
+        let mut add = |name: &str, content: &[u8]| -> Result<()> {
+            write_synced(&scratch.join(name), content)?;
+            files.push(Member::new(name, content));
+            Ok(())
+        };
+        // One after the other, so that no two are in memory at once.
+        add("model.bpk", &weights(model)?)?;
+        add("optimizer.bpk", &optimizer.into_bytes().context("could not write the optimizer")?)?;
+        if let Some(best) = best {
+            add("best.bpk", best)?;
+        }
+        add("state.json", &serde_json::to_vec_pretty(position)?)?;
+        let manifest = Manifest {
+            program: env!("CARGO_PKG_VERSION").into(),
+            recipe_hash: self.identity.recipe_hash(),
+            identity: self.identity.clone(),
+            files,
+        };
+        write_synced(&scratch.join(MANIFEST), &manifest.to_json()?)?;
+        Ok(sync_folder(scratch)?)
+    }
+
+    /// Gives a checkpoint that is whole on disk its name.
+    fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
+        let old = self.old_name(target);
+        if target.exists() {
+            // An epoch's end has the number of its last step. A folder cannot be replaced in one go: until the new one has
+            // the name the old one keeps another, by which `recover` finds it.
+            remove(&old)?;
+            fs::rename(target, &old)?;
+        }
+        fs::rename(scratch, target)?;
+        sync_folder(&self.root)?;
+        remove(&old)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        write_atomic(&self.root.join("latest"), format!("{name}\n").as_bytes())
+    }
+
+    fn old_name(&self, target: &Path) -> PathBuf {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        self.root.join(format!(".{name}.old"))
+    }
+
+    /// Removes all but the newest; failing to is not worth stopping for.
+    fn remove_old(&self) {
+        for (_, path) in self.list().into_iter().rev().skip(KEPT) {
+            if let Err(error) = fs::remove_dir_all(&path) {
                 eprintln!("note: could not remove the old checkpoint {}: {error}", path.display());
             }
         }
     }
 
     /// Checkpoints on disk, oldest first, by number.
-    fn list(&self) -> Vec<(usize, PathBuf)> {
-        let mut found: Vec<(usize, PathBuf)> = fs::read_dir(&self.root)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let epoch = name.to_str()?.strip_prefix("epoch-")?.parse().ok()?;
-                Some((epoch, entry.path()))
-            })
-            .collect();
+    fn list(&self) -> Vec<(u64, PathBuf)> {
+        let steps = |name: &str| name.strip_prefix(PREFIX)?.parse().ok();
+        let mut found: Vec<(u64, PathBuf)> =
+            self.names().into_iter().filter_map(|name| Some((steps(&name)?, self.root.join(&name)))).collect();
         found.sort();
         found
     }
 
-    /// The newest checkpoint that is whole, with its model and optimizer loaded into those given.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Cleans up after a process that was killed while it saved.
+    fn recover(&self) -> Result<()> {
+        for name in self.names() {
+            let path = self.root.join(&name);
+            let Some(hidden) = name.strip_prefix('.').filter(|name| name.starts_with(PREFIX)) else {
+                if name.starts_with("epoch-") {
+                    bail!(
+                        "{} was saved by an earlier version of this program, after whole epochs only; finish the run with \
+                         that version, or train anew in another folder",
+                        path.display()
+                    );
+                }
+                continue;
+            };
+            let fail = || format!("could not clean up {}", path.display());
+            match hidden.strip_suffix(".old") {
+                Some(target) if !self.root.join(target).exists() => {
+                    fs::rename(&path, self.root.join(target)).with_context(fail)?;
+                }
+                _ => remove(&path).with_context(fail)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint that is whole, with its model and optimizer loaded into those given. `warn` is told of those
+    /// that are not.
+    ///
+    /// # Errors
+    ///
+    /// If it belongs to another run or is of another format, since going on from an older one, or from nothing, would not
+    /// be what was asked for.
     pub fn load_newest<M: Module>(
         &self,
         model: &M,
         optimizer: &ModuleOptimizer,
-    ) -> Result<Option<(M, ModuleOptimizer, Progress)>> {
+        mut warn: impl FnMut(&str),
+    ) -> Result<Option<Loaded<M>>> {
+        self.recover()?;
         for (_, path) in self.list().into_iter().rev() {
-            match load(&path, model, optimizer) {
+            match self.load(&path, model, optimizer) {
                 Ok(loaded) => return Ok(Some(loaded)),
-                Err(error) => eprintln!("warning: passing over the checkpoint {}: {error:#}", path.display()),
+                Err(Fault::Foreign(error)) => {
+                    return Err(error.context(format!("the checkpoint {} cannot be gone on from", path.display())));
+                }
+                Err(Fault::Damaged(error)) => {
+                    let aside = match set_aside(&path) {
+                        Ok(aside) => format!("it is kept as {}", aside.display()),
+                        Err(error) => format!("it could not be renamed: {error}"),
+                    };
+                    warn(&format!("warning: passing over the checkpoint {}: {error:#}; {aside}", path.display()));
+                }
             }
         }
         Ok(None)
     }
 
-    /// The weights of one epoch.
-    pub fn load_model<M: Module>(&self, epoch: usize, model: &M) -> Result<M> {
-        let path = self.folder(epoch);
-        verify(&path).with_context(|| format!("the checkpoint {} is damaged", path.display()))?;
-        let record = ModuleRecord::load(path.join("model"));
-        let record = record.with_context(|| format!("could not read the checkpoint {}", path.display()))?;
-        model.clone().try_load_record(record).with_context(|| format!("the checkpoint {}", path.display()))
-    }
-}
-
-/// The manifest of a checkpoint, if all its files are as they were written.
-fn verify(path: &Path) -> Result<Manifest> {
-    let manifest: Manifest = serde_json::from_slice(&fs::read(path.join("MANIFEST.json"))?)?;
-    if manifest.version != VERSION {
-        bail!("it has format {}, this program reads {VERSION}", manifest.version);
-    }
-    if checksum(CHECKSUM_START, &serde_json::to_vec(&manifest.progress)?) != manifest.progress_checksum {
-        bail!("MANIFEST.json is not as it was written");
-    }
-    for (name, size, sum) in &manifest.files {
-        let content = fs::read(path.join(name)).with_context(|| format!("{name} cannot be read"))?;
-        if content.len() as u64 != *size {
-            bail!("{name} has {} bytes instead of {size}", content.len());
+    fn load<M: Module>(&self, path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<Loaded<M>, Fault> {
+        let manifest = Manifest::read(path)?;
+        if let Some(obstacle) = self.identity.obstacle(&manifest.identity) {
+            return Err(Fault::Foreign(anyhow!("it was made {obstacle}")));
         }
-        if checksum(CHECKSUM_START, &content) != *sum {
-            bail!("{name} is not as it was written");
-        }
+        let read = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
+            manifest.files.iter().find(|member| member.name == name).map(|member| member.read(path)).transpose()
+        };
+        let need = |name: &str| -> Result<Vec<u8>, Fault> {
+            read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
+        };
+        // All is looked at before anything is used; what is whole but does not fit is not damaged.
+        let (weights, state, best) = (need("model.bpk")?, need("optimizer.bpk")?, read("best.bpk")?);
+        let position = serde_json::from_slice(&need("state.json")?)
+            .map_err(|error| Fault::Foreign(anyhow!("state.json is not as this program writes it: {error}")))?;
+        // The model first: the optimizer's state is keyed by the parameter identities that its record restores.
+        let model = with_weights(model, weights).map_err(|error| Fault::Foreign(error.context("model.bpk")))?;
+        let optimizer = optimizer
+            .clone()
+            .from_bytes(Bytes::from_bytes_vec(state))
+            .map_err(|error| Fault::Foreign(anyhow!("optimizer.bpk: {error}")))?;
+        Ok(Loaded { model, optimizer, best, position })
     }
-    Ok(manifest)
 }
 
-/// FNV-1a: nothing against malice, but one bit that flips on the disk changes it. `sum` is that of what came before.
-pub(crate) fn checksum(sum: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+/// Renames a damaged checkpoint, so that it is out of the way but not lost.
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut aside = path.with_file_name(format!("{name}.corrupt"));
+    let mut number = 2;
+    while aside.exists() {
+        aside = path.with_file_name(format!("{name}.corrupt-{number}"));
+        number += 1;
+    }
+    fs::rename(path, &aside)?;
+    Ok(aside)
 }
 
-/// The checksum of nothing.
-pub(crate) const CHECKSUM_START: u64 = 0xcbf2_9ce4_8422_2325;
+/// Removes a file or a folder with all it holds; nothing there is well too.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
 
-fn load<M: Module>(path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<(M, ModuleOptimizer, Progress)> {
-    let manifest = verify(path)?;
-    // The model first: the optimizer's state is keyed by the parameter identities that its record restores.
-    let model = model.clone().try_load_record(ModuleRecord::load(path.join("model"))?)?;
-    let optimizer = optimizer.clone().load(path.join("optimizer"))?;
-    Ok((model, optimizer, manifest.progress))
+fn write_synced(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("could not write {}", path.display()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::nn::{Linear, LinearConfig};
-    use burn::optim::AdamConfig;
-    use burn::tensor::Device;
-
-    fn saved(epochs: &[usize]) -> (tempfile::TempDir, Checkpoints, Linear) {
-        let folder = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::new(folder.path().join("stage"));
-        let model = LinearConfig::new(2, 3).init(&Device::flex());
-        for &epochs in epochs {
-            let progress = Progress { epochs, best_epoch: epochs - epochs % 5, ..Progress::default() };
-            checkpoints.save(&model, &AdamConfig::new().init(), &progress).unwrap();
-        }
-        (folder, checkpoints, model)
-    }
-
-    #[test]
-    fn newest_by_number_and_best_are_kept() {
-        let (_folder, checkpoints, model) = saved(&[9, 10, 11]);
-        assert_eq!(checkpoints.list().iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [10, 11]);
-        let (_, _, progress) = checkpoints.load_newest(&model, &AdamConfig::new().init()).unwrap().unwrap();
-        assert_eq!(progress.epochs, 11);
-    }
-
-    #[test]
-    fn a_damaged_checkpoint_is_passed_over() {
-        let flip = |path: &Path, from_end: usize| {
-            let mut bytes = fs::read(path).unwrap();
-            let at = bytes.len() - from_end;
-            bytes[at] ^= 1;
-            fs::write(path, bytes).unwrap();
-        };
-        for damage in ["truncate", "remove", "flip", "flip optimizer", "flip manifest"] {
-            let (_folder, checkpoints, model) = saved(&[10, 11]);
-            let member = |name: &str| checkpoints.folder(11).join(name);
-            match damage {
-                "truncate" => fs::write(member("model.bpk"), b"torn").unwrap(),
-                "remove" => fs::remove_file(member("model.bpk")).unwrap(),
-                "flip" => flip(&member("model.bpk"), 9),
-                "flip optimizer" => flip(&member("optimizer.bpk"), 1),
-                _ => {
-                    let text = fs::read_to_string(member("MANIFEST.json")).unwrap();
-                    fs::write(member("MANIFEST.json"), text.replace("\"epochs\":11", "\"epochs\":10")).unwrap();
-                }
-            }
-            let (_, _, progress) = checkpoints.load_newest(&model, &AdamConfig::new().init()).unwrap().unwrap();
-            assert_eq!(progress.epochs, 10, "{damage}");
-        }
-    }
-
-    #[test]
-    fn none_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let model = LinearConfig::new(2, 3).init(&Device::flex());
-        let found = Checkpoints::new(folder.path().join("x")).load_newest(&model, &AdamConfig::new().init());
-        assert!(found.unwrap().is_none());
-    }
-}
+mod tests;

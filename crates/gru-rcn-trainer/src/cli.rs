@@ -252,6 +252,12 @@ pub struct FeaturesArgs {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
+    /// Finished runs to show beside each other on one page, the one it is about first; without them, `--run` alone.
+    #[arg(value_name = "RUN", conflicts_with = "run")]
+    pub compared: Vec<PathBuf>,
+    /// Where that page is written.
+    #[arg(long, value_name = "FILE", default_value = "comparison.html", requires = "compared")]
+    pub out: PathBuf,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub run: RunArgs,
@@ -353,7 +359,10 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
             };
             features::run(&options, &backend.device()?)
         }
-        Verb::Report(args) => report::run(args.run.run.as_deref(), &args.run.runs),
+        Verb::Report(args) => match &args.compared[..] {
+            [] => report::run(args.run.run.as_deref(), &args.run.runs),
+            compared => report::compare(compared, &args.out),
+        },
         Verb::Prepare(args) => args.run(),
         Verb::Merge(args) => prepare::merge(&args.root, args.json),
         Verb::Verify(args) => args.run(),

@@ -1,25 +1,34 @@
-//! Training of one system: Adam on batches of percepts, early stopping on validation log-probability.
+//! Training of one system on batches of percepts, with early stopping on validation log-probability.
+//!
+//! A training can be stopped between any two steps and gone on with later: everything that it depends on is either in a
+//! [`checkpoint`](crate::checkpoint) or a function of seed, epoch, step and clip.
+
+mod optimizer;
+mod saving;
+mod step;
+mod watch;
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, ModuleOptimizer};
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::LossKind;
 use serde_json::json;
 
-use crate::checkpoint::{Checkpoints, Progress as Position};
+use crate::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};
 use crate::evaluate::{Scores, score};
-use crate::gradients::{clip_global_norm, global_norm};
 use crate::parallel::Replicas;
-use crate::percepts::Source;
-use crate::progress::{EpochReport, Progress, StagePlan, StepReport};
-use crate::recipe::TrainingSection;
+use crate::percepts::{Source, Watched};
+use crate::progress::{EpochReport, Progress, StagePlan};
+use crate::recipe::{Nonfinite, TrainingSection};
 use crate::report::EpochPoint;
 use crate::run_dir::RunDir;
 use crate::signals::StopFlag;
+use optimizer::{learning_rate, optimizer};
+use saving::{Saver, State};
+use step::Group;
+use watch::Watch;
 
 /// What training needs to know beside the model and its clips.
 pub struct Fit<'a> {
@@ -77,15 +86,13 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-struct EpochSums {
-    loss: f64,
-    correct: usize,
-    clips: usize,
-    wait: f64,
-}
-
 impl Fit<'_> {
     /// Trains a model that lives on the autodiff device, going on from the newest checkpoint if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] after a stop was asked for and everything is saved. Whatever else stops training, the last good state
+    /// is saved before.
     pub fn run<M: ClipClassifier>(
         &self,
         model: M,
@@ -93,143 +100,231 @@ impl Fit<'_> {
         validation: &dyn Source,
         progress: &mut dyn Progress,
     ) -> Result<Trained<M>> {
-        let checkpoints = Checkpoints::new(self.run.path("checkpoints").join(self.key));
-        let decay = self.training.weight_decay;
-        let decay = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
-        let optimizer = AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init();
-        let (mut model, mut optimizer, mut position) = match checkpoints.load_newest(&model, &optimizer)? {
-            Some((model, optimizer, position)) => {
-                progress.message(&format!("{}: going on after epoch {}", self.name, position.epochs));
-                (model, optimizer, position)
-            }
-            None => (model, optimizer, Position::default()),
-        };
-        self.run.rewind_metrics(self.key, position.epochs)?;
+        self.check_room(&model)?;
+        let checkpoints = Checkpoints::new(self.run.path("checkpoints").join(self.key), self.run.identity().clone());
+        let mut state = self.begin(model, &checkpoints, progress)?;
+        let mut saver = Saver::new(self, checkpoints);
+        let epochs = self.training.most_epochs(train.len());
+        let steps_per_epoch = self.training.steps_per_epoch(train.len());
+        let most_steps = self.training.steps.unwrap_or((epochs * steps_per_epoch) as u64);
+        let accumulate = self.training.accumulate;
+        let mut watch = Watch::new(self.run, self.key, &state.position, most_steps, accumulate, progress)?;
         progress.start(&StagePlan {
             name: self.name.to_string(),
-            epochs: self.training.epochs,
-            steps_per_epoch: train.len().div_ceil(self.training.batch),
+            epochs,
+            steps_per_epoch,
             clips_per_epoch: train.len(),
         });
-        while !self.finished(&position) {
-            if self.stop.is_set() || progress.should_stop() {
-                self.stop.set_if_unset();
-                bail!(Interrupted::training(self.stop.exit_code()));
+        while !self.finished(&state.position, epochs) {
+            if self.stop_asked(progress) {
+                return Err(self.interrupted(&saver));
             }
+            state = self.rest_of_epoch(state, train, epochs, &mut saver, &mut watch, progress)?;
             let started = Instant::now();
-            let (trained, sums);
-            (trained, optimizer, sums) = self.epoch(model, optimizer, train, &mut position, progress)?;
-            model = trained;
-            let scores = score(&model.valid(), validation, self.training.batch)?;
-            position.seconds += started.elapsed().as_secs_f64();
-            self.close_epoch(&mut position, &sums, &scores, started.elapsed().as_secs_f64(), progress)?;
-            checkpoints.save(&model, &optimizer, &position)?;
+            let scores = score(&state.model.valid(), &Watched::new(validation, self.stop), self.training.batch);
+            let scores = match scores {
+                Ok(scores) => scores,
+                Err(error) => {
+                    saver.save(self, &state, progress);
+                    return Err(if error.is::<Interrupted>() { self.interrupted(&saver) } else { error });
+                }
+            };
+            state.position.sums.seconds += started.elapsed().as_secs_f64();
+            self.close_epoch(&mut state, &scores, epochs, &mut watch, progress)?;
+            saver.save(self, &state, progress);
         }
+        watch.finish();
         progress.finish();
-        let best = checkpoints.load_model(position.best_epoch, &model)?;
-        Ok(Trained { model: best.valid(), course: position })
+        let best = state.best.context("a training without an epoch has no best weights")?;
+        Ok(Trained { model: with_weights(&state.model, best)?.valid(), course: state.position })
     }
 
-    fn finished(&self, position: &Position) -> bool {
-        position.epochs >= self.training.epochs
-            || (position.epochs > 0 && position.epochs - position.best_epoch >= self.training.patience)
-    }
-
-    /// Half a cosine from the learning rate to the given fraction of it.
-    fn learning_rate(&self, epoch: usize) -> f64 {
-        let last = self.training.final_learning_rate;
-        let way = epoch as f64 / (self.training.epochs.max(2) - 1) as f64;
-        self.training.learning_rate * (last + (1.0 - last) * 0.5 * (1.0 + (std::f64::consts::PI * way).cos()))
-    }
-
-    fn epoch<M: ClipClassifier>(
+    /// Where training begins: at the newest checkpoint, or at the model as it is.
+    fn begin<M: ClipClassifier>(
         &self,
-        mut model: M,
-        mut optimizer: ModuleOptimizer,
-        train: &dyn Source,
-        position: &mut Position,
+        model: M,
+        checkpoints: &Checkpoints,
         progress: &mut dyn Progress,
-    ) -> Result<(M, ModuleOptimizer, EpochSums)> {
-        let epoch = position.epochs + 1;
-        let rate = self.learning_rate(position.epochs);
-        let mut sums = EpochSums { loss: 0.0, correct: 0, clips: 0, wait: 0.0 };
-        let started = Instant::now();
-        let mut batches = train.epoch(self.seed, epoch as u64, self.training.batch);
-        for step in 1.. {
-            let asked = Instant::now();
-            let Some(batch) = batches.next() else { break };
-            let batch = batch?;
-            sums.wait += asked.elapsed().as_secs_f64();
-            // Dropout is a function of (seed, step) alone, so that a resumed run draws the same.
-            self.device.seed(mix(self.seed, position.steps));
-            let outcome = self.replicas.batch(&model, batch.percepts, &batch.classes, self.loss)?;
-            let value = outcome.loss;
-            if !value.is_finite() {
-                bail!(
-                    "{}: the loss is {value} at epoch {epoch}, step {step}; the last good state is in {}. A smaller \
-                     training.learning_rate or training.clip_norm=5 helps",
-                    self.name,
-                    self.run.root().display()
-                );
+    ) -> Result<State<M>> {
+        let optimizer = optimizer(self.training)?;
+        let mut damaged = 0;
+        let loaded = checkpoints.load_newest(&model, &optimizer, |warning| {
+            damaged += 1;
+            progress.message(warning);
+        })?;
+        match loaded {
+            Some(loaded) => {
+                let (steps, epochs, batches) = (loaded.position.steps, loaded.position.epochs, loaded.position.batches);
+                let within = match batches {
+                    0 => String::new(),
+                    batches => format!(" and {batches} batches of the next"),
+                };
+                progress.message(&format!("{}: going on after epoch {epochs}{within}, step {steps}", self.name));
+                Ok(State {
+                    model: loaded.model,
+                    optimizer: loaded.optimizer,
+                    best: loaded.best,
+                    position: loaded.position,
+                })
             }
-            sums.correct += count_correct(&outcome.log_probabilities, &batch.classes)?;
-            sums.loss += value * batch.classes.len() as f64;
-            sums.clips += batch.classes.len();
-            let mut gradients = outcome.gradients;
-            if self.training.clip_norm > 0.0 {
-                let norm = global_norm(&model, &gradients);
-                gradients = clip_global_norm(&model, gradients, norm, self.training.clip_norm);
+            None => {
+                if damaged > 0 {
+                    progress.message(&format!(
+                        "warning: {}: no checkpoint is whole, so this training begins anew",
+                        self.name
+                    ));
+                }
+                Ok(State { model, optimizer, best: None, position: Position::default() })
             }
-            model = optimizer.step(rate, model, gradients);
-            position.steps += 1;
-            let seconds = started.elapsed().as_secs_f64();
-            progress.step(&StepReport {
-                epoch,
-                step,
-                loss: value,
-                accuracy: sums.correct as f64 / sums.clips as f64,
-                clips_per_second: sums.clips as f64 / seconds,
-                data_wait: sums.wait / seconds,
-            });
         }
-        Ok((model, optimizer, sums))
     }
 
-    fn close_epoch(
+    fn finished(&self, position: &Position, epochs: usize) -> bool {
+        let waited = position.epochs > 0 && position.epochs - position.best_epoch >= self.training.patience;
+        position.batches == 0 && (position.epochs >= epochs || waited)
+    }
+
+    /// Takes what steps of the running epoch are left.
+    fn rest_of_epoch<M: ClipClassifier>(
         &self,
-        position: &mut Position,
-        sums: &EpochSums,
+        mut state: State<M>,
+        train: &dyn Source,
+        epochs: usize,
+        saver: &mut Saver,
+        watch: &mut Watch,
+        progress: &mut dyn Progress,
+    ) -> Result<State<M>> {
+        let epoch = state.position.epochs as u64 + 1;
+        let mut batches = train.epoch(self.seed, epoch, self.training.batch, state.position.batches);
+        watch.epoch_begins();
+        while self.training.steps.is_none_or(|most| state.position.steps < most) {
+            let mut group = match self.gather(&state.model, &mut *batches, state.position.steps) {
+                Ok(Some(group)) => group,
+                Ok(None) => break,
+                Err(error) => {
+                    saver.save(self, &state, progress);
+                    return Err(error);
+                }
+            };
+            let rate = learning_rate(self.training, state.position.epochs, epochs, state.position.steps);
+            if group.is_nonfinite() {
+                let clips = group.clips.iter().map(|&clip| train.id(clip)).collect();
+                watch.nonfinite(&group, clips, &state.position, progress);
+                if !self.may_skip(&state.position) {
+                    saver.save(self, &state, progress);
+                    return Err(self.nonfinite(&group, &state.position));
+                }
+                progress.message(&format!(
+                    "warning: {}: step {} is left out, its loss or gradients are not finite; see nonfinite.jsonl",
+                    self.name,
+                    state.position.steps + 1
+                ));
+                // What is not a number must not become part of the sums.
+                group.sums = EpochSums { loss: 0.0, correct: 0, clips: 0, skipped: 1, ..group.sums };
+            }
+            if let Some(gradients) = group.gradients.take() {
+                state.model = state.optimizer.step(rate, state.model, gradients);
+            }
+            state.position.skipped += group.sums.skipped;
+            state.position.batches += group.batches;
+            state.position.steps += 1;
+            state.position.sums.add(&group.sums);
+            watch.step(&group, rate, &state.position, progress);
+            let stop = self.stop_asked(progress);
+            if stop || saver.is_due(&state.position) {
+                saver.save(self, &state, progress);
+            }
+            if stop {
+                return Err(self.interrupted(saver));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Whether a step that is not finite may be left out.
+    fn may_skip(&self, position: &Position) -> bool {
+        matches!(self.training.nonfinite, Nonfinite::Skip(most) if position.skipped < most)
+    }
+
+    fn nonfinite(&self, group: &Group, position: &Position) -> anyhow::Error {
+        let what = match group.losses.iter().find(|loss| !loss.is_finite()) {
+            Some(loss) => format!("the loss is {loss}"),
+            None => format!("the norm of the gradients is {}", group.norm),
+        };
+        let skipped = match position.skipped {
+            0 => String::new(),
+            skipped => format!(", after {skipped} such steps that were left out"),
+        };
+        anyhow::anyhow!(
+            "{}: {what} at epoch {}, step {}{skipped}; the step was not taken, the state before it is saved in {}, and              nonfinite.jsonl names the clips. A smaller training.learning_rate or training.clip_norm=5 helps;              training.nonfinite={{ skip = N }} leaves out up to N such steps",
+            self.name,
+            position.epochs + 1,
+            position.steps + 1,
+            self.run.root().display()
+        )
+    }
+
+    /// Whether a signal or the person who watches asked for a stop.
+    fn stop_asked(&self, progress: &dyn Progress) -> bool {
+        if progress.should_stop() {
+            self.stop.set_if_unset();
+        }
+        self.stop.is_set()
+    }
+
+    /// The error of a training that was asked to stop.
+    fn interrupted(&self, saver: &Saver) -> anyhow::Error {
+        if saver.has_failed() {
+            // Not what exit codes 130 and 143 promise.
+            return anyhow::anyhow!(
+                "stopped as asked, but the newest state of {} could not be saved; --resume goes on from the one before",
+                self.name
+            );
+        }
+        Interrupted::training(self.stop.exit_code()).into()
+    }
+
+    fn close_epoch<M: ClipClassifier>(
+        &self,
+        state: &mut State<M>,
         scores: &Scores,
-        seconds: f64,
+        epochs: usize,
+        watch: &mut Watch,
         progress: &mut dyn Progress,
     ) -> Result<()> {
         let validation = scores.predictions()?.summary();
+        let position = &mut state.position;
+        let sums = std::mem::take(&mut position.sums);
+        // As of its last step.
+        let rate = learning_rate(self.training, position.epochs, epochs, position.steps.saturating_sub(1));
+        position.batches = 0;
         position.epochs += 1;
+        position.seconds += sums.seconds;
         let best = position.best_loss.is_none_or(|loss| validation.nll < loss);
         if best {
             position.best_loss = Some(validation.nll);
             position.best_epoch = position.epochs;
+            state.best = Some(weights(&state.model)?);
         }
         let point = EpochPoint {
             epoch: position.epochs,
-            train_loss: sums.loss / sums.clips.max(1) as f64,
-            train_accuracy: sums.correct as f64 / sums.clips.max(1) as f64,
+            train_loss: sums.mean_loss(),
+            train_accuracy: sums.accuracy(),
             validation_loss: validation.nll,
             validation_accuracy: validation.top1,
             best,
         };
         let levels: Vec<(String, f64)> = self.levels.iter().cloned().zip(scores.level_accuracies()).collect();
-        self.run
-            .append_metrics(&json!({
-                "stage": self.key, "epoch": point.epoch, "steps": position.steps, "seconds": seconds,
-                "learning_rate": self.learning_rate(position.epochs - 1),
-                "train": {"loss": point.train_loss, "accuracy": point.train_accuracy},
-                "validation": {"loss": point.validation_loss, "accuracy": point.validation_accuracy,
-                    "levels": levels.iter().map(|(level, accuracy)| json!({"level": level, "accuracy": accuracy})).collect::<Vec<_>>()},
-                "data_wait_seconds": sums.wait, "best": best,
-            }))
-            .context("could not write the metrics")?;
-        progress.epoch(&EpochReport {
+        let line = json!({
+            "stage": self.key, "epoch": point.epoch, "steps": position.steps, "seconds": sums.seconds,
+            "learning_rate": rate,
+            "train": {"loss": point.train_loss, "accuracy": point.train_accuracy, "clips": sums.clips},
+            "validation": {"loss": point.validation_loss, "accuracy": point.validation_accuracy,
+                "levels": levels.iter().map(|(level, accuracy)| json!({"level": level, "accuracy": accuracy})).collect::<Vec<_>>()},
+            "bad_clips": sums.bad, "nonfinite_steps": sums.skipped,
+            "data_wait_seconds": sums.wait, "best": best,
+        });
+        let report = EpochReport {
             stage: self.name.to_string(),
             epoch: point.epoch,
             train_loss: point.train_loss,
@@ -237,21 +332,14 @@ impl Fit<'_> {
             validation_loss: point.validation_loss,
             validation_accuracy: point.validation_accuracy,
             best,
-            seconds,
+            seconds: sums.seconds,
             levels,
-        });
+        };
+        watch.epoch(&line, &report, position.steps, progress);
+        progress.epoch(&report);
         position.curve.push(point);
         Ok(())
     }
-}
-
-fn count_correct(log_probabilities: &burn::tensor::Tensor<2>, classes: &[usize]) -> Result<usize> {
-    let width = log_probabilities.dims()[1];
-    let values = log_probabilities.clone().into_data().try_into_vec::<f32>()?;
-    let right = |(row, &class): (&[f32], &usize)| {
-        row.iter().enumerate().all(|(other, value)| other == class || *value < row[class])
-    };
-    Ok(values.chunks(width).zip(classes).filter(|&(row, class)| right((row, class))).count())
 }
 
 /// One well-mixed word of two (SplitMix64's finaliser).
@@ -261,3 +349,6 @@ pub fn mix(seed: u64, step: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,17 +40,15 @@ pub fn global_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f32 {
     Tensor::cat(squares.sums, 0).sum().sqrt().into_scalar::<f32>()
 }
 
-/// Scales all gradients by the same factor, such that their norm is at most `largest`.
-pub fn clip_global_norm<M: Module>(
-    module: &M,
-    mut gradients: GradientsParams,
-    norm: f32,
-    largest: f32,
-) -> GradientsParams {
-    if norm > largest {
-        module.visit(&mut Scale { gradients: &mut gradients, factor: largest / norm });
-    }
+/// Multiplies all gradients of a module by the same factor.
+pub fn scale<M: Module>(module: &M, mut gradients: GradientsParams, factor: f32) -> GradientsParams {
+    module.visit(&mut Scale { gradients: &mut gradients, factor });
     gradients
+}
+
+/// Scales all gradients by the same factor, such that their norm is at most `largest`.
+pub fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, norm: f32, largest: f32) -> GradientsParams {
+    if norm > largest { scale(module, gradients, largest / norm) } else { gradients }
 }
 
 #[cfg(test)]

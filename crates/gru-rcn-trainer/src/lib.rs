@@ -18,6 +18,7 @@ pub mod data;
 pub mod evaluate;
 pub mod fit;
 pub mod gradients;
+pub mod identity;
 pub mod initial;
 pub mod parallel;
 pub mod percepts;
@@ -31,6 +32,7 @@ pub mod run_card;
 pub mod run_dir;
 pub mod signals;
 pub mod systems;
+pub mod tensorboard;
 pub mod verbs;
 pub mod views;
 

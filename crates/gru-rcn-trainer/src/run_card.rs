@@ -31,6 +31,9 @@ pub struct RunCard {
     pub cnn_classes: usize,
     /// Seconds of each part of the work, training stages apart.
     pub seconds: Vec<(String, f64)>,
+    /// Training clips that could not be read and were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad_clips: Vec<String>,
     /// The systems with their test results; empty until they are scored.
     pub systems: Vec<SystemResult>,
 }
@@ -72,6 +75,9 @@ impl RunCard {
                 format!("{} for training, {} for validation, {} for testing", data.train, data.validation, data.test),
             ),
         ];
+        if !self.bad_clips.is_empty() {
+            entries.push(("Left out, unreadable".into(), self.bad_clips.join(", ")));
+        }
         for (what, seconds) in &self.seconds {
             entries.push((what.clone(), format!("{seconds:.1} s")));
         }

@@ -4,6 +4,10 @@
 //! recipe.toml            the recipe as resolved
 //! run.json               the run card: versions, data, seed, device, parameters, results
 //! metrics.jsonl          one line per epoch of every stage
+//! progress.jsonl         one line every few seconds of training
+//! nonfinite.jsonl        steps that were not taken because something was not finite
+//! quarantine.jsonl       training clips that could not be read
+//! tensorboard/STAGE/     the same figures for TensorBoard
 //! backbone.safetensors   the CNN, in torchvision's key layout
 //! model.safetensors      the trained GRU-RCN; baselines/ has the others
 //! scores-test.safetensors  class probabilities of every test clip
@@ -14,19 +18,50 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use burn::store::burn_pack::AtomicFile;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::identity::Identity;
+
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     root: PathBuf,
+    identity: Identity,
+    /// What could not be kept as promised; shared by all copies.
+    losses: Arc<Mutex<Vec<String>>>,
 }
 
 impl RunDir {
+    fn at(root: PathBuf) -> Self {
+        Self { root, identity: Identity::default(), losses: Arc::default() }
+    }
+
+    /// The same folder, whose checkpoints belong to this and nothing else.
+    pub fn with_identity(self, identity: Identity) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// What its checkpoints belong to.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Notes something that could not be kept, such as a checkpoint that found no room. Training goes on, and the program
+    /// ends with a code that is not 0.
+    pub fn note_loss(&self, what: String) {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// What could not be kept.
+    pub fn losses(&self) -> Vec<String> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Creates a new run in an empty or absent folder.
     pub fn create(root: &Path) -> Result<Self> {
         if root.join("recipe.toml").exists() {
@@ -36,7 +71,7 @@ impl RunDir {
             );
         }
         fs::create_dir_all(root).with_context(|| format!("could not create the run folder {}", root.display()))?;
-        Ok(Self { root: root.into() })
+        Ok(Self::at(root.into()))
     }
 
     /// A new folder `RUNS/NAME-N` with the smallest free N.
@@ -48,7 +83,7 @@ impl RunDir {
             let root = runs.join(format!("{name}-{number}"));
             // Creating the folder is what claims the number: another run may be starting at the same moment.
             match fs::create_dir(&root) {
-                Ok(()) => return Ok(Self { root }),
+                Ok(()) => return Ok(Self::at(root)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error).with_context(|| fail(&root)),
             }
@@ -79,7 +114,7 @@ impl RunDir {
         if !root.join("recipe.toml").is_file() {
             bail!("{} is not a run: it has no recipe.toml", root.display());
         }
-        Ok(Self { root: root.into() })
+        Ok(Self::at(root.into()))
     }
 
     /// The run in `RUNS` that was written to last.
@@ -123,28 +158,26 @@ impl RunDir {
         fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
     }
 
-    /// Appends one line of JSON to `metrics.jsonl`.
-    pub fn append_metrics(&self, line: &Value) -> Result<()> {
-        let path = self.path("metrics.jsonl");
-        let mut file: File = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("could not write {}", path.display()))?;
-        // In one piece, so that a program that is killed leaves whole lines.
-        file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("could not write {}", path.display()))
+    /// Appends lines of text to a file, all or none of them.
+    pub fn append(&self, name: &str, lines: &str) -> Result<()> {
+        let path = self.path(name);
+        let append = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            let before = file.metadata()?.len();
+            // In one piece, so that a program that is killed leaves whole lines; a full disk may have room for half of it.
+            file.write_all(lines.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
+        };
+        append().with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// Removes from `metrics.jsonl` what a stage told after the epoch that it goes on from.
-    pub fn rewind_metrics(&self, stage: &str, epochs: usize) -> Result<()> {
-        let Ok(text) = fs::read_to_string(self.path("metrics.jsonl")) else { return Ok(()) };
-        let stays = |line: &&str| {
-            serde_json::from_str::<Value>(line).is_ok_and(|line| {
-                line["stage"] != stage || line["epoch"].as_u64().is_some_and(|epoch| epoch <= epochs as u64)
-            })
-        };
-        let kept: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
-        if kept == text { Ok(()) } else { self.write("metrics.jsonl", kept.as_bytes()) }
+    /// Removes from a file of JSON lines what a stage told after the place that it goes on from, and the half of a line that
+    /// a killed process may have left. A line of the stage stays if `stays` says so.
+    pub fn rewind(&self, name: &str, stage: &str, stays: impl Fn(&Value) -> bool) -> Result<()> {
+        let Ok(text) = fs::read_to_string(self.path(name)) else { return Ok(()) };
+        let kept =
+            |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || stays(&line));
+        let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
+        if kept == text { Ok(()) } else { self.write(name, kept.as_bytes()) }
     }
 }
 
@@ -160,6 +193,29 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     guard.commit().with_context(fail)
 }
 
+/// Makes the names in a folder as lasting as the files they name.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    // Folders can be opened, and need it, on Unix only.
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("could not synchronise {}", folder.display()))?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// Bytes that may still be written where a folder is; nothing where the system does not say.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,15 +226,32 @@ mod tests {
     fn metrics_go_back_to_where_a_stage_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path()).unwrap();
-        run.rewind_metrics("b", 0).unwrap();
+        let rewind = |epochs: u64| run.rewind("metrics.jsonl", "b", |line| line["epoch"].as_u64() <= Some(epochs));
+        rewind(0).unwrap();
         for (stage, epoch) in [("a", 3), ("b", 1), ("b", 2), ("b", 3)] {
-            run.append_metrics(&json!({"stage": stage, "epoch": epoch})).unwrap();
+            run.append("metrics.jsonl", &format!("{}\n", json!({"stage": stage, "epoch": epoch}))).unwrap();
         }
         let text = run.read("metrics.jsonl").unwrap();
         run.write("metrics.jsonl", format!("{text}{{\"stage\":\"b").as_bytes()).unwrap();
-        run.rewind_metrics("b", 2).unwrap();
+        rewind(2).unwrap();
         assert!(text.starts_with(&run.read("metrics.jsonl").unwrap()));
         assert_eq!(run.read("metrics.jsonl").unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn losses_are_known_to_all_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        run.clone().with_identity(Identity::default()).note_loss("a checkpoint".into());
+        assert_eq!(run.losses(), ["a checkpoint"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_system_tells_how_much_room_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free_bytes(folder.path()).is_some_and(|bytes| bytes > 0));
+        assert_eq!(free_bytes(&folder.path().join("nowhere")), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use gru_rcn::backbone::Cnn;
+use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Frames, Sample, ordered};
 
 use super::{Batch, Reading, Source, percepts_of};
@@ -23,11 +24,17 @@ impl Live {
         Self { cnn, samples: samples.to_vec(), classes, reading, device: device.clone() }
     }
 
-    fn batch(&self, part: Vec<(usize, Frames)>) -> Batch {
+    fn batch(&self, part: Vec<(usize, Frames)>, bad: usize) -> Batch {
         let (indices, clips): (Vec<usize>, Vec<Frames>) = part.into_iter().unzip();
         Batch {
-            percepts: percepts_of(&self.cnn, &clips, &self.device, self.reading.dtype),
-            classes: indices.into_iter().map(|index| self.classes[index]).collect(),
+            percepts: if clips.is_empty() {
+                Percepts { maps: Vec::new() }
+            } else {
+                percepts_of(&self.cnn, &clips, &self.device, self.reading.dtype)
+            },
+            classes: indices.iter().map(|&index| self.classes[index]).collect(),
+            clips: indices,
+            bad,
         }
     }
 }
@@ -37,29 +44,34 @@ impl Source for Live {
         &self.classes
     }
 
+    fn id(&self, clip: usize) -> String {
+        self.samples[clip].id.clone()
+    }
+
     fn batches<'a>(
         &'a self,
         order: Vec<usize>,
         epoch: Option<u64>,
         batch: usize,
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
-        let jobs: Vec<(usize, Sample)> = order.into_iter().map(|index| (index, self.samples[index].clone())).collect();
         let (reading, bytes) = (self.reading.clone(), self.reading.bytes_of(1));
+        let jobs: Vec<Sample> = order.iter().map(|&index| self.samples[index].clone()).collect();
         let mut clips = ordered(
             jobs,
             move |_| bytes,
             self.reading.loader,
-            move |(index, sample)| Ok((*index, reading.read(sample, &[epoch])?.swap_remove(0))),
+            move |sample| Ok(reading.read(sample, &[epoch])?.swap_remove(0)),
         );
-        Box::new(std::iter::from_fn(move || {
-            let mut part = Vec::with_capacity(batch);
-            for clip in clips.by_ref().take(batch) {
-                match clip {
-                    Ok(clip) => part.push(clip),
-                    Err(error) => return Some(Err(error.into())),
+        let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+        Box::new(parts.into_iter().map(move |part| {
+            let (places, mut read) = (part.len(), Vec::with_capacity(part.len()));
+            for (index, clip) in part.into_iter().zip(clips.by_ref()) {
+                if let Some(clip) = self.reading.judged(&self.samples[index].id, clip)? {
+                    read.push((index, clip));
                 }
             }
-            (!part.is_empty()).then(|| Ok(self.batch(part)))
+            let bad = places - read.len();
+            Ok(self.batch(read, bad))
         }))
     }
 }

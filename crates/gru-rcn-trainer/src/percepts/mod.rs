@@ -4,18 +4,22 @@
 //! keeps them in memory, with a few augmented versions of each training clip. [`Live`] runs the CNN in every epoch on
 //! freshly drawn clips, as the paper does. Both hand out the same [`Batch`]es through [`Source`].
 
+mod bad;
 mod cache;
 mod live;
 mod pixels;
 mod store;
 mod view;
+mod watched;
 
+pub use bad::BadClips;
 pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
 pub use live::Live;
 pub use pixels::PixelStore;
 pub(crate) use store::CHUNK_PIXELS;
 pub use store::{Store, StorePlan};
 pub use view::View;
+pub use watched::Watched;
 
 use std::sync::Arc;
 
@@ -23,7 +27,9 @@ use anyhow::Result;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{ClipPlanner, ClipReader, ClipViews, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order};
+use gru_rcn_data::{
+    ClipPlanner, ClipReader, ClipViews, DataError, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order,
+};
 
 /// A batch of clips as percepts, on the plain device.
 #[derive(Clone, Debug)]
@@ -32,6 +38,10 @@ pub struct Batch {
     pub percepts: Percepts,
     /// Class of each clip.
     pub classes: Vec<usize>,
+    /// Their places in the list of clips.
+    pub clips: Vec<usize>,
+    /// Clips that belong to it but could not be read. If that are all, there are no percepts either.
+    pub bad: usize,
 }
 
 impl Batch {
@@ -47,7 +57,12 @@ pub trait Source {
     /// Classes of all clips, in the order of the list.
     fn classes(&self) -> &[usize];
 
-    /// Batches of the clips at `order`; with an epoch, the augmented versions that (seed, epoch, clip) say, without one
+    /// The name of a clip.
+    fn id(&self, clip: usize) -> String {
+        format!("clip {clip}")
+    }
+
+    /// Batches of the clips at `order`, each of `batch` places in it, the last of what is left; with an epoch, the augmented versions that (seed, epoch, clip) say, without one
     /// the clips as they are evaluated.
     fn batches<'a>(
         &'a self,
@@ -71,9 +86,17 @@ pub trait Source {
         self.batches((0..self.len()).collect(), None, batch)
     }
 
-    /// One epoch of training, in the order that (seed, epoch) say.
-    fn epoch<'a>(&'a self, seed: u64, epoch: u64, batch: usize) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
-        self.batches(epoch_order(seed, epoch, self.len()), Some(epoch), batch)
+    /// One epoch of training, in the order that (seed, epoch) say, without its first `skip` batches, which cost nothing.
+    fn epoch<'a>(
+        &'a self,
+        seed: u64,
+        epoch: u64,
+        batch: usize,
+        skip: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
+        let mut order = epoch_order(seed, epoch, self.len());
+        order.drain(..(skip * batch).min(order.len()));
+        self.batches(order, Some(epoch), batch)
     }
 }
 
@@ -92,6 +115,8 @@ pub struct Reading {
     pub on_cpu: bool,
     /// What the CNN computes in.
     pub dtype: FloatDType,
+    /// Clips that cannot be read are left out and recorded here; without it they are errors.
+    pub bad: Option<Arc<BadClips>>,
 }
 
 impl Reading {
@@ -109,15 +134,31 @@ impl Reading {
     }
 
     /// Reads what several views of a clip show.
-    pub fn views(&self, sample: &Sample, rule: ViewRule) -> Result<ClipViews, gru_rcn_data::DataError> {
+    pub fn views(&self, sample: &Sample, rule: ViewRule) -> Result<ClipViews, DataError> {
         self.reader.read_views(&sample.source, &self.planner, rule)
     }
 
-    /// Reads a clip once and cuts the versions at these epochs, `None` being the one that is evaluated.
-    fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, gru_rcn_data::DataError> {
+    /// The same, with bad clips left out.
+    pub fn leaving_out(&self, bad: &Arc<BadClips>) -> Self {
+        Self { bad: Some(bad.clone()), ..self.clone() }
+    }
+
+    /// Reads a clip once and cuts the versions at these epochs, `None` being the one that is evaluated. A clip that cannot
+    /// be read is tried a second time: a network file system may have been away for a moment.
+    fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, DataError> {
         let key = |epoch: u64| PlanKey { seed: self.seed, epoch, sample: sample.id.clone() };
         let keys: Vec<Option<PlanKey>> = versions.iter().map(|version| version.map(key)).collect();
-        self.reader.read_clips(sample, &self.planner, &keys)
+        let read = || self.reader.read_clips(sample, &self.planner, &keys);
+        read().or_else(|_| read())
+    }
+
+    /// What was read of a clip, or nothing if it is bad and may be.
+    fn judged<T>(&self, id: &str, read: Result<T, DataError>) -> Result<Option<T>> {
+        match (read, &self.bad) {
+            (Ok(clip), _) => Ok(Some(clip)),
+            (Err(fault), Some(bad)) => bad.leave_out(id, fault).map(|()| None),
+            (Err(fault), None) => Err(fault.into()),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use super::{Batch, Reading, Source, upload};
 
 /// Clips kept in memory as bytes and handed out as one level of normalised pixels, labelled by their appearance.
 pub struct PixelStore {
-    clips: Vec<Frames>,
+    /// Nothing where a clip could not be read.
+    clips: Vec<Option<Frames>>,
     appearances: Vec<usize>,
     ids: Vec<String>,
     /// Frames drawn from each clip in each epoch; all of them if zero.
@@ -42,36 +43,32 @@ impl PixelStore {
             reading.loader,
             move |sample| Ok(worker.read(sample, &[None])?.swap_remove(0)),
         );
-        let clips = clips.collect::<Result<Vec<_>, _>>()?;
-        let ids = samples.iter().map(|sample| sample.id.clone()).collect();
-        Ok(Self {
-            clips,
-            appearances,
-            ids,
-            frames,
-            seed: reading.seed,
-            pixels,
-            dtype: reading.dtype,
-            device: device.clone(),
-        })
+        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
+        let clips = clips.zip(&ids).map(|(clip, id)| reading.judged(id, clip)).collect::<Result<Vec<_>>>()?;
+        let (seed, dtype) = (reading.seed, reading.dtype);
+        Ok(Self { clips, appearances, ids, frames, seed, pixels, dtype, device: device.clone() })
     }
 
-    /// The frames of a clip that an epoch looks at.
-    fn drawn(&self, clip: usize, epoch: Option<u64>) -> Frames {
-        let all = &self.clips[clip];
-        let Some(epoch) = epoch.filter(|_| self.frames > 0 && self.frames < all.time) else { return all.clone() };
+    /// The frames of a clip that an epoch looks at, if it could be read.
+    fn drawn(&self, clip: usize, epoch: Option<u64>) -> Option<Frames> {
+        let all = self.clips[clip].as_ref()?;
+        let Some(epoch) = epoch.filter(|_| self.frames > 0 && self.frames < all.time) else { return Some(all.clone()) };
         let key = PlanKey { seed: self.seed, epoch, sample: self.ids[clip].clone() };
         let first = key.choice(all.time);
         // Evenly spaced from a random one on, for neighbours look alike.
         let drawn = (0..self.frames).map(|n| (first + n * all.time / self.frames) % all.time);
         let data = drawn.flat_map(|t| all.frame(t).iter().copied()).collect();
-        Frames { data, time: self.frames, ..*all }
+        Some(Frames { data, time: self.frames, ..*all })
     }
 }
 
 impl Source for PixelStore {
     fn classes(&self) -> &[usize] {
         &self.appearances
+    }
+
+    fn id(&self, clip: usize) -> String {
+        self.ids[clip].clone()
     }
 
     fn batches<'a>(
@@ -82,11 +79,16 @@ impl Source for PixelStore {
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
         let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
         Box::new(batches.into_iter().map(move |part| {
-            let clips: Vec<Frames> = part.iter().map(|&clip| self.drawn(clip, epoch)).collect();
-            let pixels = self.pixels.normalise(upload(&clips, &self.device)).cast(self.dtype);
+            let places = part.len();
+            let read = part.into_iter().filter_map(|clip| Some((clip, self.drawn(clip, epoch)?)));
+            let (clips, frames): (Vec<usize>, Vec<Frames>) = read.unzip();
+            let level =
+                (!frames.is_empty()).then(|| self.pixels.normalise(upload(&frames, &self.device)).cast(self.dtype));
             Ok(Batch {
-                percepts: Percepts::new(vec![pixels]),
-                classes: part.into_iter().map(|clip| self.appearances[clip]).collect(),
+                percepts: Percepts { maps: level.into_iter().collect() },
+                classes: clips.iter().map(|&clip| self.appearances[clip]).collect(),
+                bad: places - clips.len(),
+                clips,
             })
         }))
     }

@@ -33,7 +33,9 @@ pub struct Store {
     classes: Vec<usize>,
     ids: Vec<String>,
     seed: u64,
-    /// Per level, rows of `time * channels * height * width` values; row `clip * versions + version`.
+    /// The first row of each clip, one for each version; none of a clip that could not be read.
+    first_rows: Vec<Option<usize>>,
+    /// Per level, rows of `time * channels * height * width` values.
     values: Vec<Vec<f32>>,
     device: Device,
 }
@@ -72,6 +74,7 @@ impl Store {
             classes: samples.iter().map(|sample| sample.class).collect(),
             ids: samples.iter().map(|sample| sample.id.clone()).collect(),
             seed: reading.seed,
+            first_rows: Vec::with_capacity(samples.len()),
             values: cnn.levels().iter().map(|_| Vec::new()).collect(),
             device: device.clone(),
         };
@@ -83,8 +86,14 @@ impl Store {
         let [height, width] = reading.planner.input_size;
         let chunk = (CHUNK_PIXELS / (time * height * width)).max(1);
         let mut waiting: Vec<Frames> = Vec::new();
+        let mut rows = 0;
         for (index, clip) in clips.enumerate() {
-            waiting.extend(clip?);
+            let read = reading.judged(&samples[index].id, clip)?;
+            store.first_rows.push(read.as_ref().map(|_| rows));
+            if let Some(versions) = read {
+                rows += versions.len();
+                waiting.extend(versions);
+            }
             while waiting.len() >= lanes * chunk {
                 store.push(cnn, &waiting.drain(..lanes * chunk).collect::<Vec<_>>(), chunk, reading.dtype)?;
             }
@@ -123,6 +132,7 @@ impl Store {
             classes: samples.iter().map(|sample| sample.class).collect(),
             ids,
             seed: reading.seed,
+            first_rows: (0..samples.len()).map(Some).collect(),
             values,
             device: device.clone(),
         })
@@ -148,7 +158,8 @@ impl Store {
     /// Mean squares of all versions, for the normalisation. `view` picks what of the percepts is measured.
     pub fn statistics(&self, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
         let mut statistics = PerceptStatistics::default();
-        let rows: Vec<usize> = (0..self.classes.len() * self.versions).collect();
+        let read = self.first_rows.iter().flatten().count();
+        let rows: Vec<usize> = (0..read * self.versions).collect();
         for rows in rows.chunks(16) {
             statistics.observe(&view(self.rows(rows)));
         }
@@ -184,6 +195,10 @@ impl Source for Store {
         &self.classes
     }
 
+    fn id(&self, clip: usize) -> String {
+        self.ids[clip].clone()
+    }
+
     fn batches<'a>(
         &'a self,
         order: Vec<usize>,
@@ -192,10 +207,14 @@ impl Source for Store {
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
         let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
         Box::new(batches.into_iter().map(move |clips| {
-            let rows: Vec<usize> = clips.iter().map(|&clip| clip * self.versions + self.version(clip, epoch)).collect();
+            let row = |clip: usize| Some((clip, self.first_rows[clip]? + self.version(clip, epoch)));
+            let places = clips.len();
+            let (clips, rows): (Vec<usize>, Vec<usize>) = clips.into_iter().filter_map(row).unzip();
             Ok(Batch {
-                percepts: self.rows(&rows),
-                classes: clips.into_iter().map(|clip| self.classes[clip]).collect(),
+                percepts: if rows.is_empty() { Percepts { maps: Vec::new() } } else { self.rows(&rows) },
+                classes: clips.iter().map(|&clip| self.classes[clip]).collect(),
+                bad: places - clips.len(),
+                clips,
             })
         }))
     }

@@ -24,6 +24,10 @@ impl Source for View {
         self.source.classes()
     }
 
+    fn id(&self, clip: usize) -> String {
+        self.source.id(clip)
+    }
+
     fn batches<'a>(
         &'a self,
         order: Vec<usize>,
@@ -32,6 +36,10 @@ impl Source for View {
     ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
         Box::new(self.source.batches(order, epoch, batch).map(|batch| {
             let batch = batch?;
+            // No clip of it could be read: it has no levels to choose from.
+            if batch.clips.is_empty() {
+                return Ok(batch);
+            }
             Ok(Batch { percepts: batch.percepts.select(&self.levels), ..batch })
         }))
     }

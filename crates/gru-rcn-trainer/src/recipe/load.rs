@@ -8,8 +8,9 @@ use toml::{Table, Value};
 use super::Recipe;
 
 /// The recipes that come with the program, by name.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 6] = [
     ("motion", include_str!("../../../../assets/recipes/motion.toml")),
+    ("motion-tiny", include_str!("../../../../assets/recipes/motion-tiny.toml")),
     ("folder", include_str!("../../../../assets/recipes/folder.toml")),
     ("egogestar", include_str!("../../../../assets/recipes/egogestar.toml")),
     ("egogestar-flow", include_str!("../../../../assets/recipes/egogestar-flow.toml")),

@@ -5,12 +5,14 @@
 
 mod load;
 mod sections;
+mod training;
 
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
     BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName,
-    LossName, ModelSection, Network, NormName, NormSection, PoolingName, TrainingSection,
+    LossName, ModelSection, Network, NormName, NormSection, PoolingName,
 };
+pub use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 
 use anyhow::{Result, ensure};
 use gru_rcn_data::{ClipPlanner, DecoderKind, ViewRule};

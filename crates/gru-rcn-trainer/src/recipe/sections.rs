@@ -9,6 +9,8 @@ use gru_rcn::recurrent::Form;
 use gru_rcn_data::{DecoderKind, MotionConfig, ViewRule};
 use serde::{Deserialize, Serialize};
 
+use super::TrainingSection;
+
 /// Where the clips come from: the built-in motion data, or a folder.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -352,92 +354,6 @@ impl ModelSection {
             self.dropout
         );
         self.norm.validate("model.norm")
-    }
-}
-
-/// How systems are trained.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSection {
-    /// Most epochs.
-    #[serde(default = "hundred")]
-    pub epochs: usize,
-    /// Clips per step; 64 in the paper.
-    #[serde(default = "sixty_four")]
-    pub batch: usize,
-    /// Adam's learning rate.
-    #[serde(default = "milli")]
-    pub learning_rate: f64,
-    /// Factor that the learning rate has fallen to at the last epoch, along a half cosine; 1 keeps it constant.
-    #[serde(default = "unit")]
-    pub final_learning_rate: f64,
-    /// Stop after so many epochs without a better validation log-probability; the best epoch's weights are kept.
-    #[serde(default = "ten")]
-    pub patience: usize,
-    /// Largest norm of all gradients together; 0 leaves them as they are.
-    #[serde(default)]
-    pub clip_norm: f32,
-    /// Factor of the weights that is added to their gradients, after those are clipped: an L2 penalty through Adam.
-    #[serde(default)]
-    pub weight_decay: f32,
-}
-
-fn hundred() -> usize {
-    100
-}
-
-fn sixty_four() -> usize {
-    64
-}
-
-fn milli() -> f64 {
-    1e-3
-}
-
-fn unit() -> f64 {
-    1.0
-}
-
-fn ten() -> usize {
-    10
-}
-
-impl Default for TrainingSection {
-    fn default() -> Self {
-        Self {
-            epochs: hundred(),
-            batch: sixty_four(),
-            learning_rate: milli(),
-            final_learning_rate: unit(),
-            patience: ten(),
-            clip_norm: 0.0,
-            weight_decay: 0.0,
-        }
-    }
-}
-
-impl TrainingSection {
-    pub(super) fn validate(&self) -> Result<()> {
-        ensure!(self.epochs > 0, "recipe: training.epochs is 0; train at least one");
-        ensure!(self.batch > 0, "recipe: training.batch is 0; a step needs at least one clip");
-        ensure!(self.patience > 0, "recipe: training.patience is 0; wait at least one epoch");
-        ensure!(
-            self.learning_rate > 0.0 && self.learning_rate.is_finite(),
-            "recipe: training.learning_rate is {}, it must be positive",
-            self.learning_rate
-        );
-        ensure!(
-            self.final_learning_rate > 0.0 && self.final_learning_rate <= 1.0,
-            "recipe: training.final_learning_rate is {}, it must be above 0 and at most 1",
-            self.final_learning_rate
-        );
-        ensure!(
-            self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-            "recipe: training.weight_decay is {}, it cannot be negative",
-            self.weight_decay
-        );
-        ensure!(self.clip_norm >= 0.0, "recipe: training.clip_norm is {}, it cannot be negative", self.clip_norm);
-        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@ mod by_views;
 mod results;
 mod stages;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -13,15 +15,20 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn_data::{ClipSource, Dataset, DecoderKind, Stream};
 
 use crate::backend::Backend;
+use crate::identity::Identity;
 use crate::parallel::Replicas;
-use crate::percepts::{Cache, Reading};
+use crate::percepts::{BadClips, Cache, Reading};
 use crate::precision::Precision;
 use crate::progress::Progress;
-use crate::recipe::{self, DataSection, Recipe};
+use crate::recipe::{self, DataSection, Recipe, TrainingSection};
 use crate::run_card::{DataCard, RunCard, VERSION};
 use crate::run_dir::RunDir;
 use crate::signals::StopFlag;
+use crate::verbs::Faults;
 use crate::{data, progress};
+
+/// Training clips that could not be read, in a run folder.
+const QUARANTINE: &str = "quarantine.jsonl";
 
 /// What `train` is asked.
 pub struct Options<'a> {
@@ -66,6 +73,8 @@ pub(crate) struct Run {
     pub(crate) stop: StopFlag,
     pub(crate) progress: Box<dyn Progress>,
     pub(crate) seconds: Vec<(String, f64)>,
+    /// Training clips that could not be read, by who read them.
+    pub(crate) bad: Vec<Arc<BadClips>>,
 }
 
 /// Runs the command.
@@ -86,6 +95,9 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     };
     let _lock = dir.lock()?;
     check_same_data(&dir, &card, options.resume)?;
+    let identity = Identity::new(&recipe, &card)?;
+    identity.claim(&dir)?;
+    let dir = dir.with_identity(identity);
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
     let reading =
@@ -93,8 +105,8 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let progress = progress::detect(options.plain || options.json);
     let replicas = Replicas::new(device.clone(), others);
     let device = device.clone();
-    let mut run =
-        Run { dir, recipe, dataset, device, replicas, reading, cache: None, stop, progress, seconds: Vec::new() };
+    let (cache, seconds, bad) = (None, Vec::new(), Vec::new());
+    let mut run = Run { dir, recipe, dataset, device, replicas, reading, cache, stop, progress, seconds, bad };
     run.tell(&format!(
         "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
         run.dataset.name,
@@ -111,7 +123,14 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let outcome = run.everything(card, pretrained);
     run.progress.finish();
     let finished = outcome?;
-    results::print(&finished, &run, options.json)
+    results::print(&finished, &run, options.json)?;
+    match run.dir.losses() {
+        losses if losses.is_empty() => Ok(()),
+        losses => bail!(Faults(format!(
+            "the run is done, but not all could be kept on the way: {}; see the warnings above",
+            losses.join(", ")
+        ))),
+    }
 }
 
 impl Run {
@@ -127,6 +146,20 @@ impl Run {
         Ok(result)
     }
 
+    /// How clips are read that are trained on: those that cannot be are left out, as many as the recipe allows.
+    fn reading_for(&mut self, training: &TrainingSection) -> Reading {
+        let clips = self.dataset.train.len();
+        let bad = Arc::new(BadClips::new(self.dir.path(QUARANTINE), clips, training.max_bad_fraction));
+        self.bad.push(bad.clone());
+        self.reading.leaving_out(&bad)
+    }
+
+    /// Names of the training clips that could not be read.
+    fn bad_clips(&self) -> Vec<String> {
+        let names: BTreeSet<String> = self.bad.iter().flat_map(|bad| bad.names()).collect();
+        names.into_iter().collect()
+    }
+
     fn everything(&mut self, mut card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
         let cnn = self.cnn(pretrained)?;
         let levels: Vec<String> =
@@ -138,6 +171,15 @@ impl Run {
         drop(parts);
         let tested = self.test(&cnn, &trained)?;
         card.seconds = self.seconds.clone();
+        card.bad_clips = self.bad_clips();
+        if let Some(first) = card.bad_clips.first() {
+            let bad = card.bad_clips.len();
+            self.tell(&format!(
+                "{bad} of {} training clips could not be read and were left out, {first} the first of them; see {}",
+                card.data.train,
+                self.dir.path(QUARANTINE).display()
+            ));
+        }
         card.systems = tested.iter().map(|tested| tested.result.clone()).collect();
         self.dir.write_json("run.json", &card)?;
         results::save(self, &card, &tested)?;
@@ -262,6 +304,7 @@ fn card(recipe: &Recipe, dataset: &Dataset, options: &Options) -> Result<RunCard
         classes: dataset.classes.clone(),
         cnn_classes: if recipe.backbone.pretrain.is_some() { appearances } else { 1000 },
         seconds: Vec::new(),
+        bad_clips: Vec::new(),
         systems: Vec::new(),
     })
 }

@@ -120,5 +120,6 @@ pub(super) fn reading(recipe: &Recipe, decoder: DecoderKind, device: &Device) ->
         seed: recipe.seed,
         on_cpu: *device == Device::flex(),
         dtype: FloatDType::F32,
+        bad: None,
     }
 }

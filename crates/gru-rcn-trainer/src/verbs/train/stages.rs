@@ -17,7 +17,7 @@ use crate::backbone::{self, FrameCnn};
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
 use crate::initial;
-use crate::percepts::{Cache, Live, PixelStore, Source, Store, StorePlan, View};
+use crate::percepts::{Cache, Live, PixelStore, Reading, Source, Store, StorePlan, View, Watched};
 use crate::progress::Interval;
 use crate::recipe::{Recipe, TrainingSection};
 use crate::report::{EpochPoint, SystemResult};
@@ -104,7 +104,8 @@ impl Run {
         let model = initial::drawn(seed, &self.device, || FrameCnn { cnn: config.init(&initial::device()) });
         let pixels = model.cnn.pixels();
         let frames = self.recipe.backbone.pretrain_frames;
-        let train = PixelStore::fill(&self.dataset.train, frames, &self.reading, pixels.clone(), &self.device)?;
+        let reading = self.reading_for(training);
+        let train = PixelStore::fill(&self.dataset.train, frames, &reading, pixels.clone(), &self.device)?;
         let validation = PixelStore::fill(&self.dataset.validation, 0, &self.reading, pixels, &self.device)?;
         let trained = self.fit("cnn", "CNN on single frames", Vec::new(), training, model, &train, &validation)?;
         Ok(trained.model.cnn)
@@ -124,6 +125,8 @@ impl Run {
     pub(super) fn parts(&mut self, cnn: &Cnn) -> Result<Parts> {
         let features = self.recipe.features.clone();
         let (train, validation) = (self.dataset.train.clone(), self.dataset.validation.clone());
+        let training = self.recipe.training.clone();
+        let learning = self.reading_for(&training);
         if features.cache {
             let time = self.recipe.clip.temporal.frames();
             let bytes = StorePlan::new(cnn, train.len(), features.copies, time).bytes
@@ -141,26 +144,34 @@ impl Run {
                 None => format!("computing percepts, {mib} MiB in memory"),
             });
             return self.timed("Percepts", |run| {
-                let measured = Rc::new(run.store(cnn, &train, features.copies)?);
-                let validation = Rc::new(run.store(cnn, &validation, 0)?);
+                let measured = Rc::new(run.store(cnn, &train, features.copies, &learning)?);
+                let validation = Rc::new(run.store(cnn, &validation, 0, &run.reading.clone())?);
                 Ok(Parts { train: measured.clone(), validation, measured })
             });
         }
         // A few clips are enough for a handful of constants.
-        let measured = Rc::new(self.store(cnn, &train[..train.len().min(MEASURED_CLIPS)], 0)?);
-        Ok(Parts { train: self.live(cnn, &train), validation: self.live(cnn, &validation), measured })
+        let measured = Rc::new(self.store(cnn, &train[..train.len().min(MEASURED_CLIPS)], 0, &learning)?);
+        Ok(Parts {
+            train: self.live(cnn, &train, &learning),
+            validation: self.live(cnn, &validation, &self.reading),
+            measured,
+        })
     }
 
-    fn live(&self, cnn: &Cnn, samples: &[Sample]) -> Rc<dyn Source> {
-        Rc::new(Live::new(cnn.clone(), samples, self.reading.clone(), &self.device))
+    fn live(&self, cnn: &Cnn, samples: &[Sample], reading: &Reading) -> Rc<dyn Source> {
+        Rc::new(Live::new(cnn.clone(), samples, reading.clone(), &self.device))
     }
 
     /// The test clips: all systems look at the same percepts, computed once where memory is used at all.
     fn source(&mut self, cnn: &Cnn, samples: &[Sample]) -> Result<Rc<dyn Source>> {
-        Ok(if self.recipe.features.cache { Rc::new(self.store(cnn, samples, 0)?) } else { self.live(cnn, samples) })
+        let reading = self.reading.clone();
+        Ok(match self.recipe.features.cache {
+            true => Rc::new(self.store(cnn, samples, 0, &reading)?),
+            false => self.live(cnn, samples, &reading),
+        })
     }
 
-    fn store(&mut self, cnn: &Cnn, samples: &[Sample], copies: usize) -> Result<Store> {
+    fn store(&mut self, cnn: &Cnn, samples: &[Sample], copies: usize, reading: &Reading) -> Result<Store> {
         let plan = StorePlan::new(cnn, samples.len(), copies, self.recipe.clip.temporal.frames());
         if plan.bytes > self.recipe.features.max_mib << 20 {
             bail!(
@@ -172,7 +183,7 @@ impl Run {
             );
         }
         if let Some(cache) = &self.cache {
-            return Store::read(cache, cnn.levels(), samples, &self.reading, &self.device);
+            return Store::read(cache, cnn.levels(), samples, reading, &self.device);
         }
         let total = samples.len();
         let (progress, stop) = (&mut self.progress, &self.stop);
@@ -182,7 +193,7 @@ impl Run {
                 progress.message(&format!("percepts of {clips} of {total} clips"));
             }
         };
-        match Store::fill(cnn, samples, copies, &self.reading, &self.device, done, || stop.is_set())? {
+        match Store::fill(cnn, samples, copies, reading, &self.device, done, || stop.is_set())? {
             Some(store) => Ok(store),
             None => bail!(Interrupted::training(self.stop.exit_code())),
         }
@@ -341,7 +352,7 @@ impl Run {
         trained: &(M, Vec<EpochPoint>),
         source: &Rc<dyn Source>,
     ) -> Result<Tested> {
-        let scores = score(&trained.0, &*self.seen(system, source), SCORE_BATCH)?;
+        let scores = score(&trained.0, &Watched::new(&*self.seen(system, source), &self.stop), SCORE_BATCH)?;
         self.result(system, trained, scores)
     }
 

@@ -1,0 +1,267 @@
+//! Runs that are left alone: killed, stopped, without room on the disk, with clips that are broken.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::clips;
+use crate::harness::{run, temporary};
+use crate::micro::metrics;
+use crate::tiny::{self, assert_same_outcome, resume};
+
+/// A number from 0 to below 1, the same in every run of the tests.
+fn draw(seed: u64) -> f64 {
+    let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The short form of `cargo xtask soak`: whatever the number of threads that read, and wherever it is killed.
+#[cfg(unix)]
+#[test]
+fn killed_anywhere_a_run_ends_in_the_same_bytes() {
+    tiny::reference();
+    for (round, workers) in [(0, 0), (1, 1), (2, 4)] {
+        let folder = temporary();
+        let workers = format!("features.workers={workers}");
+        for attempt in 0..4 {
+            // Killed before there was a run it begins again.
+            let begun = folder.path().join("run/recipe.toml").exists();
+            let call = if begun { resume(folder.path()) } else { tiny::train(folder.path(), &[&workers]) };
+            let running = call.start();
+            std::thread::sleep(Duration::from_secs_f64(0.1 + 1.5 * draw(100 * round + attempt)));
+            running.stop_by("KILL");
+        }
+        let outcome = resume(folder.path()).run().succeeds();
+        assert!(!outcome.stderr.contains("passing over"), "{}", outcome.stderr);
+        assert_same_outcome(&folder.path().join("run"));
+    }
+}
+
+/// Within an epoch, and between batches whose gradients belong together: the step is finished first.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_step_and_saves() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    let mut within = 0;
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("TERM", 143)] {
+        let call = if root.exists() { resume(folder.path()) } else { tiny::train(folder.path(), &[]) };
+        let mut running = call.start();
+        let before = metrics(&root).len();
+        running.wait_until("another epoch", || metrics(&root).len() > before);
+        let outcome = running.stop_by(signal).exits(code);
+        assert!(outcome.stderr.contains("go on with --resume"), "{}", outcome.stderr);
+        within += usize::from(outcome.stderr.contains("batches of the next"));
+    }
+    let outcome = resume(folder.path()).run().succeeds();
+    within += usize::from(outcome.stderr.contains("batches of the next"));
+    assert!(within > 0, "no stop within an epoch");
+    assert_same_outcome(&root);
+}
+
+/// A run of which the CNN and two epochs are done, for tests of what is refused.
+#[cfg(unix)]
+fn begun(folder: &Path) {
+    let root = folder.join("run");
+    let mut running = tiny::train(folder, &[]).start();
+    running.wait_until("epoch 1 of gru_rcn", || metrics(&root).iter().any(|line| line["stage"] == "gru_rcn"));
+    running.stop_by("TERM").exits(143);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_goes_on_as_what_it_was_begun_as() {
+    let folder = temporary();
+    begun(folder.path());
+    let path = folder.path().join("run/recipe.toml");
+    let recipe = std::fs::read_to_string(&path).unwrap();
+    let edit = |from: &str, to: &str| {
+        assert!(recipe.contains(from), "{from}\n{recipe}");
+        std::fs::write(&path, recipe.replace(from, to)).unwrap();
+    };
+    edit("\nbatch = 5\n", "\nbatch = 6\n");
+    resume(folder.path()).run().refuses(&["another recipe", "training.batch was 5 and is 6", "recipe.toml"]);
+    // What was refused was not touched.
+    edit("\nbatch = 5\n", "\nbatch = 7\n");
+    resume(folder.path()).run().refuses(&["training.batch was 5 and is 7"]);
+    edit("\ntrain = 72\n", "\ntrain = 73\n");
+    resume(folder.path()).run().refuses(&["other clips"]);
+
+    // The checkpoint of another run, of another program, and of a later one.
+    std::fs::write(&path, &recipe).unwrap();
+    let stage = folder.path().join("run/checkpoints/gru_rcn");
+    let names = std::fs::read_dir(&stage).unwrap().map(|entry| entry.unwrap().path());
+    let newest = names.filter(|path| path.is_dir()).max().unwrap().join("MANIFEST.json");
+    let manifest = std::fs::read_to_string(&newest).unwrap();
+    std::fs::write(&newest, manifest.replace("\"version\": 2", "\"version\": 3")).unwrap();
+    // Without the checksum of the new version it is damage, and the one before is there; nothing is lost but a few steps.
+    let outcome = resume(folder.path()).run().succeeds();
+    assert!(outcome.stderr.contains("MANIFEST.json is not as it was written"), "{}", outcome.stderr);
+    assert_same_outcome(&folder.path().join("run"));
+}
+
+/// Mounts something at a folder as long as the answer lives; nothing where that is not allowed, which is said.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn new(at: &'a Path, arguments: &[&str]) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount").args(arguments).arg(at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(at)),
+            refused => {
+                eprintln!("SKIPPED: cannot mount here: {refused:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+/// A disk of 3 MiB that is filled once training has begun, and emptied again. The checkpoint before stays, training goes
+/// on, and the program says so at once and by its exit code.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_costs_checkpoints_and_nothing_else() {
+    let folder = temporary();
+    let disk = folder.path().join("disk");
+    let Some(_mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=3m", "none"]) else { return };
+    let root = disk.join("run");
+    let mut running = tiny::train(&disk, &["training.epochs=40", "training.patience=40"]).start();
+    running.wait_until("the second epoch", || metrics(&root).iter().any(|line| line["stage"] == "top_rnn"));
+    let filler = disk.join("filler");
+    // Without its last bytes, so that not even a small file finds room.
+    let full = std::fs::write(&filler, vec![1; 8 << 20]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let before = metrics(&root).len();
+    std::thread::sleep(Duration::from_millis(1500));
+    // What was saved before is whole: a copy of the folder can be gone on with.
+    let newest = std::fs::read_to_string(root.join("checkpoints/top_rnn/latest")).unwrap();
+    assert!(root.join("checkpoints/top_rnn").join(newest.trim()).join("MANIFEST.json").is_file());
+    std::fs::remove_file(&filler).unwrap();
+    let outcome = running.finish().exits(1);
+    assert!(outcome.stderr.contains("could not save the checkpoint"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("No space left") && outcome.stderr.contains("Training goes on"));
+    assert!(outcome.stderr.contains("error: the run is done, but not all could be kept"), "{}", outcome.stderr);
+    assert!(root.join("model.safetensors").is_file() && before < 40);
+    // Lines that found no room were written later: none is missing, none is there twice.
+    let epochs: Vec<u64> = metrics(&root)
+        .iter()
+        .filter(|line| line["stage"] == "gru_rcn")
+        .map(|line| line["epoch"].as_u64().unwrap())
+        .collect();
+    assert_eq!(epochs, (1..=epochs.len() as u64).collect::<Vec<_>>());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_for_checkpoints_is_refused_before_the_work() {
+    let folder = temporary();
+    let disk = folder.path().join("disk");
+    let Some(_mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=160k", "none"]) else { return };
+    tiny::train(&disk, &[]).run().refuses(&["a checkpoint of CNN on single frames takes about", "left on the disk"]);
+}
+
+/// Root may write where permissions say no, so a disk that is mounted for reading only stands for them.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_refused() {
+    let folder = temporary();
+    begun(folder.path());
+    let (run_folder, seen) = (folder.path().join("run"), folder.path().join("seen"));
+    let bound = ["--bind", run_folder.to_str().unwrap()];
+    let Some(_bound) = Mount::new(&seen, &bound) else { return };
+    let remounted = Command::new("mount").args(["-o", "remount,ro,bind"]).arg(&seen).status();
+    if !remounted.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: cannot mount for reading only here");
+        return;
+    }
+    run(folder.path(), ["train", "--resume", "--run", "seen"]).refuses(&["could not write", "seen", "Read-only"]);
+    run(folder.path(), ["train", "motion-tiny", "--run", "seen/run"]).refuses(&["could not create the run folder"]);
+}
+
+/// One of the films cannot be decoded. As many as the recipe allows are left out, in training only.
+#[cfg(unix)]
+#[test]
+fn broken_training_clips_are_left_out_where_the_recipe_allows_it() {
+    let folder = temporary();
+    let root = clips::some(folder.path(), 6);
+    // Which clips are trained on is drawn; breaking them one by one finds one.
+    let films = std::fs::read_dir(root.join("zoom")).unwrap().map(|entry| entry.unwrap().path());
+    let mut films: Vec<_> = films.collect();
+    films.sort();
+    let mut tried = Vec::new();
+    for film in films {
+        let whole = std::fs::read(&film).unwrap();
+        std::fs::write(&film, "not a film").unwrap();
+        let name = format!("zoom/{}", film.file_name().unwrap().to_string_lossy());
+        let call = clips::train(folder.path(), &root).args(["--set", "training.max_bad_fraction=0.2"]);
+        let outcome = call.args(["--run", "run"]).run();
+        if outcome.code == Some(0) {
+            assert!(outcome.stderr.contains("1 of ") && outcome.stderr.contains("could not be read and were left out"));
+            let record = std::fs::read_to_string(folder.path().join("run/quarantine.jsonl")).unwrap();
+            assert!(record.lines().count() == 1 && record.contains(&name), "{record}");
+            assert!(metrics(&folder.path().join("run")).iter().all(|line| line["bad_clips"] == 1));
+            let card = std::fs::read_to_string(folder.path().join("run/run.json")).unwrap();
+            assert!(card.contains("\"bad_clips\"") && card.contains(&name));
+            // Without leave it is an error that names the clip.
+            let strict = clips::train(folder.path(), &root).args(["--run", "strict"]).run();
+            strict.refuses(&[&name, "training.max_bad_fraction = 0 allows", "not a video"]);
+            return;
+        }
+        // It is a validation or test clip, of which none may be bad.
+        outcome.refuses(&[&name]);
+        std::fs::write(&film, whole).unwrap();
+        let _ = std::fs::remove_dir_all(folder.path().join("run"));
+        tried.push(name);
+    }
+    panic!("none of {tried:?} is a training clip");
+}
+
+/// A rate that no training survives: the step is not taken, and what was learnt before it is there.
+#[test]
+fn what_is_not_finite_stops_the_run() {
+    let folder = temporary();
+    let changes = ["training.learning_rate=1e30", "training.clip_norm=0.0", "training.optimizer=sgd"];
+    let outcome = tiny::train(folder.path(), &changes).run();
+    outcome.refuses(&["nonfinite.jsonl names the clips", "the step was not taken", "training.learning_rate"]);
+    let record = std::fs::read_to_string(folder.path().join("run/nonfinite.jsonl")).unwrap();
+    assert!(record.contains("\"clips\":[\"") && record.contains("\"losses\":["), "{record}");
+    let other = temporary();
+    let changes = [&changes[..], &["training.nonfinite={ skip = 2 }"]].concat();
+    let outcome = tiny::train(other.path(), &changes).run().refuses(&["after 2 such steps that were left out"]);
+    assert_eq!(outcome.stderr.matches("is left out, its loss").count(), 2, "{}", outcome.stderr);
+}
+
+/// Lines for people and for programs, while a run goes on and after it.
+#[test]
+fn a_run_can_be_watched() {
+    let root = tiny::reference();
+    for stage in ["cnn", "top_rnn", "gru_rcn"] {
+        let folder = root.join("tensorboard").join(stage);
+        let events: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap()).collect();
+        assert!(events.len() == 1 && events[0].file_name().to_string_lossy().starts_with("events.out.tfevents."));
+        assert!(events[0].metadata().unwrap().len() > 200);
+    }
+}
+
+/// Two runs on one page; of other clips they are not compared.
+#[test]
+fn runs_are_shown_beside_each_other() {
+    let folder = temporary();
+    let other = tiny::train(folder.path(), &["training.epochs=1", "baselines.top_rnn=0", "model.hidden=[4, 4]"]);
+    other.run().succeeds();
+    let reference = tiny::reference().to_str().unwrap();
+    let shown = run(folder.path(), ["report", "run", reference, "--out", "both.html"]).succeeds();
+    assert_eq!(shown.stdout.trim_end(), "both.html");
+    let page = std::fs::read_to_string(folder.path().join("both.html")).unwrap();
+    assert!(page.contains("2 runs on ") && page.matches("run: GRU-RCN").count() >= 2, "{page}");
+    let other = crate::micro::reference().root.to_str().unwrap();
+    run(folder.path(), ["report", "run", other]).refuses(&["tested on other clips"]);
+}

@@ -1,0 +1,67 @@
+//! The smallest built-in experiment, `motion-tiny`, which takes a few seconds and has all parts of a long one.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::harness::{Call, shared};
+use crate::micro::metrics;
+
+/// What training leaves: equal bytes mean equal runs.
+const OUTCOME: [&str; 5] = [
+    "backbone.safetensors",
+    "model.safetensors",
+    "baselines/top_rnn.safetensors",
+    "scores-test.safetensors",
+    "baselines/scores-test-top_rnn.safetensors",
+];
+
+/// Keys of `metrics.jsonl` that tell of the clock.
+const CLOCK: [&str; 2] = ["seconds", "data_wait_seconds"];
+
+/// `train motion-tiny` in `folder/run`.
+pub(crate) fn train(folder: &Path, changes: &[&str]) -> Call {
+    let changes = changes.iter().flat_map(|change| ["--set", change]);
+    Call::new(folder, ["train", "motion-tiny", "--run", "run"]).args(changes)
+}
+
+/// Goes on with it.
+pub(crate) fn resume(folder: &Path) -> Call {
+    Call::new(folder, ["train", "--resume", "--run", "run"])
+}
+
+/// The folder of a run that was not stopped: it is read, never changed.
+pub(crate) fn reference() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = shared("tiny");
+        train(&folder, &[]).run().succeeds();
+        folder.join("run")
+    })
+}
+
+/// The lines of `metrics.jsonl` without what they tell of the clock.
+pub(crate) fn course(run: &Path) -> Vec<Value> {
+    let mut lines = metrics(run);
+    for line in &mut lines {
+        let line = line.as_object_mut().expect("an object a line");
+        for key in CLOCK {
+            assert!(line.remove(key).is_some(), "{key}");
+        }
+    }
+    lines
+}
+
+/// Checks that a run ended in the same bytes and by the same course as one that was not stopped.
+#[track_caller]
+pub(crate) fn assert_same_outcome(run: &Path) {
+    for file in OUTCOME {
+        let read = |root: &Path| {
+            let path = root.join(file);
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        assert!(read(run) == read(reference()), "{} differs from a run in one piece", run.join(file).display());
+    }
+    assert_eq!(course(run), course(reference()));
+}
