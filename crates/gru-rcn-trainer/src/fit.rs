@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
@@ -32,6 +34,8 @@ pub struct Fit<'a> {
     pub training: &'a TrainingSection,
     /// The loss asked for.
     pub loss: LossKind,
+    /// Parameters that learn at another rate, and the factor of theirs.
+    pub rate_factors: Vec<(ParamGroup, f64)>,
     /// Seed of order, augmentation and dropout.
     pub seed: u64,
     /// The plain device.
@@ -139,6 +143,13 @@ impl Fit<'_> {
         self.training.learning_rate * (last + (1.0 - last) * 0.5 * (1.0 + (std::f64::consts::PI * way).cos()))
     }
 
+    /// The learning rate of each parameter.
+    fn rates(&self, rate: f64) -> ModuleLearningRate {
+        let base = ModuleLrScheduler::new(rate);
+        let with = |all: ModuleLrScheduler, (group, factor): &(ParamGroup, f64)| all.with_group(group.clone(), rate * factor);
+        self.rate_factors.iter().fold(base, with).step()
+    }
+
     fn epoch<M: ClipClassifier>(
         &self,
         mut model: M,
@@ -179,7 +190,7 @@ impl Fit<'_> {
                 let norm = global_norm(&model, &gradients);
                 gradients = clip_global_norm(&model, gradients, norm, self.training.clip_norm);
             }
-            model = optimizer.step(rate, model, gradients);
+            model = optimizer.step(self.rates(rate), model, gradients);
             position.steps += 1;
             let seconds = started.elapsed().as_secs_f64();
             progress.step(&StepReport {

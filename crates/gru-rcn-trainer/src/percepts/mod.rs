@@ -2,7 +2,9 @@
 //!
 //! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`] computes them once and
 //! keeps them in memory, with a few augmented versions of each training clip. [`Live`] runs the CNN in every epoch on
-//! freshly drawn clips, as the paper does. Both hand out the same [`Batch`]es through [`Source`].
+//! freshly drawn clips, as the paper does. Where the CNN itself is trained, the frames take the place of its maps, as one
+//! level: kept in memory by [`PixelStore`], or read anew in every epoch by [`Live::pixels`]. All hand out the same
+//! [`Batch`]es through [`Source`].
 
 mod cache;
 mod live;
@@ -12,7 +14,7 @@ mod view;
 
 pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
 pub use live::Live;
-pub use pixels::PixelStore;
+pub use pixels::{PixelStore, appearances};
 pub use store::{Store, StorePlan};
 pub use view::View;
 
@@ -22,7 +24,7 @@ use anyhow::Result;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{ClipPlanner, ClipReader, Frames, LoaderConfig, PlanKey, Sample, epoch_order};
+use gru_rcn_data::{ClipPlanner, ClipReader, Frames, LoaderConfig, PlanKey, Sample, TemporalSampling, epoch_order};
 
 /// A batch of clips as percepts, on the plain device.
 #[derive(Clone, Debug)]
@@ -98,6 +100,13 @@ impl Reading {
         let [h, w] = self.planner.input_size;
         // The decoded length is not known ahead; ten seconds at 25 frames a second is assumed.
         250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.stream.channels()
+    }
+
+    /// The same, of `frames` single frames or stacks of flow of each clip instead of its clips: a random one of each of so
+    /// many equal parts in training, the middle one in evaluation.
+    pub fn single_frames(&self, frames: usize) -> Self {
+        let planner = ClipPlanner { temporal: TemporalSampling::Spread { frames }, ..self.planner.clone() };
+        Self { planner, ..self.clone() }
     }
 
     /// Reads a clip as it is evaluated.

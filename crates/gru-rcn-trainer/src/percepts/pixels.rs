@@ -1,6 +1,6 @@
 //! Frames themselves as percepts, for training the CNN.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use gru_rcn::backbone::Pixels;
 use gru_rcn::percepts::Percepts;
@@ -8,10 +8,10 @@ use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
 use super::{Batch, Reading, Source, upload};
 
-/// Clips kept in memory as bytes and handed out as one level of normalised pixels, labelled by their appearance.
+/// Clips kept in memory as bytes and handed out as one level of normalised pixels.
 pub struct PixelStore {
     clips: Vec<Frames>,
-    appearances: Vec<usize>,
+    labels: Vec<usize>,
     ids: Vec<String>,
     /// Frames drawn from each clip in each epoch; all of them if zero.
     frames: usize,
@@ -21,18 +21,16 @@ pub struct PixelStore {
 }
 
 impl PixelStore {
-    /// Reads all clips as they are evaluated; an epoch draws `frames` frames of each (all if zero).
-    pub fn fill(samples: &[Sample], frames: usize, reading: &Reading, pixels: Pixels, device: &Device) -> Result<Self> {
-        let mut appearances = Vec::with_capacity(samples.len());
-        for sample in samples {
-            match sample.appearance {
-                Some(appearance) => appearances.push(appearance),
-                None => bail!(
-                    "{}: this data has no appearance labels to train the CNN by; give it weights with --weights",
-                    sample.id
-                ),
-            }
-        }
+    /// Reads all clips as they are evaluated; an epoch draws `frames` frames of each (all if zero). `labels` are what they
+    /// are told apart by, their classes or their [`appearances`].
+    pub fn fill(
+        samples: &[Sample],
+        labels: Vec<usize>,
+        frames: usize,
+        reading: &Reading,
+        pixels: Pixels,
+        device: &Device,
+    ) -> Result<Self> {
         let (worker, bytes) = (reading.clone(), reading.bytes_of(1));
         let clips = ordered(
             samples.to_vec(),
@@ -42,7 +40,7 @@ impl PixelStore {
         );
         let clips = clips.collect::<Result<Vec<_>, _>>()?;
         let ids = samples.iter().map(|sample| sample.id.clone()).collect();
-        Ok(Self { clips, appearances, ids, frames, seed: reading.seed, pixels, device: device.clone() })
+        Ok(Self { clips, labels, ids, frames, seed: reading.seed, pixels, device: device.clone() })
     }
 
     /// The frames of a clip that an epoch looks at.
@@ -58,9 +56,23 @@ impl PixelStore {
     }
 }
 
+/// The appearance of each clip.
+///
+/// # Errors
+///
+/// If the data has none.
+pub fn appearances(samples: &[Sample]) -> Result<Vec<usize>> {
+    let appearance = |sample: &Sample| {
+        sample.appearance.with_context(|| {
+            format!("{}: this data has no appearance labels to train the CNN by; give it weights with --weights", sample.id)
+        })
+    };
+    samples.iter().map(appearance).collect()
+}
+
 impl Source for PixelStore {
     fn classes(&self) -> &[usize] {
-        &self.appearances
+        &self.labels
     }
 
     fn batches<'a>(
@@ -75,7 +87,7 @@ impl Source for PixelStore {
             let pixels = self.pixels.normalise(upload(&clips, &self.device));
             Ok(Batch {
                 percepts: Percepts::new(vec![pixels]),
-                classes: part.into_iter().map(|clip| self.appearances[clip]).collect(),
+                classes: part.into_iter().map(|clip| self.labels[clip]).collect(),
             })
         }))
     }

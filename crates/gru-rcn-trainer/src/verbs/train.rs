@@ -1,7 +1,11 @@
 //! `train`: from a recipe to a trained model, its baselines, their test results and a report.
 
+mod cnn;
+mod joint;
 mod results;
 mod stages;
+
+pub(super) use joint::JOINT_BACKBONE;
 
 use std::path::Path;
 use std::time::Instant;
@@ -66,8 +70,10 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     check_parts(&dataset)?;
     check_decoder(&dataset)?;
     check_flow(&recipe, &dataset)?;
-    let card = card(&recipe, &dataset, options.backend)?;
-    let pretrained = stages::pretrained(resumed.as_ref(), &recipe, card.cnn_classes, device)?;
+    let file = cnn::weights(resumed.as_ref(), &recipe);
+    crate::backbone::config(&recipe, dataset.classes.len())?;
+    let card = card(&recipe, &dataset, options.backend, file.as_deref())?;
+    let pretrained = cnn::pretrained(resumed.as_ref(), &recipe, device)?;
     // What can be wrong with the input has been looked at: only now a folder is made.
     let dir = match resumed {
         Some(dir) => dir,
@@ -114,7 +120,7 @@ impl Run {
     }
 
     fn everything(&mut self, mut card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
-        let cnn = self.cnn(pretrained)?;
+        let cnn = self.cnn(pretrained, card.cnn_classes)?;
         let levels: Vec<String> =
             cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
         self.tell(&format!("levels: {}", levels.join(", ")));
@@ -217,8 +223,7 @@ fn check_flow(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     }
 }
 
-fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard> {
-    let appearances = crate::backbone::appearances(recipe, dataset)?;
+fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend, weights: Option<&Path>) -> Result<RunCard> {
     Ok(RunCard {
         version: VERSION,
         program: env!("CARGO_PKG_VERSION").into(),
@@ -234,7 +239,7 @@ fn card(recipe: &Recipe, dataset: &Dataset, backend: Backend) -> Result<RunCard>
             test: dataset.test.len(),
         },
         classes: dataset.classes.clone(),
-        cnn_classes: if recipe.backbone.pretrain.is_some() { appearances } else { 1000 },
+        cnn_classes: crate::backbone::classes(recipe, dataset, weights)?,
         seconds: Vec::new(),
         systems: Vec::new(),
     })
