@@ -1,6 +1,6 @@
 //! The whole model: clip in, class probabilities out.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
 use crate::backbone::Backbone;
@@ -35,7 +35,7 @@ impl<B: Module + Backbone, C: ClipClassifier> Recognizer<B, C> {
 }
 
 /// Trained like any classifier of clips, from pixels: the one level of the percepts that it is given holds the frames.
-impl<B: Module + Backbone, C: ClipClassifier> ClipClassifier for Recognizer<B, C> {
+impl<B: Module + ModuleDisplay + Backbone, C: ClipClassifier + ModuleDisplay> ClipClassifier for Recognizer<B, C> {
     /// # Shapes
     ///
     /// - pixels, the top level: `[batch, time, channel, height, width]`, normalised as for [`Recognizer::forward`]
