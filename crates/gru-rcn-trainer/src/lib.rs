@@ -18,6 +18,7 @@ pub mod data;
 pub mod evaluate;
 pub mod fit;
 pub mod gradients;
+pub mod memory;
 pub mod percepts;
 pub mod progress;
 pub mod recipe;

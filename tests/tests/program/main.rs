@@ -6,6 +6,7 @@ mod bad_clips;
 mod bad_data;
 mod bad_usage;
 mod clips;
+mod finetune;
 mod folder;
 mod harness;
 mod micro;

@@ -26,6 +26,9 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{ClipPlanner, ClipReader, Frames, LoaderConfig, PlanKey, Sample, TemporalSampling, epoch_order};
 
+/// Clips whose percepts are measured for the normalisation where not all are kept in memory.
+pub(crate) const MEASURED_CLIPS: usize = 64;
+
 /// A batch of clips as percepts, on the plain device.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -95,7 +98,7 @@ pub struct Reading {
 
 impl Reading {
     /// Most bytes that one clip takes on its way: all its frames are held while one version is cut.
-    fn bytes_of(&self, versions: usize) -> usize {
+    pub(crate) fn bytes_of(&self, versions: usize) -> usize {
         let [height, width] = self.planner.frame_size;
         let [h, w] = self.planner.input_size;
         // The decoded length is not known ahead; ten seconds at 25 frames a second is assumed.
@@ -122,9 +125,31 @@ impl Reading {
     }
 }
 
-/// Uploads clips as bytes and runs the CNN over them.
+/// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which VGG-16's first maps, 64
+/// floats a pixel, are the largest: 256 MiB each.
+const CHUNK_PIXELS: usize = 1 << 20;
+
+/// Clips of so many pixels that go through the frozen CNN together.
+pub(crate) fn chunk_of(pixels: usize) -> usize {
+    (CHUNK_PIXELS / pixels).max(1)
+}
+
+/// Threads that run the frozen CNN side by side.
+pub(crate) fn lanes(reading: &Reading) -> usize {
+    if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 }
+}
+
+/// Uploads clips as bytes and runs the CNN over them, a few at a time.
 pub fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device) -> Percepts {
-    cnn.percepts(cnn.pixels().normalise(upload(clips, device)))
+    let pixels = clips.first().map_or(1, |clip| clip.time * clip.height * clip.width);
+    let parts = clips.chunks(chunk_of(pixels)).map(|part| cnn.percepts(cnn.pixels().normalise(upload(part, device))));
+    let mut parts: Vec<Percepts> = parts.collect();
+    if parts.len() == 1 {
+        return parts.swap_remove(0);
+    }
+    let levels = cnn.levels().len();
+    let join = |level| Tensor::cat(parts.iter().map(|part: &Percepts| part.maps[level].clone()).collect(), 0);
+    Percepts::new((0..levels).map(join).collect())
 }
 
 /// Clips of the same shape as one tensor of bytes `[batch, time, height, width, channel]`.

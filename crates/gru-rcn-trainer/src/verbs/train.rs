@@ -16,6 +16,7 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn_data::{ClipSource, Dataset, Ffmpeg, Stream};
 
 use crate::backend::Backend;
+use crate::memory::{self, Estimate};
 use crate::percepts::{Cache, Reading};
 use crate::progress::Progress;
 use crate::recipe::{self, DataSection, Recipe};
@@ -38,6 +39,8 @@ pub struct Options<'a> {
     pub run: Option<&'a Path>,
     /// Where numbered runs go.
     pub runs: &'a Path,
+    /// Most memory that the run may take, GiB.
+    pub max_memory: Option<f64>,
     /// Go on with a run instead of starting one.
     pub resume: bool,
     /// Plain lines instead of the terminal UI.
@@ -73,6 +76,15 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let file = cnn::weights(resumed.as_ref(), &recipe);
     crate::backbone::config(&recipe, dataset.classes.len())?;
     let card = card(&recipe, &dataset, options.backend, file.as_deref())?;
+    let reading = super::trained::reading(&recipe, device);
+    // The rules of the estimate are those of the CPU backend.
+    let estimate = match reading.on_cpu {
+        true => Some(Estimate::new(&recipe, &dataset, &reading, card.cnn_classes)?),
+        false => None,
+    };
+    if let Some(estimate) = &estimate {
+        estimate.check(options.max_memory)?;
+    }
     let pretrained = cnn::pretrained(resumed.as_ref(), &recipe, device)?;
     // What can be wrong with the input has been looked at: only now a folder is made.
     let dir = match resumed {
@@ -83,7 +95,6 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     check_same_data(&dir, &card, options.resume)?;
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
-    let reading = super::trained::reading(&recipe, device);
     let progress = progress::detect(options.plain || options.json);
     let device = device.clone();
     let mut run = Run { dir, recipe, dataset, device, reading, cache: None, stop, progress, seconds: Vec::new() };
@@ -100,7 +111,13 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         let (clips, first) = (run.dataset.left_out.len(), run.dataset.left_out[0].clone());
         run.tell(&format!("{clips} clips are in quarantine and left out, {first} the first of them"));
     }
+    if let Some(estimate) = &estimate {
+        run.tell(&estimate.line());
+    }
     let outcome = run.everything(card, pretrained);
+    if let Some(peak) = memory::peak() {
+        run.tell(&format!("memory: {:.2} GiB at most were taken", peak as f64 / (1u64 << 30) as f64));
+    }
     run.progress.finish();
     let finished = outcome?;
     results::print(&finished, &run, options.json)

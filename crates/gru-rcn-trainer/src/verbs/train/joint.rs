@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use burn::module::{Module, ParamGroup};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::GruRcnClassifier;
@@ -43,9 +43,10 @@ impl Run {
         let trained = self.timed(&name, |run| {
             let pixels = |samples: &[Sample]| Live::pixels(cnn.pixels(), samples, run.reading.clone(), &run.device);
             let (train, validation) = (pixels(&run.dataset.train), pixels(&run.dataset.validation));
+            let of_the_cnn = ParamGroup::from_regex(r"^backbone\.").map_err(|error| anyhow!("{error:?}"))?;
             let stage = Stage {
                 levels: run.recipe.level_names(),
-                rate_factors: vec![(ParamGroup::from_regex(r"^backbone\.")?, run.recipe.model.backbone_rate)],
+                rate_factors: vec![(of_the_cnn, run.recipe.model.backbone_rate)],
                 ..Stage::new(&key, &name)
             };
             run.fit(stage, &training, model, &train, &validation)

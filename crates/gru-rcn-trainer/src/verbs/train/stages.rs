@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use burn::module::{Module, ParamGroup};
-use burn::tensor::Device;
+use burn::module::ParamGroup;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
@@ -17,7 +16,7 @@ use super::Run;
 use crate::backbone;
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
-use crate::percepts::{Cache, Live, Source, Store, StorePlan, View};
+use crate::percepts::{Cache, Live, MEASURED_CLIPS, Source, Store, StorePlan, View};
 use crate::progress::Interval;
 use crate::recipe::TrainingSection;
 use crate::report::{EpochPoint, SystemResult};
@@ -25,9 +24,6 @@ use crate::systems::{self, System};
 
 /// Clips scored at once when they come straight from the files.
 const SCORE_BATCH: usize = 16;
-
-/// Clips whose percepts are measured for the normalisation where not all are kept in memory.
-const MEASURED_CLIPS: usize = 64;
 
 /// Training and validation clips as percepts.
 pub(super) struct Parts {
