@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
@@ -17,6 +16,7 @@ use crate::evaluate::{Scores, score};
 use crate::gradients::{clip_global_norm, global_norm};
 use crate::percepts::Source;
 use crate::progress::{EpochReport, Progress, StagePlan, StepReport};
+use crate::rates;
 use crate::recipe::TrainingSection;
 use crate::report::EpochPoint;
 use crate::run_dir::RunDir;
@@ -143,13 +143,6 @@ impl Fit<'_> {
         self.training.learning_rate * (last + (1.0 - last) * 0.5 * (1.0 + (std::f64::consts::PI * way).cos()))
     }
 
-    /// The learning rate of each parameter.
-    fn rates(&self, rate: f64) -> ModuleLearningRate {
-        let base = ModuleLrScheduler::new(rate);
-        let with = |all: ModuleLrScheduler, (group, factor): &(ParamGroup, f64)| all.with_group(group.clone(), rate * factor);
-        self.rate_factors.iter().fold(base, with).step()
-    }
-
     fn epoch<M: ClipClassifier>(
         &self,
         mut model: M,
@@ -190,7 +183,7 @@ impl Fit<'_> {
                 let norm = global_norm(&model, &gradients);
                 gradients = clip_global_norm(&model, gradients, norm, self.training.clip_norm);
             }
-            model = optimizer.step(self.rates(rate), model, gradients);
+            model = optimizer.step(rates::by_group(rate, &self.rate_factors), model, gradients);
             position.steps += 1;
             let seconds = started.elapsed().as_secs_f64();
             progress.step(&StepReport {

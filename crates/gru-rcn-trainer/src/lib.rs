@@ -21,6 +21,7 @@ pub mod gradients;
 pub mod memory;
 pub mod percepts;
 pub mod progress;
+pub mod rates;
 pub mod recipe;
 pub mod report;
 pub mod run_card;

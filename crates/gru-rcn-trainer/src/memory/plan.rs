@@ -85,7 +85,8 @@ impl Plan<'_> {
         let declared = reading.bytes_of(versions);
         let jobs = (reading.loader.max_bytes / declared).max(1).min(clips);
         let workers = reading.loader.workers.max(1).min(jobs);
-        workers * if video { declared } else { ready } + (jobs - workers) * ready
+        let reading = if video { declared } else { ready };
+        workers * reading + (jobs - workers) * ready
     }
 
     /// Clips of the training and validation part as bytes in memory.

@@ -73,6 +73,7 @@ impl Tape {
     }
 
     /// Kept at the end of the forward pass.
+    #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.ops.iter().map(|op| op.own + op.output).sum()
     }
@@ -151,7 +152,7 @@ impl Conv {
     /// Bytes that come and go in its backward pass, gradients of input and output among them.
     fn backward(&self) -> usize {
         let (input, output) = (self.input(), self.output());
-        let columns = if self.kernel == 1 { 0 } else { self.threads * COLUMNS.min(self.area() * input) };
+        let columns = if self.kernel == 1 { 0 } else { self.threads * COLUMNS.min(self.area() * input / self.frames) };
         let patches = self.threads.min(self.channels[0]) * self.frames * self.pixels[1] * self.area() * F32;
         let kernels = 2 * input + 2 * output + patches;
         let of_input = if self.input_gradient { input } else { 0 };

@@ -148,7 +148,7 @@ pub fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device) -> Percepts {
         return parts.swap_remove(0);
     }
     let levels = cnn.levels().len();
-    let join = |level| Tensor::cat(parts.iter().map(|part: &Percepts| part.maps[level].clone()).collect(), 0);
+    let join = |level: usize| Tensor::cat(parts.iter().map(|part: &Percepts| part.maps[level].clone()).collect(), 0);
     Percepts::new((0..levels).map(join).collect())
 }
 
