@@ -219,3 +219,76 @@ impl Plan<'_> {
         self.stage("GRU-RCN and CNN", parts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gru_rcn_data::{ClipReader, LoaderConfig};
+
+    use super::super::tape::Op;
+    use super::*;
+    use crate::recipe::{BUILT_IN, parse};
+
+    /// A plan of the built-in experiment.
+    fn checked(changes: &[&str], check: impl FnOnce(&Plan)) {
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
+        let dataset = crate::data::dataset(&recipe).unwrap();
+        let reading = Reading {
+            planner: recipe.clip.clone(),
+            reader: Arc::new(ClipReader::default()),
+            loader: LoaderConfig { workers: 2, max_bytes: 512 << 20 },
+            seed: 0,
+            on_cpu: true,
+        };
+        let cnn = backbone::config(&recipe, 6).unwrap();
+        check(&Plan { recipe: &recipe, dataset: &dataset, reading: &reading, cnn, threads: 2, program: 7 });
+    }
+
+    /// pool2 of 16·8·8, pool3 of 32·4·4 and fc7 of 64 numbers are 1,600 a step and 51,200 bytes a clip of 8 steps, for 4,800
+    /// training and 400 validation clips; with a copy of each training clip 4,800 more. Without the cache 64 clips are
+    /// measured. A clip of 8·32·32·3 = 24,576 bytes is reckoned at 250 frames more while it is read, so 677 of them are
+    /// under way within 512 MiB, and as they are not decoded from videos each holds itself alone.
+    #[test]
+    fn percepts_and_clips_by_hand() {
+        checked(&[], |plan| {
+            assert_eq!(plan.store(), 5_200 * 51_200);
+            assert_eq!(plan.queue(plan.reading, 1), 677 * 24_576);
+            assert_eq!(plan.pixel_store(), 5_200 * 24_576);
+        });
+        checked(&["features.copies=1"], |plan| assert_eq!(plan.store(), 10_000 * 51_200));
+        checked(&["features.cache=false"], |plan| assert_eq!(plan.store(), 64 * 51_200));
+    }
+
+    /// Of a model of 100 bytes, the largest parameter of 60, whose passes hold 30 beside gradients of 100: the moments are 200,
+    /// and writing them to a checkpoint, 200 more, is the highest point. With passes of 250 beside them it is those.
+    #[test]
+    fn the_highest_point_of_a_step_by_hand() {
+        for (own, highest) in [(30, 200), (250, 350)] {
+            let mut tape = Tape::default();
+            tape.push(Op { own, gradients: 100, ..Op::default() });
+            checked(&[], |plan| {
+                let parts = plan.step(&Trained { weights: 100, largest: 60, tape: tape.clone() });
+                assert_eq!(parts.iter().map(|part| part.1).sum::<usize>(), 100 + 200 + highest);
+            });
+        }
+    }
+
+    /// A bigger batch takes more, a stage more is a stage more, and the joint step holds the CNN's activations too.
+    #[test]
+    fn stages_are_those_of_the_recipe() {
+        let estimate = |changes: &[&str]| {
+            let mut stages = None;
+            checked(changes, |plan| stages = Some(Estimate::new(plan.recipe, plan.dataset, plan.reading, 6).unwrap()));
+            stages.unwrap()
+        };
+        let names = |estimate: &Estimate| estimate.stages.iter().map(|stage| stage.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&estimate(&[])), ["CNN", "Percepts", "GRU-RCN"]);
+        let joint = ["model.finetune_backbone=true", "baselines.frame=false", "baselines.top_rnn=0"];
+        assert_eq!(names(&estimate(&joint)), ["CNN", "GRU-RCN and CNN"]);
+        let last = |estimate: &Estimate| estimate.stages.last().map(Stage::bytes);
+        assert!(last(&estimate(&["training.batch=128"])) > last(&estimate(&[])));
+        assert!(last(&estimate(&joint)) > last(&estimate(&["features.cache=false"])));
+    }
+}
