@@ -7,7 +7,8 @@ use burn::module::ParamGroup;
 /// one counts.
 pub fn by_group(rate: f64, factors: &[(ParamGroup, f64)]) -> ModuleLearningRate {
     let base = ModuleLrScheduler::new(rate);
-    let with = |all: ModuleLrScheduler, (group, factor): &(ParamGroup, f64)| all.with_group(group.clone(), rate * factor);
+    let with =
+        |all: ModuleLrScheduler, (group, factor): &(ParamGroup, f64)| all.with_group(group.clone(), rate * factor);
     factors.iter().fold(base, with).step()
 }
 

@@ -62,11 +62,11 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::Vgg16;
     use crate::backbone::Vgg16Config;
     use crate::classifier::GruRcnClassifierConfig;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
-    use crate::backbone::Vgg16;
     use crate::testing::{assert_same, difference, drawn, redrawn};
     use burn::module::{ModuleVisitor, Param};
     use burn::optim::{AdamConfig, GradientsParams};

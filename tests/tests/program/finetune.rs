@@ -55,7 +55,9 @@ fn frames_may_be_kept_in_memory_and_the_cnn_is_kept_for_a_resumption() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
     let cached = "backbone.finetune={cache=true, dropout=[0.1, 0.0], training={epochs=1, batch=32}}";
-    from_weights(folder.path(), &shapes, &[&[cached, "training.epochs=1"], &NO_BASELINES[..]].concat()).run().succeeds();
+    from_weights(folder.path(), &shapes, &[&[cached, "training.epochs=1"], &NO_BASELINES[..]].concat())
+        .run()
+        .succeeds();
     let root = folder.path().join("run");
     let (cnn, model) = (root.join("backbone.safetensors"), root.join("model.safetensors"));
     let before = [fs::read(&cnn).unwrap(), fs::read(&model).unwrap()];
@@ -102,9 +104,8 @@ fn the_papers_recipes_say_what_they_need() {
     let shapes = micro::reference().root.join("backbone.safetensors");
     for recipe in ["ucf101-rgb", "ucf101-flow"] {
         run(folder.path(), ["train", recipe]).refuses(&["--weights FILE"]);
-        let with = |more: &[&str]| {
-            Call::new(folder.path(), ["train", recipe]).arg_path("--weights", &shapes).args(more).run()
-        };
+        let with =
+            |more: &[&str]| Call::new(folder.path(), ["train", recipe]).arg_path("--weights", &shapes).args(more).run();
         with(&[]).refuses(&["needs the folder of its clips", "--data DIR"]);
         with(&["--data", "nowhere"]).refuses(&["nowhere"]);
     }

@@ -153,7 +153,8 @@ mod tests {
         ];
         let hidden = [64, 128, 256, 256, 512];
         let (kernel, bias, time, classes, joint, threads) = (3, false, 10, 101, false, 2);
-        Recurrent { levels: &levels, hidden: &hidden, form, kernel, bias, clips, time, classes, joint, threads }.memory()
+        Recurrent { levels: &levels, hidden: &hidden, form, kernel, bias, clips, time, classes, joint, threads }
+            .memory()
     }
 
     /// PAPER's counts: 19,353,600 weights of the layers and 123,321 of the classifiers; stacked 2,179,072 more; in both

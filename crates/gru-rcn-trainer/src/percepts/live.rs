@@ -47,10 +47,7 @@ impl Live {
             Seen::Percepts(cnn) => percepts_of(cnn, &clips, &self.device),
             Seen::Pixels(pixels) => Percepts::new(vec![pixels.normalise(upload(&clips, &self.device))]),
         };
-        Batch {
-            percepts,
-            classes: indices.into_iter().map(|index| self.classes[index]).collect(),
-        }
+        Batch { percepts, classes: indices.into_iter().map(|index| self.classes[index]).collect() }
     }
 }
 

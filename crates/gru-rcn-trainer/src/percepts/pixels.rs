@@ -64,7 +64,10 @@ impl PixelStore {
 pub fn appearances(samples: &[Sample]) -> Result<Vec<usize>> {
     let appearance = |sample: &Sample| {
         sample.appearance.with_context(|| {
-            format!("{}: this data has no appearance labels to train the CNN by; give it weights with --weights", sample.id)
+            format!(
+                "{}: this data has no appearance labels to train the CNN by; give it weights with --weights",
+                sample.id
+            )
         })
     };
     samples.iter().map(appearance).collect()
