@@ -76,7 +76,7 @@ mod tests {
     fn networks(device: &Device) -> [Cnn; 2] {
         let small = Vgg16Config::small(3, [32, 32]);
         let squeezenet = SqueezeNetConfig::new().with_num_classes(3).with_input_size([32, 32]);
-        [CnnConfig::Vgg16(small), CnnConfig::SqueezeNet(squeezenet)].map(|config| config.init(device).materialize())
+        [CnnConfig::Vgg16(small), CnnConfig::SqueezeNet(squeezenet)].map(|config| config.init(device))
     }
 
     fn classifier(cnn: &Cnn) -> (Vec<f32>, Vec<f32>) {

@@ -15,6 +15,7 @@ use crate::backbone::{self, FrameCnn};
 use crate::percepts::{Live, PixelStore, Source, appearances};
 use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
 use crate::run_dir::RunDir;
+use crate::systems::drawn;
 
 /// The CNN's file in the run folder.
 const BACKBONE: &str = "backbone.safetensors";
@@ -85,7 +86,7 @@ impl Run {
         ));
         let stage = Stage::new("cnn_finetune", "CNN fine-tuning");
         self.device.seed(self.stage_seed(stage.key));
-        let cnn = backbone::to_finetune(cnn, section, classes, &self.device).materialize();
+        let cnn = drawn(backbone::to_finetune(cnn, section, classes, &self.device));
         let train = self.frames(&cnn, section, &self.dataset.train, section.frames)?;
         let validation = self.frames(&cnn, section, &self.dataset.validation, 0)?;
         let model = FrameCnn { cnn }.train();

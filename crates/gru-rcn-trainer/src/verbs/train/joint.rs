@@ -15,7 +15,7 @@ use super::stages::Stage;
 use crate::backbone;
 use crate::percepts::Live;
 use crate::report::EpochPoint;
-use crate::systems::System;
+use crate::systems::{System, drawn};
 
 /// The file of the CNN that was trained with GRU-RCN. The frozen one that it started from, which the baselines look
 /// through, keeps its own.
@@ -31,7 +31,7 @@ impl Run {
     ) -> Result<(Cnn, (GruRcnClassifier, Vec<EpochPoint>))> {
         let (key, name) = (System::GruRcn.key(), format!("{} and CNN", System::GruRcn.name(&self.recipe)));
         self.device.seed(self.stage_seed(&key));
-        let classifier = build(self).materialize();
+        let classifier = drawn(build(self));
         let (weights, backbone) = (self.dir.path(&System::GruRcn.weights()), self.dir.path(JOINT_BACKBONE));
         if let Some(curve) = self.done(&key)? {
             return Ok((self.load_joint(cnn, &backbone)?, (import(classifier.valid(), &weights)?, curve)));
