@@ -50,9 +50,7 @@ impl Estimate {
             let store = if finetune.cache { plan.pixel_store() } else { 0 };
             stages.push(plan.frames("CNN fine-tuning", frames, store));
         }
-        if plan.cached() {
-            stages.push(plan.percepts());
-        }
+        stages.push(plan.percepts());
         stages.push(if recipe.model.finetune_backbone { plan.joint() } else { plan.systems() });
         Ok(Self { stages })
     }
@@ -141,14 +139,15 @@ impl Plan<'_> {
         self.stage(name, parts)
     }
 
-    /// Filling the store of percepts.
+    /// Filling the store of percepts, of all clips or of those that are measured for the normalisation.
     fn percepts(&self) -> Stage {
-        let (clips, copies) = (self.dataset.train.len(), self.recipe.features.copies);
+        let versions = if self.cached() { 1 + self.recipe.features.copies } else { 1 };
+        let clips = self.store() / self.percepts_of_a_clip(&self.cnn.levels());
         let parts = vec![
             ("weights", self.weights()),
             ("percepts", self.store()),
-            ("activations", self.frozen(lanes(self.reading), clips * (1 + copies))),
-            ("clips", self.queue(self.reading, 1 + copies)),
+            ("activations", self.frozen(lanes(self.reading), clips)),
+            ("clips", self.queue(self.reading, versions)),
         ];
         self.stage("Percepts", parts)
     }
@@ -286,7 +285,7 @@ mod tests {
         let names = |estimate: &Estimate| estimate.stages.iter().map(|stage| stage.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&estimate(&[])), ["CNN", "Percepts", "GRU-RCN"]);
         let joint = ["model.finetune_backbone=true", "baselines.frame=false", "baselines.top_rnn=0"];
-        assert_eq!(names(&estimate(&joint)), ["CNN", "GRU-RCN and CNN"]);
+        assert_eq!(names(&estimate(&joint)), ["CNN", "Percepts", "GRU-RCN and CNN"]);
         // What the program holds meanwhile is no part of the comparison.
         let last = |estimate: &Estimate| -> usize {
             let parts = &estimate.stages[estimate.stages.len() - 1].parts;
