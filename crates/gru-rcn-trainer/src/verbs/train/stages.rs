@@ -118,7 +118,7 @@ impl Run {
         Ok(Parts { train: self.live(cnn, &train), validation: self.live(cnn, &validation), measured })
     }
 
-    pub(super) fn live(&self, cnn: &Cnn, samples: &[Sample]) -> Rc<dyn Source> {
+    fn live(&self, cnn: &Cnn, samples: &[Sample]) -> Rc<dyn Source> {
         Rc::new(Live::new(cnn.clone(), samples, self.reading.clone(), &self.device))
     }
 
