@@ -1,4 +1,6 @@
-//! The CNN of a recipe: built, loaded, or trained on single frames.
+//! The CNN of a recipe: built, loaded, given a new classifier, trained on single frames.
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -7,18 +9,21 @@ use gru_rcn::backbone::{Cnn, CnnConfig, SqueezeNetConfig, Vgg16Config};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{LevelLogits, LossKind};
 use gru_rcn::percepts::Percepts;
-use gru_rcn::weights::{export_torchvision, import_torchvision};
+use gru_rcn::weights::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
 use gru_rcn_data::{Dataset, Stream};
 
 use crate::checkpoint::{CHECKSUM_START, checksum};
-use crate::recipe::{Network, Recipe};
+use crate::recipe::{FinetuneSection, Network, Recipe};
 
-/// The CNN's configuration; a network that is trained here classifies the data's appearances.
-pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
+/// Classes of ImageNet, which pretrained networks tell apart.
+const IMAGENET: usize = 1000;
+
+/// The CNN's configuration, with so many classes of its own.
+pub fn config(recipe: &Recipe, classes: usize) -> Result<CnnConfig> {
     let (section, size) = (&recipe.backbone, recipe.clip.input_size);
     let config = match recipe.clip.stream {
-        Stream::Rgb => colour_config(recipe, appearances),
-        Stream::Flow => colour_config(recipe, appearances).across_modality(Stream::Flow.channels()),
+        Stream::Rgb => colour_config(recipe, classes),
+        Stream::Flow => colour_config(recipe, classes).across_modality(Stream::Flow.channels()),
     };
     config.validate().context("recipe: backbone.taps or clip.input_size")?;
     let levels = config.levels();
@@ -37,9 +42,8 @@ pub fn config(recipe: &Recipe, appearances: usize) -> Result<CnnConfig> {
 }
 
 /// The same network for RGB, not checked.
-fn colour_config(recipe: &Recipe, appearances: usize) -> CnnConfig {
+fn colour_config(recipe: &Recipe, classes: usize) -> CnnConfig {
     let section = &recipe.backbone;
-    let classes = if section.pretrain.is_some() { appearances } else { 1000 };
     let (taps, size) = (section.taps.clone(), recipe.clip.input_size);
     match section.network {
         Network::Vgg16 => {
@@ -75,9 +79,38 @@ pub fn fingerprint(cnn: &Cnn) -> String {
     format!("{:016x}", sum.0)
 }
 
-/// Loads pretrained weights for a recipe. Those of a network for RGB serve the flow stream too: their first layer is
-/// averaged over the colours.
-pub fn pretrained(recipe: &Recipe, classes: usize, path: &std::path::Path, device: &Device) -> Result<Cnn> {
+/// Classes of the CNN that a run ends up with: the clips' where it is fine-tuned, their appearances where it is trained on
+/// those, else those of the file that it is read from.
+pub fn classes(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -> Result<usize> {
+    let appearances = appearances(recipe, dataset)?;
+    match (&recipe.backbone, file) {
+        (section, _) if section.finetune.is_some() => Ok(dataset.classes.len()),
+        (section, _) if section.pretrain.is_some() => Ok(appearances),
+        (_, Some(file)) => classes_in(recipe, file),
+        (_, None) => Ok(IMAGENET),
+    }
+}
+
+/// Classes of the classifier in a weight file.
+fn classes_in(recipe: &Recipe, path: &Path) -> Result<usize> {
+    let lazy = Device::flex();
+    let classes = match colour_config(recipe, IMAGENET) {
+        CnnConfig::Vgg16(config) => torchvision_classes(&config.init(&lazy), path),
+        CnnConfig::SqueezeNet(config) => torchvision_classes(&config.init(&lazy), path),
+    };
+    match classes {
+        // Not this network's file: reading it will say all that is wrong with it.
+        Err(WeightsError::Mismatch { .. }) => Ok(IMAGENET),
+        classes => Ok(classes?),
+    }
+}
+
+/// Loads pretrained weights for a recipe, whatever their number of classes. Those of a network for RGB serve the flow
+/// stream too: their first layer is averaged over the colours.
+pub fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Result<Cnn> {
+    // What is wrong with the recipe comes before what is wrong with the file.
+    config(recipe, IMAGENET)?;
+    let classes = classes_in(recipe, path)?;
     match load(&config(recipe, classes)?, path, device) {
         // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
         Err(_) if recipe.clip.stream == Stream::Flow => {
@@ -87,8 +120,22 @@ pub fn pretrained(recipe: &Recipe, classes: usize, path: &std::path::Path, devic
     }
 }
 
+/// What a CNN is fine-tuned from: the network with a new classifier of so many classes and the section's dropout.
+pub fn to_finetune(cnn: Cnn, section: &FinetuneSection, classes: usize, device: &Device) -> Cnn {
+    let cnn = cnn.with_new_classifier(classes, section.classifier_std, device);
+    if section.dropout.is_empty() { cnn } else { cnn.with_dropout(&section.dropout) }
+}
+
+/// The classifier's name in the file, for messages.
+pub fn classifier_key(recipe: &Recipe) -> &'static str {
+    match recipe.backbone.network {
+        Network::Vgg16 | Network::Small => "classifier.6",
+        Network::SqueezeNet => "classifier.1",
+    }
+}
+
 /// Loads weights in torchvision's layout.
-pub fn load(config: &CnnConfig, path: &std::path::Path, device: &Device) -> Result<Cnn> {
+pub fn load(config: &CnnConfig, path: &Path, device: &Device) -> Result<Cnn> {
     Ok(match config {
         CnnConfig::Vgg16(config) => Cnn::Vgg16(import_torchvision(config.init(device), path)?),
         CnnConfig::SqueezeNet(config) => Cnn::SqueezeNet(import_torchvision(config.init(device), path)?),
@@ -96,7 +143,7 @@ pub fn load(config: &CnnConfig, path: &std::path::Path, device: &Device) -> Resu
 }
 
 /// Saves weights in torchvision's layout.
-pub fn save(cnn: &Cnn, path: &std::path::Path) -> Result<()> {
+pub fn save(cnn: &Cnn, path: &Path) -> Result<()> {
     match cnn {
         Cnn::Vgg16(cnn) => export_torchvision(cnn, path)?,
         Cnn::SqueezeNet(cnn) => export_torchvision(cnn, path)?,

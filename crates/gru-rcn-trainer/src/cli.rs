@@ -117,7 +117,8 @@ pub struct RecipeArgs {
 /// Arguments of `train`.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv) or a TOML file.
+    /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv,
+    /// ucf101-rgb, ucf101-flow) or a TOML file.
     #[arg(default_value = "motion")]
     pub recipe: String,
     #[command(flatten)]
@@ -126,6 +127,9 @@ pub struct TrainArgs {
     /// Seed of everything random; the same as --set seed=N.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Most memory that the run may take, GiB; what the machine has if not given.
+    #[arg(long, value_name = "GIB")]
+    pub max_memory: Option<f64>,
     /// Go on with an interrupted run.
     #[arg(long)]
     pub resume: bool,
@@ -308,6 +312,7 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
                 set: &set,
                 run: args.run.run.as_deref(),
                 runs: &args.run.runs,
+                max_memory: args.max_memory,
                 resume: args.resume,
                 plain: args.plain,
                 json: args.json,

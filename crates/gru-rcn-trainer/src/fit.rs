@@ -11,6 +11,7 @@ mod watch;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use burn::module::ParamGroup;
 use burn::tensor::Device;
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::LossKind;
@@ -21,6 +22,7 @@ use crate::evaluate::{Scores, score};
 use crate::parallel::Replicas;
 use crate::percepts::{Source, Watched};
 use crate::progress::{EpochReport, Progress, StagePlan};
+use crate::rates;
 use crate::recipe::{Nonfinite, TrainingSection};
 use crate::report::EpochPoint;
 use crate::run_dir::RunDir;
@@ -42,6 +44,8 @@ pub struct Fit<'a> {
     pub training: &'a TrainingSection,
     /// The loss asked for.
     pub loss: LossKind,
+    /// Parameters that learn at another rate, and the factor of theirs.
+    pub rate_factors: Vec<(ParamGroup, f64)>,
     /// Seed of order, augmentation and dropout.
     pub seed: u64,
     /// The plain device.
@@ -223,7 +227,7 @@ impl Fit<'_> {
                 group.sums = EpochSums { loss: 0.0, correct: 0, clips: 0, skipped: 1, ..group.sums };
             }
             if let Some(gradients) = group.gradients.take() {
-                state.model = state.optimizer.step(rate, state.model, gradients);
+                state.model = state.optimizer.step(rates::by_group(rate, &self.rate_factors), state.model, gradients);
             }
             state.position.skipped += group.sums.skipped;
             state.position.batches += group.batches;

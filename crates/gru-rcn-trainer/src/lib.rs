@@ -20,10 +20,12 @@ pub mod fit;
 pub mod gradients;
 pub mod identity;
 pub mod initial;
+pub mod memory;
 pub mod parallel;
 pub mod percepts;
 pub mod precision;
 pub mod progress;
+pub mod rates;
 pub mod recipe;
 #[cfg(feature = "remote")]
 pub mod remote;

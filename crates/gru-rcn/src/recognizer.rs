@@ -1,13 +1,19 @@
 //! The whole model: clip in, class probabilities out.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Int, Tensor};
 
 use crate::backbone::Backbone;
 use crate::classifier::{ClipClassifier, GruRcnClassifier, StreamState};
-use crate::head::LevelLogits;
+use crate::head::{LevelLogits, LossKind};
+use crate::percepts::Percepts;
 
 /// A backbone with a classifier of its percepts.
+///
+/// Whether the backbone is trained with the rest is a matter of where it stands. On the autodiff device, as after
+/// [`Module::train`] of the whole, gradients reach it. On the plain device, with the classifier alone on the autodiff
+/// device, it is frozen: its maps are computed outside the graph, none of its activations is kept, and no optimizer can
+/// move it. The constants of the percept normalisation stay as they are in both cases.
 #[derive(Module, Debug)]
 pub struct Recognizer<B: Module + Backbone, C: ClipClassifier> {
     /// The CNN that looks at single frames.
@@ -28,6 +34,20 @@ impl<B: Module + Backbone, C: ClipClassifier> Recognizer<B, C> {
     }
 }
 
+/// Trained like any classifier of clips, from pixels: the one level of the percepts that it is given holds the frames.
+impl<B: Module + ModuleDisplay + Backbone, C: ClipClassifier + ModuleDisplay> ClipClassifier for Recognizer<B, C> {
+    /// # Shapes
+    ///
+    /// - pixels, the top level: `[batch, time, channel, height, width]`, normalised as for [`Recognizer::forward`]
+    fn logits(&self, pixels: Percepts) -> LevelLogits {
+        self.forward(pixels.top())
+    }
+
+    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
+        self.classifier.loss(logits, targets, asked)
+    }
+}
+
 impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
     /// Takes in one frame of a stream, `[batch, channel, height, width]`, and classifies what has been seen so far.
     ///
@@ -42,14 +62,17 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::Vgg16;
     use crate::backbone::Vgg16Config;
     use crate::classifier::GruRcnClassifierConfig;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
     use crate::testing::{assert_same, difference, drawn, redrawn};
+    use burn::module::{ModuleVisitor, Param};
+    use burn::optim::{AdamConfig, GradientsParams};
     use burn::tensor::{DType, Device};
 
-    fn recognizer(form: Form, rule: NormRule) -> Recognizer<crate::backbone::Vgg16, GruRcnClassifier> {
+    fn recognizer(form: Form, rule: NormRule) -> Recognizer<Vgg16, GruRcnClassifier> {
         let device = Device::flex();
         let backbone = Vgg16Config::small(3, [32, 32]).init(&device);
         let recurrent = GruRcnConfig::new(backbone.levels(), vec![3, 3, 4, 4, 6]).with_form(form);
@@ -83,5 +106,70 @@ mod tests {
     fn a_stream_cannot_be_centred() {
         let frame = Tensor::zeros([1, 3, 32, 32], &Device::flex());
         recognizer(Form::Independent, NormRule::Centre).step(frame, &mut StreamState::default());
+    }
+
+    /// The bytes of all parameters of a module.
+    fn bytes<M: Module>(module: &M) -> Vec<Vec<u8>> {
+        struct Bytes(Vec<Vec<u8>>);
+        impl ModuleVisitor for Bytes {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.push(param.val().into_data().as_bytes().to_vec());
+            }
+        }
+        let mut bytes = Bytes(Vec::new());
+        module.visit(&mut bytes);
+        bytes.0
+    }
+
+    /// Parameters of a module with a gradient that is not zero.
+    fn moved<M: Module>(module: &M, gradients: &GradientsParams) -> usize {
+        struct Moved<'a>(&'a GradientsParams, usize);
+        impl ModuleVisitor for Moved<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let largest = |gradient: Tensor<D>| gradient.abs().max().into_scalar::<f32>();
+                self.1 += usize::from(self.0.get::<D>(param.id).is_some_and(|gradient| largest(gradient) > 0.0));
+            }
+        }
+        let mut moved = Moved(gradients, 0);
+        module.visit(&mut moved);
+        moved.1
+    }
+
+    /// How many of the CNN's parameters the loss of two clips moves, and the model after a step of Adam.
+    fn stepped(model: Recognizer<Vgg16, GruRcnClassifier>) -> (usize, Recognizer<Vgg16, GruRcnClassifier>) {
+        let pixels = Percepts::new(vec![drawn(3, [2, 4, 3, 32, 32], &Device::flex())]);
+        let targets = Tensor::<1, Int>::from_ints([0, 2], &Device::flex());
+        let joint = model.backbone.convs[0].weight.val().is_autodiff();
+        let logits = model.logits(if joint { pixels.autodiff() } else { pixels });
+        let loss = model.loss(&logits, targets.autodiff(), LossKind::PerHead);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        (moved(&model.backbone, &gradients), AdamConfig::new().init().step(1e-3, model, gradients))
+    }
+
+    /// Joint: of the small network's four convolutions and fc-6 and fc-7, weights and biases, twelve parameters, each has a
+    /// gradient; fc-8 is above the highest tap and has none. The normalisation keeps its constants, bit by bit.
+    #[test]
+    fn jointly_trained_gradients_reach_the_cnn() {
+        let model = recognizer(Form::Independent, NormRule::Scale).train();
+        let (before, scales) = (bytes(&model.backbone), bytes(&model.classifier.norm));
+        let (moved, after) = stepped(model);
+        assert_eq!(moved, 12);
+        let changed = bytes(&after.backbone).iter().zip(&before).filter(|(after, before)| after != before).count();
+        assert_eq!(changed, 12);
+        assert_eq!(bytes(&after.classifier.norm), scales);
+    }
+
+    /// Frozen: the CNN stays on the plain device, gets no gradient, and is the same to the last bit after a step that moves
+    /// the rest.
+    #[test]
+    fn a_frozen_cnn_stays_outside_autodiff() {
+        let Recognizer { backbone, classifier } = recognizer(Form::Independent, NormRule::Scale);
+        let model = Recognizer { backbone, classifier: classifier.train() };
+        assert!(!model.backbone.percepts(drawn(3, [1, 2, 3, 32, 32], &Device::flex())).top().is_autodiff());
+        let (before, head) = (bytes(&model.backbone), bytes(&model.classifier.heads));
+        let (moved, after) = stepped(model);
+        assert_eq!(moved, 0);
+        assert_eq!(bytes(&after.backbone), before);
+        assert_ne!(bytes(&after.classifier.heads), head);
     }
 }

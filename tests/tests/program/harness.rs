@@ -80,6 +80,12 @@ impl Call {
         self
     }
 
+    /// With an option that takes a path.
+    pub(crate) fn arg_path(mut self, option: &str, path: &Path) -> Self {
+        self.command.arg(option).arg(path);
+        self
+    }
+
     /// With an environment variable set.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);

@@ -8,6 +8,7 @@ mod bad_data;
 mod bad_usage;
 mod clips;
 mod decoder;
+mod finetune;
 mod folder;
 mod harness;
 mod micro;

@@ -125,7 +125,19 @@ impl Bench {
 
     fn fit<'a>(&'a self, run: &'a RunDir, stop: &'a StopFlag, device: &'a Device) -> Fit<'a> {
         let (key, name, levels, loss) = ("line", "Line", Vec::new(), LossKind::PerHead);
-        Fit { key, name, levels, training: &self.training, loss, seed: 1, device, replicas: &self.replicas, run, stop }
+        Fit {
+            key,
+            name,
+            levels,
+            training: &self.training,
+            loss,
+            rate_factors: Vec::new(),
+            seed: 1,
+            device,
+            replicas: &self.replicas,
+            run,
+            stop,
+        }
     }
 
     fn lines(&self, name: &str) -> Vec<Value> {

@@ -1,16 +1,24 @@
-//! The CNN in every epoch, on freshly drawn clips.
+//! Freshly drawn clips in every epoch, through the frozen CNN or as pixels for one that is trained.
 
 use anyhow::Result;
 use burn::tensor::Device;
-use gru_rcn::backbone::Cnn;
+use gru_rcn::backbone::{Cnn, Pixels};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Frames, Sample, ordered};
 
-use super::{Batch, Reading, Source, percepts_of};
+use super::{Batch, Reading, Source, percepts_of, upload};
 
-/// Reads clips and runs the frozen CNN whenever a batch is asked for.
+/// What is made of a batch of clips.
+enum Seen {
+    /// The maps of a frozen CNN.
+    Percepts(Box<Cnn>),
+    /// The normalised frames themselves, as one level.
+    Pixels(Pixels),
+}
+
+/// Reads clips, and runs the frozen CNN if there is one, whenever a batch is asked for.
 pub struct Live {
-    cnn: Cnn,
+    seen: Seen,
     samples: Vec<Sample>,
     classes: Vec<usize>,
     reading: Reading,
@@ -20,22 +28,30 @@ pub struct Live {
 impl Live {
     /// Over these clips; the CNN must be on the plain device.
     pub fn new(cnn: Cnn, samples: &[Sample], reading: Reading, device: &Device) -> Self {
+        Self::with(Seen::Percepts(Box::new(cnn)), samples, reading, device)
+    }
+
+    /// The frames of these clips, normalised for the network that is trained on them.
+    pub fn pixels(pixels: Pixels, samples: &[Sample], reading: Reading, device: &Device) -> Self {
+        Self::with(Seen::Pixels(pixels), samples, reading, device)
+    }
+
+    fn with(seen: Seen, samples: &[Sample], reading: Reading, device: &Device) -> Self {
         let classes = samples.iter().map(|sample| sample.class).collect();
-        Self { cnn, samples: samples.to_vec(), classes, reading, device: device.clone() }
+        Self { seen, samples: samples.to_vec(), classes, reading, device: device.clone() }
     }
 
     fn batch(&self, part: Vec<(usize, Frames)>, bad: usize) -> Batch {
         let (indices, clips): (Vec<usize>, Vec<Frames>) = part.into_iter().unzip();
-        Batch {
-            percepts: if clips.is_empty() {
-                Percepts { maps: Vec::new() }
-            } else {
-                percepts_of(&self.cnn, &clips, &self.device, self.reading.dtype)
-            },
-            classes: indices.iter().map(|&index| self.classes[index]).collect(),
-            clips: indices,
-            bad,
-        }
+        let percepts = match &self.seen {
+            _ if clips.is_empty() => Percepts { maps: Vec::new() },
+            Seen::Percepts(cnn) => percepts_of(cnn, &clips, &self.device, self.reading.dtype),
+            Seen::Pixels(pixels) => {
+                let pixels = pixels.normalise(upload(&clips, &self.device));
+                Percepts::new(vec![pixels.cast(self.reading.dtype)])
+            }
+        };
+        Batch { percepts, classes: indices.iter().map(|&index| self.classes[index]).collect(), clips: indices, bad }
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`] computes them once and
 //! keeps them in memory, with a few augmented versions of each training clip. [`Live`] runs the CNN in every epoch on
-//! freshly drawn clips, as the paper does. Both hand out the same [`Batch`]es through [`Source`].
+//! freshly drawn clips, as the paper does. Where the CNN itself is trained, the frames take the place of its maps, as one
+//! level: kept in memory by [`PixelStore`], or read anew in every epoch by [`Live::pixels`]. All hand out the same
+//! [`Batch`]es through [`Source`].
 
 mod bad;
 mod cache;
@@ -15,8 +17,7 @@ mod watched;
 pub use bad::BadClips;
 pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
 pub use live::Live;
-pub use pixels::PixelStore;
-pub(crate) use store::CHUNK_PIXELS;
+pub use pixels::{PixelStore, appearances};
 pub use store::{Store, StorePlan};
 pub use view::View;
 pub use watched::Watched;
@@ -28,8 +29,12 @@ use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, ClipViews, DataError, Frames, LoaderConfig, PlanKey, Sample, ViewRule, epoch_order,
+    ClipPlanner, ClipReader, ClipViews, DataError, Frames, LoaderConfig, PlanKey, Sample, TemporalSampling, ViewRule,
+    epoch_order,
 };
+
+/// Clips whose percepts are measured for the normalisation where not all are kept in memory.
+pub(crate) const MEASURED_CLIPS: usize = 64;
 
 /// A batch of clips as percepts, on the plain device.
 #[derive(Clone, Debug)]
@@ -128,6 +133,13 @@ impl Reading {
         250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.stream.channels()
     }
 
+    /// The same, of `frames` single frames or stacks of flow of each clip instead of its clips: a random one of each of so
+    /// many equal parts in training, the middle one in evaluation.
+    pub fn single_frames(&self, frames: usize) -> Self {
+        let planner = ClipPlanner { temporal: TemporalSampling::Spread { frames }, ..self.planner.clone() };
+        Self { planner, ..self.clone() }
+    }
+
     /// Reads a clip as it is evaluated.
     pub fn evaluated(&self, sample: &Sample) -> Result<Frames> {
         Ok(self.read(sample, &[None])?.swap_remove(0))
@@ -162,10 +174,34 @@ impl Reading {
     }
 }
 
-/// Uploads clips as bytes and runs the CNN over them in the given precision; the percepts are float32.
+/// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which VGG-16's first maps, 64
+/// floats a pixel, are the largest: 256 MiB each.
+pub(crate) const CHUNK_PIXELS: usize = 1 << 20;
+
+/// Clips of so many pixels that go through the frozen CNN together.
+pub(crate) fn chunk_of(pixels: usize) -> usize {
+    (CHUNK_PIXELS / pixels).max(1)
+}
+
+/// Threads that run the frozen CNN side by side.
+pub(crate) fn lanes(reading: &Reading) -> usize {
+    if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 }
+}
+
+/// Uploads clips as bytes and runs the CNN over them in the given precision, a few at a time; the percepts are float32.
 pub fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
-    let pixels = cnn.pixels().normalise(upload(clips, device));
-    cnn.percepts(pixels.cast(dtype)).cast(FloatDType::F32)
+    let pixels = clips.first().map_or(1, |clip| clip.time * clip.height * clip.width);
+    let parts = clips.chunks(chunk_of(pixels)).map(|part| {
+        let pixels = cnn.pixels().normalise(upload(part, device));
+        cnn.percepts(pixels.cast(dtype)).cast(FloatDType::F32)
+    });
+    let mut parts: Vec<Percepts> = parts.collect();
+    if parts.len() == 1 {
+        return parts.swap_remove(0);
+    }
+    let levels = cnn.levels().len();
+    let join = |level: usize| Tensor::cat(parts.iter().map(|part: &Percepts| part.maps[level].clone()).collect(), 0);
+    Percepts::new((0..levels).map(join).collect())
 }
 
 /// Clips of the same shape as one tensor of bytes `[batch, time, height, width, channel]`.

@@ -1,6 +1,6 @@
 //! Frames themselves as percepts, for training the CNN.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::Pixels;
 use gru_rcn::percepts::Percepts;
@@ -8,11 +8,11 @@ use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
 use super::{Batch, Reading, Source, upload};
 
-/// Clips kept in memory as bytes and handed out as one level of normalised pixels, labelled by their appearance.
+/// Clips kept in memory as bytes and handed out as one level of normalised pixels.
 pub struct PixelStore {
     /// Nothing where a clip could not be read.
     clips: Vec<Option<Frames>>,
-    appearances: Vec<usize>,
+    labels: Vec<usize>,
     ids: Vec<String>,
     /// Frames drawn from each clip in each epoch; all of them if zero.
     frames: usize,
@@ -24,18 +24,16 @@ pub struct PixelStore {
 }
 
 impl PixelStore {
-    /// Reads all clips as they are evaluated; an epoch draws `frames` frames of each (all if zero).
-    pub fn fill(samples: &[Sample], frames: usize, reading: &Reading, pixels: Pixels, device: &Device) -> Result<Self> {
-        let mut appearances = Vec::with_capacity(samples.len());
-        for sample in samples {
-            match sample.appearance {
-                Some(appearance) => appearances.push(appearance),
-                None => bail!(
-                    "{}: this data has no appearance labels to train the CNN by; give it weights with --weights",
-                    sample.id
-                ),
-            }
-        }
+    /// Reads all clips as they are evaluated; an epoch draws `frames` frames of each (all if zero). `labels` are what they
+    /// are told apart by, their classes or their [`appearances`].
+    pub fn fill(
+        samples: &[Sample],
+        labels: Vec<usize>,
+        frames: usize,
+        reading: &Reading,
+        pixels: Pixels,
+        device: &Device,
+    ) -> Result<Self> {
         let (worker, bytes) = (reading.clone(), reading.bytes_of(1));
         let clips = ordered(
             samples.to_vec(),
@@ -46,7 +44,7 @@ impl PixelStore {
         let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
         let clips = clips.zip(&ids).map(|(clip, id)| reading.judged(id, clip)).collect::<Result<Vec<_>>>()?;
         let (seed, dtype) = (reading.seed, reading.dtype);
-        Ok(Self { clips, appearances, ids, frames, seed, pixels, dtype, device: device.clone() })
+        Ok(Self { clips, labels, ids, frames, seed, pixels, dtype, device: device.clone() })
     }
 
     /// The frames of a clip that an epoch looks at, if it could be read.
@@ -62,9 +60,26 @@ impl PixelStore {
     }
 }
 
+/// The appearance of each clip.
+///
+/// # Errors
+///
+/// If the data has none.
+pub fn appearances(samples: &[Sample]) -> Result<Vec<usize>> {
+    let appearance = |sample: &Sample| {
+        sample.appearance.with_context(|| {
+            format!(
+                "{}: this data has no appearance labels to train the CNN by; give it weights with --weights",
+                sample.id
+            )
+        })
+    };
+    samples.iter().map(appearance).collect()
+}
+
 impl Source for PixelStore {
     fn classes(&self) -> &[usize] {
-        &self.appearances
+        &self.labels
     }
 
     fn id(&self, clip: usize) -> String {
@@ -86,7 +101,7 @@ impl Source for PixelStore {
                 (!frames.is_empty()).then(|| self.pixels.normalise(upload(&frames, &self.device)).cast(self.dtype));
             Ok(Batch {
                 percepts: Percepts { maps: level.into_iter().collect() },
-                classes: clips.iter().map(|&clip| self.appearances[clip]).collect(),
+                classes: clips.iter().map(|&clip| self.labels[clip]).collect(),
                 bad: places - clips.len(),
                 clips,
             })

@@ -8,11 +8,7 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
 use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
-use super::{Batch, Cache, Reading, Source, percepts_of};
-
-/// Pixels that go through the CNN together while the store is filled; bounds the memory of its activations, of which
-/// VGG-16's first map, 64 floats a pixel, is the largest: 256 MiB a thread.
-pub(crate) const CHUNK_PIXELS: usize = 1 << 20;
+use super::{Batch, Cache, Reading, Source, chunk_of, lanes, percepts_of};
 
 /// How much a store will hold, known before it is filled.
 #[derive(Clone, Debug)]
@@ -82,9 +78,9 @@ impl Store {
         let (worker, bytes) = (reading.clone(), reading.bytes_of(plan.versions));
         let clips =
             ordered(samples.to_vec(), move |_| bytes, reading.loader, move |sample| worker.read(sample, &versions));
-        let lanes = if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 };
+        let lanes = lanes(reading);
         let [height, width] = reading.planner.input_size;
-        let chunk = (CHUNK_PIXELS / (time * height * width)).max(1);
+        let chunk = chunk_of(time * height * width);
         let mut waiting: Vec<Frames> = Vec::new();
         let mut rows = 0;
         for (index, clip) in clips.enumerate() {

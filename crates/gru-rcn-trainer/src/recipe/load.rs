@@ -8,13 +8,15 @@ use toml::{Table, Value};
 use super::Recipe;
 
 /// The recipes that come with the program, by name.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("motion", include_str!("../../../../assets/recipes/motion.toml")),
     ("motion-tiny", include_str!("../../../../assets/recipes/motion-tiny.toml")),
     ("folder", include_str!("../../../../assets/recipes/folder.toml")),
     ("egogestar", include_str!("../../../../assets/recipes/egogestar.toml")),
     ("egogestar-flow", include_str!("../../../../assets/recipes/egogestar-flow.toml")),
     ("fight-surv", include_str!("../../../../assets/recipes/fight-surv.toml")),
+    ("ucf101-rgb", include_str!("../../../../assets/recipes/ucf101-rgb.toml")),
+    ("ucf101-flow", include_str!("../../../../assets/recipes/ucf101-flow.toml")),
 ];
 
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.

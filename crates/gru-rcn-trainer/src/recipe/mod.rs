@@ -3,10 +3,12 @@
 //! Every key is listed here with its meaning; an unknown key is an error. `--set a.b=c` changes one key, and the recipe
 //! as resolved is saved with the run.
 
+mod finetune;
 mod load;
 mod sections;
 mod training;
 
+pub use finetune::FinetuneSection;
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
     BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName,
@@ -81,6 +83,11 @@ impl Recipe {
         format!("{} views each, {starts} starts of {crops} crops{without}", rule.count())
     }
 
+    /// Whether anything looks at the maps of the frozen CNN: all but a GRU-RCN that is trained together with it.
+    pub fn uses_percepts(&self) -> bool {
+        !self.model.finetune_backbone || self.baselines.frame || self.baselines.top_rnn > 0
+    }
+
     /// Checks what the types cannot.
     pub fn validate(&self) -> Result<()> {
         // Runs are kept in folders of that name.
@@ -98,6 +105,11 @@ impl Recipe {
             "recipe: backbone.taps names {taps} levels but model.hidden has {hidden} sizes; give one per level"
         );
         self.model.validate()?;
+        ensure!(
+            !self.model.finetune_backbone || (self.baselines.norms.is_empty() && self.features.from.is_none()),
+            "recipe: model.finetune_backbone trains the CNN, but {} of a frozen one; leave one of the two out",
+            if self.features.from.is_some() { "features.from has the maps" } else { "baselines.norms compares maps" }
+        );
         self.training.validate()?;
         self.evaluation.views.validate()?;
         self.baselines.validate()?;

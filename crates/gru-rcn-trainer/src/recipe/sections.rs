@@ -9,7 +9,7 @@ use gru_rcn::recurrent::Form;
 use gru_rcn_data::{DecoderKind, MotionConfig, ViewRule};
 use serde::{Deserialize, Serialize};
 
-use super::TrainingSection;
+use super::{FinetuneSection, TrainingSection};
 
 /// Where the clips come from: the built-in motion data, or a folder.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -93,6 +93,9 @@ pub struct BackboneSection {
     /// In that training, frames drawn from each clip in each epoch; 0 takes all.
     #[serde(default)]
     pub pretrain_frames: usize,
+    /// Fine-tuning of the CNN on the clips' classes, before it is frozen; the paper's first stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FinetuneSection>,
 }
 
 impl BackboneSection {
@@ -104,6 +107,9 @@ impl BackboneSection {
         );
         if let Some(pretrain) = &self.pretrain {
             pretrain.validate().map_err(|error| anyhow::anyhow!("backbone.pretrain: {error}"))?;
+        }
+        if let Some(finetune) = &self.finetune {
+            finetune.validate(if self.network == Network::SqueezeNet { 1 } else { 2 })?;
         }
         Ok(())
     }
@@ -325,6 +331,16 @@ pub struct ModelSection {
     pub loss: LossName,
     /// Normalisation of the percepts.
     pub norm: NormSection,
+    /// Train the CNN together with the recurrent model, from pixels, instead of keeping it frozen.
+    #[serde(default)]
+    pub finetune_backbone: bool,
+    /// With it, the factor of the learning rate for the CNN's weights.
+    #[serde(default = "tenth")]
+    pub backbone_rate: f64,
+}
+
+fn tenth() -> f64 {
+    0.1
 }
 
 fn three() -> usize {
@@ -352,6 +368,11 @@ impl ModelSection {
             (0.0..1.0).contains(&self.dropout),
             "recipe: model.dropout is {}, it must be from 0 to below 1",
             self.dropout
+        );
+        ensure!(
+            self.backbone_rate > 0.0 && self.backbone_rate.is_finite(),
+            "recipe: model.backbone_rate is {}, it must be positive; model.finetune_backbone=false keeps the CNN frozen",
+            self.backbone_rate
         );
         self.norm.validate("model.norm")
     }

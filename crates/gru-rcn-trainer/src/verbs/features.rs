@@ -95,7 +95,13 @@ fn open(options: &Options, device: &Device) -> Result<Network> {
         let Some(weights) = recipe.backbone.weights.clone() else {
             bail!("the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR");
         };
-        let cnn = backbone::pretrained(&recipe, 1000, &weights, device)?;
+        if recipe.backbone.finetune.is_some() {
+            bail!(
+                "the recipe {} fine-tunes its CNN, so its percepts are those of a run: train it, then give --run DIR",
+                recipe.name
+            );
+        }
+        let cnn = backbone::pretrained(&recipe, &weights, device)?;
         return Ok(Network { recipe, cnn, model: None });
     }
     if !options.set.is_empty() || options.weights.is_some() {

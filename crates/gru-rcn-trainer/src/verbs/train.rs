@@ -1,8 +1,12 @@
 //! `train`: from a recipe to a trained model, its baselines, their test results and a report.
 
 mod by_views;
+mod cnn;
+mod joint;
 mod results;
 mod stages;
+
+pub(super) use joint::JOINT_BACKBONE;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,6 +20,7 @@ use gru_rcn_data::{ClipSource, Dataset, DecoderKind, Stream};
 
 use crate::backend::Backend;
 use crate::identity::Identity;
+use crate::memory::{self, Estimate};
 use crate::parallel::Replicas;
 use crate::percepts::{BadClips, Cache, Reading};
 use crate::precision::Precision;
@@ -46,6 +51,8 @@ pub struct Options<'a> {
     pub run: Option<&'a Path>,
     /// Where numbered runs go.
     pub runs: &'a Path,
+    /// Most memory that the run may take, GiB.
+    pub max_memory: Option<f64>,
     /// Go on with a run instead of starting one.
     pub resume: bool,
     /// Plain lines instead of the terminal UI.
@@ -86,8 +93,20 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     check_parts(&dataset)?;
     check_decoder(&recipe, &dataset)?;
     check_flow(&recipe, &dataset)?;
-    let card = card(&recipe, &dataset, options)?;
-    let pretrained = stages::pretrained(resumed.as_ref(), &recipe, card.cnn_classes, device)?;
+    let file = cnn::weights(resumed.as_ref(), &recipe);
+    crate::backbone::config(&recipe, dataset.classes.len())?;
+    let card = card(&recipe, &dataset, options, file.as_deref())?;
+    let reading =
+        Reading { dtype: options.precision.dtype(), ..super::trained::reading(&recipe, recipe.decoder(), device) };
+    // The rules of the estimate are those of the CPU backend.
+    let estimate = match reading.on_cpu {
+        true => Some(Estimate::new(&recipe, &dataset, &reading, card.cnn_classes)?),
+        false => None,
+    };
+    if let Some(estimate) = &estimate {
+        estimate.check(options.max_memory)?;
+    }
+    let pretrained = cnn::pretrained(resumed.as_ref(), &recipe, device)?;
     // What can be wrong with the input has been looked at: only now a folder is made.
     let dir = match resumed {
         Some(dir) => dir,
@@ -100,8 +119,6 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     let dir = dir.with_identity(identity);
     dir.write("recipe.toml", recipe::to_toml(&recipe)?.as_bytes())?;
     dir.write_json("run.json", &card)?;
-    let reading =
-        Reading { dtype: options.precision.dtype(), ..super::trained::reading(&recipe, recipe.decoder(), device) };
     let progress = progress::detect(options.plain || options.json);
     let replicas = Replicas::new(device.clone(), others);
     let device = device.clone();
@@ -120,7 +137,13 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         let (clips, first) = (run.dataset.left_out.len(), run.dataset.left_out[0].clone());
         run.tell(&format!("{clips} clips are in quarantine and left out, {first} the first of them"));
     }
+    if let Some(estimate) = &estimate {
+        run.tell(&estimate.line());
+    }
     let outcome = run.everything(card, pretrained);
+    if let Some(peak) = memory::peak() {
+        run.tell(&format!("memory: {:.2} GiB at most were taken", peak as f64 / (1u64 << 30) as f64));
+    }
     run.progress.finish();
     let finished = outcome?;
     results::print(&finished, &run, options.json)?;
@@ -161,7 +184,7 @@ impl Run {
     }
 
     fn everything(&mut self, mut card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
-        let cnn = self.cnn(pretrained)?;
+        let cnn = self.cnn(pretrained, card.cnn_classes)?;
         let levels: Vec<String> =
             cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
         self.tell(&format!("levels: {}", levels.join(", ")));
@@ -284,8 +307,7 @@ fn check_flow(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     }
 }
 
-fn card(recipe: &Recipe, dataset: &Dataset, options: &Options) -> Result<RunCard> {
-    let appearances = crate::backbone::appearances(recipe, dataset)?;
+fn card(recipe: &Recipe, dataset: &Dataset, options: &Options, weights: Option<&Path>) -> Result<RunCard> {
     Ok(RunCard {
         version: VERSION,
         program: env!("CARGO_PKG_VERSION").into(),
@@ -302,7 +324,7 @@ fn card(recipe: &Recipe, dataset: &Dataset, options: &Options) -> Result<RunCard
             test: dataset.test.len(),
         },
         classes: dataset.classes.clone(),
-        cnn_classes: if recipe.backbone.pretrain.is_some() { appearances } else { 1000 },
+        cnn_classes: crate::backbone::classes(recipe, dataset, weights)?,
         seconds: Vec::new(),
         bad_clips: Vec::new(),
         systems: Vec::new(),

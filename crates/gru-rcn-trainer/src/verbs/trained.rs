@@ -10,6 +10,7 @@ use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::weights::import;
 use gru_rcn_data::{ClipReader, DecoderKind, LoaderConfig, ViewRule};
 
+use super::train::JOINT_BACKBONE;
 use crate::percepts::Reading;
 use crate::recipe::{self, Recipe};
 use crate::run_card::{RunCard, VERSION};
@@ -61,7 +62,8 @@ impl TrainedRun {
             bail!("{} has layout {}, this program reads {VERSION}", dir.path("run.json").display(), card.version);
         }
         let config = backbone::config(&recipe, card.cnn_classes)?;
-        let cnn = backbone::load(&config, &dir.path("backbone.safetensors"), device)?;
+        let file = if recipe.model.finetune_backbone { JOINT_BACKBONE } else { "backbone.safetensors" };
+        let cnn = backbone::load(&config, &dir.path(file), device)?;
         let model = import(systems::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), device), &weights)?;
         let decoder = recipe.decoder();
         Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), decoder, dtype: FloatDType::F32 })

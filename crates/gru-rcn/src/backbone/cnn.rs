@@ -37,6 +37,22 @@ impl CnnConfig {
         }
     }
 
+    /// The same network with another number of classes.
+    pub fn with_num_classes(self, classes: usize) -> Self {
+        match self {
+            Self::Vgg16(config) => Self::Vgg16(config.with_num_classes(classes)),
+            Self::SqueezeNet(config) => Self::SqueezeNet(config.with_num_classes(classes)),
+        }
+    }
+
+    /// Classes of the network's own classifier.
+    pub fn num_classes(&self) -> usize {
+        match self {
+            Self::Vgg16(config) => config.num_classes,
+            Self::SqueezeNet(config) => config.num_classes,
+        }
+    }
+
     /// The configuration of [`Cnn::across_modality`]'s result.
     pub fn across_modality(self, channels: usize) -> Self {
         match self {
@@ -73,6 +89,23 @@ impl CnnConfig {
 }
 
 impl Cnn {
+    /// The same network with other taps, which must be among those of its architecture.
+    pub fn with_taps(mut self, taps: Vec<String>) -> Self {
+        match &mut self {
+            Self::Vgg16(cnn) => cnn.config.taps = taps,
+            Self::SqueezeNet(cnn) => cnn.config.taps = taps,
+        }
+        self
+    }
+
+    /// What it was built from, and what has been changed since.
+    pub fn config(&self) -> CnnConfig {
+        match self {
+            Self::Vgg16(cnn) => CnnConfig::Vgg16(cnn.config.clone()),
+            Self::SqueezeNet(cnn) => CnnConfig::SqueezeNet(cnn.config.clone()),
+        }
+    }
+
     /// Classifies single frames by the network's own classifier: `[batch, channel, height, width]` to logits
     /// `[batch, class]`.
     pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {

@@ -8,6 +8,7 @@ mod cross_modality;
 mod pixels;
 mod squeezenet;
 mod taps;
+mod transfer;
 mod vgg16;
 
 pub use cnn::{Cnn, CnnConfig};

@@ -7,6 +7,9 @@ pub trait TorchvisionLayout {
     /// Pairs of prefixes, torchvision's and ours, each without the trailing dot. A parameter `OURS.rest` here is
     /// `THEIRS.rest` there.
     fn prefixes(&self) -> Vec<(String, String)>;
+
+    /// torchvision's prefix of the classifier, the one layer whose size depends on the classes.
+    fn classifier(&self) -> &'static str;
 }
 
 impl TorchvisionLayout for Vgg16 {
@@ -27,6 +30,10 @@ impl TorchvisionLayout for Vgg16 {
         }
         pairs
     }
+
+    fn classifier(&self) -> &'static str {
+        "classifier.6"
+    }
 }
 
 impl TorchvisionLayout for SqueezeNet {
@@ -41,5 +48,9 @@ impl TorchvisionLayout for SqueezeNet {
         }
         pairs.push(("classifier.1".into(), "conv10".into()));
         pairs
+    }
+
+    fn classifier(&self) -> &'static str {
+        "classifier.1"
     }
 }

@@ -8,7 +8,7 @@ mod keys;
 mod torchvision;
 
 pub use file::sort_metadata;
-pub use torchvision::{TorchvisionLayout, WeightsError, export_torchvision, import_torchvision};
+pub use torchvision::{TorchvisionLayout, WeightsError, export_torchvision, import_torchvision, torchvision_classes};
 
 use std::path::Path;
 

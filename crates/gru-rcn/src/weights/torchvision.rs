@@ -109,6 +109,42 @@ pub fn import_torchvision<M: Module + TorchvisionLayout>(module: M, path: &Path)
     }
 }
 
+/// Classes of the classifier in a file of weights in torchvision's layout, told by its bias. A network of that many classes
+/// reads the file strictly, whatever the number; [`Cnn::with_new_classifier`](crate::backbone::Cnn::with_new_classifier)
+/// then gives it another classifier.
+///
+/// # Errors
+///
+/// As [`import_torchvision`]; [`WeightsError::Mismatch`] if the file has no such bias.
+pub fn torchvision_classes<M: TorchvisionLayout>(module: &M, path: &Path) -> Result<usize, WeightsError> {
+    WeightsError::require_file(path)?;
+    let key = format!("{}.bias", module.classifier());
+    let shape = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => shape_of(&mut SafetensorsStore::from_file(path), &key, path)?,
+        Some("pth" | "pt") => shape_of(&mut PytorchStore::from_file(path).map_indices_contiguous(false), &key, path)?,
+        _ => return Err(WeightsError::UnknownFormat { path: path.into() }),
+    };
+    match shape.as_deref() {
+        Some(&[classes]) => Ok(classes),
+        Some(other) => {
+            let misshapen = vec![format!("{key} is {other:?} instead of one number per class")];
+            Err(WeightsError::Mismatch { path: path.into(), missing: Vec::new(), unused: Vec::new(), misshapen })
+        }
+        None => {
+            let missing = vec![key];
+            Err(WeightsError::Mismatch { path: path.into(), missing, unused: Vec::new(), misshapen: Vec::new() })
+        }
+    }
+}
+
+/// The shape of a tensor in a file; nothing of it is read but the header.
+fn shape_of<S: ModuleStore>(store: &mut S, key: &str, path: &Path) -> Result<Option<Vec<usize>>, WeightsError> {
+    let tensor = store
+        .get_tensor(key)
+        .map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })?;
+    Ok(tensor.map(|tensor| tensor.shape.iter().copied().collect()))
+}
+
 /// Writes weights in torchvision's layout to a `.safetensors` file, which appears whole or not at all.
 pub fn export_torchvision<M: Module + TorchvisionLayout>(module: &M, path: &Path) -> Result<(), WeightsError> {
     let pairs = module.prefixes();
@@ -230,6 +266,24 @@ mod tests {
         export_torchvision(&net, &path).unwrap();
         let again = import_torchvision(SqueezeNetConfig::new().with_num_classes(7).init(&device), &path).unwrap();
         assert_equal(net.forward(x.clone()), again.forward(x));
+    }
+
+    #[test]
+    fn a_file_tells_its_classes() {
+        let device = Device::flex();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let vgg = |classes| Vgg16Config::small(classes, [32, 32]).init(&device);
+        let net = |classes| SqueezeNetConfig::new().with_num_classes(classes).init(&device);
+        export_torchvision(&vgg(6), &path).unwrap();
+        assert_eq!(torchvision_classes(&vgg(1000), &path).unwrap(), 6);
+        // Of another network: its classifier lies elsewhere.
+        let Err(WeightsError::Mismatch { missing, .. }) = torchvision_classes(&net(1000), &path) else {
+            panic!("a file of another network told its classes")
+        };
+        assert_eq!(missing, ["classifier.1.bias"]);
+        export_torchvision(&net(7), &path).unwrap();
+        assert_eq!(torchvision_classes(&net(1000), &path).unwrap(), 7);
     }
 
     #[test]

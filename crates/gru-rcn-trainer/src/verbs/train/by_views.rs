@@ -32,7 +32,8 @@ fn candidate<'a, M: ClipClassifier>(run: &Run, system: System, trained: &'a (M, 
 }
 
 impl Run {
-    /// Scores every system on the test clips; all look at the same percepts.
+    /// Scores every system on the test clips; all look at the same percepts, but for a GRU-RCN that was trained together
+    /// with its CNN, which looks through that.
     pub(super) fn test_by_views(
         &mut self,
         cnn: &Cnn,
@@ -40,10 +41,29 @@ impl Run {
         rule: ViewRule,
         trained: &TrainedSystems,
     ) -> Result<Vec<Tested>> {
-        let mut candidates = vec![candidate(self, System::GruRcn, &trained.gru_rcn)];
+        let mut first = vec![candidate(self, System::GruRcn, &trained.gru_rcn)];
+        let mut candidates = Vec::new();
         candidates.extend(trained.frame.as_ref().map(|frame| candidate(self, System::Frame, frame)));
         candidates.extend(trained.top_rnn.as_ref().map(|top_rnn| candidate(self, System::TopRnn, top_rnn)));
         candidates.extend(trained.norms.iter().map(|(system, norm)| candidate(self, system.clone(), norm)));
+        let Some(joint) = &trained.joint else {
+            first.extend(candidates);
+            return self.scored_by_views(cnn, samples, rule, first);
+        };
+        let mut tested = self.scored_by_views(joint, samples, rule, first)?;
+        if !candidates.is_empty() {
+            tested.extend(self.scored_by_views(cnn, samples, rule, candidates)?);
+        }
+        Ok(tested)
+    }
+
+    fn scored_by_views(
+        &mut self,
+        cnn: &Cnn,
+        samples: &[Sample],
+        rule: ViewRule,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<Tested>> {
         let (models, finish): (Vec<_>, Vec<_>) = candidates.into_iter().map(|one| (one.model, one.finish)).unzip();
 
         let scorer = ViewScorer { cnn, reading: &self.reading, rule, device: &self.device };

@@ -1,9 +1,9 @@
-//! The stages of a training run: CNN, percepts, systems, test.
+//! The stages of a training run after its CNN: percepts, systems, test.
 
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
+use burn::module::ParamGroup;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
@@ -13,25 +13,18 @@ use gru_rcn_data::Sample;
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use crate::backbone::{self, FrameCnn};
+use crate::backbone;
 use crate::evaluate::{Scores, score};
 use crate::fit::{Fit, Interrupted, Trained, mix};
 use crate::initial;
-use crate::percepts::{Cache, Live, PixelStore, Reading, Source, Store, StorePlan, View, Watched};
+use crate::percepts::{Cache, Live, MEASURED_CLIPS, Reading, Source, Store, StorePlan, View, Watched};
 use crate::progress::Interval;
-use crate::recipe::{Recipe, TrainingSection};
+use crate::recipe::TrainingSection;
 use crate::report::{EpochPoint, SystemResult};
-use crate::run_dir::RunDir;
 use crate::systems::{self, System};
-
-/// The CNN's file in the run folder.
-const BACKBONE: &str = "backbone.safetensors";
 
 /// Clips scored at once when they come straight from the files.
 const SCORE_BATCH: usize = 16;
-
-/// Clips whose percepts are measured for the normalisation where not all are kept in memory.
-const MEASURED_CLIPS: usize = 64;
 
 /// Training and validation clips as percepts.
 pub(super) struct Parts {
@@ -44,6 +37,8 @@ pub(super) struct Parts {
 /// The trained systems.
 pub(super) struct TrainedSystems {
     pub(super) gru_rcn: (GruRcnClassifier, Vec<EpochPoint>),
+    /// The CNN that was trained with GRU-RCN, if it was.
+    pub(super) joint: Option<Cnn>,
     pub(super) frame: Option<(FrameClassifier, Vec<EpochPoint>)>,
     pub(super) top_rnn: Option<(TopRnn, Vec<EpochPoint>)>,
     pub(super) norms: Vec<(System, (GruRcnClassifier, Vec<EpochPoint>))>,
@@ -55,62 +50,35 @@ pub(super) struct Tested {
     pub(super) scores: Scores,
 }
 
+/// A stage of training, by name.
+pub(super) struct Stage<'a> {
+    /// Its name in files.
+    pub(super) key: &'a str,
+    /// Its name for people.
+    pub(super) name: &'a str,
+    /// Names of the model's classifiers; empty if it has but one.
+    pub(super) levels: Vec<String>,
+    /// Parameters that learn at another rate, and the factor of theirs.
+    pub(super) rate_factors: Vec<(ParamGroup, f64)>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(key: &'a str, name: &'a str) -> Self {
+        Self { key, name, levels: Vec::new(), rate_factors: Vec::new() }
+    }
+}
+
 /// What is kept of a stage that is done.
 #[derive(Serialize, Deserialize)]
 struct Done {
     curve: Vec<EpochPoint>,
 }
 
-/// The CNN that the recipe names a file for. A run that is gone on with has a copy of its own and needs the file no more.
-///
-/// # Errors
-///
-/// Also if the recipe's CNN cannot be built or must be trained but has nothing to be trained by.
-pub(super) fn pretrained(
-    resumed: Option<&RunDir>,
-    recipe: &Recipe,
-    classes: usize,
-    device: &Device,
-) -> Result<Option<Cnn>> {
-    backbone::config(recipe, classes)?;
-    match &recipe.backbone.weights {
-        Some(weights) if !resumed.is_some_and(|dir| dir.path(BACKBONE).is_file()) => {
-            Ok(Some(backbone::pretrained(recipe, classes, weights, device)?))
-        }
-        _ => Ok(None),
-    }
+fn done_file(key: &str) -> String {
+    format!("checkpoints/{key}.json")
 }
 
 impl Run {
-    /// The frozen CNN on the plain device: as saved with the run, from a file, or trained on single frames.
-    pub(super) fn cnn(&mut self, pretrained: Option<Cnn>) -> Result<Cnn> {
-        let appearances = backbone::appearances(&self.recipe, &self.dataset)?;
-        let config = backbone::config(&self.recipe, appearances)?;
-        let kept = self.dir.path(BACKBONE);
-        if kept.is_file() {
-            return backbone::load(&config, &kept, &self.device);
-        }
-        let cnn = match (pretrained, self.recipe.backbone.pretrain.clone()) {
-            (Some(cnn), _) => cnn,
-            (None, Some(training)) => self.timed("CNN", |run| run.pretrain(&config, &training))?,
-            (None, None) => bail!("the recipe gives the CNN neither weights nor training"),
-        };
-        backbone::save(&cnn, &kept)?;
-        Ok(cnn)
-    }
-
-    fn pretrain(&mut self, config: &gru_rcn::backbone::CnnConfig, training: &TrainingSection) -> Result<Cnn> {
-        let seed = self.stage_seed("cnn");
-        let model = initial::drawn(seed, &self.device, || FrameCnn { cnn: config.init(&initial::device()) });
-        let pixels = model.cnn.pixels();
-        let frames = self.recipe.backbone.pretrain_frames;
-        let reading = self.reading_for(training);
-        let train = PixelStore::fill(&self.dataset.train, frames, &reading, pixels.clone(), &self.device)?;
-        let validation = PixelStore::fill(&self.dataset.validation, 0, &self.reading, pixels, &self.device)?;
-        let trained = self.fit("cnn", "CNN on single frames", Vec::new(), training, model, &train, &validation)?;
-        Ok(trained.model.cnn)
-    }
-
     /// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would give.
     pub(super) fn open_cache(&self, cnn: &Cnn) -> Result<Option<Cache>> {
         let Some(folder) = &self.recipe.features.from else { return Ok(None) };
@@ -127,7 +95,7 @@ impl Run {
         let (train, validation) = (self.dataset.train.clone(), self.dataset.validation.clone());
         let training = self.recipe.training.clone();
         let learning = self.reading_for(&training);
-        if features.cache {
+        if features.cache && self.recipe.uses_percepts() {
             let time = self.recipe.clip.temporal.frames();
             let bytes = StorePlan::new(cnn, train.len(), features.copies, time).bytes
                 + StorePlan::new(cnn, validation.len(), 0, time).bytes;
@@ -223,11 +191,18 @@ impl Run {
                 model
             })?),
         };
-        let gru_rcn = self.system(&System::GruRcn, parts, |run| {
+        let build = |run: &Self| {
             let mut model = systems::gru_rcn(&run.recipe, &levels, classes, &cpu);
             model.norm = run.norm(run.recipe.model.norm.config(), parts, |p| p.select(&recurred));
             model
-        })?;
+        };
+        let (gru_rcn, joint) = match recipe.model.finetune_backbone {
+            false => (self.system(&System::GruRcn, parts, build)?, None),
+            true => {
+                let (joint, gru_rcn) = self.joint(cnn, build)?;
+                (gru_rcn, Some(joint))
+            }
+        };
         let mut norms = Vec::new();
         for norm in &recipe.baselines.norms {
             let system = System::Norm(norm.clone());
@@ -238,7 +213,7 @@ impl Run {
             })?;
             norms.push((system, trained));
         }
-        Ok(TrainedSystems { gru_rcn, frame, top_rnn, norms })
+        Ok(TrainedSystems { gru_rcn, joint, frame, top_rnn, norms })
     }
 
     /// The normalisation's constants, measured on the training clips.
@@ -259,23 +234,35 @@ impl Run {
         let model = initial::drawn(self.stage_seed(&stream), &self.device, || build(self));
         let model = model.computing_in(self.reading.dtype);
         let weights = self.dir.path(&system.weights());
-        let done = format!("checkpoints/{key}.json");
-        if let Ok(text) = self.dir.read(&done) {
-            let kept: Done = serde_json::from_str(&text)?;
-            return Ok((import(model.valid(), &weights)?, kept.curve));
+        if let Some(curve) = self.done(&key)? {
+            return Ok((import(model.valid(), &weights)?, curve));
         }
         let levels = if system.has_levels() { self.recipe.level_names() } else { Vec::new() };
         let training = self.recipe.training.clone();
         let trained = self.timed(&name, |run| {
             let (train, validation) = (run.seen(system, &parts.train), run.seen(system, &parts.validation));
-            run.fit(&key, &name, levels, &training, model, &*train, &*validation)
+            let stage = Stage { levels, ..Stage::new(&key, &name) };
+            run.fit(stage, &training, model, &*train, &*validation)
         })?;
         if let Some(folder) = weights.parent() {
             std::fs::create_dir_all(folder)?;
         }
         export(&trained.model, &weights, &[("system", key.clone()), ("recipe", self.recipe.name.clone())])?;
-        self.dir.write_json(&done, &Done { curve: trained.course.curve.clone() })?;
+        self.finish(&key, &trained.course.curve)?;
         Ok((trained.model, trained.course.curve))
+    }
+
+    /// The course of a system that an interrupted run had done.
+    pub(super) fn done(&self, key: &str) -> Result<Option<Vec<EpochPoint>>> {
+        match self.dir.read(&done_file(key)) {
+            Ok(text) => Ok(Some(serde_json::from_str::<Done>(&text)?.curve)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Marks a system as done, after its weights are saved.
+    pub(super) fn finish(&self, key: &str, curve: &[EpochPoint]) -> Result<()> {
+        self.dir.write_json(&done_file(key), &Done { curve: curve.to_vec() })
     }
 
     /// What of a source a system looks at: GRU-RCN at its levels, a baseline at all, of which it takes the topmost.
@@ -286,25 +273,23 @@ impl Run {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn fit<M: ClipClassifier>(
+    /// Trains a model that lives on the autodiff device.
+    pub(super) fn fit<M: ClipClassifier>(
         &mut self,
-        key: &str,
-        name: &str,
-        levels: Vec<String>,
+        stage: Stage,
         training: &TrainingSection,
         model: M,
         train: &dyn Source,
         validation: &dyn Source,
     ) -> Result<Trained<M>> {
-        let seed = self.stage_seed(key);
         let fit = Fit {
-            key,
-            name,
-            levels,
+            key: stage.key,
+            name: stage.name,
+            levels: stage.levels,
             training,
             loss: self.recipe.model.loss.into(),
-            seed,
+            rate_factors: stage.rate_factors,
+            seed: self.stage_seed(stage.key),
             device: &self.device,
             replicas: &self.replicas,
             run: &self.dir,
@@ -314,7 +299,7 @@ impl Run {
     }
 
     /// Each stage draws from a stream of its own, so that leaving one out does not change another.
-    fn stage_seed(&self, key: &str) -> u64 {
+    pub(super) fn stage_seed(&self, key: &str) -> u64 {
         key.bytes().fold(self.recipe.seed, |seed, byte| mix(seed, u64::from(byte)))
     }
 
@@ -330,9 +315,13 @@ impl Run {
             if !rule.is_single() {
                 return run.test_by_views(cnn, &test, rule, trained);
             }
-            let source = run.source(cnn, &test)?;
+            let source =
+                if run.recipe.uses_percepts() { run.source(cnn, &test)? } else { run.live(cnn, &test, &run.reading) };
             let source = &source;
-            let mut tested = vec![run.tested(&System::GruRcn, &trained.gru_rcn, source)?];
+            let mut tested = vec![match &trained.joint {
+                None => run.tested(&System::GruRcn, &trained.gru_rcn, source)?,
+                Some(cnn) => run.tested(&System::GruRcn, &trained.gru_rcn, &run.live(cnn, &test, &run.reading))?,
+            }];
             if let Some(frame) = &trained.frame {
                 tested.push(run.tested(&System::Frame, frame, source)?);
             }

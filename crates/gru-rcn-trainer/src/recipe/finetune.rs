@@ -1,0 +1,59 @@
+//! Fine-tuning of the CNN: the paper's first stage, in which a network trained on ImageNet learns the clips' classes.
+
+use anyhow::{Result, anyhow, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::TrainingSection;
+
+/// Training of the pretrained CNN on single frames, or single stacks of flow, by the clips' classes.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneSection {
+    /// Drop probabilities of the network's training: after fc-6 and fc-7 of VGG-16, before conv10 of SqueezeNet. Empty
+    /// leaves those of ImageNet, 0.5 each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropout: Vec<f64>,
+    /// Standard deviation of the new classifier's first weights.
+    #[serde(default = "milli")]
+    pub classifier_std: f64,
+    /// Frames, or stacks of flow, of each clip in each epoch: a random one of each of so many equal parts. They share the
+    /// clip's crop and mirroring.
+    #[serde(default = "one")]
+    pub frames: usize,
+    /// Read every clip once, as it is evaluated, and keep its frames in memory, instead of reading and cutting frames anew
+    /// in every epoch. For small sets: nothing is augmented then.
+    #[serde(default)]
+    pub cache: bool,
+    /// How it is trained; `batch` counts clips.
+    #[serde(default)]
+    pub training: TrainingSection,
+}
+
+fn milli() -> f64 {
+    1e-3
+}
+
+fn one() -> usize {
+    1
+}
+
+impl FinetuneSection {
+    /// Checks what the types cannot; `dropouts` is how many drop probabilities the network has.
+    pub(super) fn validate(&self, dropouts: usize) -> Result<()> {
+        ensure!(
+            self.dropout.is_empty() || self.dropout.len() == dropouts,
+            "recipe: backbone.finetune.dropout has {} numbers, this network takes {dropouts}",
+            self.dropout.len()
+        );
+        if let Some(drop) = self.dropout.iter().find(|drop| !(0.0..1.0).contains(*drop)) {
+            return Err(anyhow!("recipe: backbone.finetune.dropout has {drop}, it must be from 0 to below 1"));
+        }
+        ensure!(
+            self.classifier_std >= 0.0 && self.classifier_std.is_finite(),
+            "recipe: backbone.finetune.classifier_std is {}, it cannot be negative",
+            self.classifier_std
+        );
+        ensure!(self.frames > 0, "recipe: backbone.finetune.frames is 0; take at least one of each clip");
+        self.training.validate().map_err(|error| anyhow!("backbone.finetune: {error}"))
+    }
+}
