@@ -183,8 +183,8 @@ impl Plan {
     }
 
     fn memory(&self) -> Result<()> {
-        let changes =
-            ["training.epochs=300", "training.patience=300", "baselines.top_rnn=0", "data.motion.train=24"].map(String::from);
+        let changes = ["training.epochs=300", "training.patience=300", "baselines.top_rnn=0", "data.motion.train=24"]
+            .map(String::from);
         let folder = self.folder.join("memory");
         let mut child = self.start(&folder, &changes)?;
         let mut resident: BTreeMap<usize, u64> = BTreeMap::new();

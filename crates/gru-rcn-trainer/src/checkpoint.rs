@@ -95,7 +95,8 @@ impl Checkpoints {
     ) -> Result<()> {
         let target = self.folder(position.steps);
         let scratch = self.root.join(format!(".{PREFIX}{:08}.tmp", position.steps));
-        let saved = self.write(&scratch, model, optimizer, best, position).and_then(|()| self.commit(&scratch, &target));
+        let saved =
+            self.write(&scratch, model, optimizer, best, position).and_then(|()| self.commit(&scratch, &target));
         if saved.is_err() {
             // Frees the room that it took; that it stays is no worse than what happened.
             let _ = remove(&scratch);

@@ -151,8 +151,7 @@ impl Fit<'_> {
         })?;
         match loaded {
             Some(loaded) => {
-                let (steps, epochs, batches) =
-                    (loaded.position.steps, loaded.position.epochs, loaded.position.batches);
+                let (steps, epochs, batches) = (loaded.position.steps, loaded.position.epochs, loaded.position.batches);
                 let within = match batches {
                     0 => String::new(),
                     batches => format!(" and {batches} batches of the next"),

@@ -47,12 +47,7 @@ pub fn scale<M: Module>(module: &M, mut gradients: GradientsParams, factor: f32)
 }
 
 /// Scales all gradients by the same factor, such that their norm is at most `largest`.
-pub fn clip_global_norm<M: Module>(
-    module: &M,
-    gradients: GradientsParams,
-    norm: f32,
-    largest: f32,
-) -> GradientsParams {
+pub fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, norm: f32, largest: f32) -> GradientsParams {
     if norm > largest { scale(module, gradients, largest / norm) } else { gradients }
 }
 

@@ -88,8 +88,8 @@ impl Identity {
     /// Refuses a run folder that belongs to something else, and marks one that does not yet belong to anything.
     pub fn claim(&self, dir: &RunDir) -> Result<()> {
         if let Ok(text) = dir.read(FILE) {
-            let saved: Self = serde_json::from_str(&text)
-                .with_context(|| format!("{} cannot be read", dir.path(FILE).display()))?;
+            let saved: Self =
+                serde_json::from_str(&text).with_context(|| format!("{} cannot be read", dir.path(FILE).display()))?;
             if let Some(obstacle) = self.obstacle(&saved) {
                 bail!("{} was started {obstacle}", dir.root().display());
             }

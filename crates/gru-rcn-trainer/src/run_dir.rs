@@ -174,9 +174,8 @@ impl RunDir {
     /// a killed process may have left. A line of the stage stays if `stays` says so.
     pub fn rewind(&self, name: &str, stage: &str, stays: impl Fn(&Value) -> bool) -> Result<()> {
         let Ok(text) = fs::read_to_string(self.path(name)) else { return Ok(()) };
-        let kept = |line: &&str| {
-            serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || stays(&line))
-        };
+        let kept =
+            |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || stays(&line));
         let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
         if kept == text { Ok(()) } else { self.write(name, kept.as_bytes()) }
     }

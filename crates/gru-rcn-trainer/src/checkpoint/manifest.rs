@@ -62,7 +62,8 @@ impl Member {
     pub(super) fn read(&self, folder: &Path) -> Result<Vec<u8>, Fault> {
         let damaged = |what: String| Fault::Damaged(anyhow!(what));
         let name = &self.name;
-        let content = fs::read(folder.join(name)).map_err(|error| damaged(format!("{name} cannot be read: {error}")))?;
+        let content =
+            fs::read(folder.join(name)).map_err(|error| damaged(format!("{name} cannot be read: {error}")))?;
         if content.len() as u64 != self.bytes {
             return Err(damaged(format!("{name} has {} bytes instead of {}", content.len(), self.bytes)));
         }

@@ -32,7 +32,8 @@ pub(super) fn optimizer(training: &TrainingSection) -> Result<ModuleOptimizer> {
 }
 
 fn grouped<O: Optimizer>(weights: O, biases: O, factor: f64) -> Result<ModuleOptimizer> {
-    let group = ParamGroup::from_regex(BIASES).map_err(|error| anyhow!("the pattern of the biases' names: {error:?}"))?;
+    let group =
+        ParamGroup::from_regex(BIASES).map_err(|error| anyhow!("the pattern of the biases' names: {error:?}"))?;
     Ok(ModuleOptimizer::from(weights).with_group(group, Faster { optimizer: biases, factor }, None))
 }
 

@@ -27,7 +27,11 @@ impl Live {
     fn batch(&self, part: Vec<(usize, Frames)>, bad: usize) -> Batch {
         let (indices, clips): (Vec<usize>, Vec<Frames>) = part.into_iter().unzip();
         Batch {
-            percepts: if clips.is_empty() { Percepts { maps: Vec::new() } } else { percepts_of(&self.cnn, &clips, &self.device) },
+            percepts: if clips.is_empty() {
+                Percepts { maps: Vec::new() }
+            } else {
+                percepts_of(&self.cnn, &clips, &self.device)
+            },
             classes: indices.iter().map(|&index| self.classes[index]).collect(),
             clips: indices,
             bad,
