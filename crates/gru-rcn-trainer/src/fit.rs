@@ -104,9 +104,9 @@ impl Fit<'_> {
         validation: &dyn Source,
         progress: &mut dyn Progress,
     ) -> Result<Trained<M>> {
-        self.check_room(&model)?;
         let checkpoints = Checkpoints::new(self.run.path("checkpoints").join(self.key), self.run.identity().clone());
         let mut state = self.begin(model, &checkpoints, progress)?;
+        self.check_room(&state)?;
         let mut saver = Saver::new(self, checkpoints);
         let epochs = self.training.most_epochs(train.len());
         let steps_per_epoch = self.training.steps_per_epoch(train.len());

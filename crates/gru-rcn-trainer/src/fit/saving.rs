@@ -65,19 +65,20 @@ impl Saver {
 }
 
 impl Fit<'_> {
-    /// Refuses to begin what cannot be saved: there must be room for two checkpoints.
-    pub(super) fn check_room<M: Module>(&self, model: &M) -> Result<()> {
+    /// Refuses to begin what cannot be saved: there must be room for two checkpoints, or for one more where there are some.
+    pub(super) fn check_room<M: Module>(&self, state: &State<M>) -> Result<()> {
         let Some(free) = free_bytes(self.run.root()) else { return Ok(()) };
         // Weights, those of the best epoch, and what the optimizer keeps of each, all of four bytes; and the rest.
         let copies = match self.training.optimizer {
             OptimizerName::Adam => 4,
             OptimizerName::Sgd => 2 + u64::from(self.training.momentum > 0.0),
         };
-        let checkpoint = model.num_params() as u64 * 4 * copies + (64 << 10);
-        if free < 2 * checkpoint {
+        let checkpoint = state.model.num_params() as u64 * 4 * copies + (64 << 10);
+        let (needed, many) = if state.position.steps == 0 { (2, "two of them") } else { (1, "one more") };
+        if free < needed * checkpoint {
             bail!(
-                "{}: a checkpoint of {} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room for two of \
-                 them, or train in another folder with `--run`",
+                "{}: a checkpoint of {} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room for {many}, \
+                 or train in another folder with `--run`",
                 self.run.root().display(),
                 self.name,
                 checkpoint as f64 / f64::from(1 << 20),
