@@ -22,7 +22,7 @@ fn unknown_words() {
     refuses(folder.path(), &["predict"], &["<VIDEO>"]);
     refuses(folder.path(), &["train", "--seed", "many"], &["'many'", "--seed"]);
     refuses(folder.path(), &["evaluate", "--split", "tset"], &["tset", "train, validation (or val) or test"]);
-    refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, folder"]);
+    refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, motion-tiny, folder"]);
     // Without any word the program shows what it can do, as an error.
     let nothing = run(folder.path(), [] as [&str; 0]).exits(2);
     assert!(nothing.stderr.contains("Usage:") && nothing.stderr.contains("predict"), "{}", nothing.stderr);
