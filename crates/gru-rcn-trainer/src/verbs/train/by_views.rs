@@ -17,8 +17,11 @@ use crate::views::{Model, ViewScorer};
 /// A trained system, waiting for its scores.
 struct Candidate<'a> {
     model: Model<'a>,
-    finish: Box<dyn Fn(&Run, Scores) -> Result<Tested> + 'a>,
+    finish: Finish<'a>,
 }
+
+/// What a system's scores are worth, once they are known.
+type Finish<'a> = Box<dyn Fn(&Run, Scores) -> Result<Tested> + 'a>;
 
 fn candidate<'a, M: ClipClassifier>(run: &Run, system: System, trained: &'a (M, Vec<EpochPoint>)) -> Candidate<'a> {
     let levels = system.has_levels().then(|| run.recipe.model.levels());
