@@ -104,7 +104,7 @@ impl Pictures {
 
     fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
         plan.gather(self.len(), |t, target| {
-            let cut = |pixels: &[u8], size: [usize; 2]| {
+            let mut cut = |pixels: &[u8], size: [usize; 2]| {
                 let crop = Rectangle::scaled(plan.crop, planned, size);
                 resize_into(pixels, size, plan.stream.stored_channels(), crop, plan.output, target)
             };
