@@ -244,7 +244,7 @@ impl ClipPlan {
         if let Some(t) = self.frames.iter().find(|&&t| t >= total) {
             return Err(DataError::Shape(format!("the plan names frame {t} of a video of {total} frames")));
         }
-        let mut picture = |t: usize, target: &mut [u8]| {
+        let mut picture = |t: usize, target: &mut [u8]| -> Result<(), DataError> {
             picture(t, target)?;
             if self.flip {
                 self.stream.mirror(target, width);
