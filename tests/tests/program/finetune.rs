@@ -10,7 +10,7 @@ use crate::micro;
 
 /// The small experiment from the CNN of another run, with further changes.
 fn from_weights(folder: &Path, weights: &Path, changes: &[&str]) -> Call {
-    let changes = changes.iter().flat_map(|change| ["--set", change]);
+    let changes = changes.iter().copied().flat_map(|change| ["--set", change]);
     micro::train(folder).arg_path("--weights", weights).args(changes).args(["--run", "run"])
 }
 
@@ -27,7 +27,7 @@ const NO_BASELINES: [&str; 2] = ["baselines.frame=false", "baselines.top_rnn=0"]
 fn a_cnn_is_fine_tuned_and_used_further() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
-    let changes = [&[FINETUNE, "training.epochs=1"], &NO_BASELINES[..]].concat();
+    let changes = [&[FINETUNE, "training.epochs=1"][..], &NO_BASELINES[..]].concat();
     let outcome = from_weights(folder.path(), &shapes, &changes).run().succeeds();
     let said = "its classifier classifier.6 of 6 classes is replaced by a new one of 8";
     assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
@@ -41,7 +41,7 @@ fn a_cnn_is_fine_tuned_and_used_further() {
 
     // Frozen: the same bytes, whatever is trained on top of it.
     let later = temporary();
-    let outcome = from_weights(later.path(), &motions, &[&["training.epochs=1"], &NO_BASELINES[..]].concat()).run();
+    let outcome = from_weights(later.path(), &motions, &[&["training.epochs=1"][..], &NO_BASELINES[..]].concat()).run();
     outcome.succeeds();
     let root = later.path().join("run");
     assert_eq!(card(&root)["cnn_classes"], 8);
@@ -55,7 +55,7 @@ fn frames_may_be_kept_in_memory_and_the_cnn_is_kept_for_a_resumption() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
     let cached = "backbone.finetune={cache=true, dropout=[0.1, 0.0], training={epochs=1, batch=32}}";
-    from_weights(folder.path(), &shapes, &[&[cached, "training.epochs=1"], &NO_BASELINES[..]].concat())
+    from_weights(folder.path(), &shapes, &[&[cached, "training.epochs=1"][..], &NO_BASELINES[..]].concat())
         .run()
         .succeeds();
     let root = folder.path().join("run");
