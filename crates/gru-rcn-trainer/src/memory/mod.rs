@@ -1,7 +1,7 @@
 //! How much memory a run will take, before it takes any.
 //!
 //! VGG-16's activations outgrow a machine long before its weights do, and a run that is killed for memory in its second
-//! stage has wasted the first. So every stage is added up from the shapes of its tensors by the rules of [`tape`], and a
+//! stage has wasted the first. So every stage is added up from the shapes of its tensors by the rules of `tape`, and a
 //! run that cannot fit is refused with the part that is too large. The rules are those of the CPU backend; for others there
 //! is no estimate.
 
