@@ -4,8 +4,8 @@
 //! Drawn on the CPU and then moved, a recipe starts from the same weights everywhere, and runs on two backends can be
 //! compared step by step.
 
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
 
 /// Where models are to be built for [`drawn`].
 pub fn device() -> Device {
@@ -15,7 +15,20 @@ pub fn device() -> Device {
 /// A model, built on [`device`] from the numbers that `seed` gives, ready to be trained on another device.
 pub fn drawn<M: Module>(seed: u64, target: &Device, build: impl FnOnce() -> M) -> M {
     device().seed(seed);
-    moved(build().materialize(), target)
+    moved(at_once(build()), target)
+}
+
+/// The same module with all its parameters drawn now, under the seed just set. Burn draws a parameter when it is first used,
+/// which may be after another seed was set, and `materialize` leaves it at that.
+pub fn at_once<M: Module>(module: M) -> M {
+    struct Draw;
+    impl ModuleVisitor for Draw {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let _ = param.val();
+        }
+    }
+    module.visit(&mut Draw);
+    module
 }
 
 fn moved<M: Module>(model: M, target: &Device) -> M {
@@ -42,6 +55,14 @@ mod tests {
         assert_eq!(moved.weight.val().device(), other);
         assert!(moved.weight.val().is_require_grad());
         assert_eq!(weights(moved), weights(model));
+    }
+
+    #[test]
+    fn burn_draws_late_and_this_at_once() {
+        let linear = || LinearConfig::new(4, 4).init(&Device::flex());
+        assert!(!linear().materialize().weight.is_initialized());
+        let linear = at_once(linear());
+        assert!(linear.weight.is_initialized() && linear.bias.is_some_and(|bias| bias.is_initialized()));
     }
 
     #[test]

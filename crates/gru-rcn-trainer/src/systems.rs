@@ -1,7 +1,6 @@
 //! The systems that a run trains: GRU-RCN and what it is compared with.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use gru_rcn::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn, TopRnnConfig};
 use gru_rcn::classifier::{GruRcnClassifier, GruRcnClassifierConfig};
 use gru_rcn::percepts::Level;
@@ -64,19 +63,6 @@ impl System {
     }
 }
 
-/// The same module with all its parameters drawn now, under the seed just set. Burn draws a parameter when it is first used,
-/// and `materialize` leaves it at that.
-pub fn drawn<M: Module>(module: M) -> M {
-    struct Draw;
-    impl ModuleVisitor for Draw {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let _ = param.val();
-        }
-    }
-    module.visit(&mut Draw);
-    module
-}
-
 /// The recipe's GRU-RCN over its levels of the backbone's, freshly drawn.
 pub fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, device: &Device) -> GruRcnClassifier {
     let model = &recipe.model;
@@ -109,18 +95,4 @@ pub fn top_rnn(recipe: &Recipe, levels: &[Level], classes: usize, device: &Devic
 
 fn top(levels: &[Level]) -> Level {
     levels.last().expect("a validated recipe has a level").clone()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::nn::LinearConfig;
-
-    #[test]
-    fn burn_draws_late_and_this_at_once() {
-        let linear = || LinearConfig::new(4, 4).init(&Device::flex());
-        assert!(!linear().materialize().weight.is_initialized());
-        let linear = drawn(linear());
-        assert!(linear.weight.is_initialized() && linear.bias.is_some_and(|bias| bias.is_initialized()));
-    }
 }

@@ -16,7 +16,6 @@ use crate::initial;
 use crate::percepts::{Live, PixelStore, Reading, Source, appearances};
 use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
 use crate::run_dir::RunDir;
-use crate::systems::drawn;
 
 /// The CNN's file in the run folder.
 const BACKBONE: &str = "backbone.safetensors";
@@ -87,7 +86,7 @@ impl Run {
         ));
         let stage = Stage::new("cnn_finetune", "CNN fine-tuning");
         self.device.seed(self.stage_seed(stage.key));
-        let cnn = drawn(backbone::to_finetune(cnn, section, classes, &self.device));
+        let cnn = initial::at_once(backbone::to_finetune(cnn, section, classes, &self.device));
         let learning = self.reading_for(&section.training);
         let train = self.frames(&cnn, section, &self.dataset.train, section.frames, &learning)?;
         let validation = self.frames(&cnn, section, &self.dataset.validation, 0, &self.reading)?;

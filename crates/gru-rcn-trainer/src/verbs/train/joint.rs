@@ -16,7 +16,7 @@ use crate::backbone;
 use crate::initial;
 use crate::percepts::Live;
 use crate::report::EpochPoint;
-use crate::systems::{System, drawn};
+use crate::systems::System;
 
 /// The file of the CNN that was trained with GRU-RCN. The frozen one that it started from, which the baselines look
 /// through, keeps its own.
@@ -31,7 +31,7 @@ impl Run {
         build: impl FnOnce(&Self) -> GruRcnClassifier,
     ) -> Result<(Cnn, (GruRcnClassifier, Vec<EpochPoint>))> {
         let (key, name) = (System::GruRcn.key(), format!("{} and CNN", System::GruRcn.name(&self.recipe)));
-        let classifier = initial::drawn(self.stage_seed(&key), &self.device, || drawn(build(self)));
+        let classifier = initial::drawn(self.stage_seed(&key), &self.device, || build(self));
         let (weights, backbone) = (self.dir.path(&System::GruRcn.weights()), self.dir.path(JOINT_BACKBONE));
         if let Some(curve) = self.done(&key)? {
             return Ok((self.load_joint(cnn, &backbone)?, (import(classifier.valid(), &weights)?, curve)));
