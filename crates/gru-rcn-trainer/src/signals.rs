@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for a stop after the epoch, the second leaves at once.
+//! Ctrl-C and SIGTERM: the first asks for a stop after the step, the second leaves at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
