@@ -43,12 +43,13 @@ impl Estimate {
         if let Some(pretrain) = &recipe.backbone.pretrain {
             let drawn = recipe.backbone.pretrain_frames;
             let frames = if drawn == 0 { plan.time() } else { drawn };
-            stages.push(plan.frames("CNN", pretrain.batch * frames, plan.pixel_store()));
+            let clips = pretrain.batch.min(dataset.train.len());
+            stages.push(plan.frames("CNN", clips * frames, plan.pixel_store()));
         }
         if let Some(finetune) = &recipe.backbone.finetune {
-            let frames = finetune.training.batch * if finetune.cache { plan.time() } else { finetune.frames };
+            let clips = finetune.training.batch.min(dataset.train.len());
             let store = if finetune.cache { plan.pixel_store() } else { 0 };
-            stages.push(plan.frames("CNN fine-tuning", frames, store));
+            stages.push(plan.frames("CNN fine-tuning", clips * finetune.frames, store));
         }
         stages.push(plan.percepts());
         stages.push(if recipe.model.finetune_backbone { plan.joint() } else { plan.systems() });
