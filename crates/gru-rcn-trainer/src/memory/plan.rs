@@ -11,10 +11,15 @@ use super::tape::{F32, Tape};
 use super::{Estimate, Stage, resident};
 use crate::backbone;
 use crate::percepts::{MEASURED_CLIPS, Reading, chunk_of, lanes};
-use crate::recipe::Recipe;
+use crate::recipe::{OptimizerName, Recipe, TrainingSection};
 
-/// Moments that Adam keeps of every parameter.
-const MOMENTS: usize = 2;
+/// Numbers that an optimizer keeps of every parameter.
+fn moments(training: &TrainingSection) -> usize {
+    match training.optimizer {
+        OptimizerName::Adam => 2,
+        OptimizerName::Sgd => usize::from(training.momentum > 0.0),
+    }
+}
 
 /// What the parts of an estimate have in common.
 struct Plan<'a> {
@@ -44,12 +49,12 @@ impl Estimate {
             let drawn = recipe.backbone.pretrain_frames;
             let frames = if drawn == 0 { plan.time() } else { drawn };
             let clips = pretrain.batch.min(dataset.train.len());
-            stages.push(plan.frames("CNN", clips * frames, plan.pixel_store()));
+            stages.push(plan.frames("CNN", pretrain, clips * frames, plan.pixel_store()));
         }
         if let Some(finetune) = &recipe.backbone.finetune {
             let clips = finetune.training.batch.min(dataset.train.len());
             let store = if finetune.cache { plan.pixel_store() } else { 0 };
-            stages.push(plan.frames("CNN fine-tuning", clips * finetune.frames, store));
+            stages.push(plan.frames("CNN fine-tuning", &finetune.training, clips * finetune.frames, store));
         }
         stages.push(plan.percepts());
         stages.push(if recipe.model.finetune_backbone { plan.joint() } else { plan.systems() });
@@ -107,19 +112,22 @@ impl Plan<'_> {
         lanes.min(clips.div_ceil(chunk)) * one
     }
 
-    /// A training step: weights, the moments of the optimizer, and either what the passes hold, or all gradients and one
-    /// copy of the largest parameter in the optimizer's hands. Saving a checkpoint holds the larger file once more.
-    fn step(&self, trained: &Trained) -> Vec<(&'static str, usize)> {
-        let moments = MOMENTS * trained.weights;
+    /// A training step: weights, those of the best epoch, the moments of the optimizer, and whatever is the most of three:
+    /// what the passes hold, with accumulation beside the gradients of the batches before; all gradients and one copy of the
+    /// largest parameter in the optimizer's hands; or a checkpoint's largest file, as numbers and as bytes.
+    fn step(&self, trained: &Trained, training: &TrainingSection) -> Vec<(&'static str, usize)> {
+        let moments = moments(training) * trained.weights;
         let (passes, gradients) = (trained.tape.peak(), trained.tape.gradients());
-        let (activations, gradients) = match passes.bytes() > gradients + trained.largest {
-            true => (passes.activations, passes.gradients),
+        let before = if training.accumulate > 1 { gradients } else { 0 };
+        let (activations, gradients) = match passes.bytes() + before > gradients + trained.largest {
+            true => (passes.activations, passes.gradients + before),
             false => (trained.largest, gradients),
         };
-        let mut parts = vec![("weights", trained.weights), ("optimizer", moments)];
-        match activations + gradients > moments {
+        let checkpoint = 2 * moments.max(trained.weights);
+        let mut parts = vec![("weights", trained.weights), ("best weights", trained.weights), ("optimizer", moments)];
+        match activations + gradients > checkpoint {
             true => parts.extend([("gradients", gradients), ("activations", activations)]),
-            false => parts.push(("checkpoint", moments)),
+            false => parts.push(("checkpoint", checkpoint)),
         }
         parts
     }
@@ -130,9 +138,9 @@ impl Plan<'_> {
     }
 
     /// Training of the CNN on so many frames a step.
-    fn frames(&self, name: &str, frames: usize, store: usize) -> Stage {
+    fn frames(&self, name: &str, training: &TrainingSection, frames: usize, store: usize) -> Stage {
         let CnnMemory { tape, weights, largest, .. } = CnnMemory::new(&self.cnn, frames, self.threads);
-        let mut parts = self.step(&Trained { weights, largest, tape });
+        let mut parts = self.step(&Trained { weights, largest, tape }, training);
         let single = self.recipe.backbone.finetune.as_ref().map(|finetune| self.reading.single_frames(finetune.frames));
         let queue = if store > 0 { 0 } else { self.queue(&single.unwrap_or(self.reading.clone()), 1) };
         // A batch as bytes and as numbers.
@@ -192,7 +200,7 @@ impl Plan<'_> {
     fn systems(&self) -> Stage {
         let clips = self.batch();
         let RecurrentMemory { tape, weights, largest, percepts } = self.recurrent(clips, false);
-        let mut parts = self.step(&Trained { weights, largest, tape });
+        let mut parts = self.step(&Trained { weights, largest, tape }, &self.recipe.training);
         parts.extend([("CNN", self.weights()), ("percepts", self.store())]);
         if !self.cached() {
             let of_the_step = |&&(what, _): &&(&str, usize)| ["gradients", "activations", "checkpoint"].contains(&what);
@@ -213,7 +221,7 @@ impl Plan<'_> {
         let mut tape = cnn.tape;
         tape.extend(recurrent.tape);
         let (weights, largest) = (cnn.weights + recurrent.weights, cnn.largest.max(recurrent.largest));
-        let mut parts = self.step(&Trained { weights, largest, tape });
+        let mut parts = self.step(&Trained { weights, largest, tape }, &self.recipe.training);
         parts.extend([("frozen CNN", cnn.weights), ("percepts", self.store())]);
         parts.push(("clips", self.queue(self.reading, 1) + clips * self.time() * self.frame() * (1 + F32)));
         self.stage("GRU-RCN and CNN", parts)
@@ -263,16 +271,25 @@ mod tests {
         checked(&["features.cache=false"], |plan| assert_eq!(plan.store(), 64 * 51_200));
     }
 
-    /// Of a model of 100 bytes, the largest parameter of 60, whose passes hold 30 beside gradients of 100: the moments are 200,
-    /// and writing them to a checkpoint, 200 more, is the highest point. With passes of 250 beside them it is those.
+    /// Of a model of 100 bytes, the largest parameter of 60, whose passes hold 30 beside gradients of 100: the best weights are
+    /// 100 more, Adam's moments 200, and writing those to a checkpoint, 2 · 200, is the highest point. With passes of 350
+    /// beside the gradients it is those, 450; with accumulation beside them 100 of the batches before. Of plain gradient descent
+    /// there are no moments, and with passes of 30 the 200 for writing the weights are the most.
     #[test]
     fn the_highest_point_of_a_step_by_hand() {
-        for (own, highest) in [(30, 200), (250, 350)] {
+        let accumulating = TrainingSection { accumulate: 2, ..TrainingSection::default() };
+        let plain = TrainingSection { optimizer: OptimizerName::Sgd, momentum: 0.0, ..TrainingSection::default() };
+        for (own, training, expected) in [
+            (30, &TrainingSection::default(), 200 + 200 + 400),
+            (350, &TrainingSection::default(), 200 + 200 + 450),
+            (350, &accumulating, 200 + 200 + 550),
+            (30, &plain, 200 + 200),
+        ] {
             let mut tape = Tape::default();
             tape.push(Op { own, gradients: 100, ..Op::default() });
             checked(&[], |plan| {
-                let parts = plan.step(&Trained { weights: 100, largest: 60, tape: tape.clone() });
-                assert_eq!(parts.iter().map(|part| part.1).sum::<usize>(), 100 + 200 + highest);
+                let parts = plan.step(&Trained { weights: 100, largest: 60, tape: tape.clone() }, training);
+                assert_eq!(parts.iter().map(|part| part.1).sum::<usize>(), expected);
             });
         }
     }
