@@ -31,11 +31,11 @@ pub fn score<M: ClipClassifier>(model: &M, source: &dyn Source, batch: usize) ->
         let [levels, clips, classes] = logits.logits.dims();
         scores.classes = classes;
         scores.levels.resize(levels, Vec::new());
-        let per_level = logits.level_log_probabilities().exp().into_data().try_into_vec::<f32>()?;
+        let per_level = logits.level_log_probabilities().exp().try_into_data()?.try_into_vec::<f32>()?;
         for (level, values) in scores.levels.iter_mut().zip(per_level.chunks(clips * classes)) {
             level.extend_from_slice(values);
         }
-        scores.probabilities.extend(logits.probabilities().into_data().try_into_vec::<f32>()?);
+        scores.probabilities.extend(logits.probabilities().try_into_data()?.try_into_vec::<f32>()?);
         scores.targets.extend(batch.classes);
     }
     if scores.targets.is_empty() {

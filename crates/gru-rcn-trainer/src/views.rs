@@ -182,8 +182,8 @@ impl Sums {
         let [levels, count, classes] = logits.logits.dims();
         self.model.resize(classes, 0.0);
         self.levels.resize(levels, vec![0.0; classes]);
-        let model = logits.probabilities().into_data().try_into_vec::<f32>()?;
-        let each = logits.level_log_probabilities().exp().into_data().try_into_vec::<f32>()?;
+        let model = logits.probabilities().try_into_data()?.try_into_vec::<f32>()?;
+        let each = logits.level_log_probabilities().exp().try_into_data()?.try_into_vec::<f32>()?;
         for (view, &(_, times)) in views.iter().enumerate() {
             let add = |sums: &mut Vec<f64>, values: &[f32]| {
                 let row = &values[view * classes..(view + 1) * classes];

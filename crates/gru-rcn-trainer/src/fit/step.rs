@@ -110,7 +110,7 @@ impl Fit<'_> {
 
 fn count_correct(log_probabilities: &Tensor<2>, classes: &[usize]) -> Result<usize> {
     let width = log_probabilities.dims()[1];
-    let values = log_probabilities.clone().into_data().try_into_vec::<f32>()?;
+    let values = log_probabilities.clone().try_into_data()?.try_into_vec::<f32>()?;
     let right = |(row, &class): (&[f32], &usize)| {
         row.iter().enumerate().all(|(other, value)| other == class || *value < row[class])
     };

@@ -212,5 +212,7 @@ pub fn upload(clips: &[Frames], device: &Device) -> Tensor<5, Int> {
     for clip in clips {
         bytes.extend_from_slice(&clip.data);
     }
-    Tensor::from_data(TensorData::new(bytes, shape), (device, DType::U8))
+    // The shaders of wgpu have no bytes; there each takes four.
+    let dtype = if device.supports_dtype(DType::U8) { DType::U8 } else { DType::I32 };
+    Tensor::from_data(TensorData::new(bytes, shape), (device, dtype))
 }

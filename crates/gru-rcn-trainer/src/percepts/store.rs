@@ -145,7 +145,7 @@ impl Store {
         });
         for percepts in percepts {
             for (values, map) in self.values.iter_mut().zip(percepts.maps) {
-                values.extend(map.into_data().try_into_vec::<f32>()?);
+                values.extend(map.try_into_data()?.try_into_vec::<f32>()?);
             }
         }
         Ok(())

@@ -162,7 +162,7 @@ impl Network {
             let maps: Vec<(Vec<usize>, Vec<f32>)> = self
                 .features(batch.percepts)
                 .into_iter()
-                .map(|map| Ok((map.dims().to_vec(), map.into_data().try_into_vec::<f32>()?)))
+                .map(|map| Ok((map.dims().to_vec(), map.try_into_data()?.try_into_vec::<f32>()?)))
                 .collect::<Result<_>>()?;
             for clip in 0..clips {
                 let rows = maps.iter().map(|(dims, values)| {

@@ -102,7 +102,7 @@ pub fn predict(trained: &TrainedRun, video: &Path, rule: ViewRule, top: usize) -
     let clip = reading.planner.evaluation(frames)?.on_selected().apply(&selected)?;
     let percepts =
         percepts_of(&trained.cnn, &[clip], &trained.device, trained.dtype).select(&trained.recipe.model.levels());
-    let probabilities = trained.model.forward(percepts).probabilities().into_data().try_into_vec::<f32>()?;
+    let probabilities = trained.model.forward(percepts).probabilities().try_into_data()?.try_into_vec::<f32>()?;
     Ok(of(frames, &probabilities))
 }
 
