@@ -141,7 +141,8 @@ fn input(workload: Workload, data: &Path, examples: &Path) -> Result<Vec<OsStrin
 
 /// Prepared frames of the class Diving, as `prepare` writes them.
 fn frames(data: &Path, examples: &Path) -> Result<PathBuf> {
-    let prepared = examples.join("../../bench/ucf101");
+    // Of the target folder, two above that of the examples.
+    let prepared = examples.ancestors().nth(2).unwrap_or(examples).join("bench/ucf101");
     let frames = prepared.join("frames/Diving");
     if !prepared.join("manifest.jsonl").is_file() {
         let mut prepare = Command::new(examples.join("prepare"));
