@@ -89,8 +89,13 @@ pub trait Progress {
     /// Something to tell in words. Whoever prints by other means while a stage runs spoils the
     /// picture on a terminal.
     fn message(&mut self, text: &str);
-    /// The stage is over, completed or not. Without a stage this does nothing.
+    /// The stage is over. Without a stage this does nothing.
     fn finish(&mut self);
+    /// The program ends before the stage under way, if there is one, is over. Like [`finish`](Self::finish), but tells
+    /// nothing of it.
+    fn leave(&mut self) {
+        self.finish();
+    }
     /// Whether the person who watches asked to stop. The loop then finishes its step, saves and
     /// ends as it does on a signal.
     fn should_stop(&self) -> bool {

@@ -136,6 +136,11 @@ impl<W: Write> Progress for Plain<W> {
             _ => self.line(&format!("{}: finished after {}", stage.plan.name, spoken(seconds))),
         }
     }
+
+    fn leave(&mut self) {
+        // The error that follows says why.
+        self.stage = None;
+    }
 }
 
 #[cfg(test)]

@@ -144,7 +144,10 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
     if let Some(peak) = memory::peak() {
         run.tell(&format!("memory: {:.2} GiB at most were taken", peak as f64 / (1u64 << 30) as f64));
     }
-    run.progress.finish();
+    match &outcome {
+        Ok(_) => run.progress.finish(),
+        Err(_) => run.progress.leave(),
+    }
     let finished = outcome?;
     results::print(&finished, &run, options.json)?;
     match run.dir.losses() {
