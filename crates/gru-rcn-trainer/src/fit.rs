@@ -260,7 +260,9 @@ impl Fit<'_> {
             skipped => format!(", after {skipped} such steps that were left out"),
         };
         anyhow::anyhow!(
-            "{}: {what} at epoch {}, step {}{skipped}; the step was not taken, the state before it is saved in {}, and              nonfinite.jsonl names the clips. A smaller training.learning_rate or training.clip_norm=5 helps;              training.nonfinite={{ skip = N }} leaves out up to N such steps",
+            "{}: {what} at epoch {}, step {}{skipped}; the step was not taken, the state before it is saved in {}, and \
+             nonfinite.jsonl names the clips. A smaller training.learning_rate or training.clip_norm=5 helps; \
+             training.nonfinite={{ skip = N }} leaves out up to N such steps",
             self.name,
             position.epochs + 1,
             position.steps + 1,
