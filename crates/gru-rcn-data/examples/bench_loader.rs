@@ -13,6 +13,8 @@
 //! consumer waited; `load_ms`, the processor time that loading one clip takes; `peak_mib`, the most memory that the process
 //! ever had.
 
+mod stored;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, ClipSource, CropRule, DataError, LoaderConfig, Photometric, PlanKey, Sample, Stream,
-    TemporalSampling, ordered,
+    ClipPlanner, ClipReader, CropRule, DataError, LoaderConfig, Photometric, PlanKey, Sample, Stream, TemporalSampling,
+    ordered,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -50,22 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         flip: true,
         photometric: Photometric::default(),
     };
-    let mut folders: Vec<PathBuf> =
-        std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    folders.retain(|path| path.is_dir());
-    folders.sort();
-    let samples: Vec<Sample> = folders
-        .into_iter()
-        .map(|path| Sample {
-            id: path.display().to_string(),
-            class: 0,
-            appearance: None,
-            source: ClipSource::FrameFolder(path),
-        })
-        .collect();
-    if samples.is_empty() {
-        return Err(format!("{} holds no folders of frames", root.display()).into());
-    }
+    let samples = stored::samples(&root)?;
     let jobs: Vec<(u64, Sample)> = (0..clips).map(|n| (n as u64, samples[n % samples.len()].clone())).collect();
     let (reader, spent) = (ClipReader::default(), Arc::new(AtomicU64::new(0)));
     let held = frames * side * side * 3 + 256 * 340 * 3;
@@ -76,10 +63,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         move |_| held,
         config,
         move |(epoch, sample): &(u64, Sample)| {
-            let before = processor_us();
+            let before = stored::processor_ns().unwrap_or(0);
             let key = PlanKey { seed: 1, epoch: *epoch, sample: sample.id.clone() };
             let clip = reader.read_clips(sample, &planner, &[Some(key)])?.remove(0);
-            counter.fetch_add(processor_us().saturating_sub(before), Ordering::Relaxed);
+            let after = stored::processor_ns().unwrap_or(0);
+            counter.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
             Ok::<_, DataError>(clip)
         },
     );
@@ -95,17 +83,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let all = began.elapsed();
     let (ms, share) = (all.as_secs_f64() * 1e3 / (clips - 1) as f64, waited.as_secs_f64() / all.as_secs_f64());
-    let load = spent.load(Ordering::Relaxed) as f64 / 1e3 / clips as f64;
+    let load = spent.load(Ordering::Relaxed) as f64 / 1e6 / clips as f64;
     let peak = peak_mib().map_or("null".to_owned(), |mib| format!("{mib:.0}"));
     eprintln!("(sum of first values {values})");
     println!("{{\"ms\": {ms:.3}, \"wait_share\": {share:.4}, \"load_ms\": {load:.3}, \"peak_mib\": {peak}}}");
     Ok(())
-}
-
-/// Microseconds that this thread has run so far; 0 where that is not known, which is everywhere but on Linux.
-fn processor_us() -> u64 {
-    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    line.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1000
 }
 
 /// The most memory that this process ever had, MiB; known on Linux.

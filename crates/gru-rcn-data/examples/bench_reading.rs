@@ -10,11 +10,15 @@
 //! Prints one line of JSON: `ms` per frame, the median over the passes through all clips, by the time that the processor
 //! spent on this thread; `checksum`, the mean of all values, so that another program can be held against it.
 
+mod stored;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gru_rcn_data::{ClipPlanner, ClipReader, ClipSource, CropRule, Photometric, Sample, Stream, TemporalSampling};
+use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, Photometric, Stream, TemporalSampling};
+
+use stored::processor_ns;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut root, mut crop, mut frames, mut times) = (None, "base".to_owned(), 10usize, 20usize);
@@ -42,26 +46,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         flip: false,
         photometric: Photometric::default(),
     };
-    let mut clips: Vec<PathBuf> =
-        std::fs::read_dir(&root)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    clips.retain(|path| path.is_dir());
-    clips.sort();
-    let samples: Vec<Sample> = clips
-        .into_iter()
-        .map(|path| Sample {
-            id: path.display().to_string(),
-            class: 0,
-            appearance: None,
-            source: ClipSource::FrameFolder(path),
-        })
-        .collect();
-    if samples.is_empty() {
-        return Err(format!("{} holds no folders of frames", root.display()).into());
-    }
+    let samples = stored::samples(&root)?;
     let reader = ClipReader::default();
     let (mut passes, mut sum, mut values) = (Vec::new(), 0u64, 0u64);
     for pass in 0..=times {
-        let (start, before) = (Instant::now(), processor_ms());
+        let (start, before) = (Instant::now(), processor_ns());
         for sample in &samples {
             let clip = reader.read_clips(sample, &planner, &[None])?.remove(0);
             if pass == 0 {
@@ -70,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         let wall = start.elapsed().as_secs_f64() * 1e3;
-        let spent = before.zip(processor_ms()).map_or(wall, |(before, after)| after - before);
+        let spent = before.zip(processor_ns()).map_or(wall, |(before, after)| (after - before) as f64 / 1e6);
         // The first pass brings the files into memory.
         if pass > 0 {
             passes.push(spent / (samples.len() * frames) as f64);
@@ -79,10 +68,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     passes.sort_by(f64::total_cmp);
     println!("{{\"ms\": {:.4}, \"checksum\": {:.3}}}", passes[passes.len() / 2], sum as f64 / values as f64);
     Ok(())
-}
-
-/// Time this thread has run so far; other programs on the machine do not count. Not known but on Linux.
-fn processor_ms() -> Option<f64> {
-    let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)
 }

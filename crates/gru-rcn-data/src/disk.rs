@@ -142,6 +142,15 @@ mod tests {
         assert!(free_bytes(&inner).is_none_or(|bytes| bytes > 0));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn the_system_tells_how_much_room_there_is() {
+        let folder = temporary();
+        for path in [folder.path().to_path_buf(), folder.path().join("nowhere")] {
+            assert!(free_bytes(&path).is_some_and(|bytes| bytes > 0));
+        }
+    }
+
     // Shards share a folder; one shard is taken once, and the whole folder only when no shard is taken.
     #[test]
     fn locks_exclude_one_another() {

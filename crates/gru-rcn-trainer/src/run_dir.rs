@@ -205,17 +205,6 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that may still be written where a folder is; nothing where the system does not say.
-pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
-    #[cfg(unix)]
-    return rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    #[cfg(not(unix))]
-    {
-        let _ = folder;
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,14 +233,6 @@ mod tests {
         let run = RunDir::create(folder.path()).unwrap();
         run.clone().with_identity(Identity::default()).note_loss("a checkpoint".into());
         assert_eq!(run.losses(), ["a checkpoint"]);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_system_tells_how_much_room_there_is() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(free_bytes(folder.path()).is_some_and(|bytes| bytes > 0));
-        assert_eq!(free_bytes(&folder.path().join("nowhere")), None);
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! are the same are computed once, and views with the same crop share the maps of the frames that they have in common:
 //! neighbouring starts are taken together, as many as keep a bounded number of frames in memory.
 
-use std::panic::resume_unwind;
-
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::Cnn;
@@ -14,7 +12,7 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{ClipPlan, ClipViews, Sample, ViewRule, ordered};
 
 use crate::evaluate::Scores;
-use crate::percepts::{CHUNK_PIXELS, Reading, percepts_of};
+use crate::percepts::{Reading, chunk_of, lanes, side_by_side};
 
 /// Most views whose maps are given to a model at once.
 const VIEWS_AT_ONCE: usize = 16;
@@ -91,9 +89,7 @@ impl ViewScorer<'_> {
 
     fn clip(&self, views: &ClipViews, models: &[Model<'_>]) -> Result<Vec<Sums>> {
         let mut sums: Vec<Sums> = models.iter().map(|_| Sums::default()).collect();
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-        let lanes = if self.reading.on_cpu { cores } else { 1 };
-        for pieces in pieces(views.plans(), self.frames_at_once()).chunks(lanes) {
+        for pieces in pieces(views.plans(), self.frames_at_once()).chunks(lanes(self.reading)) {
             for (piece, percepts) in pieces.iter().zip(self.percepts(views, pieces)?) {
                 let percepts = piece.select(&percepts, self.device);
                 for (model, sums) in models.iter().zip(&mut sums) {
@@ -107,17 +103,13 @@ impl ViewScorer<'_> {
     /// Frames whose maps are in memory together, for each thread that runs the CNN.
     fn frames_at_once(&self) -> usize {
         let [height, width] = self.reading.planner.input_size;
-        (CHUNK_PIXELS / (height * width)).max(self.reading.planner.temporal.frames())
+        chunk_of(height * width).max(self.reading.planner.temporal.frames())
     }
 
     /// The percepts of each piece's frames; on a CPU each in a thread of its own, as elsewhere.
     fn percepts(&self, views: &ClipViews, pieces: &[Piece]) -> Result<Vec<Percepts>> {
         let clips = pieces.iter().map(|piece| views.cut(&piece.frames)).collect::<Result<Vec<_>, _>>()?;
-        Ok(std::thread::scope(|scope| {
-            let work = |clip| scope.spawn(move || percepts_of(self.cnn, &[clip], self.device, self.reading.dtype));
-            let threads: Vec<_> = clips.into_iter().map(work).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        }))
+        Ok(side_by_side(self.cnn, clips.chunks(1), self.device, self.reading.dtype))
     }
 }
 

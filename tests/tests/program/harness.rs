@@ -211,3 +211,15 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Checks that these files of a run are byte for byte those of one that was not stopped.
+#[track_caller]
+pub(crate) fn assert_same_files(run: &Path, reference: &Path, files: &[&str]) {
+    for file in files {
+        let read = |root: &Path| {
+            let path = root.join(file);
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        assert!(read(run) == read(reference), "{} differs from a run in one piece", run.join(file).display());
+    }
+}

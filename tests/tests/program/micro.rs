@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::harness::{Call, shared};
+use crate::harness::{Call, assert_same_files, shared};
 
 /// Clips of the test part.
 pub(crate) const TEST_CLIPS: usize = 48;
@@ -72,13 +72,7 @@ pub(crate) fn reference() -> &'static Micro {
 /// Checks that a run ended in the same bytes as the shared one.
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
-    for file in OUTCOME {
-        let read = |root: &Path| {
-            let path = root.join(file);
-            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        };
-        assert!(read(run) == read(&reference().root), "{} differs from a run in one piece", run.join(file).display());
-    }
+    assert_same_files(run, &reference().root, &OUTCOME);
 }
 
 /// The lines of `metrics.jsonl`; none if there is no such file yet.

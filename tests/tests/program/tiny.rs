@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::harness::{Call, shared};
+use crate::harness::{Call, assert_same_files, shared};
 use crate::micro::metrics;
 
 /// What training leaves: equal bytes mean equal runs.
@@ -56,12 +56,6 @@ pub(crate) fn course(run: &Path) -> Vec<Value> {
 /// Checks that a run ended in the same bytes and by the same course as one that was not stopped.
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
-    for file in OUTCOME {
-        let read = |root: &Path| {
-            let path = root.join(file);
-            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        };
-        assert!(read(run) == read(reference()), "{} differs from a run in one piece", run.join(file).display());
-    }
+    assert_same_files(run, reference(), &OUTCOME);
     assert_eq!(course(run), course(reference()));
 }

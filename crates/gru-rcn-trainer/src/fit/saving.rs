@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
+use gru_rcn_data::free_bytes;
 
 use super::Fit;
 use crate::checkpoint::{Checkpoints, Position};
 use crate::progress::Progress;
 use crate::recipe::OptimizerName;
-use crate::run_dir::free_bytes;
 
 /// All that a checkpoint holds.
 pub(super) struct State<M> {

@@ -22,6 +22,7 @@ pub use store::{Store, StorePlan};
 pub use view::View;
 pub use watched::Watched;
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -176,7 +177,7 @@ impl Reading {
 
 /// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which VGG-16's first maps, 64
 /// floats a pixel, are the largest: 256 MiB each.
-pub(crate) const CHUNK_PIXELS: usize = 1 << 20;
+const CHUNK_PIXELS: usize = 1 << 20;
 
 /// Clips of so many pixels that go through the frozen CNN together.
 pub(crate) fn chunk_of(pixels: usize) -> usize {
@@ -186,6 +187,20 @@ pub(crate) fn chunk_of(pixels: usize) -> usize {
 /// Threads that run the frozen CNN side by side.
 pub(crate) fn lanes(reading: &Reading) -> usize {
     if reading.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 }
+}
+
+/// The percepts of several parts, each in a thread of its own: on a CPU much of Burn's work between the matrix products is
+/// single-threaded.
+pub(crate) fn side_by_side<'a>(
+    cnn: &Cnn,
+    parts: impl Iterator<Item = &'a [Frames]>,
+    device: &Device,
+    dtype: FloatDType,
+) -> Vec<Percepts> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || percepts_of(cnn, part, device, dtype))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 /// Uploads clips as bytes and runs the CNN over them in the given precision, a few at a time; the percepts are float32.

@@ -1,14 +1,12 @@
 //! Percepts computed once and kept in memory.
 
-use std::panic::resume_unwind;
-
 use anyhow::Result;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
 use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
-use super::{Batch, Cache, Reading, Source, chunk_of, lanes, percepts_of};
+use super::{Batch, Cache, Reading, Source, chunk_of, lanes, side_by_side};
 
 /// How much a store will hold, known before it is filled.
 #[derive(Clone, Debug)]
@@ -134,16 +132,9 @@ impl Store {
         })
     }
 
-    /// Runs the CNN over clips, `chunk` of them at a time, each chunk in a thread of its own: on a CPU much of Burn's work
-    /// between the matrix products is single-threaded.
+    /// Runs the CNN over clips, `chunk` of them in each thread.
     fn push(&mut self, cnn: &Cnn, clips: &[Frames], chunk: usize, dtype: FloatDType) -> Result<()> {
-        let device = &self.device;
-        let percepts: Vec<Percepts> = std::thread::scope(|scope| {
-            let work = |clips| scope.spawn(move || percepts_of(cnn, clips, device, dtype));
-            let threads: Vec<_> = clips.chunks(chunk).map(work).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
-        for percepts in percepts {
+        for percepts in side_by_side(cnn, clips.chunks(chunk), &self.device, dtype) {
             for (values, map) in self.values.iter_mut().zip(percepts.maps) {
                 values.extend(map.try_into_data()?.try_into_vec::<f32>()?);
             }
