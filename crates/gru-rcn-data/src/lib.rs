@@ -42,6 +42,7 @@ pub mod dataset;
 mod disk;
 pub mod error;
 pub mod frames_folder;
+mod jpeg;
 pub mod load;
 pub mod loader;
 pub mod manifest;

@@ -1,7 +1,7 @@
 //! Image files to pixels.
 //!
-//! JPEG goes straight to its decoder, zune-jpeg, as verifying does: through the crate `image`, which uses the same one, a
-//! file is copied and its headers are read once more. The pixels are the same.
+//! JPEG goes to [`JpegReader`] first, which decodes no more than is shown, and where it takes none straight to the general
+//! decoder, zune-jpeg. The pixels are the same, and those of the crate `image`.
 
 use std::cell::RefCell;
 use std::fs;
@@ -15,6 +15,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::error::DataError;
+use crate::jpeg::{JpegReader, Window};
 use crate::video::DecodeLimits;
 
 /// Most bytes of a file, and most that the decoder may take for it: 8192 × 8192 pixels of 4 bytes.
@@ -44,10 +45,12 @@ pub(crate) struct Picture {
 struct Buffers {
     file: Vec<u8>,
     pixels: Vec<u8>,
+    jpeg: JpegReader,
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    /// As many as images were in use at a time.
+    static BUFFERS: RefCell<Vec<Buffers>> = RefCell::default();
 }
 
 /// Most bytes of a buffer that a thread keeps.
@@ -55,39 +58,70 @@ const KEPT_BYTES: usize = 16 << 20;
 
 /// Decodes an image file within limits that its header is held against before memory is taken.
 pub(crate) fn decode(path: &Path, colours: Colours, limits: &DecodeLimits) -> Result<Picture, DataError> {
-    with_decoded(path, colours, limits, |pixels, size| Ok(Picture { pixels: pixels.to_vec(), size }))
+    with_decoded(path, colours, limits, Window::whole, |pixels, size, _| Ok(Picture { pixels: pixels.to_vec(), size }))
 }
 
-/// The same for pixels `[height, width, channels]` that are not kept: `take` gets them and their height and width.
+/// The same for a window of the image, which is asked for once its height and width are known, and pixels `[rows, columns,
+/// channels]` of it that are not kept: `take` gets them, the image's height and width, and the window.
 pub(crate) fn with_decoded<T>(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
-    take: impl FnOnce(&[u8], [usize; 2]) -> Result<T, DataError>,
+    window: impl Fn([usize; 2]) -> Window,
+    take: impl FnOnce(&[u8], [usize; 2], &Window) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
     // Taken, not borrowed: whatever `take` does, even decode another image, it cannot meet them in use.
-    let Buffers { mut file, mut pixels } = BUFFERS.take();
-    let taken = decode_into(path, colours, limits, &mut file, &mut pixels).and_then(|size| take(&pixels, size));
-    let kept = |buffer: Vec<u8>| if buffer.capacity() > KEPT_BYTES { Vec::new() } else { buffer };
-    BUFFERS.set(Buffers { file: kept(file), pixels: kept(pixels) });
+    let mut buffers = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let decoded = decode_into(path, colours, limits, window, &mut buffers);
+    let taken = decoded.and_then(|(size, window)| take(&buffers.pixels, size, &window));
+    for buffer in [&mut buffers.file, &mut buffers.pixels] {
+        if buffer.capacity() > KEPT_BYTES {
+            *buffer = Vec::new();
+        }
+    }
+    if buffers.jpeg.kept_bytes() > KEPT_BYTES {
+        buffers.jpeg = JpegReader::default();
+    }
+    BUFFERS.with_borrow_mut(|kept| kept.push(buffers));
     taken
 }
 
-/// Decodes to `pixels`; what the buffers hold before does not matter.
+/// Decodes to the buffer of pixels; what the buffers hold before does not matter.
 fn decode_into(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
-    file: &mut Vec<u8>,
-    pixels: &mut Vec<u8>,
-) -> Result<[usize; 2], DataError> {
+    window: impl Fn([usize; 2]) -> Window,
+    Buffers { file, pixels, jpeg }: &mut Buffers,
+) -> Result<([usize; 2], Window), DataError> {
     read(path, file)?;
     let side = limits.max_side.min(8192);
-    let decoded = match file.starts_with(&[0xff, 0xd8, 0xff]) {
-        true => decode_jpeg(file, colours, side, pixels),
-        false => decode_other(file, colours, side, pixels),
+    let decoded = if file.starts_with(&[0xff, 0xd8, 0xff]) {
+        if let Some(decoded) = jpeg.decode(file, side, colours, &window, pixels) {
+            return Ok(decoded);
+        }
+        decode_jpeg(file, colours, side, pixels)
+    } else {
+        decode_other(file, colours, side, pixels)
     };
-    decoded.map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
+    let size = decoded.map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })?;
+    let window = window(size);
+    keep(pixels, size, &window);
+    Ok((size, window))
+}
+
+/// Leaves those pixels of an image that are in a window.
+fn keep(pixels: &mut Vec<u8>, [height, width]: [usize; 2], window: &Window) {
+    if *window == Window::whole([height, width]) {
+        return;
+    }
+    let channels = pixels.len() / (height * width);
+    let length = window.columns.len() * channels;
+    for (place, row) in window.rows.clone().enumerate() {
+        let from = (row * width + window.columns.start) * channels;
+        pixels.copy_within(from..from + length, place * length);
+    }
+    pixels.truncate(window.rows.len() * length);
 }
 
 /// A whole file, unless it is larger than any image may be.
@@ -215,7 +249,7 @@ mod tests {
                 assert_eq!(outer.len(), 3 * again.pixels.len());
                 Ok(())
             };
-            with_decoded(&path, Colours::Rgb, &limits(), inner).unwrap();
+            with_decoded(&path, Colours::Rgb, &limits(), Window::whole, |outer, size, _| inner(outer, size)).unwrap();
         }
         let path = folder.path().join("cut.jpg");
         RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])).save(&path).unwrap();

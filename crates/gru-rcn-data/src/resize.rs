@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clip::Frames;
 use crate::error::DataError;
+use crate::jpeg::Window;
 
 /// A rectangle of a frame, in whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,27 @@ impl Rectangle {
         let [y, x] = [0, 1].map(|side| stored[side] as f64 / planned[side] as f64);
         let whole = Self::from(crop);
         Self { x: whole.x * x, y: whole.y * y, width: whole.width * x, height: whole.height * y }
+    }
+
+    /// The pixels that resizing it to `[height, width]` looks at, of an image of the size `stored`: those that the filter
+    /// reaches, which is wider the more the rectangle shrinks, and none beyond where nothing is resized.
+    pub(crate) fn window(self, [height, width]: [usize; 2], stored: [usize; 2]) -> Window {
+        let copied = self.whole().is_some_and(|crop| (crop.height, crop.width) == (height, width));
+        let span = |from: f64, length: f64, out: usize, side: usize| {
+            // The reach of the triangle, and one pixel for what is lost to rounding.
+            let reach = if copied { 0.0 } else { (length / out as f64).max(1.0).ceil() + 1.0 };
+            let start = ((from - reach).floor().max(0.0) as usize).min(side);
+            start..((from + length + reach).ceil() as usize).clamp(start, side)
+        };
+        Window {
+            rows: span(self.y, self.height, height, stored[0]),
+            columns: span(self.x, self.width, width, stored[1]),
+        }
+    }
+
+    /// The same of the pixels of a window.
+    pub(crate) fn within(self, window: &Window) -> Self {
+        Self { x: self.x - window.columns.start as f64, y: self.y - window.rows.start as f64, ..self }
     }
 
     /// The same in whole pixels, if it is.

@@ -7,8 +7,9 @@ use crate::clip::Frames;
 use crate::dataset::{ClipSource, Sample};
 use crate::error::DataError;
 use crate::frames_folder::list_frames;
+use crate::jpeg::Window;
 use crate::load::ClipReader;
-use crate::picture::{Colours, Picture, decode, with_decoded};
+use crate::picture::{Colours, Picture, with_decoded};
 use crate::plan::{ClipPlan, ClipPlanner, PlanKey, Stream};
 use crate::resize::{Rectangle, resize_into};
 use crate::video::DecodeLimits;
@@ -86,32 +87,42 @@ impl Pictures {
 
     /// Decodes frame or field `t`.
     pub(crate) fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
-        match self {
-            Self::Rgb(files) => decode(&files[t], Colours::Rgb, limits),
-            Self::Flow([x, y]) => {
-                let (x, y) = (&x[t], &y[t]);
-                let [across, down] = [decode(x, Colours::Grey, limits)?, decode(y, Colours::Grey, limits)?];
-                if across.size != down.size {
+        self.with_picture(t, limits, Window::whole, |pixels, size, _| Ok(Picture { pixels: pixels.to_vec(), size }))
+    }
+
+    /// Decodes a window of frame or field `t`; see [`with_decoded`].
+    fn with_picture<T>(
+        &self,
+        t: usize,
+        limits: &DecodeLimits,
+        window: impl Fn([usize; 2]) -> Window,
+        take: impl FnOnce(&[u8], [usize; 2], &Window) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let [x, y] = match self {
+            Self::Rgb(files) => return with_decoded(&files[t], Colours::Rgb, limits, window, take),
+            Self::Flow(files) => [&files[0][t], &files[1][t]],
+        };
+        with_decoded(x, Colours::Grey, limits, &window, |across, size, shown| {
+            with_decoded(y, Colours::Grey, limits, &window, |down, other, _| {
+                if size != other {
                     let reason = format!("its size is not that of {}", y.display());
                     return Err(DataError::BadImage { path: x.clone(), reason });
                 }
-                let mut pixels = Vec::with_capacity(2 * across.pixels.len());
-                pixels.extend(across.pixels.iter().zip(&down.pixels).flat_map(|(&x, &y)| [x, y]));
-                Ok(Picture { pixels, size: across.size })
-            }
-        }
+                let pixels: Vec<u8> = across.iter().zip(down).flat_map(|(&x, &y)| [x, y]).collect();
+                take(&pixels, size, shown)
+            })
+        })
     }
 
     fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
+        let crop = |size: [usize; 2]| Rectangle::scaled(plan.crop, planned, size);
         plan.gather(self.len(), |t, target| {
-            let mut cut = |pixels: &[u8], size: [usize; 2]| {
-                let crop = Rectangle::scaled(plan.crop, planned, size);
-                resize_into(pixels, size, plan.stream.stored_channels(), crop, plan.output, target)
-            };
-            match self {
-                Self::Rgb(files) => with_decoded(&files[t], Colours::Rgb, limits, cut),
-                Self::Flow(_) => self.picture(t, limits).and_then(|picture| cut(&picture.pixels, picture.size)),
-            }
+            let window = |size| crop(size).window(plan.output, size);
+            self.with_picture(t, limits, window, |pixels, size, window| {
+                let part = [window.rows.len(), window.columns.len()];
+                let crop = crop(size).within(window);
+                resize_into(pixels, part, plan.stream.stored_channels(), crop, plan.output, target)
+            })
         })
     }
 }
@@ -123,6 +134,7 @@ mod tests {
     use super::*;
     use crate::dataset::PreparedClip;
     use crate::plan::{CropRule, Photometric, TemporalSampling};
+    use crate::resize::Crop;
     use crate::testing::temporary;
 
     fn planner(stream: Stream) -> ClipPlanner {
@@ -185,6 +197,38 @@ mod tests {
         let whole = reader.read(&sample, [8, 8]).unwrap();
         assert_eq!(clips[0], planner.evaluation(5).unwrap().apply(&whole).unwrap());
         assert_eq!(clips[1], planner.training(keys[1].as_ref().unwrap(), 5).unwrap().apply(&whole).unwrap());
+    }
+
+    /// Only the window of a crop is decoded, with as much around it as resizing looks at: nothing differs from the whole.
+    #[test]
+    fn crops_are_those_of_whole_pictures() {
+        let folder = temporary();
+        let value = |x: u32, y: u32| ((x * 37) ^ (y * 91)) as u8;
+        for extension in ["jpg", "png"] {
+            let file = folder.path().join(format!("0.{extension}"));
+            image::RgbImage::from_fn(85, 64, |x, y| image::Rgb([value(x, y), (x * 3) as u8, value(y, x)]))
+                .save(&file)
+                .unwrap();
+            let pictures = Pictures::Rgb(vec![file.clone()]);
+            let whole = pictures.picture(0, &DecodeLimits::default()).unwrap();
+            // Of frames planned at their size and at half of it; enlarged, shrunk and cut out; at the borders and inside.
+            for (planned, output) in
+                [([64, 85], [40, 40]), ([64, 85], [20, 31]), ([64, 85], [56, 70]), ([32, 43], [20, 20])]
+            {
+                for (x, y, width, height) in
+                    [(0, 0, 40, 30), (1, 2, 40, 30), (3, 2, 20, 20), (13, 11, 30, 21), (2, 0, 41, 32)]
+                {
+                    let crop = Crop { x, y, width, height };
+                    let plan = ClipPlan { crop, output, ..planner(Stream::Rgb).evaluation(1).unwrap() };
+                    let cut = pictures.clip(&plan, planned, &DecodeLimits::default()).unwrap();
+                    let mut expected = vec![0; output[0] * output[1] * 3];
+                    let crop = Rectangle::scaled(crop, planned, whole.size);
+                    resize_into(&whole.pixels, whole.size, 3, crop, output, &mut expected).unwrap();
+                    let once = &cut.data[..expected.len()];
+                    assert_eq!(once, expected, "{extension} {plan:?}");
+                }
+            }
+        }
     }
 
     #[test]
