@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use gru_rcn_data::{DecoderKind, Split, ViewRule};
 
 use crate::backend::Backend;
+use crate::device_fault;
 use crate::fit::Interrupted;
 use crate::precision::Precision;
 use crate::signals::exit_on_broken_pipe;
@@ -286,7 +287,14 @@ pub fn main() -> ExitCode {
         Verb::Prepare(_) | Verb::Merge(_) | Verb::Verify(_) | Verb::Flow(_) | Verb::CompareBackends(_) => Backend::Cpu,
     };
     backend.make_default();
-    match exit_on_broken_pipe().and_then(|()| dispatch(&cli.verb, backend)) {
+    let others = if let Verb::Train(args) = &cli.verb { &args.devices[..] } else { &[] };
+    let foreign = std::iter::once(&backend).chain(others).find(|device| **device != Backend::Cpu);
+    let work = || exit_on_broken_pipe().and_then(|()| dispatch(&cli.verb, backend));
+    let done = match foreign {
+        None => work(),
+        Some(device) => device_fault::named(&device.to_string(), work),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

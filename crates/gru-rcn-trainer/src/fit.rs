@@ -32,6 +32,15 @@ use saving::{Saver, State};
 use step::Group;
 use watch::Watch;
 
+/// Which weights of a training are its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Those of the epoch with the best validation log-probability.
+    Best,
+    /// Those of the last epoch, whatever validation says.
+    Last,
+}
+
 /// What training needs to know beside the model and its clips.
 pub struct Fit<'a> {
     /// The stage's name in files.
@@ -42,6 +51,8 @@ pub struct Fit<'a> {
     pub levels: Vec<String>,
     /// How to train.
     pub training: &'a TrainingSection,
+    /// Which weights are its result.
+    pub keep: Keep,
     /// The loss asked for.
     pub loss: LossKind,
     /// Parameters that learn at another rate, and the factor of theirs.
@@ -60,7 +71,7 @@ pub struct Fit<'a> {
 
 /// A trained system.
 pub struct Trained<M> {
-    /// With the best epoch's weights, on the plain device.
+    /// With the weights that [`Fit::keep`] asks for, on the plain device.
     pub model: M,
     /// Its course.
     pub course: Position,
@@ -306,7 +317,7 @@ impl Fit<'_> {
         position.batches = 0;
         position.epochs += 1;
         position.seconds += sums.seconds;
-        let best = position.best_loss.is_none_or(|loss| validation.nll < loss);
+        let best = self.keep == Keep::Last || position.best_loss.is_none_or(|loss| validation.nll < loss);
         if best {
             position.best_loss = Some(validation.nll);
             position.best_epoch = position.epochs;

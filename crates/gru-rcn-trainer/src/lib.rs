@@ -15,6 +15,7 @@ pub mod backend;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;
+pub mod device_fault;
 pub mod evaluate;
 pub mod fit;
 pub mod gradients;

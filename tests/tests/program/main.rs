@@ -16,6 +16,7 @@ mod motion;
 mod overnight;
 mod prepared;
 mod real_clips;
+mod refit;
 mod resume;
 mod tiny;
 mod views;

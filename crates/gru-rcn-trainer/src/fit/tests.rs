@@ -130,6 +130,7 @@ impl Bench {
             name,
             levels,
             training: &self.training,
+            keep: Keep::Best,
             loss,
             rate_factors: Vec::new(),
             seed: 1,

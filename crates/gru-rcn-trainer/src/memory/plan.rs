@@ -164,8 +164,9 @@ impl Plan<'_> {
     /// Percepts of training and validation clips that are kept in memory.
     fn store(&self) -> usize {
         let (train, validation) = (self.dataset.train.len(), self.dataset.validation.len());
+        let again = if self.recipe.refit.is_some() { validation } else { 0 };
         let clips = match self.cached() {
-            true => train * (1 + self.recipe.features.copies) + validation,
+            true => (train + again) * (1 + self.recipe.features.copies) + validation,
             false => train.min(MEASURED_CLIPS),
         };
         clips * self.percepts_of_a_clip(&self.cnn.levels())

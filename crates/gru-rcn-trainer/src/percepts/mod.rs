@@ -9,6 +9,7 @@
 mod bad;
 mod cache;
 mod live;
+mod part;
 mod pixels;
 mod store;
 mod view;
@@ -17,6 +18,7 @@ mod watched;
 pub use bad::BadClips;
 pub use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
 pub use live::Live;
+pub use part::Part;
 pub use pixels::{PixelStore, appearances};
 pub use store::{Store, StorePlan};
 pub use view::View;

@@ -142,10 +142,11 @@ impl Store {
         Ok(())
     }
 
-    /// Mean squares of all versions, for the normalisation. `view` picks what of the percepts is measured.
-    pub fn statistics(&self, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
+    /// Mean squares of all versions of the first `clips` clips, for the normalisation. `view` picks what of the percepts is
+    /// measured.
+    pub fn statistics(&self, clips: usize, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
         let mut statistics = PerceptStatistics::default();
-        let read = self.first_rows.iter().flatten().count();
+        let read = self.first_rows.iter().take(clips).flatten().count();
         let rows: Vec<usize> = (0..read * self.versions).collect();
         for rows in rows.chunks(16) {
             statistics.observe(&view(self.rows(rows)));

@@ -12,7 +12,7 @@ pub use finetune::FinetuneSection;
 pub use load::{BUILT_IN, load, parse, to_toml};
 pub use sections::{
     BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName,
-    LossName, ModelSection, Network, NormName, NormSection, PoolingName,
+    LossName, ModelSection, Network, NormName, NormSection, PoolingName, RefitSection,
 };
 pub use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 
@@ -46,6 +46,9 @@ pub struct Recipe {
     /// Its training.
     #[serde(default)]
     pub training: TrainingSection,
+    /// Whether the validation clips are trained on as well in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refit: Option<RefitSection>,
     /// How test clips are scored.
     #[serde(default)]
     pub evaluation: EvaluationSection,
@@ -111,6 +114,13 @@ impl Recipe {
             if self.features.from.is_some() { "features.from has the maps" } else { "baselines.norms compares maps" }
         );
         self.training.validate()?;
+        if let Some(refit) = &self.refit {
+            refit.validate()?;
+            ensure!(
+                !self.model.finetune_backbone,
+                "recipe: refit is for systems on a frozen CNN, model.finetune_backbone trains it; leave one of the two out"
+            );
+        }
         self.evaluation.views.validate()?;
         self.baselines.validate()?;
         Ok(())

@@ -115,6 +115,23 @@ impl BackboneSection {
     }
 }
 
+/// A second training of every system. Of few clips a fifth held out for validation is much to go without: once it has told how
+/// good the recipe is, each system is trained again from the same initial weights on the training and validation clips
+/// together, for a number of epochs that is fixed ahead, and what it ends with is tested.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RefitSection {
+    /// How many epochs; the learning rate falls within them. Nothing stops them early, for no clip is left to tell.
+    pub epochs: usize,
+}
+
+impl RefitSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        ensure!(self.epochs > 0, "recipe: refit.epochs is 0; train at least one, or leave refit out");
+        Ok(())
+    }
+}
+
 /// What becomes of the percepts of the frozen CNN.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]

@@ -46,6 +46,10 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         .with_decoder(options.decoder)
         .computing_in(options.precision.dtype());
     let samples = samples(&trained, options)?;
+    let own = options.data.is_none() && options.list.is_none();
+    if own && options.split == Split::Validation && trained.recipe.refit.is_some() {
+        eprintln!("note: this run was trained on its validation clips too, as its recipe's refit says");
+    }
     let rule = trained.views(options.views.unwrap_or(trained.recipe.evaluation.views));
     let scores = if rule.is_single() {
         let source = Rc::new(Live::new(trained.cnn.clone(), &samples, trained.reading(), device));
@@ -55,8 +59,7 @@ pub fn run(options: &Options, device: &Device) -> Result<()> {
         by_views(&trained, &samples, rule)?
     };
     // The run's own test scores are not written over by those of other clips or other views.
-    let other = options.data.is_some() || options.list.is_some();
-    let mut name = if other { "other".to_string() } else { options.split.to_string() };
+    let mut name = if own { options.split.to_string() } else { "other".to_string() };
     if rule != trained.recipe.views() {
         name += &format!("-{rule}");
     }

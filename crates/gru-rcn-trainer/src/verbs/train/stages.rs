@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use super::Run;
 use crate::backbone;
 use crate::evaluate::{Scores, score};
-use crate::fit::{Fit, Interrupted, Trained, mix};
+use crate::fit::{Fit, Interrupted, Keep, Trained, mix};
 use crate::initial;
-use crate::percepts::{Cache, Live, MEASURED_CLIPS, Reading, Source, Store, StorePlan, View, Watched};
+use crate::percepts::{Cache, Live, MEASURED_CLIPS, Part, Reading, Source, Store, StorePlan, View, Watched};
 use crate::progress::Interval;
-use crate::recipe::TrainingSection;
+use crate::recipe::{RefitSection, TrainingSection};
 use crate::report::{EpochPoint, SystemResult};
 use crate::systems::{self, System};
 
@@ -30,8 +30,10 @@ const SCORE_BATCH: usize = 16;
 pub(super) struct Parts {
     train: Rc<dyn Source>,
     validation: Rc<dyn Source>,
-    /// The training clips in memory, for the normalisation's constants.
-    measured: Rc<Store>,
+    /// Both together, where systems are trained again.
+    all: Rc<dyn Source>,
+    /// Training clips in memory, its first ones, and how many; for the normalisation's constants.
+    measured: (Rc<Store>, usize),
 }
 
 /// The trained systems.
@@ -58,13 +60,15 @@ pub(super) struct Stage<'a> {
     pub(super) name: &'a str,
     /// Names of the model's classifiers; empty if it has but one.
     pub(super) levels: Vec<String>,
+    /// Which weights are its result.
+    pub(super) keep: Keep,
     /// Parameters that learn at another rate, and the factor of theirs.
     pub(super) rate_factors: Vec<(ParamGroup, f64)>,
 }
 
 impl<'a> Stage<'a> {
     pub(super) fn new(key: &'a str, name: &'a str) -> Self {
-        Self { key, name, levels: Vec::new(), rate_factors: Vec::new() }
+        Self { key, name, levels: Vec::new(), keep: Keep::Best, rate_factors: Vec::new() }
     }
 }
 
@@ -93,11 +97,15 @@ impl Run {
     pub(super) fn parts(&mut self, cnn: &Cnn) -> Result<Parts> {
         let features = self.recipe.features.clone();
         let (train, validation) = (self.dataset.train.clone(), self.dataset.validation.clone());
+        let mut all = train.clone();
+        if self.recipe.refit.is_some() {
+            all.extend(validation.iter().cloned());
+        }
         let training = self.recipe.training.clone();
         let learning = self.reading_for(&training);
         if features.cache && self.recipe.uses_percepts() {
             let time = self.recipe.clip.temporal.frames();
-            let bytes = StorePlan::new(cnn, train.len(), features.copies, time).bytes
+            let bytes = StorePlan::new(cnn, all.len(), features.copies, time).bytes
                 + StorePlan::new(cnn, validation.len(), 0, time).bytes;
             let mib = bytes.div_ceil(1 << 20);
             if mib > features.max_mib {
@@ -112,17 +120,24 @@ impl Run {
                 None => format!("computing percepts, {mib} MiB in memory"),
             });
             return self.timed("Percepts", |run| {
-                let measured = Rc::new(run.store(cnn, &train, features.copies, &learning)?);
+                let store = Rc::new(run.store(cnn, &all, features.copies, &learning)?);
                 let validation = Rc::new(run.store(cnn, &validation, 0, &run.reading.clone())?);
-                Ok(Parts { train: measured.clone(), validation, measured })
+                Ok(Parts {
+                    train: Rc::new(Part::new(store.clone(), 0..train.len())),
+                    validation,
+                    all: store.clone(),
+                    measured: (store, train.len()),
+                })
             });
         }
         // A few clips are enough for a handful of constants.
-        let measured = Rc::new(self.store(cnn, &train[..train.len().min(MEASURED_CLIPS)], 0, &learning)?);
+        let measured = train.len().min(MEASURED_CLIPS);
+        let store = Rc::new(self.store(cnn, &train[..measured], 0, &learning)?);
         Ok(Parts {
             train: self.live(cnn, &train, &learning),
             validation: self.live(cnn, &validation, &self.reading),
-            measured,
+            all: self.live(cnn, &all, &learning),
+            measured: (store, measured),
         })
     }
 
@@ -218,7 +233,8 @@ impl Run {
 
     /// The normalisation's constants, measured on the training clips.
     fn norm(&self, config: PerceptNormConfig, parts: &Parts, view: impl Fn(Percepts) -> Percepts) -> PerceptNorm {
-        PerceptNorm::fit(config, &parts.measured.statistics(view), &self.device.clone().autodiff())
+        let (store, clips) = &parts.measured;
+        PerceptNorm::fit(config, &store.statistics(*clips, view), &self.device.clone().autodiff())
     }
 
     /// Trains one system, or loads it if an interrupted run had it done.
@@ -239,11 +255,23 @@ impl Run {
         }
         let levels = if system.has_levels() { self.recipe.level_names() } else { Vec::new() };
         let training = self.recipe.training.clone();
-        let trained = self.timed(&name, |run| {
-            let (train, validation) = (run.seen(system, &parts.train), run.seen(system, &parts.validation));
-            let stage = Stage { levels, ..Stage::new(&key, &name) };
+        let fresh = model.clone();
+        let validation = self.seen(system, &parts.validation);
+        let mut trained = self.timed(&name, |run| {
+            let train = run.seen(system, &parts.train);
+            let stage = Stage { levels: levels.clone(), ..Stage::new(&key, &name) };
             run.fit(stage, &training, model, &*train, &*validation)
         })?;
+        if let Some(RefitSection { epochs }) = self.recipe.refit {
+            self.tell("now on the validation clips too, whose figures say nothing from here on");
+            let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
+            let training = TrainingSection { epochs, steps: None, ..training };
+            trained.model = self.timed(&name, |run| {
+                let stage = Stage { levels, keep: Keep::Last, ..Stage::new(&key, &name) };
+                let all = run.seen(system, &parts.all);
+                Ok(run.fit(stage, &training, fresh, &*all, &*validation)?.model)
+            })?;
+        }
         if let Some(folder) = weights.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -287,6 +315,7 @@ impl Run {
             name: stage.name,
             levels: stage.levels,
             training,
+            keep: stage.keep,
             loss: self.recipe.model.loss.into(),
             rate_factors: stage.rate_factors,
             seed: self.stage_seed(stage.key),
