@@ -13,8 +13,35 @@ pub(crate) const NAMES: [&str; 7] = ["cpu", "ndarray", "wgpu", "vulkan", "metal"
 ///
 /// When a backend is unknown or has no name: better said now than after a long build.
 pub(crate) fn features(arguments: &[OsString]) -> Result<Option<String>> {
+    of(asked(arguments)?)
+}
+
+/// The features of what `compare-backends` is to compare, `--backends` with `,` and `+` between, and those of its `--serve`;
+/// `None` where nothing is named.
+///
+/// # Errors
+///
+/// As those of [`features`].
+pub(crate) fn compared(arguments: &[OsString]) -> Result<Option<String>> {
+    let mut found = Vec::new();
+    let mut words = arguments.iter().filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let (flag, value) = match word.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (word, None),
+        };
+        match flag {
+            "--backends" => found.extend(value.or_else(|| words.next()).unwrap_or_default().split([',', '+'])),
+            "--serve" => found.push("remote"),
+            _ => {}
+        }
+    }
+    of(found)
+}
+
+fn of(asked: Vec<&str>) -> Result<Option<String>> {
     let mut found: Vec<&str> = Vec::new();
-    for asked in asked(arguments)? {
+    for asked in asked {
         let feature = feature(asked)?;
         if feature != "cpu" && !found.contains(&feature) {
             found.push(feature);
@@ -140,6 +167,18 @@ mod tests {
         assert_eq!(of("--devices=cpu,wgpu,remote:127.0.0.1:3000").unwrap().as_deref(), Some("wgpu,remote"));
         assert_eq!(of("--devices cpu,cpu").unwrap(), None);
         assert!(of("--devices cpu,tpu").is_err());
+    }
+
+    #[test]
+    fn comparing_needs_the_features_of_all() {
+        let compared = |line: &str| {
+            let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            compared(&arguments)
+        };
+        assert_eq!(compared("--steps 3 --json").unwrap(), None);
+        assert_eq!(compared("--serve 2").unwrap().as_deref(), Some("remote"));
+        assert_eq!(compared("--backends=cpu+cpu,cuda:0+cuda:1 --serve=1").unwrap().as_deref(), Some("cuda,remote"));
+        assert!(compared("--backends tpu").is_err());
     }
 
     #[test]

@@ -6,8 +6,17 @@ use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 /// The Cargo that runs this program, so that a `cargo +toolchain xtask` stays with its toolchain.
+///
+/// It does not get what Cargo told this program about its own package. Some build scripts ask to run again where that changes,
+/// and a build from here and one that was typed would throw away each other's results.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// The root of the workspace, wherever the command was typed.

@@ -53,6 +53,7 @@ fn help() -> String {
   evaluate   the same, and score a trained run on a split
   predict    the same, and name the class of video files or frame folders
   report     the same, and write a run's report again
+  fuse       the same, and average the scores of several runs
   features   the same, and write percepts or encodings as safetensors
   prepare    the same, and make frames and optical flow of videos
   merge      the same, and join the manifests of shards
@@ -60,7 +61,8 @@ fn help() -> String {
   flow       the same, and compute the flow between two images
   doctor     the same, and say what it can do on this machine; tests its backends
   compare-backends
-             build with ndarray and wgpu, and train the same recipe on each
+             build with ndarray and wgpu, or what --backends and --serve name, and train the
+             same recipe on each
   serve      build with remote devices, and let other processes compute on this machine
   test       all tests, optimised: cargo test --release --workspace
   check      format, lints, documentation: whatever needs no running;

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// The verbs handed on.
-pub(crate) const VERBS: [&str; 12] = [
+pub(crate) const VERBS: [&str; 13] = [
     "train",
     "evaluate",
     "predict",
     "report",
+    "fuse",
     "features",
     "prepare",
     "merge",
@@ -33,8 +34,8 @@ const COMPARED: &str = "ndarray,wgpu-untuned";
 /// included, `--kernel-compiler` not. Returns only when that is not possible.
 pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
     let asked = backend::take_kernel_compiler(arguments)
-        .and_then(|(compiler, rest)| Ok((backend::features(&rest)?, compiler, rest)));
-    let (features, compiler, arguments) = match asked {
+        .and_then(|(compiler, rest)| Ok((backend::features(&rest)?, backend::compared(&rest)?, compiler, rest)));
+    let (features, compared, compiler, arguments) = match asked {
         Ok(asked) => asked,
         Err(fault) => {
             eprintln!("error: {fault}");
@@ -42,7 +43,7 @@ pub(crate) fn run(verb: &str, arguments: &[OsString]) -> Result<ExitCode> {
         }
     };
     let features = match (verb, features) {
-        ("compare-backends", _) => Some(COMPARED.into()),
+        ("compare-backends", _) => compared.or(Some(COMPARED.into())),
         ("serve", None) => Some("remote".into()),
         ("serve", Some(features)) => Some(format!("remote,{features}")),
         (_, features) => features,

@@ -2,6 +2,7 @@
 
 mod data;
 mod machine;
+mod results;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use crate::device_fault;
 use crate::fit::Interrupted;
 use crate::precision::Precision;
 use crate::signals::exit_on_broken_pipe;
-use crate::verbs::{Faults, evaluate, features, predict, prepare, report, train};
+use crate::verbs::{Faults, evaluate, features, predict, prepare, train};
 
 /// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
 #[derive(Parser, Debug)]
@@ -39,7 +40,9 @@ pub enum Verb {
     /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
     Features(FeaturesArgs),
     /// Draw the report of a run again.
-    Report(ReportArgs),
+    Report(results::ReportArgs),
+    /// Average the class probabilities of several runs on the same clips, such as those of the RGB and the flow stream.
+    Fuse(results::FuseArgs),
     /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
     Prepare(data::PrepareArgs),
     /// Join the manifests of a folder that was prepared in shards.
@@ -254,23 +257,6 @@ pub struct FeaturesArgs {
     pub device: DeviceArgs,
 }
 
-/// Arguments of `report`.
-#[derive(Args, Debug)]
-pub struct ReportArgs {
-    /// Finished runs to show beside each other on one page, the one it is about first; without them, `--run` alone.
-    #[arg(value_name = "RUN", conflicts_with = "run")]
-    pub compared: Vec<PathBuf>,
-    /// Where that page is written.
-    #[arg(long, value_name = "FILE", default_value = "comparison.html", requires = "compared")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub run: RunArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub device: DeviceArgs,
-}
-
 /// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a failure, 130 and 143
 /// interrupted after saving.
 pub fn main() -> ExitCode {
@@ -284,7 +270,8 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => args.backend(),
         #[cfg(feature = "remote")]
         Verb::Serve(args) => args.device.backend,
-        Verb::Prepare(_) | Verb::Merge(_) | Verb::Verify(_) | Verb::Flow(_) | Verb::CompareBackends(_) => Backend::Cpu,
+        Verb::Prepare(_) | Verb::Merge(_) | Verb::Verify(_) | Verb::Flow(_) => Backend::Cpu,
+        Verb::Fuse(_) | Verb::CompareBackends(_) => Backend::Cpu,
     };
     backend.make_default();
     let others = if let Verb::Train(args) = &cli.verb { &args.devices[..] } else { &[] };
@@ -372,10 +359,8 @@ fn dispatch(verb: &Verb, backend: Backend) -> Result<()> {
             };
             features::run(&options, &backend.device()?)
         }
-        Verb::Report(args) => match &args.compared[..] {
-            [] => report::run(args.run.run.as_deref(), &args.run.runs),
-            compared => report::compare(compared, &args.out),
-        },
+        Verb::Report(args) => args.run(),
+        Verb::Fuse(args) => args.run(),
         Verb::Prepare(args) => args.run(),
         Verb::Merge(args) => prepare::merge(&args.root, args.json),
         Verb::Verify(args) => args.run(),

@@ -10,6 +10,7 @@ mod clips;
 mod decoder;
 mod finetune;
 mod folder;
+mod fuse;
 mod harness;
 mod micro;
 mod motion;

@@ -50,9 +50,14 @@ impl DoctorArgs {
 /// Arguments of `compare-backends`.
 #[derive(Args, Debug)]
 pub struct CompareBackendsArgs {
-    /// Which ones; without it, all that are built in and have a device.
-    #[arg(long, value_delimiter = ',', value_parser = parse_backend)]
-    pub backends: Vec<Backend>,
+    /// Which ones, several devices joined by `+` sharing each batch, such as `wgpu,cuda:0+cuda:1`; without it, all that are
+    /// built in and have a device.
+    #[arg(long, value_delimiter = ',')]
+    pub backends: Vec<compare_backends::Devices>,
+    /// Start so many servers of this machine's processor, in processes of their own, and compare the first alone and all
+    /// together.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub serve: usize,
     /// Steps of training.
     #[arg(long, default_value_t = 20)]
     pub steps: usize,
@@ -71,6 +76,7 @@ impl CompareBackendsArgs {
     pub(super) fn run(&self) -> Result<()> {
         compare_backends::run(&compare_backends::Options {
             backends: &self.backends,
+            serve: self.serve,
             steps: self.steps,
             tolerance: self.tolerance,
             keep: self.keep.as_deref(),

@@ -2,11 +2,16 @@
 //!
 //! A small run of the built-in motion data: one step per epoch, so that a run's metrics hold the loss of every step. The
 //! CNN is trained once, on the CPU, for its dropout draws other numbers on every backend; each backend then computes the
-//! percepts by itself and trains the GRU-RCN without dropout, from the same initial weights.
+//! percepts by itself and trains the GRU-RCN without dropout, from the same initial weights. Several devices that share the
+//! batch are compared in the same way.
 
+mod loopback;
+
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +20,7 @@ use serde_json::Value;
 
 use super::Faults;
 use crate::backend::Backend;
+use loopback::Server;
 
 /// Largest relative difference of a loss from the CPU backend's after twenty steps of Adam in float32. The backends sum in
 /// different orders; Adam divides each gradient by its own size, which lets a difference in the last digit of a gradient
@@ -24,10 +30,36 @@ pub const TOLERANCE: f64 = 1e-3;
 /// Clips, all in one batch.
 const CLIPS: usize = 48;
 
+/// A backend, or several whose devices share each batch: `cuda:0+cuda:1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices(Vec<Backend>);
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split('+').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.joined("+"))
+    }
+}
+
+impl Devices {
+    fn joined(&self, by: &str) -> String {
+        self.0.iter().map(Backend::to_string).collect::<Vec<_>>().join(by)
+    }
+}
+
 /// What `compare-backends` is asked.
 pub struct Options<'a> {
-    /// Which; none means all that are built in and have a device.
-    pub backends: &'a [Backend],
+    /// Which; none, and no servers, means all that are built in and have a device.
+    pub backends: &'a [Devices],
+    /// Servers to start in processes of their own, and to compare: the first alone, and all together.
+    pub serve: usize,
     /// Steps.
     pub steps: usize,
     /// Largest relative difference of a loss from that of cpu.
@@ -69,14 +101,19 @@ pub struct Course {
 /// Runs the command; losses too far apart are exit code 1.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.steps > 0, "--steps is 0; compare at least one");
-    let backends = backends(options)?;
+    let mut backends = backends(options)?;
     let (folder, temporary) = match options.keep {
         Some(folder) => (folder.to_path_buf(), false),
         None => (std::env::temp_dir().join(format!("gru-rcn-backends-{}", std::process::id())), true),
     };
     ensure!(!folder.exists(), "{} exists already; name a new folder with --keep", folder.display());
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let compared = compare(options, &backends, &folder);
+    let compared = serve(options.serve, &folder).and_then(|servers| {
+        let remote: Vec<Backend> = servers.iter().map(|server| Backend::Remote(server.address)).collect();
+        backends.extend(remote.first().map(|first| Devices(vec![*first])));
+        backends.extend((remote.len() > 1).then_some(Devices(remote)));
+        compare(options, &backends, &folder)
+    });
     if temporary {
         fs::remove_dir_all(&folder).ok();
     }
@@ -92,32 +129,46 @@ pub fn run(options: &Options) -> Result<()> {
     }
 }
 
+/// Starts so many servers.
+fn serve(count: usize, folder: &Path) -> Result<Vec<Server>> {
+    if count > 0 {
+        let any = Backend::Remote(([127, 0, 0, 1], 0).into());
+        if !any.is_compiled_in() {
+            // Says how to build it in.
+            any.device()?;
+        }
+    }
+    (0..count).map(|server| Server::start(&folder.join(format!("serve-{server}.log")))).collect()
+}
+
 /// cpu first, to which the others are compared.
-fn backends(options: &Options) -> Result<Vec<Backend>> {
-    let mut backends = vec![Backend::Cpu];
-    if options.backends.is_empty() {
+fn backends(options: &Options) -> Result<Vec<Devices>> {
+    let mut backends = vec![Devices(vec![Backend::Cpu])];
+    if options.backends.is_empty() && options.serve == 0 {
         let others = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Cpu);
-        backends.extend(others.filter(|backend| !backend.devices().is_empty()));
+        backends.extend(others.filter(|backend| !backend.devices().is_empty()).map(|backend| Devices(vec![backend])));
         ensure!(
             backends.len() > 1,
             "this build has no other backend than cpu, or no device for it; run `cargo xtask compare-backends`, which \
              builds in ndarray and wgpu"
         );
     } else {
-        for &backend in options.backends.iter().filter(|backend| **backend != Backend::Cpu) {
-            // Says what to do about one that is not there.
-            backend.device()?;
-            backends.push(backend);
+        for devices in options.backends.iter().filter(|devices| **devices != backends[0]).collect::<Vec<_>>() {
+            for device in &devices.0 {
+                // Says what to do about one that is not there.
+                device.device()?;
+            }
+            backends.push(devices.clone());
         }
     }
     Ok(backends)
 }
 
-fn compare(options: &Options, backends: &[Backend], folder: &Path) -> Result<Comparison> {
+fn compare(options: &Options, backends: &[Devices], folder: &Path) -> Result<Comparison> {
     let mut courses: Vec<Course> = Vec::new();
     for backend in backends {
         eprintln!("{} steps on {backend}", options.steps);
-        let run = folder.join(backend.to_string().replace(':', "-"));
+        let run = folder.join(backend.to_string().replace([':', '+'], "-"));
         let started = Instant::now();
         match courses.is_empty() {
             true => train(&run, backend, &first(options.steps))?,
@@ -168,14 +219,14 @@ fn first(steps: usize) -> Vec<String> {
 }
 
 /// Trains in a process of its own: a backend's settings are a process's, and so is its failure.
-fn train(run: &Path, backend: &Backend, arguments: &[String]) -> Result<()> {
+fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let log = run.with_extension("log");
     let mut command = Command::new(program);
     command
         .arg("train")
         .args(arguments)
-        .args(["--plain", "--json", "--backend", &backend.to_string(), "--run"])
+        .args(["--plain", "--json", "--devices", &backend.joined(","), "--run"])
         .arg(run);
     let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).status()?;
@@ -212,17 +263,18 @@ fn largest_difference(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 fn table(comparison: &Comparison) -> String {
+    let width = |course: &Course| course.name.len().max(12);
     let mut text = format!("{:>6}", "step");
     for course in &comparison.backends {
-        text += &format!("  {:>12}", course.name);
+        text += &format!("  {:>1$}", course.name, width(course));
     }
     text.push('\n');
     for step in 0..comparison.steps {
         text += &format!("{:>6}", step + 1);
         for course in &comparison.backends {
             text += &match course.losses.get(step) {
-                Some(loss) => format!("  {loss:>12.7}"),
-                None => format!("  {:>12}", "-"),
+                Some(loss) => format!("  {loss:>0$.7}", width(course)),
+                None => format!("  {:>1$}", "-", width(course)),
             };
         }
         text.push('\n');
@@ -246,6 +298,13 @@ mod tests {
         assert!((largest_difference(&[1.0, 2.2], &[1.0, 2.0]) - 0.1).abs() < 1e-12);
         assert_eq!(largest_difference(&[1.0], &[1.0, 2.0]), f64::INFINITY);
         assert_eq!(largest_difference(&[f64::NAN], &[1.0]), f64::INFINITY);
+    }
+
+    #[test]
+    fn devices_that_share_a_batch() {
+        let devices: Devices = "cpu+cuda:1".parse().unwrap();
+        assert_eq!((devices.joined(","), devices.to_string()), ("cpu,cuda:1".into(), "cpu+cuda:1".into()));
+        assert!("cpu+".parse::<Devices>().is_err());
     }
 
     #[test]

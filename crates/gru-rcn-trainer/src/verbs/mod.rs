@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod features;
 pub mod flow;
+pub mod fuse;
 pub mod predict;
 pub mod prepare;
 pub mod report;
