@@ -122,7 +122,7 @@ pub struct RecipeArgs {
 #[derive(Args, Debug)]
 pub struct TrainArgs {
     /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv,
-    /// ucf101-rgb, ucf101-flow) or a TOML file.
+    /// fight-surv-flow, ucf101-rgb, ucf101-flow) or a TOML file.
     #[arg(default_value = "motion")]
     pub recipe: String,
     #[command(flatten)]
