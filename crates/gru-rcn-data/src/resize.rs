@@ -90,6 +90,20 @@ impl Rectangle {
         Self { x: self.x - window.columns.start as f64, y: self.y - window.rows.start as f64, ..self }
     }
 
+    /// The same where its lower or right edge is beyond the image, height and width, by no more than rounding.
+    fn inside(mut self, [height, width]: [usize; 2]) -> Self {
+        const ROUNDING: f64 = 1e-6;
+        for (from, length, side) in [(self.y, &mut self.height, height), (self.x, &mut self.width, width)] {
+            let side = side as f64;
+            if from + *length < side + ROUNDING {
+                while from + *length > side {
+                    *length = length.min(side - from).next_down();
+                }
+            }
+        }
+        self
+    }
+
     /// The same in whole pixels, if it is.
     fn whole(self) -> Option<Crop> {
         let sides = [self.x, self.y, self.width, self.height];
@@ -199,6 +213,7 @@ fn convolve(
     let source = ImageRef::new(width as u32, height as u32, pixels, kind).map_err(|e| e.to_string())?;
     let mut target =
         Image::from_slice_u8(out_width as u32, out_height as u32, target, kind).map_err(|e| e.to_string())?;
+    let crop = crop.inside([height, width]);
     // Of two channels the library would take the second for transparency.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
         crop.x,
@@ -292,10 +307,32 @@ pub(crate) fn require_rgb(frames: &Frames) -> Result<(), DataError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn grey(values: &[u8]) -> Vec<u8> {
         values.iter().flat_map(|&v| [v, v, v]).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Crops that reach the edge of the planned frame, of frames stored in any size: nothing is lost to rounding.
+        #[test]
+        fn crops_of_other_sizes_stay_inside(
+            planned in [2usize..200, 2usize..200], stored in [2usize..200, 2usize..200], from in [0.0..1.0f64, 0.0..1.0f64],
+        ) {
+            let [y, x] = [0, 1].map(|side| (from[side] * planned[side] as f64) as usize);
+            let crop = Crop { x, y, width: planned[1] - x, height: planned[0] - y };
+            let crop = Rectangle::scaled(crop, planned, stored);
+            let window = crop.window([5, 7], stored);
+            let part = [window.rows.len(), window.columns.len()];
+            let pixels = vec![9; part[0] * part[1]];
+            let mut target = [0; 35];
+            resize_into(&pixels, part, 1, crop.within(&window), [5, 7], &mut target).unwrap();
+            prop_assert_eq!(target, [9; 35]);
+        }
     }
 
     // Rows 0 1 2 / 3 4 5: the crop at x = 1, y = 1 of 2×1 is 4 5.
