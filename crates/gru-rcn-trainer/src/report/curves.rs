@@ -45,6 +45,7 @@ const ACCURACY: Panel = Panel {
 /// The curves of every system that was trained.
 pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
     let trained: Vec<_> = systems.iter().filter(|s| !s.curve.is_empty()).collect();
+    let again = trained.iter().find_map(|system| system.refit);
     html! {
         @if !trained.is_empty() {
             section {
@@ -52,13 +53,19 @@ pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
                 p.legend {
                     span { span.key.train {} "training" }
                     span { span.key.validation {} "validation" }
-                    span { span.key.kept {} "epoch kept" }
+                    span { span.key.kept {} (if again.is_some() { "best epoch" } else { "epoch kept" }) }
+                }
+                @if let Some(epochs) = again {
+                    p.note {
+                        "These are the trainings without the validation clips. What was tested was trained again, from the \
+                         same initial weights, on training and validation clips together for " (epochs) " epochs."
+                    }
                 }
                 @for system in trained {
                     div.curves {
                         h3 { (system.name) @if let Some(best) = kept(&system.curve) {
                             small {
-                                "kept: epoch " (best.epoch) ", validation "
+                                (if system.refit.is_some() { "best" } else { "kept" }) ": epoch " (best.epoch) ", validation "
                                 (percent(best.validation_accuracy))
                             }
                         } }
@@ -197,6 +204,16 @@ mod tests {
         assert_eq!(step(39.0, 6), 10.0);
         assert_eq!(step(0.0, 4), 1.0);
         assert_eq!(step(f64::NAN, 4), 1.0);
+    }
+
+    #[test]
+    fn a_second_training_is_told() {
+        let mut systems = sample::report().systems;
+        let plain = learning_curves(&systems).into_string();
+        assert!(plain.contains("epoch kept") && !plain.contains("trained again"));
+        systems.iter_mut().for_each(|system| system.refit = Some(20));
+        let again = learning_curves(&systems).into_string();
+        assert!(again.contains("for 20 epochs") && again.contains("best: epoch") && !again.contains("kept: epoch"));
     }
 
     #[test]

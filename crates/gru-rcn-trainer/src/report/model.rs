@@ -42,6 +42,9 @@ pub struct SystemResult {
     /// The course of training.
     #[serde(default)]
     pub curve: Vec<EpochPoint>,
+    /// Epochs of the training on training and validation clips that came after it, whose last weights were tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refit: Option<usize>,
 }
 
 /// One epoch of training.

@@ -68,6 +68,7 @@ fn system(name: &str, key: &str, parameters: usize, top1: f64, nll: f64) -> Syst
         test: Classification { top1, top5: 1.0 - (1.0 - top1) * 0.12, mean_class: top1, nll, clips },
         levels: Vec::new(),
         curve: curve(top1, nll),
+        refit: None,
     }
 }
 

@@ -393,6 +393,7 @@ impl Run {
             test: scores.predictions()?.summary(),
             levels,
             curve: curve.clone(),
+            refit: self.recipe.refit.as_ref().map(|refit| refit.epochs),
         };
         Ok(Tested { result, scores })
     }
