@@ -2,8 +2,8 @@
 //!
 //! The coefficients of a file can only be read one after the other. But the transform and the colours of blocks outside the
 //! crop are left out, and everything below its last row. What it takes are eight-bit baseline files of one component or of Y,
-//! Cb and Cr in the same size, which is what `prepare` writes; everything else, wrong and cut-off files above all, is left to
-//! the general decoder, whose pixels are the same.
+//! Cb and Cr, those in full as `prepare` writes them or halved as FFmpeg does; everything else, wrong and cut-off files above
+//! all, is left to the general decoder, whose pixels are the same.
 
 mod colour;
 mod header;
@@ -12,6 +12,7 @@ mod lanes;
 #[cfg(test)]
 mod tests;
 mod transform;
+mod units;
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use crate::picture::Colours;
 
 use header::Header;
 use huffman::{Bits, Kind, Table};
-use lanes::{Lanes, Portable};
+use units::{Decoding, Part, Scan};
 
 /// Rows and columns of pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) struct JpegReader {
     /// Where the parts between restart markers end.
     ends: Vec<usize>,
     parts: [Part; 3],
+    /// Rows of chroma on their way from half the size to the whole.
+    rows: [Vec<u8>; 3],
 }
 
 impl Default for JpegReader {
@@ -55,6 +58,7 @@ impl Default for JpegReader {
             scan: Vec::new(),
             ends: Vec::new(),
             parts: Default::default(),
+            rows: Default::default(),
         }
     }
 }
@@ -87,6 +91,9 @@ impl JpegReader {
             self.ac[component.ac].set(header.ac[component.ac].as_ref()?);
         }
         let window = window(header.size);
+        if window.rows.is_empty() || window.columns.is_empty() {
+            return None;
+        }
         pixels.clear();
         pixels.resize(window.rows.len() * window.columns.len() * channels, 0);
         self.units(&header, &window, channels, pixels)?;
@@ -95,8 +102,7 @@ impl JpegReader {
 
     /// Bytes of memory that stay taken from one file to the next.
     pub(crate) fn kept_bytes(&self) -> usize {
-        let part = |part: &Part| part.blocks.capacity() * size_of::<huffman::Block>() + part.plane.capacity();
-        self.scan.capacity() + self.parts.iter().map(part).sum::<usize>()
+        self.scan.capacity() + self.parts.iter().map(Part::kept_bytes).sum::<usize>()
     }
 
     /// The bits of the scan, without the zeros that follow bytes of ones and without restart markers. `None` where the file
@@ -126,156 +132,81 @@ impl JpegReader {
     }
 
     /// All units from the first to the last that the window needs, a row of them at a time: first the coefficients, then the
-    /// pixels. A unit is one block of each component.
+    /// pixels. A unit is as many blocks of each component as show the same part of the picture.
     fn units(&mut self, header: &Header<'_>, window: &Window, channels: usize, pixels: &mut [u8]) -> Option<()> {
-        let across = header.size[1].div_ceil(8);
-        let columns = window.columns.start / 8..window.columns.end.div_ceil(8);
+        let [across, down] = header.components.first()?.blocks;
+        let halved = [across, down] != [1, 1];
+        let count = [header.size[0].div_ceil(8 * down), header.size[1].div_ceil(8 * across)];
+        // Halved chroma looks at what is next to the window, too.
+        let span = |range: &Range<usize>, side: usize, count: usize| {
+            let more = usize::from(halved);
+            (range.start / side).saturating_sub(more)..(range.end.div_ceil(side) + more).min(count)
+        };
+        let (rows, columns) = (span(&window.rows, 8 * down, count[0]), span(&window.columns, 8 * across, count[1]));
         let (dc, ac) = (&self.dc, &self.ac);
+        // In full each row of units is done with at once.
+        let kept = if halved { rows.len() } else { 1 };
         let components = header.components.iter().zip(&mut self.parts).map(|(component, part)| {
-            part.blocks.resize(columns.len(), [0; 64]);
-            part.coded.resize(columns.len(), 0);
-            part.plane.resize(64 * columns.len(), 0);
             let factors = header.quantisation[component.quantisation].as_ref()?;
-            Some(Decoding { dc: &dc[component.dc], ac: &ac[component.ac], factors, mean: 0, part })
+            let (dc, ac) = (&dc[component.dc], &ac[component.ac]);
+            Some(Decoding::new(dc, ac, factors, component.blocks, [kept, columns.len()], part))
         });
         let mut components: Vec<_> = components.collect::<Option<_>>()?;
-        let mut scan = Scan { ends: &self.ends, bits: Bits::new(&self.scan, 0), restart: header.restart, units: 0 };
-        for row in 0..window.rows.end.div_ceil(8) {
-            let shown = if row < window.rows.start / 8 { 0..0 } else { columns.clone() };
-            scan.row(&mut components, across, shown.clone())?;
-            if shown.is_empty() {
+        let mut scan = Scan::new(&self.ends, Bits::new(&self.scan, 0), header.restart);
+        let length = window.columns.len() * channels;
+        let left = window.columns.start - 8 * across * columns.start;
+        let shown = left..left + window.columns.len();
+        for row in 0..rows.end {
+            if row < rows.start {
+                scan.row(&mut components, count[1], 0..0)?;
                 continue;
             }
-            components.iter_mut().for_each(Decoding::transform);
-            let top = 8 * row;
-            for line in window.rows.start.max(top)..window.rows.end.min(top + 8) {
-                let from = (line - top) * 8 * columns.len() + window.columns.start - 8 * columns.start;
-                let from = from..from + window.columns.len();
-                let length = window.columns.len() * channels;
-                let target = &mut pixels[(line - window.rows.start) * length..][..length];
-                match &components[..] {
-                    [y, cb, cr] => {
-                        let [y, cb, cr] = [y, cb, cr].map(|component| &component.part.plane[from.clone()]);
-                        colour::to_rgb(y, cb, cr, target);
+            scan.row(&mut components, count[1], columns.clone())?;
+            let place = if halved { row - rows.start } else { 0 };
+            components.iter_mut().for_each(|component| component.transform(place));
+            if !halved {
+                let top = 8 * row;
+                for line in window.rows.start.max(top)..window.rows.end.min(top + 8) {
+                    let target = &mut pixels[(line - window.rows.start) * length..][..length];
+                    match &components[..] {
+                        [y, cb, cr] => {
+                            let [y, cb, cr] = [y, cb, cr].map(|component| &component.line(line - top)[shown.clone()]);
+                            colour::to_rgb(y, cb, cr, target);
+                        }
+                        [y] => grey(&y.line(line - top)[shown.clone()], channels, target),
+                        _ => return None,
                     }
-                    [y] if channels == 1 => target.copy_from_slice(&y.part.plane[from]),
-                    [y, ..] => {
-                        let (target, _) = target.as_chunks_mut::<3>();
-                        target.iter_mut().zip(&y.part.plane[from]).for_each(|(rgb, &value)| *rgb = [value; 3]);
-                    }
-                    [] => return None,
                 }
+            }
+        }
+        if let ([y, cb, cr], true) = (&components[..], halved) {
+            let [between, wide_cb, wide_cr] = &mut self.rows;
+            for (line, target) in window.rows.clone().zip(pixels.chunks_exact_mut(length)) {
+                let line = line - 8 * down * rows.start;
+                for (component, wide) in [(cb, &mut *wide_cb), (cr, &mut *wide_cr)] {
+                    let near = line / down;
+                    let far = if line % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(8 * kept - 1) };
+                    let row = match down {
+                        1 => component.line(near),
+                        _ => {
+                            colour::between(component.line(near), component.line(far), between);
+                            &between[..]
+                        }
+                    };
+                    colour::widened(row, wide);
+                }
+                let luma = &y.line(line)[shown.clone()];
+                colour::to_rgb(luma, &wide_cb[shown.clone()], &wide_cr[shown.clone()], target);
             }
         }
         Some(())
     }
 }
 
-/// What a row of units needs of one component.
-#[derive(Clone, Debug, Default)]
-struct Part {
-    blocks: Vec<huffman::Block>,
-    /// How many coefficients each block has.
-    coded: Vec<u8>,
-    plane: Vec<u8>,
-}
-
-/// A component while it is decoded.
-struct Decoding<'a> {
-    dc: &'a Table,
-    ac: &'a Table,
-    factors: &'a [i32; 64],
-    /// The mean of the last block, before its factor.
-    mean: i32,
-    part: &'a mut Part,
-}
-
-/// Where in the scan decoding is.
-struct Scan<'a> {
-    ends: &'a [usize],
-    bits: Bits<'a>,
-    restart: usize,
-    /// Units since the last restart.
-    units: usize,
-}
-
-impl Scan<'_> {
-    fn row(&mut self, components: &mut [Decoding<'_>], across: usize, shown: Range<usize>) -> Option<()> {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("bmi2") {
-            // SAFETY: the processor has what the function is compiled for, as was just asked.
-            return unsafe { self.row_bmi2(components, across, shown) };
-        }
-        self.row_of(components, across, shown)
-    }
-
-    /// The same, compiled for processors that shift better.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "bmi2")]
-    fn row_bmi2(&mut self, components: &mut [Decoding<'_>], across: usize, shown: Range<usize>) -> Option<()> {
-        self.row_of(components, across, shown)
-    }
-
-    #[inline(always)]
-    fn row_of(&mut self, components: &mut [Decoding<'_>], across: usize, shown: Range<usize>) -> Option<()> {
-        for component in components.iter_mut() {
-            component.part.blocks.as_flattened_mut().fill(0);
-        }
-        let mut bits = self.bits.clone();
-        for column in 0..across {
-            if self.restart > 0 && self.units == self.restart {
-                // All of the part is used, but for bits that fill its last byte.
-                let (end, rest) = self.ends.split_first()?;
-                if bits.byte() != *end {
-                    return None;
-                }
-                bits.start(*end);
-                (self.ends, self.units) = (rest, 0);
-                components.iter_mut().for_each(|component| component.mean = 0);
-            }
-            self.units += 1;
-            for component in components.iter_mut() {
-                let Decoding { dc, ac, mean, part, .. } = component;
-                if shown.contains(&column) {
-                    let place = column - shown.start;
-                    part.coded[place] = bits.block(dc, ac, mean, Some(&mut part.blocks[place]))?;
-                } else {
-                    bits.block(dc, ac, mean, None)?;
-                }
-            }
-        }
-        (bits.byte() <= *self.ends.first()?).then_some(())?;
-        self.bits = bits;
-        Some(())
-    }
-}
-
-impl Decoding<'_> {
-    /// The pixels of a row of blocks.
-    fn transform(&mut self) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has what the function is compiled for, as was just asked.
-            return unsafe { self.transform_avx2() };
-        }
-        self.transform_by::<Portable>();
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn transform_avx2(&mut self) {
-        self.transform_by::<lanes::avx2::Avx2>();
-    }
-
-    #[inline(always)]
-    fn transform_by<L: Lanes>(&mut self) {
-        let Part { blocks, coded, plane } = &mut *self.part;
-        let stride = 8 * blocks.len();
-        for (column, (block, coded)) in blocks.iter().zip(coded.iter()).enumerate() {
-            let pixels = transform::pixels::<L>(block, self.factors, *coded);
-            for (row, pixels) in pixels.iter().enumerate() {
-                plane[row * stride + 8 * column..][..8].copy_from_slice(pixels);
-            }
-        }
+/// A row of a grey picture, in one channel or in three.
+fn grey(row: &[u8], channels: usize, target: &mut [u8]) {
+    match channels {
+        1 => target.copy_from_slice(row),
+        _ => target.as_chunks_mut::<3>().0.iter_mut().zip(row).for_each(|(rgb, &value)| *rgb = [value; 3]),
     }
 }

@@ -1,4 +1,4 @@
-//! From Y, Cb and Cr to red, green and blue (JFIF 1.02).
+//! From Y, Cb and Cr to red, green and blue (JFIF 1.02), and chroma of half the size to the whole.
 
 /// Bits behind the point of the factors.
 const BITS: i32 = 14;
@@ -37,4 +37,23 @@ fn to_rgb_of(y: &[u8], cb: &[u8], cr: &[u8], rgb: &mut [u8]) {
         rgb[1] = (green >> BITS).clamp(0, 255) as u8;
         rgb[2] = (blue >> BITS).clamp(0, 255) as u8;
     }
+}
+
+/// A row of halved chroma between the rows of the file: three parts of the nearest one and one of the next.
+pub(super) fn between(near: &[u8], far: &[u8], row: &mut Vec<u8>) {
+    row.clear();
+    row.extend(near.iter().zip(far).map(|(&near, &far)| mixed(near, far)));
+}
+
+/// A row of twice as many columns, by the same rule; the first and the last stay as they are.
+pub(super) fn widened(row: &[u8], wide: &mut Vec<u8>) {
+    wide.clear();
+    let (Some(&first), Some(&last)) = (row.first(), row.last()) else { return };
+    wide.push(first);
+    wide.extend(row.windows(2).flat_map(|pair| [mixed(pair[0], pair[1]), mixed(pair[1], pair[0])]));
+    wide.push(last);
+}
+
+fn mixed(near: u8, far: u8) -> u8 {
+    ((3 * u16::from(near) + u16::from(far) + 2) >> 2) as u8
 }

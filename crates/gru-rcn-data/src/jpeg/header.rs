@@ -28,6 +28,8 @@ pub(super) const ZIGZAG: [u8; 128] = {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Component {
     id: u8,
+    /// Blocks of one unit across and down.
+    pub(super) blocks: [usize; 2],
     pub(super) quantisation: usize,
     pub(super) dc: usize,
     pub(super) ac: usize,
@@ -121,11 +123,16 @@ impl<'a> Header<'a> {
         }
         for _ in 0..count {
             let [id, sampling, table] = *segment.take(3)? else { return None };
-            // All components in the same size.
-            if sampling != 0x11 || table >= 4 {
+            if table >= 4 {
                 return None;
             }
-            self.components.push(Component { id, quantisation: table.into(), ..Component::default() });
+            let blocks = [sampling >> 4, sampling & 15].map(usize::from);
+            self.components.push(Component { id, blocks, quantisation: table.into(), ..Component::default() });
+        }
+        // Chroma in full, or halved across, or in both directions.
+        let blocks: Vec<[usize; 2]> = self.components.iter().map(|component| component.blocks).collect();
+        if !matches!(blocks[..], [[1, 1]] | [[1, 1] | [2, 1] | [2, 2], [1, 1], [1, 1]]) {
+            return None;
         }
         // Letters: red, green and blue as they are.
         let named = count == 3 && self.components[0].id == b'R';

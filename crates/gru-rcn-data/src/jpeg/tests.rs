@@ -84,9 +84,14 @@ proptest! {
     // What is taken is decoded as ever; and nothing panics.
     #[test]
     fn damage_is_left_to_the_general_decoder(
-        changes in prop::collection::vec((0usize..4000, any::<u8>()), 1..4), cut in 0usize..8000, restart: bool,
+        changes in prop::collection::vec((0usize..4000, any::<u8>()), 1..4), cut in 0usize..8000, kind in 0..3,
     ) {
-        let mut file = if restart { RESTART.to_vec() } else { file(&picture([40, 48], 3, 1), [40, 48], 85) };
+        let halved = include_bytes!("files/halved-restart.jpg");
+        let mut file = match kind {
+            0 => RESTART.to_vec(),
+            1 => halved.to_vec(),
+            _ => file(&picture([40, 48], 3, 1), [40, 48], 85),
+        };
         for (place, value) in changes {
             let length = file.len();
             file[place % length] = value;
@@ -112,7 +117,7 @@ proptest! {
             blocks[usize::from(header::ZIGZAG[k])] = *value;
         }
         let factors: [i32; 64] = std::array::from_fn(|k| factors[k % 32]);
-        let portable = transform::pixels::<Portable>(&blocks, &factors, coded);
+        let portable = transform::pixels::<lanes::Portable>(&blocks, &factors, coded);
         prop_assert_eq!(portable, transform::pixels::<lanes::avx2::Avx2>(&blocks, &factors, coded));
     }
 }
@@ -146,9 +151,10 @@ fn restart_markers_begin_anew() {
 fn other_kinds_are_not_taken() {
     let colour = file(&picture([16, 16], 3, 2), [16, 16], 80);
     assert!(whole(&colour, Colours::Rgb).is_some());
-    // Colours of three components as grey, halved chroma, progressive files, and sides above the limit.
+    // Colours of three components as grey, chroma of other sizes, progressive files, and sides above the limit.
     assert_eq!(whole(&colour, Colours::Grey), None);
-    assert_eq!(whole(include_bytes!("files/halved.jpg"), Colours::Rgb), None);
+    assert_eq!(whole(include_bytes!("files/tall.jpg"), Colours::Rgb), None);
+    assert_eq!(whole(include_bytes!("files/quarter.jpg"), Colours::Rgb), None);
     assert_eq!(whole(include_bytes!("files/progressive.jpg"), Colours::Rgb), None);
     assert_eq!(JpegReader::default().decode(&colour, 15, Colours::Rgb, Window::whole, &mut Vec::new()), None);
     // Cut off anywhere.
@@ -157,6 +163,43 @@ fn other_kinds_are_not_taken() {
     }
     let png = RgbImage::new(4, 4).into_raw();
     assert_eq!(whole(&png, Colours::Rgb), None);
+}
+
+/// Chroma in half of luma's width, and of both sides: all of it, and every window of a size that has neighbours.
+#[test]
+fn chroma_may_be_halved() {
+    let files: [(&[u8], [usize; 2]); 4] = [
+        (include_bytes!("files/halved.jpg"), [51, 35]),
+        (include_bytes!("files/halved-small.jpg"), [9, 5]),
+        (include_bytes!("files/halved-restart.jpg"), [40, 70]),
+        (include_bytes!("files/wide.jpg"), [29, 43]),
+    ];
+    let mut reader = JpegReader::default();
+    for (file, size) in files {
+        let expected = general(file, Colours::Rgb).unwrap();
+        assert_eq!(whole(file, Colours::Rgb), Some((size, expected.clone())));
+        for top in 0..size[0] {
+            for left in 0..size[1] {
+                let window = Window { rows: top..(top + 5).min(size[0]), columns: left..(left + 6).min(size[1]) };
+                let mut pixels = Vec::new();
+                let decoded = reader.decode(file, 8192, Colours::Rgb, |_| window.clone(), &mut pixels);
+                assert_eq!(decoded, Some((size, window.clone())));
+                let rows = expected.chunks(3 * size[1]).skip(top).take(window.rows.len());
+                let cut = rows.flat_map(|row| &row[3 * left..][..3 * window.columns.len()]);
+                assert!(cut.eq(&pixels), "{size:?} {window:?}");
+            }
+        }
+    }
+}
+
+// Three parts of one and one of the next: (3 · 10 + 20 + 2) / 4 = 13, (3 · 20 + 10 + 2) / 4 = 18.
+#[test]
+fn chroma_is_widened_by_hand() {
+    let (mut wide, mut row) = (Vec::new(), Vec::new());
+    colour::widened(&[10, 20, 40], &mut wide);
+    assert_eq!(wide, [10, 13, 18, 25, 35, 40]);
+    colour::between(&[10, 20], &[20, 10], &mut row);
+    assert_eq!(row, [13, 18]);
 }
 
 // T.81, figure A.6: the first ten places and the last four.
