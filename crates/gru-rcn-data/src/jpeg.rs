@@ -94,7 +94,7 @@ impl JpegReader {
         if window.rows.is_empty() || window.columns.is_empty() {
             return None;
         }
-        pixels.clear();
+        // What they were does not matter: all are written.
         pixels.resize(window.rows.len() * window.columns.len() * channels, 0);
         self.units(&header, &window, channels, pixels)?;
         Some((header.size, window))

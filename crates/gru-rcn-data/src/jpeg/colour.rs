@@ -41,19 +41,23 @@ fn to_rgb_of(y: &[u8], cb: &[u8], cr: &[u8], rgb: &mut [u8]) {
 
 /// A row of halved chroma between the rows of the file: three parts of the nearest one and one of the next.
 pub(super) fn between(near: &[u8], far: &[u8], row: &mut Vec<u8>) {
-    row.clear();
-    row.extend(near.iter().zip(far).map(|(&near, &far)| mixed(near, far)));
+    row.resize(near.len(), 0);
+    for ((value, &near), &far) in row.iter_mut().zip(near).zip(far) {
+        *value = mixed(near, far);
+    }
 }
 
 /// A row of twice as many columns, by the same rule; the first and the last stay as they are.
 pub(super) fn widened(row: &[u8], wide: &mut Vec<u8>) {
-    wide.clear();
-    let (Some(&first), Some(&last)) = (row.first(), row.last()) else { return };
-    wide.push(first);
-    wide.extend(row.windows(2).flat_map(|pair| [mixed(pair[0], pair[1]), mixed(pair[1], pair[0])]));
-    wide.push(last);
+    wide.resize(2 * row.len(), 0);
+    let ([first, inner @ .., last], Some((_, rest))) = (&mut wide[..], row.split_first()) else { return };
+    (*first, *last) = (row[0], row[row.len() - 1]);
+    for ((pair, &left), &right) in inner.as_chunks_mut::<2>().0.iter_mut().zip(row).zip(rest) {
+        *pair = [mixed(left, right), mixed(right, left)];
+    }
 }
 
+#[inline(always)]
 fn mixed(near: u8, far: u8) -> u8 {
     ((3 * u16::from(near) + u16::from(far) + 2) >> 2) as u8
 }
