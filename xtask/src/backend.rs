@@ -16,25 +16,18 @@ pub(crate) fn features(arguments: &[OsString]) -> Result<Option<String>> {
     of(asked(arguments)?)
 }
 
-/// The features of what `compare-backends` is to compare, `--backends` with `,` and `+` between, and those of its `--serve`;
+/// The features of what `compare-backends` is to compare, `--backends` with `,` and `+` between, and that of its `--serve`;
 /// `None` where nothing is named.
 ///
 /// # Errors
 ///
-/// As those of [`features`].
+/// As those of [`features`], and where a value is missing.
 pub(crate) fn compared(arguments: &[OsString]) -> Result<Option<String>> {
-    let mut found = Vec::new();
-    let mut words = arguments.iter().filter_map(|word| word.to_str());
-    while let Some(word) = words.next() {
-        let (flag, value) = match word.split_once('=') {
-            Some((flag, value)) => (flag, Some(value)),
-            None => (word, None),
-        };
-        match flag {
-            "--backends" => found.extend(value.or_else(|| words.next()).unwrap_or_default().split([',', '+'])),
-            "--serve" => found.push("remote"),
-            _ => {}
-        }
+    let mut found: Vec<&str> =
+        values(arguments, "--backends")?.iter().flat_map(|names| names.split([',', '+'])).collect();
+    let mut words = arguments.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
+    if words.any(|word| word == "--serve" || word.starts_with("--serve=")) {
+        found.push("remote");
     }
     of(found)
 }
@@ -63,25 +56,29 @@ fn feature(asked: &str) -> Result<&'static str> {
     }
 }
 
-/// The values of `--backend` and `--devices`, in either spelling, before a `--`; of each the last one where there are several.
+/// The values of `--backend` and `--devices`; of each the last one where there are several.
 fn asked(arguments: &[OsString]) -> Result<Vec<&str>> {
-    let (mut backend, mut devices) = (None, None);
+    let (backend, devices) = (values(arguments, "--backend")?, values(arguments, "--devices")?);
+    Ok(backend.last().copied().into_iter().chain(devices.last().iter().flat_map(|names| names.split(','))).collect())
+}
+
+/// All values of a flag, in either spelling, before a `--`.
+fn values<'a>(arguments: &'a [OsString], flag: &str) -> Result<Vec<&'a str>> {
+    let mut found = Vec::new();
     let mut arguments = arguments.iter().map(|a| a.to_str()).take_while(|a| *a != Some("--"));
     while let Some(argument) = arguments.next() {
-        match argument {
-            Some(flag @ ("--backend" | "--devices")) => match arguments.next().flatten() {
-                Some(value) if flag == "--backend" => backend = Some(value),
-                Some(value) => devices = Some(value),
+        let Some(rest) = argument.and_then(|argument| argument.strip_prefix(flag)) else { continue };
+        match (rest.strip_prefix('='), rest) {
+            (Some(value), _) => found.push(value),
+            (None, "") => match arguments.next().flatten() {
+                Some(value) => found.push(value),
                 None => bail!("{flag} needs a value: {}", NAMES.join(", ")),
             },
-            Some(argument) => {
-                backend = argument.strip_prefix("--backend=").or(backend);
-                devices = argument.strip_prefix("--devices=").or(devices);
-            }
-            None => {}
+            // A longer name.
+            _ => {}
         }
     }
-    Ok(backend.into_iter().chain(devices.into_iter().flat_map(|devices| devices.split(','))).collect())
+    Ok(found)
 }
 
 /// What compiles the kernels of the CUDA backend.

@@ -17,24 +17,11 @@ mod units;
 use std::ops::Range;
 
 use crate::picture::Colours;
+use crate::resize::Crop;
 
 use header::Header;
 use huffman::{Bits, Kind, Table};
 use units::{Decoding, Part, Scan};
-
-/// Rows and columns of pixels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
-}
-
-impl Window {
-    /// All of an image, height and width.
-    pub(crate) fn whole([height, width]: [usize; 2]) -> Self {
-        Self { rows: 0..height, columns: 0..width }
-    }
-}
 
 /// What stays from one file to the next.
 #[derive(Debug)]
@@ -73,9 +60,9 @@ impl JpegReader {
         file: &[u8],
         max_side: usize,
         colours: Colours,
-        window: impl FnOnce([usize; 2]) -> Window,
+        window: impl FnOnce([usize; 2]) -> Crop,
         pixels: &mut Vec<u8>,
-    ) -> Option<([usize; 2], Window)> {
+    ) -> Option<([usize; 2], Crop)> {
         let header = Header::parse(file)?;
         let channels = match (colours, &header.components[..]) {
             (Colours::Grey, [_]) => 1,
@@ -91,12 +78,12 @@ impl JpegReader {
             self.ac[component.ac].set(header.ac[component.ac].as_ref()?);
         }
         let window = window(header.size);
-        if window.rows.is_empty() || window.columns.is_empty() {
+        if window.height == 0 || window.width == 0 {
             return None;
         }
         // What they were does not matter: all are written.
-        pixels.resize(window.rows.len() * window.columns.len() * channels, 0);
-        self.units(&header, &window, channels, pixels)?;
+        pixels.resize(window.height * window.width * channels, 0);
+        self.units(&header, window, channels, pixels)?;
         Some((header.size, window))
     }
 
@@ -133,7 +120,7 @@ impl JpegReader {
 
     /// All units from the first to the last that the window needs, a row of them at a time: first the coefficients, then the
     /// pixels. A unit is as many blocks of each component as show the same part of the picture.
-    fn units(&mut self, header: &Header<'_>, window: &Window, channels: usize, pixels: &mut [u8]) -> Option<()> {
+    fn units(&mut self, header: &Header<'_>, window: Crop, channels: usize, pixels: &mut [u8]) -> Option<()> {
         let [across, down] = header.components.first()?.blocks;
         let halved = [across, down] != [1, 1];
         let count = [header.size[0].div_ceil(8 * down), header.size[1].div_ceil(8 * across)];
@@ -142,7 +129,9 @@ impl JpegReader {
             let more = usize::from(halved);
             (range.start / side).saturating_sub(more)..(range.end.div_ceil(side) + more).min(count)
         };
-        let (rows, columns) = (span(&window.rows, 8 * down, count[0]), span(&window.columns, 8 * across, count[1]));
+        let lines = window.y..window.y + window.height;
+        let rows = span(&lines, 8 * down, count[0]);
+        let columns = span(&(window.x..window.x + window.width), 8 * across, count[1]);
         let (dc, ac) = (&self.dc, &self.ac);
         // In full each row of units is done with at once.
         let kept = if halved { rows.len() } else { 1 };
@@ -153,9 +142,9 @@ impl JpegReader {
         });
         let mut components: Vec<_> = components.collect::<Option<_>>()?;
         let mut scan = Scan::new(&self.ends, Bits::new(&self.scan, 0), header.restart);
-        let length = window.columns.len() * channels;
-        let left = window.columns.start - 8 * across * columns.start;
-        let shown = left..left + window.columns.len();
+        let length = window.width * channels;
+        let left = window.x - 8 * across * columns.start;
+        let shown = left..left + window.width;
         for row in 0..rows.end {
             if row < rows.start {
                 scan.row(&mut components, count[1], 0..0)?;
@@ -166,8 +155,8 @@ impl JpegReader {
             components.iter_mut().for_each(|component| component.transform(place));
             if !halved {
                 let top = 8 * row;
-                for line in window.rows.start.max(top)..window.rows.end.min(top + 8) {
-                    let target = &mut pixels[(line - window.rows.start) * length..][..length];
+                for line in lines.start.max(top)..lines.end.min(top + 8) {
+                    let target = &mut pixels[(line - lines.start) * length..][..length];
                     match &components[..] {
                         [y, cb, cr] => {
                             let [y, cb, cr] = [y, cb, cr].map(|component| &component.line(line - top)[shown.clone()]);
@@ -181,7 +170,7 @@ impl JpegReader {
         }
         if let ([y, cb, cr], true) = (&components[..], halved) {
             let [between, wide_cb, wide_cr] = &mut self.rows;
-            for (line, target) in window.rows.clone().zip(pixels.chunks_exact_mut(length)) {
+            for (line, target) in lines.zip(pixels.chunks_exact_mut(length)) {
                 let line = line - 8 * down * rows.start;
                 for (component, wide) in [(cb, &mut *wide_cb), (cr, &mut *wide_cr)] {
                     let near = line / down;

@@ -15,7 +15,8 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::error::DataError;
-use crate::jpeg::{JpegReader, Window};
+use crate::jpeg::JpegReader;
+use crate::resize::Crop;
 use crate::video::DecodeLimits;
 
 /// Most bytes of a file, and most that the decoder may take for it: 8192 × 8192 pixels of 4 bytes.
@@ -58,7 +59,7 @@ const KEPT_BYTES: usize = 16 << 20;
 
 /// Decodes an image file within limits that its header is held against before memory is taken.
 pub(crate) fn decode(path: &Path, colours: Colours, limits: &DecodeLimits) -> Result<Picture, DataError> {
-    with_decoded(path, colours, limits, Window::whole, |pixels, size, _| Ok(Picture { pixels: pixels.to_vec(), size }))
+    with_decoded(path, colours, limits, whole, |pixels, size, _| Ok(Picture { pixels: pixels.to_vec(), size }))
 }
 
 /// The same for a window of the image, which is asked for once its height and width are known, and pixels `[rows, columns,
@@ -67,13 +68,13 @@ pub(crate) fn with_decoded<T>(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
-    window: impl Fn([usize; 2]) -> Window,
-    take: impl FnOnce(&[u8], [usize; 2], &Window) -> Result<T, DataError>,
+    window: impl Fn([usize; 2]) -> Crop,
+    take: impl FnOnce(&[u8], [usize; 2], Crop) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
     // Taken, not borrowed: whatever `take` does, even decode another image, it cannot meet them in use.
     let mut buffers = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let decoded = decode_into(path, colours, limits, window, &mut buffers);
-    let taken = decoded.and_then(|(size, window)| take(&buffers.pixels, size, &window));
+    let taken = decoded.and_then(|(size, window)| take(&buffers.pixels, size, window));
     for buffer in [&mut buffers.file, &mut buffers.pixels] {
         if buffer.capacity() > KEPT_BYTES {
             *buffer = Vec::new();
@@ -91,9 +92,9 @@ fn decode_into(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
-    window: impl Fn([usize; 2]) -> Window,
+    window: impl Fn([usize; 2]) -> Crop,
     Buffers { file, pixels, jpeg }: &mut Buffers,
-) -> Result<([usize; 2], Window), DataError> {
+) -> Result<([usize; 2], Crop), DataError> {
     read(path, file)?;
     let side = limits.max_side.min(8192);
     let decoded = if file.starts_with(&[0xff, 0xd8, 0xff]) {
@@ -106,22 +107,27 @@ fn decode_into(
     };
     let size = decoded.map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })?;
     let window = window(size);
-    keep(pixels, size, &window);
+    keep(pixels, size, window);
     Ok((size, window))
 }
 
+/// The window that is all of an image.
+pub(crate) fn whole([height, width]: [usize; 2]) -> Crop {
+    Crop::whole(height, width)
+}
+
 /// Leaves those pixels of an image that are in a window.
-fn keep(pixels: &mut Vec<u8>, [height, width]: [usize; 2], window: &Window) {
-    if *window == Window::whole([height, width]) {
+fn keep(pixels: &mut Vec<u8>, [height, width]: [usize; 2], window: Crop) {
+    if window == Crop::whole(height, width) {
         return;
     }
     let channels = pixels.len() / (height * width);
-    let length = window.columns.len() * channels;
-    for (place, row) in window.rows.clone().enumerate() {
-        let from = (row * width + window.columns.start) * channels;
+    let length = window.width * channels;
+    for (place, row) in (window.y..window.y + window.height).enumerate() {
+        let from = (row * width + window.x) * channels;
         pixels.copy_within(from..from + length, place * length);
     }
-    pixels.truncate(window.rows.len() * length);
+    pixels.truncate(window.height * length);
 }
 
 /// A whole file, unless it is larger than any image may be.
@@ -249,7 +255,7 @@ mod tests {
                 assert_eq!(outer.len(), 3 * again.pixels.len());
                 Ok(())
             };
-            with_decoded(&path, Colours::Rgb, &limits(), Window::whole, |outer, size, _| inner(outer, size)).unwrap();
+            with_decoded(&path, Colours::Rgb, &limits(), whole, |outer, size, _| inner(outer, size)).unwrap();
         }
         let path = folder.path().join("cut.jpg");
         RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])).save(&path).unwrap();

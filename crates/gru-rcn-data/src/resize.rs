@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::clip::Frames;
 use crate::error::DataError;
-use crate::jpeg::Window;
 
 /// A rectangle of a frame, in whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +70,7 @@ impl Rectangle {
 
     /// The pixels that resizing it to `[height, width]` looks at, of an image of the size `stored`: those that the filter
     /// reaches, which is wider the more the rectangle shrinks, and none beyond where nothing is resized.
-    pub(crate) fn window(self, [height, width]: [usize; 2], stored: [usize; 2]) -> Window {
+    pub(crate) fn window(self, [height, width]: [usize; 2], stored: [usize; 2]) -> Crop {
         let copied = self.whole().is_some_and(|crop| (crop.height, crop.width) == (height, width));
         let span = |from: f64, length: f64, out: usize, side: usize| {
             // The reach of the triangle, and one pixel for what is lost to rounding.
@@ -79,15 +78,14 @@ impl Rectangle {
             let start = ((from - reach).floor().max(0.0) as usize).min(side);
             start..((from + length + reach).ceil() as usize).clamp(start, side)
         };
-        Window {
-            rows: span(self.y, self.height, height, stored[0]),
-            columns: span(self.x, self.width, width, stored[1]),
-        }
+        let (rows, columns) =
+            (span(self.y, self.height, height, stored[0]), span(self.x, self.width, width, stored[1]));
+        Crop { x: columns.start, y: rows.start, width: columns.len(), height: rows.len() }
     }
 
     /// The same of the pixels of a window.
-    pub(crate) fn within(self, window: &Window) -> Self {
-        Self { x: self.x - window.columns.start as f64, y: self.y - window.rows.start as f64, ..self }
+    pub(crate) fn within(self, window: Crop) -> Self {
+        Self { x: self.x - window.x as f64, y: self.y - window.y as f64, ..self }
     }
 
     /// The same where its lower or right edge is beyond the image, height and width, by no more than rounding.
@@ -327,10 +325,10 @@ mod tests {
             let crop = Crop { x, y, width: planned[1] - x, height: planned[0] - y };
             let crop = Rectangle::scaled(crop, planned, stored);
             let window = crop.window([5, 7], stored);
-            let part = [window.rows.len(), window.columns.len()];
+            let part = [window.height, window.width];
             let pixels = vec![9; part[0] * part[1]];
             let mut target = [0; 35];
-            resize_into(&pixels, part, 1, crop.within(&window), [5, 7], &mut target).unwrap();
+            resize_into(&pixels, part, 1, crop.within(window), [5, 7], &mut target).unwrap();
             prop_assert_eq!(target, [9; 35]);
         }
     }

@@ -7,11 +7,10 @@ use crate::clip::Frames;
 use crate::dataset::{ClipSource, Sample};
 use crate::error::DataError;
 use crate::frames_folder::list_frames;
-use crate::jpeg::Window;
 use crate::load::ClipReader;
-use crate::picture::{Colours, Picture, with_decoded};
+use crate::picture::{Colours, Picture, whole, with_decoded};
 use crate::plan::{ClipPlan, ClipPlanner, PlanKey, Stream};
-use crate::resize::{Rectangle, resize_into};
+use crate::resize::{Crop, Rectangle, resize_into};
 use crate::video::DecodeLimits;
 
 /// The image files of a clip.
@@ -87,7 +86,7 @@ impl Pictures {
 
     /// Decodes frame or field `t`.
     pub(crate) fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
-        self.with_picture(t, limits, Window::whole, |pixels, size, _| Ok(Picture { pixels: pixels.to_vec(), size }))
+        self.with_picture(t, limits, whole, |pixels, size, _| Ok(Picture { pixels: pixels.to_vec(), size }))
     }
 
     /// Decodes a window of frame or field `t`; see [`with_decoded`].
@@ -95,8 +94,8 @@ impl Pictures {
         &self,
         t: usize,
         limits: &DecodeLimits,
-        window: impl Fn([usize; 2]) -> Window,
-        take: impl FnOnce(&[u8], [usize; 2], &Window) -> Result<T, DataError>,
+        window: impl Fn([usize; 2]) -> Crop,
+        take: impl FnOnce(&[u8], [usize; 2], Crop) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
         let [x, y] = match self {
             Self::Rgb(files) => return with_decoded(&files[t], Colours::Rgb, limits, window, take),
@@ -119,7 +118,7 @@ impl Pictures {
         plan.gather(self.len(), |t, target| {
             let window = |size| crop(size).window(plan.output, size);
             self.with_picture(t, limits, window, |pixels, size, window| {
-                let part = [window.rows.len(), window.columns.len()];
+                let part = [window.height, window.width];
                 let crop = crop(size).within(window);
                 resize_into(pixels, part, plan.stream.stored_channels(), crop, plan.output, target)
             })
@@ -129,13 +128,9 @@ impl Pictures {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::dataset::PreparedClip;
     use crate::plan::{CropRule, Photometric, TemporalSampling};
-    use crate::resize::Crop;
-    use crate::testing::temporary;
+    use crate::testing::{flow_clip, temporary};
 
     fn planner(stream: Stream) -> ClipPlanner {
         ClipPlanner {
@@ -154,23 +149,7 @@ mod tests {
     #[test]
     fn flow_is_read_as_stacks() {
         let folder = temporary();
-        let flow = folder.path().join("flow");
-        for (name, base) in [("x", 100), ("y", 50)] {
-            fs::create_dir_all(flow.join(name)).unwrap();
-            for t in 0..12u8 {
-                let image = image::GrayImage::from_pixel(16, 16, image::Luma([base + t]));
-                image.save(flow.join(name).join(format!("{t:06}.png"))).unwrap();
-            }
-        }
-        let clip = PreparedClip {
-            frames_dir: folder.path().join("frames"),
-            flow_dir: Some(flow),
-            frames: 13,
-            flow: 12,
-            height: 16,
-            width: 16,
-            sha256: String::new(),
-        };
+        let clip = flow_clip(folder.path(), 12, [16, 16]);
         let source = ClipSource::Prepared(clip);
         let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
         let planner = planner(Stream::Flow);

@@ -98,13 +98,12 @@ fn shown(plans: &[(ClipPlan, usize)], total: usize) -> BTreeSet<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use super::*;
-    use crate::dataset::{PreparedClip, Sample};
+    use crate::dataset::Sample;
     use crate::plan::{CropRule, Photometric, Stream, TemporalSampling, ViewCrops};
-    use crate::testing::{make_video, temporary};
+    use crate::testing::{flow_clip, make_video, temporary};
     use crate::video::DecodeLimits;
 
     fn planner(stream: Stream) -> ClipPlanner {
@@ -192,23 +191,7 @@ mod tests {
     #[test]
     fn mirrored_flow_changes_its_sign() {
         let folder = temporary();
-        let flow = folder.path().join("flow");
-        for (name, base) in [("x", 100), ("y", 50)] {
-            fs::create_dir_all(flow.join(name)).unwrap();
-            for t in 0..13u8 {
-                let image = image::GrayImage::from_pixel(24, 16, image::Luma([base + t]));
-                image.save(flow.join(name).join(format!("{t:06}.png"))).unwrap();
-            }
-        }
-        let clip = PreparedClip {
-            frames_dir: folder.path().join("frames"),
-            flow_dir: Some(flow),
-            frames: 14,
-            flow: 13,
-            height: 16,
-            width: 24,
-            sha256: String::new(),
-        };
+        let clip = flow_clip(folder.path(), 13, [16, 24]);
         let rule = ViewRule { starts: 3, crops: ViewCrops::Ten };
         let source = ClipSource::Prepared(clip);
         let views = ClipReader::default().read_views(&source, &planner(Stream::Flow), rule).unwrap();

@@ -101,12 +101,12 @@ impl Backend {
         }
     }
 
-    /// The device.
+    /// Says how to build it in where it is not.
     ///
     /// # Errors
     ///
-    /// If this build lacks the backend, or the machine the device.
-    pub fn device(self) -> Result<Device> {
+    /// If this build lacks it.
+    pub fn require(self) -> Result<()> {
         if !self.is_compiled_in() {
             let name = self.feature();
             bail!(
@@ -114,6 +114,16 @@ impl Backend {
                  in, or install with `--features {name}`"
             );
         }
+        Ok(())
+    }
+
+    /// The device.
+    ///
+    /// # Errors
+    ///
+    /// If this build lacks the backend, or the machine the device.
+    pub fn device(self) -> Result<Device> {
+        self.require()?;
         match self {
             Self::Cpu => Ok(Device::flex()),
             other => accelerated(other),

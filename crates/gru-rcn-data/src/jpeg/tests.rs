@@ -7,6 +7,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::*;
+use crate::picture::whole as all;
 
 /// Restart markers after each two units, and Huffman codes made for the picture: 40×24 pixels.
 const RESTART: &[u8] = include_bytes!("files/restart.jpg");
@@ -43,8 +44,8 @@ fn general(file: &[u8], colours: Colours) -> Result<Vec<u8>, String> {
 
 fn whole(file: &[u8], colours: Colours) -> Option<([usize; 2], Vec<u8>)> {
     let mut pixels = vec![7; 99];
-    let (size, window) = JpegReader::default().decode(file, 8192, colours, Window::whole, &mut pixels)?;
-    assert_eq!(window, Window::whole(size));
+    let (size, window) = JpegReader::default().decode(file, 8192, colours, all, &mut pixels)?;
+    assert_eq!(window, all(size));
     Some((size, pixels))
 }
 
@@ -72,9 +73,9 @@ proptest! {
         let colours = if grey { Colours::Grey } else { Colours::Rgb };
         let file = file(&picture(size, channels, 5), size, 90);
         let (_, all) = whole(&file, colours).unwrap();
-        let window = Window { rows: top..top + rows, columns: left..left + columns };
+        let window = Crop { x: left, y: top, width: columns, height: rows };
         let mut pixels = Vec::new();
-        let decoded = JpegReader::default().decode(&file, 8192, colours, |_| window.clone(), &mut pixels);
+        let decoded = JpegReader::default().decode(&file, 8192, colours, |_| window, &mut pixels);
         prop_assert_eq!(decoded, Some((size, window)));
         let expected = all.chunks(80 * channels).skip(top).take(rows);
         let expected: Vec<u8> = expected.flat_map(|row| &row[left * channels..][..columns * channels]).copied().collect();
@@ -130,7 +131,7 @@ fn a_reader_is_used_again() {
     let grey = file(&picture([9, 8], 1, 3), [9, 8], 40);
     for file in [&colour[..], &grey, RESTART, &colour] {
         let mut pixels = Vec::new();
-        reader.decode(file, 8192, Colours::Rgb, Window::whole, &mut pixels).unwrap();
+        reader.decode(file, 8192, Colours::Rgb, all, &mut pixels).unwrap();
         assert_eq!(pixels, general(file, Colours::Rgb).unwrap());
     }
     assert!(reader.kept_bytes() > 0);
@@ -156,7 +157,7 @@ fn other_kinds_are_not_taken() {
     assert_eq!(whole(include_bytes!("files/tall.jpg"), Colours::Rgb), None);
     assert_eq!(whole(include_bytes!("files/quarter.jpg"), Colours::Rgb), None);
     assert_eq!(whole(include_bytes!("files/progressive.jpg"), Colours::Rgb), None);
-    assert_eq!(JpegReader::default().decode(&colour, 15, Colours::Rgb, Window::whole, &mut Vec::new()), None);
+    assert_eq!(JpegReader::default().decode(&colour, 15, Colours::Rgb, all, &mut Vec::new()), None);
     // Cut off anywhere.
     for end in 0..colour.len() {
         assert_eq!(whole(&colour[..end], Colours::Rgb), None, "{end}");
@@ -180,12 +181,12 @@ fn chroma_may_be_halved() {
         assert_eq!(whole(file, Colours::Rgb), Some((size, expected.clone())));
         for top in 0..size[0] {
             for left in 0..size[1] {
-                let window = Window { rows: top..(top + 5).min(size[0]), columns: left..(left + 6).min(size[1]) };
+                let window = Crop { x: left, y: top, width: 6.min(size[1] - left), height: 5.min(size[0] - top) };
                 let mut pixels = Vec::new();
-                let decoded = reader.decode(file, 8192, Colours::Rgb, |_| window.clone(), &mut pixels);
-                assert_eq!(decoded, Some((size, window.clone())));
-                let rows = expected.chunks(3 * size[1]).skip(top).take(window.rows.len());
-                let cut = rows.flat_map(|row| &row[3 * left..][..3 * window.columns.len()]);
+                let decoded = reader.decode(file, 8192, Colours::Rgb, |_| window, &mut pixels);
+                assert_eq!(decoded, Some((size, window)));
+                let rows = expected.chunks(3 * size[1]).skip(top).take(window.height);
+                let cut = rows.flat_map(|row| &row[3 * left..][..3 * window.width]);
                 assert!(cut.eq(&pixels), "{size:?} {window:?}");
             }
         }

@@ -132,18 +132,15 @@ pub fn run(options: &Options) -> Result<()> {
 /// Starts so many servers.
 fn serve(count: usize, folder: &Path) -> Result<Vec<Server>> {
     if count > 0 {
-        let any = Backend::Remote(([127, 0, 0, 1], 0).into());
-        if !any.is_compiled_in() {
-            // Says how to build it in.
-            any.device()?;
-        }
+        Backend::Remote(([127, 0, 0, 1], 0).into()).require()?;
     }
     (0..count).map(|server| Server::start(&folder.join(format!("serve-{server}.log")))).collect()
 }
 
 /// cpu first, to which the others are compared.
 fn backends(options: &Options) -> Result<Vec<Devices>> {
-    let mut backends = vec![Devices(vec![Backend::Cpu])];
+    let cpu = Devices(vec![Backend::Cpu]);
+    let mut backends = vec![cpu.clone()];
     if options.backends.is_empty() && options.serve == 0 {
         let others = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Cpu);
         backends.extend(others.filter(|backend| !backend.devices().is_empty()).map(|backend| Devices(vec![backend])));
@@ -153,7 +150,7 @@ fn backends(options: &Options) -> Result<Vec<Devices>> {
              builds in ndarray and wgpu"
         );
     } else {
-        for devices in options.backends.iter().filter(|devices| **devices != backends[0]).collect::<Vec<_>>() {
+        for devices in options.backends.iter().filter(|devices| **devices != cpu) {
             for device in &devices.0 {
                 // Says what to do about one that is not there.
                 device.device()?;

@@ -121,6 +121,7 @@ impl Run {
             });
             return self.timed("Percepts", |run| {
                 let store = Rc::new(run.store(cnn, &all, features.copies, &learning)?);
+                // Of its own, also where all have them: here a clip that cannot be read is an error, there it is left out.
                 let validation = Rc::new(run.store(cnn, &validation, 0, &run.reading.clone())?);
                 Ok(Parts {
                     train: Rc::new(Part::new(store.clone(), 0..train.len())),
