@@ -1,42 +1,37 @@
-//! Trains, evaluates and reports GRU-RCN models: the library behind the program `gru-rcn`.
+//! The program `gru-rcn`: trains, evaluates and reports GRU-RCN models.
 //!
-//! One run goes through these modules in order:
+//! Imports go down only:
 //!
-//! 1. [`cli`] reads the arguments, [`recipe`] the experiment, [`backend`] the device.
-//! 2. [`data`] lists the clips, [`backbone`] builds the CNN and, where the recipe says so, trains it on single frames.
-//! 3. [`percepts`] runs the frozen CNN over the clips, once for all epochs or anew in each, and hands out batches.
-//! 4. [`fit`] trains one system on the percepts, with [`checkpoint`]s; [`systems`] says which systems there are.
-//! 5. [`evaluate`] scores them on the test clips, [`views`] by several views of each, [`report`] shows it, [`run_dir`] keeps it.
+//! ```text
+//! cli          one file per verb
+//! experiment   the story of `train`: CNN, percepts, systems, test, outcome; finished runs opened again
+//! train        epochs and steps      scoring  probabilities      report  the page      preflight  checks
+//! percepts     from clips to batches
+//! context      what every part of a run needs
+//! run, observe, device, recipe       files of a run, who is told, where is computed, what is asked for
+//! signals      Ctrl-C and exit codes
+//! ```
 //!
-//! [`verbs`] holds what each command does with these.
+//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`; nothing
+//! here is public but [`main`].
 
-pub mod backbone;
-pub mod backend;
-pub mod checkpoint;
-pub mod cli;
-pub mod data;
-pub mod device_fault;
-pub mod evaluate;
-pub mod fit;
-pub mod gradients;
-pub mod identity;
-pub mod initial;
-pub mod memory;
-pub mod parallel;
-pub mod percepts;
-pub mod precision;
-pub mod progress;
-pub mod rates;
-pub mod recipe;
-#[cfg(feature = "remote")]
-pub mod remote;
-pub mod report;
-pub mod run_card;
-pub mod run_dir;
-pub mod signals;
-pub mod systems;
-pub mod tensorboard;
-pub mod verbs;
-pub mod views;
+mod cli;
+mod context;
+mod device;
+mod experiment;
+mod observe;
+mod percepts;
+mod preflight;
+mod recipe;
+mod report;
+mod run;
+mod scoring;
+mod signals;
+mod train;
 
-pub use cli::main;
+use std::process::ExitCode;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    cli::main()
+}

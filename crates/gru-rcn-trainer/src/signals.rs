@@ -1,5 +1,9 @@
-//! Ctrl-C and SIGTERM: the first asks for a stop after the step, the second leaves at once.
+//! What ends the program early: Ctrl-C, SIGTERM, and the errors that have exit codes of their own.
+//!
+//! The first signal asks for a stop after the step, the second leaves at once. Exit codes: 0 done,
+//! 1 the work found faults, 2 wrong usage or input, 130 and 143 stopped by a signal after saving.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -8,18 +12,16 @@ use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use crate::progress::restore_terminal;
-
-/// Whether and by what the program was asked to stop.
+/// Whether a stop was requested, and by which signal.
 #[derive(Clone, Debug, Default)]
-pub struct StopFlag {
-    asked: Arc<AtomicBool>,
+pub(crate) struct StopFlag {
+    requested: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
 }
 
 impl StopFlag {
     /// Starts the thread that waits for signals.
-    pub fn install() -> Result<Self> {
+    pub(crate) fn install() -> Result<Self> {
         let stop = Self::default();
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("could not install signal handlers")?;
         let flag = stop.clone();
@@ -27,45 +29,77 @@ impl StopFlag {
             .name("signals".into())
             .spawn(move || {
                 for signal in signals.forever() {
-                    if flag.asked.load(Ordering::Relaxed) {
-                        restore_terminal();
+                    if flag.requested.load(Ordering::Relaxed) {
                         std::process::exit(128 + signal);
                     }
                     flag.signal.store(signal as usize, Ordering::Relaxed);
-                    flag.asked.store(true, Ordering::Relaxed);
+                    flag.requested.store(true, Ordering::Relaxed);
                 }
             })
             .context("could not start the thread that waits for signals")?;
         Ok(stop)
     }
 
-    /// Whether a stop was asked for.
-    pub fn is_set(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// Whether a stop was requested.
+    pub(crate) fn is_set(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
     }
 
-    /// The flag itself, for work that is told by one.
-    pub fn flag(&self) -> &AtomicBool {
-        &self.asked
+    /// The flag itself, for libraries that poll one.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.requested
     }
 
-    /// Asks for a stop, as Ctrl-C does, if no signal has; the terminal UI's key for it.
-    pub fn set_if_unset(&self) {
-        if !self.is_set() {
-            self.signal.store(SIGINT as usize, Ordering::Relaxed);
-            self.asked.store(true, Ordering::Relaxed);
-        }
+    /// Requests a stop as Ctrl-C does.
+    #[cfg(test)]
+    pub(crate) fn set(&self) {
+        self.signal.store(SIGINT as usize, Ordering::Relaxed);
+        self.requested.store(true, Ordering::Relaxed);
     }
 
-    /// The exit code of a program stopped so: 130 after Ctrl-C, 143 after SIGTERM.
-    pub fn exit_code(&self) -> u8 {
-        128 + self.signal.load(Ordering::Relaxed).max(SIGINT as usize) as u8
+    /// The error of work that was stopped; `advice` says how to continue.
+    pub(crate) fn interrupted(&self, advice: &'static str) -> Interrupted {
+        let exit_code = 128 + self.signal.load(Ordering::Relaxed).max(SIGINT as usize) as u8;
+        Interrupted { exit_code, advice }
+    }
+
+    /// The error of a training run that was stopped; it continues from what it saved.
+    pub(crate) fn training_interrupted(&self) -> Interrupted {
+        self.interrupted("resume with --resume")
     }
 }
 
-/// Ends the program quietly when whoever reads its output goes away, as `head` does, instead of with a panic.
-pub fn exit_on_broken_pipe() -> Result<()> {
+/// Ends the program without a panic when the reader of its output goes away, as `head` does.
+pub(crate) fn exit_on_broken_pipe() -> Result<()> {
     let always = Arc::new(AtomicBool::new(true));
     flag::register_conditional_shutdown(SIGPIPE, 128 + SIGPIPE, always).context("could not install signal handlers")?;
     Ok(())
 }
+
+/// The error of work that was asked to stop. Everything done so far is saved.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// 130 after Ctrl-C, 143 after SIGTERM.
+    pub(crate) exit_code: u8,
+    advice: &'static str,
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped as requested; {}", self.advice)
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// The error of work that was done and found faults: exit code 1.
+#[derive(Debug)]
+pub(crate) struct Faults(pub(crate) String);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Faults {}

@@ -4,18 +4,18 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
+use crate::input::ClipInput;
 use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind, Pooling};
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, Percepts};
 use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
 
-/// Anything that classifies clips by their percepts: GRU-RCN and the systems it is compared with.
+/// Anything that classifies clips: GRU-RCN, the systems it is compared with, a CNN on single frames.
 pub trait ClipClassifier: Module {
+    /// What it takes in: [`Percepts`] of a frozen CNN, or [`PixelClips`](crate::input::PixelClips).
+    type Input: ClipInput;
+
     /// The logits of each of the model's classifiers; their mean probability is the model's.
-    ///
-    /// # Shapes
-    ///
-    /// - percepts, per level: `[batch, time, channel, height, width]`
-    fn logits(&self, percepts: Percepts) -> LevelLogits;
+    fn logits(&self, input: Self::Input) -> LevelLogits;
 
     /// The same model, its recurrent layers to compute in this precision; weights, gradients, normalisation, pooling,
     /// classifiers and loss stay float32. What has nothing to recur is left as it is.
@@ -117,6 +117,8 @@ impl GruRcnClassifier {
 }
 
 impl ClipClassifier for GruRcnClassifier {
+    type Input = Percepts;
+
     fn logits(&self, percepts: Percepts) -> LevelLogits {
         self.forward(percepts)
     }

@@ -5,9 +5,11 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 /// Which loss the classifiers are trained with.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum LossKind {
     /// `-log` of the averaged probability, the paper's objective read with its definition of the model's probability.
     Mixture,
@@ -17,7 +19,8 @@ pub enum LossKind {
 }
 
 /// How a hidden map becomes the vector that is classified.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// The mean over the cells, as the paper has it.
     Average,

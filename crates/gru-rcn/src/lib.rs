@@ -21,6 +21,7 @@
 //! - [`recurrent`]: the layer [`recurrent::ConvGru`] and [`recurrent::GruRcn`], independent, stacked or bi-directional.
 //! - [`head`]: a classifier per level, their averaged probability and the two losses.
 //! - [`classifier`]: percepts to class probabilities, what is trained on a frozen CNN.
+//! - [`input`]: what models take in, percepts or pixels.
 //! - [`recognizer`]: the whole, clip to class probabilities.
 //! - [`baselines`]: what the paper compares with.
 //! - [`weights`]: import and export in torchvision's key layout.
@@ -71,6 +72,7 @@ pub mod backbone;
 pub mod baselines;
 pub mod classifier;
 pub mod head;
+pub mod input;
 pub mod percepts;
 mod precision;
 pub mod recognizer;

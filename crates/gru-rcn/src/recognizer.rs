@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor};
 use crate::backbone::Backbone;
 use crate::classifier::{ClipClassifier, GruRcnClassifier, StreamState};
 use crate::head::{LevelLogits, LossKind};
+use crate::input::PixelClips;
 use crate::percepts::Percepts;
 
 /// A backbone with a classifier of its percepts.
@@ -15,14 +16,14 @@ use crate::percepts::Percepts;
 /// device, it is frozen: its maps are computed outside the graph, none of its activations is kept, and no optimizer can
 /// move it. The constants of the percept normalisation stay as they are in both cases.
 #[derive(Module, Debug)]
-pub struct Recognizer<B: Module + Backbone, C: ClipClassifier> {
+pub struct Recognizer<B: Module + Backbone, C: ClipClassifier<Input = Percepts>> {
     /// The CNN that looks at single frames.
     pub backbone: B,
     /// What classifies its percepts.
     pub classifier: C,
 }
 
-impl<B: Module + Backbone, C: ClipClassifier> Recognizer<B, C> {
+impl<B: Module + Backbone, C: ClipClassifier<Input = Percepts>> Recognizer<B, C> {
     /// Classifies clips.
     ///
     /// # Shapes
@@ -34,13 +35,16 @@ impl<B: Module + Backbone, C: ClipClassifier> Recognizer<B, C> {
     }
 }
 
-/// Trained like any classifier of clips, from pixels: the one level of the percepts that it is given holds the frames.
-impl<B: Module + ModuleDisplay + Backbone, C: ClipClassifier + ModuleDisplay> ClipClassifier for Recognizer<B, C> {
-    /// # Shapes
-    ///
-    /// - pixels, the top level: `[batch, time, channel, height, width]`, normalised as for [`Recognizer::forward`]
-    fn logits(&self, pixels: Percepts) -> LevelLogits {
-        self.forward(pixels.top())
+/// Trained like any classifier of clips, from pixels.
+impl<B, C> ClipClassifier for Recognizer<B, C>
+where
+    B: Module + ModuleDisplay + Backbone,
+    C: ClipClassifier<Input = Percepts> + ModuleDisplay,
+{
+    type Input = PixelClips;
+
+    fn logits(&self, clips: PixelClips) -> LevelLogits {
+        self.forward(clips.pixels)
     }
 
     fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
@@ -137,7 +141,7 @@ mod tests {
 
     /// How many of the CNN's parameters the loss of two clips moves, and the model after a step of Adam.
     fn stepped(model: Recognizer<Vgg16, GruRcnClassifier>) -> (usize, Recognizer<Vgg16, GruRcnClassifier>) {
-        let pixels = Percepts::new(vec![drawn(3, [2, 4, 3, 32, 32], &Device::flex())]);
+        let pixels = PixelClips { pixels: drawn(3, [2, 4, 3, 32, 32], &Device::flex()) };
         let targets = Tensor::<1, Int>::from_ints([0, 2], &Device::flex());
         let joint = model.backbone.convs[0].weight.val().is_autodiff();
         let logits = model.logits(if joint { pixels.autodiff() } else { pixels });

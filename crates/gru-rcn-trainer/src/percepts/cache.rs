@@ -16,7 +16,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::run_dir::write_atomic;
+use crate::run::dir::write_atomically;
 
 /// Version of the index's layout.
 const SCHEMA: u32 = 1;
@@ -30,7 +30,7 @@ const INDEX: &str = "index.json";
 /// What the tensors of a cache are.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Maps of the CNN, `[time, channel, height, width]`.
     Percepts,
     /// Last hidden maps of a trained GRU-RCN, `[channel, height, width]`.
@@ -39,48 +39,48 @@ pub enum Kind {
 
 /// Where a clip lies.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct CachedClip {
+pub(crate) struct CachedClip {
     /// Its id in the data set.
-    pub id: String,
+    pub(crate) id: String,
     /// Name of its class.
-    pub class: String,
+    pub(crate) class: String,
     /// Its part of the data set.
-    pub split: Split,
+    pub(crate) split: Split,
     /// The shard's file name.
-    pub shard: String,
+    pub(crate) shard: String,
 }
 
 /// `index.json`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct Index {
+pub(crate) struct Index {
     /// Version of this layout.
-    pub schema: u32,
+    pub(crate) schema: u32,
     /// The program that wrote it.
-    pub tool: String,
+    pub(crate) tool: String,
     /// What the tensors are.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The CNN's architecture.
-    pub network: String,
+    pub(crate) network: String,
     /// Checksum of the CNN's weights.
-    pub weights: String,
+    pub(crate) weights: String,
     /// How clips were cut; each is the one that is evaluated.
-    pub clip: ClipPlanner,
+    pub(crate) clip: ClipPlanner,
     /// Name of the data set.
-    pub data: String,
+    pub(crate) data: String,
     /// What decoded its videos; absent where there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decoder: Option<DecoderKind>,
+    pub(crate) decoder: Option<DecoderKind>,
     /// The levels, bottom up.
-    pub levels: Vec<Level>,
+    pub(crate) levels: Vec<Level>,
     /// The classes.
-    pub classes: Vec<String>,
+    pub(crate) classes: Vec<String>,
     /// The clips.
-    pub clips: Vec<CachedClip>,
+    pub(crate) clips: Vec<CachedClip>,
 }
 
 impl Index {
     /// An index without clips.
-    pub fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
+    pub(crate) fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
         let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
         let (decoder, levels, classes, clips) = (None, Vec::new(), Vec::new(), Vec::new());
         Self { schema: SCHEMA, tool, kind, network, weights, clip, data, decoder, levels, classes, clips }
@@ -88,7 +88,7 @@ impl Index {
 }
 
 /// Writes a cache, clip by clip.
-pub struct CacheWriter {
+pub(crate) struct CacheWriter {
     root: PathBuf,
     index: Index,
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
@@ -98,7 +98,7 @@ pub struct CacheWriter {
 
 impl CacheWriter {
     /// In a folder that holds none yet.
-    pub fn create(root: &Path, index: Index) -> Result<Self> {
+    pub(crate) fn create(root: &Path, index: Index) -> Result<Self> {
         ensure!(
             !root.join(INDEX).exists(),
             "{} holds features already; remove it or give another folder with --out",
@@ -109,7 +109,7 @@ impl CacheWriter {
     }
 
     /// Adds a clip: per level the shape and the values.
-    pub fn push(&mut self, id: &str, class: &str, split: Split, maps: Vec<(Vec<usize>, Vec<f32>)>) -> Result<()> {
+    pub(crate) fn push(&mut self, id: &str, class: &str, split: Split, maps: Vec<(Vec<usize>, Vec<f32>)>) -> Result<()> {
         let shard = shard_name(self.index.kind, self.shards);
         self.index.clips.push(CachedClip { id: id.into(), class: class.into(), split, shard });
         for (level, (shape, values)) in self.index.levels.iter().zip(maps) {
@@ -121,9 +121,9 @@ impl CacheWriter {
     }
 
     /// Writes what is left, then the index; a cache without one is none.
-    pub fn finish(mut self) -> Result<Index> {
+    pub(crate) fn finish(mut self) -> Result<Index> {
         self.close_shard()?;
-        write_atomic(&self.root.join(INDEX), serde_json::to_string_pretty(&self.index)?.as_bytes())?;
+        write_atomically(&self.root.join(INDEX), serde_json::to_string_pretty(&self.index)?.as_bytes())?;
         Ok(self.index)
     }
 
@@ -135,7 +135,7 @@ impl CacheWriter {
             TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
         });
         let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, None)?;
-        write_atomic(&self.root.join(shard_name(self.index.kind, self.shards)), &bytes)?;
+        write_atomically(&self.root.join(shard_name(self.index.kind, self.shards)), &bytes)?;
         self.tensors.clear();
         (self.bytes, self.shards) = (0, self.shards + 1);
         Ok(())
@@ -153,7 +153,7 @@ fn key(id: &str, level: &str) -> String {
 
 /// A cache opened for reading.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     root: PathBuf,
     index: Index,
     places: HashMap<String, usize>,
@@ -161,7 +161,7 @@ pub struct Cache {
 
 impl Cache {
     /// Opens a folder that `features` wrote.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub(crate) fn open(root: &Path) -> Result<Self> {
         let path = root.join(INDEX);
         let text = fs::read_to_string(&path)
             .with_context(|| format!("{}: no features here; write them with `gru-rcn features`", path.display()))?;
@@ -173,7 +173,7 @@ impl Cache {
     }
 
     /// Checks that these are the percepts that a recipe would compute.
-    pub fn check(&self, network: &str, weights: &str, clip: &ClipPlanner, levels: &[Level]) -> Result<()> {
+    pub(crate) fn check(&self, network: &str, weights: &str, clip: &ClipPlanner, levels: &[Level]) -> Result<()> {
         let (index, root) = (&self.index, self.root.display());
         ensure!(index.kind == Kind::Percepts, "{root} holds encodings, not percepts; training starts from percepts");
         ensure!(index.network == network, "{root} is of the network {}, the recipe has {network}", index.network);
@@ -204,7 +204,7 @@ impl Cache {
     }
 
     /// Checks that videos were decoded as a recipe says; another decoder gives other pixels.
-    pub fn check_decoder(&self, decoder: DecoderKind) -> Result<()> {
+    pub(crate) fn check_decoder(&self, decoder: DecoderKind) -> Result<()> {
         let other = self.index.decoder.filter(|&there| there != decoder);
         match other {
             Some(there) => bail!(
@@ -217,7 +217,7 @@ impl Cache {
 
     /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:
     /// `found` is told which of `ids` it gets.
-    pub fn read(
+    pub(crate) fn read(
         &self,
         ids: &[String],
         levels: &[Level],

@@ -1,67 +1,91 @@
-//! Freshly drawn clips in every epoch, through the frozen CNN or as pixels for one that is trained.
+//! Freshly drawn clips in every epoch: through the frozen CNN, or as pixels for one that is trained.
 
 use anyhow::Result;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Cnn, Pixels};
+use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Frames, Sample, ordered};
 
-use super::{Batch, Reading, Source, percepts_of, upload};
+use super::{Batch, ClipLoader, Source, percepts_of, pixels_of};
 
-/// What is made of a batch of clips.
-enum Seen {
-    /// The maps of a frozen CNN.
-    Percepts(Box<Cnn>),
-    /// The normalised frames themselves, as one level.
-    Pixels(Pixels),
+/// Reads clips and runs the frozen CNN whenever a batch is requested.
+pub(crate) struct Live {
+    clips: Clips,
+    cnn: Box<Cnn>,
 }
 
-/// Reads clips, and runs the frozen CNN if there is one, whenever a batch is asked for.
-pub struct Live {
-    seen: Seen,
+/// Reads clips as pixels, normalised for the network that is trained on them.
+pub(crate) struct LivePixels {
+    clips: Clips,
+    pixels: Pixels,
+}
+
+struct Clips {
     samples: Vec<Sample>,
-    classes: Vec<usize>,
-    reading: Reading,
+    targets: Vec<usize>,
+    loader: ClipLoader,
     device: Device,
 }
 
 impl Live {
     /// Over these clips; the CNN must be on the plain device.
-    pub fn new(cnn: Cnn, samples: &[Sample], reading: Reading, device: &Device) -> Self {
-        Self::with(Seen::Percepts(Box::new(cnn)), samples, reading, device)
-    }
-
-    /// The frames of these clips, normalised for the network that is trained on them.
-    pub fn pixels(pixels: Pixels, samples: &[Sample], reading: Reading, device: &Device) -> Self {
-        Self::with(Seen::Pixels(pixels), samples, reading, device)
-    }
-
-    fn with(seen: Seen, samples: &[Sample], reading: Reading, device: &Device) -> Self {
-        let classes = samples.iter().map(|sample| sample.class).collect();
-        Self { seen, samples: samples.to_vec(), classes, reading, device: device.clone() }
-    }
-
-    fn batch(&self, part: Vec<(usize, Frames)>, bad: usize) -> Batch {
-        let (indices, clips): (Vec<usize>, Vec<Frames>) = part.into_iter().unzip();
-        let percepts = match &self.seen {
-            _ if clips.is_empty() => Percepts { maps: Vec::new() },
-            Seen::Percepts(cnn) => percepts_of(cnn, &clips, &self.device, self.reading.dtype),
-            Seen::Pixels(pixels) => {
-                let pixels = pixels.normalise(upload(&clips, &self.device));
-                Percepts::new(vec![pixels.cast(self.reading.dtype)])
-            }
-        };
-        Batch { percepts, classes: indices.iter().map(|&index| self.classes[index]).collect(), clips: indices, bad }
+    pub(crate) fn new(cnn: Cnn, samples: &[Sample], loader: ClipLoader, device: &Device) -> Self {
+        Self { clips: Clips::new(samples, loader, device), cnn: Box::new(cnn) }
     }
 }
 
-impl Source for Live {
-    fn classes(&self) -> &[usize] {
-        &self.classes
+impl LivePixels {
+    /// Over these clips.
+    pub(crate) fn new(pixels: Pixels, samples: &[Sample], loader: ClipLoader, device: &Device) -> Self {
+        Self { clips: Clips::new(samples, loader, device), pixels }
+    }
+}
+
+impl Clips {
+    fn new(samples: &[Sample], loader: ClipLoader, device: &Device) -> Self {
+        let targets = samples.iter().map(|sample| sample.class).collect();
+        Self { samples: samples.to_vec(), targets, loader, device: device.clone() }
+    }
+
+    fn batches<'a, I: 'a>(
+        &'a self,
+        order: Vec<usize>,
+        epoch: Option<u64>,
+        batch: usize,
+        input: impl Fn(&[Frames]) -> I + 'a,
+    ) -> Box<dyn Iterator<Item = Result<Batch<I>>> + 'a> {
+        let (loader, bytes) = (self.loader.clone(), self.loader.bytes_of(1));
+        let jobs: Vec<Sample> = order.iter().map(|&clip| self.samples[clip].clone()).collect();
+        let read = move |sample| Ok(loader.read(sample, &[epoch])?.swap_remove(0));
+        let mut frames = ordered(jobs, move |_| bytes, self.loader.limits, read);
+        let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+        Box::new(parts.into_iter().map(move |part| {
+            let places = part.len();
+            let (mut clips, mut read) = (Vec::with_capacity(places), Vec::with_capacity(places));
+            for (clip, frames) in part.into_iter().zip(frames.by_ref()) {
+                if let Some(frames) = self.loader.or_skip(&self.samples[clip].id, frames)? {
+                    clips.push(clip);
+                    read.push(frames);
+                }
+            }
+            Ok(Batch {
+                input: (!read.is_empty()).then(|| input(&read)),
+                targets: clips.iter().map(|&clip| self.targets[clip]).collect(),
+                bad: places - clips.len(),
+                clips,
+            })
+        }))
+    }
+}
+
+impl Source<Percepts> for Live {
+    fn targets(&self) -> &[usize] {
+        &self.clips.targets
     }
 
     fn id(&self, clip: usize) -> String {
-        self.samples[clip].id.clone()
+        self.clips.samples[clip].id.clone()
     }
 
     fn batches<'a>(
@@ -69,25 +93,28 @@ impl Source for Live {
         order: Vec<usize>,
         epoch: Option<u64>,
         batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
-        let (reading, bytes) = (self.reading.clone(), self.reading.bytes_of(1));
-        let jobs: Vec<Sample> = order.iter().map(|&index| self.samples[index].clone()).collect();
-        let mut clips = ordered(
-            jobs,
-            move |_| bytes,
-            self.reading.loader,
-            move |sample| Ok(reading.read(sample, &[epoch])?.swap_remove(0)),
-        );
-        let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
-        Box::new(parts.into_iter().map(move |part| {
-            let (places, mut read) = (part.len(), Vec::with_capacity(part.len()));
-            for (index, clip) in part.into_iter().zip(clips.by_ref()) {
-                if let Some(clip) = self.reading.judged(&self.samples[index].id, clip)? {
-                    read.push((index, clip));
-                }
-            }
-            let bad = places - read.len();
-            Ok(self.batch(read, bad))
-        }))
+    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+        let (device, dtype) = (&self.clips.device, self.clips.loader.dtype);
+        self.clips.batches(order, epoch, batch, move |frames| percepts_of(&self.cnn, frames, device, dtype))
+    }
+}
+
+impl Source<PixelClips> for LivePixels {
+    fn targets(&self) -> &[usize] {
+        &self.clips.targets
+    }
+
+    fn id(&self, clip: usize) -> String {
+        self.clips.samples[clip].id.clone()
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        epoch: Option<u64>,
+        batch: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch<PixelClips>>> + 'a> {
+        let (device, dtype) = (&self.clips.device, self.clips.loader.dtype);
+        self.clips.batches(order, epoch, batch, move |frames| pixels_of(&self.pixels, frames, device, dtype))
     }
 }

@@ -1,30 +1,31 @@
 //! Percepts computed once and kept in memory.
 
-use anyhow::Result;
+use std::ops::Range;
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
 use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
 
-use super::{Batch, Cache, Reading, Source, chunk_of, lanes, side_by_side};
+use super::{Batch, Cache, ClipLoader, Source, chunk_of, side_by_side, workers};
+use crate::context::Context;
+use crate::observe::Interval;
 
-/// How much a store will hold, known before it is filled.
-#[derive(Clone, Debug)]
-pub struct StorePlan {
-    /// Clips.
-    pub clips: usize,
-    /// Versions of each: the one that is evaluated and the augmented ones.
-    pub versions: usize,
-    /// Bytes of all percepts.
-    pub bytes: usize,
+/// The percepts of a list of clips, in one or several versions. A clone shares them.
+#[derive(Clone)]
+pub(crate) struct Store {
+    data: Rc<Data>,
+    /// The clips that are handed out, a part of those in memory.
+    clips: Range<usize>,
 }
 
-/// The percepts of a list of clips, in one or several versions.
-pub struct Store {
+struct Data {
     levels: Vec<Level>,
     time: usize,
     versions: usize,
-    classes: Vec<usize>,
+    targets: Vec<usize>,
     ids: Vec<String>,
     seed: u64,
     /// The first row of each clip, one for each version; none of a clip that could not be read.
@@ -34,13 +35,11 @@ pub struct Store {
     device: Device,
 }
 
-impl StorePlan {
-    /// For `clips` clips with `copies` augmented versions each.
-    pub fn new(cnn: &Cnn, clips: usize, copies: usize, time: usize) -> Self {
-        let row: usize = cnn.levels().iter().map(|level| time * values_of(level)).sum();
-        let versions = 1 + copies;
-        Self { clips, versions, bytes: clips * versions * row * size_of::<f32>() }
-    }
+/// Bytes of the percepts of clips with `copies` augmented versions each, beside the one that is
+/// evaluated.
+pub(crate) fn bytes_of_clips(levels: &[Level], time: usize, clips: usize, copies: usize) -> usize {
+    let row: usize = levels.iter().map(|level| time * values_of(level)).sum();
+    clips * (1 + copies) * row * size_of::<f32>()
 }
 
 fn values_of(level: &Level) -> usize {
@@ -48,88 +47,101 @@ fn values_of(level: &Level) -> usize {
 }
 
 impl Store {
-    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated, and runs the CNN over
-    /// all. `done` is told the number of clips finished; `stop` is asked between clips, and ends it with `None`.
-    pub fn fill(
+    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated, and
+    /// runs the CNN over all.
+    pub(crate) fn fill(
+        context: &Context,
         cnn: &Cnn,
         samples: &[Sample],
         copies: usize,
-        reading: &Reading,
-        device: &Device,
-        mut done: impl FnMut(usize),
-        stop: impl Fn() -> bool,
-    ) -> Result<Option<Self>> {
-        let time = reading.planner.temporal.frames();
-        let plan = StorePlan::new(cnn, samples.len(), copies, time);
-        let mut store = Self {
-            levels: cnn.levels(),
-            time,
-            versions: plan.versions,
-            classes: samples.iter().map(|sample| sample.class).collect(),
-            ids: samples.iter().map(|sample| sample.id.clone()).collect(),
-            seed: reading.seed,
-            first_rows: Vec::with_capacity(samples.len()),
-            values: cnn.levels().iter().map(|_| Vec::new()).collect(),
-            device: device.clone(),
-        };
+        loader: &ClipLoader,
+    ) -> Result<Self> {
+        let mut data = Data::new(cnn.levels(), samples, 1 + copies, loader, &context.device);
         let versions: Vec<Option<u64>> = std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
-        let (worker, bytes) = (reading.clone(), reading.bytes_of(plan.versions));
+        let (worker, bytes) = (loader.clone(), loader.bytes_of(versions.len()));
         let clips =
-            ordered(samples.to_vec(), move |_| bytes, reading.loader, move |sample| worker.read(sample, &versions));
-        let lanes = lanes(reading);
-        let [height, width] = reading.planner.input_size;
-        let chunk = chunk_of(time * height * width);
-        let mut waiting: Vec<Frames> = Vec::new();
-        let mut rows = 0;
+            ordered(samples.to_vec(), move |_| bytes, loader.limits, move |sample| worker.read(sample, &versions));
+        let [height, width] = loader.planner.input_size;
+        let chunk = chunk_of(data.time * height * width);
+        let at_once = workers(loader) * chunk;
+        let (mut waiting, mut rows, mut interval) = (Vec::<Frames>::new(), 0, Interval::default());
         for (index, clip) in clips.enumerate() {
-            let read = reading.judged(&samples[index].id, clip)?;
-            store.first_rows.push(read.as_ref().map(|_| rows));
+            let read = loader.or_skip(&samples[index].id, clip)?;
+            data.first_rows.push(read.as_ref().map(|_| rows));
             if let Some(versions) = read {
                 rows += versions.len();
                 waiting.extend(versions);
             }
-            while waiting.len() >= lanes * chunk {
-                store.push(cnn, &waiting.drain(..lanes * chunk).collect::<Vec<_>>(), chunk, reading.dtype)?;
+            while waiting.len() >= at_once {
+                data.push(cnn, &waiting.drain(..at_once).collect::<Vec<_>>(), chunk, loader.dtype)?;
             }
-            done(index + 1);
-            if stop() {
-                return Ok(None);
+            if interval.is_over() {
+                context.message(format!("percepts of {} of {} clips", index + 1, samples.len()));
+            }
+            if context.stop.is_set() {
+                bail!(context.stop.training_interrupted());
             }
         }
-        store.push(cnn, &waiting, chunk, reading.dtype)?;
-        Ok(Some(store))
+        data.push(cnn, &waiting, chunk, loader.dtype)?;
+        Ok(Self { clips: 0..samples.len(), data: Rc::new(data) })
     }
 
-    /// Takes the clips as they are evaluated from a cache on disk, whose fit to the recipe has been checked.
-    pub fn read(
+    /// Takes the clips as they are evaluated from percepts on disk, which have been checked against the
+    /// recipe.
+    pub(crate) fn read(
         cache: &Cache,
         levels: Vec<Level>,
         samples: &[Sample],
-        reading: &Reading,
+        loader: &ClipLoader,
         device: &Device,
     ) -> Result<Self> {
-        let time = reading.planner.temporal.frames();
-        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
-        let mut values: Vec<Vec<f32>> =
-            levels.iter().map(|level| vec![0.0; samples.len() * time * values_of(level)]).collect();
-        cache.read(&ids, &levels, time, |clip, level, bytes| {
+        let mut data = Data::new(levels, samples, 1, loader, device);
+        data.first_rows = (0..samples.len()).map(Some).collect();
+        let (levels, time) = (&data.levels, data.time);
+        data.values = levels.iter().map(|level| vec![0.0; samples.len() * time * values_of(level)]).collect();
+        cache.read(&data.ids, levels, time, |clip, level, bytes| {
             let length = time * values_of(&levels[level]);
-            let row = &mut values[level][clip * length..(clip + 1) * length];
+            let row = &mut data.values[level][clip * length..(clip + 1) * length];
             for (value, bytes) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
                 *value = f32::from_le_bytes(*bytes);
             }
         })?;
-        Ok(Self {
+        Ok(Self { clips: 0..samples.len(), data: Rc::new(data) })
+    }
+
+    /// A part of the clips, as if there were no others.
+    pub(crate) fn part(&self, clips: Range<usize>) -> Self {
+        let first = self.clips.start;
+        Self { data: self.data.clone(), clips: first + clips.start..first + clips.end }
+    }
+
+    /// Mean squares of all versions of its clips, for the normalisation. `view` says what of the
+    /// percepts is measured.
+    pub(crate) fn statistics(&self, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
+        let data = &self.data;
+        let mut statistics = PerceptStatistics::default();
+        let first_rows = data.first_rows[self.clips.clone()].iter().flatten();
+        let rows: Vec<usize> = first_rows.flat_map(|&first| first..first + data.versions).collect();
+        for rows in rows.chunks(16) {
+            statistics.observe(&view(data.rows(rows)));
+        }
+        statistics
+    }
+}
+
+impl Data {
+    fn new(levels: Vec<Level>, samples: &[Sample], versions: usize, loader: &ClipLoader, device: &Device) -> Self {
+        Self {
+            time: loader.planner.temporal.frames(),
+            versions,
+            targets: samples.iter().map(|sample| sample.class).collect(),
+            ids: samples.iter().map(|sample| sample.id.clone()).collect(),
+            seed: loader.seed,
+            first_rows: Vec::with_capacity(samples.len()),
+            values: levels.iter().map(|_| Vec::new()).collect(),
             levels,
-            time,
-            versions: 1,
-            classes: samples.iter().map(|sample| sample.class).collect(),
-            ids,
-            seed: reading.seed,
-            first_rows: (0..samples.len()).map(Some).collect(),
-            values,
             device: device.clone(),
-        })
+        }
     }
 
     /// Runs the CNN over clips, `chunk` of them in each thread.
@@ -140,18 +152,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Mean squares of all versions of the first `clips` clips, for the normalisation. `view` picks what of the percepts is
-    /// measured.
-    pub fn statistics(&self, clips: usize, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
-        let mut statistics = PerceptStatistics::default();
-        let read = self.first_rows.iter().take(clips).flatten().count();
-        let rows: Vec<usize> = (0..read * self.versions).collect();
-        for rows in rows.chunks(16) {
-            statistics.observe(&view(self.rows(rows)));
-        }
-        statistics
     }
 
     fn rows(&self, rows: &[usize]) -> Percepts {
@@ -178,13 +178,13 @@ impl Store {
     }
 }
 
-impl Source for Store {
-    fn classes(&self) -> &[usize] {
-        &self.classes
+impl Source<Percepts> for Store {
+    fn targets(&self) -> &[usize] {
+        &self.data.targets[self.clips.clone()]
     }
 
     fn id(&self, clip: usize) -> String {
-        self.ids[clip].clone()
+        self.data.ids[self.clips.start + clip].clone()
     }
 
     fn batches<'a>(
@@ -192,18 +192,58 @@ impl Source for Store {
         order: Vec<usize>,
         epoch: Option<u64>,
         batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch>> + 'a> {
+    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
         let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+        let (data, first) = (&self.data, self.clips.start);
         Box::new(batches.into_iter().map(move |clips| {
-            let row = |clip: usize| Some((clip, self.first_rows[clip]? + self.version(clip, epoch)));
+            let row = |clip: usize| {
+                let row = data.first_rows[first + clip]? + data.version(first + clip, epoch);
+                Some((clip, row))
+            };
             let places = clips.len();
             let (clips, rows): (Vec<usize>, Vec<usize>) = clips.into_iter().filter_map(row).unzip();
             Ok(Batch {
-                percepts: if rows.is_empty() { Percepts { maps: Vec::new() } } else { self.rows(&rows) },
-                classes: clips.iter().map(|&clip| self.classes[clip]).collect(),
+                input: (!rows.is_empty()).then(|| data.rows(&rows)),
+                targets: clips.iter().map(|&clip| data.targets[first + clip]).collect(),
                 bad: places - clips.len(),
                 clips,
             })
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten clips with the targets 0 to 9, each of one percept, its own number; clip 7 could not be read.
+    fn numbers() -> Store {
+        let data = Data {
+            levels: vec![Level::new("top".into(), 1, 1, 1)],
+            time: 1,
+            versions: 1,
+            targets: (0..10).collect(),
+            ids: (0..10).map(|clip| format!("clip {clip}")).collect(),
+            seed: 0,
+            first_rows: (0..10).map(|clip| (clip != 7).then_some(clip)).collect(),
+            values: vec![(0..10).map(|clip| clip as f32).collect()],
+            device: Device::flex(),
+        };
+        Store { data: Rc::new(data), clips: 0..10 }
+    }
+
+    #[test]
+    fn a_part_counts_clips_from_its_first() {
+        let part = numbers().part(6..9);
+        assert_eq!((part.len(), part.targets(), part.id(2)), (3, &[6, 7, 8][..], "clip 8".to_owned()));
+        let batch = part.batches(vec![2, 1, 0], Some(1), 4).next().unwrap().unwrap();
+        assert_eq!((batch.clips, batch.targets, batch.bad), (vec![2, 0], vec![8, 6], 1));
+        let values: Vec<f32> = batch.input.unwrap().maps[0].clone().into_data().try_into_vec().unwrap();
+        assert_eq!(values, [8.0, 6.0]);
+        let mut seen: Vec<usize> = part.epoch(3, 1, 2, 0).flat_map(|batch| batch.unwrap().clips).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 2]);
+        // The mean of 36 and 64.
+        assert!((part.statistics(|percepts| percepts).rms()[0].raw - 50f64.sqrt()).abs() < 1e-6);
     }
 }

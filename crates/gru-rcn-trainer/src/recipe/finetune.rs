@@ -7,34 +7,28 @@ use super::TrainingSection;
 
 /// Training of the pretrained CNN on single frames, or single stacks of flow, by the clips' classes.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct FinetuneSection {
-    /// Drop probabilities of the network's training: after fc-6 and fc-7 of VGG-16, before conv10 of SqueezeNet. Empty
-    /// leaves those of ImageNet, 0.5 each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dropout: Vec<f64>,
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FinetuneSection {
+    /// Drop probabilities of the network's training: after fc-6 and fc-7 of VGG-16, before conv10 of
+    /// SqueezeNet. Empty keeps those of ImageNet, 0.5 each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropout: Vec<f64>,
     /// Standard deviation of the new classifier's first weights.
-    #[serde(default = "milli")]
-    pub classifier_std: f64,
-    /// Frames, or stacks of flow, of each clip in each epoch: a random one of each of so many equal parts. They share the
-    /// clip's crop and mirroring.
-    #[serde(default = "one")]
-    pub frames: usize,
-    /// Read every clip once, as it is evaluated, and keep its frames in memory, instead of reading and cutting frames anew
-    /// in every epoch. For small sets: nothing is augmented then.
-    #[serde(default)]
-    pub cache: bool,
+    pub(crate) classifier_std: f64,
+    /// Frames, or stacks of flow, of each clip in each epoch: a random one of each of as many equal parts.
+    /// They share the clip's crop and mirroring.
+    pub(crate) frames: usize,
+    /// Read every clip once, as it is evaluated, and keep its frames in memory, instead of reading and
+    /// cutting frames anew in every epoch. For small sets: nothing is augmented then.
+    pub(crate) cache: bool,
     /// How it is trained; `batch` counts clips.
-    #[serde(default)]
-    pub training: TrainingSection,
+    pub(crate) training: TrainingSection,
 }
 
-fn milli() -> f64 {
-    1e-3
-}
-
-fn one() -> usize {
-    1
+impl Default for FinetuneSection {
+    fn default() -> Self {
+        Self { dropout: Vec::new(), classifier_std: 1e-3, frames: 1, cache: false, training: TrainingSection::default() }
+    }
 }
 
 impl FinetuneSection {
@@ -53,7 +47,7 @@ impl FinetuneSection {
             "recipe: backbone.finetune.classifier_std is {}, it cannot be negative",
             self.classifier_std
         );
-        ensure!(self.frames > 0, "recipe: backbone.finetune.frames is 0; take at least one of each clip");
+        ensure!(self.frames > 0, "recipe: backbone.finetune.frames is 0; take at least one frame of each clip");
         self.training.validate().map_err(|error| anyhow!("backbone.finetune: {error}"))
     }
 }

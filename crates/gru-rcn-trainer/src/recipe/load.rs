@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::Recipe;
 
 /// The recipes that come with the program, by name.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub(crate) const BUILT_IN: [(&str, &str); 9] = [
     ("motion", include_str!("../../../../assets/recipes/motion.toml")),
     ("motion-tiny", include_str!("../../../../assets/recipes/motion-tiny.toml")),
     ("folder", include_str!("../../../../assets/recipes/folder.toml")),
@@ -21,7 +21,7 @@ pub const BUILT_IN: [(&str, &str); 9] = [
 ];
 
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.
-pub fn load(name: &str, changes: &[String]) -> Result<Recipe> {
+pub(crate) fn load(name: &str, changes: &[String]) -> Result<Recipe> {
     let text = match BUILT_IN.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_string(),
         None if Path::new(name).is_file() => {
@@ -36,7 +36,7 @@ pub fn load(name: &str, changes: &[String]) -> Result<Recipe> {
 }
 
 /// Parses a recipe and applies changes of the form `a.b=c`.
-pub fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
+pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
     let mut table: Table = toml::from_str(text).context("not valid TOML")?;
     for change in changes {
         set(&mut table, change)?;
@@ -46,12 +46,13 @@ pub fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
         [] => toml::from_str(text)?,
         _ => toml::from_str(&toml::to_string(&table)?)?,
     };
+    let recipe = recipe.modernised();
     recipe.validate()?;
     Ok(recipe)
 }
 
 /// A resolved recipe as TOML.
-pub fn to_toml(recipe: &Recipe) -> Result<String> {
+pub(crate) fn to_toml(recipe: &Recipe) -> Result<String> {
     toml::to_string(recipe).context("could not write the recipe as TOML")
 }
 
@@ -95,7 +96,7 @@ mod tests {
         let changes = ["training.batch=7", "model.norm.rule=scale", "model.norm.gain=0.5", "seed=9"].map(String::from);
         let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
         assert_eq!((recipe.training.batch, recipe.seed), (7, 9));
-        assert_eq!(recipe.model.norm.rule, crate::recipe::NormName::Scale);
+        assert_eq!(recipe.model.norm.rule, gru_rcn::percepts::NormRule::Scale);
         assert_eq!(recipe.model.norm.gain, 0.5);
     }
 

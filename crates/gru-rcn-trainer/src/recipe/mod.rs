@@ -5,16 +5,17 @@
 
 mod finetune;
 mod load;
+pub(crate) mod seed;
 mod sections;
 mod training;
 
-pub use finetune::FinetuneSection;
-pub use load::{BUILT_IN, load, parse, to_toml};
-pub use sections::{
-    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, FormName,
-    LossName, ModelSection, Network, NormName, NormSection, PoolingName, RefitSection,
+pub(crate) use finetune::FinetuneSection;
+pub(crate) use load::{BUILT_IN, load, parse, to_toml};
+pub(crate) use sections::{
+    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, ModelSection,
+    Network, NormSection, RefitSection,
 };
-pub use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
+pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 
 use anyhow::{Result, ensure};
 use gru_rcn_data::{ClipPlanner, DecoderKind, ViewRule};
@@ -23,48 +24,65 @@ use serde::{Deserialize, Serialize};
 /// One experiment.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// Its name; runs are kept in a folder of that name.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is, for the report.
     #[serde(default)]
-    pub about: String,
+    pub(crate) about: String,
     /// Seed of everything random: initial weights, order, augmentation, dropout.
     #[serde(default)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The clips.
-    pub data: DataSection,
+    pub(crate) data: DataSection,
     /// Which frames and which part of them a clip is made of.
-    pub clip: ClipPlanner,
+    pub(crate) clip: ClipPlanner,
     /// The CNN.
-    pub backbone: BackboneSection,
-    /// What becomes of its percepts.
+    pub(crate) backbone: BackboneSection,
+    /// How its percepts are computed and kept.
     #[serde(default)]
-    pub features: FeaturesSection,
+    pub(crate) features: FeaturesSection,
     /// The recurrent model.
-    pub model: ModelSection,
+    pub(crate) model: ModelSection,
     /// Its training.
     #[serde(default)]
-    pub training: TrainingSection,
-    /// Whether the validation clips are trained on as well in the end.
+    pub(crate) training: TrainingSection,
+    /// Whether systems are trained again on the validation clips too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refit: Option<RefitSection>,
+    pub(crate) refit: Option<RefitSection>,
     /// How test clips are scored.
     #[serde(default)]
-    pub evaluation: EvaluationSection,
+    pub(crate) evaluation: EvaluationSection,
     /// What it is compared with.
     #[serde(default)]
-    pub baselines: BaselinesSection,
+    pub(crate) baselines: BaselinesSection,
 }
 
 impl Recipe {
+    /// The recipe with what earlier versions wrote in other words.
+    fn modernised(mut self) -> Self {
+        self.model.name_levels(&self.backbone.taps);
+        self
+    }
+
+    /// A recipe that was saved as JSON.
+    pub(crate) fn from_json(value: serde_json::Value) -> serde_json::Result<Self> {
+        serde_json::from_value::<Self>(value).map(Self::modernised)
+    }
+
     /// Names of the levels that are recurred over, bottom up.
-    pub fn level_names(&self) -> Vec<String> {
-        self.model.levels().into_iter().map(|level| self.backbone.taps[level].clone()).collect()
+    pub(crate) fn level_names(&self) -> Vec<String> {
+        self.model.level_names(&self.backbone.taps).to_vec()
+    }
+
+    /// Their positions among the taps.
+    pub(crate) fn levels(&self) -> Vec<usize> {
+        let (taps, names) = (&self.backbone.taps, self.model.level_names(&self.backbone.taps));
+        (0..taps.len()).filter(|&tap| names.contains(&taps[tap])).collect()
     }
 
     /// What decodes video files.
-    pub fn decoder(&self) -> DecoderKind {
+    pub(crate) fn decoder(&self) -> DecoderKind {
         match &self.data {
             DataSection::Motion(_) => DecoderKind::default(),
             DataSection::Folder(section) => section.decoder,
@@ -72,12 +90,12 @@ impl Recipe {
     }
 
     /// The views by which test clips are scored; without mirror images where the labels do not allow them.
-    pub fn views(&self) -> ViewRule {
+    pub(crate) fn views(&self) -> ViewRule {
         self.evaluation.views.allowed(self.clip.flip)
     }
 
-    /// A rule of views in words, and what became of mirror images that were asked for.
-    pub fn spoken(&self, rule: ViewRule) -> String {
+    /// A rule of views in words, and why there are no mirror images, if they were requested.
+    pub(crate) fn describe_views(&self, rule: ViewRule) -> String {
         let (starts, crops) = (rule.starts, rule.crops.count());
         let without = match self.clip.flip {
             true => "",
@@ -86,13 +104,14 @@ impl Recipe {
         format!("{} views each, {starts} starts of {crops} crops{without}", rule.count())
     }
 
-    /// Whether anything looks at the maps of the frozen CNN: all but a GRU-RCN that is trained together with it.
-    pub fn uses_percepts(&self) -> bool {
-        !self.model.finetune_backbone || self.baselines.frame || self.baselines.top_rnn > 0
+    /// Whether any system takes in the percepts of the frozen CNN: all but a GRU-RCN that is trained
+    /// together with it.
+    pub(crate) fn uses_percepts(&self) -> bool {
+        !self.model.finetune_backbone || self.baselines.frame || self.baselines.top_rnn.is_some()
     }
 
     /// Checks what the types cannot.
-    pub fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         // Runs are kept in folders of that name.
         ensure!(
             self.name.starts_with(char::is_alphanumeric) && !self.name.contains(['/', '\\', '\0']),
@@ -102,15 +121,10 @@ impl Recipe {
         self.clip.validate()?;
         self.backbone.validate()?;
         self.features.validate()?;
-        let (taps, hidden) = (self.backbone.taps.len(), self.model.hidden.len());
-        ensure!(
-            taps == hidden,
-            "recipe: backbone.taps names {taps} levels but model.hidden has {hidden} sizes; give one per level"
-        );
-        self.model.validate()?;
+        self.model.validate(&self.backbone.taps)?;
         ensure!(
             !self.model.finetune_backbone || (self.baselines.norms.is_empty() && self.features.from.is_none()),
-            "recipe: model.finetune_backbone trains the CNN, but {} of a frozen one; leave one of the two out",
+            "recipe: model.finetune_backbone trains the CNN, but {} of a frozen one; remove one of the two",
             if self.features.from.is_some() { "features.from has the maps" } else { "baselines.norms compares maps" }
         );
         self.training.validate()?;
@@ -118,7 +132,7 @@ impl Recipe {
             refit.validate()?;
             ensure!(
                 !self.model.finetune_backbone,
-                "recipe: refit is for systems on a frozen CNN, model.finetune_backbone trains it; leave one of the two out"
+                "recipe: refit is for systems on a frozen CNN, model.finetune_backbone trains it; remove one of the two"
             );
         }
         self.evaluation.views.validate()?;

@@ -1,20 +1,22 @@
-//! The sections of a recipe.
+//! The sections of a recipe, but for training and fine-tuning.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::{DecoderKind, MotionConfig, ViewRule};
 use serde::{Deserialize, Serialize};
 
+use super::training::zero_is_none;
 use super::{FinetuneSection, TrainingSection};
 
 /// Where the clips come from: the built-in motion data, or a folder.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum DataSection {
+pub(crate) enum DataSection {
     /// Generated clips, nothing to download.
     Motion(MotionConfig),
     /// A folder of clips per class, with or without lists.
@@ -23,50 +25,60 @@ pub enum DataSection {
 
 /// A folder of videos or of frame folders.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct FolderSection {
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FolderSection {
     /// The folder; `--data` sets it.
-    #[serde(default)]
-    pub root: PathBuf,
-    /// What decodes video files: `ffmpeg`, or `pure`, which reads UCF-101's own format with nothing installed. `--decoder`
-    /// sets it. Frames that were prepared have their decoder in the manifest.
-    #[serde(default)]
-    pub decoder: DecoderKind,
+    pub(crate) root: PathBuf,
+    /// What decodes video files: `ffmpeg`, or `pure`, which reads the format of UCF-101 with nothing
+    /// installed. `--decoder` sets it. Frames that were prepared have their decoder in the manifest.
+    pub(crate) decoder: DecoderKind,
     /// List of training clips, relative to the root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train_list: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) train_list: Option<PathBuf>,
     /// List of validation clips; without it they are held out of the training clips, by group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation_list: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) validation_list: Option<PathBuf>,
     /// List of test clips.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_list: Option<PathBuf>,
-    /// JSON map from clip to group (source video, scene); clips of a group stay together when parts are drawn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<PathBuf>,
-    /// Clips to leave out, as `verify` lists them, relative to the root; a list of that name in the root is taken by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantine: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) test_list: Option<PathBuf>,
+    /// JSON map from clip to group (source video, scene); clips of a group stay together when parts are
+    /// drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) groups: Option<PathBuf>,
+    /// Clips to skip, as `verify` lists them, relative to the root; a list of that name in the root is
+    /// used by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quarantine: Option<PathBuf>,
     /// Share of clips held out for validation where no list names them.
-    #[serde(default = "held_out")]
-    pub validation_fraction: f32,
+    pub(crate) validation_fraction: f32,
     /// Share of clips held out for testing where no list names them.
-    #[serde(default = "held_out")]
-    pub test_fraction: f32,
+    pub(crate) test_fraction: f32,
     /// Seed of these draws, apart from the recipe's, so that seeds share their parts.
-    #[serde(default)]
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
-fn held_out() -> f32 {
-    0.15
+impl Default for FolderSection {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::new(),
+            decoder: DecoderKind::default(),
+            train_list: None,
+            validation_list: None,
+            test_list: None,
+            groups: None,
+            quarantine: None,
+            validation_fraction: 0.15,
+            test_fraction: 0.15,
+            seed: 0,
+        }
+    }
 }
 
 /// Which CNN.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// VGG-16, full size.
+pub(crate) enum Network {
+    /// VGG-16.
     Vgg16,
     /// VGG-16's design with four narrow stages, for small frames.
     Small,
@@ -77,25 +89,25 @@ pub enum Network {
 /// The CNN under the recurrent layers.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct BackboneSection {
+pub(crate) struct BackboneSection {
     /// Which network.
-    pub network: Network,
-    /// The levels to recur over, bottom up; `pool1`… and `fc7` for VGG-16, `pool1`, `pool4`, `pool8`, `fire9` for
-    /// SqueezeNet.
-    pub taps: Vec<String>,
-    /// Pretrained weights in torchvision's layout (.safetensors, .pth); `--weights` sets it. Without them the network
-    /// must be pretrained by the section below.
+    pub(crate) network: Network,
+    /// The levels of percepts, bottom up; `pool1`… and `fc7` for VGG-16, `pool1`, `pool4`, `pool8`,
+    /// `fire9` for SqueezeNet.
+    pub(crate) taps: Vec<String>,
+    /// Pretrained weights in torchvision's layout (.safetensors, .pth); `--weights` sets it. Without them
+    /// the network must be pretrained by the section below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weights: Option<PathBuf>,
+    pub(crate) weights: Option<PathBuf>,
     /// Training of the CNN on single frames, by the clips' appearances; `batch` counts clips.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pretrain: Option<TrainingSection>,
-    /// In that training, frames drawn from each clip in each epoch; 0 takes all.
-    #[serde(default)]
-    pub pretrain_frames: usize,
+    pub(crate) pretrain: Option<TrainingSection>,
+    /// In that training, frames drawn from each clip in each epoch; all of them if not given.
+    #[serde(default, deserialize_with = "zero_is_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) pretrain_frames: Option<usize>,
     /// Fine-tuning of the CNN on the clips' classes, before it is frozen; the paper's first stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finetune: Option<FinetuneSection>,
+    pub(crate) finetune: Option<FinetuneSection>,
 }
 
 impl BackboneSection {
@@ -115,47 +127,50 @@ impl BackboneSection {
     }
 }
 
-/// A second training of every system. Of few clips a fifth held out for validation is much to go without: once it has told how
-/// good the recipe is, each system is trained again from the same initial weights on the training and validation clips
-/// together, for a number of epochs that is fixed ahead, and what it ends with is tested.
+/// A second training of every system on the training and validation clips together. Where clips are few
+/// a fifth held out for validation is a loss: once it has shown how good the recipe is, each system is
+/// trained again from the same initial weights for a fixed number of epochs, and the result is tested.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct RefitSection {
-    /// How many epochs; the learning rate falls within them. Nothing stops them early, for no clip is left to tell.
-    pub epochs: usize,
+pub(crate) struct RefitSection {
+    /// Number of epochs; the schedule of the learning rate spans them. There is no early stopping, since no
+    /// validation clip is left.
+    pub(crate) epochs: usize,
 }
 
 impl RefitSection {
     pub(super) fn validate(&self) -> Result<()> {
-        ensure!(self.epochs > 0, "recipe: refit.epochs is 0; train at least one, or leave refit out");
+        ensure!(self.epochs > 0, "recipe: refit.epochs is 0; train at least one, or remove refit");
         Ok(())
     }
 }
 
-/// What becomes of the percepts of the frozen CNN.
+/// How the percepts of the frozen CNN are computed and kept.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct FeaturesSection {
-    /// Compute the percepts of every clip once and keep them in memory, instead of running the CNN in every epoch.
-    #[serde(default = "yes")]
-    pub cache: bool,
-    /// With the cache: augmented versions of each training clip kept beside the original; each epoch draws one of all.
-    /// Without the cache every epoch draws a new one.
-    #[serde(default)]
-    pub copies: usize,
-    /// A folder written by `gru-rcn features` to take the percepts from instead of computing them; for clips that are not
-    /// augmented.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<PathBuf>,
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FeaturesSection {
+    /// Compute the percepts of every clip once and keep them in memory, instead of running the CNN in
+    /// every epoch.
+    pub(crate) cache: bool,
+    /// With the cache: augmented versions of each training clip kept beside the original; each epoch draws
+    /// one of all. Without the cache every epoch draws a new one.
+    pub(crate) copies: usize,
+    /// A folder written by `gru-rcn features` to take the percepts from instead of computing them; for
+    /// clips that are not augmented.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<PathBuf>,
     /// Most memory the cache may take, MiB.
-    #[serde(default = "eight_gib")]
-    pub max_mib: usize,
+    pub(crate) max_mib: usize,
     /// Threads that read clips.
-    #[serde(default = "two")]
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Most memory that clips on their way to the CNN may take, MiB.
-    #[serde(default = "half_gib")]
-    pub queue_mib: usize,
+    pub(crate) queue_mib: usize,
+}
+
+impl Default for FeaturesSection {
+    fn default() -> Self {
+        Self { cache: true, copies: 0, from: None, max_mib: 8192, workers: 2, queue_mib: 512 }
+    }
 }
 
 impl FeaturesSection {
@@ -168,90 +183,15 @@ impl FeaturesSection {
     }
 }
 
-fn yes() -> bool {
-    true
-}
-
-fn eight_gib() -> usize {
-    8192
-}
-
-fn half_gib() -> usize {
-    512
-}
-
-fn two() -> usize {
-    2
-}
-
-impl Default for FeaturesSection {
-    fn default() -> Self {
-        Self { cache: yes(), copies: 0, from: None, max_mib: eight_gib(), workers: two(), queue_mib: half_gib() }
-    }
-}
-
-/// Arrangement of the recurrent layers.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum FormName {
-    /// Each level on its own.
-    Independent,
-    /// Each level's gates see the level below.
-    Stacked,
-    /// Each level on its own, in both directions of time.
-    Bidirectional,
-}
-
-impl From<FormName> for Form {
-    fn from(name: FormName) -> Self {
-        match name {
-            FormName::Independent => Self::Independent,
-            FormName::Stacked => Self::Stacked,
-            FormName::Bidirectional => Self::Bidirectional,
-        }
-    }
-}
-
-/// Rule of percept normalisation.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum NormName {
-    /// As they are: the paper, literally.
-    Identity,
-    /// Divided by their RMS.
-    Scale,
-    /// Minus the clip's mean over time, divided by the RMS.
-    Centre,
-    /// Minus the mean of the frames so far, divided by the RMS.
-    CausalCentre,
-    /// Minus the frame before, divided by the RMS.
-    Difference,
-    /// The magnitude of the difference from the frame before, divided by its RMS.
-    AbsDifference,
-}
-
-impl From<NormName> for NormRule {
-    fn from(name: NormName) -> Self {
-        match name {
-            NormName::Identity => Self::Identity,
-            NormName::Scale => Self::Scale,
-            NormName::Centre => Self::Centre,
-            NormName::CausalCentre => Self::CausalCentre,
-            NormName::Difference => Self::Difference,
-            NormName::AbsDifference => Self::AbsDifference,
-        }
-    }
-}
-
 /// Normalisation of the percepts.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct NormSection {
+pub(crate) struct NormSection {
     /// The rule.
-    pub rule: NormName,
+    pub(crate) rule: NormRule,
     /// Factor on top of it.
     #[serde(default = "one")]
-    pub gain: f32,
+    pub(crate) gain: f32,
 }
 
 fn one() -> f32 {
@@ -260,15 +200,8 @@ fn one() -> f32 {
 
 impl NormSection {
     /// A short name, such as `scale-0.1`, for files and tables.
-    pub fn key(&self) -> String {
-        let rule = match self.rule {
-            NormName::Identity => "identity",
-            NormName::Scale => "scale",
-            NormName::Centre => "centre",
-            NormName::CausalCentre => "causal-centre",
-            NormName::Difference => "difference",
-            NormName::AbsDifference => "abs-difference",
-        };
+    pub(crate) fn key(&self) -> String {
+        let rule = self.rule.name();
         if self.gain == 1.0 { rule.into() } else { format!("{rule}-{}", self.gain) }
     }
 
@@ -278,86 +211,47 @@ impl NormSection {
         Ok(())
     }
 
-    /// The model crate's configuration of it.
-    pub fn config(&self) -> PerceptNormConfig {
-        PerceptNormConfig::new().with_rule(self.rule.into()).with_gain(self.gain)
-    }
-}
-
-/// Pooling of hidden maps before they are classified.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum PoolingName {
-    /// The mean over the cells: the paper.
-    #[default]
-    Average,
-    /// The largest value over the cells.
-    Max,
-}
-
-impl From<PoolingName> for Pooling {
-    fn from(name: PoolingName) -> Self {
-        match name {
-            PoolingName::Average => Self::Average,
-            PoolingName::Max => Self::Max,
-        }
-    }
-}
-
-/// The loss of models with several classifiers.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossName {
-    /// `-log` of the averaged probability.
-    Mixture,
-    /// Mean of the classifiers' cross-entropies.
-    PerHead,
-}
-
-impl From<LossName> for LossKind {
-    fn from(name: LossName) -> Self {
-        match name {
-            LossName::Mixture => Self::Mixture,
-            LossName::PerHead => Self::PerHead,
-        }
+    /// Its configuration in the model crate.
+    pub(crate) fn config(&self) -> PerceptNormConfig {
+        PerceptNormConfig::new().with_rule(self.rule).with_gain(self.gain)
     }
 }
 
 /// The recurrent model.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct ModelSection {
+pub(crate) struct ModelSection {
     /// Arrangement of the recurrent layers.
-    pub form: FormName,
-    /// Hidden channels per level, bottom up; 0 leaves a level to the baselines, which look at the topmost.
-    pub hidden: Vec<usize>,
+    pub(crate) form: Form,
+    /// The levels to recur over, by name, bottom up; all of `backbone.taps` if not given. Baselines use the
+    /// topmost tap, recurred over or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) levels: Option<Vec<String>>,
+    /// Hidden channels of each of these levels.
+    pub(crate) hidden: Vec<usize>,
     /// Kernel of levels with spatial extent.
     #[serde(default = "three")]
-    pub kernel_size: usize,
+    pub(crate) kernel_size: usize,
     /// Biases in the recurrent layers; the paper has none.
     #[serde(default)]
-    pub bias: bool,
+    pub(crate) bias: bool,
     /// Drop probability on the classifiers' inputs; 0.7 in the paper.
     #[serde(default = "paper_dropout")]
-    pub dropout: f64,
+    pub(crate) dropout: f64,
     /// Pooling of the last hidden maps before they are classified.
-    #[serde(default)]
-    pub pooling: PoolingName,
+    #[serde(default = "average")]
+    pub(crate) pooling: Pooling,
     /// The loss.
     #[serde(default = "mixture")]
-    pub loss: LossName,
+    pub(crate) loss: LossKind,
     /// Normalisation of the percepts.
-    pub norm: NormSection,
+    pub(crate) norm: NormSection,
     /// Train the CNN together with the recurrent model, from pixels, instead of keeping it frozen.
     #[serde(default)]
-    pub finetune_backbone: bool,
+    pub(crate) finetune_backbone: bool,
     /// With it, the factor of the learning rate for the CNN's weights.
-    #[serde(default = "tenth")]
-    pub backbone_rate: f64,
-}
-
-fn tenth() -> f64 {
-    0.1
+    #[serde(default = "tenth", alias = "backbone_rate")]
+    pub(crate) backbone_lr_factor: f64,
 }
 
 fn three() -> usize {
@@ -368,18 +262,54 @@ fn paper_dropout() -> f64 {
     0.7
 }
 
-fn mixture() -> LossName {
-    LossName::Mixture
+fn average() -> Pooling {
+    Pooling::Average
+}
+
+fn mixture() -> LossKind {
+    LossKind::Mixture
+}
+
+fn tenth() -> f64 {
+    0.1
 }
 
 impl ModelSection {
-    /// Positions of the levels that are recurred over.
-    pub fn levels(&self) -> Vec<usize> {
-        (0..self.hidden.len()).filter(|&level| self.hidden[level] > 0).collect()
+    /// Earlier versions had a hidden size for every tap, 0 for those that are not recurred over.
+    pub(super) fn name_levels(&mut self, taps: &[String]) {
+        if self.levels.is_none() && self.hidden.len() == taps.len() && self.hidden.contains(&0) {
+            let recurred = |(tap, &hidden): (&String, &usize)| (hidden > 0).then(|| tap.clone());
+            self.levels = Some(taps.iter().zip(&self.hidden).filter_map(recurred).collect());
+            self.hidden.retain(|&hidden| hidden > 0);
+        }
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
-        ensure!(!self.levels().is_empty(), "recipe: model.hidden has no level to recur over");
+    /// The levels to recur over, of these taps.
+    pub(super) fn level_names<'a>(&'a self, taps: &'a [String]) -> &'a [String] {
+        self.levels.as_deref().unwrap_or(taps)
+    }
+
+    pub(super) fn validate(&self, taps: &[String]) -> Result<()> {
+        let levels = self.level_names(taps);
+        ensure!(!levels.is_empty(), "recipe: model.levels is empty; name a level to recur over");
+        let mut at = 0;
+        for level in levels {
+            match taps[at..].iter().position(|tap| tap == level) {
+                Some(place) => at += place + 1,
+                None if taps.contains(level) => {
+                    bail!("recipe: model.levels has {level:?} out of order; name each level once, bottom up")
+                }
+                None => bail!("recipe: model.levels has {level:?}, which is not one of backbone.taps: {}", taps.join(", ")),
+            }
+        }
+        ensure!(
+            levels.len() == self.hidden.len(),
+            "recipe: {} names {} levels but model.hidden has {} sizes; give one per level",
+            if self.levels.is_some() { "model.levels" } else { "backbone.taps" },
+            levels.len(),
+            self.hidden.len()
+        );
+        ensure!(!self.hidden.contains(&0), "recipe: model.hidden has a size of 0; it must be positive");
         ensure!(self.kernel_size % 2 == 1, "recipe: model.kernel_size is {}, it must be odd", self.kernel_size);
         ensure!(
             (0.0..1.0).contains(&self.dropout),
@@ -387,9 +317,10 @@ impl ModelSection {
             self.dropout
         );
         ensure!(
-            self.backbone_rate > 0.0 && self.backbone_rate.is_finite(),
-            "recipe: model.backbone_rate is {}, it must be positive; model.finetune_backbone=false keeps the CNN frozen",
-            self.backbone_rate
+            self.backbone_lr_factor > 0.0 && self.backbone_lr_factor.is_finite(),
+            "recipe: model.backbone_lr_factor is {}, it must be positive; model.finetune_backbone=false keeps the CNN \
+             frozen",
+            self.backbone_lr_factor
         );
         self.norm.validate("model.norm")
     }
@@ -397,30 +328,44 @@ impl ModelSection {
 
 /// How test clips are scored.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Default)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluationSection {
-    /// The views of each clip, whose probabilities are averaged: one, or the paper's 25 starts of ten crops. Mirror images
-    /// are left out where `clip.flip` is off.
-    #[serde(default)]
-    pub views: ViewRule,
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EvaluationSection {
+    /// The views of each clip, whose probabilities are averaged: one, or the paper's 25 starts of ten
+    /// crops. There are no mirror images where `clip.flip` is off.
+    pub(crate) views: ViewRule,
 }
 
 /// What the model is compared with, on the same frozen CNN and by the same training.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-#[serde(deny_unknown_fields)]
-pub struct BaselinesSection {
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BaselinesSection {
     /// A linear classifier of single frames on the top level.
-    #[serde(default)]
-    pub frame: bool,
-    /// A fully connected GRU on the pooled top level, with so many hidden units; 512 in the paper, 0 leaves it out.
-    #[serde(default)]
-    pub top_rnn: usize,
+    pub(crate) frame: bool,
+    /// A fully connected GRU on the pooled top level, with this number of hidden units; 512 in the paper.
+    #[serde(deserialize_with = "zero_is_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) top_rnn: Option<usize>,
+    /// Other baselines by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<Baseline>,
     /// The same GRU-RCN under other normalisations of its percepts.
-    #[serde(default)]
-    pub norms: Vec<NormSection>,
+    pub(crate) norms: Vec<NormSection>,
 }
 
 impl BaselinesSection {
+    /// The baselines, in the order in which they are trained.
+    pub(crate) fn systems(&self) -> Vec<Baseline> {
+        let mut systems = Vec::new();
+        systems.extend(self.frame.then_some(Baseline::Frame));
+        systems.extend(self.top_rnn.map(|_| Baseline::TopRnn));
+        systems.extend(self.others.iter().copied().filter(|other| !systems.contains(other)).collect::<Vec<_>>());
+        systems
+    }
+
+    /// Hidden units of baselines that have some.
+    pub(crate) fn hidden(&self) -> usize {
+        self.top_rnn.unwrap_or(512)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
         for norm in &self.norms {
@@ -428,7 +373,7 @@ impl BaselinesSection {
         }
         keys.sort();
         if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            anyhow::bail!("recipe: baselines.norms has {} twice", pair[0]);
+            bail!("recipe: baselines.norms has {} twice", pair[0]);
         }
         Ok(())
     }

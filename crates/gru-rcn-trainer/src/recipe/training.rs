@@ -1,12 +1,12 @@
 //! The section that says how systems are trained.
 
 use anyhow::{Result, ensure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How gradients become steps.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum OptimizerName {
+pub(crate) enum OptimizerName {
     /// Adam.
     #[default]
     Adam,
@@ -17,11 +17,11 @@ pub enum OptimizerName {
 /// How the learning rate falls.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Schedule {
-    /// From epoch to epoch along half a cosine, to `final_learning_rate`.
+pub(crate) enum Schedule {
+    /// From epoch to epoch along half a cosine, to `final_lr_factor`.
     #[default]
     Cosine,
-    /// By a factor every so many steps.
+    /// By a factor every N steps.
     Step {
         /// Steps between two falls.
         every: u64,
@@ -30,138 +30,111 @@ pub enum Schedule {
     },
 }
 
-/// What becomes of a step whose loss or gradients are not finite. It is never taken.
+/// What happens to a step whose loss or gradients are not finite. It is never taken.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum Nonfinite {
+pub(crate) enum Nonfinite {
     /// The run stops.
     #[default]
     Stop,
-    /// So many of them are left out in one training; the next one stops the run.
+    /// Up to this many are skipped in one training; the next one stops the run.
     Skip(u64),
 }
 
 /// How systems are trained.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSection {
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TrainingSection {
     /// Most epochs.
-    #[serde(default = "hundred")]
-    pub epochs: usize,
+    pub(crate) epochs: usize,
     /// Steps after which training ends, in place of `epochs`; the last epoch may be cut short by it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    /// Clips that are computed together; 64 in the paper.
-    #[serde(default = "sixty_four")]
-    pub batch: usize,
-    /// Batches whose gradients are averaged, over their clips, into one step.
-    #[serde(default = "one_batch")]
-    pub accumulate: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) steps: Option<u64>,
+    /// Clips of a micro-batch, which are computed together; 64 in the paper.
+    pub(crate) batch: usize,
+    /// Micro-batches whose gradients are averaged, over their clips, into one step.
+    pub(crate) accumulate: usize,
     /// The optimizer.
-    #[serde(default)]
-    pub optimizer: OptimizerName,
+    pub(crate) optimizer: OptimizerName,
     /// Momentum of `sgd`; Adam has its own.
-    #[serde(default = "usual_momentum")]
-    pub momentum: f64,
+    pub(crate) momentum: f64,
     /// The learning rate.
-    #[serde(default = "milli")]
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Factor of the learning rate for biases; 2 in much of the field's fine-tuning.
-    #[serde(default = "unit")]
-    pub bias_learning_rate: f64,
+    #[serde(alias = "bias_learning_rate")]
+    pub(crate) bias_lr_factor: f64,
     /// How the learning rate falls.
-    #[serde(default)]
-    pub schedule: Schedule,
-    /// Factor that the learning rate has fallen to at the last epoch, along a half cosine; 1 keeps it constant.
-    #[serde(default = "unit")]
-    pub final_learning_rate: f64,
-    /// Stop after so many epochs without a better validation log-probability; the best epoch's weights are kept.
-    #[serde(default = "ten")]
-    pub patience: usize,
-    /// Largest norm of all gradients together; 0 leaves them as they are.
-    #[serde(default)]
-    pub clip_norm: f32,
-    /// Factor of the weights that is added to their gradients, after those are clipped: an L2 penalty. Biases have none.
-    #[serde(default)]
-    pub weight_decay: f32,
-    /// What becomes of a step whose loss or gradients are not finite.
-    #[serde(default)]
-    pub nonfinite: Nonfinite,
-    /// Largest share of the training clips that may be left out because they cannot be read.
-    #[serde(default)]
-    pub max_bad_fraction: f64,
-    /// Save after every so many steps; 0 leaves it to the minutes. After every epoch it is saved in any case.
-    #[serde(default)]
-    pub checkpoint_steps: u64,
-    /// Save when so many minutes have passed since the last time; 0 leaves it to the steps.
-    #[serde(default = "five")]
-    pub checkpoint_minutes: f64,
-}
-
-fn hundred() -> usize {
-    100
-}
-
-fn sixty_four() -> usize {
-    64
-}
-
-fn one_batch() -> usize {
-    1
-}
-
-fn usual_momentum() -> f64 {
-    0.9
-}
-
-fn milli() -> f64 {
-    1e-3
-}
-
-fn unit() -> f64 {
-    1.0
-}
-
-fn ten() -> usize {
-    10
-}
-
-fn five() -> f64 {
-    5.0
+    pub(crate) schedule: Schedule,
+    /// Factor of the learning rate at the last epoch, along a half cosine; 1 keeps it constant.
+    #[serde(alias = "final_learning_rate")]
+    pub(crate) final_lr_factor: f64,
+    /// Stop after this many epochs without a better validation log-probability; the best epoch's weights
+    /// are kept.
+    pub(crate) patience: usize,
+    /// Largest norm of all gradients together; they are not clipped if not given.
+    #[serde(deserialize_with = "zero_is_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) clip_norm: Option<f32>,
+    /// L2 penalty: this factor times the weights is added to their gradients after clipping. Biases have
+    /// none.
+    pub(crate) weight_decay: f32,
+    /// What happens to a step whose loss or gradients are not finite.
+    pub(crate) nonfinite: Nonfinite,
+    /// Largest share of the training clips that may be skipped because they cannot be read.
+    pub(crate) max_bad_fraction: f64,
+    /// Save every N steps; by the minutes alone if not given. Every epoch is saved in any case.
+    #[serde(deserialize_with = "zero_is_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) checkpoint_steps: Option<u64>,
+    /// Save when this many minutes have passed since the last time; in a file, 0 is never.
+    #[serde(deserialize_with = "zero_is_none", serialize_with = "none_is_zero")]
+    pub(crate) checkpoint_minutes: Option<f64>,
 }
 
 impl Default for TrainingSection {
     fn default() -> Self {
         Self {
-            epochs: hundred(),
+            epochs: 100,
             steps: None,
-            batch: sixty_four(),
-            accumulate: one_batch(),
+            batch: 64,
+            accumulate: 1,
             optimizer: OptimizerName::default(),
-            momentum: usual_momentum(),
-            learning_rate: milli(),
-            bias_learning_rate: unit(),
+            momentum: 0.9,
+            learning_rate: 1e-3,
+            bias_lr_factor: 1.0,
             schedule: Schedule::default(),
-            final_learning_rate: unit(),
-            patience: ten(),
-            clip_norm: 0.0,
+            final_lr_factor: 1.0,
+            patience: 10,
+            clip_norm: None,
             weight_decay: 0.0,
             nonfinite: Nonfinite::default(),
             max_bad_fraction: 0.0,
-            checkpoint_steps: 0,
-            checkpoint_minutes: five(),
+            checkpoint_steps: None,
+            checkpoint_minutes: Some(5.0),
         }
     }
+}
+
+/// Reads a number that earlier versions wrote as 0 where there was none.
+pub(super) fn zero_is_none<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.filter(|value| *value != T::default()))
+}
+
+/// Writes 0 for a number that is not there but has a default.
+fn none_is_zero<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.unwrap_or_default().serialize(serializer)
 }
 
 impl TrainingSection {
     pub(super) fn validate(&self) -> Result<()> {
         ensure!(self.epochs > 0, "recipe: training.epochs is 0; train at least one");
-        ensure!(self.steps != Some(0), "recipe: training.steps is 0; take at least one, or leave the key out");
+        ensure!(self.steps != Some(0), "recipe: training.steps is 0; take at least one, or remove the key");
         ensure!(self.batch > 0, "recipe: training.batch is 0; a step needs at least one clip");
         ensure!(self.accumulate > 0, "recipe: training.accumulate is 0; a step needs at least one batch");
         ensure!(self.patience > 0, "recipe: training.patience is 0; wait at least one epoch");
-        let positive = [("learning_rate", self.learning_rate), ("bias_learning_rate", self.bias_learning_rate)];
+        let positive = [("learning_rate", self.learning_rate), ("bias_lr_factor", self.bias_lr_factor)];
         for (key, value) in positive {
             ensure!(value > 0.0 && value.is_finite(), "recipe: training.{key} is {value}, it must be positive");
         }
@@ -171,9 +144,9 @@ impl TrainingSection {
             self.momentum
         );
         ensure!(
-            self.final_learning_rate > 0.0 && self.final_learning_rate <= 1.0,
-            "recipe: training.final_learning_rate is {}, it must be above 0 and at most 1",
-            self.final_learning_rate
+            self.final_lr_factor > 0.0 && self.final_lr_factor <= 1.0,
+            "recipe: training.final_lr_factor is {}, it must be above 0 and at most 1",
+            self.final_lr_factor
         );
         if let Schedule::Step { every, factor } = self.schedule {
             ensure!(
@@ -182,8 +155,8 @@ impl TrainingSection {
                  the factor above 0 and at most 1"
             );
             ensure!(
-                self.final_learning_rate == 1.0,
-                "recipe: training.final_learning_rate belongs to the cosine; leave it out with schedule = {{ step = … }}"
+                self.final_lr_factor == 1.0,
+                "recipe: training.final_lr_factor belongs to the cosine; leave it out with schedule = {{ step = … }}"
             );
         }
         ensure!(
@@ -191,27 +164,30 @@ impl TrainingSection {
             "recipe: training.weight_decay is {}, it cannot be negative",
             self.weight_decay
         );
-        ensure!(self.clip_norm >= 0.0, "recipe: training.clip_norm is {}, it cannot be negative", self.clip_norm);
+        if let Some(norm) = self.clip_norm {
+            ensure!(norm > 0.0, "recipe: training.clip_norm is {norm}, it cannot be negative");
+        }
         ensure!(
             (0.0..1.0).contains(&self.max_bad_fraction),
             "recipe: training.max_bad_fraction is {}, it must be from 0 to below 1",
             self.max_bad_fraction
         );
-        ensure!(
-            self.checkpoint_minutes >= 0.0 && self.checkpoint_minutes.is_finite(),
-            "recipe: training.checkpoint_minutes is {}, it cannot be negative",
-            self.checkpoint_minutes
-        );
+        if let Some(minutes) = self.checkpoint_minutes {
+            ensure!(
+                minutes > 0.0 && minutes.is_finite(),
+                "recipe: training.checkpoint_minutes is {minutes}, it cannot be negative"
+            );
+        }
         Ok(())
     }
 
-    /// Steps of an epoch over so many clips.
-    pub fn steps_per_epoch(&self, clips: usize) -> usize {
+    /// Steps of an epoch over `clips` clips.
+    pub(crate) fn steps_per_epoch(&self, clips: usize) -> usize {
         clips.div_ceil(self.batch).div_ceil(self.accumulate)
     }
 
-    /// Most epochs, over so many clips, whether the recipe counts epochs or steps.
-    pub fn most_epochs(&self, clips: usize) -> usize {
+    /// Most epochs over `clips` clips, whether the recipe counts epochs or steps.
+    pub(crate) fn most_epochs(&self, clips: usize) -> usize {
         match self.steps {
             Some(steps) => usize::try_from(steps).unwrap_or(usize::MAX).div_ceil(self.steps_per_epoch(clips).max(1)),
             None => self.epochs,
@@ -245,17 +221,27 @@ mod tests {
         assert!(parse("schedule = { step = { every = 1, by = 2 } }").is_err());
     }
 
+    /// Recipes of runs that were made before.
+    #[test]
+    fn earlier_names_and_zeros_are_read() {
+        let parse = |text: &str| toml::from_str::<TrainingSection>(text).unwrap();
+        let before = parse("bias_learning_rate = 2.0\nfinal_learning_rate = 0.1\nclip_norm = 0.0\ncheckpoint_minutes = 0");
+        assert_eq!((before.bias_lr_factor, before.final_lr_factor), (2.0, 0.1));
+        assert_eq!((before.clip_norm, before.checkpoint_minutes), (None, None));
+        assert_eq!(parse(&toml::to_string(&before).unwrap()), before);
+    }
+
     #[test]
     fn mistakes_are_named() {
         let message = |section: TrainingSection| section.validate().unwrap_err().to_string();
         let base = TrainingSection::default;
         assert!(message(TrainingSection { accumulate: 0, ..base() }).contains("training.accumulate"));
         assert!(message(TrainingSection { momentum: 1.0, ..base() }).contains("training.momentum"));
-        assert!(message(TrainingSection { bias_learning_rate: 0.0, ..base() }).contains("bias_learning_rate"));
+        assert!(message(TrainingSection { bias_lr_factor: 0.0, ..base() }).contains("bias_lr_factor"));
         assert!(message(TrainingSection { max_bad_fraction: 1.0, ..base() }).contains("max_bad_fraction"));
         let schedule = Schedule::Step { every: 0, factor: 0.1 };
         assert!(message(TrainingSection { schedule, ..base() }).contains("training.schedule"));
         let schedule = Schedule::Step { every: 9, factor: 0.1 };
-        assert!(message(TrainingSection { schedule, final_learning_rate: 0.5, ..base() }).contains("cosine"));
+        assert!(message(TrainingSection { schedule, final_lr_factor: 0.5, ..base() }).contains("cosine"));
     }
 }

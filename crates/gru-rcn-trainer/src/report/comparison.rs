@@ -2,7 +2,8 @@
 
 use super::bars::{Line, bar, bar_list};
 use super::format::{amount, percent, percent_range};
-use super::model::{RunReport, SystemResult};
+use super::model::RunReport;
+use crate::run::card::SystemResult;
 use gru_rcn_metrics::{Classification, WILSON_95, wilson_interval};
 use maud::{Markup, html};
 

@@ -1,7 +1,7 @@
 //! Learning curves, drawn by hand as SVG so that they take the colours of the page.
 
 use super::format::percent;
-use super::model::{EpochPoint, SystemResult};
+use crate::run::card::{EpochPoint, SystemResult};
 use maud::{Markup, html};
 
 /// The drawing in its own units; it is scaled to the width of the page.

@@ -12,7 +12,7 @@ const QUALITY: u8 = 80;
 /// # Errors
 ///
 /// When `rgb` is not of that size, or the frame is empty or too large for the format.
-pub fn jpeg_base64(rgb: &[u8], height: usize, width: usize) -> Result<String> {
+pub(crate) fn jpeg_base64(rgb: &[u8], height: usize, width: usize) -> Result<String> {
     ensure!(
         rgb.len() == height * width * 3,
         "a frame of {width}×{height} pixels needs {} bytes, got {}",

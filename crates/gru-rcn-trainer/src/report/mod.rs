@@ -19,6 +19,6 @@ mod page;
 #[cfg(test)]
 mod sample;
 
-pub use jpeg::jpeg_base64;
-pub use model::{EpochPoint, GalleryClip, RunReport, SystemResult};
-pub use page::render;
+pub(crate) use jpeg::jpeg_base64;
+pub(crate) use model::{GalleryClip, RunReport};
+pub(crate) use page::render;

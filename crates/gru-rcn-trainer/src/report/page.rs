@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 /// Writes a report as one HTML document that needs no other file.
 ///
 /// Every text of `report` is escaped: class and clip names are data of others.
-pub fn render(report: &RunReport) -> String {
+pub(crate) fn render(report: &RunReport) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {

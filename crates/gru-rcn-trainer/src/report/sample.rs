@@ -1,6 +1,7 @@
 //! A report with plausible numbers, for the tests of the page.
 
-use super::{EpochPoint, GalleryClip, RunReport, SystemResult, jpeg_base64};
+use super::{GalleryClip, RunReport, jpeg_base64};
+use crate::run::card::{EpochPoint, SystemResult};
 use gru_rcn_metrics::{Classification, ConfusionMatrix};
 
 const CLASSES: [&str; 10] = ["left", "right", "up", "down", "circle", "circle back", "square", "star", "tick", "caret"];

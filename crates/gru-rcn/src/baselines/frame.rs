@@ -5,9 +5,10 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 
+use super::{BaselineModel, BaselineOptions};
 use crate::classifier::ClipClassifier;
 use crate::head::{LevelLogits, LossKind, average_pool, linear};
-use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, Percepts};
+use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 
 /// Configuration of [`FrameClassifier`].
 #[derive(Config, Debug)]
@@ -51,6 +52,8 @@ impl FrameClassifierConfig {
 }
 
 impl ClipClassifier for FrameClassifier {
+    type Input = Percepts;
+
     /// One classifier per frame, as it were: logits `[time, batch, class]`.
     fn logits(&self, percepts: Percepts) -> LevelLogits {
         let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
@@ -64,5 +67,19 @@ impl ClipClassifier for FrameClassifier {
     /// Each frame is a training example of its own, whatever loss the recurrent models have.
     fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
         logits.loss(targets, LossKind::PerHead)
+    }
+}
+
+impl BaselineModel for FrameClassifier {
+    const NAME: &'static str = "Per-frame CNN";
+
+    fn measured(percepts: Percepts) -> Percepts {
+        Percepts { maps: vec![percepts.top()] }
+    }
+
+    fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
+        let config = FrameClassifierConfig::new(options.top(), options.num_classes).with_dropout(options.dropout);
+        let norm = PerceptNorm::fit(FrameClassifierConfig::norm(), statistics, device);
+        Self { norm, ..config.init(device) }
     }
 }

@@ -4,9 +4,10 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
 
+use super::{BaselineModel, BaselineOptions};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig};
 use crate::head::{LevelLogits, average_pool};
-use crate::percepts::{Level, PerceptNormConfig, Percepts};
+use crate::percepts::{Level, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::{Form, GruRcnConfig};
 
 /// Configuration of [`TopRnn`].
@@ -60,11 +61,30 @@ impl TopRnn {
 }
 
 impl ClipClassifier for TopRnn {
+    type Input = Percepts;
+
     fn logits(&self, percepts: Percepts) -> LevelLogits {
         self.model.forward(Self::pooled_top(&percepts))
     }
 
     fn computing_in(self, dtype: FloatDType) -> Self {
         Self { model: self.model.computing_in(dtype) }
+    }
+}
+
+impl BaselineModel for TopRnn {
+    const NAME: &'static str = "RNN on the top layer";
+
+    fn measured(percepts: Percepts) -> Percepts {
+        Self::pooled_top(&percepts)
+    }
+
+    fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
+        let config = TopRnnConfig::new(options.top(), options.hidden, options.num_classes)
+            .with_norm(options.norm.clone())
+            .with_dropout(options.dropout);
+        let mut rnn = config.init(device);
+        rnn.model.norm = PerceptNorm::fit(options.norm.clone(), statistics, device);
+        rnn
     }
 }

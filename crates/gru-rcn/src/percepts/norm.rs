@@ -8,11 +8,13 @@
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use super::{PerceptStatistics, Percepts};
 
 /// The rule by which percepts are normalised.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum NormRule {
     /// As they are.
     Identity,
@@ -29,6 +31,20 @@ pub enum NormRule {
     /// The magnitude of [`NormRule::Difference`]: how much changed, not which way. It suits classes told apart by how
     /// fiercely things move, and hides which way they move. Works on a stream.
     AbsDifference,
+}
+
+impl NormRule {
+    /// Its name in files, such as `causal-centre`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Scale => "scale",
+            Self::Centre => "centre",
+            Self::CausalCentre => "causal-centre",
+            Self::Difference => "difference",
+            Self::AbsDifference => "abs-difference",
+        }
+    }
 }
 
 /// Configuration of [`PerceptNorm`].

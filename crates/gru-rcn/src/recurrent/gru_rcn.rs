@@ -3,13 +3,15 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::stacking::pool_to;
 use super::{ConvGru, ConvGruConfig};
 use crate::percepts::{Level, Percepts};
 
 /// How the recurrent layers of the levels are arranged.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// Each level on its own (section 3.1 of the paper).
     Independent,

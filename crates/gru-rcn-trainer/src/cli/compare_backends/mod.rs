@@ -1,0 +1,328 @@
+//! `compare-backends`: the same recipe for a few steps on every backend, loss by loss.
+//!
+//! A small run of the built-in motion data: one step per epoch, so that a run's metrics hold the loss of every step. The
+//! CNN is trained once, on the CPU, for its dropout draws other numbers on every backend; each backend then computes the
+//! percepts by itself and trains the GRU-RCN without dropout, from the same initial weights. Several devices that share the
+//! batch are compared in the same way.
+
+mod loopback;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::shared::print_json;
+use crate::device::backend::Backend;
+use crate::signals::Faults;
+use loopback::Server;
+
+/// Largest relative difference of a loss from the CPU backend's after twenty steps of Adam in float32. The backends sum in
+/// different orders; Adam divides each gradient by its own size, which lets a difference in the last digit of a gradient
+/// near zero grow to one in the fourth of a weight.
+const TOLERANCE: f64 = 1e-3;
+
+/// Clips, all in one batch.
+const CLIPS: usize = 48;
+
+/// A backend, or several whose devices share each batch: `cuda:0+cuda:1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Devices(Vec<Backend>);
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split('+').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.joined("+"))
+    }
+}
+
+impl Devices {
+    fn joined(&self, by: &str) -> String {
+        self.0.iter().map(Backend::to_string).collect::<Vec<_>>().join(by)
+    }
+}
+
+/// Arguments of `compare-backends`.
+#[derive(Args, Debug)]
+pub(super) struct CompareBackendsArgs {
+    /// Which ones, several devices joined by `+` sharing each batch, such as `wgpu,cuda:0+cuda:1`; without it, all that are
+    /// built in and have a device.
+    #[arg(long, value_delimiter = ',')]
+    backends: Vec<Devices>,
+    /// Start N servers of this machine's processor, in processes of their own, and compare the first alone
+    /// and all together.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    serve: usize,
+    /// Steps of training.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Largest relative difference of a loss from that of cpu.
+    #[arg(long, default_value_t = TOLERANCE)]
+    tolerance: f64,
+    /// Keep the runs in this folder, which must not exist yet.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `compare-backends --json` prints.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+struct Comparison {
+    /// Steps of training.
+    steps: usize,
+    /// Largest relative difference allowed.
+    tolerance: f64,
+    /// The backends, cpu first.
+    backends: Vec<Course>,
+    /// Whether all agree.
+    ok: bool,
+}
+
+/// One backend.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+struct Course {
+    /// Its name.
+    name: String,
+    /// Training loss of each step.
+    losses: Vec<f64>,
+    /// Validation loss after each step.
+    validation_losses: Vec<f64>,
+    /// Largest relative difference of any of them from that of cpu.
+    difference: f64,
+    /// Seconds of the run, starting up and compiling kernels included.
+    seconds: f64,
+}
+
+impl CompareBackendsArgs {
+    /// Losses too far apart are exit code 1.
+    pub(super) fn run(&self) -> Result<()> {
+        ensure!(self.steps > 0, "--steps is 0; compare at least one");
+        let mut backends = self.backends()?;
+        let (folder, temporary) = match &self.keep {
+            Some(folder) => (folder.clone(), false),
+            None => (std::env::temp_dir().join(format!("gru-rcn-backends-{}", std::process::id())), true),
+        };
+        ensure!(!folder.exists(), "{} exists already; name a new folder with --keep", folder.display());
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let compared = serve(self.serve, &folder).and_then(|servers| {
+            let remote: Vec<Backend> = servers.iter().map(|server| Backend::Remote(server.address)).collect();
+            backends.extend(remote.first().map(|first| Devices(vec![*first])));
+            backends.extend((remote.len() > 1).then_some(Devices(remote)));
+            self.compare(&backends, &folder)
+        });
+        if temporary {
+            fs::remove_dir_all(&folder).ok();
+        }
+        let comparison = compared?;
+        if self.json {
+            print_json(&comparison)?;
+        } else {
+            print!("{}", table(&comparison));
+        }
+        match comparison.ok {
+            true => Ok(()),
+            false => bail!(Faults("the backends' losses are further apart than --tolerance".into())),
+        }
+    }
+
+    /// cpu first, to which the others are compared.
+    fn backends(&self) -> Result<Vec<Devices>> {
+        let cpu = Devices(vec![Backend::Cpu]);
+        let mut backends = vec![cpu.clone()];
+        if self.backends.is_empty() && self.serve == 0 {
+            let others = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Cpu);
+            backends.extend(others.filter(|backend| !backend.devices().is_empty()).map(|backend| Devices(vec![backend])));
+            ensure!(
+                backends.len() > 1,
+                "this build has no other backend than cpu, or no device for it; run `cargo xtask compare-backends`, which \
+                 builds in ndarray and wgpu"
+            );
+        } else {
+            for devices in self.backends.iter().filter(|devices| **devices != cpu) {
+                for device in &devices.0 {
+                    // Says what to do about one that is not there.
+                    device.device()?;
+                }
+                backends.push(devices.clone());
+            }
+        }
+        Ok(backends)
+    }
+
+    fn compare(&self, backends: &[Devices], folder: &Path) -> Result<Comparison> {
+        let mut courses: Vec<Course> = Vec::new();
+        for backend in backends {
+            eprintln!("{} steps on {backend}", self.steps);
+            let run = folder.join(backend.to_string().replace([':', '+'], "-"));
+            let started = Instant::now();
+            match courses.is_empty() {
+                true => train(&run, backend, &first(self.steps))?,
+                false => {
+                    fs::create_dir_all(&run)?;
+                    for file in ["recipe.toml", "backbone.safetensors"] {
+                        fs::copy(folder.join("cpu").join(file), run.join(file)).with_context(|| file.to_string())?;
+                    }
+                    train(&run, backend, &["--resume".into()])?;
+                }
+            }
+            let (losses, validation_losses) = losses(&run)?;
+            let mut course = Course {
+                name: backend.to_string(),
+                losses,
+                validation_losses,
+                difference: 0.0,
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            if let Some(cpu) = courses.first() {
+                course.difference = largest_difference(&course.losses, &cpu.losses)
+                    .max(largest_difference(&course.validation_losses, &cpu.validation_losses));
+            }
+            courses.push(course);
+        }
+        let ok = courses.iter().all(|course| course.difference <= self.tolerance);
+        Ok(Comparison { steps: self.steps, tolerance: self.tolerance, backends: courses, ok })
+    }
+}
+
+/// Starts `count` servers.
+fn serve(count: usize, folder: &Path) -> Result<Vec<Server>> {
+    if count > 0 {
+        Backend::Remote(([127, 0, 0, 1], 0).into()).require()?;
+    }
+    (0..count).map(|server| Server::start(&folder.join(format!("serve-{server}.log")))).collect()
+}
+
+/// The arguments of the first run, which makes the recipe and the CNN of all.
+fn first(steps: usize) -> Vec<String> {
+    let mut arguments = vec!["motion".to_string()];
+    let changes = [
+        format!("data.motion.train={CLIPS}"),
+        "data.motion.validation=16".into(),
+        "data.motion.test=16".into(),
+        "backbone.pretrain.epochs=2".into(),
+        "backbone.pretrain.patience=2".into(),
+        "model.dropout=0.0".into(),
+        format!("training.batch={CLIPS}"),
+        format!("training.epochs={steps}"),
+        format!("training.patience={steps}"),
+        "baselines.frame=false".into(),
+        "baselines.top_rnn=0".into(),
+    ];
+    arguments.extend(changes.into_iter().flat_map(|change| ["--set".to_string(), change]));
+    arguments
+}
+
+/// Trains in a process of its own: a backend's settings are a process's, and so is its failure.
+fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let log = run.with_extension("log");
+    let mut command = Command::new(program);
+    command
+        .arg("train")
+        .args(arguments)
+        .args(["--plain", "--json", "--devices", &backend.joined(","), "--run"])
+        .arg(run);
+    let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).status()?;
+    if !status.success() {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        bail!("{backend}: {status}\n{}", lines[lines.len().saturating_sub(8)..].join("\n"));
+    }
+    Ok(())
+}
+
+/// Training and validation losses of the GRU-RCN, step by step.
+fn losses(run: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
+    let path: PathBuf = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut training, mut validation) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("{}", path.display()))?;
+        if line["stage"] == "gru_rcn" {
+            training.push(line["train"]["loss"].as_f64().unwrap_or(f64::NAN));
+            validation.push(line["validation"]["loss"].as_f64().unwrap_or(f64::NAN));
+        }
+    }
+    Ok((training, validation))
+}
+
+/// Infinite where one has steps that the other has not, or something is not a number.
+fn largest_difference(found: &[f64], expected: &[f64]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let relative = found.iter().zip(expected).map(|(f, e)| (f - e).abs() / e.abs());
+    relative.fold(0.0, |worst, off| if off.is_finite() { f64::max(worst, off) } else { f64::INFINITY })
+}
+
+fn table(comparison: &Comparison) -> String {
+    let width = |course: &Course| course.name.len().max(12);
+    let mut text = format!("{:>6}", "step");
+    for course in &comparison.backends {
+        text += &format!("  {:>1$}", course.name, width(course));
+    }
+    text.push('\n');
+    for step in 0..comparison.steps {
+        text += &format!("{:>6}", step + 1);
+        for course in &comparison.backends {
+            text += &match course.losses.get(step) {
+                Some(loss) => format!("  {loss:>0$.7}", width(course)),
+                None => format!("  {:>1$}", "-", width(course)),
+            };
+        }
+        text.push('\n');
+    }
+    for course in &comparison.backends {
+        text += &format!(
+            "{}: {:.1e} off cpu at most, validation losses included; {:.1} s\n",
+            course.name, course.difference, course.seconds
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2.2 against 2 is a tenth off.
+    #[test]
+    fn differences_by_hand() {
+        assert!((largest_difference(&[1.0, 2.2], &[1.0, 2.0]) - 0.1).abs() < 1e-12);
+        assert_eq!(largest_difference(&[1.0], &[1.0, 2.0]), f64::INFINITY);
+        assert_eq!(largest_difference(&[f64::NAN], &[1.0]), f64::INFINITY);
+    }
+
+    #[test]
+    fn devices_that_share_a_batch() {
+        let devices: Devices = "cpu+cuda:1".parse().unwrap();
+        assert_eq!((devices.joined(","), devices.to_string()), ("cpu,cuda:1".into(), "cpu+cuda:1".into()));
+        assert!("cpu+".parse::<Devices>().is_err());
+    }
+
+    #[test]
+    fn the_first_run_s_recipe_is_valid() {
+        let arguments = first(3);
+        let changes: Vec<String> = arguments[1..].iter().filter(|word| *word != "--set").cloned().collect();
+        let recipe = crate::recipe::load(&arguments[0], &changes).unwrap();
+        assert_eq!((recipe.training.epochs, recipe.training.batch), (3, CLIPS));
+        assert_eq!(recipe.model.dropout, 0.0);
+    }
+}

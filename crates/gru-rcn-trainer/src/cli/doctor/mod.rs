@@ -1,0 +1,186 @@
+//! `doctor`: what this program can do on this machine, and whether its backends compute what they should.
+
+mod machine;
+mod probe;
+mod smoke;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::shared::{DeviceArgs, parse_backend, print_json};
+use crate::device::backend::Backend;
+use crate::run::card::BURN;
+use crate::signals::Faults;
+use machine::Machine;
+use probe::{FoundDevice, Probe};
+use smoke::Smoke;
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    /// Look, but compute nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Where runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// What `doctor` starts for each backend.
+    #[arg(long, hide = true, value_parser = parse_backend)]
+    probe: Option<Backend>,
+}
+
+impl DoctorArgs {
+    /// The backend that Burn's hidden defaults are to mean.
+    pub(super) fn backend(&self) -> Backend {
+        self.probe.unwrap_or(self.device.backend)
+    }
+
+    /// A backend that fails on a device that it has found is exit code 1.
+    pub(super) fn run(&self) -> Result<()> {
+        if let Some(backend) = self.probe {
+            return probe::answer(backend, !self.quick);
+        }
+        let mut backends: Vec<BackendReport> =
+            Backend::ALL.into_iter().map(|backend| BackendReport::of(backend, !self.quick)).collect();
+        let needed = backends.iter_mut().find(|report| report.name == self.device.backend.feature());
+        if let Some(report) = needed.filter(|report| report.devices.is_empty() && report.error.is_none()) {
+            report.error = Some(match report.built_in {
+                true => "built in, no device found; is a driver installed?".into(),
+                false => "not built in".into(),
+            });
+        }
+        let report = Report {
+            program: env!("CARGO_PKG_VERSION").into(),
+            burn: BURN.into(),
+            machine: Machine::look(&self.runs),
+            ok: backends.iter().all(BackendReport::is_well),
+            backends,
+        };
+        if self.json {
+            print_json(&report)?;
+        } else {
+            println!("gru-rcn {} on Burn {}\n", report.program, report.burn);
+            println!("{}\n", report.machine.lines().join("\n"));
+            report.backends.iter().for_each(|backend| println!("{}", backend.line()));
+        }
+        let sick: Vec<&str> =
+            report.backends.iter().filter(|backend| !backend.is_well()).map(|backend| backend.name.as_str()).collect();
+        match sick.is_empty() {
+            true => Ok(()),
+            false => bail!(Faults(format!("not in order: {}", sick.join(", ")))),
+        }
+    }
+}
+
+/// What `doctor --json` prints.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+struct Report {
+    /// Version of the program.
+    program: String,
+    /// Version of Burn.
+    burn: String,
+    /// The machine.
+    machine: Machine,
+    /// Every backend there is, built in or not.
+    backends: Vec<BackendReport>,
+    /// Whether the backend asked for works, and every other one that has a device.
+    ok: bool,
+}
+
+/// One backend.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+struct BackendReport {
+    /// Its name for `--backend`.
+    name: String,
+    /// Whether this build has it.
+    built_in: bool,
+    /// Otherwise how it is built in.
+    advice: Option<String>,
+    /// The devices found.
+    devices: Vec<FoundDevice>,
+    /// A small computation on the first of them.
+    smoke: Option<Smoke>,
+    /// What went wrong.
+    error: Option<String>,
+}
+
+impl BackendReport {
+    fn of(backend: Backend, compute: bool) -> Self {
+        let name = backend.feature().to_string();
+        if !backend.is_compiled_in() {
+            let advice = format!("cargo xtask VERB --backend {name}, or install with --features {name}");
+            return Self { name, built_in: false, advice: Some(advice), devices: vec![], smoke: None, error: None };
+        }
+        let Probe { devices, smoke, error } = probe::ask(backend, compute);
+        Self { name, built_in: true, advice: None, devices, smoke, error }
+    }
+
+    /// A backend that is not built in is no fault, and neither is a machine without its device.
+    fn is_well(&self) -> bool {
+        self.error.is_none() && self.smoke.as_ref().is_none_or(|smoke| smoke.ok)
+    }
+
+    fn line(&self) -> String {
+        let state = match (&self.advice, &self.error, &self.smoke) {
+            (Some(advice), ..) => format!("not built in: {advice}"),
+            (_, Some(error), _) => format!("FAILS: {error}"),
+            _ if self.devices.is_empty() => "built in, no device found; is a driver installed?".into(),
+            (_, _, None) => "built in".into(),
+            (_, _, Some(smoke)) => {
+                let verdict = if smoke.ok { "works" } else { "WRONG RESULTS" };
+                let bf16 = if smoke.bf16 { "f32 and bf16" } else { "f32" };
+                format!("{verdict}, {:.1e} off the cpu backend, {:.1} s, {bf16}", smoke.difference, smoke.seconds)
+            }
+        };
+        let mut lines = vec![format!("{:<9} {state}", self.name)];
+        for device in &self.devices {
+            let warning = match device.software {
+                true => "; NOT A GPU: a graphics driver that computes on the CPU, slower than --backend cpu",
+                false => "",
+            };
+            lines.push(format!("          {}{warning}", device.name));
+        }
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(devices: usize, smoke: Option<(bool, f64)>, error: Option<&str>) -> BackendReport {
+        let device = FoundDevice { name: "a card".into(), software: false };
+        BackendReport {
+            name: "cuda".into(),
+            built_in: true,
+            advice: None,
+            devices: vec![device; devices],
+            smoke: smoke.map(|(ok, difference)| Smoke { ok, seconds: 1.0, difference, bf16: true }),
+            error: error.map(String::from),
+        }
+    }
+
+    #[test]
+    fn a_missing_device_is_no_fault() {
+        assert!(report(0, None, None).is_well());
+        assert!(report(1, Some((true, 1e-6)), None).is_well());
+        assert!(!report(1, Some((false, 0.3)), None).is_well());
+        assert!(!report(0, None, Some("signal: 11")).is_well());
+    }
+
+    #[test]
+    fn lines_describe_devices_and_faults() {
+        assert!(report(0, None, None).line().contains("no device found"));
+        assert!(report(1, Some((false, 0.3)), None).line().contains("WRONG RESULTS"));
+        assert!(report(1, Some((true, 1e-6)), None).line().contains("a card"));
+        assert!(report(0, None, Some("signal: 11")).line().contains("FAILS: signal: 11"));
+    }
+}

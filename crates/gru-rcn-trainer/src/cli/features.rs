@@ -1,0 +1,182 @@
+//! `features`: the percepts of a data set, or its recurrent encodings, as files.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use burn::tensor::{Device, FloatDType, Tensor};
+use clap::Args;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::classifier::GruRcnClassifier;
+use gru_rcn::percepts::{Level, Percepts};
+use gru_rcn_data::{Dataset, Split};
+use serde_json::json;
+
+use super::shared::{DeviceArgs, RecipeArgs, RunArgs, print_json};
+use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
+use crate::experiment::{TrainedRun, backbone_name, fingerprint, pretrained};
+use crate::observe::Interval;
+use crate::percepts::{CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, Source};
+use crate::preflight::holds_videos;
+use crate::recipe::Recipe;
+use crate::signals::StopFlag;
+
+/// Clips that go through the CNN at once.
+const BATCH: usize = 8;
+
+/// Arguments of `features`.
+#[derive(Args, Debug)]
+pub(super) struct FeaturesArgs {
+    /// A built-in recipe or a TOML file; without it, the recipe and the CNN of a run.
+    recipe: Option<String>,
+    #[command(flatten)]
+    change: RecipeArgs,
+    /// The last hidden maps of the run's GRU-RCN instead of percepts.
+    #[arg(long)]
+    encodings: bool,
+    /// The folder to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+}
+
+/// What computes the features.
+struct Network {
+    recipe: Recipe,
+    cnn: Cnn,
+    model: Option<GruRcnClassifier>,
+}
+
+impl FeaturesArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let device = self.device.backend.device()?;
+        let stop = StopFlag::install()?;
+        let network = self.open(&device)?;
+        let dataset = dataset(&network.recipe)?;
+        let kind = if self.encodings { CacheKind::Encodings } else { CacheKind::Percepts };
+        let mut index = CacheIndex::new(
+            kind,
+            backbone_name(&network.recipe),
+            fingerprint(&network.cnn),
+            network.recipe.clip.clone(),
+            dataset.name.clone(),
+        );
+        index.classes = dataset.classes.clone();
+        index.levels = network.levels();
+        index.decoder = holds_videos(&dataset).then(|| network.recipe.decoder());
+        let mut writer = CacheWriter::create(&self.out, index)?;
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            network.write(&dataset, split, &mut writer, &stop, &device)?;
+        }
+        let index = writer.finish()?;
+        if self.json {
+            return print_json(&json!({ "out": self.out, "clips": index.clips.len(), "levels": index.levels }));
+        }
+        println!("{} clips in {}", index.clips.len(), self.out.display());
+        Ok(())
+    }
+
+    fn open(&self, device: &Device) -> Result<Network> {
+        let RecipeArgs { data, weights, decoder, set } = &self.change;
+        if let Some(recipe) = &self.recipe {
+            if self.encodings || self.run.run.is_some() {
+                bail!("a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone");
+            }
+            let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref(), decoder.decoder)?;
+            let Some(weights) = &recipe.backbone.weights else {
+                bail!("the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR");
+            };
+            if recipe.backbone.finetune.is_some() {
+                bail!(
+                    "the recipe {} fine-tunes its CNN, so its percepts are those of a run: train it, then give --run DIR",
+                    recipe.name
+                );
+            }
+            let cnn = pretrained(&recipe, weights, device)?;
+            return Ok(Network { recipe, cnn, model: None });
+        }
+        if !set.is_empty() || weights.is_some() {
+            bail!("--set and --weights belong to a recipe; a run has its own");
+        }
+        let (run, dtype) = (self.run.run.as_deref(), FloatDType::F32);
+        let TrainedRun { mut recipe, cnn, model, .. } =
+            TrainedRun::open(run, &self.run.runs, device, dtype, decoder.decoder)?;
+        if let Some(root) = data {
+            set_root(&mut recipe, root)?;
+        }
+        set_decoder(&mut recipe, decoder.decoder)?;
+        Ok(Network { recipe, cnn, model: self.encodings.then_some(model.model) })
+    }
+}
+
+impl Network {
+    /// The levels of what is written.
+    fn levels(&self) -> Vec<Level> {
+        let levels = self.cnn.levels();
+        match &self.model {
+            None => levels,
+            Some(model) => {
+                let channels = model.recurrent.config.out_channels();
+                let level = |(at, channels): (usize, usize)| Level { channels, ..levels[at].clone() };
+                self.recipe.levels().into_iter().zip(channels).map(level).collect()
+            }
+        }
+    }
+
+    /// The features of a batch: per level `[clip, ...]`.
+    fn features(&self, percepts: Percepts) -> Vec<Tensor<5>> {
+        match &self.model {
+            None => percepts.maps,
+            Some(model) => {
+                let percepts = model.norm.forward(percepts.select(&self.recipe.levels()));
+                model.recurrent.forward(percepts).into_iter().map(|map| map.unsqueeze_dim(1)).collect()
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        dataset: &Dataset,
+        split: Split,
+        writer: &mut CacheWriter,
+        stop: &StopFlag,
+        device: &Device,
+    ) -> Result<()> {
+        let samples = dataset.split(split);
+        let loader = ClipLoader::new(&self.recipe, self.recipe.decoder(), device, FloatDType::F32);
+        let source = Live::new(self.cnn.clone(), samples, loader, device);
+        let (mut done, mut interval) = (0, Interval::default());
+        for batch in source.evaluation(BATCH) {
+            let batch = batch?;
+            let Some(percepts) = batch.input else { continue };
+            let clips = batch.clips.len();
+            let maps: Vec<(Vec<usize>, Vec<f32>)> = self
+                .features(percepts)
+                .into_iter()
+                .map(|map| Ok((map.dims().to_vec(), map.try_into_data()?.try_into_vec::<f32>()?)))
+                .collect::<Result<_>>()?;
+            for clip in 0..clips {
+                let rows = maps.iter().map(|(dims, values)| {
+                    let length = values.len() / clips;
+                    let from = if self.model.is_some() { 2 } else { 1 };
+                    (dims[from..].to_vec(), values[clip * length..(clip + 1) * length].to_vec())
+                });
+                let sample = &samples[done + clip];
+                writer.push(&sample.id, &dataset.classes[sample.class], split, rows.collect())?;
+            }
+            done += clips;
+            if interval.is_over() {
+                eprintln!("{split}: {done} of {} clips", samples.len());
+            }
+            if stop.is_set() {
+                bail!(stop.interrupted("run the command again, it writes the folder anew"));
+            }
+        }
+        Ok(())
+    }
+}

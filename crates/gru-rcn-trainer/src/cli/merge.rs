@@ -1,0 +1,38 @@
+//! `merge`: joins the manifests of a folder that was prepared in shards.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gru_rcn_data::merge;
+use serde_json::json;
+
+use super::prepare::check_complete;
+use super::shared::print_json;
+
+/// Arguments of `merge`.
+#[derive(Args, Debug)]
+pub(super) struct MergeArgs {
+    /// The prepared folder whose shards are all done.
+    root: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl MergeArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let merged = merge(&self.root)?;
+        if self.json {
+            print_json(&json!({
+                "manifest": merged.manifest,
+                "shards": merged.shards,
+                "clips": merged.clips,
+                "failures": merged.failures,
+            }))?;
+        } else {
+            println!("{} clips of {} shards in {}", merged.clips, merged.shards, merged.manifest.display());
+        }
+        check_complete(&merged.failures)
+    }
+}

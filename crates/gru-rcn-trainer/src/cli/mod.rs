@@ -1,0 +1,144 @@
+//! The command line: one file per verb, with its arguments and what it does.
+
+mod compare_backends;
+mod doctor;
+mod evaluate;
+mod features;
+mod flow;
+mod fuse;
+mod merge;
+mod predict;
+mod prepare;
+mod report;
+#[cfg(feature = "remote")]
+mod serve;
+mod shared;
+mod train;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::device::backend::Backend;
+use crate::device::fault;
+use crate::signals::{Faults, Interrupted, exit_on_broken_pipe};
+
+/// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
+#[derive(Parser, Debug)]
+#[command(name = "gru-rcn", version, about, max_term_width = 100)]
+struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Train a model by a recipe, with its baselines, and report on the test clips.
+    Train(train::TrainArgs),
+    /// Score a trained run on the test clips, its own or others of the same classes.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Print the most probable classes of video files or folders of frames.
+    Predict(predict::PredictArgs),
+    /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
+    Features(features::FeaturesArgs),
+    /// Draw the report of a run again.
+    Report(report::ReportArgs),
+    /// Average the class probabilities of several runs on the same clips, such as RGB and flow.
+    Fuse(fuse::FuseArgs),
+    /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
+    Prepare(prepare::PrepareArgs),
+    /// Join the manifests of a folder that was prepared in shards.
+    Merge(merge::MergeArgs),
+    /// Check every file of a prepared folder, or of one that other tools made.
+    Verify(verify::VerifyArgs),
+    /// Compute the optical flow between two images.
+    Flow(flow::FlowArgs),
+    /// Say what this program can do on this machine, and test its backends.
+    Doctor(doctor::DoctorArgs),
+    /// Train the same small recipe on every backend and compare the losses, step by step.
+    CompareBackends(compare_backends::CompareBackendsArgs),
+    /// Let other processes compute on a device of this machine, by --backend remote:ADDRESS:PORT.
+    #[cfg(feature = "remote")]
+    Serve(serve::ServeArgs),
+}
+
+impl Verb {
+    /// The devices that it computes on; the first is the one that Burn's hidden defaults mean.
+    fn backends(&self) -> Vec<Backend> {
+        match self {
+            Self::Train(args) => args.backends(),
+            Self::Evaluate(args) => vec![args.device.backend],
+            Self::Predict(args) => vec![args.device.backend],
+            Self::Features(args) => vec![args.device.backend],
+            Self::Doctor(args) => vec![args.backend()],
+            #[cfg(feature = "remote")]
+            Self::Serve(args) => vec![args.device.backend],
+            _ => vec![Backend::Cpu],
+        }
+    }
+
+    fn run(&self) -> Result<()> {
+        match self {
+            Self::Train(args) => args.run(),
+            Self::Evaluate(args) => args.run(),
+            Self::Predict(args) => args.run(),
+            Self::Features(args) => args.run(),
+            Self::Report(args) => args.run(),
+            Self::Fuse(args) => args.run(),
+            Self::Prepare(args) => args.run(),
+            Self::Merge(args) => args.run(),
+            Self::Verify(args) => args.run(),
+            Self::Flow(args) => args.run(),
+            Self::Doctor(args) => args.run(),
+            Self::CompareBackends(args) => args.run(),
+            #[cfg(feature = "remote")]
+            Self::Serve(args) => args.run(),
+        }
+    }
+}
+
+/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a failure,
+/// 130 and 143 stopped by a signal after saving.
+pub(crate) fn main() -> ExitCode {
+    let verb = Cli::parse().verb;
+    let backends = verb.backends();
+    backends[0].make_default();
+    let work = || exit_on_broken_pipe().and_then(|()| verb.run());
+    let done = match backends.iter().find(|backend| **backend != Backend::Cpu) {
+        None => work(),
+        Some(device) => fault::catch(&device.to_string(), work),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => interrupted.exit_code,
+                None if error.is::<Faults>() => 1,
+                None => 2,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn train_needs_no_arguments() {
+        let verb = Cli::parse_from(["gru-rcn", "train"]).verb;
+        assert!(matches!(&verb, Verb::Train(args) if args.recipe == "motion"), "{verb:?}");
+        assert_eq!(verb.backends(), [Backend::Cpu]);
+    }
+}

@@ -1,0 +1,118 @@
+//! `predict`: the top classes of any video file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use gru_rcn::percepts::Percepts;
+use gru_rcn_data::{Stream, ViewRule, source_of};
+use serde::Serialize;
+
+use super::shared::{DecoderArgs, DeviceArgs, PrecisionArgs, RunArgs, print_json};
+use crate::experiment::TrainedRun;
+use crate::percepts::percepts_of;
+use crate::run::scores::top_classes;
+use crate::scoring::views::ViewPercepts;
+use crate::scoring::{Scorable, score};
+use crate::signals::StopFlag;
+
+/// Arguments of `predict`.
+#[derive(Args, Debug)]
+pub(super) struct PredictArgs {
+    /// Video files, or folders of frames.
+    #[arg(required = true, value_name = "VIDEO")]
+    videos: Vec<PathBuf>,
+    /// How many classes to print of each.
+    #[arg(long, default_value_t = 5)]
+    top: usize,
+    /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
+    /// in the paper.
+    #[arg(long, value_name = "NxM", default_value_t)]
+    views: ViewRule,
+    #[command(flatten)]
+    decoder: DecoderArgs,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
+}
+
+/// What `predict --json` prints for one file.
+#[derive(Serialize)]
+struct Prediction {
+    /// The file as it was named.
+    file: String,
+    /// Frames decoded from it.
+    frames: usize,
+    /// The most probable classes.
+    top: Vec<ClassProbability>,
+}
+
+/// A class with its probability.
+#[derive(Serialize)]
+struct ClassProbability {
+    class: String,
+    probability: f32,
+}
+
+impl PredictArgs {
+    /// # Errors
+    ///
+    /// If a file cannot be read; those before it have been printed, unless as JSON, which is one document
+    /// or none.
+    pub(super) fn run(&self) -> Result<()> {
+        let device = self.precision.device(self.device.backend)?;
+        let dtype = self.precision.dtype.dtype();
+        let trained =
+            TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        if trained.recipe.clip.stream == Stream::Flow {
+            bail!(
+                "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
+                trained.dir.root().display()
+            );
+        }
+        let rule = trained.views(self.views);
+        let mut predictions = Vec::new();
+        for video in &self.videos {
+            let prediction = self.predict(&trained, video, rule)?;
+            if !self.json {
+                println!("{} ({} frames)", prediction.file, prediction.frames);
+                for ClassProbability { class, probability } in &prediction.top {
+                    println!("  {:6.1} %  {class}", 100.0 * probability);
+                }
+            }
+            predictions.push(prediction);
+        }
+        if self.json { print_json(&predictions) } else { Ok(()) }
+    }
+
+    fn predict(&self, trained: &TrainedRun, video: &Path, rule: ViewRule) -> Result<Prediction> {
+        let (loader, cnn, device) = (&trained.loader, &trained.cnn, &trained.device);
+        let source = source_of(video)?;
+        let (frames, probabilities) = if rule.is_single() {
+            let (selected, frames) = loader.reader.read_planned(&source, &loader.planner)?;
+            let clip = loader.planner.evaluation(frames)?.on_selected().apply(&selected)?;
+            let logits = trained.model.logits(percepts_of(cnn, &[clip], device, loader.dtype));
+            (frames, logits.probabilities().try_into_data()?.try_into_vec::<f32>()?)
+        } else {
+            let views = loader.reader.read_views(&source, &loader.planner, rule)?;
+            let frames = views.total();
+            let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
+            // The class is not known; the score of class 0 is not looked at.
+            let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
+            let mut scores = score(&models, batches, &[0], &StopFlag::default(), |_| ())?;
+            (frames, scores.swap_remove(0).probabilities)
+        };
+        let top = top_classes(&probabilities, &trained.card.classes, self.top);
+        Ok(Prediction {
+            file: video.display().to_string(),
+            frames,
+            top: top.map(|(class, probability)| ClassProbability { class: class.into(), probability }).collect(),
+        })
+    }
+}

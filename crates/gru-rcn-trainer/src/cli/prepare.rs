@@ -1,0 +1,251 @@
+//! `prepare`: videos to folders of frames and optical flow with a manifest.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use gru_rcn_data::{
+    DecodeLimits, Decoder, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists,
+    Prepare, PrepareOutcome, Progress, Shard, SizeRule,
+};
+use serde_json::json;
+
+use super::shared::print_json;
+use crate::observe::duration;
+use crate::signals::{Faults, StopFlag};
+
+/// Time between two lines where there is no terminal.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Arguments of `prepare`.
+#[derive(Args, Debug)]
+pub(super) struct PrepareArgs {
+    /// How the videos are laid out: ucf101, hmdb51, msvd or folder (a folder per class).
+    layout: Layout,
+    /// The folder of videos.
+    #[arg(value_name = "VIDEOS")]
+    source: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Folder of the data set's official lists.
+    #[arg(long, value_name = "DIR")]
+    lists: Option<PathBuf>,
+    /// List of training clips, for the layout folder.
+    #[arg(long, value_name = "FILE")]
+    train_list: Option<PathBuf>,
+    /// List of validation clips, for the layout folder.
+    #[arg(long, value_name = "FILE")]
+    validation_list: Option<PathBuf>,
+    /// List of test clips, for the layout folder.
+    #[arg(long, value_name = "FILE")]
+    test_list: Option<PathBuf>,
+    /// JSON map from clip to group, for the layout folder.
+    #[arg(long, value_name = "FILE")]
+    groups: Option<PathBuf>,
+    /// Size of the frames: pixels of the shorter side, HEIGHTxWIDTH, or `source`; by default 256, and 256x340 for UCF-101.
+    #[arg(long, value_parser = parse_size)]
+    size: Option<SizeRule>,
+    /// Quality of the JPEG frames, 1 to 100.
+    #[arg(long, default_value_t = 95)]
+    quality: u8,
+    /// Optical flow too: tvl1 as in the paper, or dis, many times as fast.
+    #[arg(long, value_name = "METHOD")]
+    flow: Option<FlowMethod>,
+    /// Displacement of the largest 8-bit code, pixels.
+    #[arg(long, default_value_t = 20.0)]
+    bound: f32,
+    /// How flow is stored.
+    #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
+    flow_format: FlowImage,
+    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed.
+    #[arg(long, default_value_t = DecoderKind::Ffmpeg)]
+    decoder: DecoderKind,
+    /// Clips at once; 0 is one for each processor.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Prepare only this part of the clips, such as 1/4; `merge` joins the parts.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How fields of flow are stored.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum FlowImage {
+    /// JPEG of quality 95, as is usual.
+    Jpeg,
+    /// PNG, without loss, about three times as large.
+    Png,
+}
+
+fn parse_size(text: &str) -> Result<SizeRule, String> {
+    let pixels = |text: &str| text.parse::<usize>().map_err(|_| format!("{text:?} is not a number of pixels"));
+    match text.split_once('x') {
+        Some((height, width)) => Ok(SizeRule::Exact { height: pixels(height)?, width: pixels(width)? }),
+        None if text == "source" => Ok(SizeRule::Source),
+        None => Ok(SizeRule::ShortSide { pixels: pixels(text)? }),
+    }
+}
+
+impl PrepareArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        run(&self.options(), &*self.decoder.open(DecodeLimits::default())?, self.json)
+    }
+
+    fn options(&self) -> Prepare {
+        let image = match self.flow_format {
+            FlowImage::Jpeg => ImageCoding::Jpeg { quality: 95 },
+            FlowImage::Png => ImageCoding::Png,
+        };
+        Prepare {
+            layout: self.layout,
+            source: self.source.clone(),
+            output: self.out.clone(),
+            lists: self.lists.clone(),
+            own_lists: OwnLists {
+                train: self.train_list.clone(),
+                validation: self.validation_list.clone(),
+                test: self.test_list.clone(),
+                groups: self.groups.clone(),
+            },
+            size: self.size.unwrap_or(Prepare::size_for(self.layout)),
+            quality: self.quality,
+            flow: self.flow.map(|method| FlowOptions { method, bound: self.bound, image }),
+            workers: self.workers,
+            shard: self.shard,
+        }
+    }
+}
+
+fn run(options: &Prepare, decoder: &dyn Decoder, as_json: bool) -> Result<()> {
+    let stop = StopFlag::install()?;
+    let estimate = options.estimate(decoder)?;
+    print_estimate(&estimate);
+    if !estimate.fits() {
+        bail!(
+            "{} needs about {} and its disk has {} free; make room, or give a smaller --size",
+            options.output.display(),
+            size(estimate.bytes),
+            size(estimate.free.unwrap_or(0))
+        );
+    }
+    let mut bar = Bar::default();
+    let outcome = options.run(decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
+    bar.finish();
+    print_outcome(&outcome, as_json)?;
+    if outcome.interrupted {
+        bail!(stop.interrupted("the same command continues where it stopped"));
+    }
+    check_complete(&outcome.failures)
+}
+
+/// Clips that could not be prepared are faults.
+pub(super) fn check_complete(failures: &[Failure]) -> Result<()> {
+    match failures.len() {
+        0 => Ok(()),
+        failures => bail!(Faults(format!("{failures} clips could not be prepared; they are named in failures.jsonl"))),
+    }
+}
+
+fn print_estimate(estimate: &Estimate) {
+    let kept = if estimate.kept > 0 { format!(", {} are there already", estimate.kept) } else { String::new() };
+    if estimate.probed == 0 {
+        eprintln!("{} clips to prepare{kept}", estimate.clips);
+        return;
+    }
+    let free = estimate.free.map_or(String::new(), |free| format!(" ({} free)", size(free)));
+    eprintln!(
+        "{} clips to prepare{kept}: about {} and {}{free}",
+        estimate.clips,
+        duration(estimate.seconds),
+        size(estimate.bytes)
+    );
+}
+
+fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
+    for failure in &outcome.failures {
+        eprintln!("failed: {}: {}", failure.clip, failure.error);
+    }
+    for list in outcome.lists.iter().filter(|list| !list.absent.is_empty()) {
+        eprintln!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
+    }
+    if as_json {
+        let document = json!({
+            "manifest": outcome.manifest,
+            "clips": outcome.clips,
+            "prepared": outcome.prepared,
+            "kept": outcome.kept,
+            "frames": outcome.frames,
+            "bytes": outcome.bytes,
+            "failures": outcome.failures,
+            "interrupted": outcome.interrupted,
+        });
+        return print_json(&document);
+    }
+    println!(
+        "{} clips, {} of them new ({} frames, {}); manifest {}",
+        outcome.clips,
+        outcome.prepared,
+        outcome.frames,
+        size(outcome.bytes),
+        outcome.manifest.display()
+    );
+    Ok(())
+}
+
+/// A bar on a terminal; on a pipe a line every few seconds.
+#[derive(Default)]
+struct Bar {
+    last_line: Option<Instant>,
+}
+
+impl Bar {
+    fn show(&mut self, progress: &Progress) {
+        let left = progress.remaining.map_or(String::new(), |left| format!(", {} left", duration(left.as_secs_f64())));
+        let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
+        let line = format!("{} of {} clips, {}{failed}{left}", progress.done, progress.total, size(progress.bytes));
+        if stderr().is_terminal() {
+            let width = 24;
+            let full = width * progress.done / progress.total.max(1);
+            eprint!("\r\x1b[2K{}{} {line}", "█".repeat(full), "░".repeat(width - full));
+            let _ = stderr().flush();
+            self.last_line = Some(Instant::now());
+        } else if self.last_line.is_none_or(|line| line.elapsed() >= INTERVAL) {
+            eprintln!("{line}");
+            self.last_line = Some(Instant::now());
+        }
+    }
+
+    fn finish(&self) {
+        if stderr().is_terminal() && self.last_line.is_some() {
+            eprintln!();
+        }
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_forms() {
+        assert_eq!(parse_size("256"), Ok(SizeRule::ShortSide { pixels: 256 }));
+        assert_eq!(parse_size("256x340"), Ok(SizeRule::Exact { height: 256, width: 340 }));
+        assert_eq!(parse_size("source"), Ok(SizeRule::Source));
+        assert!(parse_size("256x").unwrap_err().contains("not a number"));
+    }
+}

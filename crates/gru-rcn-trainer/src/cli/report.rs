@@ -1,0 +1,81 @@
+//! `report`: draws `report.html` again from what the run has kept, or several runs on one page.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::shared::RunArgs;
+use crate::report::{RunReport, render};
+use crate::run::card::{RunCard, SystemResult};
+use crate::run::dir::{RunDir, write_atomically};
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub(super) struct ReportArgs {
+    /// Finished runs to show beside each other on one page, the one it is about first; without them,
+    /// `--run` alone.
+    #[arg(value_name = "RUN", conflicts_with = "run")]
+    compared: Vec<PathBuf>,
+    /// Where that page is written.
+    #[arg(long, value_name = "FILE", default_value = "comparison.html", requires = "compared")]
+    out: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl ReportArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        if !self.compared.is_empty() {
+            return self.compare();
+        }
+        let dir = RunDir::open(self.run.run.as_deref(), &self.run.runs)?;
+        RunReport::read(&dir)?.write(&dir)?;
+        println!("{}", dir.report().display());
+        Ok(())
+    }
+
+    /// Several runs on one page: the model of each, by the run's name.
+    ///
+    /// # Errors
+    ///
+    /// Also if the runs were not tested on the same clips: their figures cannot be compared.
+    fn compare(&self) -> Result<()> {
+        let mut page: Option<(RunReport, RunCard)> = None;
+        for root in &self.compared {
+            let dir = RunDir::open_at(root)?;
+            let report = RunReport::read(&dir)?;
+            let card = dir.read_card()?.with_context(|| format!("{}: no such file", dir.card_file().display()))?;
+            let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
+            let Some(system) = report.systems.first().cloned() else {
+                bail!("{}: the report has no system", root.display());
+            };
+            let system = SystemResult { name: format!("{name}: {}", system.name), key: name.clone(), ..system };
+            let entry = (name, format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend));
+            match &mut page {
+                None => {
+                    let title = format!("{} runs on {}", self.compared.len(), card.data.name);
+                    let (systems, run_card) = (vec![system], vec![entry]);
+                    page = Some((RunReport { title, systems, run_card, recipe: String::new(), ..report }, card));
+                }
+                Some((page, first)) => {
+                    if first.data.fingerprint != card.data.fingerprint {
+                        bail!(
+                            "{} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
+                            root.display(),
+                            self.compared[0].display(),
+                            card.data.fingerprint,
+                            first.data.fingerprint
+                        );
+                    }
+                    page.systems.push(system);
+                    page.run_card.push(entry);
+                }
+            }
+        }
+        let Some((page, _)) = page else { bail!("name the runs to compare") };
+        write_atomically(&self.out, render(&page).as_bytes())?;
+        println!("{}", self.out.display());
+        Ok(())
+    }
+}

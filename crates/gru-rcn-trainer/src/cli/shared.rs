@@ -1,0 +1,85 @@
+//! Arguments that several verbs share, and what they print alike.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::Args;
+use gru_rcn_data::DecoderKind;
+use serde::Serialize;
+
+use crate::device::backend::Backend;
+use crate::device::precision::Precision;
+
+/// Options of every verb that computes.
+#[derive(Args, Debug)]
+pub(super) struct DeviceArgs {
+    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
+    #[arg(long, default_value = "cpu", value_parser = parse_backend)]
+    pub(super) backend: Backend,
+}
+
+/// The precision of verbs that run a model.
+#[derive(Args, Debug)]
+pub(super) struct PrecisionArgs {
+    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are f32
+    /// always.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) dtype: Precision,
+}
+
+impl PrecisionArgs {
+    /// The device of a backend, if it can compute in this precision.
+    pub(super) fn device(&self, backend: Backend) -> Result<Device> {
+        let device = backend.device()?;
+        self.dtype.check(backend, &device)?;
+        Ok(device)
+    }
+}
+
+pub(super) fn parse_backend(text: &str) -> Result<Backend, String> {
+    text.parse()
+}
+
+/// Options that name a run.
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// The run folder. Without it, `train` makes a new one and the other verbs use the newest.
+    #[arg(long, value_name = "DIR")]
+    pub(super) run: Option<PathBuf>,
+    /// Where runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(super) runs: PathBuf,
+}
+
+/// The decoder of video files.
+#[derive(Args, Debug)]
+pub(super) struct DecoderArgs {
+    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing
+    /// installed. By default what the recipe says.
+    #[arg(long)]
+    pub(super) decoder: Option<DecoderKind>,
+}
+
+/// Options that complete or change a recipe.
+#[derive(Args, Debug)]
+pub(super) struct RecipeArgs {
+    /// Folder of the clips, for recipes that need one: a folder per class.
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// Pretrained weights of the CNN in torchvision's layout (.safetensors, .pth).
+    #[arg(long, value_name = "FILE")]
+    pub(super) weights: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(super) decoder: DecoderArgs,
+    /// Change one key of the recipe; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// Prints one JSON document on standard output.
+pub(super) fn print_json(document: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(document)?);
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Which device Burn runs on: `--backend` to a [`Device`].
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+
+/// A backend of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// Pure Rust on the CPU, always there.
+    Cpu,
+    /// Burn's older CPU backend; deprecated upstream, float32 only.
+    Ndarray,
+    /// Whatever GPU interface the machine has.
+    Wgpu,
+    /// Vulkan.
+    Vulkan,
+    /// Metal.
+    Metal,
+    /// CUDA, with the number of the device.
+    Cuda(usize),
+    /// The device of a `gru-rcn serve`.
+    Remote(SocketAddr),
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, index) = match text.split_once(':') {
+            Some((name, index)) => (name, Some(index)),
+            None => (text, None),
+        };
+        let backend = match (name, index) {
+            ("cpu", None) => Self::Cpu,
+            ("ndarray", None) => Self::Ndarray,
+            ("wgpu", None) => Self::Wgpu,
+            ("vulkan", None) => Self::Vulkan,
+            ("metal", None) => Self::Metal,
+            ("remote", Some(address)) => match address.parse() {
+                Ok(address) => Self::Remote(address),
+                Err(_) => {
+                    return Err(format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000"));
+                }
+            },
+            ("cuda", None) => Self::Cuda(0),
+            ("cuda", Some(index)) => match index.parse() {
+                Ok(index) => Self::Cuda(index),
+                Err(_) => return Err(format!("{text}: the number after cuda: is not one")),
+            },
+            _ => {
+                return Err(format!(
+                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
+                ));
+            }
+        };
+        Ok(backend)
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Remote(address) => write!(f, "remote:{address}"),
+            other => f.write_str(other.feature()),
+        }
+    }
+}
+
+impl Backend {
+    /// Every backend of this machine, the first device of each.
+    pub(crate) const ALL: [Self; 6] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda(0)];
+
+    /// Its Cargo feature.
+    pub(crate) fn feature(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+            Self::Metal => "metal",
+            Self::Cuda(_) => "cuda",
+            Self::Remote(_) => "remote",
+        }
+    }
+
+    /// Whether this build has it.
+    pub(crate) fn is_compiled_in(self) -> bool {
+        match self {
+            Self::Cpu => true,
+            Self::Ndarray => cfg!(feature = "ndarray"),
+            Self::Wgpu => cfg!(feature = "wgpu-untuned"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
+            Self::Metal => cfg!(feature = "metal"),
+            Self::Cuda(_) => cfg!(feature = "cuda"),
+            Self::Remote(_) => cfg!(feature = "remote"),
+        }
+    }
+
+    /// Says how to build it in where it is not.
+    ///
+    /// # Errors
+    ///
+    /// If this build lacks it.
+    pub(crate) fn require(self) -> Result<()> {
+        if !self.is_compiled_in() {
+            let name = self.feature();
+            bail!(
+                "this build of gru-rcn has no {name} backend; run `cargo xtask VERB --backend {name}`, which builds it \
+                 in, or install with `--features {name}`"
+            );
+        }
+        Ok(())
+    }
+
+    /// The device.
+    ///
+    /// # Errors
+    ///
+    /// If this build lacks the backend, or the machine the device.
+    pub(crate) fn device(self) -> Result<Device> {
+        self.require()?;
+        match self {
+            Self::Cpu => Ok(Device::flex()),
+            other => accelerated(other),
+        }
+    }
+
+    /// The devices that this build finds on this machine, without using any of them. Drivers are asked, and a broken one may
+    /// end the process: `doctor` asks in a process of its own.
+    pub(crate) fn devices(self) -> Vec<Device> {
+        match self {
+            Self::Cpu => vec![Device::flex()],
+            #[cfg(feature = "ndarray")]
+            #[allow(deprecated)]
+            Self::Ndarray => vec![Device::ndarray()],
+            #[cfg(feature = "wgpu-untuned")]
+            Self::Wgpu => Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(),
+            #[cfg(feature = "metal")]
+            Self::Metal => Device::enumerate(burn::tensor::DeviceType::Metal).into_vec(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
+            #[allow(unreachable_patterns)]
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes Burn's hidden uses of a default device mean this one; call it before any thread is started.
+    pub(crate) fn make_default(self) {
+        let name = match self {
+            // A remote device is reached by its address alone; what asks for any device gets the CPU.
+            Self::Cpu | Self::Remote(_) => "flex",
+            other => other.feature(),
+        };
+        // SAFETY: called first thing in `main`, before any other thread exists.
+        unsafe { std::env::set_var("BURN_DEVICE", name) };
+    }
+}
+
+#[allow(unused_variables, clippy::needless_return, clippy::match_single_binding)]
+fn accelerated(backend: Backend) -> Result<Device> {
+    match backend {
+        #[cfg(feature = "ndarray")]
+        Backend::Ndarray => {
+            eprintln!(
+                "note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster"
+            );
+            #[allow(deprecated)]
+            return Ok(Device::ndarray());
+        }
+        #[cfg(feature = "wgpu-untuned")]
+        Backend::Wgpu => match Device::wgpu_options().init() {
+            Ok(device) => return Ok(device),
+            Err(error) => bail!("no wgpu device: {error:?}; is a graphics driver installed?"),
+        },
+        #[cfg(feature = "vulkan")]
+        Backend::Vulkan => return Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "metal")]
+        Backend::Metal => return Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda(index) => {
+            let found = backend.devices().len();
+            if index >= found {
+                bail!("no CUDA device {index}: this machine shows {found}; is the NVIDIA driver installed?");
+            }
+            return Ok(Device::cuda(index));
+        }
+        #[cfg(feature = "remote")]
+        Backend::Remote(address) => return super::remote::connect(address),
+        other => unreachable!("{other} was checked to be compiled in"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda:2", "remote:127.0.0.1:3000"] {
+            assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse::<Backend>().unwrap(), Backend::Cuda(0));
+        assert!("cuda:x".parse::<Backend>().is_err());
+        assert!("remote:3000".parse::<Backend>().unwrap_err().contains("127.0.0.1"));
+        assert!("tpu".parse::<Backend>().unwrap_err().contains("no such backend"));
+    }
+
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn a_backend_that_is_not_built_in_names_the_flag() {
+        let message = Backend::Cuda(0).device().unwrap_err().to_string();
+        assert!(message.contains("--backend cuda") && message.contains("--features cuda"), "{message}");
+    }
+}

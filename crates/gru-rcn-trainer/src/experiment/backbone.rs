@@ -1,0 +1,187 @@
+//! The CNN of a recipe: built, loaded, given a new classifier, trained on single frames.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use gru_rcn::backbone::{Cnn, CnnConfig, SqueezeNetConfig, Vgg16Config};
+use gru_rcn::classifier::ClipClassifier;
+use gru_rcn::head::{LevelLogits, LossKind};
+use gru_rcn::input::PixelClips;
+use gru_rcn::weights::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
+use gru_rcn_data::{Dataset, Stream};
+
+use crate::recipe::{FinetuneSection, Network, Recipe};
+use crate::run::checkpoint::{CHECKSUM_START, checksum};
+
+/// Classes of ImageNet, which pretrained networks tell apart.
+const IMAGENET: usize = 1000;
+
+/// The CNN's configuration, with so many classes of its own.
+pub(crate) fn config(recipe: &Recipe, classes: usize) -> Result<CnnConfig> {
+    let (section, size) = (&recipe.backbone, recipe.clip.input_size);
+    let config = match recipe.clip.stream {
+        Stream::Rgb => colour_config(recipe, classes),
+        Stream::Flow => colour_config(recipe, classes).across_modality(Stream::Flow.channels()),
+    };
+    config.validate().context("recipe: backbone.taps or clip.input_size")?;
+    let levels = config.levels();
+    if let Some(level) = levels.iter().find(|level| level.height == 0 || level.width == 0) {
+        bail!("recipe: clip.input_size {size:?} is too small: nothing is left of it at the level {}", level.name);
+    }
+    let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+    if names != section.taps {
+        bail!(
+            "recipe: backbone.taps is {}; name each level once, bottom up: {}",
+            section.taps.join(", "),
+            names.join(", ")
+        );
+    }
+    Ok(config)
+}
+
+/// The same network for RGB, not checked.
+fn colour_config(recipe: &Recipe, classes: usize) -> CnnConfig {
+    let section = &recipe.backbone;
+    let (taps, size) = (section.taps.clone(), recipe.clip.input_size);
+    match section.network {
+        Network::Vgg16 => {
+            CnnConfig::Vgg16(Vgg16Config::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
+        }
+        Network::Small => CnnConfig::Vgg16(Vgg16Config::small(classes, size).with_taps(taps)),
+        Network::SqueezeNet => CnnConfig::SqueezeNet(
+            SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps),
+        ),
+    }
+}
+
+/// The network's name in files.
+pub(crate) fn name(recipe: &Recipe) -> String {
+    match recipe.backbone.network {
+        Network::Vgg16 => "vgg16",
+        Network::Small => "small",
+        Network::SqueezeNet => "squeezenet",
+    }
+    .into()
+}
+
+/// A checksum of the weights, to tell whose percepts are whose.
+pub(crate) fn fingerprint(cnn: &Cnn) -> String {
+    struct Sum(u64);
+    impl ModuleVisitor for Sum {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 = checksum(self.0, param.val().into_data().as_bytes());
+        }
+    }
+    let mut sum = Sum(CHECKSUM_START);
+    cnn.visit(&mut sum);
+    format!("{:016x}", sum.0)
+}
+
+/// Classes of the CNN that a run ends up with: the clips' where it is fine-tuned, their appearances where it is trained on
+/// those, else those of the file that it is read from.
+pub(crate) fn classes(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -> Result<usize> {
+    let appearances = appearances(recipe, dataset)?;
+    match (&recipe.backbone, file) {
+        (section, _) if section.finetune.is_some() => Ok(dataset.classes.len()),
+        (section, _) if section.pretrain.is_some() => Ok(appearances),
+        (_, Some(file)) => classes_in(recipe, file),
+        (_, None) => Ok(IMAGENET),
+    }
+}
+
+/// Classes of the classifier in a weight file.
+fn classes_in(recipe: &Recipe, path: &Path) -> Result<usize> {
+    let lazy = Device::flex();
+    let classes = match colour_config(recipe, IMAGENET) {
+        CnnConfig::Vgg16(config) => torchvision_classes(&config.init(&lazy), path),
+        CnnConfig::SqueezeNet(config) => torchvision_classes(&config.init(&lazy), path),
+    };
+    match classes {
+        // Not this network's file: reading it will say all that is wrong with it.
+        Err(WeightsError::Mismatch { .. }) => Ok(IMAGENET),
+        classes => Ok(classes?),
+    }
+}
+
+/// Loads pretrained weights for a recipe, whatever their number of classes. Those of a network for RGB serve the flow
+/// stream too: their first layer is averaged over the colours.
+pub(crate) fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Result<Cnn> {
+    // What is wrong with the recipe comes before what is wrong with the file.
+    config(recipe, IMAGENET)?;
+    let classes = classes_in(recipe, path)?;
+    match load(&config(recipe, classes)?, path, device) {
+        // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
+        Err(_) if recipe.clip.stream == Stream::Flow => {
+            Ok(load(&colour_config(recipe, classes), path, device)?.across_modality(Stream::Flow.channels()))
+        }
+        loaded => loaded,
+    }
+}
+
+/// What a CNN is fine-tuned from: the network with a new classifier of so many classes and the section's dropout.
+pub(crate) fn to_finetune(cnn: Cnn, section: &FinetuneSection, classes: usize, device: &Device) -> Cnn {
+    let cnn = cnn.with_new_classifier(classes, section.classifier_std, device);
+    if section.dropout.is_empty() { cnn } else { cnn.with_dropout(&section.dropout) }
+}
+
+/// The classifier's name in the file, for messages.
+pub(crate) fn classifier_key(recipe: &Recipe) -> &'static str {
+    match recipe.backbone.network {
+        Network::Vgg16 | Network::Small => "classifier.6",
+        Network::SqueezeNet => "classifier.1",
+    }
+}
+
+/// Loads weights in torchvision's layout.
+pub(crate) fn load(config: &CnnConfig, path: &Path, device: &Device) -> Result<Cnn> {
+    Ok(match config {
+        CnnConfig::Vgg16(config) => Cnn::Vgg16(import_torchvision(config.init(device), path)?),
+        CnnConfig::SqueezeNet(config) => Cnn::SqueezeNet(import_torchvision(config.init(device), path)?),
+    })
+}
+
+/// Saves weights in torchvision's layout.
+pub(crate) fn save(cnn: &Cnn, path: &Path) -> Result<()> {
+    match cnn {
+        Cnn::Vgg16(cnn) => export_torchvision(cnn, path)?,
+        Cnn::SqueezeNet(cnn) => export_torchvision(cnn, path)?,
+    }
+    Ok(())
+}
+
+/// Number of appearance classes, as far as the recipe needs it.
+pub(crate) fn appearances(recipe: &Recipe, dataset: &Dataset) -> Result<usize> {
+    match (&recipe.backbone.pretrain, dataset.appearances.len()) {
+        (Some(_), 0) => bail!(
+            "recipe: backbone.pretrain needs clips with appearance labels, which {} has not; give weights instead",
+            dataset.name
+        ),
+        (_, appearances) => Ok(appearances),
+    }
+}
+
+/// A CNN under training as a classifier of clips: every frame is an example of its own.
+#[derive(Module, Debug)]
+pub(crate) struct FrameCnn {
+    /// The network.
+    pub(crate) cnn: Cnn,
+}
+
+impl ClipClassifier for FrameCnn {
+    type Input = PixelClips;
+
+    /// Logits are `[time, batch, class]`.
+    fn logits(&self, clips: PixelClips) -> LevelLogits {
+        let frames: Tensor<5> = clips.pixels.swap_dims(0, 1);
+        let [time, batch, channels, height, width] = frames.dims();
+        let logits = self.cnn.forward(frames.reshape([time * batch, channels, height, width]));
+        let classes = logits.dims()[1];
+        LevelLogits { logits: logits.reshape([time, batch, classes]) }
+    }
+
+    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, burn::tensor::Int>, _requested: LossKind) -> Tensor<1> {
+        logits.loss(targets, LossKind::PerHead)
+    }
+}

@@ -1,0 +1,112 @@
+//! The CNN of a run: read from a file, pretrained by appearances, fine-tuned on the classes; then frozen.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use burn::module::Module;
+use burn::tensor::Device;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::input::PixelClips;
+use gru_rcn_data::Sample;
+
+use super::backbone::{self, FrameCnn};
+use super::data::Clips;
+use super::outcome::Clock;
+use crate::context::Context;
+use crate::device::initial;
+use crate::percepts::{ClipLoader, LivePixels, PixelStore, Source, appearances};
+use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
+use crate::run::dir::RunDir;
+use crate::train::{Stage, Trainer};
+
+/// The file that the CNN of a run is read from, if it is: that of an earlier session, or the one that the
+/// recipe names.
+pub(super) fn weights_file(resumed: Option<&RunDir>, recipe: &Recipe) -> Option<PathBuf> {
+    let kept = resumed.map(RunDir::backbone).filter(|path| path.is_file());
+    kept.or_else(|| recipe.backbone.weights.clone())
+}
+
+/// The CNN that the recipe names a file for. A resumed run has a copy of its own and does not need the
+/// file any more.
+///
+/// # Errors
+///
+/// Also if the recipe's CNN cannot be built.
+pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Device) -> Result<Option<Cnn>> {
+    match &recipe.backbone.weights {
+        Some(weights) if !resumed.is_some_and(|dir| dir.backbone().is_file()) => {
+            Ok(Some(backbone::pretrained(recipe, weights, device)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The frozen CNN on the plain device, with `classes` classes: as saved with the run, from a file, or
+/// trained here.
+pub(super) fn obtain(
+    context: &Context,
+    clips: &Clips,
+    pretrained: Option<Cnn>,
+    classes: usize,
+    clock: &Clock,
+) -> Result<Cnn> {
+    let (recipe, kept) = (&context.recipe, context.dir.backbone());
+    if kept.is_file() {
+        return backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device);
+    }
+    let cnn = match (pretrained, &recipe.backbone.pretrain) {
+        (Some(cnn), _) => cnn,
+        (None, Some(training)) => clock.time("CNN", || pretrain(context, clips, training))?,
+        (None, None) => bail!("the recipe gives the CNN neither weights nor training"),
+    };
+    let cnn = match &recipe.backbone.finetune {
+        Some(section) => clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
+        None => cnn,
+    };
+    backbone::save(&cnn, &kept)?;
+    Ok(cnn)
+}
+
+/// Trains a new CNN on single frames, by the clips' appearances.
+fn pretrain(context: &Context, clips: &Clips, training: &TrainingSection) -> Result<Cnn> {
+    let (recipe, dataset, device) = (&context.recipe, &clips.dataset, &context.device);
+    let config = backbone::config(recipe, backbone::appearances(recipe, dataset)?)?;
+    let stage = Stage::new("cnn", "CNN on single frames", training);
+    let seed = context.stage_seed(&stage.key);
+    let model = initial::drawn(seed, device, || FrameCnn { cnn: config.init(&initial::device()) });
+    let store = |samples: &[Sample], frames, loader: &ClipLoader| {
+        PixelStore::fill(samples, appearances(samples)?, frames, loader, model.cnn.pixels(), device)
+    };
+    let training_loader = clips.training_loader(&context.dir, training);
+    let train = store(&dataset.train, recipe.backbone.pretrain_frames, &training_loader)?;
+    let validation = store(&dataset.validation, None, &clips.loader)?;
+    Ok(Trainer::new(context, stage).run(model, &train, &validation)?.model.cnn)
+}
+
+/// Fine-tunes a CNN on single frames, or stacks of flow, by the clips' classes.
+fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSection) -> Result<Cnn> {
+    let (dataset, device) = (&clips.dataset, &context.device);
+    let (before, classes) = (cnn.config().num_classes(), dataset.classes.len());
+    context.message(format!(
+        "fine-tuning the CNN: its classifier {} of {before} classes is replaced by a new one of {classes}, all other \
+         weights are kept to start from",
+        backbone::classifier_key(&context.recipe)
+    ));
+    let stage = Stage::new("cnn_finetune", "CNN fine-tuning", &section.training);
+    device.seed(context.stage_seed(&stage.key));
+    let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device));
+    let frames = |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
+        Ok(if section.cache {
+            let classes = samples.iter().map(|sample| sample.class).collect();
+            Rc::new(PixelStore::fill(samples, classes, drawn, loader, cnn.pixels(), device)?)
+        } else {
+            Rc::new(LivePixels::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
+        })
+    };
+    let training_loader = clips.training_loader(&context.dir, &section.training);
+    let train = frames(&dataset.train, Some(section.frames), &training_loader)?;
+    let validation = frames(&dataset.validation, None, &clips.loader)?;
+    let model = FrameCnn { cnn }.train();
+    Ok(Trainer::new(context, stage).run(model, &*train, &*validation)?.model.cnn)
+}

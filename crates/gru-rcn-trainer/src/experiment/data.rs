@@ -1,0 +1,144 @@
+//! From a recipe to its clips, and what the command line says of both.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use burn::tensor::{Device, FloatDType};
+use gru_rcn_data::{Dataset, DecoderKind, FolderOptions, QUARANTINE};
+
+use crate::percepts::{ClipLoader, SkippedClips};
+use crate::recipe::{self, DataSection, FolderSection, Recipe, TrainingSection};
+use crate::run::dir::RunDir;
+
+/// The clips of a run, and how they are read.
+pub(crate) struct Clips {
+    /// The lists of clips.
+    pub(crate) dataset: Dataset,
+    /// Reads clips; one that cannot be read is an error.
+    pub(crate) loader: ClipLoader,
+    /// Training clips that could not be read, by stage.
+    skipped: RefCell<Vec<Arc<SkippedClips>>>,
+}
+
+impl Clips {
+    /// The clips of a recipe.
+    pub(crate) fn of_recipe(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Result<Self> {
+        let loader = ClipLoader::new(recipe, recipe.decoder(), device, dtype);
+        Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default() })
+    }
+
+    /// Reads the clips that a stage trains on: those that cannot be read are skipped, as many as the
+    /// recipe allows.
+    pub(crate) fn training_loader(&self, dir: &RunDir, training: &TrainingSection) -> ClipLoader {
+        let clips = self.dataset.train.len();
+        let skipped = Arc::new(SkippedClips::new(dir.quarantine(), clips, training.max_bad_fraction));
+        self.skipped.borrow_mut().push(skipped.clone());
+        self.loader.skipping(&skipped)
+    }
+
+    /// Names of the training clips that could not be read, sorted.
+    pub(crate) fn skipped(&self) -> Vec<String> {
+        let names: BTreeSet<String> = self.skipped.borrow().iter().flat_map(|stage| stage.names()).collect();
+        names.into_iter().collect()
+    }
+}
+
+/// Lists the clips of a recipe.
+pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
+    match &recipe.data {
+        DataSection::Motion(config) => Ok(config.dataset()?),
+        DataSection::Folder(section) => {
+            if section.root.as_os_str().is_empty() {
+                bail!("the recipe {} needs the folder of its clips: give it with --data DIR", recipe.name);
+            }
+            Ok(Dataset::from_folder(&options(section))?)
+        }
+    }
+}
+
+fn options(section: &FolderSection) -> FolderOptions {
+    FolderOptions {
+        root: section.root.clone(),
+        train_list: section.train_list.clone(),
+        validation_list: section.validation_list.clone(),
+        test_list: section.test_list.clone(),
+        groups: section.groups.clone(),
+        quarantine: quarantine(section),
+        validation_fraction: section.validation_fraction,
+        test_fraction: section.test_fraction,
+        seed: section.seed,
+    }
+}
+
+/// The recipe's list of clips to skip, or the one that `verify --quarantine` wrote into the folder.
+fn quarantine(section: &FolderSection) -> Option<PathBuf> {
+    let found = section.root.join(QUARANTINE);
+    section.quarantine.clone().or_else(|| found.is_file().then_some(found))
+}
+
+/// A recipe with what the command line says of it, its paths absolute, so that it means the same from
+/// everywhere.
+pub(crate) fn resolve(
+    name: &str,
+    set: &[String],
+    root: Option<&Path>,
+    weights: Option<&Path>,
+    decoder: Option<DecoderKind>,
+) -> Result<Recipe> {
+    let mut recipe = recipe::load(name, set)?;
+    if let Some(root) = root {
+        set_root(&mut recipe, root)?;
+    }
+    if let Some(weights) = weights {
+        recipe.backbone.weights = Some(absolute(weights));
+        recipe.backbone.pretrain = None;
+    }
+    if let (DataSection::Folder(section), None) = (&mut recipe.data, root) {
+        section.root = absolute(&section.root);
+    }
+    recipe.backbone.weights = recipe.backbone.weights.map(|weights| absolute(&weights));
+    recipe.features.from = recipe.features.from.map(|folder| absolute(&folder));
+    if recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
+        bail!(
+            "the recipe {} needs pretrained weights of its CNN, in torchvision's layout: give them with --weights FILE",
+            recipe.name
+        );
+    }
+    if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.is_file()) {
+        bail!("{}: no such weight file", weights.display());
+    }
+    set_decoder(&mut recipe, decoder)?;
+    Ok(recipe)
+}
+
+/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run can be
+/// used from anywhere.
+pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
+    folder_of(recipe, "--data")?.root = absolute(root);
+    Ok(())
+}
+
+/// Puts a decoder named on the command line into the recipe, so that the run keeps it.
+pub(crate) fn set_decoder(recipe: &mut Recipe, decoder: Option<DecoderKind>) -> Result<()> {
+    if let Some(decoder) = decoder {
+        folder_of(recipe, "--decoder")?.decoder = decoder;
+    }
+    Ok(())
+}
+
+fn folder_of<'a>(recipe: &'a mut Recipe, flag: &str) -> Result<&'a mut FolderSection> {
+    match &mut recipe.data {
+        DataSection::Motion(_) => {
+            bail!("the recipe {} generates its clips, {flag} has no meaning for it; try `train folder`", recipe.name)
+        }
+        DataSection::Folder(section) => Ok(section),
+    }
+}
+
+/// The path made absolute, unchanged if that fails.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}

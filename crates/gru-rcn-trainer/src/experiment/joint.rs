@@ -1,0 +1,66 @@
+//! GRU-RCN trained together with its CNN, from pixels.
+
+use anyhow::{Result, anyhow};
+use burn::module::{Module, ParamGroup};
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
+use gru_rcn::recognizer::Recognizer;
+use gru_rcn::weights::{export, import};
+use gru_rcn_data::Sample;
+
+use super::backbone;
+use super::system::System;
+use super::systems::{OfLevels, TrainedSystem, Work, trained_parameters};
+use crate::device::initial;
+use crate::percepts::{ClipLoader, LivePixels};
+use crate::run::card::EpochPoint;
+use crate::train::{Stage, Trainer};
+
+/// Trains GRU-RCN together with its CNN, or loads both if an interrupted run has trained them. The
+/// constants of the normalisation fit the maps of the CNN before.
+pub(super) fn train(work: Work) -> Result<TrainedSystem> {
+    let Work { context, clips, cnn, clock, .. } = work;
+    let (recipe, dataset, device) = (&context.recipe, &clips.dataset, &context.device);
+    let (key, name) = (System::GruRcn.key(), format!("{} and CNN", System::GruRcn.name(recipe)));
+    let classifier = initial::drawn(context.stage_seed(&key), device, || work.gru_rcn(&recipe.model.norm));
+    let classifier = classifier.computing_in(clips.loader.dtype);
+    let (weights, backbone_file) = (context.dir.model(), context.dir.joint_backbone());
+    if let Some(curve) = context.dir.done(&key)? {
+        let config = backbone::config(recipe, cnn.config().num_classes())?;
+        let tuned = backbone::load(&config, &backbone_file, device)?;
+        return Ok(trained(work, import(classifier.valid(), &weights)?, tuned, curve));
+    }
+    // Only those taps that are recurred over, so that no level above them is computed in vain.
+    let tapped = cnn.clone().with_taps(recipe.level_names());
+    let model = Recognizer { backbone: tapped.train(), classifier };
+    let trained_model = clock.time(&name, || {
+        let pixels =
+            |samples: &[Sample], loader: ClipLoader| LivePixels::new(cnn.pixels(), samples, loader, device);
+        let train = pixels(&dataset.train, clips.training_loader(&context.dir, &recipe.training));
+        let validation = pixels(&dataset.validation, clips.loader.clone());
+        let of_the_cnn = ParamGroup::from_regex(r"^backbone\.").map_err(|error| anyhow!("{error:?}"))?;
+        let stage = Stage {
+            levels: recipe.level_names(),
+            lr_factors: vec![(of_the_cnn, recipe.model.backbone_lr_factor)],
+            ..Stage::new(&key, &name, &recipe.training)
+        };
+        Trainer::new(context, stage).run(model, &train, &validation)
+    })?;
+    let Recognizer { backbone: tuned, classifier } = trained_model.model;
+    let tuned = tuned.with_taps(recipe.backbone.taps.clone());
+    backbone::save(&tuned, &backbone_file)?;
+    export(&classifier, &weights, &[("system", key.clone()), ("recipe", recipe.name.clone())])?;
+    context.dir.mark_done(&key, &trained_model.position.curve)?;
+    Ok(trained(work, classifier, tuned, trained_model.position.curve))
+}
+
+fn trained(work: Work, classifier: GruRcnClassifier, cnn: Cnn, curve: Vec<EpochPoint>) -> TrainedSystem {
+    let levels = System::GruRcn.levels(&work.context.recipe);
+    TrainedSystem {
+        system: System::GruRcn,
+        parameters: trained_parameters(&classifier, &levels),
+        model: Box::new(OfLevels { model: classifier, levels }),
+        cnn: Some(cnn),
+        curve,
+    }
+}

@@ -1,0 +1,138 @@
+//! `train`: from a recipe to trained systems, their test results and a report.
+//!
+//! The story is told by [`train`] and [`run`]. What can be wrong with the input is checked before the
+//! run folder is made. Then come the stages, each of which finds what an interrupted run has done: the
+//! CNN, its percepts, the systems, the test, the report.
+
+mod backbone;
+mod cnn;
+pub(crate) mod data;
+mod joint;
+mod outcome;
+mod percepts;
+mod system;
+mod systems;
+mod test;
+mod trained;
+
+pub(crate) use backbone::{fingerprint, name as backbone_name, pretrained};
+pub(crate) use outcome::print;
+pub(crate) use trained::TrainedRun;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use gru_rcn::backbone::{Backbone, Cnn};
+
+use crate::context::Context;
+use crate::device::precision::Precision;
+use crate::device::replicas::Replicas;
+use crate::observe::{Event, JsonLines, Observers, TensorBoard, for_person};
+use crate::preflight;
+use crate::preflight::memory::Memory;
+use crate::recipe::Recipe;
+use crate::run::card::RunCard;
+use crate::run::dir::RunDir;
+use crate::run::fingerprint::RunFingerprint;
+use crate::signals::StopFlag;
+use data::Clips;
+use outcome::Clock;
+
+/// A run to make or to resume, as the command line asks for it.
+pub(crate) struct Plan {
+    /// The resolved recipe.
+    pub(crate) recipe: Recipe,
+    /// Where the run is kept.
+    pub(crate) folder: Folder,
+    /// The device that holds the models.
+    pub(crate) device: Device,
+    /// Devices that share each batch with it.
+    pub(crate) others: Vec<Device>,
+    /// All devices, as they are named on the command line.
+    pub(crate) device_names: String,
+    /// What convolutions and gates are computed in.
+    pub(crate) precision: Precision,
+    /// Most memory that the run may take, GiB; what the machine has if not given.
+    pub(crate) max_memory: Option<f64>,
+    /// Plain lines even on a terminal.
+    pub(crate) plain: bool,
+}
+
+/// Where a run is kept.
+pub(crate) enum Folder {
+    /// An interrupted run to resume.
+    Resumed(RunDir),
+    /// A new folder of this name.
+    New(PathBuf),
+    /// A new numbered folder in this one, named after the recipe.
+    Numbered(PathBuf),
+}
+
+impl Folder {
+    fn resumed(&self) -> Option<&RunDir> {
+        if let Self::Resumed(dir) = self { Some(dir) } else { None }
+    }
+
+    fn open(self, recipe: &Recipe) -> Result<RunDir> {
+        match self {
+            Self::Resumed(dir) => Ok(dir),
+            Self::New(path) => RunDir::create(&path),
+            Self::Numbered(runs) => RunDir::create_numbered(&runs, &recipe.name),
+        }
+    }
+}
+
+/// Makes or resumes a run and returns its card.
+///
+/// # Errors
+///
+/// [`Interrupted`](crate::signals::Interrupted) after a stop was requested and everything is saved.
+pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
+    let stop = StopFlag::install()?;
+    let clips = Clips::of_recipe(&plan.recipe, &plan.device, plan.precision.dtype())?;
+    preflight::check_clips(&plan.recipe, &clips.dataset)?;
+    let card = outcome::new_card(&plan, &clips.dataset)?;
+    let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
+    let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
+    memory.check(plan.max_memory)?;
+    let pretrained = cnn::pretrained(plan.folder.resumed(), &plan.recipe, &plan.device)?;
+    preflight::check_same_data(plan.folder.resumed(), &card)?;
+
+    let dir = plan.folder.open(&plan.recipe)?;
+    let _lock = dir.lock()?;
+    let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
+    fingerprint.claim(&dir)?;
+    dir.write_recipe(&plan.recipe)?;
+    dir.write_card(&card)?;
+    let observers = Observers::new(vec![
+        for_person(plan.plain),
+        Box::new(JsonLines::new(dir.clone())),
+        Box::new(TensorBoard::new(dir.clone())),
+    ]);
+    let replicas = Replicas::new(plan.device.clone(), plan.others);
+    let context = Context { dir, fingerprint, recipe: plan.recipe, device: plan.device, replicas, stop, observers };
+    outcome::announce(&context, &clips.dataset, &card, &memory);
+
+    let card = run(&context, &clips, card, pretrained);
+    if let Some(peak) = preflight::machine::peak() {
+        context.message(format!("memory: {:.2} GiB at most were taken", peak as f64 / (1u64 << 30) as f64));
+    }
+    context.observers.send(Event::RunEnded);
+    Ok((context.dir, card?))
+}
+
+/// The stages of a run.
+fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
+    let clock = Clock::default();
+    let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes, &clock)?;
+    let levels: Vec<String> =
+        cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
+    context.message(format!("levels: {}", levels.join(", ")));
+    let cache = percepts::open_cache(context, &cnn)?;
+    let sources = percepts::training_sources(context, clips, &cnn, cache.as_ref(), &clock)?;
+    let trained = systems::train_all(context, clips, &cnn, &sources, &clock)?;
+    drop(sources);
+    let tested = test::test_all(context, clips, &cnn, cache.as_ref(), &trained, &clock)?;
+    outcome::write(context, clips, card, &tested, &clock)
+}

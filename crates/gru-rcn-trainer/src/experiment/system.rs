@@ -1,0 +1,99 @@
+//! The systems that a run trains: GRU-RCN and what it is compared with.
+
+use gru_rcn::baselines::{Baseline, BaselineOptions};
+use gru_rcn::classifier::GruRcnClassifierConfig;
+use gru_rcn::percepts::Level;
+use gru_rcn::recurrent::{Form, GruRcnConfig};
+
+use crate::recipe::{NormSection, Recipe};
+use crate::run::dir::RunDir;
+
+/// Something that can be trained on the percepts of a CNN.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum System {
+    /// GRU-RCN in the recipe's form: what the run is about.
+    GruRcn,
+    /// A system of the model crate to compare it with.
+    Baseline(Baseline),
+    /// GRU-RCN under another normalisation of its percepts.
+    Norm(NormSection),
+}
+
+impl System {
+    /// Those of a recipe, in the order in which they are trained.
+    pub(crate) fn of_recipe(recipe: &Recipe) -> Vec<Self> {
+        let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
+        let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
+        baselines.chain([Self::GruRcn]).chain(norms).collect()
+    }
+
+    /// The name in files and in JSON.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::GruRcn => "gru_rcn".into(),
+            Self::Baseline(baseline) => baseline.key().into(),
+            Self::Norm(norm) => format!("norm_{}", norm.key()),
+        }
+    }
+
+    /// The key that initial weights are drawn by: normalisations are compared from the same weights.
+    pub(crate) fn initial_key(&self) -> String {
+        if let Self::Norm(_) = self { Self::GruRcn.key() } else { self.key() }
+    }
+
+    /// The name for people.
+    pub(crate) fn name(&self, recipe: &Recipe) -> String {
+        match (self, recipe.model.form) {
+            (Self::Norm(norm), _) => format!("… percepts: {}", norm.key()),
+            (Self::Baseline(baseline), _) => baseline.name().into(),
+            (Self::GruRcn, Form::Independent) => "GRU-RCN".into(),
+            (Self::GruRcn, Form::Stacked) => "Stacked GRU-RCN".into(),
+            (Self::GruRcn, Form::Bidirectional) => "Bi-directional GRU-RCN".into(),
+        }
+    }
+
+    /// The names of its classifiers; empty if it has one only.
+    pub(crate) fn classifiers(&self, recipe: &Recipe) -> Vec<String> {
+        if let Self::Baseline(_) = self { Vec::new() } else { recipe.level_names() }
+    }
+
+    /// The positions of the levels that it takes in, of all taps; none for all.
+    pub(crate) fn levels(&self, recipe: &Recipe) -> Option<Vec<usize>> {
+        if let Self::Baseline(_) = self { None } else { Some(recipe.levels()) }
+    }
+
+    /// Where its weights are kept.
+    pub(crate) fn weights(&self, dir: &RunDir) -> std::path::PathBuf {
+        if let Self::GruRcn = self { dir.model() } else { dir.baseline(&self.key()) }
+    }
+
+    /// Where its scores of the test clips are kept.
+    pub(crate) fn scores(&self, dir: &RunDir) -> std::path::PathBuf {
+        if let Self::GruRcn = self { dir.scores("test") } else { dir.baseline_scores(&self.key()) }
+    }
+}
+
+/// The recipe's GRU-RCN over its levels of the backbone's.
+pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, norm: &NormSection) -> GruRcnClassifierConfig {
+    let model = &recipe.model;
+    let levels = recipe.levels().into_iter().map(|level| levels[level].clone()).collect();
+    let recurrent = GruRcnConfig::new(levels, model.hidden.clone())
+        .with_form(model.form)
+        .with_kernel_size(model.kernel_size)
+        .with_bias(model.bias);
+    GruRcnClassifierConfig::new(recurrent, classes)
+        .with_norm(norm.config())
+        .with_dropout(model.dropout)
+        .with_pooling(model.pooling)
+}
+
+/// What the recipe's baselines are built from.
+pub(crate) fn baseline(recipe: &Recipe, levels: &[Level], classes: usize) -> BaselineOptions {
+    BaselineOptions {
+        levels: levels.to_vec(),
+        hidden: recipe.baselines.hidden(),
+        num_classes: classes,
+        norm: recipe.model.norm.config(),
+        dropout: recipe.model.dropout,
+    }
+}

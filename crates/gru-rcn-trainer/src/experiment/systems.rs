@@ -1,0 +1,186 @@
+//! Trains every system of a recipe, or loads those that an interrupted run has trained.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use burn::module::Module;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::baselines::{BaselineModel, BaselineVisitor};
+use gru_rcn::classifier::ClipClassifier;
+use gru_rcn::head::LevelLogits;
+use gru_rcn::percepts::Percepts;
+use gru_rcn::weights::{export, import};
+
+use super::data::Clips;
+use super::joint;
+use super::outcome::Clock;
+use super::percepts::Sources;
+use super::system::{self, System};
+use crate::context::Context;
+use crate::device::initial;
+use crate::percepts::{Levels, Source};
+use crate::recipe::{RefitSection, TrainingSection};
+use crate::run::card::EpochPoint;
+use crate::scoring::Scorable;
+use crate::train::{SelectWeights, Stage, Trainer};
+
+/// A trained system.
+pub(crate) struct TrainedSystem {
+    /// Which one.
+    pub(crate) system: System,
+    /// The model, for percepts of all levels.
+    pub(crate) model: Box<dyn Scorable<Percepts>>,
+    /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
+    pub(crate) cnn: Option<Cnn>,
+    /// Its learning curve.
+    pub(crate) curve: Vec<EpochPoint>,
+    /// Number of parameters that were trained.
+    pub(crate) parameters: usize,
+}
+
+/// A model that takes in some of the levels.
+pub(crate) struct OfLevels<M> {
+    /// The model.
+    pub(crate) model: M,
+    /// Positions of the levels; none for all.
+    pub(crate) levels: Option<Vec<usize>>,
+}
+
+impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        match &self.levels {
+            Some(levels) => self.model.logits(percepts.select(levels)),
+            None => self.model.logits(percepts),
+        }
+    }
+}
+
+/// Trains or loads all systems; the first of the result is the one that the run is about.
+pub(crate) fn train_all(
+    context: &Context,
+    clips: &Clips,
+    cnn: &Cnn,
+    sources: &Sources,
+    clock: &Clock,
+) -> Result<Vec<TrainedSystem>> {
+    let work = Work { context, clips, cnn, sources, clock };
+    let systems = System::of_recipe(&context.recipe);
+    let mut trained: Vec<TrainedSystem> =
+        systems.into_iter().map(|system| work.train(system)).collect::<Result<_>>()?;
+    trained.sort_by_key(|trained| trained.system != System::GruRcn);
+    Ok(trained)
+}
+
+/// What the training of a system needs.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) context: &'a Context,
+    pub(super) clips: &'a Clips,
+    pub(super) cnn: &'a Cnn,
+    sources: &'a Sources,
+    pub(super) clock: &'a Clock,
+}
+
+impl Work<'_> {
+    fn train(self, system: System) -> Result<TrainedSystem> {
+        let recipe = &self.context.recipe;
+        match &system {
+            System::GruRcn if recipe.model.finetune_backbone => joint::train(self),
+            System::GruRcn => self.train_or_load(&system, || self.gru_rcn(&recipe.model.norm)),
+            System::Norm(norm) => self.train_or_load(&system, || self.gru_rcn(norm)),
+            System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
+        }
+    }
+
+    /// A GRU-RCN with freshly drawn weights under a normalisation, on the CPU.
+    pub(super) fn gru_rcn(self, norm: &crate::recipe::NormSection) -> gru_rcn::classifier::GruRcnClassifier {
+        let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
+        let levels = recipe.levels();
+        let statistics = self.sources.statistics(|percepts| percepts.select(&levels));
+        system::gru_rcn(recipe, &self.cnn.levels(), classes, norm).init_fitted(&statistics, &initial::device())
+    }
+
+    fn train_or_load<M>(self, system: &System, build: impl FnOnce() -> M) -> Result<TrainedSystem>
+    where
+        M: ClipClassifier<Input = Percepts> + 'static,
+    {
+        let Self { context, clock, sources, .. } = self;
+        let (recipe, device) = (&context.recipe, &context.device);
+        let (key, name) = (system.key(), system.name(recipe));
+        let model = initial::drawn(context.stage_seed(&system.initial_key()), device, build);
+        let model = model.computing_in(self.clips.loader.dtype);
+        let weights = system.weights(&context.dir);
+        if let Some(curve) = context.dir.done(&key)? {
+            return Ok(self.trained(system, import(model.valid(), &weights)?, curve));
+        }
+        let of_system = |source: &Rc<dyn Source<Percepts>>| -> Rc<dyn Source<Percepts>> {
+            match system.levels(recipe) {
+                Some(levels) => Rc::new(Levels::new(source.clone(), levels)),
+                None => source.clone(),
+            }
+        };
+        let validation = of_system(&sources.validation);
+        let stage = |key: &str, name: &str, training: &TrainingSection| Stage {
+            levels: system.classifiers(recipe),
+            ..Stage::new(key, name, training)
+        };
+        let first_weights = model.clone();
+        let mut trained = clock.time(&name, || {
+            let trainer = Trainer::new(context, stage(&key, &name, &recipe.training));
+            trainer.run(model, &*of_system(&sources.train), &*validation)
+        })?;
+        if let Some(RefitSection { epochs }) = recipe.refit {
+            context.message("training again, on the validation clips too; their metrics say nothing from here on");
+            let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
+            let training = TrainingSection { epochs, steps: None, ..recipe.training.clone() };
+            let stage = Stage { select: SelectWeights::Last, ..stage(&key, &name, &training) };
+            trained.model = clock.time(&name, || {
+                let all = of_system(&sources.all);
+                Ok(Trainer::new(context, stage).run(first_weights, &*all, &*validation)?.model)
+            })?;
+        }
+        if let Some(folder) = weights.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        export(&trained.model, &weights, &[("system", key.clone()), ("recipe", recipe.name.clone())])?;
+        context.dir.mark_done(&key, &trained.position.curve)?;
+        Ok(self.trained(system, trained.model, trained.position.curve))
+    }
+
+    fn trained<M>(self, system: &System, model: M, curve: Vec<EpochPoint>) -> TrainedSystem
+    where
+        M: ClipClassifier<Input = Percepts> + 'static,
+    {
+        let levels = system.levels(&self.context.recipe);
+        TrainedSystem {
+            parameters: trained_parameters(&model, &levels),
+            model: Box::new(OfLevels { model, levels }),
+            system: system.clone(),
+            cnn: None,
+            curve,
+        }
+    }
+}
+
+/// Number of trained parameters: all but the factors of the normalisation, one per level.
+pub(super) fn trained_parameters<M: Module>(model: &M, levels: &Option<Vec<usize>>) -> usize {
+    model.num_params() - levels.as_ref().map_or(1, Vec::len)
+}
+
+struct TrainBaseline<'a> {
+    work: Work<'a>,
+    system: &'a System,
+}
+
+impl BaselineVisitor for TrainBaseline<'_> {
+    type Output = Result<TrainedSystem>;
+
+    fn visit<M: BaselineModel>(self) -> Self::Output {
+        let work = self.work;
+        work.train_or_load(self.system, || {
+            let (levels, classes) = (work.cnn.levels(), work.clips.dataset.classes.len());
+            let options = system::baseline(&work.context.recipe, &levels, classes);
+            M::init_fitted(&options, &work.sources.statistics(M::measured), &initial::device())
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! The test: every system on the test clips, which nothing has looked at before.
+
+use anyhow::Result;
+use gru_rcn::backbone::Cnn;
+use gru_rcn::percepts::Percepts;
+
+use super::data::Clips;
+use super::outcome::Clock;
+use super::percepts::{live, scoring_source};
+use super::system::System;
+use super::systems::TrainedSystem;
+use crate::context::Context;
+use crate::observe::Interval;
+use crate::percepts::Cache;
+use crate::run::card::SystemResult;
+use crate::run::scores::Scores;
+use crate::scoring::views::ViewPercepts;
+use crate::scoring::{Scorable, score, single_view};
+
+/// Clips scored at once.
+pub(crate) const SCORE_BATCH: usize = 16;
+
+/// A system with its test result.
+pub(crate) struct TestedSystem {
+    /// Which one.
+    pub(crate) system: System,
+    /// Its entry in card and report.
+    pub(crate) result: SystemResult,
+    /// Its scores.
+    pub(crate) scores: Scores,
+}
+
+/// Scores every system; all take in the same percepts, except for a GRU-RCN that was trained together
+/// with its CNN, which takes in those of that CNN.
+pub(crate) fn test_all(
+    context: &Context,
+    clips: &Clips,
+    cnn: &Cnn,
+    cache: Option<&Cache>,
+    trained: &[TrainedSystem],
+    clock: &Clock,
+) -> Result<Vec<TestedSystem>> {
+    let rule = context.recipe.views();
+    context.message(match rule.is_single() {
+        true => "scoring the test clips".to_owned(),
+        false => format!("scoring the test clips by {}", context.recipe.describe_views(rule)),
+    });
+    clock.time("Test", || {
+        let (own, shared): (Vec<_>, Vec<_>) = trained.iter().partition(|system| system.cnn.is_some());
+        let mut scores = Vec::new();
+        for system in own {
+            let cnn = system.cnn.as_ref().unwrap_or(cnn);
+            scores.extend(scores_of(context, clips, cnn, None, false, &[system])?);
+        }
+        if !shared.is_empty() {
+            scores.extend(scores_of(context, clips, cnn, cache, true, &shared)?);
+        }
+        trained.iter().zip(scores).map(|(system, scores)| tested(context, system, scores)).collect()
+    })
+}
+
+/// The scores of systems that take in the percepts of the same CNN.
+fn scores_of(
+    context: &Context,
+    clips: &Clips,
+    cnn: &Cnn,
+    cache: Option<&Cache>,
+    in_memory: bool,
+    systems: &[&TrainedSystem],
+) -> Result<Vec<Scores>> {
+    let (samples, loader, rule) = (&clips.dataset.test, &clips.loader, context.recipe.views());
+    let models: Vec<&dyn Scorable<Percepts>> = systems.iter().map(|system| &*system.model).collect();
+    let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
+    let mut interval = Interval::default();
+    let progress = |done: usize| {
+        if interval.is_over() {
+            context.message(format!("{done} of {} test clips are scored", samples.len()));
+        }
+    };
+    if !rule.is_single() {
+        let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
+        return score(&models, batches, &targets, &context.stop, progress);
+    }
+    let source = match in_memory {
+        true => scoring_source(context, cnn, cache, samples, loader)?,
+        false => live(context, cnn, samples, loader),
+    };
+    score(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)
+}
+
+fn tested(context: &Context, trained: &TrainedSystem, scores: Scores) -> Result<TestedSystem> {
+    let (recipe, system) = (&context.recipe, &trained.system);
+    let result = SystemResult {
+        name: system.name(recipe),
+        key: system.key(),
+        parameters: trained.parameters,
+        test: scores.predictions()?.summary(),
+        levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()).collect(),
+        curve: trained.curve.clone(),
+        refit: recipe.refit.as_ref().map(|refit| refit.epochs),
+    };
+    Ok(TestedSystem { system: system.clone(), result, scores })
+}

@@ -1,0 +1,83 @@
+//! A finished run opened for use: CNN, model and classes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use burn::tensor::{Device, FloatDType};
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
+use gru_rcn::weights::import;
+use gru_rcn_data::{DecoderKind, ViewRule};
+
+use super::systems::OfLevels;
+use super::{backbone, system};
+use crate::percepts::ClipLoader;
+use crate::recipe::{DataSection, Recipe};
+use crate::run::card::RunCard;
+use crate::run::dir::RunDir;
+
+/// A finished run.
+pub(crate) struct TrainedRun {
+    /// Its folder.
+    pub(crate) dir: RunDir,
+    /// Its recipe.
+    pub(crate) recipe: Recipe,
+    /// Its card.
+    pub(crate) card: RunCard,
+    /// Its CNN.
+    pub(crate) cnn: Cnn,
+    /// Its GRU-RCN, for percepts of all levels of the CNN.
+    pub(crate) model: OfLevels<GruRcnClassifier>,
+    /// The device that both are on.
+    pub(crate) device: Device,
+    /// Reads its clips.
+    pub(crate) loader: ClipLoader,
+}
+
+impl TrainedRun {
+    /// Opens the run in a folder, or without one the newest in `runs`, to compute in a precision.
+    /// `decoder` replaces what the recipe says.
+    pub(crate) fn open(
+        run: Option<&Path>,
+        runs: &Path,
+        device: &Device,
+        dtype: FloatDType,
+        decoder: Option<DecoderKind>,
+    ) -> Result<Self> {
+        let dir = RunDir::open(run, runs)?;
+        let recipe = dir.read_recipe()?;
+        let weights = dir.model();
+        if !weights.is_file() {
+            bail!(
+                "{} is not finished: it has no model.safetensors; continue with `train --resume --run {0}`",
+                dir.root().display()
+            );
+        }
+        let card = dir.read_card()?.with_context(|| format!("{}: no such file", dir.card_file().display()))?;
+        let config = backbone::config(&recipe, card.cnn_classes)?;
+        let file = if recipe.model.finetune_backbone { dir.joint_backbone() } else { dir.backbone() };
+        let cnn = backbone::load(&config, &file, device)?;
+        let classifier = system::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), &recipe.model.norm).init(device);
+        let model = import(classifier, &weights)?.computing_in(dtype);
+        let model = OfLevels { model, levels: Some(recipe.levels()) };
+        let loader = ClipLoader::new(&recipe, decoder.unwrap_or(recipe.decoder()), device, dtype);
+        Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), loader })
+    }
+
+    /// The requested views as far as the labels allow them, after saying so if they are several.
+    pub(crate) fn views(&self, requested: ViewRule) -> ViewRule {
+        let rule = requested.allowed(self.recipe.clip.flip);
+        if !rule.is_single() {
+            eprintln!("{}", self.recipe.describe_views(rule));
+        }
+        rule
+    }
+
+    /// The folder of its clips, if they are not generated.
+    pub(crate) fn root(&self) -> Option<PathBuf> {
+        match &self.recipe.data {
+            DataSection::Motion(_) => None,
+            DataSection::Folder(section) => Some(section.root.clone()),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The files of a run that grow line by line.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use serde::Serialize;
+
+use super::{Event, Observer};
+use crate::run::dir::{Log, RunDir};
+
+/// Time between two lines of `progress.jsonl`.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes `metrics.jsonl`, `progress.jsonl` and `nonfinite.jsonl`.
+///
+/// A full disk is no reason to stop training, for it may be emptied in time: lines that could not
+/// be written are written with the next one. What is still unwritten at the end of a stage is lost,
+/// which the run folder notes.
+pub(crate) struct JsonLines {
+    dir: RunDir,
+    stage: String,
+    unwritten: BTreeMap<Log, String>,
+    last_progress: Instant,
+}
+
+impl JsonLines {
+    /// Writes into a run folder.
+    pub(crate) fn new(dir: RunDir) -> Self {
+        Self { dir, stage: String::new(), unwritten: BTreeMap::new(), last_progress: Instant::now() }
+    }
+
+    fn write(&mut self, log: Log, line: &impl Serialize) -> Result<()> {
+        let lines = self.unwritten.entry(log).or_default();
+        lines.push_str(&format!("{}\n", serde_json::to_string(line)?));
+        self.dir
+            .append(log, lines)
+            .map_err(|error| anyhow!("{error:#}; it is tried again with the next line"))?;
+        lines.clear();
+        Ok(())
+    }
+}
+
+impl Observer for JsonLines {
+    fn observe(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::StageStarted(stage) => {
+                self.stage = stage.stage.clone();
+                self.last_progress = Instant::now();
+            }
+            Event::Step(step) if self.last_progress.elapsed() >= INTERVAL => {
+                self.last_progress = Instant::now();
+                self.write(Log::Progress, step)?;
+            }
+            Event::NonfiniteStep(step) => self.write(Log::Nonfinite, step)?,
+            Event::Epoch(epoch) => self.write(Log::Metrics, epoch)?,
+            Event::StageFinished => {
+                for (log, lines) in std::mem::take(&mut self.unwritten) {
+                    if !lines.is_empty() {
+                        let (lines, name) = (lines.lines().count(), log.file_name());
+                        self.dir.note_loss(format!("{lines} lines of {name}, stage {}", self.stage));
+                    }
+                }
+            }
+            Event::Step(_) | Event::Message(_) | Event::RunEnded => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! What happens during a run, and who is told.
+//!
+//! A run tells what happens as [`Event`]s; each [`Observer`] takes what it needs. There are a
+//! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl` and
+//! `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for all.
+
+mod time;
+mod json_lines;
+mod plain;
+mod tensorboard;
+mod terminal;
+
+pub(crate) use time::{Interval, duration};
+pub(crate) use json_lines::JsonLines;
+pub(crate) use plain::Plain;
+pub(crate) use tensorboard::TensorBoard;
+pub(crate) use terminal::Terminal;
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::run::card::EpochPoint;
+
+/// Asks for plain lines on a terminal too, if set to anything but the empty string.
+pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
+
+/// Something that happened.
+///
+/// Events come in this order: [`StageStarted`](Self::StageStarted), then steps and epochs as they
+/// happen, then [`StageFinished`](Self::StageFinished); and again for the next stage. A stage may
+/// start in the middle of an epoch, when training is resumed. Messages may come at any time.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// Something to say in words.
+    Message(String),
+    /// A training stage starts.
+    StageStarted(StageStarted),
+    /// An optimizer step was taken.
+    Step(Step),
+    /// A step was skipped because its loss or gradients were not finite.
+    NonfiniteStep(NonfiniteStep),
+    /// An epoch ended, its validation included.
+    Epoch(Epoch),
+    /// The stage is over.
+    StageFinished,
+    /// The program ends, possibly within a stage.
+    RunEnded,
+}
+
+/// A training stage to come.
+#[derive(Clone, Debug)]
+pub(crate) struct StageStarted {
+    /// Its name in files.
+    pub(crate) stage: String,
+    /// Its name for people, such as "GRU-RCN".
+    pub(crate) name: String,
+    /// Most epochs, those before a resumption included.
+    pub(crate) epochs: usize,
+    /// Optimizer steps in an epoch.
+    pub(crate) steps_per_epoch: usize,
+    /// Training clips in an epoch.
+    pub(crate) clips_per_epoch: usize,
+    /// Steps that were taken before a resumption.
+    pub(crate) steps_done: u64,
+}
+
+/// One optimizer step; a line of `progress.jsonl`.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct Step {
+    /// The stage's name in files.
+    pub(crate) stage: String,
+    /// The epoch, from one.
+    pub(crate) epoch: usize,
+    /// The step within the epoch, from one.
+    pub(crate) step: usize,
+    /// Steps of the stage so far.
+    pub(crate) steps: u64,
+    /// Mean loss over the clips of the step.
+    pub(crate) loss: f64,
+    /// Mean loss over the clips of the epoch so far.
+    pub(crate) mean_loss: f64,
+    /// Accuracy over the clips of the epoch so far, a fraction.
+    pub(crate) accuracy: f64,
+    /// Norm of all gradients before clipping.
+    pub(crate) gradient_norm: f32,
+    /// The learning rate.
+    pub(crate) learning_rate: f64,
+    /// Training clips a second, in this epoch and process.
+    pub(crate) clips_per_second: f64,
+    /// Share of the time spent waiting for clips, in this epoch and process, a fraction.
+    pub(crate) data_wait: f64,
+    /// Seconds until the last step of the stage, at the pace so far.
+    pub(crate) seconds_left: f64,
+    /// Clips of the epoch so far that could not be read.
+    pub(crate) bad_clips: usize,
+}
+
+/// A step that was not taken; a line of `nonfinite.jsonl`.
+#[derive(Serialize, Clone, Debug)]
+pub(crate) struct NonfiniteStep {
+    /// The stage's name in files.
+    pub(crate) stage: String,
+    /// The epoch, from one.
+    pub(crate) epoch: usize,
+    /// The step, counted over the stage, from one.
+    pub(crate) steps: u64,
+    /// Losses of the micro-batches.
+    #[serde(serialize_with = "numbers_or_words")]
+    pub(crate) losses: Vec<f64>,
+    /// Norm of the gradients.
+    #[serde(serialize_with = "number_or_word")]
+    pub(crate) gradient_norm: f64,
+    /// Names of the clips.
+    pub(crate) clips: Vec<String>,
+}
+
+/// One epoch, after its validation; a line of `metrics.jsonl`.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub(crate) struct Epoch {
+    /// The stage's name in files.
+    pub(crate) stage: String,
+    /// The epoch, from one.
+    pub(crate) epoch: usize,
+    /// Steps of the stage so far.
+    pub(crate) steps: u64,
+    /// Duration, validation included.
+    pub(crate) seconds: f64,
+    /// The learning rate of the last step.
+    pub(crate) learning_rate: f64,
+    /// Loss and accuracy over the training clips.
+    pub(crate) train: TrainMetrics,
+    /// Loss and accuracy over the validation clips.
+    pub(crate) validation: ValidationMetrics,
+    /// Training clips that could not be read.
+    pub(crate) bad_clips: usize,
+    /// Steps that were skipped because something was not finite.
+    pub(crate) nonfinite_steps: u64,
+    /// Seconds of waiting for clips.
+    pub(crate) data_wait_seconds: f64,
+    /// Whether it is the best epoch so far.
+    pub(crate) best: bool,
+}
+
+/// Metrics over the training clips of an epoch.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub(crate) struct TrainMetrics {
+    /// Mean loss.
+    pub(crate) loss: f64,
+    /// Accuracy, a fraction.
+    pub(crate) accuracy: f64,
+    /// Clips that were trained on.
+    pub(crate) clips: usize,
+}
+
+/// Metrics over the validation clips.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub(crate) struct ValidationMetrics {
+    /// Mean negative log-probability.
+    pub(crate) loss: f64,
+    /// Accuracy, a fraction.
+    pub(crate) accuracy: f64,
+    /// Accuracy of the classifier of each level alone; empty if there is one only.
+    pub(crate) levels: Vec<LevelAccuracy>,
+}
+
+/// Accuracy of one level's classifier.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+pub(crate) struct LevelAccuracy {
+    /// The level.
+    pub(crate) level: String,
+    /// A fraction.
+    pub(crate) accuracy: f64,
+}
+
+impl Epoch {
+    /// The point of the learning curve that is kept with the run.
+    pub(crate) fn point(&self) -> EpochPoint {
+        EpochPoint {
+            epoch: self.epoch,
+            train_loss: self.train.loss,
+            train_accuracy: self.train.accuracy,
+            validation_loss: self.validation.loss,
+            validation_accuracy: self.validation.accuracy,
+            best: self.best,
+        }
+    }
+}
+
+/// Follows a run.
+pub(crate) trait Observer {
+    /// Takes an event.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be recorded. That is no reason to stop training; the others are told.
+    fn observe(&mut self, event: &Event) -> Result<()>;
+}
+
+/// All observers of a run. Standard output is left alone by them: results go there.
+#[derive(Default)]
+pub(crate) struct Observers {
+    list: RefCell<Vec<Box<dyn Observer>>>,
+}
+
+impl Observers {
+    /// These observers; the first shows messages.
+    pub(crate) fn new(list: Vec<Box<dyn Observer>>) -> Self {
+        Self { list: RefCell::new(list) }
+    }
+
+    /// Tells all observers; one that fails is reported to the others as a warning.
+    pub(crate) fn send(&self, event: Event) {
+        let mut list = self.list.borrow_mut();
+        let warnings: Vec<String> =
+            list.iter_mut().filter_map(|observer| observer.observe(&event).err()).map(|e| format!("{e:#}")).collect();
+        for warning in warnings {
+            let message = Event::Message(format!("warning: {warning}"));
+            for observer in list.iter_mut() {
+                // A failure to report a failure has nowhere to go.
+                let _ = observer.observe(&message);
+            }
+        }
+    }
+
+    /// Tells all observers something in words.
+    pub(crate) fn message(&self, text: impl Into<String>) {
+        self.send(Event::Message(text.into()));
+    }
+}
+
+/// A progress bar where there is a terminal to show it on; plain lines elsewhere, and if `plain` or
+/// [`PLAIN_VARIABLE`] asks for them.
+pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    let person = std::io::stderr().is_terminal();
+    if plain || set(PLAIN_VARIABLE) || dumb || !person {
+        Box::new(Plain::default())
+    } else {
+        Box::new(Terminal::default())
+    }
+}
+
+/// A fraction in percent.
+fn percent(fraction: f64) -> String {
+    format!("{:.1} %", fraction * 100.0)
+}
+
+/// The levels in one line.
+fn level_list(levels: &[LevelAccuracy]) -> String {
+    let level = |level: &LevelAccuracy| format!("{} {}", level.level, percent(level.accuracy));
+    levels.iter().map(level).collect::<Vec<_>>().join(", ")
+}
+
+/// JSON has no numbers that are not finite; such a number is written as a word.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NumberOrWord {
+    Number(f64),
+    Word(String),
+}
+
+impl From<f64> for NumberOrWord {
+    fn from(value: f64) -> Self {
+        if value.is_finite() { Self::Number(value) } else { Self::Word(value.to_string()) }
+    }
+}
+
+fn number_or_word<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    NumberOrWord::from(*value).serialize(serializer)
+}
+
+fn numbers_or_words<S: serde::Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    values.iter().copied().map(NumberOrWord::from).collect::<Vec<_>>().serialize(serializer)
+}

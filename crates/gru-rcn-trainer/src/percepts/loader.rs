@@ -1,0 +1,188 @@
+//! How clips are read: which plans are drawn, with how many threads, within how much memory.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, FloatDType};
+use gru_rcn_data::{
+    ClipPlanner, ClipReader, ClipViews, DataError, DecoderKind, Frames, LoaderConfig, PlanKey, Sample,
+    TemporalSampling, ViewRule,
+};
+use serde_json::{Value, json};
+
+use crate::recipe::Recipe;
+
+/// Reads clips as a recipe says.
+#[derive(Clone, Debug)]
+pub(crate) struct ClipLoader {
+    /// Draws the plans.
+    pub(crate) planner: ClipPlanner,
+    /// Opens the files.
+    pub(crate) reader: Arc<ClipReader>,
+    /// Threads and memory.
+    pub(crate) limits: LoaderConfig,
+    /// Seed of the plans.
+    pub(crate) seed: u64,
+    /// Whether the CNN runs on the CPU, where several threads may run it side by side.
+    pub(crate) on_cpu: bool,
+    /// What the CNN computes in.
+    pub(crate) dtype: FloatDType,
+    /// Records clips that cannot be read and are skipped; without it they are errors.
+    skipped: Option<Arc<SkippedClips>>,
+}
+
+impl ClipLoader {
+    /// The loader of a recipe, for a CNN on a device.
+    pub(crate) fn new(recipe: &Recipe, decoder: DecoderKind, device: &Device, dtype: FloatDType) -> Self {
+        Self {
+            planner: recipe.clip.clone(),
+            reader: Arc::new(ClipReader::default().with_decoder(decoder)),
+            limits: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
+            seed: recipe.seed,
+            on_cpu: *device == Device::flex(),
+            dtype,
+            skipped: None,
+        }
+    }
+
+    /// Most bytes that one clip takes on its way: all its frames are held while one version is cut.
+    pub(crate) fn bytes_of(&self, versions: usize) -> usize {
+        let [height, width] = self.planner.frame_size;
+        let [h, w] = self.planner.input_size;
+        // The decoded length is not known in advance; ten seconds at 25 frames a second is assumed.
+        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.stream.channels()
+    }
+
+    /// The same loader for `frames` single frames, or stacks of flow, of each clip: in training a random
+    /// one of each of as many equal parts, in evaluation the middle one.
+    pub(crate) fn single_frames(&self, frames: usize) -> Self {
+        let planner = ClipPlanner { temporal: TemporalSampling::Spread { frames }, ..self.planner.clone() };
+        Self { planner, ..self.clone() }
+    }
+
+    /// The same loader, which skips clips that cannot be read and records them.
+    pub(crate) fn skipping(&self, skipped: &Arc<SkippedClips>) -> Self {
+        Self { skipped: Some(skipped.clone()), ..self.clone() }
+    }
+
+    /// Reads a clip as it is evaluated.
+    pub(crate) fn evaluated(&self, sample: &Sample) -> Result<Frames> {
+        Ok(self.read(sample, &[None])?.swap_remove(0))
+    }
+
+    /// Reads several views of a clip.
+    pub(crate) fn views(&self, sample: &Sample, rule: ViewRule) -> Result<ClipViews, DataError> {
+        self.reader.read_views(&sample.source, &self.planner, rule)
+    }
+
+    /// Reads a clip once and cuts the versions of these epochs; `None` is the version that is
+    /// evaluated. A clip that cannot be read is tried a second time: a network file system may have been
+    /// away for a moment.
+    pub(crate) fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, DataError> {
+        let key = |epoch: u64| PlanKey { seed: self.seed, epoch, sample: sample.id.clone() };
+        let keys: Vec<Option<PlanKey>> = versions.iter().map(|version| version.map(key)).collect();
+        let read = || self.reader.read_clips(sample, &self.planner, &keys);
+        read().or_else(|_| read())
+    }
+
+    /// The clip that was read, or nothing if it could not be read and may be skipped.
+    pub(crate) fn or_skip<T>(&self, id: &str, read: Result<T, DataError>) -> Result<Option<T>> {
+        match (read, &self.skipped) {
+            (Ok(clip), _) => Ok(Some(clip)),
+            (Err(fault), Some(skipped)) => skipped.skip(id, fault).map(|()| None),
+            (Err(fault), None) => Err(fault.into()),
+        }
+    }
+}
+
+/// Training clips that could not be read. They are skipped, recorded and counted, and never replaced
+/// by others.
+///
+/// Every process finds them anew, so that a resumed run sees what an uninterrupted one would have
+/// seen: the file is a record for people and not read again.
+#[derive(Debug)]
+pub(crate) struct SkippedClips {
+    record: PathBuf,
+    clips: usize,
+    fraction: f64,
+    seen: Mutex<BTreeSet<String>>,
+}
+
+impl SkippedClips {
+    /// At most this fraction of `clips` training clips may be unreadable; they are recorded in `record`.
+    pub(crate) fn new(record: PathBuf, clips: usize, fraction: f64) -> Self {
+        Self { record, clips, fraction, seen: Mutex::default() }
+    }
+
+    /// Records a clip that could not be read.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many of them.
+    pub(crate) fn skip(&self, clip: &str, fault: DataError) -> Result<()> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.insert(clip.to_string()) {
+            return Ok(());
+        }
+        if seen.len() as f64 > self.fraction * self.clips as f64 {
+            let (bad, clips, fraction) = (seen.len(), self.clips, self.fraction);
+            return Err(fault).with_context(|| {
+                format!(
+                    "the training clip {clip} cannot be read, tried twice, and {bad} of {clips} are more than \
+                     training.max_bad_fraction = {fraction} allows; repair the clip, or remove it from the data"
+                )
+            });
+        }
+        self.record(clip, &fault.to_string())
+    }
+
+    /// One line per clip, however many processes found it.
+    fn record(&self, clip: &str, fault: &str) -> Result<()> {
+        let fail = || format!("could not write {}", self.record.display());
+        let known = fs::read_to_string(&self.record).unwrap_or_default();
+        let same = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["clip"] == clip);
+        if known.lines().any(same) {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.record).with_context(fail)?;
+        file.write_all(format!("{}\n", json!({"clip": clip, "error": fault})).as_bytes()).with_context(fail)
+    }
+
+    /// Names of the clips found so far, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(name: &str) -> DataError {
+        DataError::EmptyFile(name.into())
+    }
+
+    /// A tenth of 20 clips, 2, may be unreadable; the third is one too many. A clip that is found twice counts once.
+    #[test]
+    fn skips_at_most_the_allowed_fraction() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("quarantine.jsonl");
+        let skipped = SkippedClips::new(record.clone(), 20, 0.1);
+        for clip in ["b", "a", "b"] {
+            skipped.skip(clip, fault(clip)).unwrap();
+        }
+        let again = SkippedClips::new(record.clone(), 20, 0.1);
+        again.skip("b", fault("b")).unwrap();
+        assert_eq!(skipped.names(), ["a", "b"]);
+        let text = fs::read_to_string(record).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains(r#"{"clip":"b","error":"b: the file is empty"#), "{text}");
+        let message = format!("{:#}", skipped.skip("c", fault("c")).unwrap_err());
+        assert!(message.contains("clip c cannot be read") && message.contains("3 of 20"), "{message}");
+        assert!(message.contains("max_bad_fraction = 0.1") && message.contains("c: the file is empty"), "{message}");
+    }
+}

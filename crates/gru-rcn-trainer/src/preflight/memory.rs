@@ -1,0 +1,335 @@
+//! How much memory a run will take, before it takes any.
+//!
+//! The activations of VGG-16 outgrow a machine long before its weights do, and a run that is killed for
+//! memory in its second stage has wasted the first. So every stage is added up: weights and what the
+//! optimizer keeps of them, activations by the number of frames, percepts, and clips on their way. A run
+//! that cannot fit is refused with the largest part. The rules are those of the CPU backend; for other
+//! backends there is no estimate.
+
+use anyhow::{Result, bail};
+use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
+use gru_rcn::recurrent::Form;
+use gru_rcn_data::{ClipSource, Dataset};
+
+use super::machine::{resident, total};
+use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, chunk_of, workers};
+use crate::recipe::{OptimizerName, Recipe, TrainingSection};
+
+/// Bytes of a float32.
+const F32: usize = 4;
+
+/// Bytes of a GiB.
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// What every stage of a run takes; nothing where that is not known.
+pub(crate) struct Memory {
+    stages: Vec<Stage>,
+}
+
+/// What one stage takes at its highest point: name, and bytes by purpose.
+struct Stage {
+    name: &'static str,
+    parts: Vec<(&'static str, usize)>,
+}
+
+/// A model that is trained, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Training {
+    weights: usize,
+    /// Highest point of the forward and backward pass of one micro-batch, without weights and their
+    /// gradients.
+    activations: usize,
+}
+
+impl Stage {
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+impl Memory {
+    /// Of a run with this CNN.
+    pub(crate) fn of_run(recipe: &Recipe, dataset: &Dataset, loader: &ClipLoader, cnn: CnnConfig) -> Self {
+        let stages = if loader.on_cpu { Estimate { recipe, dataset, loader, cnn }.stages() } else { Vec::new() };
+        Self { stages }
+    }
+
+    fn highest(&self) -> Option<&Stage> {
+        self.stages.iter().max_by_key(|stage| stage.bytes())
+    }
+
+    /// One line: the sum, the stage that takes it and its parts, the largest first.
+    pub(crate) fn line(&self) -> Option<String> {
+        let stage = self.highest()?;
+        let mut parts = stage.parts.clone();
+        parts.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|&(_, bytes)| bytes > stage.bytes() / 100)
+            .map(|(what, bytes)| format!("{what} {:.2}", bytes as f64 / GIB))
+            .collect();
+        let sum = stage.bytes() as f64 / GIB;
+        Some(format!("memory: about {sum:.2} GiB at most, in the stage {} ({})", stage.name, parts.join(", ")))
+    }
+
+    /// Refuses a run that takes more than a limit, which the user gives (GiB) or the machine has.
+    pub(crate) fn check(&self, given: Option<f64>) -> Result<()> {
+        let limit = given.map(|gib| (gib * GIB) as usize).or_else(total);
+        match (limit, self.highest()) {
+            (Some(limit), Some(stage)) if stage.bytes() > limit => bail!(
+                "{}, more than {} {:.2} GiB. A smaller training.batch takes less, in the CNN's fine-tuning \
+                 backbone.finetune.training.batch; so do fewer levels and copies, or features.cache=false. --max-memory GIB \
+                 sets another limit",
+                self.line().unwrap_or_default(),
+                if given.is_some() { "the --max-memory of" } else { "this machine's" },
+                limit as f64 / GIB
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Estimate<'a> {
+    recipe: &'a Recipe,
+    dataset: &'a Dataset,
+    loader: &'a ClipLoader,
+    cnn: CnnConfig,
+}
+
+impl Estimate<'_> {
+    fn stages(&self) -> Vec<Stage> {
+        let (recipe, clips) = (self.recipe, self.dataset.train.len());
+        let mut stages = Vec::new();
+        if let Some(pretrain) = &recipe.backbone.pretrain {
+            let frames = pretrain.batch.min(clips) * recipe.backbone.pretrain_frames.unwrap_or(self.time());
+            stages.push(self.cnn_training("CNN", pretrain, frames, self.pixel_store()));
+        }
+        if let Some(finetune) = &recipe.backbone.finetune {
+            let frames = finetune.training.batch.min(clips) * finetune.frames;
+            let single = self.loader.single_frames(finetune.frames);
+            let kept = if finetune.cache { self.pixel_store() } else { self.queue(&single, 1) };
+            stages.push(self.cnn_training("CNN fine-tuning", &finetune.training, frames, kept));
+        }
+        stages.push(self.percepts());
+        stages.push(self.systems());
+        stages
+    }
+
+    fn time(&self) -> usize {
+        self.recipe.clip.temporal.frames()
+    }
+
+    /// Bytes of a frame, or a stack of flow, as the CNN gets it.
+    fn frame(&self) -> usize {
+        let [height, width] = self.recipe.clip.input_size;
+        height * width * self.recipe.clip.stream.channels()
+    }
+
+    fn cnn_weights(&self) -> usize {
+        self.cnn.layers().iter().map(|layer| layer.parameters * F32).sum()
+    }
+
+    /// Clips on their way: those that are being read, whole where they are videos, and those that wait.
+    fn queue(&self, loader: &ClipLoader, versions: usize) -> usize {
+        let clips = self.dataset.train.len();
+        let video = self.dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
+        let ready = versions * loader.planner.temporal.frames() * self.frame();
+        let declared = loader.bytes_of(versions);
+        let jobs = (loader.limits.max_bytes / declared).max(1).min(clips);
+        let readers = loader.limits.workers.max(1).min(jobs);
+        readers * if video { declared } else { ready } + (jobs - readers) * ready
+    }
+
+    /// Training and validation clips as bytes in memory.
+    fn pixel_store(&self) -> usize {
+        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * self.frame()
+    }
+
+    fn caches(&self) -> bool {
+        self.recipe.features.cache && self.recipe.uses_percepts()
+    }
+
+    /// Percepts that are kept in memory: of all clips, or of those that the normalisation is measured on.
+    fn store(&self) -> usize {
+        let (train, validation) = (self.dataset.train.len(), self.dataset.validation.len());
+        let again = if self.recipe.refit.is_some() { validation } else { 0 };
+        let of = |clips, copies| bytes_of_clips(&self.cnn.levels(), self.time(), clips, copies);
+        match self.caches() {
+            true => of(train + again, self.recipe.features.copies) + of(validation, 0),
+            false => of(train.min(MEASURED_CLIPS), 0),
+        }
+    }
+
+    /// Weights, those of the best epoch, the optimizer's moments, and the most of two: the passes with all
+    /// gradients, with accumulation twice, or a checkpoint's largest file as numbers and as bytes.
+    fn training(&self, training: &TrainingSection, model: Training) -> Vec<(&'static str, usize)> {
+        let moments = match training.optimizer {
+            OptimizerName::Adam => 2 * model.weights,
+            OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
+            OptimizerName::Sgd => 0,
+        };
+        let gradients = model.weights * if training.accumulate > 1 { 2 } else { 1 };
+        let checkpoint = 2 * moments.max(model.weights);
+        let mut parts = vec![("weights", model.weights), ("best weights", model.weights), ("optimizer", moments)];
+        match gradients + model.activations > checkpoint {
+            true => parts.extend([("gradients", gradients), ("activations", model.activations)]),
+            false => parts.push(("checkpoint", checkpoint)),
+        }
+        parts.push(("program", resident().unwrap_or(0)));
+        parts
+    }
+
+    fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
+        let activations = activations_of(&self.cnn.layers(), frames);
+        let mut parts = self.training(training, Training { weights: self.cnn_weights(), activations });
+        // A batch as bytes and as numbers.
+        parts.push(("clips", clips + frames * self.frame() * (1 + F32)));
+        Stage { name, parts }
+    }
+
+    /// The frozen CNN over as many clips as go through it at once.
+    fn frozen(&self, clips: usize, workers: usize) -> usize {
+        let [height, width] = self.recipe.clip.input_size;
+        let chunk = chunk_of(self.time() * height * width);
+        let frames = chunk.min(clips) * self.time();
+        // A layer, the one before it and a copy of its input; and the maps at the taps.
+        let largest = self.cnn.layers().iter().map(|l| 2 * size(l.input) + size(l.output)).max().unwrap_or(0);
+        let tapped = bytes_of_clips(&self.cnn.levels(), frames, 1, 0);
+        workers.min(clips.div_ceil(chunk)) * (frames * largest + tapped)
+    }
+
+    fn percepts(&self) -> Stage {
+        let versions = if self.caches() { 1 + self.recipe.features.copies } else { 1 };
+        let clips = self.dataset.train.len() * versions;
+        let parts = vec![
+            ("weights", self.cnn_weights()),
+            ("percepts", self.store()),
+            ("activations", self.frozen(clips, workers(self.loader))),
+            ("clips", self.queue(self.loader, versions)),
+            ("program", resident().unwrap_or(0)),
+        ];
+        Stage { name: "Percepts", parts }
+    }
+
+    /// GRU-RCN, on the frozen CNN or together with it.
+    fn systems(&self) -> Stage {
+        let (recipe, joint) = (self.recipe, self.recipe.model.finetune_backbone);
+        let clips = recipe.training.batch.min(self.dataset.train.len());
+        let mut model = self.recurrent(clips);
+        if joint {
+            model.weights += self.cnn_weights();
+            model.activations += activations_of(&self.cnn.layers(), clips * self.time());
+        }
+        let mut parts = self.training(&recipe.training, model);
+        parts.extend([("frozen CNN", self.cnn_weights()), ("percepts", self.store())]);
+        if joint || !self.caches() {
+            let pixels = clips * self.time() * self.frame() * if joint { 1 + F32 } else { 1 };
+            parts.push(("clips", self.queue(self.loader, 1) + pixels));
+        }
+        if !joint && !self.caches() {
+            // The frozen CNN runs while nothing of the step is there yet.
+            let live = self.frozen(clips, 1) + bytes_of_clips(&self.cnn.levels(), self.time(), clips, 0);
+            parts.push(("frozen activations", live.saturating_sub(model.activations)));
+        }
+        Stage { name: if joint { "GRU-RCN and CNN" } else { "GRU-RCN" }, parts }
+    }
+
+    /// GRU-RCN over `clips` clips. A step keeps eleven maps of a level's state: three of the input's
+    /// convolution; two gates before and after their sigmoid, the candidate before its tanh, the reset state,
+    /// the candidate's distance from the state, and the state. The percepts are there twice. When the
+    /// backward pass has come to the input's convolutions, the gradients of their outputs are there at once.
+    fn recurrent(&self, clips: usize) -> Training {
+        let (model, taps, time) = (&self.recipe.model, self.cnn.levels(), self.time());
+        let directions = if model.form == Form::Bidirectional { 2 } else { 1 };
+        let (mut weights, mut kept, mut percepts, mut outputs, mut largest) = (0, 0, 0, 0, 0);
+        let mut below = 0;
+        for (level, &hidden) in self.recipe.levels().into_iter().map(|level| &taps[level]).zip(&model.hidden) {
+            let kernel = if level.is_vector() { 1 } else { model.kernel_size };
+            let inputs = level.channels + hidden + if model.form == Form::Stacked { below * 2 / 3 } else { 0 };
+            weights += directions * F32 * (3 * hidden * inputs * kernel * kernel + hidden * self.dataset.classes.len());
+            let map = clips * hidden * level.height * level.width * F32;
+            let input = bytes_of_clips(std::slice::from_ref(level), time, clips, 0);
+            kept += directions * (11 * time * map + input);
+            percepts += directions * input;
+            outputs += directions * 3 * time * map;
+            largest = largest.max(3 * (input + 3 * time * map));
+            below = hidden;
+        }
+        Training { weights, activations: percepts + kept.max(percepts + outputs + largest) }
+    }
+}
+
+fn size([channels, height, width]: [usize; 3]) -> usize {
+    channels * height * width * F32
+}
+
+/// The highest point of a training step of a CNN over `frames` frames, without weights and gradients of
+/// weights. Autodiff keeps the output of every layer, and the indices of a maximum, until the backward
+/// pass has come to it; the gradient of a convolution takes input and output three times.
+fn activations_of(layers: &[LayerShape], frames: usize) -> usize {
+    let kept = |layer: &LayerShape| {
+        let output = size(layer.output);
+        if layer.kind == LayerKind::Pool { 2 * output } else { output }
+    };
+    let mut all: usize = layers.iter().map(kept).sum();
+    let mut highest = all;
+    for layer in layers.iter().rev() {
+        all -= size(layer.output);
+        let gradients = match layer.kind {
+            LayerKind::Conv { .. } => 3 * (size(layer.input) + size(layer.output)),
+            _ => size(layer.input) + size(layer.output),
+        };
+        highest = highest.max(all + gradients);
+        all -= kept(layer) - size(layer.output);
+    }
+    frames * highest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Memory {
+        Memory {
+            stages: vec![
+                Stage {
+                    name: "CNN fine-tuning",
+                    parts: vec![("program", 1 << 20), ("weights", 1 << 29), ("activations", 5 << 28)],
+                },
+                Stage { name: "GRU-RCN", parts: vec![("weights", 1 << 30)] },
+            ],
+        }
+    }
+
+    /// 0.5 and 1.25 GiB; a MiB is less than a hundredth and not listed.
+    #[test]
+    fn the_line_names_stage_and_parts() {
+        assert_eq!(
+            memory().line().unwrap(),
+            "memory: about 1.75 GiB at most, in the stage CNN fine-tuning (activations 1.25, weights 0.50)"
+        );
+    }
+
+    #[test]
+    fn the_limit_is_compared_with_the_highest_stage() {
+        let error = memory().check(Some(1.5)).unwrap_err().to_string();
+        assert!(error.contains("more than the --max-memory of 1.50 GiB"), "{error}");
+        assert!(error.contains("CNN fine-tuning"), "{error}");
+        memory().check(Some(1.8)).unwrap();
+    }
+
+    /// A convolution of 2 to 3 channels on 4×4, an activation, a maximum to 2×2: outputs of 48, 48 and 12
+    /// numbers and 12 indices are 120 kept. Backward of the maximum: 108 kept, gradients of 48 + 12. Of the
+    /// activation: 48 kept, gradients of 96. Of the convolution: nothing kept, 3 · (32 + 48) = 240.
+    #[test]
+    fn the_highest_point_of_a_step_by_hand() {
+        let layer = |kind, input, output| LayerShape { name: String::new(), kind, input, output, parameters: 0 };
+        let layers = [
+            layer(LayerKind::Conv { kernel: 3, stride: 1, groups: 1 }, [2, 4, 4], [3, 4, 4]),
+            layer(LayerKind::Activation, [3, 4, 4], [3, 4, 4]),
+            layer(LayerKind::Pool, [3, 4, 4], [3, 2, 2]),
+        ];
+        assert_eq!(activations_of(&layers, 5), 5 * 4 * 240);
+        assert_eq!(activations_of(&layers[1..], 1), 4 * (60 + 12 + 48));
+    }
+}

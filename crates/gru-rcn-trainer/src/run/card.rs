@@ -1,0 +1,127 @@
+//! `run.json`: what a run was made of and its results, enough to judge it and to use its model.
+
+use gru_rcn_metrics::Classification;
+use serde::{Deserialize, Serialize};
+
+
+/// The run card.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct RunCard {
+    /// Version of this file's layout.
+    pub(crate) version: u32,
+    /// Version of the program.
+    pub(crate) program: String,
+    /// Version of Burn.
+    pub(crate) burn: String,
+    /// The recipe's name.
+    pub(crate) recipe: String,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// The backend.
+    pub(crate) backend: String,
+    /// What the model and the CNN computed in, f32 or bf16; weights are float32 always.
+    #[serde(default = "float32")]
+    pub(crate) dtype: String,
+    /// The data.
+    pub(crate) data: DataCard,
+    /// Names of the classes, in the order of the labels.
+    pub(crate) classes: Vec<String>,
+    /// Number of classes of the CNN's own classifier.
+    pub(crate) cnn_classes: usize,
+    /// Seconds of each part of the work, training stages apart.
+    pub(crate) seconds: Vec<(String, f64)>,
+    /// Training clips that could not be read and were skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bad_clips: Vec<String>,
+    /// The systems with their test results; empty until they are scored.
+    pub(crate) systems: Vec<SystemResult>,
+}
+
+fn float32() -> String {
+    "f32".into()
+}
+
+/// What the clips were.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct DataCard {
+    /// Name of the data set.
+    pub(crate) name: String,
+    /// Hash over classes and clips.
+    pub(crate) fingerprint: String,
+    /// Training clips.
+    pub(crate) train: usize,
+    /// Validation clips.
+    pub(crate) validation: usize,
+    /// Test clips.
+    pub(crate) test: usize,
+}
+
+/// One system, trained and tested.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct SystemResult {
+    /// The name to show, such as "GRU-RCN".
+    pub(crate) name: String,
+    /// The name in files, such as `gru_rcn`.
+    pub(crate) key: String,
+    /// The number of parameters that were trained.
+    pub(crate) parameters: usize,
+    /// The result on the test clips.
+    pub(crate) test: Classification,
+    /// Top-1 test accuracy of the classifier of every level alone; empty where there is one only.
+    #[serde(default)]
+    pub(crate) levels: Vec<(String, f64)>,
+    /// The course of training.
+    #[serde(default)]
+    pub(crate) curve: Vec<EpochPoint>,
+    /// Epochs of the training on training and validation clips that came after it, whose last weights were tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refit: Option<usize>,
+}
+
+/// One epoch of training.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct EpochPoint {
+    /// Counted from one.
+    pub(crate) epoch: usize,
+    /// Mean loss over the training clips.
+    pub(crate) train_loss: f64,
+    /// Accuracy over the training clips, a fraction.
+    pub(crate) train_accuracy: f64,
+    /// Mean loss over the validation clips.
+    pub(crate) validation_loss: f64,
+    /// Accuracy over the validation clips, a fraction.
+    pub(crate) validation_accuracy: f64,
+    /// Whether it was the best epoch so far. The last one marked is the one that was kept.
+    pub(crate) best: bool,
+}
+
+/// Version of Burn, as it is written into files.
+pub(crate) const BURN: &str = "0.22.1";
+
+/// Version of the layout that this program writes and reads.
+pub(crate) const VERSION: u32 = 1;
+
+impl RunCard {
+    /// Names and values for the report.
+    pub(crate) fn entries(&self) -> Vec<(String, String)> {
+        let data = &self.data;
+        let mut entries = vec![
+            ("Program".to_string(), format!("gru-rcn {} on Burn {}", self.program, self.burn)),
+            ("Recipe".into(), self.recipe.clone()),
+            ("Seed".into(), self.seed.to_string()),
+            ("Backend".into(), format!("{}, {}", self.backend, self.dtype)),
+            ("Data".into(), format!("{} ({})", data.name, data.fingerprint)),
+            (
+                "Clips".into(),
+                format!("{} for training, {} for validation, {} for testing", data.train, data.validation, data.test),
+            ),
+        ];
+        if !self.bad_clips.is_empty() {
+            entries.push(("Skipped, unreadable".into(), self.bad_clips.join(", ")));
+        }
+        for (what, seconds) in &self.seconds {
+            entries.push((what.clone(), format!("{seconds:.1} s")));
+        }
+        entries
+    }
+}

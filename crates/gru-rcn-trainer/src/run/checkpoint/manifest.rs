@@ -1,0 +1,115 @@
+//! `MANIFEST.json`: what a checkpoint consists of, and how to tell that it is as it was written.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::run::fingerprint::RunFingerprint;
+
+/// The format that this program writes and reads. Format 1 was saved after whole epochs only.
+pub(super) const VERSION: u32 = 2;
+
+/// The manifest's file.
+pub(super) const FILE: &str = "MANIFEST.json";
+
+/// The form that every version of the format keeps, so that a newer one is told from a damaged one.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    version: u32,
+    body: Value,
+    /// Of version and body as compact JSON.
+    checksum: String,
+}
+
+/// The members of a checkpoint and what it belongs to.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// Version of the program.
+    pub(super) program: String,
+    /// What the checkpoint belongs to.
+    pub(super) identity: RunFingerprint,
+    /// The recipe's hash, for people.
+    pub(super) recipe_hash: String,
+    /// The other files.
+    pub(super) files: Vec<Member>,
+}
+
+/// One file of a checkpoint.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) checksum: String,
+}
+
+/// Why a checkpoint is not loaded.
+pub(super) enum Fault {
+    /// It is not as it was written; an older one may be.
+    Damaged(anyhow::Error),
+    /// It is whole, but of another kind, and so are those before it.
+    Foreign(anyhow::Error),
+}
+
+impl Member {
+    pub(super) fn new(name: &str, content: &[u8]) -> Self {
+        Self { name: name.into(), bytes: content.len() as u64, checksum: hash(content) }
+    }
+
+    /// The file's content, if it is as it was written.
+    pub(super) fn read(&self, folder: &Path) -> Result<Vec<u8>, Fault> {
+        let damaged = |what: String| Fault::Damaged(anyhow!(what));
+        let name = &self.name;
+        let content =
+            fs::read(folder.join(name)).map_err(|error| damaged(format!("{name} cannot be read: {error}")))?;
+        if content.len() as u64 != self.bytes {
+            return Err(damaged(format!("{name} has {} bytes instead of {}", content.len(), self.bytes)));
+        }
+        if hash(&content) != self.checksum {
+            return Err(damaged(format!("{name} is not as it was written")));
+        }
+        Ok(content)
+    }
+}
+
+impl Manifest {
+    /// The manifest as a file.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        let body = serde_json::to_value(self)?;
+        let checksum = hash(&serde_json::to_vec(&(VERSION, &body))?);
+        Ok(serde_json::to_vec_pretty(&Envelope { version: VERSION, body, checksum })?)
+    }
+
+    /// Reads the manifest of a checkpoint.
+    pub(super) fn read(folder: &Path) -> Result<Self, Fault> {
+        let read = || -> Result<Envelope> {
+            let text = fs::read(folder.join(FILE)).with_context(|| format!("{FILE} cannot be read"))?;
+            let envelope: Envelope = serde_json::from_slice(&text).with_context(|| format!("{FILE} is damaged"))?;
+            let checksum = hash(&serde_json::to_vec(&(envelope.version, &envelope.body))?);
+            if checksum == envelope.checksum { Ok(envelope) } else { Err(anyhow!("{FILE} is not as it was written")) }
+        };
+        let envelope = read().map_err(Fault::Damaged)?;
+        if envelope.version != VERSION {
+            return Err(Fault::Foreign(anyhow!(
+                "it has format {}, and this program reads {VERSION}; resume with the program that wrote it",
+                envelope.version
+            )));
+        }
+        serde_json::from_value(envelope.body)
+            .map_err(|error| Fault::Foreign(anyhow!("{FILE} is not of format {VERSION}: {error}")))
+    }
+}
+
+/// FNV-1a: nothing against malice, but one bit that flips on the disk changes it. `sum` is that of what came before.
+pub(crate) fn checksum(sum: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// The checksum of nothing.
+pub(crate) const CHECKSUM_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:016x}", checksum(CHECKSUM_START, bytes))
+}

@@ -1,0 +1,300 @@
+//! Checkpoints of one training stage: a folder per checkpoint that appears whole or not at all.
+//!
+//! ```text
+//! checkpoints/STAGE/step-00001234/   by steps done
+//!     model.bpk       the weights
+//!     optimizer.bpk   the optimizer's state
+//!     best.bpk        the weights of the best epoch, once there is one
+//!     state.json      the place in the order of the clips, sums of the running epoch, early stopping
+//!     MANIFEST.json   sizes and checksums of the others, and what run they belong to
+//! checkpoints/STAGE/latest           the newest one's name, for people and scripts
+//! ```
+//!
+//! The members are written into a temporary sibling and synchronised, the manifest last; then the folder is renamed, its
+//! parent synchronised and `latest` moved, and only then older ones are removed. Loading goes from the newest to the oldest
+//! by number. A damaged one is renamed to `step-….corrupt` and reported; one that belongs to something else is refused.
+
+mod manifest;
+mod position;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+
+use super::dir::{sync_folder, write_atomically};
+use super::fingerprint::RunFingerprint;
+use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
+
+pub(crate) use manifest::{CHECKSUM_START, checksum};
+pub(crate) use position::{EpochSums, Position};
+
+/// Checkpoints kept: one more than is needed, for the case that the newest is damaged.
+const KEPT: usize = 2;
+
+const PREFIX: &str = "step-";
+
+/// The checkpoints of one stage.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoints {
+    root: PathBuf,
+    fingerprint: RunFingerprint,
+}
+
+/// What a checkpoint gives back.
+pub(crate) struct Loaded<M> {
+    /// The model.
+    pub(crate) model: M,
+    /// Its optimizer.
+    pub(crate) optimizer: ModuleOptimizer,
+    /// The weights of the best epoch so far, as [`weights`] gives them.
+    pub(crate) best: Option<Vec<u8>>,
+    /// Where training stood.
+    pub(crate) position: Position,
+}
+
+/// The weights of a model as bytes.
+pub(crate) fn weights<M: Module>(model: &M) -> Result<Vec<u8>> {
+    let bytes = model.clone().into_record().into_bytes().context("could not write the weights")?;
+    Ok(bytes.to_vec())
+}
+
+/// The model with these weights.
+pub(crate) fn with_weights<M: Module>(model: &M, weights: Vec<u8>) -> Result<M> {
+    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights)).context("could not read the weights")?;
+    model.clone().try_load_record(record).context("the weights are not of this model")
+}
+
+impl Checkpoints {
+    /// In this folder, of this run.
+    pub(crate) fn new(root: PathBuf, fingerprint: RunFingerprint) -> Self {
+        Self { root, fingerprint }
+    }
+
+    fn folder(&self, steps: u64) -> PathBuf {
+        self.root.join(format!("{PREFIX}{steps:08}"))
+    }
+
+    /// Saves all that training needs to continue, then removes all but the newest two.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be written, as on a full disk. What was there before is still there then, and nothing of the
+    /// attempt remains.
+    pub(crate) fn save<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        best: Option<&[u8]>,
+        position: &Position,
+    ) -> Result<()> {
+        let target = self.folder(position.steps);
+        let scratch = self.root.join(format!(".{PREFIX}{:08}.tmp", position.steps));
+        let saved =
+            self.write(&scratch, model, optimizer, best, position).and_then(|()| self.commit(&scratch, &target));
+        if saved.is_err() {
+            // Frees the room that it took; that it stays is no worse than what happened.
+            let _ = remove(&scratch);
+        }
+        saved.with_context(|| format!("could not save the checkpoint {}", target.display()))?;
+        self.remove_old();
+        Ok(())
+    }
+
+    fn write<M: Module>(
+        &self,
+        scratch: &Path,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        best: Option<&[u8]>,
+        position: &Position,
+    ) -> Result<()> {
+        remove(scratch)?;
+        fs::create_dir_all(scratch)?;
+        let mut files = Vec::new();
+        let mut add = |name: &str, content: &[u8]| -> Result<()> {
+            write_synced(&scratch.join(name), content)?;
+            files.push(Member::new(name, content));
+            Ok(())
+        };
+        // One after the other, so that no two are in memory at once.
+        add("model.bpk", &weights(model)?)?;
+        add("optimizer.bpk", &optimizer.into_bytes().context("could not write the optimizer")?)?;
+        if let Some(best) = best {
+            add("best.bpk", best)?;
+        }
+        add("state.json", &serde_json::to_vec_pretty(position)?)?;
+        let manifest = Manifest {
+            program: env!("CARGO_PKG_VERSION").into(),
+            recipe_hash: self.fingerprint.recipe_hash(),
+            identity: self.fingerprint.clone(),
+            files,
+        };
+        write_synced(&scratch.join(MANIFEST), &manifest.to_json()?)?;
+        sync_folder(scratch)
+    }
+
+    /// Gives a checkpoint that is whole on disk its name.
+    fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
+        let old = self.old_name(target);
+        if target.exists() {
+            // An epoch's end has the number of its last step. A folder cannot be replaced in one go: until the new one has
+            // the name the old one keeps another, by which `recover` finds it.
+            remove(&old)?;
+            fs::rename(target, &old)?;
+        }
+        fs::rename(scratch, target)?;
+        sync_folder(&self.root)?;
+        remove(&old)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        write_atomically(&self.root.join("latest"), format!("{name}\n").as_bytes())
+    }
+
+    fn old_name(&self, target: &Path) -> PathBuf {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        self.root.join(format!(".{name}.old"))
+    }
+
+    /// Removes all but the newest; failing to is not worth stopping for.
+    fn remove_old(&self) {
+        for (_, path) in self.list().into_iter().rev().skip(KEPT) {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                eprintln!("note: could not remove the old checkpoint {}: {error}", path.display());
+            }
+        }
+    }
+
+    /// Checkpoints on disk, oldest first, by number.
+    fn list(&self) -> Vec<(u64, PathBuf)> {
+        let steps = |name: &str| name.strip_prefix(PREFIX)?.parse().ok();
+        let mut found: Vec<(u64, PathBuf)> =
+            self.names().into_iter().filter_map(|name| Some((steps(&name)?, self.root.join(&name)))).collect();
+        found.sort();
+        found
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Cleans up after a process that was killed while it saved.
+    fn recover(&self) -> Result<()> {
+        for name in self.names() {
+            let path = self.root.join(&name);
+            let Some(hidden) = name.strip_prefix('.').filter(|name| name.starts_with(PREFIX)) else {
+                if name.starts_with("epoch-") {
+                    bail!(
+                        "{} was saved by an earlier version of this program, after whole epochs only; finish the run with \
+                         that version, or train anew in another folder",
+                        path.display()
+                    );
+                }
+                continue;
+            };
+            let fail = || format!("could not clean up {}", path.display());
+            match hidden.strip_suffix(".old") {
+                Some(target) if !self.root.join(target).exists() => {
+                    fs::rename(&path, self.root.join(target)).with_context(fail)?;
+                }
+                _ => remove(&path).with_context(fail)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint that is whole, with its model and optimizer loaded into those given. `warn` is told of those
+    /// that are not.
+    ///
+    /// # Errors
+    ///
+    /// If it belongs to another run or is of another format, since continuing from an older one, or from nothing, is not
+    /// what was requested.
+    pub(crate) fn load_newest<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        mut warn: impl FnMut(&str),
+    ) -> Result<Option<Loaded<M>>> {
+        self.recover()?;
+        for (_, path) in self.list().into_iter().rev() {
+            match self.load(&path, model, optimizer) {
+                Ok(loaded) => return Ok(Some(loaded)),
+                Err(Fault::Foreign(error)) => {
+                    return Err(error.context(format!("the checkpoint {} cannot be resumed from", path.display())));
+                }
+                Err(Fault::Damaged(error)) => {
+                    let aside = match set_aside(&path) {
+                        Ok(aside) => format!("it is kept as {}", aside.display()),
+                        Err(error) => format!("it could not be renamed: {error}"),
+                    };
+                    warn(&format!("warning: skipping the checkpoint {}: {error:#}; {aside}", path.display()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn load<M: Module>(&self, path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<Loaded<M>, Fault> {
+        let manifest = Manifest::read(path)?;
+        if let Some(obstacle) = self.fingerprint.obstacle(&manifest.identity) {
+            return Err(Fault::Foreign(anyhow!("it was made {obstacle}")));
+        }
+        let read = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
+            manifest.files.iter().find(|member| member.name == name).map(|member| member.read(path)).transpose()
+        };
+        let need = |name: &str| -> Result<Vec<u8>, Fault> {
+            read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
+        };
+        // All is looked at before anything is used; what is whole but does not fit is not damaged.
+        let (weights, state, best) = (need("model.bpk")?, need("optimizer.bpk")?, read("best.bpk")?);
+        let position = serde_json::from_slice(&need("state.json")?)
+            .map_err(|error| Fault::Foreign(anyhow!("state.json is not as this program writes it: {error}")))?;
+        // The model first: the optimizer's state is keyed by the parameter identities that its record restores.
+        let model = with_weights(model, weights).map_err(|error| Fault::Foreign(error.context("model.bpk")))?;
+        let optimizer = optimizer
+            .clone()
+            .from_bytes(Bytes::from_bytes_vec(state))
+            .map_err(|error| Fault::Foreign(anyhow!("optimizer.bpk: {error}")))?;
+        Ok(Loaded { model, optimizer, best, position })
+    }
+}
+
+/// Renames a damaged checkpoint, so that it is out of the way but not lost.
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut aside = path.with_file_name(format!("{name}.corrupt"));
+    let mut number = 2;
+    while aside.exists() {
+        aside = path.with_file_name(format!("{name}.corrupt-{number}"));
+        number += 1;
+    }
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Removes a file or a folder with all it holds; nothing there is well too.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("could not write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use super::*;
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use serde_json::{Value, json};
+
+struct Saved {
+    _folder: tempfile::TempDir,
+    checkpoints: Checkpoints,
+    model: Linear,
+}
+
+fn fingerprint() -> RunFingerprint {
+    RunFingerprint { burn: "0.22.1".into(), data: "abc".into(), recipe: json!({"seed": 1}), ..RunFingerprint::default() }
+}
+
+fn optimizer() -> ModuleOptimizer {
+    AdamConfig::new().init()
+}
+
+/// Checkpoints after these numbers of steps, with an optimizer that has a state and with best weights.
+fn saved(steps: &[u64]) -> Saved {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(folder.path().join("stage"), fingerprint());
+    let mut model = LinearConfig::new(2, 3).init(&Device::flex().autodiff());
+    let mut optimizer = optimizer();
+    let loss = model.forward(Tensor::<2>::ones([1, 2], &Device::flex()).autodiff()).sum();
+    let gradients = GradientsParams::from_grads(loss.backward(), &model);
+    model = optimizer.step(0.1, model, gradients);
+    for &steps in steps {
+        let position = Position { steps, ..Position::default() };
+        checkpoints.save(&model, &optimizer, Some(&weights(&model).unwrap()), &position).unwrap();
+    }
+    Saved { _folder: folder, checkpoints, model }
+}
+
+impl Saved {
+    fn load(&self) -> (Result<Option<Loaded<Linear>>>, Vec<String>) {
+        let mut warnings = Vec::new();
+        let loaded =
+            self.checkpoints.load_newest(&self.model, &optimizer(), |warning| warnings.push(warning.to_string()));
+        (loaded, warnings)
+    }
+
+    fn steps(&self) -> Vec<u64> {
+        self.checkpoints.list().iter().map(|(steps, _)| *steps).collect()
+    }
+}
+
+/// 9, 10 and 100 are in another order as text, and so are numbers that outgrow the zeros.
+#[test]
+fn the_newest_by_number_is_taken_and_two_are_kept() {
+    let saved = saved(&[9, 99_999_999, 100_000_000]);
+    assert_eq!(saved.steps(), [99_999_999, 100_000_000]);
+    let (loaded, warnings) = saved.load();
+    let loaded = loaded.unwrap().unwrap();
+    assert_eq!((loaded.position.steps, warnings.len()), (100_000_000, 0));
+    assert_eq!(loaded.best.unwrap(), weights(&saved.model).unwrap());
+    let state = |optimizer: &ModuleOptimizer| optimizer.to_record().len();
+    assert_eq!(state(&loaded.optimizer), 4, "two moments of weight and bias");
+    let latest = fs::read_to_string(saved.checkpoints.root.join("latest")).unwrap();
+    assert_eq!(latest, "step-100000000\n");
+}
+
+/// Every member, in every way: the checkpoint before it is loaded, the damage is named, and the damaged one set aside.
+#[test]
+fn damage_to_any_member_is_found() {
+    for member in ["model.bpk", "optimizer.bpk", "best.bpk", "state.json", MANIFEST] {
+        for damage in ["truncated", "flipped", "emptied", "removed"] {
+            let saved = saved(&[9, 10]);
+            let path = saved.checkpoints.folder(10).join(member);
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            match damage {
+                "truncated" => bytes.truncate(middle),
+                "flipped" => bytes[middle] ^= 1,
+                _ => bytes.clear(),
+            }
+            match damage {
+                "removed" => fs::remove_file(&path).unwrap(),
+                _ => fs::write(&path, bytes).unwrap(),
+            }
+            let (loaded, warnings) = saved.load();
+            assert_eq!(loaded.unwrap().unwrap().position.steps, 9, "{member} {damage}");
+            assert!(warnings[0].contains(member) && warnings.len() == 1, "{member} {damage}: {warnings:?}");
+            assert!(warnings[0].contains("step-00000010.corrupt"), "{warnings:?}");
+            assert!(saved.checkpoints.root.join("step-00000010.corrupt").is_dir());
+            assert_eq!(saved.steps(), [9]);
+        }
+    }
+}
+
+#[test]
+fn if_all_are_damaged_nothing_is_loaded() {
+    let saved = saved(&[9, 10]);
+    for steps in [9, 10] {
+        fs::remove_file(saved.checkpoints.folder(steps).join(MANIFEST)).unwrap();
+    }
+    let (loaded, warnings) = saved.load();
+    assert!(loaded.unwrap().is_none());
+    assert_eq!(warnings.len(), 2);
+}
+
+/// Killed before the first rename, between the two, and after the second.
+#[test]
+fn what_a_kill_leaves_is_cleaned_up() {
+    let saved = saved(&[9, 10]);
+    let (root, at) = (&saved.checkpoints.root, saved.checkpoints.folder(10));
+    fs::create_dir(root.join(".step-00000011.tmp")).unwrap();
+    fs::rename(&at, root.join(".step-00000010.old")).unwrap();
+    assert_eq!(saved.load().0.unwrap().unwrap().position.steps, 10);
+    fs::create_dir(root.join(".step-00000010.old")).unwrap();
+    assert_eq!(saved.load().0.unwrap().unwrap().position.steps, 10);
+    assert!(saved.checkpoints.names().iter().all(|name| !name.starts_with('.')));
+}
+
+#[test]
+fn a_number_may_be_saved_again() {
+    let saved = saved(&[9, 10]);
+    let position = Position { steps: 10, epochs: 1, ..Position::default() };
+    saved.checkpoints.save(&saved.model, &optimizer(), None, &position).unwrap();
+    let loaded = saved.load().0.unwrap().unwrap();
+    assert_eq!((loaded.position.epochs, loaded.best), (1, None));
+    assert_eq!(saved.checkpoints.names().len(), 3);
+}
+
+#[test]
+fn what_is_of_another_kind_is_refused_and_not_touched() {
+    let refusal = |other: Identity| {
+        let mut saved = saved(&[9, 10]);
+        saved.checkpoints.identity = other;
+        let message = format!("{:#}", saved.load().0.err().unwrap());
+        assert_eq!(saved.steps(), [9, 10]);
+        message
+    };
+    assert!(refusal(RunFingerprint { recipe: json!({"seed": 2}), ..fingerprint() }).contains("seed was 1 and is 2"));
+    assert!(refusal(RunFingerprint { data: "abd".into(), ..fingerprint() }).contains("other clips"));
+    assert!(refusal(RunFingerprint { classes: vec!["a".into()], ..fingerprint() }).contains("other classes"));
+    assert!(refusal(RunFingerprint { burn: "0.23.0".into(), ..fingerprint() }).contains("with Burn 0.22.1"));
+}
+
+#[test]
+fn newer_and_older_formats_are_refused() {
+    let saved = saved(&[9, 10]);
+    let path = saved.checkpoints.folder(10).join(MANIFEST);
+    let mut envelope: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    envelope["version"] = json!(3);
+    let sum = checksum(CHECKSUM_START, &serde_json::to_vec(&(3, &envelope["body"])).unwrap());
+    envelope["checksum"] = json!(format!("{sum:016x}"));
+    fs::write(&path, envelope.to_string()).unwrap();
+    let message = format!("{:#}", saved.load().0.err().unwrap());
+    assert!(message.contains("format 3, and this program reads 2"), "{message}");
+    fs::create_dir(saved.checkpoints.root.join("epoch-000003")).unwrap();
+    let message = format!("{:#}", saved.load().0.err().unwrap());
+    assert!(message.contains("earlier version"), "{message}");
+}
+
+#[test]
+fn another_model_is_refused() {
+    let saved = saved(&[9]);
+    let other = LinearConfig::new(2, 4).init(&Device::flex());
+    let message = format!("{:#}", saved.checkpoints.load_newest(&other, &optimizer(), |_| ()).err().unwrap());
+    assert!(message.contains("model.bpk"), "{message}");
+}
+
+#[test]
+fn none_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(folder.path().join("x"), fingerprint());
+    let model = LinearConfig::new(2, 3).init(&Device::flex());
+    assert!(checkpoints.load_newest(&model, &optimizer(), |_| ()).unwrap().is_none());
+}
+
+/// A file where the stage's folder should be.
+#[test]
+fn a_failed_save_names_the_checkpoint() {
+    let saved = saved(&[9]);
+    let file = saved.checkpoints.root.join("latest");
+    let blocked = Checkpoints::new(file.join("stage"), fingerprint());
+    let error = blocked.save(&saved.model, &optimizer(), None, &Position { steps: 11, ..Position::default() });
+    let message = format!("{:#}", error.unwrap_err());
+    assert!(message.contains("could not save the checkpoint") && message.contains("step-00000011"), "{message}");
+}
+
+/// A file of the name that is used for writing is removed, like what a killed process left.
+#[test]
+fn what_is_in_the_way_is_removed() {
+    let saved = saved(&[9]);
+    for name in [".step-00000011.tmp", ".step-00000009.old"] {
+        fs::write(saved.checkpoints.root.join(name), "in the way").unwrap();
+    }
+    saved.checkpoints.save(&saved.model, &optimizer(), None, &Position { steps: 11, ..Position::default() }).unwrap();
+    assert_eq!(saved.load().0.unwrap().unwrap().position.steps, 11);
+    assert_eq!(saved.checkpoints.names().len(), 3);
+}

@@ -1,0 +1,418 @@
+//! The folder of one run and the files in it; every file name is a method of [`RunDir`].
+//!
+//! ```text
+//! recipe.toml            the recipe as resolved
+//! run.json               the run card: versions, data, seed, device, parameters, results
+//! metrics.jsonl          one line per epoch of every stage
+//! progress.jsonl         one line every few seconds of training
+//! nonfinite.jsonl        steps that were not taken because something was not finite
+//! quarantine.jsonl       training clips that could not be read
+//! tensorboard/STAGE/     the same figures for TensorBoard
+//! backbone.safetensors   the CNN, in torchvision's key layout
+//! model.safetensors      the trained GRU-RCN; baselines/ has the others
+//! scores-test.safetensors  class probabilities of every test clip
+//! checkpoints/STAGE/     what --resume continues from
+//! report.json, report.html
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use burn::store::burn_pack::AtomicFile;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::card::{EpochPoint, RunCard, VERSION};
+use crate::recipe::{self, Recipe};
+
+/// A file of a run that grows line by line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Log {
+    /// One line per epoch.
+    Metrics,
+    /// One line every few seconds.
+    Progress,
+    /// One line per step that was not taken.
+    Nonfinite,
+}
+
+impl Log {
+    /// The name of the file.
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics.jsonl",
+            Self::Progress => "progress.jsonl",
+            Self::Nonfinite => "nonfinite.jsonl",
+        }
+    }
+}
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct RunDir {
+    root: PathBuf,
+    /// What could not be kept as promised; shared by all copies.
+    losses: Arc<Mutex<Vec<String>>>,
+}
+
+/// What is kept of a system that is trained.
+#[derive(Serialize, serde::Deserialize)]
+struct Done {
+    curve: Vec<EpochPoint>,
+}
+
+impl RunDir {
+    fn at(root: PathBuf) -> Self {
+        Self { root, losses: Arc::default() }
+    }
+
+    /// Creates a new run in an empty or absent folder.
+    pub(crate) fn create(root: &Path) -> Result<Self> {
+        if root.join("recipe.toml").exists() {
+            bail!("{} already holds a run; resume it with `--resume`, or give another folder with `--run`", root.display());
+        }
+        fs::create_dir_all(root).with_context(|| format!("could not create the run folder {}", root.display()))?;
+        Ok(Self::at(root.into()))
+    }
+
+    /// A new folder `RUNS/NAME-N` with the smallest free N.
+    pub(crate) fn create_numbered(runs: &Path, name: &str) -> Result<Self> {
+        let fail = |folder: &Path| format!("could not create the run folder {}", folder.display());
+        fs::create_dir_all(runs).with_context(|| fail(runs))?;
+        let mut number = 1u32;
+        loop {
+            let root = runs.join(format!("{name}-{number}"));
+            // Creating the folder claims the number: another run may be starting at the same moment.
+            match fs::create_dir(&root) {
+                Ok(()) => return Ok(Self::at(root)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error).with_context(|| fail(&root)),
+            }
+        }
+    }
+
+    /// Opens an existing run: the one in `run`, or without it the newest in `runs`.
+    pub(crate) fn open(run: Option<&Path>, runs: &Path) -> Result<Self> {
+        match run {
+            Some(root) => Self::open_at(root),
+            None => Self::newest(runs),
+        }
+    }
+
+    /// Opens the run in a folder.
+    pub(crate) fn open_at(root: &Path) -> Result<Self> {
+        if !root.is_dir() {
+            bail!("{}: no such run folder", root.display());
+        }
+        if !root.join("recipe.toml").is_file() {
+            bail!("{} is not a run: it has no recipe.toml", root.display());
+        }
+        Ok(Self::at(root.into()))
+    }
+
+    /// The run in `RUNS` that was written to last.
+    fn newest(runs: &Path) -> Result<Self> {
+        let entries = fs::read_dir(runs).ok().into_iter().flatten().flatten();
+        let newest = entries
+            .filter_map(|entry| {
+                let recipe = fs::metadata(entry.path().join("recipe.toml")).ok()?;
+                Some((recipe.modified().ok()?, entry.path()))
+            })
+            .max();
+        match newest {
+            Some((_, path)) => Self::open_at(&path),
+            None => bail!("there is no run in {}; train one first, or name it with `--run`", runs.display()),
+        }
+    }
+
+    /// The folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The recipe.
+    pub(crate) fn recipe_file(&self) -> PathBuf {
+        self.path("recipe.toml")
+    }
+
+    /// The run card.
+    pub(crate) fn card_file(&self) -> PathBuf {
+        self.path("run.json")
+    }
+
+    /// The CNN.
+    pub(crate) fn backbone(&self) -> PathBuf {
+        self.path("backbone.safetensors")
+    }
+
+    /// The CNN that was trained together with GRU-RCN. The frozen one that it started from, which the
+    /// baselines use, keeps its own file.
+    pub(crate) fn joint_backbone(&self) -> PathBuf {
+        self.path("backbone-joint.safetensors")
+    }
+
+    /// The weights of GRU-RCN.
+    pub(crate) fn model(&self) -> PathBuf {
+        self.path("model.safetensors")
+    }
+
+    /// The weights of another system.
+    pub(crate) fn baseline(&self, key: &str) -> PathBuf {
+        self.path(&format!("baselines/{key}.safetensors"))
+    }
+
+    /// The class probabilities of GRU-RCN on a part of the data, or on other clips, by a name.
+    pub(crate) fn scores(&self, name: &str) -> PathBuf {
+        self.path(&format!("scores-{name}.safetensors"))
+    }
+
+    /// The class probabilities of another system on the test clips.
+    pub(crate) fn baseline_scores(&self, key: &str) -> PathBuf {
+        self.path(&format!("baselines/scores-test-{key}.safetensors"))
+    }
+
+    /// Training clips that could not be read.
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.path("quarantine.jsonl")
+    }
+
+    /// Event files of a stage.
+    pub(crate) fn tensorboard(&self, stage: &str) -> PathBuf {
+        self.path("tensorboard").join(stage)
+    }
+
+    /// Checkpoints of a stage.
+    pub(crate) fn checkpoints(&self, stage: &str) -> PathBuf {
+        self.path("checkpoints").join(stage)
+    }
+
+    /// What the checkpoints belong to.
+    pub(crate) fn fingerprint(&self) -> PathBuf {
+        self.path("checkpoints/identity.json")
+    }
+
+    /// The data that the report is drawn from.
+    pub(crate) fn report_data(&self) -> PathBuf {
+        self.path("report.json")
+    }
+
+    /// The report.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.path("report.html")
+    }
+
+    fn done_file(&self, key: &str) -> PathBuf {
+        self.path(&format!("checkpoints/{key}.json"))
+    }
+
+    /// The recipe that the run was made with.
+    pub(crate) fn read_recipe(&self) -> Result<Recipe> {
+        let path = self.recipe_file();
+        let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        recipe::parse(&text, &[]).with_context(|| path.display().to_string())
+    }
+
+    /// Writes the recipe.
+    pub(crate) fn write_recipe(&self, recipe: &Recipe) -> Result<()> {
+        write_atomically(&self.recipe_file(), recipe::to_toml(recipe)?.as_bytes())
+    }
+
+    /// The run card, if it has been written.
+    pub(crate) fn read_card(&self) -> Result<Option<RunCard>> {
+        let path = self.card_file();
+        let card: Option<RunCard> = read_json(&path)?;
+        if let Some(card) = &card
+            && card.version != VERSION
+        {
+            bail!("{} has layout {}, this program reads {VERSION}", path.display(), card.version);
+        }
+        Ok(card)
+    }
+
+    /// Writes the run card.
+    pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
+        write_json(&self.card_file(), card)
+    }
+
+    /// The learning curve of a system that is trained; nothing if it is not.
+    pub(crate) fn done(&self, key: &str) -> Result<Option<Vec<EpochPoint>>> {
+        Ok(read_json::<Done>(&self.done_file(key))?.map(|done| done.curve))
+    }
+
+    /// Marks a system as trained, after its weights are saved.
+    pub(crate) fn mark_done(&self, key: &str, curve: &[EpochPoint]) -> Result<()> {
+        write_json(&self.done_file(key), &Done { curve: curve.to_vec() })
+    }
+
+    /// Notes something that could not be kept, such as a checkpoint that found no room. Training
+    /// continues, and the program ends with an exit code that is not 0.
+    pub(crate) fn note_loss(&self, what: String) {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// What could not be kept.
+    pub(crate) fn losses(&self) -> Vec<String> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps other processes from training in this folder as long as the returned file lives. The
+    /// system releases the lock however the process ends.
+    pub(crate) fn lock(&self) -> Result<Option<File>> {
+        // The folder itself is locked, so that no file is left over. Where that is not possible, on
+        // some network file systems, training continues without a lock.
+        let Ok(folder) = File::open(&self.root) else { return Ok(None) };
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another process is training in {}; wait for it, or give another folder with `--run`",
+                self.root.display()
+            ),
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+
+    /// Appends lines to a log, all or none of them.
+    pub(crate) fn append(&self, log: Log, lines: &str) -> Result<()> {
+        let path = self.path(log.file_name());
+        let append = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            let before = file.metadata()?.len();
+            // In one piece, so that a program that is killed leaves whole lines; a full disk may have
+            // room for half of it.
+            file.write_all(lines.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
+        };
+        append().with_context(|| format!("could not write {}", path.display()))
+    }
+
+    /// Removes from the logs what a stage wrote after the checkpoint that it resumes from, after
+    /// `epochs` epochs and `steps` steps.
+    pub(crate) fn rewind(&self, stage: &str, epochs: usize, steps: u64) -> Result<()> {
+        self.rewind_log(Log::Metrics, stage, |line| line["epoch"].as_u64() <= Some(epochs as u64))?;
+        for log in [Log::Progress, Log::Nonfinite] {
+            self.rewind_log(log, stage, |line| line["steps"].as_u64() <= Some(steps))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the lines of other stages, and those of the stage that `keep` accepts. Half a line, which
+    /// a killed process may have left, goes too.
+    fn rewind_log(&self, log: Log, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
+        let path = self.path(log.file_name());
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+        let kept =
+            |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || keep(&line));
+        let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
+        if kept == text { Ok(()) } else { write_atomically(&path, kept.as_bytes()) }
+    }
+}
+
+/// Reads a JSON file; nothing if there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
+    };
+    Ok(Some(serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?))
+}
+
+/// Writes a JSON file, whole or not at all.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_atomically(path, serde_json::to_string_pretty(value)?.as_bytes())
+}
+
+/// Writes a file through a sibling that is renamed once it is safely on disk.
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = || format!("could not write {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(fail)?;
+    }
+    let (guard, mut file) = AtomicFile::create(path).with_context(fail)?;
+    file.write_all(content).with_context(fail)?;
+    drop(file);
+    guard.commit().with_context(fail)
+}
+
+/// Makes the names in a folder as durable as the files that they name.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    // Folders can be opened, and need it, on Unix only.
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("could not synchronise {}", folder.display()))?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Killed after it wrote of epoch 3 but before it saved it, in the middle of another line.
+    #[test]
+    fn logs_are_rewound_to_the_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        run.rewind("b", 0, 0).unwrap();
+        for (stage, epoch) in [("a", 3), ("b", 1), ("b", 2), ("b", 3)] {
+            run.append(Log::Metrics, &format!("{}\n", json!({"stage": stage, "epoch": epoch}))).unwrap();
+        }
+        let metrics = folder.path().join("metrics.jsonl");
+        let text = fs::read_to_string(&metrics).unwrap();
+        fs::write(&metrics, format!("{text}{{\"stage\":\"b")).unwrap();
+        run.rewind("b", 2, 0).unwrap();
+        let kept = fs::read_to_string(&metrics).unwrap();
+        assert!(text.starts_with(&kept));
+        assert_eq!(kept.lines().count(), 3);
+    }
+
+    /// Only a file that is not there means that a system is not trained.
+    #[test]
+    fn a_damaged_mark_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        assert_eq!(run.done("frame").unwrap(), None);
+        run.mark_done("frame", &[]).unwrap();
+        assert_eq!(run.done("frame").unwrap(), Some(Vec::new()));
+        fs::write(folder.path().join("checkpoints/frame.json"), "{").unwrap();
+        assert!(run.done("frame").unwrap_err().to_string().contains("frame.json is damaged"));
+    }
+
+    #[test]
+    fn losses_are_known_to_all_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        run.clone().note_loss("a checkpoint".into());
+        assert_eq!(run.losses(), ["a checkpoint"]);
+    }
+
+    #[test]
+    fn a_number_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let names = [1, 2].map(|_| RunDir::create_numbered(&runs, "x").unwrap().root().to_path_buf());
+        assert_eq!(names, ["x-1", "x-2"].map(|name| runs.join(name)));
+    }
+
+    #[test]
+    fn a_folder_is_locked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path()).unwrap();
+        let held = run.lock().unwrap();
+        if held.is_some() {
+            assert!(run.lock().unwrap_err().to_string().contains("another process"));
+        }
+        drop(held);
+        assert!(run.lock().is_ok());
+    }
+}

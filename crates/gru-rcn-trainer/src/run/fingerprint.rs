@@ -1,0 +1,172 @@
+//! What must be the same for a run to be resumed: recipe, data, classes and Burn's version.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::card::RunCard;
+use super::checkpoint::{CHECKSUM_START, checksum};
+use super::dir::{RunDir, read_json, write_json};
+use crate::recipe::Recipe;
+
+/// Keys of a recipe that may change when a run is resumed: they say where things are and how fast
+/// they are read, and have no influence on what is learnt.
+const FREE: [&str; 6] =
+    ["about", "data.folder.root", "backbone.weights", "features.workers", "features.queue_mib", "features.max_mib"];
+
+/// The same in every section on training: what is saved, and which faults are tolerated.
+const FREE_IN_TRAINING: [&str; 4] = ["checkpoint_steps", "checkpoint_minutes", "nonfinite", "max_bad_fraction"];
+
+/// What a run is, as far as its checkpoints depend on it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub(crate) struct RunFingerprint {
+    /// Version of Burn, whose optimizers and records they hold.
+    pub(crate) burn: String,
+    /// Fingerprint of the data set.
+    pub(crate) data: String,
+    /// Names of the classes, in the order of the labels.
+    pub(crate) classes: Vec<String>,
+    /// The recipe as resolved.
+    pub(crate) recipe: Value,
+}
+
+impl RunFingerprint {
+    /// Of a run.
+    pub(crate) fn new(recipe: &Recipe, card: &RunCard) -> Result<Self> {
+        Ok(Self {
+            burn: card.burn.clone(),
+            data: card.data.fingerprint.clone(),
+            classes: card.classes.clone(),
+            recipe: serde_json::to_value(recipe).context("could not write the recipe as JSON")?,
+        })
+    }
+
+    /// A hash of the recipe, for people to compare runs by.
+    pub(crate) fn recipe_hash(&self) -> String {
+        let keys = keys_that_matter(&self.recipe);
+        let text: String = keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        format!("{:016x}", checksum(CHECKSUM_START, text.as_bytes()))
+    }
+
+    /// Why this run cannot continue from something that `saved` describes; nothing if it can.
+    pub(crate) fn obstacle(&self, saved: &Self) -> Option<String> {
+        // An older version may have written other names of the same keys.
+        let resolved = Recipe::from_json(saved.recipe.clone()).and_then(serde_json::to_value);
+        let saved_recipe = resolved.unwrap_or_else(|_| saved.recipe.clone());
+        let (now, then) = (keys_that_matter(&self.recipe), keys_that_matter(&saved_recipe));
+        let mut changed: Vec<String> = Vec::new();
+        for key in now.keys().chain(then.keys().filter(|key| !now.contains_key(*key))) {
+            let value = |keys: &BTreeMap<String, String>| keys.get(key).cloned().unwrap_or_else(|| "not set".into());
+            if now.get(key) != then.get(key) {
+                changed.push(format!("{key} was {} and is {}", value(&then), value(&now)));
+            }
+        }
+        if !changed.is_empty() {
+            return Some(format!(
+                "by another recipe: {}. Undo the change in recipe.toml to resume, or train anew in another folder",
+                changed.join("; ")
+            ));
+        }
+        if self.classes != saved.classes {
+            return Some(format!("for other classes: {}", saved.classes.join(", ")));
+        }
+        if self.data != saved.data {
+            return Some(format!("on other clips ({} then, {} now)", saved.data, self.data));
+        }
+        if self.burn != saved.burn {
+            return Some(format!(
+                "with Burn {}, and this program has Burn {}, whose optimizers may differ; resume with the program that \
+                 made it, or train anew in another folder",
+                saved.burn, self.burn
+            ));
+        }
+        None
+    }
+
+    /// Refuses a run folder that belongs to something else, and marks one that does not yet belong to anything.
+    pub(crate) fn claim(&self, dir: &RunDir) -> Result<()> {
+        let path = dir.fingerprint();
+        if let Some(saved) = read_json::<Self>(&path)?
+            && let Some(obstacle) = self.obstacle(&saved)
+        {
+            bail!("{} was started {obstacle}", dir.root().display());
+        }
+        write_json(&path, self)
+    }
+}
+
+/// The leaves of a recipe by their dotted keys, without those that are free to change.
+fn keys_that_matter(recipe: &Value) -> BTreeMap<String, String> {
+    fn walk(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                for (key, value) in members {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    walk(&path, value, leaves);
+                }
+            }
+            leaf => {
+                leaves.insert(path.to_string(), leaf.to_string());
+            }
+        }
+    }
+    let mut leaves = BTreeMap::new();
+    walk("", recipe, &mut leaves);
+    // A free key may hold a table, as `nonfinite` does; all below it is free as well.
+    let free = |key: &str| FREE.contains(&key) || key.split('.').any(|part| FREE_IN_TRAINING.contains(&part));
+    leaves.retain(|key, _| !free(key));
+    leaves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{BUILT_IN, parse};
+
+    fn fingerprint(changes: &[&str]) -> RunFingerprint {
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
+        RunFingerprint {
+            burn: "0.22.1".into(),
+            data: "abc".into(),
+            classes: vec!["a".into()],
+            recipe: serde_json::to_value(recipe).unwrap(),
+        }
+    }
+
+    #[test]
+    fn changed_keys_are_named() {
+        let obstacle = |changes: &[&str]| fingerprint(changes).obstacle(&fingerprint(&[])).unwrap_or_default();
+        let said = obstacle(&["training.batch=7", "backbone.pretrain.epochs=3"]);
+        assert!(said.contains("training.batch was 64 and is 7"), "{said}");
+        assert!(said.contains("backbone.pretrain.epochs was 9 and is 3"), "{said}");
+        assert!(obstacle(&["training.steps=5"]).contains("training.steps was not set and is 5"));
+        assert!(fingerprint(&[]).obstacle(&fingerprint(&["training.steps=5"])).unwrap().contains("was 5 and is not set"));
+        assert_ne!(fingerprint(&["seed=2"]).recipe_hash(), fingerprint(&[]).recipe_hash());
+    }
+
+    #[test]
+    fn some_keys_are_free() {
+        let changes = [
+            "training.checkpoint_steps=9",
+            "backbone.pretrain.checkpoint_minutes=1",
+            "training.nonfinite={ skip = 3 }",
+            "training.max_bad_fraction=0.5",
+            "features.workers=4",
+            "about=x",
+        ];
+        assert_eq!(fingerprint(&changes).obstacle(&fingerprint(&[])), None);
+        assert_eq!(fingerprint(&changes).recipe_hash(), fingerprint(&[]).recipe_hash());
+    }
+
+    #[test]
+    fn other_data_classes_and_versions() {
+        let base = fingerprint(&[]);
+        let obstacle = |other: RunFingerprint| base.obstacle(&other).unwrap();
+        assert!(obstacle(RunFingerprint { data: "abd".into(), ..base.clone() }).contains("abd then, abc now"));
+        assert!(obstacle(RunFingerprint { classes: vec!["b".into()], ..base.clone() }).contains("for other classes: b"));
+        assert!(obstacle(RunFingerprint { burn: "0.21.0".into(), ..base.clone() }).contains("with Burn 0.21.0"));
+    }
+}

@@ -1,0 +1,395 @@
+//! Training of one model with early stopping on validation log-probability: epochs, steps, checkpoints.
+//!
+//! A training can be stopped between any two steps and resumed later: everything that it depends on is
+//! either in a [`checkpoint`](crate::run::checkpoint) or a function of seed, epoch, step and clip. One
+//! step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm ([`gradients`]), the
+//! optimizer and its learning rate ([`optimizer`]).
+
+mod gradients;
+mod optimizer;
+mod saving;
+mod step;
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow};
+use burn::module::ParamGroup;
+use gru_rcn::classifier::ClipClassifier;
+
+use crate::context::Context;
+use crate::observe::{
+    Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics,
+};
+use crate::percepts::Source;
+use crate::recipe::{Nonfinite, TrainingSection};
+use crate::run::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};
+use crate::run::scores::Scores;
+use crate::scoring::{Scorable, score, single_view};
+use crate::signals::Interrupted;
+use optimizer::{learning_rate, optimizer, rates_by_group};
+use saving::{Saver, State};
+use step::{StepOutcome, accumulate_gradients};
+
+/// Which weights of a training are its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SelectWeights {
+    /// Those of the epoch with the best validation log-probability.
+    Best,
+    /// Those of the last epoch, whatever validation says.
+    Last,
+}
+
+/// One training: what it is called and how it is done.
+pub(crate) struct Stage {
+    /// Its name in files; its seed is derived from it.
+    pub(crate) key: String,
+    /// Its name for people.
+    pub(crate) name: String,
+    /// How the model is trained.
+    pub(crate) training: TrainingSection,
+    /// Names of the model's classifiers; empty if it has one only.
+    pub(crate) levels: Vec<String>,
+    /// Which weights are its result.
+    pub(crate) select: SelectWeights,
+    /// Groups of parameters that have a learning rate of their own: a factor of the stage's rate.
+    pub(crate) lr_factors: Vec<(ParamGroup, f64)>,
+}
+
+impl Stage {
+    /// A stage whose model has one classifier and whose best weights are kept.
+    pub(crate) fn new(key: &str, name: &str, training: &TrainingSection) -> Self {
+        Self {
+            key: key.into(),
+            name: name.into(),
+            training: training.clone(),
+            levels: Vec::new(),
+            select: SelectWeights::Best,
+            lr_factors: Vec::new(),
+        }
+    }
+}
+
+/// A trained model.
+pub(crate) struct Trained<M> {
+    /// With the weights that [`Stage::select`] asks for, on the plain device.
+    pub(crate) model: M,
+    /// Where training ended.
+    pub(crate) position: Position,
+}
+
+/// Trains the model of one stage.
+pub(crate) struct Trainer<'a> {
+    context: &'a Context,
+    stage: Stage,
+    seed: u64,
+}
+
+/// The parts of a training that change from step to step beside its [`State`].
+struct Progress {
+    epochs: usize,
+    saver: Saver,
+    epoch: Throughput,
+    stage: Throughput,
+}
+
+/// Speed, as far as this process has measured it.
+struct Throughput {
+    began: Instant,
+    steps: u64,
+    clips: usize,
+    wait: f64,
+}
+
+impl Throughput {
+    fn new() -> Self {
+        Self { began: Instant::now(), steps: 0, clips: 0, wait: 0.0 }
+    }
+
+    fn add(&mut self, outcome: &StepOutcome) {
+        self.steps += 1;
+        self.clips += outcome.sums.clips;
+        self.wait += outcome.sums.wait;
+    }
+
+    fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64().max(1e-9)
+    }
+}
+
+impl<'a> Trainer<'a> {
+    /// Of a stage of a run.
+    pub(crate) fn new(context: &'a Context, stage: Stage) -> Self {
+        let seed = context.stage_seed(&stage.key);
+        Self { context, stage, seed }
+    }
+
+    /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`] after a stop was requested and everything is saved. Before any other error the
+    /// last good state is saved too.
+    pub(crate) fn run<M: ClipClassifier>(
+        &self,
+        model: M,
+        train: &dyn Source<M::Input>,
+        validation: &dyn Source<M::Input>,
+    ) -> Result<Trained<M>>
+    where
+        M::Input: 'static,
+    {
+        let (context, training) = (self.context, &self.stage.training);
+        let checkpoints = Checkpoints::new(context.dir.checkpoints(&self.stage.key), context.fingerprint.clone());
+        let mut state = self.start(model, &checkpoints)?;
+        self.check_room(&state)?;
+        context.dir.rewind(&self.stage.key, state.position.epochs, state.position.steps)?;
+        let epochs = training.most_epochs(train.len());
+        context.observers.send(Event::StageStarted(StageStarted {
+            stage: self.stage.key.clone(),
+            name: self.stage.name.clone(),
+            epochs,
+            steps_per_epoch: training.steps_per_epoch(train.len()),
+            clips_per_epoch: train.len(),
+            steps_done: state.position.steps,
+        }));
+        let saver = Saver::new(training, checkpoints);
+        let mut progress = Progress { epochs, saver, epoch: Throughput::new(), stage: Throughput::new() };
+        while !self.is_finished(&state.position, epochs) {
+            if context.stop.is_set() {
+                return Err(self.interrupted(&progress.saver));
+            }
+            state = self.train_epoch(state, train, &mut progress)?;
+            let started = Instant::now();
+            match self.validate(&state.model.valid(), validation) {
+                Ok(scores) => {
+                    state.position.sums.seconds += started.elapsed().as_secs_f64();
+                    self.close_epoch(&mut state, &scores, epochs)?;
+                    self.save(&mut progress.saver, &state);
+                }
+                Err(error) => {
+                    self.save(&mut progress.saver, &state);
+                    return Err(if error.is::<Interrupted>() { self.interrupted(&progress.saver) } else { error });
+                }
+            }
+        }
+        context.observers.send(Event::StageFinished);
+        let best = state.best.context("a training without an epoch has no best weights")?;
+        Ok(Trained { model: with_weights(&state.model, best)?.valid(), position: state.position })
+    }
+
+    /// The state that training starts from: the newest checkpoint, or the model as it is.
+    fn start<M: ClipClassifier>(&self, model: M, checkpoints: &Checkpoints) -> Result<State<M>> {
+        let (context, name) = (self.context, &self.stage.name);
+        let optimizer = optimizer(&self.stage.training)?;
+        let mut damaged = 0;
+        let loaded = checkpoints.load_newest(&model, &optimizer, |warning| {
+            damaged += 1;
+            context.message(warning);
+        })?;
+        let Some(loaded) = loaded else {
+            if damaged > 0 {
+                context.message(format!("warning: {name}: no checkpoint is whole, so this training starts anew"));
+            }
+            return Ok(State { model, optimizer, best: None, position: Position::default() });
+        };
+        let Position { steps, epochs, batches, .. } = loaded.position;
+        let within = if batches > 0 { format!(" and {batches} batches of the next") } else { String::new() };
+        context.message(format!("{name}: resuming after epoch {epochs}{within}, step {steps}"));
+        Ok(State { model: loaded.model, optimizer: loaded.optimizer, best: loaded.best, position: loaded.position })
+    }
+
+    fn is_finished(&self, position: &Position, epochs: usize) -> bool {
+        let waited = position.epochs > 0 && position.epochs - position.best_epoch >= self.stage.training.patience;
+        position.batches == 0 && (position.epochs >= epochs || waited)
+    }
+
+    /// Takes the steps that are left of the running epoch.
+    fn train_epoch<M: ClipClassifier>(
+        &self,
+        mut state: State<M>,
+        train: &dyn Source<M::Input>,
+        progress: &mut Progress,
+    ) -> Result<State<M>>
+    where
+        M::Input: 'static,
+    {
+        let training = &self.stage.training;
+        let epoch = state.position.epochs as u64 + 1;
+        let mut batches = train.epoch(self.seed, epoch, training.batch, state.position.batches);
+        progress.epoch = Throughput::new();
+        while training.steps.is_none_or(|most| state.position.steps < most) {
+            let (model, steps) = (&state.model, state.position.steps);
+            match accumulate_gradients(self.context, training, self.seed, model, &mut *batches, steps) {
+                Ok(Some(outcome)) => state = self.step(state, outcome, train, progress)?,
+                Ok(None) => break,
+                Err(error) => {
+                    self.save(&mut progress.saver, &state);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// Takes one optimizer step, unless its loss or gradients are not finite.
+    fn step<M: ClipClassifier>(
+        &self,
+        mut state: State<M>,
+        mut outcome: StepOutcome,
+        train: &dyn Source<M::Input>,
+        progress: &mut Progress,
+    ) -> Result<State<M>>
+    where
+        M::Input: 'static,
+    {
+        let position = &state.position;
+        let rate = learning_rate(&self.stage.training, position.epochs, progress.epochs, position.steps);
+        if outcome.is_nonfinite() {
+            if let Err(error) = self.skip(&outcome, position, train) {
+                self.save(&mut progress.saver, &state);
+                return Err(error);
+            }
+            // A value that is not a number must not become part of the sums.
+            outcome.sums = EpochSums { loss: 0.0, correct: 0, clips: 0, skipped: 1, ..outcome.sums };
+        }
+        if let Some(gradients) = outcome.gradients.take() {
+            state.model = state.optimizer.step(rates_by_group(rate, &self.stage.lr_factors), state.model, gradients);
+        }
+        state.position.skipped += outcome.sums.skipped;
+        state.position.batches += outcome.micro_batches;
+        state.position.steps += 1;
+        state.position.sums.add(&outcome.sums);
+        self.report_step(&outcome, rate, &state.position, train.len(), progress);
+        let stop = self.context.stop.is_set();
+        if stop || progress.saver.is_due(&state.position) {
+            self.save(&mut progress.saver, &state);
+        }
+        if stop { Err(self.interrupted(&progress.saver)) } else { Ok(state) }
+    }
+
+    fn report_step(
+        &self,
+        outcome: &StepOutcome,
+        rate: f64,
+        position: &Position,
+        clips: usize,
+        progress: &mut Progress,
+    ) {
+        progress.epoch.add(outcome);
+        progress.stage.add(outcome);
+        let training = &self.stage.training;
+        let all = training.steps.unwrap_or((progress.epochs * training.steps_per_epoch(clips)) as u64);
+        let seconds_per_step = progress.stage.seconds() / progress.stage.steps as f64;
+        let seconds = progress.epoch.seconds();
+        self.context.observers.send(Event::Step(Step {
+            stage: self.stage.key.clone(),
+            epoch: position.epochs + 1,
+            step: position.batches.div_ceil(training.accumulate),
+            steps: position.steps,
+            loss: outcome.sums.mean_loss(),
+            mean_loss: position.sums.mean_loss(),
+            accuracy: position.sums.accuracy(),
+            gradient_norm: outcome.norm,
+            learning_rate: rate,
+            clips_per_second: progress.epoch.clips as f64 / seconds,
+            data_wait: progress.epoch.wait / seconds,
+            seconds_left: seconds_per_step * all.saturating_sub(position.steps) as f64,
+            bad_clips: position.sums.bad,
+        }));
+    }
+
+    /// Records a step that is not finite; an error if it may not be skipped.
+    fn skip<I: 'static>(&self, outcome: &StepOutcome, position: &Position, train: &dyn Source<I>) -> Result<()> {
+        let (name, step) = (&self.stage.name, position.steps + 1);
+        self.context.observers.send(Event::NonfiniteStep(NonfiniteStep {
+            stage: self.stage.key.clone(),
+            epoch: position.epochs + 1,
+            steps: step,
+            losses: outcome.losses.clone(),
+            gradient_norm: f64::from(outcome.norm),
+            clips: outcome.clips.iter().map(|&clip| train.id(clip)).collect(),
+        }));
+        if matches!(self.stage.training.nonfinite, Nonfinite::Skip(most) if position.skipped < most) {
+            self.context.message(format!(
+                "warning: {name}: step {step} is skipped, its loss or gradients are not finite; see nonfinite.jsonl"
+            ));
+            return Ok(());
+        }
+        let what = match outcome.losses.iter().find(|loss| !loss.is_finite()) {
+            Some(loss) => format!("the loss is {loss}"),
+            None => format!("the norm of the gradients is {}", outcome.norm),
+        };
+        let skipped = match position.skipped {
+            0 => String::new(),
+            skipped => format!(", after {skipped} such steps that were skipped"),
+        };
+        Err(anyhow!(
+            "{name}: {what} at epoch {}, step {step}{skipped}; the step was not taken, the state before it is saved in {}, \
+             and nonfinite.jsonl names the clips. A smaller training.learning_rate or training.clip_norm=5 helps; \
+             training.nonfinite={{ skip = N }} skips up to N such steps",
+            position.epochs + 1,
+            self.context.dir.root().display()
+        ))
+    }
+
+    fn validate<I: Clone + 'static>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
+        let batches = single_view(validation, self.stage.training.batch);
+        let mut scores = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
+        Ok(scores.swap_remove(0))
+    }
+
+    fn close_epoch<M: ClipClassifier>(&self, state: &mut State<M>, scores: &Scores, epochs: usize) -> Result<()> {
+        let validation = scores.predictions()?.summary();
+        let position = &mut state.position;
+        let sums = std::mem::take(&mut position.sums);
+        // The rate of the last step.
+        let rate = learning_rate(&self.stage.training, position.epochs, epochs, position.steps.saturating_sub(1));
+        position.batches = 0;
+        position.epochs += 1;
+        position.seconds += sums.seconds;
+        let best =
+            self.stage.select == SelectWeights::Last || position.best_loss.is_none_or(|loss| validation.nll < loss);
+        if best {
+            position.best_loss = Some(validation.nll);
+            position.best_epoch = position.epochs;
+            state.best = Some(weights(&state.model)?);
+        }
+        let level = |(level, accuracy): (&String, f64)| LevelAccuracy { level: level.clone(), accuracy };
+        let epoch = Epoch {
+            stage: self.stage.key.clone(),
+            epoch: position.epochs,
+            steps: position.steps,
+            seconds: sums.seconds,
+            learning_rate: rate,
+            train: TrainMetrics { loss: sums.mean_loss(), accuracy: sums.accuracy(), clips: sums.clips },
+            validation: ValidationMetrics {
+                loss: validation.nll,
+                accuracy: validation.top1,
+                levels: self.stage.levels.iter().zip(scores.level_accuracies()).map(level).collect(),
+            },
+            bad_clips: sums.bad,
+            nonfinite_steps: sums.skipped,
+            data_wait_seconds: sums.wait,
+            best,
+        };
+        position.curve.push(epoch.point());
+        self.context.observers.send(Event::Epoch(epoch));
+        Ok(())
+    }
+
+    /// The error of a training that was asked to stop.
+    fn interrupted(&self, saver: &Saver) -> anyhow::Error {
+        if saver.has_failed() {
+            // Exit codes 130 and 143 promise that everything is saved.
+            return anyhow!(
+                "stopped as requested, but the newest state of {} could not be saved; --resume continues from the one \
+                 before",
+                self.stage.name
+            );
+        }
+        self.context.stop.training_interrupted().into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+//! Training of a classifier of single numbers, small enough to follow by hand.
+
+use std::cell::RefCell;
+use std::fs;
+use std::rc::Rc;
+
+use burn::module::Module;
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, TensorData};
+use gru_rcn::head::{LevelLogits, LossKind};
+use gru_rcn::percepts::Percepts;
+use gru_rcn_data::DataError;
+use serde_json::Value;
+
+use super::*;
+use crate::device::replicas::Replicas;
+use crate::observe::{JsonLines, Observer, Observers};
+use crate::percepts::{Batch, SkippedClips};
+use crate::recipe::{self, OptimizerName};
+use crate::run::dir::RunDir;
+use crate::run::fingerprint::RunFingerprint;
+use crate::signals::StopFlag;
+
+/// Two classes by one number.
+#[derive(Module, Debug)]
+struct Line {
+    linear: Linear,
+}
+
+impl ClipClassifier for Line {
+    type Input = Percepts;
+
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        let clips = percepts.batch();
+        LevelLogits { logits: self.linear.forward(percepts.top().reshape([clips, 1])).unsqueeze() }
+    }
+}
+
+/// Weights and biases of 0: both classes are as probable.
+fn line() -> Line {
+    let config = LinearConfig::new(1, 2).with_initializer(Initializer::Zeros);
+    Line { linear: config.init(&Device::flex().autodiff()) }
+}
+
+/// Clips of one number each.
+struct Numbers {
+    values: Vec<f32>,
+    targets: Vec<usize>,
+    /// These are not handed out.
+    bad: Vec<usize>,
+}
+
+fn numbers(values: &[f32], targets: &[usize]) -> Numbers {
+    Numbers { values: values.to_vec(), targets: targets.to_vec(), bad: Vec::new() }
+}
+
+impl Source<Percepts> for Numbers {
+    fn targets(&self) -> &[usize] {
+        &self.targets
+    }
+
+    fn id(&self, clip: usize) -> String {
+        format!("clip {clip}")
+    }
+
+    fn batches<'a>(
+        &'a self,
+        order: Vec<usize>,
+        _epoch: Option<u64>,
+        batch: usize,
+    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+        let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+        Box::new(parts.into_iter().map(|part| {
+            let clips: Vec<usize> = part.iter().copied().filter(|clip| !self.bad.contains(clip)).collect();
+            let values: Vec<f32> = clips.iter().map(|&clip| self.values[clip]).collect();
+            let shape = [clips.len(), 1, 1, 1, 1];
+            let map = || Tensor::from_data(TensorData::new(values, shape), &Device::flex());
+            Ok(Batch {
+                input: (!clips.is_empty()).then(|| Percepts::new(vec![map()])),
+                targets: clips.iter().map(|&clip| self.targets[clip]).collect(),
+                bad: part.len() - clips.len(),
+                clips,
+            })
+        }))
+    }
+}
+
+/// Requests a stop after some steps, and keeps the messages.
+struct Impatient {
+    steps_left: Option<usize>,
+    stop: StopFlag,
+    messages: Rc<RefCell<Vec<String>>>,
+}
+
+impl Observer for Impatient {
+    fn observe(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::Message(text) => self.messages.borrow_mut().push(text.clone()),
+            Event::Step(_) => {
+                if let Some(left) = &mut self.steps_left {
+                    *left -= 1;
+                    if *left == 0 {
+                        self.stop.set();
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    training: TrainingSection,
+}
+
+impl Bench {
+    fn new(training: TrainingSection) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), training }
+    }
+
+    /// A run in the folder that is stopped after `steps` steps, and its messages.
+    fn context(&self, steps: Option<usize>) -> (Context, Rc<RefCell<Vec<String>>>) {
+        let dir = match self.folder.path().join("recipe.toml").exists() {
+            true => RunDir::open_at(self.folder.path()).unwrap(),
+            false => RunDir::create(self.folder.path()).unwrap(),
+        };
+        fs::write(dir.recipe_file(), b"").unwrap();
+        let mut recipe = recipe::load("motion", &["seed=1".into()]).unwrap();
+        recipe.model.loss = LossKind::PerHead;
+        let (stop, messages) = (StopFlag::default(), Rc::new(RefCell::new(Vec::new())));
+        let impatient = Impatient { steps_left: steps, stop: stop.clone(), messages: messages.clone() };
+        let context = Context {
+            observers: Observers::new(vec![Box::new(JsonLines::new(dir.clone())), Box::new(impatient)]),
+            dir,
+            fingerprint: RunFingerprint::default(),
+            recipe,
+            device: Device::flex(),
+            replicas: Replicas::new(Device::flex(), Vec::new()),
+            stop,
+        };
+        (context, messages)
+    }
+
+    fn trainer<'a>(&self, context: &'a Context) -> Trainer<'a> {
+        Trainer::new(context, Stage::new("line", "Line", &self.training))
+    }
+
+    /// Trains, or resumes, until `steps` more steps are done.
+    fn train(&self, train: &Numbers, steps: Option<usize>) -> (Result<Trained<Line>>, Vec<String>) {
+        let (context, messages) = self.context(steps);
+        let validation = numbers(&[-1.0, 1.0, 2.0], &[0, 1, 1]);
+        let trained = self.trainer(&context).run(line(), train, &validation);
+        drop(context);
+        let messages = messages.take();
+        (trained, messages)
+    }
+
+    fn lines(&self, name: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines of `metrics.jsonl` without times.
+    fn metrics(&self) -> Vec<Value> {
+        let mut lines = self.lines("metrics.jsonl");
+        for line in &mut lines {
+            for key in ["seconds", "data_wait_seconds"] {
+                assert!(line.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+            }
+        }
+        lines
+    }
+}
+
+fn values(model: &Line) -> Vec<f32> {
+    let linear = &model.linear;
+    let mut values = linear.weight.val().into_data().try_into_vec::<f32>().unwrap();
+    values.extend(linear.bias.as_ref().unwrap().val().into_data().try_into_vec::<f32>().unwrap());
+    values
+}
+
+fn sgd() -> TrainingSection {
+    TrainingSection {
+        epochs: 1,
+        batch: 2,
+        accumulate: 2,
+        optimizer: OptimizerName::Sgd,
+        momentum: 0.0,
+        learning_rate: 1.0,
+        patience: 99,
+        ..Default::default()
+    }
+}
+
+/// Both probabilities are ½, so the gradient by the logit of class 0 is −½ for a clip of class 0 and ½ for one of class 1.
+/// Over the clips 1 and 2 of class 0 and 6 of class 1 the weight's mean is (−½ − 1 + 3) / 3 = ½, the bias's
+/// (−½ − ½ + ½) / 3 = −⅙, and class 1 has the opposite. One step of rate 1 takes these away from 0. It is the same for one
+/// batch of three and for two of which the last is ragged, in whatever order; averages of averages would differ.
+#[test]
+fn a_step_of_several_batches_averages_over_clips() {
+    let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
+    for (batch, accumulate) in [(3, 1), (2, 2), (1, 3), (1, 7)] {
+        let bench = Bench::new(TrainingSection { batch, accumulate, ..sgd() });
+        let trained = bench.train(&clips, None).0.unwrap();
+        let expected = [-0.5, 0.5, 1.0 / 6.0, -1.0 / 6.0];
+        for (value, expected) in values(&trained.model).into_iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{batch} x {accumulate}: {value} instead of {expected}");
+        }
+        assert_eq!(trained.position.steps, 1);
+        // The loss of both was ln 2.
+        let line = &bench.metrics()[0];
+        assert!((line["train"]["loss"].as_f64().unwrap() - std::f64::consts::LN_2).abs() < 1e-6, "{line}");
+    }
+}
+
+/// A clip that cannot be read has no part in the average: of 1 and 2, both of class 0, it is −¾.
+#[test]
+fn unreadable_clips_are_skipped_and_counted() {
+    let clips = Numbers { bad: vec![2], ..numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]) };
+    for (batch, accumulate) in [(3, 1), (1, 3)] {
+        let bench = Bench::new(TrainingSection { batch, accumulate, ..sgd() });
+        let trained = bench.train(&clips, None).0.unwrap();
+        assert!((values(&trained.model)[0] - 0.75).abs() < 1e-6);
+        let line = &bench.metrics()[0];
+        assert_eq!((line["bad_clips"].as_u64(), line["train"]["clips"].as_u64()), (Some(1), Some(2)));
+    }
+}
+
+/// Stopped after every step of three epochs, within and between them, and resumed from what is saved.
+#[test]
+fn a_resumed_training_ends_like_an_uninterrupted_one() {
+    let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
+    let adam = TrainingSection { optimizer: OptimizerName::Adam, weight_decay: 0.01, clip_norm: 0.3, ..sgd() };
+    for training in [sgd(), TrainingSection { momentum: 0.9, ..sgd() }, adam] {
+        let training = TrainingSection { epochs: 3, learning_rate: 0.1, final_learning_rate: 0.1, ..training };
+        let (whole, pieces) = (Bench::new(training.clone()), Bench::new(training));
+        let expected = whole.train(&clips, None).0.unwrap();
+        let mut stops = 0;
+        let trained = loop {
+            let (trained, messages) = pieces.train(&clips, Some(1));
+            match trained {
+                Ok(trained) => break trained,
+                Err(error) => assert_eq!(error.downcast_ref::<Interrupted>().unwrap().exit_code, 130),
+            }
+            stops += 1;
+            let resumed = format!("step {}", stops - 1);
+            assert!(stops == 1 || messages.iter().any(|line| line.ends_with(&resumed)), "{stops}: {messages:?}");
+        };
+        // Seven clips are four batches and two steps.
+        assert_eq!((stops, trained.position.steps), (6, 6));
+        assert_eq!(values(&trained.model), values(&expected.model));
+        assert_eq!(pieces.metrics(), whole.metrics());
+        assert_eq!(trained.position.curve, expected.position.curve);
+    }
+}
+
+/// Killed between two steps: what was logged after the last checkpoint is logged again, once.
+#[test]
+fn a_torn_checkpoint_falls_back_to_the_one_before() {
+    let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
+    let training = TrainingSection { epochs: 3, checkpoint_steps: 1, ..sgd() };
+    let (whole, torn) = (Bench::new(training.clone()), Bench::new(training));
+    let expected = whole.train(&clips, None).0.unwrap();
+    torn.train(&clips, Some(5)).0.err().unwrap();
+    let newest = torn.folder.path().join("checkpoints/line/step-00000005");
+    fs::write(newest.join("best.bpk"), "torn").unwrap();
+    let (trained, messages) = torn.train(&clips, None);
+    assert!(messages[0].contains("best.bpk has 4 bytes"), "{messages:?}");
+    assert_eq!(values(&trained.unwrap().model), values(&expected.model));
+    assert_eq!(torn.metrics(), whole.metrics());
+}
+
+/// Three steps of two a epoch: the second epoch is cut short, and validated.
+#[test]
+fn training_may_be_measured_in_steps() {
+    let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
+    let bench = Bench::new(TrainingSection { steps: Some(3), ..sgd() });
+    let trained = bench.train(&clips, None).0.unwrap();
+    assert_eq!((trained.position.steps, trained.position.epochs), (3, 2));
+    let clips: Vec<u64> = bench.metrics().iter().map(|line| line["train"]["clips"].as_u64().unwrap()).collect();
+    assert_eq!(clips, [7, 4]);
+}
+
+/// The clip that is no number spoils the step that it is in, in each epoch. The others are trained on.
+#[test]
+fn skips_at_most_n_nonfinite_steps() {
+    let clips = numbers(&[1.0, f32::NAN, 2.0, -3.0], &[1, 1, 1, 0]);
+    let training = TrainingSection { epochs: 2, batch: 1, accumulate: 2, ..sgd() };
+    let bench = Bench::new(training.clone());
+    let message = bench.train(&clips, None).0.err().unwrap().to_string();
+    assert!(message.contains("the loss is NaN at epoch 1") && message.contains("nonfinite.jsonl"), "{message}");
+    let line = &bench.lines("nonfinite.jsonl")[0];
+    let named = line["clips"].as_array().unwrap();
+    assert!(named.len() == 2 && named.contains(&"clip 1".into()), "{line}");
+    assert!(line["losses"].as_array().unwrap().contains(&"NaN".into()), "{line}");
+
+    // Once is not enough for two epochs; the limit may be changed when the run is resumed.
+    let once = Bench::new(TrainingSection { nonfinite: Nonfinite::Skip(1), ..training.clone() });
+    let message = once.train(&clips, None).0.err().unwrap().to_string();
+    assert!(message.contains("epoch 2") && message.contains("after 1 such steps"), "{message}");
+    let training = TrainingSection { nonfinite: Nonfinite::Skip(2), ..training.clone() };
+    let more = Bench { training, ..once };
+    let trained = more.train(&clips, None).0.unwrap();
+    let twice = Bench::new(more.training.clone());
+    let (expected, messages) = twice.train(&clips, None);
+    let expected = expected.unwrap();
+    assert_eq!(messages.iter().filter(|line| line.contains("is skipped")).count(), 2, "{messages:?}");
+    assert_eq!((expected.position.skipped, expected.position.steps), (2, 4));
+    assert!(values(&expected.model).iter().all(|value| value.is_finite()));
+    assert_eq!(values(&trained.model), values(&expected.model));
+    for line in twice.metrics() {
+        assert_eq!((line["nonfinite_steps"].as_u64(), line["train"]["clips"].as_u64()), (Some(1), Some(2)), "{line}");
+    }
+}
+
+/// A stop while the validation clips are scored: they are scored again, and nothing else is repeated.
+#[test]
+fn a_stop_during_validation_saves_the_epoch() {
+    struct Slow<'a>(Numbers, &'a StopFlag);
+    impl Source<Percepts> for Slow<'_> {
+        fn targets(&self) -> &[usize] {
+            self.0.targets()
+        }
+        fn id(&self, clip: usize) -> String {
+            self.0.id(clip)
+        }
+        fn batches<'a>(
+            &'a self,
+            order: Vec<usize>,
+            epoch: Option<u64>,
+            batch: usize,
+        ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+            self.1.set();
+            self.0.batches(order, epoch, batch)
+        }
+    }
+    let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
+    let bench = Bench::new(sgd());
+    let (context, _) = bench.context(None);
+    let slow = Slow(numbers(&[1.0], &[0]), &context.stop);
+    let stopped = bench.trainer(&context).run(line(), &clips, &slow);
+    assert!(stopped.err().unwrap().is::<Interrupted>());
+    let (trained, messages) = bench.train(&clips, None);
+    assert!(messages[0].contains("after epoch 0 and 2 batches of the next, step 1"), "{messages:?}");
+    let whole = Bench::new(sgd());
+    assert_eq!(values(&trained.unwrap().model), values(&whole.train(&clips, None).0.unwrap().model));
+    assert_eq!(bench.metrics(), whole.metrics());
+}
+
+/// The checkpoint folder is a file: nothing can be saved, training ends all the same, and the run knows
+/// what it lost.
+#[test]
+fn a_training_that_cannot_be_saved_continues() {
+    let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
+    let bench = Bench::new(sgd());
+    let (context, messages) = bench.context(None);
+    fs::write(bench.folder.path().join("checkpoints"), b"in the way").unwrap();
+    let validation = numbers(&[1.0], &[0]);
+    let trained = bench.trainer(&context).run(line(), &clips, &validation).unwrap();
+    assert_eq!(trained.position.steps, 1);
+    let messages = messages.borrow();
+    assert!(messages.iter().any(|line| line.contains("could not save the checkpoint")), "{messages:?}");
+    assert_eq!(context.dir.losses(), ["the checkpoint of Line after step 1"]);
+}
+
+/// A full disk in the place of a log: lines wait for the next one, and what is left at the end is lost.
+#[test]
+fn lines_that_cannot_be_written_are_reported() {
+    let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
+    let bench = Bench::new(TrainingSection { epochs: 2, ..sgd() });
+    let (context, messages) = bench.context(None);
+    fs::create_dir(bench.folder.path().join("metrics.jsonl")).unwrap();
+    bench.trainer(&context).run(line(), &clips, &numbers(&[1.0], &[0])).unwrap();
+    let messages = messages.borrow();
+    assert!(messages[0].contains("metrics.jsonl") && messages[0].contains("tried again"), "{messages:?}");
+    assert_eq!(context.dir.losses(), ["2 lines of metrics.jsonl, stage line"]);
+}
+
+/// The error of too many unreadable clips comes through unchanged, after the state is saved.
+#[test]
+fn too_many_unreadable_clips_stop_the_training_with_its_state_saved() {
+    struct Broken(Numbers, SkippedClips);
+    impl Source<Percepts> for Broken {
+        fn targets(&self) -> &[usize] {
+            self.0.targets()
+        }
+        fn id(&self, clip: usize) -> String {
+            self.0.id(clip)
+        }
+        fn batches<'a>(
+            &'a self,
+            order: Vec<usize>,
+            epoch: Option<u64>,
+            batch: usize,
+        ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+            Box::new(self.0.batches(order, epoch, batch).enumerate().map(|(place, batch)| {
+                if place == 2 {
+                    self.1.skip("some clip", DataError::EmptyFile("some clip".into()))?;
+                }
+                batch
+            }))
+        }
+    }
+    let bench = Bench::new(TrainingSection { batch: 1, accumulate: 2, ..sgd() });
+    let (context, _) = bench.context(None);
+    let skipped = SkippedClips::new(context.dir.quarantine(), 4, 0.0);
+    let clips = Broken(numbers(&[1.0, 2.0, 6.0, 3.0], &[0, 0, 1, 1]), skipped);
+    let stopped = bench.trainer(&context).run(line(), &clips, &numbers(&[1.0], &[0]));
+    let message = format!("{:#}", stopped.err().unwrap());
+    assert!(message.contains("some clip") && message.contains("max_bad_fraction"), "{message}");
+    assert!(bench.folder.path().join("checkpoints/line/step-00000001/MANIFEST.json").is_file());
+}
