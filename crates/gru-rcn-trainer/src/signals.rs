@@ -8,8 +8,6 @@ use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use crate::progress::restore_terminal;
-
 /// Whether and by what the program was asked to stop.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag {
@@ -28,7 +26,6 @@ impl StopFlag {
             .spawn(move || {
                 for signal in signals.forever() {
                     if flag.asked.load(Ordering::Relaxed) {
-                        restore_terminal();
                         std::process::exit(128 + signal);
                     }
                     flag.signal.store(signal as usize, Ordering::Relaxed);

@@ -1,10 +1,10 @@
 //! What a person sees while a model learns.
 //!
 //! The training loop tells a [`Progress`] what happens and asks it now and then whether it should
-//! stop; it does not know who watches. [`detect`] chooses: on a terminal, [`Terminal`] is the
-//! dashboard that users of Burn know, with curves and the key `q`; on a pipe, in a log file or
-//! where the dashboard is not wanted, [`Plain`] writes lines with the values on standard error.
-//! Standard output is left alone by both once they are finished: results go there.
+//! stop; it does not know who watches. [`detect`] chooses: on a terminal, [`Terminal`] shows a
+//! progress bar below a line per epoch; on a pipe, in a log file or where no bar is wanted,
+//! [`Plain`] writes lines with the values. Both write to standard error: results go to standard
+//! output.
 
 mod duration;
 mod interval;
@@ -14,7 +14,7 @@ mod terminal;
 pub use duration::spoken;
 pub use interval::Interval;
 pub use plain::Plain;
-pub use terminal::{Terminal, restore_terminal};
+pub use terminal::Terminal;
 
 use std::io::IsTerminal;
 
@@ -103,22 +103,20 @@ pub trait Progress {
     }
 }
 
-/// The dashboard where there is a terminal to show it on, plain lines elsewhere.
+/// A progress bar where standard error is a terminal, plain lines elsewhere.
 ///
 /// `plain` asks for lines in any case, as does the variable [`PLAIN_VARIABLE`].
 pub fn detect(plain: bool) -> Box<dyn Progress> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-    // The dashboard draws on standard output and takes keys from standard input.
-    let person = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    if plain || set(PLAIN_VARIABLE) || dumb || !person {
+    if plain || set(PLAIN_VARIABLE) || dumb || !std::io::stderr().is_terminal() {
         Box::new(Plain::default())
     } else {
         Box::new(Terminal::default())
     }
 }
 
-/// A fraction in percent, as both views show it.
+/// A fraction in percent.
 fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
 }

@@ -17,7 +17,8 @@ pub struct Plain<W: Write = Stderr> {
     stage: Option<Stage>,
 }
 
-struct Stage {
+/// The stage under way, as far as it has got.
+pub(super) struct Stage {
     plan: StagePlan,
     began: Instant,
     last_line: Instant,
@@ -45,6 +46,11 @@ impl<W: Write> Plain<W> {
         self
     }
 
+    /// The stage under way.
+    pub(super) fn stage(&self) -> Option<&Stage> {
+        self.stage.as_ref()
+    }
+
     fn line(&mut self, text: &str) {
         let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
@@ -55,6 +61,28 @@ impl<W: Write> Plain<W> {
 }
 
 impl Stage {
+    /// The last step, counted from the beginning of the stage.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Stage, epoch and step.
+    pub(super) fn position_text(&self, report: &StepReport) -> String {
+        format!("{}  step {}/{}", self.epoch_of(report.epoch), report.step, self.plan.steps_per_epoch)
+    }
+
+    /// The values of a step and the time left.
+    pub(super) fn values_text(&self, report: &StepReport) -> String {
+        format!(
+            "loss {:.4}  accuracy {}  {:.0} clips/s  waiting for data {:.0} %{}",
+            report.loss,
+            percent(report.accuracy),
+            report.clips_per_second,
+            report.data_wait * 100.0,
+            self.left()
+        )
+    }
+
     fn epoch_of(&self, epoch: usize) -> String {
         let width = self.plan.epochs.to_string().len();
         format!("{} epoch {epoch:>width$}/{}", self.plan.name, self.plan.epochs)
@@ -90,17 +118,7 @@ impl<W: Write> Progress for Plain<W> {
         if stage.last_line.elapsed() < self.interval {
             return;
         }
-        let line = format!(
-            "{}  step {}/{}  loss {:.4}  accuracy {}  {:.0} clips/s  waiting for data {:.0} %{}",
-            stage.epoch_of(report.epoch),
-            report.step,
-            stage.plan.steps_per_epoch,
-            report.loss,
-            percent(report.accuracy),
-            report.clips_per_second,
-            report.data_wait * 100.0,
-            stage.left()
-        );
+        let line = format!("{}  {}", stage.position_text(report), stage.values_text(report));
         self.line(&line);
     }
 
