@@ -56,8 +56,8 @@ mod tests {
 
     use super::*;
 
-    /// `cargo tree` lists every crate with its features. If one of the program has other features in
-    /// the tests, it is compiled twice, with all that depend on it.
+    /// `cargo tree` lists every crate with its features. If one of the program has other features
+    /// in the tests, it is compiled twice, with all that depend on it.
     #[test]
     fn program_and_tests_have_the_same_features() {
         let crates = |arguments: &[&str]| -> BTreeSet<String> {

@@ -1,7 +1,7 @@
 //! `soak`: the long form of the tests of stopping and resuming, with runs killed without warning.
 //!
-//! - `kills`: runs killed at random moments and resumed, with 0, 1 and 4 reading threads, end in the
-//!   same bytes as an uninterrupted run;
+//! - `kills`: runs killed at random moments and resumed, with 0, 1 and 4 reading threads, end in
+//!   the same bytes as an uninterrupted run;
 //! - `saving`: after a kill while a checkpoint is written, the newest complete one is readable;
 //! - `memory`: over 300 epochs the memory of the process does not grow after the first 20.
 
@@ -176,7 +176,8 @@ impl Soak {
         let (mut kills, mut during, mut steps) = (0, 0, 0);
         while kills < 5 * self.rounds {
             let mut child = self.start(&folder, &changes)?;
-            // After the first new checkpoint, kill at a random moment while the next one is written.
+            // After the first new checkpoint, kill at a random moment while the next one is
+            // written.
             let before = newest(&stage);
             wait(&mut child, &folder, || newest(&stage) > before)?;
             wait(&mut child, &folder, || writing(&stage))?;

@@ -68,7 +68,8 @@ impl ConfusionMatrix {
         (0..self.classes()).map(|class| self.rows[class][class]).sum()
     }
 
-    /// For every class, the fraction of its clips that are correct; `None` for a class without clips.
+    /// For every class, the fraction of its clips that are correct; `None` for a class without
+    /// clips.
     pub fn per_class_accuracy(&self) -> Vec<Option<f64>> {
         let accuracy = |(class, row): (usize, &Vec<usize>)| {
             let clips: usize = row.iter().sum();

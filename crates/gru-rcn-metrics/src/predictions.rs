@@ -25,8 +25,8 @@ impl Predictions {
     ///
     /// # Errors
     ///
-    /// If there are no clips or classes, the sizes disagree, a label is out of range, or a row is not
-    /// a distribution.
+    /// If there are no clips or classes, the sizes disagree, a label is out of range, or a row is
+    /// not a distribution.
     pub fn new(classes: usize, probabilities: Vec<f32>, targets: Vec<usize>) -> Result<Self, MetricsError> {
         if classes == 0 {
             return Err(MetricsError::NoClasses);
@@ -168,7 +168,8 @@ mod tests {
     }
 
     /// Clips 0 and 2 are correct, so top-1 is 2/4; because of the ties no other clip is at k = 2,
-    /// and all are at k = 3. Per class 1/2, 1/1, 0/1: mean 1/2. NLL: (ln 2 + ln 4 + ln 2 + ln 4) / 4 = 1.5 ln 2.
+    /// and all are at k = 3. Per class 1/2, 1/1, 0/1: mean 1/2. NLL: (ln 2 + ln 4 + ln 2 + ln 4) /
+    /// 4 = 1.5 ln 2.
     #[test]
     fn summary_of_four_clips() {
         let p = four();
