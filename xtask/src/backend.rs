@@ -1,221 +1,175 @@
-//! From `--backend` to the Cargo features that compile it in.
+//! The Cargo features that the arguments of a verb ask for.
 
-use anyhow::{Result, bail};
 use std::ffi::OsString;
 
-/// The backends, by the names that the program knows.
+use anyhow::Result;
+
+use crate::usage;
+
+/// The names of the backends, equal to those of the features except for `cpu`, which is always
+/// compiled in.
 pub(crate) const NAMES: [&str; 7] = ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda", "remote"];
 
-/// The Cargo features that `arguments` ask for, by `--backend` or `--devices`, separated by commas; `None` for the CPU, which
-/// is always compiled in.
-///
-/// # Errors
-///
-/// When a backend is unknown or has no name: better said now than after a long build.
-pub(crate) fn features(arguments: &[OsString]) -> Result<Option<String>> {
-    of(asked(arguments)?)
+/// Features for `compare-backends` without `--backends`. Without autotuning: on a software adapter,
+/// the usual one of machines without a GPU, that takes minutes for each shape of convolution.
+const COMPARED: [&str; 2] = ["ndarray", "wgpu-untuned"];
+
+const KERNEL_COMPILER: &str = "--kernel-compiler";
+
+/// What to build for a verb of the program.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Build {
+    /// Cargo features of the program.
+    pub(crate) features: Vec<&'static str>,
+    /// Whether NVRTC of the CUDA toolkit compiles the kernels at run time, instead of LLVM, which
+    /// is downloaded during the build.
+    pub(crate) nvrtc: bool,
+    /// The arguments for the program.
+    pub(crate) arguments: Vec<OsString>,
 }
 
-/// The features of what `compare-backends` is to compare, `--backends` with `,` and `+` between, and that of its `--serve`;
-/// `None` where nothing is named.
-///
-/// # Errors
-///
-/// As those of [`features`], and where a value is missing.
-pub(crate) fn compared(arguments: &[OsString]) -> Result<Option<String>> {
-    let mut found: Vec<&str> =
-        values(arguments, "--backends")?.iter().flat_map(|names| names.split([',', '+'])).collect();
-    let mut words = arguments.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
-    if words.any(|word| word == "--serve" || word.starts_with("--serve=")) {
-        found.push("remote");
+impl Build {
+    /// Reads `--backend`, `--devices` and `--backends` before a `--`, and removes
+    /// `--kernel-compiler`, which is for the build alone.
+    ///
+    /// # Errors
+    ///
+    /// If a name is unknown or missing: better now than after a long build.
+    pub(crate) fn parse(verb: &str, arguments: Vec<OsString>) -> Result<Self> {
+        let mut build = Self::default();
+        if verb == "serve" {
+            build.add("remote");
+        }
+        let mut kernel_compiler = None;
+        let mut words = arguments.into_iter();
+        while let Some(word) = words.next() {
+            let text = word.to_string_lossy().into_owned();
+            let (flag, value) = text.split_once('=').map_or((&*text, None), |(flag, value)| (flag, Some(value)));
+            if (verb, flag) == ("compare-backends", "--serve") {
+                build.add("remote");
+            }
+            if !["--backend", "--devices", "--backends", KERNEL_COMPILER].contains(&flag) {
+                build.arguments.push(word);
+                if flag == "--" {
+                    break;
+                }
+                continue;
+            }
+            let value = value.map(OsString::from).or_else(|| words.next());
+            let Some(value) = value.map(|value| value.to_string_lossy().into_owned()) else {
+                return usage(format!("{flag} needs a value"));
+            };
+            if flag == KERNEL_COMPILER {
+                kernel_compiler = Some(value);
+                continue;
+            }
+            for name in value.split([',', '+']) {
+                build.add(feature(name)?);
+            }
+            build.arguments.push(format!("{flag}={value}").into());
+        }
+        build.arguments.extend(words);
+        if verb == "compare-backends" && build.features.is_empty() {
+            build.features.extend(COMPARED);
+        }
+        build.nvrtc = match kernel_compiler.as_deref() {
+            None => false,
+            Some(_) if !build.features.contains(&"cuda") => {
+                return usage(format!("{KERNEL_COMPILER} is for --backend cuda"));
+            }
+            Some("llvm") => false,
+            Some("nvrtc") => true,
+            Some(other) => return usage(format!("{KERNEL_COMPILER} is {other:?}; known are llvm and nvrtc")),
+        };
+        if build.nvrtc {
+            build.add("cuda-nvrtc");
+        }
+        Ok(build)
     }
-    of(found)
-}
 
-fn of(asked: Vec<&str>) -> Result<Option<String>> {
-    let mut found: Vec<&str> = Vec::new();
-    for asked in asked {
-        let feature = feature(asked)?;
-        if feature != "cpu" && !found.contains(&feature) {
-            found.push(feature);
+    fn add(&mut self, feature: &'static str) {
+        if feature != "cpu" && !self.features.contains(&feature) {
+            self.features.push(feature);
         }
     }
-    Ok((!found.is_empty()).then(|| found.join(",")))
 }
 
-fn feature(asked: &str) -> Result<&'static str> {
-    // `cuda:1` names a device of a backend, `remote:127.0.0.1:3000` an address.
-    let name = match asked.split_once(':') {
+/// The feature for a device: `cuda:1` is the second device of a backend,
+/// `remote:127.0.0.1:3000` has an address.
+fn feature(device: &str) -> Result<&'static str> {
+    let name = match device.split_once(':') {
         Some(("remote", _)) => "remote",
         Some((name, index)) if index.parse::<usize>().is_ok() => name,
-        _ => asked,
+        _ => device,
     };
     match NAMES.into_iter().find(|known| *known == name) {
         Some(feature) => Ok(feature),
-        None => bail!("unknown backend {asked:?}; known are {}", NAMES.join(", ")),
+        None => usage(format!("unknown backend {device:?}; known are {}", NAMES.join(", "))),
     }
-}
-
-/// The values of `--backend` and `--devices`; of each the last one where there are several.
-fn asked(arguments: &[OsString]) -> Result<Vec<&str>> {
-    let (backend, devices) = (values(arguments, "--backend")?, values(arguments, "--devices")?);
-    Ok(backend.last().copied().into_iter().chain(devices.last().iter().flat_map(|names| names.split(','))).collect())
-}
-
-/// All values of a flag, in either spelling, before a `--`.
-fn values<'a>(arguments: &'a [OsString], flag: &str) -> Result<Vec<&'a str>> {
-    let mut found = Vec::new();
-    let mut arguments = arguments.iter().map(|a| a.to_str()).take_while(|a| *a != Some("--"));
-    while let Some(argument) = arguments.next() {
-        let Some(rest) = argument.and_then(|argument| argument.strip_prefix(flag)) else { continue };
-        match (rest.strip_prefix('='), rest) {
-            (Some(value), _) => found.push(value),
-            (None, "") => match arguments.next().flatten() {
-                Some(value) => found.push(value),
-                None => bail!("{flag} needs a value: {}", NAMES.join(", ")),
-            },
-            // A longer name.
-            _ => {}
-        }
-    }
-    Ok(found)
-}
-
-/// What compiles the kernels of the CUDA backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KernelCompiler {
-    /// LLVM, downloaded while building. Nothing but the driver is needed to run.
-    Llvm,
-    /// NVRTC of the CUDA toolkit, looked for when the program runs. Nothing is downloaded.
-    Nvrtc,
-}
-
-/// Takes `--kernel-compiler`, which is for the build alone, out of the arguments for the program.
-///
-/// # Errors
-///
-/// When it is unknown or has no name, or when kernels are not asked for.
-pub(crate) fn take_kernel_compiler(arguments: &[OsString]) -> Result<(KernelCompiler, Vec<OsString>)> {
-    const FLAG: &str = "--kernel-compiler";
-    let (mut compiler, mut rest) = (None, Vec::with_capacity(arguments.len()));
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let value = match word.to_str() {
-            Some("--") => {
-                rest.push(word.clone());
-                rest.extend(words.cloned());
-                break;
-            }
-            Some(FLAG) => words.next().and_then(|value| value.to_str()).unwrap_or_default(),
-            Some(text) if text.starts_with("--kernel-compiler=") => &text[FLAG.len() + 1..],
-            _ => {
-                rest.push(word.clone());
-                continue;
-            }
-        };
-        compiler = Some(match value {
-            "llvm" => KernelCompiler::Llvm,
-            "nvrtc" => KernelCompiler::Nvrtc,
-            _ => bail!("{FLAG} is {value:?}; known are llvm and nvrtc"),
-        });
-    }
-    if compiler.is_some()
-        && !features(arguments)?.is_some_and(|features| features.split(',').any(|feature| feature == "cuda"))
-    {
-        bail!("{FLAG} is for --backend cuda");
-    }
-    Ok((compiler.unwrap_or(KernelCompiler::Llvm), rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Option<String>> {
-        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        features(&arguments)
+    fn parse(line: &str) -> Result<Build> {
+        let mut words = line.split_whitespace();
+        let verb = words.next().unwrap();
+        Build::parse(verb, words.map(OsString::from).collect())
     }
 
     #[test]
-    fn the_cpu_needs_no_feature() {
-        assert_eq!(of("").unwrap().as_deref(), None);
-        assert_eq!(of("--backend cpu --seed 3").unwrap().as_deref(), None);
-    }
-
-    #[test]
-    fn both_spellings_anywhere() {
-        assert_eq!(of("--backend cuda").unwrap().as_deref(), Some("cuda"));
-        assert_eq!(of("--seed 3 --backend=wgpu recipe.toml").unwrap().as_deref(), Some("wgpu"));
-        assert_eq!(of("recipe.toml --backend vulkan").unwrap().as_deref(), Some("vulkan"));
-        assert_eq!(of("--backend cpu --backend ndarray").unwrap().as_deref(), Some("ndarray"));
-    }
-
-    #[test]
-    fn a_device_index_is_no_part_of_the_feature() {
-        assert_eq!(of("--backend cuda:1").unwrap().as_deref(), Some("cuda"));
-        assert_eq!(of("--backend=cuda:0").unwrap().as_deref(), Some("cuda"));
-        assert!(of("--backend cuda:first").is_err());
-        assert_eq!(of("--backend remote:127.0.0.1:3000").unwrap().as_deref(), Some("remote"));
-    }
-
-    #[test]
-    fn several_devices_need_the_features_of_all() {
-        assert_eq!(of("--devices cuda:0,cuda:1").unwrap().as_deref(), Some("cuda"));
-        assert_eq!(of("--devices=cpu,wgpu,remote:127.0.0.1:3000").unwrap().as_deref(), Some("wgpu,remote"));
-        assert_eq!(of("--devices cpu,cpu").unwrap(), None);
-        assert!(of("--devices cpu,tpu").is_err());
-    }
-
-    #[test]
-    fn comparing_needs_the_features_of_all() {
-        let compared = |line: &str| {
-            let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-            compared(&arguments)
-        };
-        assert_eq!(compared("--steps 3 --json").unwrap(), None);
-        assert_eq!(compared("--serve 2").unwrap().as_deref(), Some("remote"));
-        assert_eq!(compared("--backends=cpu+cpu,cuda:0+cuda:1 --serve=1").unwrap().as_deref(), Some("cuda,remote"));
-        assert!(compared("--backends tpu").is_err());
-    }
-
-    #[test]
-    fn nothing_after_the_two_dashes() {
-        assert_eq!(of("clip.mp4 -- --backend cuda").unwrap().as_deref(), None);
-        assert!(of("--backend -- cuda").is_err());
-    }
-
-    fn compiler(line: &str) -> Result<(KernelCompiler, String)> {
-        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let (compiler, rest) = take_kernel_compiler(&arguments)?;
-        let rest: Vec<String> = rest.into_iter().map(|word| word.into_string().unwrap()).collect();
-        Ok((compiler, rest.join(" ")))
-    }
-
-    #[test]
-    fn the_kernel_compiler_is_not_passed_on() {
-        let rest = "motion --backend cuda:1 --seed 3".to_string();
-        for line in [
-            "motion --backend cuda:1 --kernel-compiler nvrtc --seed 3",
-            "motion --kernel-compiler=nvrtc --backend cuda:1 --seed 3",
+    fn selects_the_features_of_all_named_backends() {
+        for (line, features) in [
+            ("train", ""),
+            ("train --backend cpu --seed 3", ""),
+            ("train --backend cuda", "cuda"),
+            ("train --seed 3 --backend=wgpu recipe.toml", "wgpu"),
+            ("train recipe.toml --backend cuda:1", "cuda"),
+            ("train --backend remote:127.0.0.1:3000", "remote"),
+            ("train --devices cuda:0,cuda:1", "cuda"),
+            ("train --devices=cpu,wgpu,remote:127.0.0.1:3000", "wgpu,remote"),
+            ("predict clip.mp4 -- --backend cuda", ""),
+            ("serve", "remote"),
+            ("serve --backend cuda", "remote,cuda"),
+            ("compare-backends --steps 3 --json", "ndarray,wgpu-untuned"),
+            ("compare-backends --serve 2", "remote"),
+            ("compare-backends --backends=cpu+cpu,cuda:0+cuda:1 --serve=1", "cuda,remote"),
         ] {
-            assert_eq!(compiler(line).unwrap(), (KernelCompiler::Nvrtc, rest.clone()));
+            assert_eq!(parse(line).unwrap().features.join(","), features, "{line}");
         }
-        assert_eq!(compiler(&rest).unwrap(), (KernelCompiler::Llvm, rest));
-        let after = "--backend cuda -- --kernel-compiler x".to_string();
-        assert_eq!(compiler(&after).unwrap(), (KernelCompiler::Llvm, after));
     }
 
     #[test]
-    fn kernels_are_for_cuda() {
-        assert!(compiler("--kernel-compiler nvrtc").unwrap_err().to_string().contains("--backend cuda"));
-        assert!(compiler("--backend cuda --kernel-compiler gcc").unwrap_err().to_string().contains("llvm and nvrtc"));
-        assert!(compiler("--backend cuda --kernel-compiler").is_err());
+    fn keeps_the_arguments_except_the_kernel_compiler() {
+        for line in [
+            "train motion --backend cuda:1 --kernel-compiler nvrtc --seed 3",
+            "train motion --kernel-compiler=nvrtc --backend=cuda:1 --seed 3",
+        ] {
+            let build = parse(line).unwrap();
+            assert!(build.nvrtc && build.features == ["cuda", "cuda-nvrtc"], "{build:?}");
+            assert_eq!(build.arguments, ["motion", "--backend=cuda:1", "--seed", "3"]);
+        }
+        let build = parse("train --backend cuda --kernel-compiler llvm -- --kernel-compiler x").unwrap();
+        assert!(!build.nvrtc);
+        assert_eq!(build.arguments, ["--backend=cuda", "--", "--kernel-compiler", "x"]);
     }
 
     #[test]
-    fn faults_name_the_choices() {
-        let unknown = of("--backend tpu").unwrap_err().to_string();
-        assert!(unknown.contains("\"tpu\"") && unknown.contains("ndarray"), "{unknown}");
-        assert!(of("--backend").unwrap_err().to_string().contains("needs a value"));
+    fn rejects_unknown_and_missing_values() {
+        for (line, message) in [
+            ("train --backend tpu", "unknown backend \"tpu\"; known are cpu, ndarray"),
+            ("train --backend cuda:first", "unknown backend \"cuda:first\""),
+            ("train --devices cpu,tpu", "unknown backend \"tpu\""),
+            ("compare-backends --backends tpu", "unknown backend \"tpu\""),
+            ("train --backend -- cuda", "unknown backend \"--\""),
+            ("train --backend", "--backend needs a value"),
+            ("train --kernel-compiler nvrtc", "is for --backend cuda"),
+            ("train --backend cuda --kernel-compiler gcc", "known are llvm and nvrtc"),
+            ("train --backend cuda --kernel-compiler", "--kernel-compiler needs a value"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.is::<crate::UsageError>() && error.to_string().contains(message), "{line}: {error}");
+        }
     }
 }

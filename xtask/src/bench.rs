@@ -1,159 +1,129 @@
 //! Measurements against other programs: `cargo xtask bench [WORKLOAD…] [--json]`.
 //!
-//! Each workload is an example of the crate it measures and a script in `tests/peers` that runs the other program and the
-//! example in turns, so that both have the same machine at the same time. The scripts need `python3` with what they name,
-//! and the data folder that tests on real data use.
+//! Each workload is an example of the crate it measures and a script in `tests/peers` that runs the
+//! other program and the example in turns, so that both have the same machine at the same time. The
+//! scripts need `python3` with the modules that they import, and the data folder of the tests on
+//! real data.
 
-use crate::USAGE;
-use crate::cargo::{cargo, exit_code, root, run, show};
-use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
-/// Names the folder of real data.
+use anyhow::{Context, Result, ensure};
+
+use crate::cargo::{cargo_at_root, check, release_folder, root, run, show};
+use crate::usage;
+
+/// The environment variable that names the folder of real data.
 const DATA_VARIABLE: &str = "GRU_RCN_TEST_DATA";
 
-/// Something to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Workload {
-    /// JPEG frames to a clip.
-    Reading,
-    /// Clips by several threads for a consumer.
-    Loader,
-    /// TV-L1 optical flow.
-    TvL1,
-    /// Dense inverse search.
-    Dis,
+#[derive(Debug, PartialEq, Eq)]
+struct Workload {
+    name: &'static str,
+    example: &'static str,
+    script: &'static str,
 }
 
-impl Workload {
-    const ALL: [(&'static str, Self); 4] =
-        [("reading", Self::Reading), ("loader", Self::Loader), ("tvl1", Self::TvL1), ("dis", Self::Dis)];
+const WORKLOADS: [Workload; 4] = [
+    // JPEG frames to a clip.
+    Workload { name: "reading", example: "bench_reading", script: "reading_bench.py" },
+    // Clips by several threads for a consumer.
+    Workload { name: "loader", example: "bench_loader", script: "loader_bench.py" },
+    // Optical flow.
+    Workload { name: "tvl1", example: "bench_tvl1", script: "flow_bench.py" },
+    Workload { name: "dis", example: "bench_dis", script: "flow_dis_bench.py" },
+];
 
-    /// The example and the script.
-    fn programs(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Reading => ("bench_reading", "reading_bench.py"),
-            Self::Loader => ("bench_loader", "loader_bench.py"),
-            Self::TvL1 => ("bench_tvl1", "flow_bench.py"),
-            Self::Dis => ("bench_dis", "flow_dis_bench.py"),
-        }
-    }
-}
-
-/// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Request {
-    workloads: Vec<Workload>,
+#[derive(Debug, Default)]
+struct Options {
+    workloads: Vec<&'static Workload>,
     json: bool,
-    /// What goes on to the scripts.
+    /// Arguments for the scripts.
     rest: Vec<OsString>,
 }
 
-impl Request {
+impl Options {
     fn parse(arguments: &[OsString]) -> Result<Self> {
-        let mut request = Self::default();
+        let mut options = Self::default();
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let name = word.to_string_lossy();
-            if let Some((_, workload)) = Workload::ALL.iter().find(|(known, _)| *known == name) {
-                request.workloads.push(*workload);
+            if let Some(workload) = WORKLOADS.iter().find(|workload| workload.name == name) {
+                options.workloads.push(workload);
             } else if name == "--json" {
-                request.json = true;
+                options.json = true;
             } else if name == "--rounds" {
-                request.rest.push(word.clone());
-                request.rest.push(words.next().context("--rounds needs a number")?.clone());
+                let Some(rounds) = words.next() else { return usage("--rounds needs a number") };
+                options.rest.extend([word.clone(), rounds.clone()]);
             } else {
-                let known = Workload::ALL.map(|(name, _)| name).join(", ");
-                bail!("{name}: no such workload; those are {known}; options are --rounds N and --json");
+                let known = WORKLOADS.map(|workload| workload.name).join(", ");
+                return usage(format!(
+                    "{name}: no such workload; those are {known}; options are --rounds N and --json"
+                ));
             }
         }
-        if request.workloads.is_empty() {
-            request.workloads = Workload::ALL.map(|(_, workload)| workload).to_vec();
+        if options.workloads.is_empty() {
+            options.workloads = WORKLOADS.iter().collect();
         }
-        Ok(request)
+        Ok(options)
     }
 }
 
-/// Builds what the workloads need, then measures one after the other. With `--json` standard output is one list.
-pub(crate) fn bench(arguments: &[OsString]) -> Result<ExitCode> {
-    let request = match Request::parse(arguments) {
-        Ok(request) => request,
-        Err(fault) => {
-            eprintln!("error: {fault}");
-            return Ok(ExitCode::from(USAGE));
-        }
-    };
+/// Builds the examples, then measures one workload after the other. With `--json` standard output
+/// is one list.
+pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
+    let options = Options::parse(arguments)?;
     let data = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let data = data.with_context(|| format!("set {DATA_VARIABLE} to the folder that holds ucf101 and flow"))?;
-    let examples = build(&request)?;
-    let mut rows = Vec::new();
-    for &workload in &request.workloads {
-        let (example, script) = workload.programs();
+    // Of the whole workspace, so that nothing is compiled twice with other features.
+    let mut build = cargo_at_root(&["build", "--release", "--workspace", "--example", "prepare"])?;
+    run(build.args(options.workloads.iter().flat_map(|workload| ["--example", workload.example])))?;
+    let release = release_folder()?;
+    let mut lists = Vec::new();
+    for workload in &options.workloads {
         let mut command = Command::new("python3");
-        command.arg(root().join("tests/peers").join(script)).arg(examples.join(example));
-        command.args(input(workload, &data, &examples)?).args(&request.rest);
-        if !request.json {
-            let status = run(&mut command)?;
-            if !status.success() {
-                return Ok(exit_code(status));
-            }
+        command.arg(root()?.join("tests/peers").join(workload.script));
+        command.arg(release.join("examples").join(workload.example));
+        command.args(input(workload, &data, &release)?).args(&options.rest);
+        if !options.json {
+            run(&mut command)?;
             continue;
         }
-        command.arg("--json").stderr(Stdio::inherit());
-        show(&command);
-        let output = command.output().context("cannot start python3")?;
-        if !output.status.success() {
-            return Ok(exit_code(output.status));
-        }
-        rows.push(list(&String::from_utf8_lossy(&output.stdout)).with_context(|| format!("{script} printed no list"))?);
+        show(command.arg("--json"));
+        let output = command.stderr(Stdio::inherit()).output().context("cannot start python3")?;
+        check(output.status)?;
+        let list = list(&String::from_utf8_lossy(&output.stdout));
+        lists.push(list.with_context(|| format!("{} printed no list", workload.script))?);
     }
-    if request.json {
-        println!("[{}]", rows.join(", "));
+    if options.json {
+        println!("[{}]", lists.join(", "));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// Builds the examples and returns their folder.
-fn build(request: &Request) -> Result<PathBuf> {
-    let mut build = cargo();
-    // Of the whole workspace, so that nothing is compiled twice with other features.
-    build.current_dir(root()).args(["build", "--release", "--workspace", "--example", "prepare"]);
-    for workload in &request.workloads {
-        build.args(["--example", workload.programs().0]);
-    }
-    let status = run(&mut build)?;
-    ensure!(status.success(), "the examples were not built");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(root().join(target).join("release/examples"))
-}
-
-/// The arguments that tell a script its data. Frames are made of videos where there are none yet.
-fn input(workload: Workload, data: &Path, examples: &Path) -> Result<Vec<OsString>> {
+/// The arguments that name the data for a script.
+fn input(workload: &Workload, data: &Path, release: &Path) -> Result<Vec<OsString>> {
     let flow = |name: &str| data.join("flow").join(name).into_os_string();
-    Ok(match workload {
-        Workload::Reading | Workload::Loader => vec![frames(data, examples)?.into_os_string()],
-        Workload::TvL1 => vec!["--frames".into(), flow("frames"), "--truth".into(), flow("truth")],
-        Workload::Dis => vec![flow("frames"), flow("truth")],
+    Ok(match workload.name {
+        "tvl1" => vec!["--frames".into(), flow("frames"), "--truth".into(), flow("truth")],
+        "dis" => vec![flow("frames"), flow("truth")],
+        _ => vec![frames(data, release)?.into_os_string()],
     })
 }
 
-/// Prepared frames of the class Diving, as `prepare` writes them.
-fn frames(data: &Path, examples: &Path) -> Result<PathBuf> {
-    // Of the target folder, two above that of the examples.
-    let prepared = examples.ancestors().nth(2).unwrap_or(examples).join("bench/ucf101");
+/// The frames of the class Diving, prepared from the videos on first use.
+fn frames(data: &Path, release: &Path) -> Result<PathBuf> {
+    let prepared = release.with_file_name("bench").join("ucf101");
     let frames = prepared.join("frames/Diving");
     if !prepared.join("manifest.jsonl").is_file() {
-        let mut prepare = Command::new(examples.join("prepare"));
-        prepare.arg("ucf101").arg(data.join("ucf101")).arg(&prepared).stdout(Stdio::null());
-        ensure!(run(&mut prepare)?.success(), "{} could not be prepared", data.join("ucf101").display());
+        let mut prepare = Command::new(release.join("examples/prepare"));
+        run(prepare.arg("ucf101").arg(data.join("ucf101")).arg(&prepared).stdout(Stdio::null()))?;
     }
-    ensure!(frames.is_dir(), "{} is not there; remove {} and try again", frames.display(), prepared.display());
+    ensure!(frames.is_dir(), "{} is missing; remove {} and try again", frames.display(), prepared.display());
     Ok(frames)
 }
 
-/// What stands between the brackets of a JSON list.
+/// The elements of a JSON list, without its brackets.
 fn list(text: &str) -> Option<String> {
     Some(text.trim().strip_prefix('[')?.strip_suffix(']')?.to_string())
 }
@@ -162,30 +132,30 @@ fn list(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Request> {
-        Request::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    fn parse(line: &str) -> Result<Options> {
+        Options::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]
-    fn workloads_are_chosen_by_name() {
-        assert_eq!(parse("").unwrap().workloads.len(), Workload::ALL.len());
-        let request = parse("dis --json reading --rounds 3").unwrap();
-        assert_eq!(request.workloads, [Workload::Dis, Workload::Reading]);
-        assert!(request.json && request.rest == ["--rounds", "3"]);
+    fn selects_workloads_by_name() {
+        assert_eq!(parse("").unwrap().workloads.len(), WORKLOADS.len());
+        let options = parse("dis --json reading --rounds 3").unwrap();
+        assert_eq!(options.workloads, [&WORKLOADS[3], &WORKLOADS[0]]);
+        assert!(options.json && options.rest == ["--rounds", "3"]);
         let error = parse("speed").unwrap_err().to_string();
         assert!(error.contains("speed: no such workload") && error.contains("tvl1"), "{error}");
         assert!(parse("--rounds").is_err());
     }
 
     #[test]
-    fn every_script_is_there() {
-        for (_, workload) in Workload::ALL {
-            assert!(root().join("tests/peers").join(workload.programs().1).is_file(), "{workload:?}");
+    fn every_script_exists() {
+        for workload in &WORKLOADS {
+            assert!(root().unwrap().join("tests/peers").join(workload.script).is_file(), "{workload:?}");
         }
     }
 
     #[test]
-    fn lists_are_joined() {
+    fn removes_the_brackets_of_a_list() {
         assert_eq!(list("[{\"a\": 1}]\n"), Some("{\"a\": 1}".to_owned()));
         assert_eq!(list("skipped"), None);
     }

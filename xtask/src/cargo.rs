@@ -1,14 +1,35 @@
-//! Running Cargo, visibly.
+//! Running Cargo and other commands, visibly.
 
-use anyhow::{Context, Result};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
-/// The Cargo that runs this program, so that a `cargo +toolchain xtask` stays with its toolchain.
+use anyhow::{Context, Result};
+
+/// A command that ran and failed. It printed the reason itself.
+#[derive(Debug)]
+pub(crate) struct CommandFailure(ExitStatus);
+
+impl CommandFailure {
+    /// The exit code of the command.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        self.0.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+    }
+}
+
+impl fmt::Display for CommandFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for CommandFailure {}
+
+/// The Cargo that runs this program, so that `cargo +toolchain xtask` stays with its toolchain.
 ///
-/// It does not get what Cargo told this program about its own package. Some build scripts ask to run again where that changes,
-/// and a build from here and one that was typed would throw away each other's results.
+/// The variables that describe this package are removed. Some build scripts run again when they
+/// change, and a build from here and one that was typed would then invalidate each other.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -19,43 +40,70 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The root of the workspace, wherever the command was typed.
-pub(crate) fn root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+/// Cargo with `arguments`, in the root of the workspace.
+pub(crate) fn cargo_at_root(arguments: &[&str]) -> Result<Command> {
+    let mut command = cargo();
+    command.current_dir(root()?).args(arguments);
+    Ok(command)
 }
 
-/// Shows a command on standard error as it could be typed.
-pub(crate) fn show(command: &Command) {
-    let mut line = String::from("$");
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            line += &format!(" {}={}", name.display(), quoted(value));
-        }
-    }
-    let program = Path::new(command.get_program());
-    let name = if program.file_stem() == Some(OsStr::new("cargo")) { OsStr::new("cargo") } else { program.as_os_str() };
-    line += &format!(" {}", quoted(name));
-    for argument in command.get_args() {
-        line += &format!(" {}", quoted(argument));
-    }
-    eprintln!("{line}");
+/// The root of the workspace that the current folder lies in, whichever checkout compiled this
+/// program: several can share a target folder.
+pub(crate) fn root() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    root_above(&here).with_context(|| format!("{} is not in a checkout of gru-rcn", here.display()))
+}
+
+fn root_above(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find(|folder| folder.join("xtask/Cargo.toml").is_file()).map(PathBuf::from)
+}
+
+/// The folder of what Cargo builds in the release profile: beside that of this program.
+pub(crate) fn release_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where xtask lies")?;
+    Ok(program.ancestors().nth(2).context("xtask does not lie in a target folder")?.join("release"))
 }
 
 /// Shows and runs a command to its end.
 ///
 /// # Errors
 ///
-/// When it cannot be started; a command that fails is no error here.
-pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
+/// If it cannot be started, or [`CommandFailure`].
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     show(command);
-    command.status().with_context(|| format!("cannot start {}", command.get_program().display()))
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    check(status)
 }
 
-/// The exit code of this program for that of another.
-pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    code.map_or(ExitCode::FAILURE, ExitCode::from)
+/// Shows a command and replaces this process by it, so that signals, standard streams and the exit
+/// code are those of the command.
+#[cfg(unix)]
+pub(crate) fn replace_process(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    show(command);
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+/// Other systems cannot replace a process.
+#[cfg(not(unix))]
+pub(crate) fn replace_process(command: &mut Command) -> Result<()> {
+    run(command)
+}
+
+/// Turns a failure of a command into an error.
+pub(crate) fn check(status: ExitStatus) -> Result<()> {
+    if status.success() { Ok(()) } else { Err(CommandFailure(status).into()) }
+}
+
+/// Prints a command to standard error in a form that can be typed.
+pub(crate) fn show(command: &Command) {
+    let program = Path::new(command.get_program());
+    let name = if program.file_stem() == Some(OsStr::new("cargo")) { OsStr::new("cargo") } else { program.as_os_str() };
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let variables = variables.map(|(name, value)| format!("{}={}", name.display(), quoted(value)));
+    let words = std::iter::once(name).chain(command.get_args()).map(quoted);
+    eprintln!("$ {}", variables.chain(words).collect::<Vec<_>>().join(" "));
 }
 
 fn quoted(word: &OsStr) -> String {
@@ -73,15 +121,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_can_be_pasted_into_a_shell() {
-        assert_eq!(quoted(OsStr::new("--set=a.b=3")), "--set=a.b=3");
-        assert_eq!(quoted(OsStr::new("two words")), "'two words'");
-        assert_eq!(quoted(OsStr::new("it's")), r"'it'\''s'");
-        assert_eq!(quoted(OsStr::new("")), "''");
+    fn quotes_words_for_a_shell() {
+        for (word, shown) in
+            [("--set=a.b=3", "--set=a.b=3"), ("two words", "'two words'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(quoted(OsStr::new(word)), shown);
+        }
     }
 
     #[test]
-    fn the_root_holds_the_lock_file() {
-        assert!(root().join("Cargo.lock").is_file());
+    fn finds_the_root_above_the_given_folder() {
+        let root = root().unwrap();
+        assert!(root.join("Cargo.lock").is_file());
+        assert_eq!(root_above(&root.join("crates/gru-rcn/src")), Some(root.clone()));
+        assert_eq!(root_above(Path::new("/")), None);
+    }
+
+    /// A second checkout inside the first one is a root of its own.
+    #[test]
+    fn finds_the_nearest_root() {
+        let outer = std::env::temp_dir().join(format!("gru-rcn-xtask-{}", std::process::id()));
+        let inner = outer.join("wt/inner");
+        for checkout in [&outer, &inner] {
+            std::fs::create_dir_all(checkout.join("xtask")).unwrap();
+            std::fs::write(checkout.join("xtask/Cargo.toml"), "").unwrap();
+        }
+        assert_eq!(root_above(&inner.join("xtask")), Some(inner.clone()));
+        assert_eq!(root_above(&outer.join("wt")), Some(outer.clone()));
+        std::fs::remove_dir_all(outer).unwrap();
     }
 }

@@ -1,99 +1,99 @@
-//! The workspace's own commands: `cargo xtask <verb>`.
+//! The workspace's own commands: `cargo xtask VERB`.
 //!
-//! A convenience and never the only door: every verb prints the command it stands for, and the
-//! installed program `gru-rcn` has the same verbs. It depends on next to nothing, because it is
-//! compiled before anything else can start.
+//! Every verb prints the commands that it runs, so none of them is needed: the installed program
+//! `gru-rcn` and Cargo do the same. There is one dependency, `anyhow`, because `xtask` is compiled
+//! before anything else can start.
 
 mod backend;
 mod bench;
 mod cargo;
-mod checks;
+mod check;
 mod goldens;
 mod offline;
 mod program;
 mod soak;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::process::ExitCode;
 
-/// Wrong usage, as the program itself reports it.
+use anyhow::Result;
+
+/// Exit code for wrong usage, the same as the program's.
 const USAGE: u8 = 2;
+
+/// Arguments that a verb does not understand.
+#[derive(Debug)]
+struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// An error of wrong usage.
+fn usage<T>(message: impl Into<String>) -> Result<T> {
+    Err(UsageError(message.into()).into())
+}
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let verb = arguments.next().unwrap_or_else(|| "help".into());
-    let rest: Vec<OsString> = arguments.collect();
-    let outcome = match verb.to_str() {
-        Some(verb) if program::VERBS.contains(&verb) => program::run(verb, &rest),
-        Some("test") => checks::test(&rest),
-        Some("check") => checks::check(&rest),
-        Some("bench") => bench::bench(&rest),
-        Some("soak") => soak::run(&rest),
-        Some("goldens") => goldens::run_scripts(),
-        Some("help" | "-h" | "--help") => {
+    let Err(error) = run(&verb.to_string_lossy(), arguments.collect()) else { return ExitCode::SUCCESS };
+    if let Some(failure) = error.downcast_ref::<cargo::CommandFailure>() {
+        return failure.exit_code();
+    }
+    eprintln!("error: {error:#}");
+    if error.is::<UsageError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}
+
+fn run(verb: &str, arguments: Vec<OsString>) -> Result<()> {
+    match verb {
+        "test" => check::test(&arguments),
+        "check" => check::check(&arguments),
+        "bench" => bench::bench(&arguments),
+        "soak" => soak::soak(&arguments),
+        "goldens" => goldens::goldens(),
+        "help" | "-h" | "--help" => {
             print!("{}", help());
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
-        _ => {
-            eprint!("unknown verb {verb:?}\n\n{}", help());
-            Ok(ExitCode::from(USAGE))
-        }
-    };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+        _ if program::VERBS.iter().any(|(known, _)| *known == verb) => program::run(verb, arguments),
+        _ => usage(format!("unknown verb {verb:?}\n\n{}", help())),
+    }
 }
 
 fn help() -> String {
+    let verbs: String = program::VERBS.iter().map(|(verb, purpose)| format!("  {verb:<18} {purpose}\n")).collect();
     format!(
-        "Usage: cargo xtask <verb> [arguments]
+        "\
+Usage: cargo xtask VERB [arguments]
 
-  train      build the program with the backend asked for, and train
-  evaluate   the same, and score a trained run on a split
-  predict    the same, and name the class of video files or frame folders
-  report     the same, and write a run's report again
-  fuse       the same, and average the scores of several runs
-  features   the same, and write percepts or encodings as safetensors
-  prepare    the same, and make frames and optical flow of videos
-  merge      the same, and join the manifests of shards
-  verify     the same, and check a folder of frames and flow
-  flow       the same, and compute the flow between two images
-  doctor     the same, and say what it can do on this machine; tests its backends
-  compare-backends
-             build with ndarray and wgpu, or what --backends and --serve name, and train the
-             same recipe on each
-  serve      build with remote devices, and let other processes compute on this machine
-  test       all tests, optimised: cargo test --release --workspace
-  check      format, lints, documentation: whatever needs no running;
-             with --backends also the lints of all backends, which compiles all of them
-  bench      measure against other programs, in turns: reading, loader, tvl1, dis
-             (python3 with torch, torchvision or OpenCV; --rounds N, --json)
-  soak       kill training runs again and again and compare what they end in with
-             one that was not; --rounds N, --program FILE, and kills, saving or memory
-             for a part of it
-  goldens    compute the reference numbers again
-             (python3 with torch, safetensors and numpy)
-  help       this text
+Verbs of the program gru-rcn, which is built with the backend asked for:
+{verbs}
+Verbs of the workspace:
+  test               all tests, optimised: cargo test --release --workspace
+  check              format, lints, documentation: all that runs nothing; with --backends also
+                     the lints of all backends, which compiles all of them, and the example of
+                     Burn's learner
+  bench              measure against other programs, in turns: reading, loader, tvl1, dis
+                     (python3 with torch, torchvision or OpenCV; --rounds N, --json)
+  soak               kill training runs again and again and compare their results with those of
+                     an uninterrupted run; --rounds N, --program FILE; kills, saving or memory
+                     selects a part
+  goldens            compute the reference numbers again
+                     (python3 with torch, safetensors and numpy)
+  help               this text
 
-train, evaluate, predict, report and features take --backend, which also selects what is compiled in:
-{} (default cpu); cuda:1 is the second device. With cuda,
---kernel-compiler nvrtc builds without a network: kernels are then compiled by the CUDA
-toolkit of the machine that runs it, where llvm (the default) downloads a compiler now.
-All their arguments go on to the program: cargo xtask train --help
+--backend and --devices also select what is compiled in: {}
+(default cpu); cuda:1 is the second device. With cuda, --kernel-compiler nvrtc builds without a
+network: the CUDA toolkit of the machine that runs the program then compiles the kernels. llvm,
+the default, downloads a compiler during the build.
+All other arguments are the program's: cargo xtask train --help
 ",
         backend::NAMES.join("|")
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn help_lists_every_verb_of_the_program() {
-        for verb in program::VERBS {
-            assert!(help().contains(&format!("\n  {verb}")), "{verb}");
-        }
-    }
 }

@@ -5,8 +5,8 @@
 //!     [--preset ultrafast|fast|medium] [--times 20]
 //! ```
 //!
-//! Prints one line of JSON: `ms`, the median milliseconds of a pair with the buffers of the pair before, and `epe`, the
-//! average endpoint error in pixels, or null without truth. One thread.
+//! Prints one line of JSON: `ms`, the median milliseconds of a pair with the buffers of the pair
+//! before, and `epe`, the average endpoint error in pixels, or null without truth. One thread.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,8 +1,9 @@
-//! Times TV-L1 on one thread and measures its error: `bench_tvl1 FIRST SECOND [--truth FLO] [--runs N] [--threads T]`.
+//! Times TV-L1 on one thread and measures its error:
+//! `bench_tvl1 FIRST SECOND [--truth FLO] [--runs N] [--threads T]`.
 //!
-//! Prints one line of JSON: the median and the least milliseconds of all runs, by the clock and, on Linux, by the time that
-//! the processor spent on them; with the true flow also the average endpoint error in pixels. `--threads T` also times
-//! 16 pairs on T threads.
+//! Prints one line of JSON: the median and the least milliseconds of all runs, by the clock and, on
+//! Linux, by the time that the processor spent on them; with the true flow also the average
+//! endpoint error in pixels. `--threads T` also times 16 pairs on T threads.
 
 use std::error::Error;
 use std::time::Instant;
@@ -68,7 +69,8 @@ fn summary(mut values: Vec<f64>) -> String {
     }
 }
 
-/// Time this thread has run so far. Other programs on the machine do not count, unlike in wall-clock time.
+/// Time this thread has run so far. Other programs on the machine do not count, unlike in
+/// wall-clock time.
 fn processor_ms() -> Option<f64> {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)

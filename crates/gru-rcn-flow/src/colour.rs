@@ -1,14 +1,16 @@
 //! Flow as colours: Middlebury's wheel.
 //!
-//! The direction is the hue, from a wheel of 55 colours whose steps are about equally visible; the length is the
-//! saturation, from white for no motion. Right is red, down yellow, left cyan-blue, up magenta-blue. The wheel is the one
-//! of S. Baker et al.: *A Database and Evaluation Methodology for Optical Flow*, IJCV 92, 2011.
+//! The direction is the hue, from a wheel of 55 colours whose steps are about equally visible; the
+//! length is the saturation, from white for no motion. Right is red, down yellow, left cyan-blue,
+//! up magenta-blue. The wheel is the one of S. Baker et al.: *A Database and Evaluation Methodology
+//! for Optical Flow*, IJCV 92, 2011.
 
 use std::f32::consts::PI;
 
 use crate::field::Flow;
 
-/// The wheel's arcs: steps, the colour each starts from, and the colour it leads to, which the next one starts from.
+/// The wheel's arcs: steps, the colour each starts from, and the colour it leads to, which the next
+/// one starts from.
 const ARCS: [(usize, [u8; 3], [u8; 3]); 6] = [
     (15, [255, 0, 0], [255, 255, 0]), // red to yellow
     (6, [255, 255, 0], [0, 255, 0]),  // to green
@@ -19,14 +21,14 @@ const ARCS: [(usize, [u8; 3], [u8; 3]); 6] = [
 ];
 /// Colours of the wheel.
 const COLOURS: usize = 55;
-/// What flow longer than the maximum is dimmed by.
+/// Brightness of flow longer than the maximum.
 const DIMMED: f32 = 0.75;
 
 /// Draws a flow as an image of interleaved 8-bit RGB.
 ///
-/// Displacements of `max` pixels have the full colour, longer ones a darker shade of it. Without `max`, or with one that
-/// is not a number above 0, the longest known displacement is the maximum. Unknown flow, above 1e9 in magnitude or not
-/// finite, is black.
+/// Displacements of `max` pixels have the full colour, longer ones a darker shade of it. Without
+/// `max`, or with one that is not a number above 0, the longest known displacement is the maximum.
+/// Unknown flow, above 1e9 in magnitude or not finite, is black.
 pub fn draw(flow: &Flow, max: Option<f32>) -> Vec<u8> {
     let longest = max.filter(|&max| max > 0.0).unwrap_or_else(|| longest(flow));
     let scale = if longest > 0.0 { 1.0 / longest } else { 1.0 };
@@ -64,7 +66,8 @@ fn wheel() -> [[f32; 3]; COLOURS] {
 /// The colour of a displacement whose length is 1 at the maximum.
 fn colour(wheel: &[[f32; 3]; COLOURS], u: f32, v: f32) -> [u8; 3] {
     let length = u.hypot(v);
-    // From −1 to 1; adding 0 turns the −0 of standing still, or of moving right, into 0 and its colour into one colour.
+    // From −1 to 1; adding 0 turns the −0 of standing still, or of moving right, into 0 and its
+    // colour into one colour.
     let angle = (-v + 0.0).atan2(-u + 0.0) / PI;
     let place = ((angle + 1.0) / 2.0 * (COLOURS - 1) as f32).clamp(0.0, (COLOURS - 1) as f32);
     let (first, weight) = (place as usize, place.fract());
@@ -84,9 +87,10 @@ mod tests {
         draw(&Flow::new(1, 1, vec![u], vec![v]).unwrap(), max)
     }
 
-    /// The arcs begin at 0, 15, 21, 25, 36 and 49; colour 1 is 255·1/15 = 17 green, colour 54 is 255 − 255·5/6 = 43 blue.
+    /// The arcs begin at 0, 15, 21, 25, 36 and 49; colour 1 is 255·1/15 = 17 green, colour 54 is
+    /// 255 − 255·5/6 = 43 blue.
     #[test]
-    fn the_wheel() {
+    fn wheel_has_the_colours_of_middlebury() {
         let wheel = wheel();
         assert_eq!(ARCS.iter().map(|arc| arc.0).sum::<usize>(), COLOURS);
         assert_eq!(wheel[0], [255.0, 0.0, 0.0]);
@@ -99,11 +103,12 @@ mod tests {
         assert_eq!(wheel[54], [255.0, 0.0, 43.0]);
     }
 
-    /// Right: atan2(0, −1)/π = 1, place 54, colour 54. Left: atan2(0, 1) = 0, place 27, in the arc to blue: 2/11 of the way
-    /// is 255 − 46 = 209 green. Down: atan2(−1, 0)/π = −½, place 13.5 between 221 and 238 green: 229.5. Half the length
-    /// of colour 54 is halfway to white: (255, 127.5, 149).
+    /// Right: atan2(0, −1)/π = 1, place 54, colour 54. Left: atan2(0, 1) = 0, place 27, in the arc
+    /// to blue: 2/11 of the way is 255 − 46 = 209 green. Down: atan2(−1, 0)/π = −½, place 13.5
+    /// between 221 and 238 green: 229.5. Half the length of colour 54 is halfway to white: (255,
+    /// 127.5, 149).
     #[test]
-    fn directions() {
+    fn directions_have_their_colours() {
         assert_eq!(drawn(3.0, 0.0, None), [255, 0, 43]);
         assert_eq!(drawn(-3.0, 0.0, None), [0, 209, 255]);
         assert_eq!(drawn(0.0, 3.0, None), [255, 229, 0]);
@@ -112,7 +117,7 @@ mod tests {
 
     /// Twice the maximum: three quarters of 255, 0 and 43 are 191.25, 0 and 32.25.
     #[test]
-    fn extremes() {
+    fn extreme_and_unknown_flow_have_their_colours() {
         assert_eq!(drawn(0.0, 0.0, None), [255, 255, 255]);
         assert_eq!(drawn(-0.0, -0.0, Some(1.0)), [255, 255, 255]);
         assert_eq!(drawn(2.0, 0.0, Some(1.0)), [191, 0, 32]);

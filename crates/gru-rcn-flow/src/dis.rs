@@ -1,27 +1,31 @@
 //! Flow by dense inverse search (DIS).
 //!
-//! Kroeger, Timofte, Dai, Van Gool, *Fast Optical Flow using Dense Inverse Search*, ECCV 2016. From the coarsest scale
-//! of an image pyramid to the finest that is asked for:
+//! Kroeger, Timofte, Dai, Van Gool, *Fast Optical Flow using Dense Inverse Search*, ECCV 2016. From
+//! the coarsest scale of an image pyramid to `finest_scale`:
 //!
-//! 1. a grid of overlapping patches of the first image is searched for in the second by inverse-compositional descent
-//!    (§2.1, equations 1 and 2), each starting from the flow of the scale before and from its neighbours' results;
-//! 2. the patches' displacements are averaged into a flow per pixel, each weighted by how well it explains the pixel
-//!    (§2.2, equation 3);
+//! 1. a grid of overlapping patches of the first image is searched for in the second by
+//!    inverse-compositional descent (§2.1, equations 1 and 2), each starting from the flow of the
+//!    scale before and from its neighbours' results;
+//! 2. the patches' displacements are averaged into a flow per pixel, each weighted by its match
+//!    at the pixel (§2.2, equation 3);
 //! 3. a variational refinement improves the field as a whole (§2.3, equation 4).
 //!
-//! The flow of the finest scale is then enlarged to the size of the image. [`Dis::ultrafast`], [`Dis::fast`] and
-//! [`Dis::medium`] are the presets of OpenCV's `DISOpticalFlow`, from which the spatial propagation, the
-//! mean-normalised patches and the rule for the coarsest scale come as well.
+//! The flow of the finest scale is then enlarged to the size of the image. [`Dis::ultrafast`],
+//! [`Dis::fast`] and [`Dis::medium`] are the presets of OpenCV's `DISOpticalFlow`, from which the
+//! spatial propagation, the mean-normalised patches and the rule for the coarsest scale come as
+//! well.
 //!
 //! # Cost
-//! Time and memory grow linearly with the pixels, and a scale costs a quarter of the next finer one.
+//! Time and memory grow linearly with the pixels, and a scale costs a quarter of the next finer
+//! one.
 //!
-//! One evaluation of every patch of a scale reads `(patch_size / patch_stride)²` patch pixels per pixel of the scale:
-//! seven with the medium preset. A patch is evaluated at most 29 times there, and 11 to 15 times on photographs, since
-//! descent stops as soon as the match gets no better. Each iteration of the refinement linearises every pixel once and
-//! relaxes it five times. By additions and memory reads alone, a 640x480 pair would take about 12 million cycles on a
-//! processor with vectors of eight floats; it takes about four times that, because the steps of a patch wait for each
-//! other, and because rows are short.
+//! One evaluation of every patch of a scale reads `(patch_size / patch_stride)²` patch pixels per
+//! pixel of the scale: seven with the medium preset. A patch is evaluated at most 29 times there,
+//! and 11 to 15 times on photographs, since descent stops as soon as the match gets no better. Each
+//! iteration of the refinement linearises every pixel once and relaxes it five times. By additions
+//! and memory reads alone, a 640x480 pair would take about 12 million cycles on a processor with
+//! vectors of eight floats; it takes about four times that, because the steps of a patch wait for
+//! each other, and because rows are short.
 
 mod densify;
 mod lanes;
@@ -52,19 +56,22 @@ pub use workspace::DisWorkspace;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dis {
-    /// The scale that the flow is computed at and enlarged from: 0 is the image itself, and every next scale has half
-    /// the sides of the one before (θ_sf in the paper). At most 16.
+    /// The scale that the flow is computed at and enlarged from: 0 is the image itself, and every
+    /// next scale has half the sides of the one before (θ_sf in the paper). At most 16.
     pub finest_scale: u32,
-    /// The scale that the search starts at with no motion (θ_ss). `None` is the rule [`Dis::coarsest_scale_for`].
+    /// The scale that the search starts at with no motion (θ_ss). `None` is the rule
+    /// [`Dis::coarsest_scale_for`].
     pub coarsest_scale: Option<u32>,
     /// Side of a patch (θ_ps), in pixels of its scale, 4 to 64. The code is fastest at 8.
     pub patch_size: usize,
-    /// Distance between neighbouring patches, in pixels of their scale; 1 to `patch_size`. The paper states it as the
-    /// overlap θ_ov = 1 - stride / size.
+    /// Distance between neighbouring patches, in pixels of their scale; 1 to `patch_size`. The
+    /// paper states it as the overlap θ_ov = 1 - stride / size.
     pub patch_stride: usize,
-    /// Most steps of descent per patch and scale (θ_it), in both passes of the propagation together.
+    /// Most steps of descent per patch and scale (θ_it), in both passes of the propagation
+    /// together.
     pub gradient_descent_iterations: usize,
-    /// Linearisations of the variational refinement (θ_vi) per scale; 0 leaves it out. At most 1000.
+    /// Linearisations of the variational refinement (θ_vi) per scale; 0 leaves it out. At most
+    /// 1000.
     pub variational_refinement_iterations: usize,
     /// Weight α of the smoothness term of equation 4; above 0.
     pub variational_refinement_alpha: f32,
@@ -74,11 +81,11 @@ pub struct Dis {
     pub variational_refinement_gamma: f32,
     /// ε of the robust norm sqrt(x² + ε²) of all three terms; above 0.
     pub variational_refinement_epsilon: f32,
-    /// Whether patches are compared after subtracting their mean difference, so that a change of brightness costs
-    /// nothing.
+    /// Whether patches are compared after subtracting their mean difference, so that a change of
+    /// brightness costs nothing.
     pub use_mean_normalization: bool,
-    /// Whether patches also try the displacements that their neighbours have just found: two passes over the grid in
-    /// opposite directions, each with half of the descent steps.
+    /// Whether patches also try the displacements that their neighbours have just found: two passes
+    /// over the grid in opposite directions, each with half of the descent steps.
     pub use_spatial_propagation: bool,
 }
 
@@ -89,7 +96,8 @@ impl Default for Dis {
 }
 
 impl Dis {
-    /// The preset for the most frames per second: a seventh of the patches of [`Dis::medium`], and no refinement.
+    /// The preset for the most frames per second: a seventh of the patches of [`Dis::medium`], and
+    /// no refinement.
     pub fn ultrafast() -> Self {
         Self {
             finest_scale: 2,
@@ -131,21 +139,22 @@ impl Dis {
 
     /// The displacement, in pixels, of every pixel of `first` in `second`.
     ///
-    /// For many pairs of the same size, [`DisWorkspace`] saves the buffers and [`Dis::flows`] uses all cores.
+    /// For many pairs of the same size, [`DisWorkspace`] saves the buffers and [`Dis::flows`] uses
+    /// all cores.
     ///
     /// # Errors
     /// - [`FlowError::Setting`] if a setting is outside its range;
     /// - [`FlowError::Sizes`] if the images differ in size;
-    /// - [`FlowError::TooSmall`] if a patch does not fit into the image at the finest scale, which takes
-    ///   `(patch_size - 1) * 2^finest_scale + 1` pixels: 15 for [`Dis::medium`].
+    /// - [`FlowError::TooSmall`] if a patch does not fit into the image at the finest scale, which
+    ///   takes `(patch_size - 1) * 2^finest_scale + 1` pixels: 15 for [`Dis::medium`].
     pub fn flow(&self, first: &Image, second: &Image) -> Result<Flow, FlowError> {
         DisWorkspace::new(self.clone())?.flow(first, second)
     }
 
     /// The flow from each image to the next: one fewer than there are images, in their order.
     ///
-    /// The pairs are spread over the threads of rayon's current pool; the result is the same, bit for bit, whatever
-    /// their number.
+    /// The pairs are spread over the threads of rayon's current pool; the result is the same, bit
+    /// for bit, whatever their number.
     ///
     /// # Errors
     /// As [`Dis::flow`]: that of the first pair that fails.
@@ -157,7 +166,8 @@ impl Dis {
             .map_init(
                 || (fresh.clone(), None),
                 |(workspace, last), &(index, pair)| {
-                    // A thread mostly gets neighbouring pairs, and then holds the pyramid of the shared frame already.
+                    // A thread mostly gets neighbouring pairs, and then holds the pyramid of the
+                    // shared frame already.
                     if *last != Some(index) {
                         workspace.restart();
                         workspace.push(&pair[0])?;
@@ -172,9 +182,10 @@ impl Dis {
         flows.into_iter().collect()
     }
 
-    /// The coarsest scale for images of `width` by `height`, where `coarsest_scale` is `None`: that at which the longer
-    /// side comes nearest, in octaves, to four patches (so that motion of about a quarter of the image is in reach), but
-    /// none at which the shorter side is less than one patch. OpenCV has the same rule.
+    /// The coarsest scale for images of `width` by `height`, where `coarsest_scale` is `None`: that
+    /// at which the longer side comes nearest, in octaves, to four patches (so that motion of about
+    /// a quarter of the image is in reach), but none at which the shorter side is less than one
+    /// patch. OpenCV has the same rule.
     ///
     /// Below `finest_scale` the finest scale is used instead, for such an image has only one.
     pub fn coarsest_scale_for(&self, width: usize, height: usize) -> u32 {
@@ -184,7 +195,7 @@ impl Dis {
         reach.min(fit).max(0.0) as u32
     }
 
-    /// The settings that are out of range.
+    /// Fails for a setting out of range.
     fn check(&self) -> Result<(), FlowError> {
         let range = |ok: bool, setting: &'static str, value: &dyn std::fmt::Display, reason: &'static str| {
             if ok { Ok(()) } else { Err(FlowError::Setting { setting, value: value.to_string(), reason }) }

@@ -1,50 +1,50 @@
-//! What can go wrong.
+//! The errors of this crate.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Errors of this crate.
+/// An invalid input, or a failure to read or write.
 #[derive(Debug, Error)]
 pub enum FlowError {
-    /// A buffer is not as long as its size says.
+    /// A buffer with the wrong number of values.
     #[error("{what} of {width}x{height} needs {expected} values, not {found}")]
     Length {
-        /// What was given.
+        /// The buffer.
         what: &'static str,
         /// Columns.
         width: usize,
         /// Rows.
         height: usize,
-        /// Values that the size asks for.
+        /// Values needed.
         expected: usize,
-        /// Values that were given.
+        /// Values given.
         found: usize,
     },
-    /// Two things that must agree in size do not.
+    /// Two things of different sizes.
     #[error("{what} differ in size: {}x{} and {}x{}", first.0, first.1, second.0, second.1)]
     Sizes {
-        /// What was compared.
+        /// The things compared.
         what: &'static str,
         /// Width and height of the first.
         first: (usize, usize),
         /// Width and height of the second.
         second: (usize, usize),
     },
-    /// An image that flow cannot be computed on.
+    /// An image too small for optical flow.
     #[error("an image of {width}x{height} is too small: both sides need at least {least} pixels")]
     TooSmall {
         /// Columns.
         width: usize,
         /// Rows.
         height: usize,
-        /// Least number of either.
+        /// Least number of each.
         least: usize,
     },
     /// NaN or an infinity where a number is needed.
     #[error("{what} has values that are not finite")]
     NotFinite {
-        /// What has them.
+        /// Their place.
         what: &'static str,
     },
     /// A setting outside its range.
@@ -57,10 +57,10 @@ pub enum FlowError {
         /// What is allowed.
         reason: &'static str,
     },
-    /// A `.flo` file that is none.
+    /// Data that are not a `.flo` file.
     #[error("not a .flo file: {reason}")]
     BadFlo {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Reading from or writing to a stream failed.

@@ -2,7 +2,8 @@
 
 use crate::error::FlowError;
 
-/// A dense displacement field: the pixel `(x, y)` of the first image is found at `(x + u, y + v)` in the second.
+/// A dense displacement field: the pixel `(x, y)` of the first image is found at `(x + u, y + v)`
+/// in the second.
 ///
 /// Pixels; `u` grows to the right, `v` downwards.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,7 @@ impl Flow {
         Ok(flow)
     }
 
-    /// The components are public and may have been made longer or shorter since.
+    /// The components are public, so their length may have changed.
     pub(crate) fn check(&self) -> Result<(), FlowError> {
         let Self { width, height, .. } = *self;
         let expected = width.saturating_mul(height);
@@ -53,11 +54,13 @@ impl Flow {
         self.height
     }
 
-    /// Average endpoint error against the truth, in pixels, over the pixels whose true flow is known; `None` if there is
-    /// none. Middlebury marks unknown flow by values above 1e9; values that are not finite count as unknown too.
+    /// Average endpoint error against the truth, in pixels, over the pixels whose true flow is
+    /// known; `None` if there is none. Middlebury marks unknown flow by values above 1e9; values
+    /// that are not finite count as unknown too.
     ///
     /// # Errors
-    /// [`FlowError::Sizes`] if the two differ in size, [`FlowError::Length`] if a component was made longer or shorter.
+    /// [`FlowError::Sizes`] if the two differ in size, [`FlowError::Length`] if a component was
+    /// changed in length.
     pub fn endpoint_error(&self, truth: &Flow) -> Result<Option<f64>, FlowError> {
         self.check()?;
         truth.check()?;

@@ -1,8 +1,9 @@
 //! Middlebury's `.flo` files.
 //!
-//! Little-endian: the number 202021.25 as f32, width and height as i32, then `u` and `v` of every pixel as f32, row after
-//! row (S. Baker et al.: *A Database and Evaluation Methodology for Optical Flow*, IJCV 92, 2011). Unknown flow is a value
-//! above 1e9 in magnitude; such values are read and written as they are.
+//! Little-endian: the number 202021.25 as f32, width and height as i32, then `u` and `v` of every
+//! pixel as f32, row after row (S. Baker et al.: *A Database and Evaluation Methodology for Optical
+//! Flow*, IJCV 92, 2011). Unknown flow is a value above 1e9 in magnitude; such values are read and
+//! written as they are.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -23,11 +24,11 @@ const PIXEL: u64 = 8;
 
 /// Reads one flow, to the end of the stream.
 ///
-/// The header is not believed: memory is taken as data arrive.
+/// The header is not trusted: memory is allocated as data arrive.
 ///
 /// # Errors
-/// [`FlowError::BadFlo`] if the magic number is wrong, a side is not 1 to 99,999 or there are more than 2^28 pixels, or if
-/// data are missing or left over; [`FlowError::Stream`] if reading fails.
+/// [`FlowError::BadFlo`] if the magic number is wrong, a side is not 1 to 99,999 or there are more
+/// than 2^28 pixels, or if data are missing or left over; [`FlowError::Stream`] if reading fails.
 pub fn read(mut reader: impl Read) -> Result<Flow, FlowError> {
     let mut header = Vec::with_capacity(HEADER);
     fill(&mut reader, &mut header, HEADER as u64)?;
@@ -67,8 +68,8 @@ pub fn read(mut reader: impl Read) -> Result<Flow, FlowError> {
 /// Writes one flow.
 ///
 /// # Errors
-/// [`FlowError::BadFlo`] if the flow has a size that [`read`] refuses, [`FlowError::Length`] if its components were made
-/// shorter or longer, [`FlowError::Stream`] if writing fails.
+/// [`FlowError::BadFlo`] if the flow has a size that [`read`] refuses, [`FlowError::Length`] if its
+/// components were made shorter or longer, [`FlowError::Stream`] if writing fails.
 pub fn write(flow: &Flow, mut writer: impl Write) -> Result<(), FlowError> {
     let (width, height) = (flow.width(), flow.height());
     let sides = 1..=MOST_SIDE as usize;
@@ -94,14 +95,15 @@ pub fn write(flow: &Flow, mut writer: impl Write) -> Result<(), FlowError> {
 /// Reads a file.
 ///
 /// # Errors
-/// [`FlowError::Io`] if the file cannot be read, [`FlowError::BadFlo`] as [`read`]. Both name the file.
+/// [`FlowError::Io`] if the file cannot be read, [`FlowError::BadFlo`] as [`read`]. Both name the
+/// file.
 pub fn load(path: impl AsRef<Path>) -> Result<Flow, FlowError> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|source| FlowError::Io { path: path.to_path_buf(), source })?;
     read(BufReader::new(file)).map_err(|error| named(error, path))
 }
 
-/// Writes a file, replacing one that is there.
+/// Writes a file, or replaces it.
 ///
 /// # Errors
 /// [`FlowError::Io`] if the file cannot be written, otherwise as [`write()`].

@@ -29,14 +29,14 @@ impl Image {
         Ok(Self { width, height, data: data.iter().map(|&value| f32::from(value)).collect() })
     }
 
-    /// From interleaved 8-bit RGB, by the weights of Rec. 601 (0.299, 0.587, 0.114), rounded to whole intensities as
-    /// 8-bit grey images are.
+    /// From interleaved 8-bit RGB, by the weights of Rec. 601 (0.299, 0.587, 0.114), rounded to
+    /// whole intensities as 8-bit grey images are.
     ///
     /// # Errors
     /// As [`Image::new`].
     pub fn from_rgb8(width: usize, height: usize, data: &[u8]) -> Result<Self, FlowError> {
         check(width, height, 3, "an RGB image", data.len())?;
-        // Fixed point with 15 bits: the weights sum to exactly 1 << 15, so that grey stays what it is.
+        // Fixed point with 15 bits. The weights sum to exactly 1 << 15, so grey is unchanged.
         let grey = |pixel: &[u8]| {
             let sum = 9798 * u32::from(pixel[0]) + 19235 * u32::from(pixel[1]) + 3735 * u32::from(pixel[2]);
             ((sum + (1 << 14)) >> 15) as f32

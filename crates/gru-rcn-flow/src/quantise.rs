@@ -1,21 +1,24 @@
 //! Flow in one byte per value.
 //!
-//! The interval from `−bound` to `bound` has 256 codes. The rule, in exact arithmetic and then rounded once:
+//! The interval from `−bound` to `bound` has 256 codes. The rule, in exact arithmetic and then
+//! rounded once:
 //!
 //! ```text
 //! code(v)  = clamp(⌊255 · (v + bound) / (2 · bound) + ½⌋, 0, 255)      halves are rounded up
 //! value(c) = c · 2 · bound / 255 − bound
 //! ```
 //!
-//! - **No motion is code 128.** 0 lies midway between the codes 127 and 128, at 127.5; rounding halves up makes it 128,
-//!   whatever the bound. Training on flow images subtracts 128 as the mean, after which no motion is exactly 0. Decoding
-//!   is the inverse of the scale and not of the rounding: `value(128)` is `bound / 255`, half a step.
-//! - **The error** of `value(code(v))` is at most half a step, `bound / 255`, for `|v| ≤ bound`: 0.0784 pixels for 20.
-//!   Beyond the bound the value saturates.
-//! - **A mirrored image** has the horizontal flow of opposite sign, and `255 − c` is its code, because
-//!   `value(255 − c) = −value(c)`. It equals the code of `−v` except where `v` lies midway between two codes, as 0 does:
-//!   its mirrored code is 127.
-//! - **NaN** has the code of no motion. Infinities and Middlebury's unknown flow, above 1e9, saturate.
+//! - **No motion is code 128.** 0 lies midway between the codes 127 and 128, at 127.5; rounding
+//!   halves up makes it 128, whatever the bound. Training on flow images subtracts 128 as the mean,
+//!   after which no motion is exactly 0. Decoding is the inverse of the scale and not of the
+//!   rounding: `value(128)` is `bound / 255`, half a step.
+//! - **The error** of `value(code(v))` is at most half a step, `bound / 255`, for `|v| ≤ bound`:
+//!   0.0784 pixels for 20. Beyond the bound the value saturates.
+//! - **A mirrored image** has the horizontal flow of opposite sign, and `255 − c` is its code,
+//!   because `value(255 − c) = −value(c)`. It equals the code of `−v` except where `v` lies midway
+//!   between two codes, as 0 does: its mirrored code is 127.
+//! - **NaN** has the code of no motion. Infinities and Middlebury's unknown flow, above 1e9,
+//!   saturate.
 
 use crate::error::FlowError;
 
@@ -55,7 +58,8 @@ impl FlowCoding {
 
     /// The codes of displacements in pixels.
     pub fn encode(&self, values: &[f32]) -> Vec<u8> {
-        // In f64 a product of f32s and the sum are exact enough that only a true half is taken for one.
+        // In f64 a product of f32s and the sum are exact enough that only a true half is taken for
+        // one.
         let scale = 127.5 / f64::from(self.bound);
         let code = |&value: &f32| {
             if value.is_nan() {
@@ -73,7 +77,7 @@ impl FlowCoding {
     }
 }
 
-/// Turns the codes of a flow component into those of its opposite; see the [module](self) for what becomes of 128.
+/// Turns the codes of a flow component into those of its opposite; see the [module](self) for 128.
 pub fn negate(codes: &mut [u8]) {
     codes.iter_mut().for_each(|code| *code = 255 - *code);
 }
@@ -82,16 +86,18 @@ pub fn negate(codes: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// Bound 20: 255·(v + 20)/40 is 0 at −20, 255 at 20, 127.5 at 0, and 127.5 + 6.375 = 133.875 at 1.
+    /// Bound 20: 255·(v + 20)/40 is 0 at −20, 255 at 20, 127.5 at 0, and 127.5 + 6.375 = 133.875 at
+    /// 1.
     #[test]
-    fn codes_by_hand() {
+    fn encodes_values_derived_by_hand() {
         let coding = FlowCoding::default();
         let values = [-20.0, 20.0, 0.0, -0.0, 1.0, -1.0, 1e-6, -1e-6, 25.0, -25.0];
         assert_eq!(coding.encode(&values), [0, 255, 128, 128, 134, 121, 128, 127, 255, 0]);
         assert_eq!(coding.encode(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.67e9]), [128, 255, 0, 255]);
     }
 
-    /// A step of bound 127.5 is one pixel, so halves are visible: 0.5 is at 128.0, −0.5 at 127.0, 1.0 at 128.5.
+    /// A step of bound 127.5 is one pixel, so halves are visible: 0.5 is at 128.0, −0.5 at 127.0,
+    /// 1.0 at 128.5.
     #[test]
     fn halves_are_rounded_up() {
         let coding = FlowCoding::new(127.5).unwrap();
@@ -107,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_bounds_are_refused() {
+    fn rejects_bad_bounds() {
         for bound in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             assert!(FlowCoding::new(bound).is_err(), "{bound}");
         }
@@ -115,7 +121,7 @@ mod tests {
 
     /// Every code decodes to a value that has this code, and its negative to the negative value.
     #[test]
-    fn codes_come_back() {
+    fn decoding_inverts_encoding() {
         let coding = FlowCoding::new(15.0).unwrap();
         let codes: Vec<u8> = (0..=255).collect();
         let values = coding.decode(&codes);

@@ -1,11 +1,12 @@
 //! TV-L1 optical flow by a primal-dual scheme.
 //!
-//! The flow `u` minimises `∫ |∇u₁| + |∇u₂| + λ |I₁(x + u) − I₀(x)|` (C. Zach, T. Pock, H. Bischof: *A Duality Based
-//! Approach for Realtime TV-L1 Optical Flow*, DAGM 2007), from coarse to fine, with several warps per scale (J. Sánchez,
-//! E. Meinhardt-Llopis, G. Facciolo: *TV-L1 Optical Flow Estimation*, Image Processing On Line 3, 2013). The parameters,
-//! their defaults and the median filter of the flow are those of OpenCV's `DualTVL1OpticalFlow`. Stage by stage the numbers
-//! are those of OpenCV 5 up to the rounding of f32. A result has the same bits on every processor and for any number of
-//! threads.
+//! The flow `u` minimises `∫ |∇u₁| + |∇u₂| + λ |I₁(x + u) − I₀(x)|` (C. Zach, T. Pock, H. Bischof:
+//! *A Duality Based Approach for Realtime TV-L1 Optical Flow*, DAGM 2007), from coarse to fine,
+//! with several warps per scale (J. Sánchez, E. Meinhardt-Llopis, G. Facciolo: *TV-L1 Optical Flow
+//! Estimation*, Image Processing On Line 3, 2013). The parameters, their defaults and the median
+//! filter of the flow are those of OpenCV's `DualTVL1OpticalFlow`. Stage by stage the numbers are
+//! those of OpenCV 5 up to the rounding of f32. A result has the same bits on every processor and
+//! for any number of threads.
 //!
 //! ```
 //! use gru_rcn_flow::{Image, TvL1};
@@ -41,18 +42,21 @@ pub use sequence::TvL1Sequence;
 /// Settings of TV-L1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TvL1 {
-    /// Step of the dual variable, above 0; the scheme is known to converge up to 0.25. Default 0.25.
+    /// Step of the dual variable, above 0; the scheme is known to converge up to 0.25. Default
+    /// 0.25.
     pub tau: f32,
-    /// Weight of the data term, above 0: less of it makes a smoother flow. For intensities of 0 to 255. Default 0.15.
+    /// Weight of the data term, above 0: less of it makes a smoother flow. For intensities of 0 to
+    /// 255. Default 0.15.
     pub lambda: f32,
     /// Tightness of the coupling between the two halves of the scheme, above 0. Default 0.3.
     pub theta: f32,
-    /// Most levels of the pyramid, 1 to 64; there are fewer where one would have a side below 16 pixels. Default 5.
+    /// Most levels of the pyramid, 1 to 64; there are fewer where one would have a side below 16
+    /// pixels. Default 5.
     pub scales: usize,
     /// Warps on each scale, at least 1. Default 5.
     pub warps: usize,
-    /// Root mean square change of the flow in one iteration, in pixels, that ends a warp's iterations. Not negative; 0 runs
-    /// all of them. Default 0.01.
+    /// Root mean square change of the flow in one iteration, in pixels, that ends a warp's
+    /// iterations. Not negative; 0 runs all of them. Default 0.01.
     pub epsilon: f32,
     /// Most iterations between two median filters, at least 1. Default 30.
     pub inner_iterations: usize,
@@ -82,24 +86,25 @@ impl Default for TvL1 {
 }
 
 impl TvL1 {
-    /// Most pairs of frames that [`TvL1::flows`] gives to a thread at a time: few enough to share the work out evenly, and
-    /// enough that few pyramids are built twice.
+    /// Most pairs of frames that [`TvL1::flows`] gives to a thread at a time: few enough to share
+    /// the work out evenly, and enough that few pyramids are built twice.
     const PAIRS_AT_A_TIME: usize = 8;
 
     /// The flow from the first image to the second.
     ///
     /// # Errors
-    /// [`FlowError::Setting`] for a setting outside its range, [`FlowError::Sizes`] if the images differ in size,
-    /// [`FlowError::TooSmall`] if they have no pixels, [`FlowError::NotFinite`] if an intensity is not a finite number.
+    /// [`FlowError::Setting`] for a setting outside its range, [`FlowError::Sizes`] if the images
+    /// differ in size, [`FlowError::TooSmall`] if they have no pixels, [`FlowError::NotFinite`] if
+    /// an intensity is not a finite number.
     pub fn flow(&self, first: &Image, second: &Image) -> Result<Flow, FlowError> {
         self.flow_of_pair(first, second, None)
     }
 
-    /// [`TvL1::flow`], beginning with a flow that is already near.
+    /// [`TvL1::flow`] from an approximate flow.
     ///
     /// # Errors
-    /// As [`TvL1::flow`]; the initial flow must have the images' size and finite values, and each component a value for
-    /// every pixel ([`FlowError::Length`]).
+    /// As [`TvL1::flow`]; the initial flow must have the images' size and finite values, and each
+    /// component a value for every pixel ([`FlowError::Length`]).
     pub fn flow_from(&self, first: &Image, second: &Image, initial: &Flow) -> Result<Flow, FlowError> {
         let (size, found) = ((first.width(), first.height()), (initial.width(), initial.height()));
         if size != found {
@@ -112,8 +117,8 @@ impl TvL1 {
         self.flow_of_pair(first, second, Some(initial))
     }
 
-    /// The flows from each frame to the next, in order, one fewer than there are frames. Pairs are computed in parallel on
-    /// rayon's threads; the values do not depend on how many there are.
+    /// The flows from each frame to the next, in order, one fewer than there are frames. Pairs are
+    /// computed in parallel on rayon's threads; the values do not depend on how many there are.
     ///
     /// # Errors
     /// As [`TvL1::flow`].
@@ -139,7 +144,7 @@ impl TvL1 {
         Ok(runs?.into_iter().flatten().collect())
     }
 
-    /// For frames that come one at a time.
+    /// A [`TvL1Sequence`] with these settings, for frames that arrive one at a time.
     ///
     /// # Errors
     /// [`FlowError::Setting`] for a setting outside its range.
@@ -155,7 +160,7 @@ impl TvL1 {
         Ok(sequence.into_flow())
     }
 
-    /// At least two turns for every thread, so that none waits long for the last.
+    /// At least two shares for every thread, so that none waits long for the last.
     fn pairs_at_a_time(&self, pairs: usize) -> usize {
         (pairs / (2 * rayon::current_num_threads())).clamp(1, Self::PAIRS_AT_A_TIME)
     }

@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn no_motion_is_none(width in 32usize..90, height in 32usize..90) {
+    fn equal_images_have_no_flow(width in 32usize..90, height in 32usize..90) {
         let image = texture(width, height, (0.0, 0.0));
         for dis in presets() {
             let flow = dis.flow(&image, &image).unwrap();
@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn any_size_and_any_settings_give_finite_flow(
+    fn flow_is_finite_for_any_size_and_settings(
         (width, height) in (4usize..50, 4usize..50),
         (finest_scale, patch_size) in (0u32..3, 4usize..20),
         (stride, iterations) in (1usize..20, 0usize..10),
@@ -108,7 +108,7 @@ fn flat_images_have_no_flow() {
 }
 
 #[test]
-fn motion_is_followed_over_a_change_of_brightness() {
+fn finds_motion_despite_a_change_of_brightness() {
     let (first, second) = (texture(100, 80, (0.0, 0.0)), texture(100, 80, (2.0, -1.0)));
     let brighter = Image::new(100, 80, second.data().iter().map(|value| value + 25.0).collect()).unwrap();
     // Patches only: the refinement's brightness term takes no notice of the mean.
@@ -117,7 +117,7 @@ fn motion_is_followed_over_a_change_of_brightness() {
 }
 
 #[test]
-fn the_smallest_image_is_named() {
+fn error_names_the_smallest_size() {
     // (8 - 1) * 2 + 1 = 15 pixels halve to eight.
     assert!(Dis::medium().flow(&texture(20, 15, (0.0, 0.0)), &texture(20, 15, (1.0, 0.0))).is_ok());
     let result = Dis::medium().flow(&texture(20, 14, (0.0, 0.0)), &texture(20, 14, (1.0, 0.0)));
@@ -125,13 +125,13 @@ fn the_smallest_image_is_named() {
 }
 
 #[test]
-fn images_must_agree_in_size() {
+fn rejects_images_of_different_sizes() {
     let result = Dis::medium().flow(&texture(40, 30, (0.0, 0.0)), &texture(30, 40, (0.0, 0.0)));
     assert!(matches!(result, Err(FlowError::Sizes { first: (40, 30), second: (30, 40), .. })));
 }
 
 #[test]
-fn settings_are_checked() {
+fn rejects_settings_out_of_range() {
     let medium = Dis::medium;
     for (setting, dis) in [
         ("finest_scale", Dis { finest_scale: 17, ..medium() }),
@@ -150,17 +150,18 @@ fn settings_are_checked() {
 }
 
 #[test]
-fn the_rule_for_the_coarsest_scale() {
+fn coarsest_scale_follows_the_rule() {
     // log2(584 / 32) + 0.5 = 4.69; log2(640 / 32) + 0.5 = 4.82.
     assert_eq!(Dis::medium().coarsest_scale_for(584, 388), 4);
     assert_eq!(Dis::medium().coarsest_scale_for(640, 480), 4);
-    // log2(1000 / 32) + 0.5 = 5.47, but log2(20 / 8) = 1.3: a patch fits into the shorter side at scale 1 only.
+    // log2(1000 / 32) + 0.5 = 5.47, but log2(20 / 8) = 1.3: a patch fits into the shorter side at
+    // scale 1 only.
     assert_eq!(Dis::medium().coarsest_scale_for(1000, 20), 1);
     assert_eq!(Dis::medium().coarsest_scale_for(4, 4), 0);
 }
 
 #[test]
-fn videos_are_pairs() {
+fn video_gives_the_flow_of_its_pairs() {
     let frames: Vec<_> = (0..6).map(|i| texture(70, 50, (0.7 * i as f32, 0.3 * i as f32))).collect();
     let dis = Dis::medium();
     let pairs: Vec<_> = frames.windows(2).map(|pair| dis.flow(&pair[0], &pair[1]).unwrap()).collect();
@@ -171,7 +172,7 @@ fn videos_are_pairs() {
     let mut workspace = DisWorkspace::new(dis.clone()).unwrap();
     assert!(workspace.push(&frames[0]).unwrap().is_none());
     for (frame, pair) in frames[1..].iter().zip(&pairs) {
-        // A frame that does not belong is refused and changes nothing.
+        // A frame of another size is rejected and changes nothing.
         assert!(workspace.push(&texture(50, 70, (0.0, 0.0))).is_err());
         assert_eq!(workspace.push(frame).unwrap().as_ref(), Some(pair));
     }
@@ -185,7 +186,7 @@ fn videos_are_pairs() {
 }
 
 #[test]
-fn values_that_are_not_finite_do_no_harm() {
+fn non_finite_intensities_do_not_panic() {
     for value in [f32::NAN, f32::INFINITY, -1e38] {
         let mut pixels = texture(40, 30, (0.0, 0.0)).data().to_vec();
         pixels[500] = value;

@@ -1,4 +1,4 @@
-//! `.flo` files: what is read and written, and what is refused.
+//! Reading, writing and rejecting `.flo` files.
 
 use gru_rcn_flow::{Flow, FlowError, flo};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn reason(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn bytes_by_hand() {
+fn reads_and_writes_bytes_derived_by_hand() {
     let flow = flo::read(TWO_PIXELS.as_slice()).unwrap();
     assert_eq!(flow, Flow::new(2, 1, vec![1.0, 0.5], vec![-2.0, 1e10]).unwrap());
     let mut bytes = Vec::new();
@@ -27,25 +27,26 @@ fn bytes_by_hand() {
 }
 
 #[test]
-fn every_truncation_is_refused() {
+fn rejects_every_truncation() {
     for length in 0..TWO_PIXELS.len() {
         assert!(reason(&TWO_PIXELS[..length]).contains("ends"), "{length}");
     }
 }
 
 #[test]
-fn trailing_bytes_are_refused() {
+fn rejects_trailing_bytes() {
     assert!(reason(&[TWO_PIXELS.as_slice(), &[0]].concat()).contains("left over"));
 }
 
 #[test]
-fn another_magic_number_is_refused() {
+fn rejects_another_magic_number() {
     assert!(reason(b"HEIP\x02\0\0\0\x01\0\0\0").contains("begins with"));
 }
 
-/// The largest allowed header is believed only as far as data follow: 2^28 pixels are asked for and 3 bytes are there.
+/// The largest allowed header is believed only as far as data follow: 2^28 pixels are asked for and
+/// 3 bytes are there.
 #[test]
-fn absurd_sizes_are_refused() {
+fn rejects_absurd_sizes() {
     for (width, height) in [(0, 1), (1, 0), (-1, 1), (1, i32::MIN), (100_000, 1), (1, i32::MAX), (99_999, 99_999)] {
         assert!(reason(&with_size(width, height)).contains("size"), "{width}x{height}");
     }
@@ -54,7 +55,7 @@ fn absurd_sizes_are_refused() {
 }
 
 #[test]
-fn files_are_named_in_errors() {
+fn errors_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pair.flo");
     assert!(flo::load(&path).unwrap_err().to_string().contains("pair.flo"));
@@ -65,7 +66,7 @@ fn files_are_named_in_errors() {
 }
 
 #[test]
-fn flows_that_cannot_be_read_are_not_written() {
+fn does_not_write_unreadable_flow() {
     assert!(flo::write(&Flow::zero(0, 3), Vec::new()).is_err());
     let mut flow = Flow::zero(2, 2);
     flow.u.pop();
@@ -73,9 +74,9 @@ fn flows_that_cannot_be_read_are_not_written() {
 }
 
 proptest! {
-    /// Any bit patterns, NaN included, come back.
+    /// With any bit patterns, NaN included.
     #[test]
-    fn what_is_written_is_read(width in 1usize..9, height in 1usize..9, seed in any::<[u32; 4]>()) {
+    fn reads_what_it_wrote(width in 1usize..9, height in 1usize..9, seed in any::<[u32; 4]>()) {
         let component = |a: u32, b: u32| {
             (0..(width * height) as u32).map(|i| f32::from_bits(a.wrapping_mul(i).wrapping_add(b))).collect()
         };
@@ -90,21 +91,21 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_without_panic(body in proptest::collection::vec(any::<u8>(), 0..80), magic in any::<bool>()) {
+    fn never_panics_on_any_bytes(body in proptest::collection::vec(any::<u8>(), 0..80), magic in any::<bool>()) {
         let bytes = if magic { [b"PIEH".as_slice(), &body].concat() } else { body };
         let _ = flo::read(bytes.as_slice());
     }
 
     #[test]
-    fn small_sizes_with_any_length_end_without_panic(width in -2i32..6, height in -2i32..6, length in 0usize..300) {
+    fn accepts_only_the_length_that_fits_the_size(width in -2i32..6, height in -2i32..6, length in 0usize..300) {
         let bytes = [with_size(width, height), vec![7; length]].concat();
         let fits = width > 0 && height > 0 && length == (8 * width * height) as usize;
         prop_assert_eq!(flo::read(bytes.as_slice()).is_ok(), fits);
     }
 
-    /// What the fuzz target asserts: bytes that can be read are written as they were.
+    /// The fuzz target asserts the same.
     #[test]
-    fn what_is_read_is_written(width in 1i32..6, height in 1i32..6, cut in 0usize..3, data in proptest::collection::vec(any::<u8>(), 200)) {
+    fn writes_the_bytes_that_it_read(width in 1i32..6, height in 1i32..6, cut in 0usize..3, data in proptest::collection::vec(any::<u8>(), 200)) {
         let length = (8 * width * height) as usize - cut;
         let bytes = [with_size(width, height).as_slice(), &data[..length]].concat();
         match flo::read(bytes.as_slice()) {

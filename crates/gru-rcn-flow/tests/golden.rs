@@ -13,8 +13,8 @@ fn grey(name: &str) -> Image {
     Image::from_luma8(picture.width() as usize, picture.height() as usize, &picture).unwrap()
 }
 
-/// The settings must be those of the script. Both sides do the same arithmetic in another order: found were a mean of about 1e-5
-/// and at most 1.1e-3 pixels.
+/// The settings must be those of the script. Both sides do the same arithmetic in another order:
+/// found were a mean of about 1e-5 and at most 1.1e-3 pixels.
 fn compare(settings: &TvL1, name: &str) {
     let expected = flo::load(golden(name)).unwrap();
     let flow = settings.flow(&grey("first.png"), &grey("second.png")).unwrap();
@@ -25,11 +25,11 @@ fn compare(settings: &TvL1, name: &str) {
 }
 
 #[test]
-fn five_scales_are_opencvs() {
+fn five_scales_equal_opencv() {
     compare(&TvL1 { warps: 3, outer_iterations: 3, epsilon: 0.0, ..TvL1::default() }, "tv_l1_scales.flo");
 }
 
 #[test]
-fn the_stop_on_one_scale_is_opencvs() {
+fn one_scale_with_early_stop_equals_opencv() {
     compare(&TvL1 { scales: 1, ..TvL1::default() }, "tv_l1_stop.flo");
 }

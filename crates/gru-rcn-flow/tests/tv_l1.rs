@@ -3,7 +3,8 @@
 use gru_rcn_flow::{Flow, FlowError, Image, TvL1};
 use proptest::prelude::*;
 
-/// A smooth image that has edges in every direction: four waves of wavelengths 13 to 23 pixels, moved by `shift`.
+/// A smooth image that has edges in every direction: four waves of wavelengths 13 to 23 pixels,
+/// moved by `shift`.
 fn waves(width: usize, height: usize, phase: f32, shift: (f32, f32)) -> Image {
     let value = |i: usize| {
         let (x, y) = ((i % width) as f32 - shift.0, (i / width) as f32 - shift.1);
@@ -13,7 +14,7 @@ fn waves(width: usize, height: usize, phase: f32, shift: (f32, f32)) -> Image {
     Image::new(width, height, (0..width * height).map(value).collect()).unwrap()
 }
 
-/// An image made of the pixels `(x, y)` that `from` says, of the size it says.
+/// An image of `size` whose pixel `(x, y)` is the pixel `from(x, y)` of `image`.
 fn rearranged(image: &Image, size: (usize, usize), from: impl Fn(usize, usize) -> (usize, usize)) -> Image {
     let value = |i: usize| {
         let (x, y) = from(i % size.0, i / size.0);
@@ -22,7 +23,8 @@ fn rearranged(image: &Image, size: (usize, usize), from: impl Fn(usize, usize) -
     Image::new(size.0, size.1, (0..size.0 * size.1).map(value).collect()).unwrap()
 }
 
-/// Mean distance from `expected(x, y)` over the pixels at least 8 from the border, where what moves in is unknown.
+/// Mean distance from `expected(x, y)` over the pixels at least 8 from the border, where what moves
+/// in is unknown.
 fn distance(flow: &Flow, expected: impl Fn(usize, usize) -> (f32, f32)) -> f32 {
     let (mut sum, mut count) = (0.0, 0.0);
     for y in 8..flow.height() - 8 {
@@ -50,7 +52,7 @@ fn flat_images_do_not_move() {
 
 /// Down to a single pixel, a size for every remainder by the vector length, and no panic.
 #[test]
-fn every_small_size_has_a_flow() {
+fn small_sizes_have_finite_flow() {
     let settings = TvL1 { warps: 2, outer_iterations: 2, ..TvL1::default() };
     for width in 1..=18 {
         for height in [1, 2, 17] {
@@ -61,9 +63,10 @@ fn every_small_size_has_a_flow() {
     }
 }
 
-/// A good guess is kept where the search from zero goes astray: 9 pixels are more than half of the waves' lengths.
+/// A good guess is kept where the search from zero goes astray: 9 pixels are more than half of the
+/// waves' lengths.
 #[test]
-fn an_initial_flow_helps() {
+fn initial_flow_reaches_a_large_motion() {
     let (first, second) = (waves(64, 64, 0.0, (0.0, 0.0)), waves(64, 64, 0.0, (9.0, 0.0)));
     let settings = TvL1 { scales: 2, ..TvL1::default() };
     let guess = Flow::new(64, 64, vec![8.5; 64 * 64], vec![0.0; 64 * 64]).unwrap();
@@ -75,7 +78,7 @@ fn an_initial_flow_helps() {
 
 /// The same bits one pair at a time, from a sequence, and from any number of threads.
 #[test]
-fn sequences_and_threads_do_not_change_a_bit() {
+fn sequences_and_threads_give_the_same_bits() {
     let frames: Vec<Image> = (0..12).map(|t| waves(37, 29, 2.0, (0.3 * t as f32, -0.2 * t as f32))).collect();
     let settings = TvL1 { warps: 2, ..TvL1::default() };
     let single: Vec<Flow> = frames.windows(2).map(|pair| settings.flow(&pair[0], &pair[1]).unwrap()).collect();
@@ -91,7 +94,7 @@ fn sequences_and_threads_do_not_change_a_bit() {
 }
 
 #[test]
-fn a_refused_frame_leaves_the_sequence_as_it_was() {
+fn rejected_frame_does_not_change_the_sequence() {
     let (first, second) = (waves(24, 20, 0.0, (0.0, 0.0)), waves(24, 20, 0.0, (1.0, 0.0)));
     let settings = TvL1::default();
     let mut sequence = settings.sequence().unwrap();
@@ -105,7 +108,7 @@ fn a_refused_frame_leaves_the_sequence_as_it_was() {
 }
 
 #[test]
-fn bad_input_is_an_error() {
+fn rejects_bad_input() {
     let image = waves(20, 20, 0.0, (0.0, 0.0));
     let empty = Image::new(0, 0, Vec::new()).unwrap();
     assert!(matches!(TvL1::default().flow(&empty, &empty), Err(FlowError::TooSmall { .. })));
@@ -132,7 +135,8 @@ fn bad_input_is_an_error() {
     assert!(matches!(usual().flow_from(&image, &image, &Flow::zero(20, 19)), Err(FlowError::Sizes { .. })));
 }
 
-/// As many iterations for both of two images. With a stop, and with more warps, rounding grows at the borders.
+/// As many iterations for both of two images. With a stop, and with more warps, rounding grows at
+/// the borders.
 fn without_stop() -> TvL1 {
     TvL1 { scales: 3, warps: 2, outer_iterations: 2, epsilon: 0.0, ..TvL1::default() }
 }
@@ -149,9 +153,10 @@ proptest! {
         prop_assert!(distance(&settings.flow(&second, &first).unwrap(), |_, _| (-dx, -dy)) < 0.1);
     }
 
-    /// Transposed images have the transposed flow. The scheme treats both axes alike; what remains is rounding.
+    /// Transposed images have the transposed flow. The scheme treats both axes alike; what remains
+    /// is rounding.
     #[test]
-    fn transposition(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
+    fn transposed_images_have_transposed_flow(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
         let (width, height) = (60, 44);
         let (first, second) = (waves(width, height, phase, (0.0, 0.0)), waves(width, height, phase, (dx, dy)));
         let settings = without_stop();
@@ -162,9 +167,10 @@ proptest! {
         prop_assert!(apart < 1e-3, "{}", apart);
     }
 
-    /// Mirrored images have the mirrored flow. Forward differences have a side, so that holds only nearly.
+    /// Mirrored images have the mirrored flow. Forward differences have a side, so that holds only
+    /// nearly.
     #[test]
-    fn mirroring(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
+    fn mirrored_images_have_nearly_mirrored_flow(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
         let (width, height) = (60, 50);
         let (first, second) = (waves(width, height, phase, (0.0, 0.0)), waves(width, height, phase, (dx, dy)));
         let settings = without_stop();

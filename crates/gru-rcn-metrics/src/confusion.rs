@@ -1,4 +1,4 @@
-//! Which classes are taken for which.
+//! Confusion matrices.
 
 use crate::MetricsError;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// A matrix of zeros.
+    /// A matrix of zeros, `[classes, classes]`.
     pub fn new(classes: usize) -> Self {
         Self { rows: vec![vec![0; classes]; classes] }
     }
@@ -20,7 +20,7 @@ impl ConfusionMatrix {
     ///
     /// # Errors
     ///
-    /// When the two differ in length or a label is out of range.
+    /// If the two differ in length, there are no classes or a label is out of range.
     pub fn from_labels(classes: usize, truth: &[usize], predicted: &[usize]) -> Result<Self, MetricsError> {
         if truth.len() != predicted.len() {
             return Err(MetricsError::Lengths { truth: truth.len(), predicted: predicted.len() });
@@ -43,7 +43,7 @@ impl ConfusionMatrix {
     ///
     /// # Panics
     ///
-    /// When a label is out of range.
+    /// If a label is out of range.
     pub fn count(&mut self, truth: usize, predicted: usize) {
         self.rows[truth][predicted] += 1;
     }
@@ -63,12 +63,13 @@ impl ConfusionMatrix {
         self.rows.iter().flatten().sum()
     }
 
-    /// Number of clips taken for what they are.
+    /// Number of correctly classified clips.
     pub fn trace(&self) -> usize {
         (0..self.classes()).map(|class| self.rows[class][class]).sum()
     }
 
-    /// For every class, the fraction of its clips that are right; `None` for a class without clips.
+    /// For every class, the fraction of its clips that are correct; `None` for a class without
+    /// clips.
     pub fn per_class_accuracy(&self) -> Vec<Option<f64>> {
         let accuracy = |(class, row): (usize, &Vec<usize>)| {
             let clips: usize = row.iter().sum();
@@ -77,8 +78,8 @@ impl ConfusionMatrix {
         self.rows.iter().enumerate().map(accuracy).collect()
     }
 
-    /// The mean of [`per_class_accuracy`](Self::per_class_accuracy) over the classes that occur;
-    /// `None` when none does.
+    /// Mean of [`per_class_accuracy`](Self::per_class_accuracy) over the classes that have clips;
+    /// `None` if no class has any.
     pub fn mean_class_accuracy(&self) -> Option<f64> {
         let known: Vec<f64> = self.per_class_accuracy().into_iter().flatten().collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
@@ -107,9 +108,9 @@ impl From<ConfusionMatrix> for Vec<Vec<usize>> {
 mod tests {
     use super::*;
 
-    /// Class 0 has three clips, two right; class 1 one, wrong; class 2 none. Mean (2/3 + 0) / 2.
+    /// Class 0 has three clips, two correct; class 1 one, wrong; class 2 none. Mean (2/3 + 0) / 2.
     #[test]
-    fn rows_are_the_truth() {
+    fn rows_are_true_classes() {
         let m = ConfusionMatrix::from_labels(3, &[0, 0, 0, 1], &[0, 0, 1, 2]).unwrap();
         assert_eq!(m.rows(), [vec![2, 1, 0], vec![0, 0, 1], vec![0, 0, 0]]);
         assert_eq!(m.per_class_accuracy(), [Some(2.0 / 3.0), Some(0.0), None]);
@@ -118,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counted_has_no_mean() {
+    fn empty_matrix_has_no_mean() {
         assert_eq!(ConfusionMatrix::new(2).mean_class_accuracy(), None);
     }
 
     #[test]
-    fn faults_are_named() {
+    fn errors_name_the_position() {
         let label = ConfusionMatrix::from_labels(2, &[0, 1], &[0, 2]).unwrap_err();
         assert_eq!(label, MetricsError::Label { clip: 1, label: 2, classes: 2 });
         let lengths = ConfusionMatrix::from_labels(2, &[0], &[]).unwrap_err();

@@ -1,15 +1,15 @@
-//! What can be wrong with a set of predictions.
+//! Errors of invalid predictions.
 
 use thiserror::Error;
 
-/// Why predictions or counts were refused.
+/// Invalid predictions or counts.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum MetricsError {
     /// A classifier without classes.
     #[error("there must be at least one class")]
     NoClasses,
-    /// An accuracy over nothing is not a number.
+    /// No clips, hence no accuracy.
     #[error("there must be at least one clip")]
     NoClips,
     /// The probabilities do not fill `[clips, classes]`.
@@ -25,7 +25,7 @@ pub enum MetricsError {
         /// Number of probabilities given.
         got: usize,
     },
-    /// A label, true or predicted, that names no class.
+    /// A true or predicted label outside the classes.
     #[error("clip {clip} has label {label}, but there are {classes} classes (0 to {})", classes - 1)]
     Label {
         /// Position of the clip.
@@ -35,7 +35,7 @@ pub enum MetricsError {
         /// Number of classes.
         classes: usize,
     },
-    /// A value that is no probability: negative, above one, infinite or not a number.
+    /// A value that is not a probability: negative, above one, infinite or NaN.
     #[error("clip {clip} gives class {class} the probability {value}")]
     Probability {
         /// Position of the clip.
@@ -50,10 +50,10 @@ pub enum MetricsError {
     Sum {
         /// Position of the clip.
         clip: usize,
-        /// What they sum to.
+        /// Their sum.
         sum: f64,
     },
-    /// Counts that do not form a square.
+    /// Counts that do not form a square matrix.
     #[error("row {row} of the confusion matrix has {got} columns, expected {classes}")]
     NotSquare {
         /// The offending row.
@@ -63,7 +63,7 @@ pub enum MetricsError {
         /// Number of rows.
         classes: usize,
     },
-    /// True and predicted labels of different number.
+    /// Different numbers of true and predicted labels.
     #[error("{truth} true labels but {predicted} predicted ones")]
     Lengths {
         /// Number of true labels.

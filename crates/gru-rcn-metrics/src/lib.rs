@@ -1,27 +1,26 @@
 //! Classification metrics for video: top-k and mean-class accuracy, negative log-likelihood, the
-//! confusion matrix, and how far to trust them.
+//! confusion matrix, and confidence intervals.
 //!
-//! The crate takes plain numbers (probabilities and labels) and gives plain numbers back. It
-//! knows no tensor library, so a scores file, another framework or a spreadsheet can be judged by
-//! the same code as a training run.
+//! The crate works on plain numbers (probabilities and labels) without a tensor library, so it can
+//! score a file, another framework or a spreadsheet with the same code as a training run.
 //!
 //! ```
-//! use gru_rcn_metrics::{Predictions, WILSON_95, wilson_interval};
+//! use gru_rcn_metrics::Predictions;
 //!
-//! // Two clips, three classes; the second clip is taken for class 0 but is of class 2.
+//! // Two clips, three classes; the second clip is predicted as class 0 but belongs to class 2.
 //! let predictions = Predictions::new(3, vec![0.7, 0.2, 0.1, 0.5, 0.2, 0.3], vec![0, 2])?;
 //! let summary = predictions.summary();
 //! assert_eq!(summary.top1, 0.5);
 //! assert_eq!(summary.top5, 1.0);
 //!
-//! let (low, high) = wilson_interval(summary.correct(), summary.clips, WILSON_95);
+//! let (low, high) = summary.top1_interval();
 //! assert!(low < 0.5 && 0.5 < high);
 //! # Ok::<(), gru_rcn_metrics::MetricsError>(())
 //! ```
 //!
-//! **Ties are counted against the model.** A constant prediction has every class in a tie; by
-//! index it would look like a model that knows class 0. Here it is right about nothing, in the
-//! accuracies and in the confusion matrix alike, so that the two always agree.
+//! **Ties count against the model.** In a constant prediction all classes tie; resolving the tie by
+//! index would make it look like a model that knows class 0. Here no clip is correct then, neither
+//! in the accuracies nor in the confusion matrix, so the two always agree.
 
 mod classification;
 mod confusion;

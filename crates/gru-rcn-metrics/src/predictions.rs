@@ -1,14 +1,14 @@
-//! Class probabilities of clips next to what the clips are.
+//! Class probabilities of clips with their true classes.
 
 use crate::{Classification, ConfusionMatrix, MetricsError};
 
-/// How far the probabilities of a clip may sum away from one: rounding of a half-precision
-/// softmax passes, scores that never saw a softmax do not.
+/// Allowed deviation of a clip's sum of probabilities from one: more than the rounding of a
+/// half-precision softmax, less than the error of scores without a softmax.
 const SUM_TOLERANCE: f64 = 1e-2;
 
 /// The predictions of one system on one set of clips.
 ///
-/// [`Predictions::new`] checks everything once, so that the metrics cannot fail afterwards.
+/// [`Predictions::new`] checks the values once, so that the metrics cannot fail.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Predictions {
@@ -21,12 +21,12 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Checks and keeps `probabilities` (`[clips, classes]`, row-major) and their true classes.
+    /// Checks and stores `probabilities` (`[clips, classes]`, row-major) and the true classes.
     ///
     /// # Errors
     ///
-    /// When there is no clip or class, when the sizes disagree, when a label is out of range, or
-    /// when a row is not a distribution.
+    /// If there are no clips or classes, the sizes disagree, a label is out of range, or a row is
+    /// not a distribution.
     pub fn new(classes: usize, probabilities: Vec<f32>, targets: Vec<usize>) -> Result<Self, MetricsError> {
         if classes == 0 {
             return Err(MetricsError::NoClasses);
@@ -59,36 +59,35 @@ impl Predictions {
     ///
     /// # Panics
     ///
-    /// When there is no such clip.
+    /// If there is no such clip.
     pub fn clip(&self, clip: usize) -> (&[f32], usize) {
         let start = clip * self.classes;
         (&self.probabilities[start..start + self.classes], self.targets[clip])
     }
 
-    /// Every clip's probabilities with its true class.
+    /// The probabilities and the true class of every clip.
     pub fn iter(&self) -> impl Iterator<Item = (&[f32], usize)> {
         self.probabilities.chunks_exact(self.classes).zip(self.targets.iter().copied())
     }
 
-    /// The class each clip is taken for: the most probable one, and of several equally probable
-    /// ones the first that is wrong.
+    /// The predicted class of each clip: the most probable one, and in a tie the first wrong one.
     pub fn predicted(&self) -> Vec<usize> {
         self.iter().map(|(row, truth)| predicted_class(row, truth)).collect()
     }
 
     /// The fraction of clips whose true class is among the `k` most probable.
     ///
-    /// A class of the same probability ranks before the true one. With `k` classes or fewer
-    /// every clip is right.
+    /// A class of the same probability ranks before the true one. With `k` classes or fewer every
+    /// clip is correct.
     pub fn top_k(&self, k: usize) -> f64 {
-        let right = self.iter().filter(|(row, truth)| rank(row, *truth) < k).count();
-        right as f64 / self.clips() as f64
+        let correct = self.iter().filter(|(row, truth)| rank(row, *truth) < k).count();
+        correct as f64 / self.clips() as f64
     }
 
     /// The mean negative log-likelihood of the true class, in nats.
     ///
-    /// Probabilities are floored at [`f32::MIN_POSITIVE`]: one clip that is impossible to the
-    /// model costs about 87 nats instead of making the mean infinite.
+    /// Probabilities have a floor of [`f32::MIN_POSITIVE`], so a true class of probability 0 costs
+    /// about 87 nats and the mean stays finite.
     pub fn negative_log_likelihood(&self) -> f64 {
         let nats = |(row, truth): (&[f32], usize)| -f64::from(row[truth].max(f32::MIN_POSITIVE)).ln();
         self.iter().map(nats).sum::<f64>() / self.clips() as f64
@@ -103,7 +102,7 @@ impl Predictions {
         matrix
     }
 
-    /// The numbers that a table of results shows.
+    /// The row of a table of results.
     pub fn summary(&self) -> Classification {
         Classification {
             top1: self.top_k(1),
@@ -151,7 +150,7 @@ mod tests {
 
     /// Four clips of three classes:
     ///
-    /// | truth | probabilities    | ranked before truth | taken for |
+    /// | truth | probabilities    | ranked before truth | predicted |
     /// |-------|------------------|---------------------|-----------|
     /// | 0     | 0.50, 0.25, 0.25 | 0                   | 0         |
     /// | 0     | 0.25, 0.50, 0.25 | 2 (one by the tie)  | 1         |
@@ -168,8 +167,9 @@ mod tests {
         Predictions::new(3, p, vec![0, 0, 1, 2]).unwrap()
     }
 
-    /// Right: clips 0 and 2, so top-1 is 2/4; no clip gains at k = 2 because of the ties, all do
-    /// at 3. Per class 1/2, 1/1, 0/1: mean 1/2. NLL: (ln 2 + ln 4 + ln 2 + ln 4) / 4 = 1.5 ln 2.
+    /// Clips 0 and 2 are correct, so top-1 is 2/4; because of the ties no other clip is at k = 2,
+    /// and all are at k = 3. Per class 1/2, 1/1, 0/1: mean 1/2. NLL: (ln 2 + ln 4 + ln 2 + ln 4) /
+    /// 4 = 1.5 ln 2.
     #[test]
     fn summary_of_four_clips() {
         let p = four();
@@ -184,7 +184,7 @@ mod tests {
 
     /// Six equal classes, each once the truth: five others rank before it every time.
     #[test]
-    fn a_constant_prediction_is_right_about_nothing() {
+    fn constant_prediction_is_never_correct() {
         let p = Predictions::new(6, vec![1.0 / 6.0; 36], (0..6).collect()).unwrap();
         let s = p.summary();
         assert_eq!((s.top1, s.top5, s.mean_class), (0.0, 0.0, 0.0));
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(p.predicted(), [1, 0, 0, 0, 0, 0]);
     }
 
-    /// The trace of the confusion matrix is the number of clips right at top-1, ties included.
+    /// The trace of the confusion matrix is the number of correct clips at top-1, ties included.
     #[test]
     fn confusion_agrees_with_top1() {
         let p = four();
@@ -203,28 +203,28 @@ mod tests {
 
     /// -ln(f32::MIN_POSITIVE) = 126 ln 2 = 87.336...
     #[test]
-    fn an_impossible_truth_costs_a_finite_price() {
+    fn probability_zero_costs_a_finite_likelihood() {
         let p = Predictions::new(2, vec![1.0, 0.0], vec![1]).unwrap();
         assert!((p.negative_log_likelihood() - 126.0 * 2f64.ln()).abs() < 1e-9);
     }
 
     #[test]
-    fn of_two_wrong_classes_in_a_tie_the_first_is_taken() {
+    fn tie_of_wrong_classes_goes_to_the_first() {
         let p = Predictions::new(4, vec![0.1, 0.4, 0.1, 0.4], vec![0]).unwrap();
         assert_eq!(p.predicted(), [1]);
     }
 
     #[test]
-    fn faults_are_named() {
-        let fault = |classes, p: &[f32], t: &[usize]| {
+    fn errors_name_the_position() {
+        let error = |classes, p: &[f32], t: &[usize]| {
             Predictions::new(classes, p.to_vec(), t.to_vec()).unwrap_err().to_string()
         };
-        assert_eq!(fault(0, &[], &[]), "there must be at least one class");
-        assert_eq!(fault(2, &[], &[]), "there must be at least one clip");
-        assert_eq!(fault(2, &[1.0], &[0]), "1 clips of 2 classes need 2 probabilities, got 1");
-        assert_eq!(fault(2, &[0.5, 0.5], &[2]), "clip 0 has label 2, but there are 2 classes (0 to 1)");
-        assert_eq!(fault(2, &[-0.5, 1.0], &[0]), "clip 0 gives class 0 the probability -0.5");
-        assert_eq!(fault(2, &[0.5, f32::NAN], &[0]), "clip 0 gives class 1 the probability NaN");
-        assert_eq!(fault(2, &[0.5, 0.25], &[0]), "the probabilities of clip 0 sum to 0.75, not to 1");
+        assert_eq!(error(0, &[], &[]), "there must be at least one class");
+        assert_eq!(error(2, &[], &[]), "there must be at least one clip");
+        assert_eq!(error(2, &[1.0], &[0]), "1 clips of 2 classes need 2 probabilities, got 1");
+        assert_eq!(error(2, &[0.5, 0.5], &[2]), "clip 0 has label 2, but there are 2 classes (0 to 1)");
+        assert_eq!(error(2, &[-0.5, 1.0], &[0]), "clip 0 gives class 0 the probability -0.5");
+        assert_eq!(error(2, &[0.5, f32::NAN], &[0]), "clip 0 gives class 1 the probability NaN");
+        assert_eq!(error(2, &[0.5, 0.25], &[0]), "the probabilities of clip 0 sum to 0.75, not to 1");
     }
 }

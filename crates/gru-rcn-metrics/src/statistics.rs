@@ -1,18 +1,18 @@
-//! How far to trust an accuracy: intervals over clips, spread over seeds.
+//! Uncertainty of an accuracy: intervals over clips, standard deviation over seeds.
 
 /// The normal quantile of a two-sided 95 % interval.
 pub const WILSON_95: f64 = 1.959_963_984_540_054;
 
 /// The Wilson score interval of a proportion, for a normal quantile `z` ([`WILSON_95`] for 95 %).
 ///
-/// Unlike the textbook `p ± z·√(p(1−p)/n)` it stays inside 0 to 1 and keeps a width when every
-/// clip is right, which on small test sets is the usual case. `(0, 1)` when `n` is zero.
+/// Unlike the textbook `p ± z·√(p(1−p)/n)` it stays in [0, 1] and keeps a width if every clip is
+/// correct, which is common on small test sets. `(0, 1)` if `n` is zero.
 ///
 /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 ///
 /// # Panics
 ///
-/// When there are more successes than trials.
+/// If there are more successes than trials.
 pub fn wilson_interval(successes: usize, n: usize, z: f64) -> (f64, f64) {
     assert!(successes <= n, "{successes} successes in {n} trials");
     if n == 0 {
@@ -26,8 +26,8 @@ pub fn wilson_interval(successes: usize, n: usize, z: f64) -> (f64, f64) {
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
-/// Mean and sample standard deviation (over `n − 1`) of a number measured under several seeds;
-/// `None` for fewer than two values, since one run has no spread.
+/// Mean and sample standard deviation (over `n − 1`) of a metric over several seeds; `None` for
+/// fewer than two values.
 pub fn mean_std(values: &[f64]) -> Option<(f64, f64)> {
     if values.len() < 2 {
         return None;
@@ -42,20 +42,20 @@ pub fn mean_std(values: &[f64]) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
 
-    /// With z = 2, n = 4, 2 right: shrink = 2, centre = (1/2 + 1/2) / 2 = 1/2,
+    /// With z = 2, n = 4, 2 correct: shrink = 2, centre = (1/2 + 1/2) / 2 = 1/2,
     /// half = 1 · √(1/16 + 1/16) = √2/4.
     #[test]
-    fn half_right() {
+    fn interval_of_half_correct() {
         let (low, high) = wilson_interval(2, 4, 2.0);
         let half = 2f64.sqrt() / 4.0;
         assert!((low - (0.5 - half)).abs() < 1e-15);
         assert!((high - (0.5 + half)).abs() < 1e-15);
     }
 
-    /// With z = 2, n = 4, all right: centre = (1 + 1/2) / 2 = 3/4, half = √(1/16) = 1/4.
+    /// With z = 2, n = 4, all correct: centre = (1 + 1/2) / 2 = 3/4, half = √(1/16) = 1/4.
     /// In general the lower end is n / (n + z²), here 4 / 8.
     #[test]
-    fn all_right_keeps_a_width() {
+    fn interval_of_all_correct_keeps_a_width() {
         let (low, high) = wilson_interval(4, 4, 2.0);
         assert!((low - 0.5).abs() < 1e-15);
         assert!((high - 1.0).abs() < 1e-15);
@@ -65,13 +65,13 @@ mod tests {
     }
 
     #[test]
-    fn no_trials_no_knowledge() {
+    fn interval_without_trials_is_everything() {
         assert_eq!(wilson_interval(0, 0, WILSON_95), (0.0, 1.0));
     }
 
     /// 2, 4, 4, 4, 5, 5, 7, 9: mean 40 / 8 = 5, squares 9+1+1+1+0+0+4+16 = 32, over 7.
     #[test]
-    fn spread_over_seeds() {
+    fn mean_and_deviation_over_seeds() {
         let (mean, std) = mean_std(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
         assert_eq!(mean, 5.0);
         assert!((std - (32.0f64 / 7.0).sqrt()).abs() < 1e-15);

@@ -1,10 +1,11 @@
 //! `cubecl-llvm` without LLVM, for builds whose CUDA kernels are compiled by NVRTC.
 //!
-//! `cubecl-cuda` can compile kernels in two ways: by LLVM to PTX, or as CUDA C++ by the NVRTC library of the CUDA toolkit
-//! (Cargo feature `cuda-cpp` of `cubecl`). It depends on `cubecl-llvm` in both, and that crate's build script downloads
-//! LLVM from the web and needs a C++ compiler. On a machine without a network this crate takes its place: it has exactly
-//! the names that `cubecl-cuda` 0.11.3 writes down, and the one function that would compile returns an error instead.
-//! With `cuda-cpp` that function is never called.
+//! `cubecl-cuda` can compile kernels in two ways: by LLVM to PTX, or as CUDA C++ by the NVRTC
+//! library of the CUDA toolkit (Cargo feature `cuda-cpp` of `cubecl`). It depends on `cubecl-llvm`
+//! in both, and that crate's build script downloads LLVM from the web and needs a C++ compiler. On
+//! a machine without a network this crate takes its place: it has exactly the names that
+//! `cubecl-cuda` 0.11.3 writes down, and the one function that would compile returns an error
+//! instead. With `cuda-cpp` that function is never called.
 
 use core::ffi::c_char;
 use core::fmt;

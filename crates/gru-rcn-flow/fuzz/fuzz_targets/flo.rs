@@ -1,4 +1,5 @@
-//! Whatever the bytes, reading a `.flo` file ends in a flow or in an error; a flow that was read is written as it was.
+//! Reading any bytes as a `.flo` file returns a flow or an error, and writing the flow returns the
+//! same bytes.
 
 #![no_main]
 

@@ -4,8 +4,9 @@ use super::lanes::{LANES, Lanes};
 use super::patch::{Grid, Mask, between, locate};
 use super::pyramid::Level;
 
-/// Averages the displacements of the patches over each pixel, weighted by `1 / max(1, |I(x + u) - T(x)|)`, into `flow`.
-/// `weights` is scratch; all three have one value per pixel.
+/// Averages the displacements of the patches over each pixel, weighted by
+/// `1 / max(1, |I(x + u) - T(x)|)`, into `flow`. `weights` is scratch; all three have one value per
+/// pixel.
 #[inline(always)]
 pub(super) fn densify<V: Lanes>(
     grid: &Grid,
@@ -72,10 +73,11 @@ mod tests {
     use super::*;
     use crate::image::Image;
 
-    /// Two patches at x = 0 and 2 over a black image, that moved by 1 and 3 in one that is 4 from x = 5 on. At x = 2 and
-    /// 3 the first still looks at black and weighs 1, the second looks at 4 and weighs 1/4: (1 + 3 / 4) / (5 / 4) = 1.4.
+    /// Two patches at x = 0 and 2 over a black image, that moved by 1 and 3 in one that is 4 from x
+    /// = 5 on. At x = 2 and 3 the first still looks at black and weighs 1, the second looks at 4
+    /// and weighs 1/4: (1 + 3 / 4) / (5 / 4) = 1.4.
     #[test]
-    fn patches_that_fit_weigh_more() {
+    fn matching_patches_weigh_more() {
         let level = |pixel: fn(usize) -> f32| {
             let mut pyramid = Pyramid::default();
             pyramid.build(&Image::new(6, 4, (0..24).map(|i| pixel(i % 6)).collect()).unwrap(), 0, 0, 9);

@@ -1,7 +1,7 @@
-//! Eight floats that are computed on side by side.
+//! Vectors of eight floats.
 //!
-//! Rows of patches are too short for the compiler to find the vectors in loops over them, so they are named here. No
-//! operation rounds differently from one implementation to another, and none fuses a product with a sum.
+//! The compiler does not vectorise loops over the short rows of patches, so the vectors are
+//! explicit here. All implementations round alike, and none fuses a product with a sum.
 
 /// How many floats there are.
 pub(super) const LANES: usize = 8;

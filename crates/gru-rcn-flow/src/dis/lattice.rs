@@ -4,10 +4,11 @@ use super::lanes::LANES;
 
 /// The layout of planes whose rows keep their even columns apart from their odd ones.
 ///
-/// Red-black relaxation changes every other pixel. With all even columns of a row side by side, and all odd ones, both
-/// the pixels to change and each of their four neighbours are contiguous: those above and below have the same index,
-/// those to the sides the same index and the one before (of an even column) or after (of an odd one). Each half row and
-/// the plane itself have room around them, so that border pixels have neighbours to read as well.
+/// Red-black relaxation changes every other pixel. With all even columns of a row side by side, and
+/// all odd ones, both the pixels to change and each of their four neighbours are contiguous: those
+/// above and below have the same index, those to the sides the same index and the one before (of an
+/// even column) or after (of an odd one). Each half row and the plane itself have room around them,
+/// so that border pixels have neighbours to read as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lattice {
     pub(super) width: usize,
@@ -29,7 +30,8 @@ impl Lattice {
         (self.height + 2) * 2 * self.part
     }
 
-    /// The first even (`odd` = 0) or odd (1) column of the row after `y`, so that 0 is the row above the first.
+    /// The first even (`odd` = 0) or odd (1) column of the row after `y`, so that 0 is the row
+    /// above the first.
     #[inline(always)]
     pub(super) fn at(&self, y_plus_1: usize, odd: usize) -> usize {
         (y_plus_1 * 2 + odd) * self.part + LANES
@@ -43,7 +45,7 @@ impl Lattice {
         [&mut even[..self.half], &mut odd[..self.half]]
     }
 
-    /// Where the pixel `(x, y)` is; `x` may be one past the last column.
+    /// Index of the pixel `(x, y)`; `x` may be one past the last column.
     #[inline(always)]
     pub(super) fn pixel(&self, x: usize, y: usize) -> usize {
         self.at(y + 1, x % 2) + x / 2
@@ -74,7 +76,8 @@ impl Lattice {
         }
     }
 
-    /// Copies the last row and column to the places after them, which makes differences across the border zero.
+    /// Copies the last row and column to the places after them, which makes differences across the
+    /// border zero.
     #[inline(always)]
     pub(super) fn extend(&self, plane: &mut [f32]) {
         for y in 0..self.height {
@@ -90,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_back() {
+    fn get_returns_the_row_that_was_put() {
         for width in [4, 7, 16, 17] {
             let lattice = Lattice::new(width, 3);
             let mut plane = vec![0.0; lattice.len()];

@@ -1,15 +1,16 @@
-//! The inverse search: where the patches of a grid went (§2.1).
+//! The inverse search: the displacements of a grid of patches (§2.1).
 
 use super::Dis;
 use super::lanes::{LANES, Lanes};
 use super::pyramid::Level;
 
-/// What is added to the squared gradient of every pixel in a patch's Hessian, in squared intensities per pixel
-/// (Levenberg's damping; not in the paper).
+/// Levenberg's damping: added to the squared gradient of every pixel in a patch's Hessian, in
+/// squared intensities per pixel. Not in the paper.
 ///
-/// An edge says little about motion along it, and flat ground about any: full steps there follow the noise, and soon
-/// leave what the coarser scale knew. Found on the five Middlebury pairs with known flow: between 50 and 150 their
-/// errors change by 6 % at most; without damping they are up to 30 % larger, on the pair of the largest motion.
+/// An edge says little about motion along it, and flat ground about any: full steps there follow
+/// the noise, and soon leave what the coarser scale knew. Found on the five Middlebury pairs with
+/// known flow: between 50 and 150 their errors change by 6 % at most; without damping they are up
+/// to 30 % larger, on the pair of the largest motion.
 const DAMPING: f32 = 50.0;
 
 /// The patches of one scale and their displacements.
@@ -28,21 +29,24 @@ pub(super) struct Grid {
 /// How well a patch matches at one place, and how that changes around it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fit {
-    /// Sum of squared differences; of the differences' deviation from their mean if means are normalised.
+    /// Sum of squared differences; of the differences' deviation from their mean if means are
+    /// normalised.
     ssd: f32,
     /// Σ ∇T · (I(x + u) - T), the right side of the normal equations of equation 2.
     gradient: [f32; 2],
-    /// Whether descent from here has ended: another step found nothing better.
+    /// Whether descent has ended: another step found no better match.
     settled: bool,
 }
 
-/// A patch of the first image, with all that does not depend on the displacement: the point of inverse search.
+/// A patch of the first image, with all values that do not depend on the displacement: the idea of
+/// inverse search.
 #[derive(Clone, Debug, Default)]
 struct Template {
-    /// Where its upper left pixel is.
+    /// Position of its upper left pixel.
     x: f32,
     y: f32,
-    /// Rows of intensities; patches wider than `LANES` are stored strip by strip, with unused lanes at the right.
+    /// Rows of intensities; patches wider than `LANES` are stored strip by strip, with unused lanes
+    /// at the right.
     image: Vec<[f32; LANES]>,
     dx: Vec<[f32; LANES]>,
     dy: Vec<[f32; LANES]>,
@@ -54,8 +58,8 @@ struct Template {
 }
 
 impl Grid {
-    /// Lays patches out over `width` by `height` pixels. The last row and column touch the border even where that is
-    /// less than a stride away, so that every pixel is covered.
+    /// Lays patches out over `width` by `height` pixels. The last row and column touch the border
+    /// even where that is less than a stride away, so that every pixel is covered.
     pub(super) fn lay_out(&mut self, width: usize, height: usize, size: usize, stride: usize) {
         for (edges, side) in [(&mut self.xs, width), (&mut self.ys, height)] {
             let last = side - size;
@@ -68,7 +72,8 @@ impl Grid {
         self.fits.resize(patches, Fit::default());
     }
 
-    /// Searches for every patch of `first` in `second`, from the flow `start` of each patch's centre.
+    /// Searches for every patch of `first` in `second`, from the flow `start` of each patch's
+    /// centre.
     #[inline(always)]
     pub(super) fn search<V: Lanes>(&mut self, dis: &Dis, first: &Level, second: &Level, start: [&[f32]; 2]) {
         // The second call is the same code for every size; the first one unrolls.
@@ -216,7 +221,7 @@ impl Template {
                 break;
             }
         }
-        // A patch that ran further than its own size was lost, not found.
+        // A patch that moved further than its own size is lost.
         let (du, dv) = (best[0] - start[0], best[1] - start[1]);
         if du * du + dv * dv <= (size * size) as f32 {
             (best, best_fit)
@@ -226,8 +231,8 @@ impl Template {
     }
 }
 
-/// The index of the pixel at or left above of `(x, y)` and the fractions beyond it. Patches that leave the image stop
-/// just outside, where they see nothing but the border.
+/// The index of the pixel at or left above of `(x, y)` and the fractions beyond it. Patches that
+/// leave the image stop just outside, where they see nothing but the border.
 #[inline(always)]
 pub(super) fn locate(level: &Level, x: f32, y: f32, size: usize) -> (usize, f32, f32) {
     let border = level.border as f32;
@@ -238,7 +243,8 @@ pub(super) fn locate(level: &Level, x: f32, y: f32, size: usize) -> (usize, f32,
     (top * level.stride + left, x - left as f32, y - top as f32)
 }
 
-/// Values between the first eight pixels of a row and their right neighbours, `fraction` of the way to those.
+/// Values between the first eight pixels of a row and their right neighbours, `fraction` of the way
+/// to those.
 #[inline(always)]
 pub(super) fn between<V: Lanes>(row: &[f32], fraction: V) -> V {
     let row = &row[..LANES + 1];
@@ -287,11 +293,11 @@ mod tests {
         pyramid.levels.remove(0)
     }
 
-    /// A ramp of 4 per pixel that moves right by one: every difference is -4 and every derivative (4, 0), so with n
-    /// pixels the normal equations are n (16 + 50) du = 16 n, the first step is 16 / 66, and it leaves
-    /// 4 (1 - 16 / 66) of the difference.
+    /// A ramp of 4 per pixel that moves right by one: every difference is -4 and every derivative
+    /// (4, 0), so with n pixels the normal equations are n (16 + 50) du = 16 n, the first step is
+    /// 16 / 66, and it leaves 4 (1 - 16 / 66) of the difference.
     #[test]
-    fn one_step_on_a_ramp() {
+    fn first_step_on_a_ramp_follows_the_normal_equations() {
         let (first, second) = (level(24, |x, _| 4.0 * x as f32), level(24, |x, _| 4.0 * (x as f32 - 1.0)));
         for size in [5, 8, 11] {
             let mut template = Template::default();
@@ -319,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn places_stay_inside() {
+    fn indices_stay_inside() {
         let level = level(16, |_, _| 0.0);
         for far in [1e30, -1e30, f32::INFINITY, f32::NAN] {
             for size in [4, 8, 16] {

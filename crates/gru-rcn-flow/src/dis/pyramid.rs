@@ -3,7 +3,8 @@
 use super::lanes::LANES;
 use crate::image::Image;
 
-/// One scale of an image, with a border around it that repeats its outermost pixels, and its gradient.
+/// One scale of an image, with a border around it that repeats its outermost pixels, and its
+/// gradient.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Level {
     pub(super) width: usize,
@@ -21,7 +22,7 @@ pub(super) struct Level {
 }
 
 impl Level {
-    /// Where the pixel `(x, y)` is in `image`.
+    /// Index of the pixel `(x, y)` in `image`.
     #[inline(always)]
     pub(super) fn at(&self, x: usize, y: usize) -> usize {
         (y + self.border) * self.stride + x + self.border
@@ -34,7 +35,7 @@ impl Level {
         &self.image[start..start + self.width]
     }
 
-    /// Takes a new size; what the image holds is of no use until it is filled.
+    /// Changes the size. The contents are undefined until the image is filled.
     fn resize(&mut self, width: usize, height: usize, border: usize) {
         (self.width, self.height, self.border, self.stride) = (width, height, border, width + 2 * border);
         self.image.resize(self.stride * (height + 2 * border), 0.0);
@@ -63,8 +64,8 @@ impl Level {
         }
     }
 
-    /// The gradient of every pixel by Sobel's operator, scaled to intensities per pixel: a central difference, weighted
-    /// 1 : 2 : 1 over three rows or columns.
+    /// The gradient of every pixel by Sobel's operator, scaled to intensities per pixel: a central
+    /// difference, weighted 1 : 2 : 1 over three rows or columns.
     #[inline(always)]
     fn differentiate(&mut self) {
         // Vectors may read past the last pixel.
@@ -104,8 +105,9 @@ pub(super) struct Pyramid {
 }
 
 impl Pyramid {
-    /// Builds the scales `finest..=coarsest` of `image`. Each halves the one before, where a pixel is the mean of 2x2
-    /// pixels; an odd row or column at the end is averaged with itself, so that scales differ by exactly two.
+    /// Builds the scales `finest..=coarsest` of `image`. Each halves the one before, where a pixel
+    /// is the mean of 2x2 pixels; an odd row or column at the end is averaged with itself, so that
+    /// scales differ by exactly two.
     #[inline(always)]
     pub(super) fn build(&mut self, image: &Image, finest: u32, coarsest: u32, border: usize) {
         self.levels.resize_with((coarsest - finest + 1) as usize, Level::default);
@@ -187,8 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_has_its_slope() {
-        // I = 3x - 2y: inside, the gradient is (3, -2); at the border, which repeats pixels, half of it across.
+    fn gradient_of_a_ramp_is_its_slope() {
+        // I = 3x - 2y: inside, the gradient is (3, -2); at the border, which repeats pixels, half
+        // of it across.
         let image = Image::new(4, 4, (0..16).map(|i| 3.0 * (i % 4) as f32 - 2.0 * (i / 4) as f32).collect()).unwrap();
         let mut pyramid = Pyramid::default();
         pyramid.build(&image, 0, 0, 1);

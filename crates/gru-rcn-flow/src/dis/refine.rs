@@ -1,16 +1,18 @@
 //! Variational refinement of a flow field (§2.3, equation 4).
 //!
-//! The energy is that of Brox, Bruhn, Papenberg, Weickert, *High Accuracy Optical Flow Estimation Based on a Theory for
-//! Warping*, ECCV 2004, with each data term divided by the length of its gradient:
+//! The energy is that of Brox, Bruhn, Papenberg, Weickert, *High Accuracy Optical Flow Estimation
+//! Based on a Theory for Warping*, ECCV 2004, with each data term divided by the length of its
+//! gradient:
 //!
 //! ```text
 //! E(u, v) = Σ δ ψ(β₀ r₀²) + γ ψ(β₁ r₁² + β₂ r₂²) + α ψ(|∇u|² + |∇v|²),   ψ(s²) = sqrt(s² + ε²)
 //! r₀ = I_t + I_x du + I_y dv,   r₁ = I_xt + I_xx du + I_xy dv,   r₂ = I_yt + I_xy du + I_yy dv
 //! ```
 //!
-//! where `(du, dv)` is the change of the flow since the second image was warped by it, and `β = 1 / (|∇·|² + ζ²)`.
-//! Setting the derivative to zero gives equations that are linear but for ψ'. They are solved with the last flow's ψ'
-//! (lagged diffusivity) by a few sweeps of relaxation, and linearised again.
+//! where `(du, dv)` is the change of the flow since the second image was warped by it, and
+//! `β = 1 / (|∇·|² + ζ²)`. Setting the derivative to zero gives equations that are linear but for
+//! ψ'. They are solved with the last flow's ψ' (lagged diffusivity) by a few sweeps of relaxation,
+//! and linearised again.
 
 use super::Dis;
 use super::lattice::Lattice;
@@ -26,12 +28,14 @@ const ZETA_SQUARED: f32 = 0.01;
 /// Buffers of the refinement.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refiner {
-    /// Row after row: the mean of the first image and the warped second, its gradient, and their difference.
+    /// Row after row: the mean of the first image and the warped second, its gradient, and their
+    /// difference.
     mean: Vec<f32>,
     mean_dx: Vec<f32>,
     mean_dy: Vec<f32>,
     change: Vec<f32>,
-    /// The coefficients of u and v and the constant of each of the normalised residuals r₀, r₁ and r₂, in planes.
+    /// The coefficients of u and v and the constant of each of the normalised residuals r₀, r₁ and
+    /// r₂, in planes.
     residuals: [[Vec<f32>; 3]; 3],
     system: System,
     row: [Vec<f32>; 9],
@@ -64,7 +68,7 @@ impl Refiner {
         }
     }
 
-    /// Looks the second image up along the flow.
+    /// Samples the second image along the flow.
     #[inline(always)]
     fn warp(&mut self, first: &Level, second: &Level, [u, v]: [&[f32]; 2]) {
         let (width, height) = (first.width, first.height);
@@ -86,8 +90,8 @@ impl Refiner {
         }
     }
 
-    /// Computes the residuals as functions of the whole flow, for `flow` is what the warp was at: the constant of
-    /// `I_t + I_x (u - u₀) + I_y (v - v₀)` is `I_t - I_x u₀ - I_y v₀`.
+    /// Computes the residuals as functions of the whole flow, for `flow` is what the warp was at:
+    /// the constant of `I_t + I_x (u - u₀) + I_y (v - v₀)` is `I_t - I_x u₀ - I_y v₀`.
     #[inline(always)]
     fn linearise(&mut self, lattice: &Lattice, [u, v]: [&[f32]; 2]) {
         let (width, height) = (lattice.width, lattice.height);
@@ -141,7 +145,7 @@ impl Refiner {
                     (across[k], down[k]) = (weight, weight);
                 }
             }
-            // Nothing flows across the border.
+            // No weight across the border.
             for x in lattice.width - 1..2 * lattice.half {
                 across[lattice.pixel(x, y)] = 0.0;
             }
@@ -174,7 +178,8 @@ impl Refiner {
                     let r2 = x2[k] * u[k] + y2[k] * v[k] + t2[k];
                     let bright = delta / (r0 * r0 + epsilon_squared).sqrt();
                     let slope = gamma / (r1 * r1 + r2 * r2 + epsilon_squared).sqrt();
-                    // Beyond the last column there is no weight at all; the lower bound keeps the inverse finite.
+                    // Beyond the last column there is no weight at all; the lower bound keeps the
+                    // inverse finite.
                     let around = left[k] + right[k] + above[k] + below[k] + 1e-12;
                     let a11 = bright * x0[k] * x0[k] + slope * (x1[k] * x1[k] + x2[k] * x2[k]);
                     let a22 = bright * y0[k] * y0[k] + slope * (y1[k] * y1[k] + y2[k] * y2[k]);
@@ -189,8 +194,8 @@ impl Refiner {
     }
 }
 
-/// A residual's coefficients of u and v and its constant at no flow, from its derivatives at `flow`, divided by the
-/// length of its gradient.
+/// A residual's coefficients of u and v and its constant at no flow, from its derivatives at
+/// `flow`, divided by the length of its gradient.
 #[inline(always)]
 fn normalise([x, y, t]: [f32; 3], [u, v]: [f32; 2]) -> (f32, f32, f32) {
     let scale = 1.0 / (x * x + y * y + ZETA_SQUARED).sqrt();
@@ -207,7 +212,7 @@ fn line_mut(plane: &mut [f32], width: usize, y: usize) -> &mut [f32] {
     &mut plane[y * width..][..width]
 }
 
-/// Central differences along a row, which goes on as its ends are.
+/// Central differences along a row, whose ends are repeated.
 #[inline(always)]
 fn derive_across(row: &[f32], derivative: &mut [f32]) {
     let last = row.len() - 1;
@@ -242,20 +247,21 @@ mod tests {
     }
 
     #[test]
-    fn flat_images_only_smooth() {
+    fn flat_images_only_smooth_the_flow() {
         let flat = level(|_, _| 7.0);
         let (mut u, mut v) = (vec![2.0; 300], vec![-1.0; 300]);
         Refiner::default().refine(&Dis::medium(), &flat, &flat, [&mut u, &mut v]);
         assert!(u.iter().all(|u| (u - 2.0).abs() < 1e-4) && v.iter().all(|v| (v + 1.0).abs() < 1e-4));
-        // A lump is spread out.
+        // A peak is spread out.
         u[150] = 8.0;
         Refiner::default().refine(&Dis::medium(), &flat, &flat, [&mut u, &mut v]);
         assert!((2.0..4.0).contains(&u[150]), "{}", u[150]);
     }
 
-    /// A plane that slopes by 3 and moved right by half a pixel: all differences are -1.5, which u = 0.5 explains.
+    /// A plane that slopes by 3 and moved right by half a pixel: all differences are -1.5, which u
+    /// = 0.5 explains.
     #[test]
-    fn the_data_pull_the_flow() {
+    fn data_term_pulls_the_flow_to_the_motion() {
         let (first, second) = (level(|x, _| 3.0 * x), level(|x, _| 3.0 * (x - 0.5)));
         let (mut u, mut v) = (vec![0.0; 300], vec![0.0; 300]);
         let dis = Dis { variational_refinement_iterations: 50, ..Dis::medium() };

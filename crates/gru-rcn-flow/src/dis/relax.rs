@@ -5,7 +5,8 @@ use super::lattice::Lattice;
 /// Over-relaxation factor ω.
 const OMEGA: f32 = 1.6;
 
-/// For every pixel two equations in its flow `(u, v)` and its neighbours', in planes of a [`Lattice`]:
+/// For every pixel two equations in its flow `(u, v)` and its neighbours', in planes of a
+/// [`Lattice`]:
 ///
 /// ```text
 /// (a11 + Σw) u + a12 v = b1 + Σ w u_neighbour
@@ -48,7 +49,8 @@ impl Run {
             above: lattice.at(y, odd),
             here: lattice.at(y + 1, odd),
             below: lattice.at(y + 2, odd),
-            // Column 2k lies between 2(k - 1) + 1 and 2k + 1, column 2k + 1 between 2k and 2(k + 1).
+            // Column 2k lies between 2(k - 1) + 1 and 2k + 1, column 2k + 1 between 2k and 2(k +
+            // 1).
             left: other + odd - 1,
             right: other + odd,
             len: lattice.half,
@@ -68,9 +70,9 @@ impl System {
 
     /// `sweeps` sweeps of red-black relaxation.
     ///
-    /// A row can take its next half sweep once the rows around it had theirs, so the half sweeps follow each other
-    /// down the image at a distance of one row. That is the same arithmetic as sweep after sweep, but every row is
-    /// still in the cache when its turn comes again.
+    /// A row can take its next half sweep once the rows around it had theirs, so the half sweeps
+    /// follow each other down the image at a distance of one row. That is the same arithmetic as
+    /// sweep after sweep, but every row is still in the cache when its turn comes again.
     #[inline(always)]
     pub(super) fn relax(&mut self, lattice: &Lattice, sweeps: usize) {
         for front in 0..lattice.height + 2 * sweeps {
@@ -109,7 +111,8 @@ impl Run {
     #[inline(always)]
     fn split<'a>(&self, plane: &'a mut [f32]) -> (&'a mut [f32], [&'a [f32]; 4]) {
         let n = self.len;
-        // In the order of memory: the row above, this half row and the other one in either order, the row below.
+        // In the order of memory: the row above, this half row and the other one in either order,
+        // the row below.
         let odd = self.left < self.here;
         let cut = if odd { self.here } else { self.here + n };
         let (head, tail) = plane.split_at_mut(cut);
@@ -129,7 +132,8 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// Equations that say u = 3, v = -1 at the upper left pixel and nothing but smoothness elsewhere.
+    /// Equations that say u = 3, v = -1 at the upper left pixel and nothing but smoothness
+    /// elsewhere.
     fn system(lattice: &Lattice) -> System {
         let mut system = System::default();
         system.reset(lattice);
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn half_sweeps_in_flight_are_half_sweeps_in_turn() {
+    fn overlapping_half_sweeps_equal_sequential_ones() {
         let lattice = Lattice::new(11, 6);
         let (mut skewed, mut plain) = (system(&lattice), system(&lattice));
         skewed.relax(&lattice, 3);

@@ -14,8 +14,8 @@ use crate::image::Image;
 
 /// [`Dis`] with its buffers, for many pairs one after another on one thread.
 ///
-/// Consecutive frames of a video go through [`DisWorkspace::push`], which keeps the pyramid of the frame that two
-/// pairs share. The flow is the same as that of [`Dis::flow`], bit for bit.
+/// Consecutive frames of a video go through [`DisWorkspace::push`], which keeps the pyramid of the
+/// frame that two pairs share. The flow is the same as that of [`Dis::flow`], bit for bit.
 ///
 /// ```
 /// use gru_rcn_flow::{Dis, DisWorkspace, Image};
@@ -38,14 +38,14 @@ pub struct DisWorkspace {
     scales: Scales,
 }
 
-/// What the scales share.
+/// Buffers that the scales share.
 #[derive(Clone, Debug, Default)]
 struct Scales {
     grid: Grid,
     refiner: Refiner,
     /// The flow of the current scale.
     flow: [Vec<f32>; 2],
-    /// That of the scale before.
+    /// The flow of the scale before.
     coarse: [Vec<f32>; 2],
     weights: Vec<f32>,
 }
@@ -66,8 +66,8 @@ impl DisWorkspace {
         &self.dis
     }
 
-    /// The flow from `first` to `second`, as [`Dis::flow`]. A video that goes on by [`DisWorkspace::push`] goes on from
-    /// `second`.
+    /// The flow from `first` to `second`, as [`Dis::flow`]. A video that goes on by
+    /// [`DisWorkspace::push`] goes on from `second`.
     ///
     /// # Errors
     /// As [`Dis::flow`].
@@ -108,8 +108,9 @@ impl DisWorkspace {
         Flow::new(size.0, size.1, u, v)
     }
 
-    /// The flow to `second`, by the widest vectors that the processor has. They hold the same values in the same order,
-    /// and no multiplication is fused with an addition, so the flow is the same on every machine.
+    /// The flow to `second`, by the widest vectors that the processor has. They hold the same
+    /// values in the same order, and no multiplication is fused with an addition, so the flow is
+    /// the same on every machine.
     fn estimate(&mut self, second: &Image, span: [u32; 2]) -> (Vec<f32>, Vec<f32>) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
@@ -126,7 +127,8 @@ impl DisWorkspace {
         self.estimate_by::<Avx2>(second, span)
     }
 
-    // All that it calls is inlined always, so that it becomes part of each of the two functions above.
+    // All that it calls is inlined always, so that it becomes part of each of the two functions
+    // above.
     #[inline(always)]
     fn estimate_by<V: Lanes>(&mut self, second: &Image, [finest, coarsest]: [u32; 2]) -> (Vec<f32>, Vec<f32>) {
         self.second.build(second, finest, coarsest, self.border());
@@ -134,8 +136,8 @@ impl DisWorkspace {
         self.scales.run::<V>(&self.dis, &self.first, &self.second, finest, (second.width(), second.height()))
     }
 
-    /// Wide enough that a patch beside the image is inside, with the rest of its last vector and the pixel after it that
-    /// interpolation reads.
+    /// Wide enough that a patch beside the image is inside, with the rest of its last vector and
+    /// the pixel after it that interpolation reads.
     fn border(&self) -> usize {
         self.dis.patch_size.next_multiple_of(LANES) + 1
     }
@@ -202,11 +204,12 @@ impl Scales {
     }
 }
 
-/// Takes one component of the flow to the next finer scale: bilinear interpolation between the centres of the pixels,
-/// and twice the displacement, for a pixel is half as long there.
+/// Takes one component of the flow to the next finer scale: bilinear interpolation between the
+/// centres of the pixels, and twice the displacement, for a pixel is half as long there.
 #[inline(always)]
 fn double(from: &[f32], (width, height): (usize, usize), to: &mut [f32], (to_width, to_height): (usize, usize)) {
-    // A centre of the finer scale lies a quarter of a coarse pixel off a coarse centre: 3/4 and 1/4, times two.
+    // A centre of the finer scale lies a quarter of a coarse pixel off a coarse centre: 3/4 and
+    // 1/4, times two.
     let mut between = vec![0.0; width + 2];
     for y in 0..to_height {
         let near = &from[(y / 2) * width..][..width];
@@ -233,7 +236,8 @@ mod tests {
 
     #[test]
     fn doubling_interpolates_between_centres() {
-        // Centres of the finer row lie at -1/4, 1/4, 3/4, ... of the coarse one: 4 3/4 + 8/4 = 5 and so on, times two.
+        // Centres of the finer row lie at -1/4, 1/4, 3/4, ... of the coarse one: 4 3/4 + 8/4 = 5
+        // and so on, times two.
         let mut fine = [0.0; 4];
         double(&[4.0, 8.0], (2, 1), &mut fine, (4, 1));
         assert_eq!(fine, [8.0, 10.0, 14.0, 16.0]);

@@ -1,9 +1,10 @@
 //! The same loops for more than one instruction set.
 
-/// Compiles a function twice, for the target's baseline and for AVX2, and calls the one that the processor can run.
+/// Compiles a function twice, for the target's baseline and for AVX2, and calls the one that the
+/// processor can run.
 ///
-/// The body is plain Rust that the compiler vectorises. AVX2 is enabled without fused multiply-add, so both versions
-/// round alike and a flow has the same bits whichever ran.
+/// The body is plain Rust that the compiler vectorises. AVX2 is enabled without fused multiply-add,
+/// so both versions round alike and a flow has the same bits whichever ran.
 macro_rules! for_each_cpu {
     ($(#[$attribute:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$attribute])*

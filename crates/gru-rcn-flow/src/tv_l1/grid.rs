@@ -2,17 +2,19 @@
 
 use crate::image::Image;
 
-/// Floats of one vector of the widest instruction set in use; rows are a whole number of these long.
+/// Floats of one vector of the widest instruction set in use; rows are a whole number of these
+/// long.
 const LANES: usize = 8;
 /// Floats before the first row and after the last: a row may be read one float to either side.
 const GUARD: usize = 16;
 /// Floats from the start of one staggered plane to that of the next: six cache lines.
 const STAGGER: usize = 96;
 
-/// A plane of floats. Each row is followed by at least one float of padding, so that a loop may run over whole vectors,
-/// and reading one to the left or right of any pixel stays inside.
+/// A plane of floats. Each row is followed by at least one float of padding, so that a loop may run
+/// over whole vectors, and reading one to the left or right of any pixel stays inside.
 ///
-/// What the padding holds is up to the user: [`Grid::close_rows`] repeats the last pixel, [`Grid::reshape`] leaves zeros.
+/// What the padding holds is up to the user: [`Grid::close_rows`] repeats the last pixel,
+/// [`Grid::reshape`] leaves zeros.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Grid {
     width: usize,
@@ -26,31 +28,33 @@ pub(super) struct Grid {
 impl Grid {
     /// An empty plane for a loop that goes through many planes at once.
     ///
-    /// Large allocations begin at the start of a page, so equal rows of planes of one size compete for the same few places
-    /// in the cache. Each `turn` moves a plane a little further within its memory.
+    /// Large allocations begin at the start of a page, so equal rows of planes of one size compete
+    /// for the same few places in the cache. Each `turn` moves a plane a little further within its
+    /// memory.
     pub(super) fn staggered(turn: usize) -> Self {
         Self { turn, ..Self::default() }
     }
 
-    /// Makes it a plane of zeros of this size, in the memory it has if that is enough.
+    /// Makes the plane zeros of this size, in its old memory if that is large enough.
     pub(super) fn reshape(&mut self, width: usize, height: usize) {
         let stride = (width + 1).next_multiple_of(LANES);
         let offset = GUARD + self.turn * STAGGER;
         let length = offset + height * stride + GUARD;
         self.data.clear();
         self.data.reserve_exact(length + GUARD);
-        // Rows that begin on a cache line take one load less per line; nothing depends on it but time.
+        // Rows that begin on a cache line take one load less per line; nothing depends on it but
+        // time.
         let skip = self.data.as_ptr().wrapping_add(offset).align_offset(64).min(GUARD);
         self.data.resize(length + skip, 0.0);
         (self.width, self.height, self.stride, self.first) = (width, height, stride, offset + skip);
     }
 
-    /// Takes over an image.
+    /// Copies an image.
     pub(super) fn load(&mut self, image: &Image) {
         self.load_rows(image.width(), image.height(), image.data());
     }
 
-    /// Takes over rows of `width` values.
+    /// Copies rows of `width` values.
     pub(super) fn load_rows(&mut self, width: usize, height: usize, rows: &[f32]) {
         self.reshape(width, height);
         for (y, row) in rows.chunks_exact(width).enumerate() {
@@ -121,7 +125,8 @@ impl Grid {
 mod tests {
     use super::*;
 
-    /// Three columns and the padding that is always there make one vector of 8; eight columns need a second.
+    /// Three columns and the padding that is always there make one vector of 8; eight columns need
+    /// a second.
     #[test]
     fn rows_are_whole_vectors_with_padding() {
         let mut grid = Grid::default();

@@ -1,6 +1,7 @@
 //! One iteration of the primal-dual scheme in one pass over memory.
 //!
-//! With `q = θ p` in place of the dual variable `p` of Zach et al., an iteration is, for both components `d` of the flow,
+//! With `q = θ p` in place of the dual variable `p` of Zach et al., an iteration is, for both
+//! components `d` of the flow,
 //!
 //! ```text
 //! v_d = u_d + clamp(−ρ(u) / |∇I|², ±λθ) · ∂_d I      thresholding
@@ -8,8 +9,9 @@
 //! q_d = (q_d + τ ∇u_d) / (1 + τ/θ |∇u_d|)            forward differences
 //! ```
 //!
-//! The new `u` of row `y` needs the old `q` of rows `y` and `y − 1`; the new `q` of row `y − 1` needs the new `u` of these
-//! rows. So rows are visited once: first `u` of a row, then `q` of the one above, while both are still in the cache.
+//! The new `u` of row `y` needs the old `q` of rows `y` and `y − 1`; the new `q` of row `y − 1`
+//! needs the new `u` of these rows. So rows are visited once: first `u` of a row, then `q` of the
+//! one above, while both are still in the cache.
 
 use super::dispatch::for_each_cpu;
 use super::grid::Grid;
@@ -58,7 +60,8 @@ impl State {
             row.resize(stride, 0.0);
         }
         pass(self, data, steps, height);
-        // Columns are summed over the rows in f32 and over each other in f64, in this order on every machine.
+        // Columns are summed over the rows in f32 and over each other in f64, in this order on
+        // every machine.
         self.change.iter().map(|&sum| f64::from(sum)).sum()
     }
 }
@@ -89,10 +92,12 @@ fn update_flow(state: &mut State, data: &Linearised, steps: Steps, y: usize) {
     v.close_row(y);
 }
 
-/// The thresholding step and the divergence: the new flow of a row, and its squared changes added up by column.
+/// The thresholding step and the divergence: the new flow of a row, and its squared changes added
+/// up by column.
 ///
-/// The dual rows of each component are the horizontal part, shifted by a pixel and as it is, and the vertical part, above
-/// and here. What is written comes as an argument of its own: only so the compiler knows that it overlaps with nothing.
+/// The dual rows of each component are the horizontal part, shifted by a pixel and as it is, and
+/// the vertical part, above and here. What is written comes as an argument of its own: only so the
+/// compiler knows that it overlaps with nothing.
 #[inline(always)]
 fn advance(
     u: &mut [f32],
@@ -136,7 +141,8 @@ fn update_dual(state: &mut State, steps: Steps, y: usize, below: usize) {
     }
 }
 
-/// The new dual variables of a row, from the row, the row shifted by a pixel and the row below of both components.
+/// The new dual variables of a row, from the row, the row shifted by a pixel and the row below of
+/// both components.
 ///
 /// As in [`advance`], what is written comes as arguments of its own.
 #[inline(always)]
@@ -158,7 +164,8 @@ fn ascend(
         let (v_dx, v_dy) = (v_right[x] - v[x], v_below[x] - v[x]);
         let u_norm = 1.0 + shrink * (u_dx * u_dx + u_dy * u_dy).sqrt();
         let v_norm = 1.0 + shrink * (v_dx * v_dx + v_dy * v_dy).sqrt();
-        // One division for both: 1/a = b/(ab), 1/b = a/(ab). Divisions and roots take half of an iteration's time.
+        // One division for both: 1/a = b/(ab), 1/b = a/(ab). Divisions and roots take half of an
+        // iteration's time.
         let both = 1.0 / (u_norm * v_norm);
         let (u_factor, v_factor) = (both * v_norm, both * u_norm);
         q1[x] = (q1[x] + tau * u_dx) * u_factor;

@@ -7,7 +7,8 @@ use super::packed::{Packed, Sample, Samples};
 /// Squared gradients up to this carry no information on the motion.
 const LEAST_GRADIENT: f32 = f32::EPSILON;
 
-/// The data term around a flow `u₀`: the residual of a flow `u` is `rho + horizontal·u₁ + vertical·u₂`.
+/// The data term around a flow `u₀`: the residual of a flow `u` is
+/// `rho + horizontal·u₁ + vertical·u₂`.
 #[derive(Clone, Debug)]
 pub(super) struct Linearised {
     /// Horizontal derivative of the warped image.

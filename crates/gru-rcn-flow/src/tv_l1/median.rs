@@ -1,15 +1,18 @@
 //! The 5×5 median filter.
 //!
-//! The median of 25 values by a network of comparisons without branches, so that it runs on whole vectors:
+//! The median of 25 values by a network of comparisons without branches, so that it runs on whole
+//! vectors:
 //!
-//! 1. The five values of every column are sorted. Five neighbouring windows share a column, so that is done once per row.
-//! 2. The five columns of a window are sorted row by row. Rows and columns are sorted then: the value in row `i`, column
-//!    `j` (from 0) has at least `(i+1)(j+1) − 1` values that are no larger and `(5−i)(5−j) − 1` that are no smaller. The
-//!    median has 12 of each, so a place with `(i+1)(j+1) ≥ 14` or `(5−i)(5−j) ≥ 14` can be left out. 13 places stay, and
-//!    as many were left out above as below: their median is the one looked for.
-//! 3. By the 0-1 principle a network of comparisons may be judged by zeros and ones, and there are only 252 sorted tables
-//!    of those. The 16 comparisons of the last step come from a search over them; a test goes through every window of
-//!    zeros and ones with sorted columns.
+//! 1. The five values of every column are sorted. Five neighbouring windows share a column, so that
+//!    is done once per row.
+//! 2. The five columns of a window are sorted row by row. Rows and columns are sorted then: the
+//!    value in row `i`, column `j` (from 0) has at least `(i+1)(j+1) − 1` values that are no larger
+//!    and `(5−i)(5−j) − 1` that are no smaller. The median has 12 of each, so a place with
+//!    `(i+1)(j+1) ≥ 14` or `(5−i)(5−j) ≥ 14` can be left out. 13 places stay, and as many were left
+//!    out above as below: their median is the one looked for.
+//! 3. By the 0-1 principle a network of comparisons may be judged by zeros and ones, and there are
+//!    only 252 sorted tables of those. The 16 comparisons of the last step come from a search over
+//!    them; a test goes through every window of zeros and ones with sorted columns.
 
 use super::dispatch::for_each_cpu;
 use super::grid::Grid;
@@ -34,8 +37,8 @@ impl Default for Median {
 }
 
 impl Median {
-    /// Replaces every value by the median of the 5×5 window around it; beyond the borders the edge is repeated. Closes the
-    /// rows.
+    /// Replaces every value by the median of the 5×5 window around it; beyond the borders the edge
+    /// is repeated. Closes the rows.
     pub(super) fn run(&mut self, plane: &mut Grid) {
         let (width, height) = (plane.width(), plane.height());
         self.filtered.reshape(width, height);
@@ -133,7 +136,8 @@ fn median_of_sorted_columns(window: [[f32; SIDE]; SIDE]) -> f32 {
 mod tests {
     use super::*;
 
-    /// 0-1 principle: each sorted column of zeros and ones is its number of ones, 6^5 windows in all.
+    /// 0-1 principle: each sorted column of zeros and ones is its number of ones, 6^5 windows in
+    /// all.
     #[test]
     fn selects_the_median_of_every_window_of_zeros_and_ones() {
         for code in 0..6usize.pow(5) {

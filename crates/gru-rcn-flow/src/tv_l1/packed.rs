@@ -1,10 +1,10 @@
-//! An image and its derivatives, interpolated at the places that a flow leads to.
+//! An image and its derivatives, interpolated at the targets of a flow.
 
 use super::dispatch::for_each_cpu;
 use super::grid::Grid;
 
-/// Columns and rows of zeros around the packed image. A footprint of four taps that begins no more than this far outside
-/// lies in them entirely, so that positions need clamping and no branch.
+/// Columns and rows of zeros around the packed image. A footprint of four taps that begins no more
+/// than this far outside lies in them entirely, so that positions need clamping and no branch.
 const MARGIN: usize = 4;
 /// Intensity, its two derivatives, and one float to make a vector of four.
 const CHANNELS: usize = 4;
@@ -13,7 +13,8 @@ const TAPS: usize = 4;
 /// The cubic's free coefficient: its slope at distance 1.
 const SLOPE: f32 = -0.75;
 
-/// An image and its derivatives, pixel by pixel, so that one tap of an interpolation is one load for all three.
+/// An image and its derivatives, pixel by pixel, so that one tap of an interpolation is one load
+/// for all three.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packed {
     width: usize,
@@ -22,7 +23,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs an image with its central differences; at the borders the outer neighbour is the pixel itself.
+    /// Packs an image with its central differences; at the borders the outer neighbour is the pixel
+    /// itself.
     pub(super) fn pack(&mut self, image: &Grid) {
         (self.width, self.height) = (image.width(), image.height());
         let (width, stride) = (self.width, self.stride());
@@ -46,7 +48,8 @@ impl Packed {
     }
 }
 
-/// Values of a [`Packed`] image at one place: intensity, horizontal and vertical derivative, and nothing.
+/// Values of a [`Packed`] image at one place: intensity, horizontal and vertical derivative, and
+/// nothing.
 pub(super) type Sample = [f32; CHANNELS];
 
 /// The samples of one row; keeps its memory from row to row.
@@ -60,7 +63,8 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Keys' bicubic interpolation at `(x + u[x], y + v[x])` for every `x`; pixels outside the image count as zeros.
+    /// Keys' bicubic interpolation at `(x + u[x], y + v[x])` for every `x`; pixels outside the
+    /// image count as zeros.
     pub(super) fn take(&mut self, image: &Packed, y: usize, u: &[f32], v: &[f32]) -> &[Sample] {
         let n = u.len();
         for (cells, weights) in [(&mut self.columns, &mut self.across), (&mut self.rows, &mut self.down)] {
@@ -68,7 +72,8 @@ impl Samples {
             weights.iter_mut().for_each(|weights| weights.resize(n, 0.0));
         }
         self.values.resize(n, Sample::default());
-        // Footprints are found for many pixels at a time, samples for one pixel and all channels at a time.
+        // Footprints are found for many pixels at a time, samples for one pixel and all channels at
+        // a time.
         footprints(u, 0.0, 1.0, image.width, &mut self.columns, &mut self.across);
         footprints(v, y as f32, 0.0, image.height, &mut self.rows, &mut self.down);
         interpolate(image, self);
@@ -77,7 +82,8 @@ impl Samples {
 }
 
 for_each_cpu! {
-    /// Along one axis, the first tap of each footprint, counted with the margin, and the weights of the taps.
+    /// Along one axis, the first tap of each footprint, counted with the margin, and the weights of
+    /// the taps.
     fn footprints(
         flow: &[f32],
         origin: f32,
@@ -159,10 +165,10 @@ for_each_cpu! {
 mod tests {
     use super::*;
 
-    /// At t = ½ with slope −¾: outer(1.5) = −¾·(3.375 − 11.25 + 12 − 4) = −0.09375 and inner(0.5) = 1.25/8 − 2.25/4 + 1 =
-    /// 0.59375. Together 2·(0.59375 − 0.09375) = 1.
+    /// At t = ½ with slope −¾: outer(1.5) = −¾·(3.375 − 11.25 + 12 − 4) = −0.09375 and inner(0.5) =
+    /// 1.25/8 − 2.25/4 + 1 = 0.59375. Together 2·(0.59375 − 0.09375) = 1.
     #[test]
-    fn cubic_weights() {
+    fn cubic_weights_equal_values_derived_by_hand() {
         assert_eq!(cubic(0.0), [0.0, 1.0, 0.0, 0.0]);
         assert_eq!(cubic(0.5), [-0.09375, 0.59375, 0.59375, -0.09375]);
     }
@@ -177,10 +183,11 @@ mod tests {
         Samples::default().take(&packed, 1, &[x], &[y - 1.0])[0]
     }
 
-    /// The central difference at x = 3 is (16 − 4)/2 = 6, at the left border (1 − 0)/2 = 0.5. At y = −¼ the taps lie at the
-    /// rows −2 to 1, the first two are outside, and column 3 has 9 and 19 in the others.
+    /// The central difference at x = 3 is (16 − 4)/2 = 6, at the left border (1 − 0)/2 = 0.5. At y
+    /// = −¼ the taps lie at the rows −2 to 1, the first two are outside, and column 3 has 9 and 19
+    /// in the others.
     #[test]
-    fn interpolation_meets_the_pixels_and_ends_at_zero() {
+    fn interpolates_through_pixels_and_falls_to_zero_outside() {
         assert_eq!(at(3.0, 2.0)[..3], [29.0, 6.0, 10.0]);
         assert_eq!(at(0.0, 0.0)[..3], [0.0, 0.5, 5.0]);
         let [_, _, third, fourth] = cubic(0.75);

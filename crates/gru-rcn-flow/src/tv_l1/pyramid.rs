@@ -4,7 +4,7 @@ use super::grid::Grid;
 use super::resize::Resize;
 use crate::image::Image;
 
-/// No level has a side shorter than this: what moves by a pixel there is hardly seen.
+/// Least side of a level: in a smaller one, a motion of one pixel is hardly visible.
 const LEAST_SIDE: usize = 16;
 
 /// An image and its smaller versions, finest first.
@@ -41,7 +41,8 @@ impl Pyramid {
     }
 }
 
-/// The sizes of the levels: each the rounded multiple of the one before, as long as no side gets below 16.
+/// The sizes of the levels: each the rounded multiple of the one before, as long as no side gets
+/// below 16.
 fn sizes(width: usize, height: usize, scales: usize, scale_step: f64) -> impl Iterator<Item = (usize, usize)> {
     let smaller = move |side: usize| (side as f64 * scale_step).round_ties_even() as usize;
     let next = move |&(width, height): &(usize, usize)| {
@@ -57,7 +58,7 @@ mod tests {
 
     /// 320·0.8 = 256, 204.8 → 205, 164, 131.2 → 131; 24·0.8 = 19.2 → 19, 15.2 → 15 is too small.
     #[test]
-    fn sizes_are_rounded_and_end_at_sixteen() {
+    fn sizes_are_rounded_and_at_least_sixteen() {
         let list = |width, height| sizes(width, height, 5, 0.8).collect::<Vec<_>>();
         assert_eq!(list(320, 240), [(320, 240), (256, 192), (205, 154), (164, 123), (131, 98)]);
         assert_eq!(list(24, 300), [(24, 300), (19, 240)]);

@@ -10,8 +10,9 @@ pub(super) struct Resize {
 }
 
 impl Resize {
-    /// Fills `to`, at the size it has, from `from`. The pixel centre `x + ½` of the result lies at `(x + ½)·step` of the
-    /// source, `step` being the source pixels per result pixel; beyond the outermost centres the edge is repeated.
+    /// Fills `to`, at the size it has, from `from`. The pixel centre `x + ½` of the result lies at
+    /// `(x + ½)·step` of the source, `step` being the source pixels per result pixel; beyond the
+    /// outermost centres the edge is repeated.
     pub(super) fn run(&mut self, from: &Grid, to: &mut Grid, step: (f64, f64)) {
         let (width, height) = (to.width(), to.height());
         self.columns.clear();
@@ -39,9 +40,10 @@ fn neighbours(at: usize, step: f64, length: usize) -> (usize, usize, f32) {
 mod tests {
     use super::*;
 
-    /// Halving: the centre of result pixel 0 is at 0.5·2 − 0.5 = 0.5, midway between 0 and 10; that of pixel 1 at 2.5.
+    /// Halving: the centre of result pixel 0 is at 0.5·2 − 0.5 = 0.5, midway between 0 and 10; that
+    /// of pixel 1 at 2.5.
     #[test]
-    fn halving_takes_means() {
+    fn halving_averages_pixels() {
         let (mut from, mut to) = (Grid::default(), Grid::default());
         from.load_rows(4, 1, &[0.0, 10.0, 20.0, 40.0]);
         to.reshape(2, 1);

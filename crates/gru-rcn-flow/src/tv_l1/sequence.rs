@@ -10,8 +10,8 @@ use crate::image::Image;
 
 /// Computes the flow from each frame of a video to the next.
 ///
-/// A frame's pyramid serves both pairs that the frame is part of, and all memory is used again: from the third frame on,
-/// nothing is allocated as long as the frames keep their size.
+/// The pyramid of a frame serves both of its pairs, and all memory is reused: from the third frame
+/// on, nothing is allocated as long as the frames keep their size.
 #[derive(Clone, Debug)]
 pub struct TvL1Sequence {
     settings: TvL1,
@@ -36,11 +36,13 @@ impl TvL1Sequence {
         }
     }
 
-    /// Takes the next frame and returns the flow to it from the frame before; `None` for the first frame.
+    /// Takes the next frame and returns the flow to it from the frame before; `None` for the first
+    /// frame.
     ///
     /// # Errors
-    /// [`FlowError::TooSmall`] if the frame has no pixels, [`FlowError::NotFinite`] if an intensity is not a finite
-    /// number, [`FlowError::Sizes`] if the frame differs in size from the one before. The sequence is then as it was.
+    /// [`FlowError::TooSmall`] if the frame has no pixels, [`FlowError::NotFinite`] if an intensity
+    /// is not a finite number, [`FlowError::Sizes`] if the frame differs in size from the one
+    /// before. An error leaves the sequence unchanged.
     pub fn push(&mut self, frame: &Image) -> Result<Option<&Flow>, FlowError> {
         self.push_from(frame, None)
     }

@@ -9,7 +9,8 @@ use super::packed::Packed;
 use super::pyramid::Pyramid;
 use super::resize::Resize;
 
-/// The memory of the computation between two pyramids. It grows to the size of the images and is then used again.
+/// The buffers of the computation between two pyramids. They grow to the size of the images and are
+/// then reused.
 #[derive(Clone, Debug)]
 pub(super) struct Solver {
     state: State,
@@ -34,7 +35,8 @@ impl Default for Solver {
 }
 
 impl Solver {
-    /// Computes the flow between two images of one size, from zero or from `initial`, rows of `u` and of `v`.
+    /// Computes the flow between two images of one size, from zero or from `initial`, rows of `u`
+    /// and of `v`.
     pub(super) fn run(
         &mut self,
         settings: &TvL1,
@@ -55,7 +57,7 @@ impl Solver {
         &self.state.u
     }
 
-    /// The flow to begin with, at the coarsest scale.
+    /// The initial flow, at the coarsest scale.
     fn start(&mut self, settings: &TvL1, levels: &[Grid], initial: Option<[&[f32]; 2]>, resize: &mut Resize) {
         let Some(initial) = initial else {
             let coarsest = &levels[levels.len() - 1];

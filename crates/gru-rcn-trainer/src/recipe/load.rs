@@ -7,17 +7,23 @@ use toml::{Table, Value};
 
 use super::Recipe;
 
-/// The recipes that come with the program, by name.
-pub(crate) const BUILT_IN: [(&str, &str); 9] = [
-    ("motion", include_str!("../../../../assets/recipes/motion.toml")),
-    ("motion-tiny", include_str!("../../../../assets/recipes/motion-tiny.toml")),
-    ("folder", include_str!("../../../../assets/recipes/folder.toml")),
-    ("egogestar", include_str!("../../../../assets/recipes/egogestar.toml")),
-    ("egogestar-flow", include_str!("../../../../assets/recipes/egogestar-flow.toml")),
-    ("fight-surv", include_str!("../../../../assets/recipes/fight-surv.toml")),
-    ("fight-surv-flow", include_str!("../../../../assets/recipes/fight-surv-flow.toml")),
-    ("ucf101-rgb", include_str!("../../../../assets/recipes/ucf101-rgb.toml")),
-    ("ucf101-flow", include_str!("../../../../assets/recipes/ucf101-flow.toml")),
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../recipes/", $name, ".toml")))),*]
+    };
+}
+
+/// Name and text of the recipes that come with the program.
+pub(crate) const BUILT_IN: [(&str, &str); 9] = built_in![
+    "motion",
+    "motion-tiny",
+    "folder",
+    "egogestar",
+    "egogestar-flow",
+    "fight-surv",
+    "fight-surv-flow",
+    "ucf101-rgb",
+    "ucf101-flow",
 ];
 
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.

@@ -1,0 +1,76 @@
+//! What a change has to pass: tests, format, lints, documentation.
+//!
+//! All in the release profile: the numerical tests are slow without optimisation, and with one
+//! profile and one set of features Burn is compiled once for training and tests.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::cargo::{cargo, cargo_at_root, run};
+use crate::{offline, usage};
+
+/// The backends of `check --backends`.
+const BACKENDS: &str = "ndarray,vulkan,cuda-nvrtc,remote";
+
+/// `cargo test` over the workspace, with `arguments` for it.
+pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
+    run(cargo_at_root(&["test", "--release", "--workspace"])?.args(arguments))
+}
+
+/// Format, lints and documentation, the cheapest first. With `--backends` also what takes many more
+/// crates: the example of Burn's learner, and the lints of the program with every backend that
+/// builds on Linux, without LLVM.
+pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
+    let backends = match arguments {
+        [] => false,
+        [flag] if flag == "--backends" => true,
+        _ => return usage("check takes --backends and nothing else"),
+    };
+    run(&mut cargo_at_root(&["fmt", "--all", "--check"])?)?;
+    run(&mut cargo_at_root(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])?)?;
+    // Libraries only: the program and the library of the trainer have pages of the same name.
+    let mut documentation = cargo_at_root(&["doc", "--release", "--workspace", "--no-deps", "--lib"])?;
+    run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
+    if backends {
+        run(&mut cargo_at_root(&[
+            "test",
+            "--release",
+            "--package",
+            "gru-rcn-tests",
+            "--doc",
+            "--features",
+            "learner",
+        ])?)?;
+        let mut lints = cargo();
+        lints.current_dir(offline::workspace()?).args(["clippy", "--release"]).args(offline::patch()?);
+        lints.args(["--package", "gru-rcn-trainer", "--lib", "--bins", "--features", BACKENDS, "--", "-D", "warnings"]);
+        run(&mut lints)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `cargo tree` lists every crate with its features. If one of the program has other features
+    /// in the tests, it is compiled twice, with all that depend on it.
+    #[test]
+    fn program_and_tests_have_the_same_features() {
+        let crates = |arguments: &[&str]| -> BTreeSet<String> {
+            let mut tree = cargo_at_root(&["tree", "--prefix", "none", "--format", "{p} {f}"]).unwrap();
+            let output = tree.args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let lines = String::from_utf8(output.stdout).unwrap();
+            // `(*)` ends the repetition of a line.
+            lines.lines().filter(|line| !line.ends_with("(*)")).map(String::from).collect()
+        };
+        let program = crates(&["--package", "gru-rcn-trainer", "--edges", "normal,build"]);
+        let tests = crates(&["--workspace", "--edges", "normal,build,dev"]);
+        let other: Vec<_> = program.difference(&tests).collect();
+        assert!(program.len() > 50 && other.is_empty(), "compiled twice: {other:#?}");
+    }
+}
