@@ -119,7 +119,7 @@ fn what_a_recipe_needs_is_asked_for() {
     refuses(folder.path(), pretrain, &["appearance labels", "give weights instead"]);
     let on_motion = ["evaluate", "--run", micro::reference().root.to_str().unwrap()];
     run(folder.path(), on_motion.into_iter().chain(["--data", data]))
-        .refuses(&["cannot be tried on these clips", "life"]);
+        .refuses(&["cannot be evaluated on these clips", "life"]);
     run(folder.path(), on_motion.into_iter().chain(["--list", "x"])).refuses(&["are generated", "--data"]);
 }
 

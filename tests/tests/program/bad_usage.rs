@@ -115,5 +115,5 @@ fn runs_that_are_damaged() {
         run(folder.path(), ["evaluate", "--run", "run"]).refuses(&[words]);
     }
     fs::write(root.join("report.json"), "{").unwrap();
-    run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json cannot be read"]);
+    run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json is damaged"]);
 }

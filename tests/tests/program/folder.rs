@@ -95,5 +95,5 @@ fn a_run_knows_its_classes() {
     let root = some(folder.path(), 4);
     std::fs::rename(root.join("zoom"), root.join("zoomed")).unwrap();
     let line = ["evaluate", "--run", reference().root.to_str().unwrap(), "--data", "films"];
-    run(folder.path(), line).refuses(&["cannot be tried on these clips", "`zoomed`", "life, scroll, zoom"]);
+    run(folder.path(), line).refuses(&["cannot be evaluated on these clips", "`zoomed`", "life, scroll, zoom"]);
 }

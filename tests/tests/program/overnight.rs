@@ -33,7 +33,7 @@ fn killed_anywhere_a_run_ends_in_the_same_bytes() {
             running.stop_by("KILL");
         }
         let outcome = resume(folder.path()).run().succeeds();
-        assert!(!outcome.stderr.contains("passing over"), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("skipping the checkpoint"), "{}", outcome.stderr);
         assert_same_outcome(&folder.path().join("run"));
     }
 }
@@ -54,7 +54,7 @@ fn a_signal_ends_the_step_and_saves() {
         let saved = root.join(format!("checkpoints/{stage}/step-{step:08}"));
         running.wait_until("a step within an epoch", || saved.exists());
         let outcome = running.stop_by(signal).exits(code);
-        assert!(outcome.stderr.contains("go on with --resume"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("resume with --resume"), "{}", outcome.stderr);
         within += usize::from(outcome.stderr.contains("batches of the next"));
     }
     let outcome = resume(folder.path()).run().succeeds();
@@ -207,7 +207,7 @@ fn broken_training_clips_are_left_out_where_the_recipe_allows_it() {
         let call = clips::train(folder.path(), &root).args(["--set", "training.max_bad_fraction=0.2"]);
         let outcome = call.args(["--run", "run"]).run();
         if outcome.code == Some(0) {
-            assert!(outcome.stderr.contains("1 of ") && outcome.stderr.contains("could not be read and were left out"));
+            assert!(outcome.stderr.contains("1 of ") && outcome.stderr.contains("could not be read and were skipped"));
             let record = std::fs::read_to_string(folder.path().join("run/quarantine.jsonl")).unwrap();
             assert!(record.lines().count() == 1 && record.contains(&name), "{record}");
             assert!(metrics(&folder.path().join("run")).iter().all(|line| line["bad_clips"] == 1));
@@ -238,8 +238,8 @@ fn what_is_not_finite_stops_the_run() {
     assert!(record.contains("\"clips\":[\"") && record.contains("\"losses\":["), "{record}");
     let other = temporary();
     let changes = [&changes[..], &["training.nonfinite={ skip = 2 }"]].concat();
-    let outcome = tiny::train(other.path(), &changes).run().refuses(&["after 2 such steps that were left out"]);
-    assert_eq!(outcome.stderr.matches("is left out, its loss").count(), 2, "{}", outcome.stderr);
+    let outcome = tiny::train(other.path(), &changes).run().refuses(&["after 2 such steps that were skipped"]);
+    assert_eq!(outcome.stderr.matches("is skipped, its loss").count(), 2, "{}", outcome.stderr);
 }
 
 /// Lines for people and for programs, while a run goes on and after it.

@@ -32,16 +32,16 @@ fn a_run_that_was_asked_to_stop_goes_on_as_if_it_never_had() {
         let mut running = start(folder.path(), resume);
         wait_for(&mut running, &root, stage, 1);
         let outcome = running.stop_by(signal).exits(code);
-        assert!(outcome.stderr.contains("go on with --resume"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("resume with --resume"), "{}", outcome.stderr);
         assert_eq!(outcome.stdout, "");
         assert!(!root.join("report.html").exists());
         // What is not finished cannot be used, and the message says how to finish it.
         run(folder.path(), ["evaluate", "--run", "run"])
-            .refuses(&["not trained to its end", "train --resume --run run"]);
+            .refuses(&["is not finished", "train --resume --run run"]);
         run(folder.path(), ["report", "--run", "run"]).refuses(&["not finished", "report.json"]);
     }
     let outcome = start(folder.path(), true).finish().succeeds();
-    assert!(outcome.stderr.contains("going on after epoch"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("resuming after epoch"), "{}", outcome.stderr);
     assert_eq!(outcome.json()["test"], micro::reference().document["test"]);
     assert_same_outcome(&root);
     assert_eq!(epochs(&root), all_epochs());
@@ -71,7 +71,7 @@ fn a_run_that_was_killed_loses_nothing() {
         std::fs::write(&model, bytes).unwrap();
     }
     let outcome = start(folder.path(), true).finish().succeeds();
-    let warning = "warning: passing over the checkpoint";
+    let warning = "warning: skipping the checkpoint";
     assert!(outcome.stderr.contains(warning) && outcome.stderr.contains("model.bpk is not"), "{}", outcome.stderr);
     assert_same_outcome(&root);
     assert_eq!(epochs(&root), all_epochs());
@@ -95,10 +95,10 @@ fn a_folder_belongs_to_one_run() {
     let resume = ["train", "--resume", "--run", "run"];
     run(folder.path(), resume).refuses(&["another process is training in run"]);
     let again = || micro::train(folder.path()).args(["--run", "run"]).run();
-    again().refuses(&["run holds a run already", "--resume", "--run"]);
+    again().refuses(&["run already holds a run", "--resume", "--run"]);
     assert_eq!(running.stop_by("KILL").code, None);
     // The system lets go of the folder of a process that is dead.
-    again().refuses(&["run holds a run already"]);
+    again().refuses(&["run already holds a run"]);
     let changed = ["train", "--resume", "--run", "run", "--seed", "3"];
     run(folder.path(), changed).refuses(&["--resume goes on with the run's own recipe", "--seed"]);
 }
