@@ -57,8 +57,12 @@ impl Clips {
     ) -> Box<dyn Iterator<Item = Result<Batch<I>>> + 'a> {
         let (loader, bytes) = (self.loader.clone(), self.loader.bytes_of(1));
         let jobs: Vec<Sample> = order.iter().map(|&clip| self.samples[clip].clone()).collect();
-        let read = move |sample| Ok(loader.read(sample, &[epoch])?.swap_remove(0));
-        let mut frames = ordered(jobs, move |_| bytes, self.loader.limits, read);
+        let mut frames = ordered(
+            jobs,
+            move |_| bytes,
+            self.loader.limits,
+            move |sample| Ok(loader.read(sample, &[epoch])?.swap_remove(0)),
+        );
         let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
         Box::new(parts.into_iter().map(move |part| {
             let places = part.len();

@@ -10,7 +10,9 @@ mod sections;
 mod training;
 
 pub(crate) use finetune::FinetuneSection;
-pub(crate) use load::{BUILT_IN, load, parse, to_toml};
+#[cfg(test)]
+pub(crate) use load::BUILT_IN;
+pub(crate) use load::{load, parse, to_toml};
 pub(crate) use sections::{
     BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, ModelSection,
     Network, NormSection, RefitSection,

@@ -33,7 +33,7 @@ impl RunReport {
     /// The report that a finished run has kept.
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
         read_json(&dir.report_data())?
-            .with_context(|| format!("{} is not finished, it has no results to show", dir.root().display()))
+            .with_context(|| format!("{}: no such file; the run is not finished", dir.report_data().display()))
     }
 
     /// Writes the report and the data that it is drawn from.

@@ -71,7 +71,7 @@ pub(super) fn learning_rate(training: &TrainingSection, epoch: usize, epochs: us
     let factor = match training.schedule {
         // Half a cosine from the learning rate to the given fraction of it.
         Schedule::Cosine => {
-            let last = training.final_learning_rate;
+            let last = training.final_lr_factor;
             let way = epoch as f64 / (epochs.max(2) - 1) as f64;
             last + (1.0 - last) * 0.5 * (1.0 + (std::f64::consts::PI * way).cos())
         }
@@ -171,7 +171,7 @@ mod tests {
     /// 0.1 at first; halfway along the cosine the mean of 1 and 0.5; at the end the half. By steps: a tenth after each 10.
     #[test]
     fn rates_by_hand() {
-        let cosine = TrainingSection { learning_rate: 0.1, final_learning_rate: 0.5, ..Default::default() };
+        let cosine = TrainingSection { learning_rate: 0.1, final_lr_factor: 0.5, ..Default::default() };
         for (epoch, rate) in [(0, 0.1), (1, 0.075), (2, 0.05)] {
             assert!((learning_rate(&cosine, epoch, 3, 99) - rate).abs() < 1e-12);
         }
