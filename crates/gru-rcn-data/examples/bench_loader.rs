@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, CropRule, DataError, LoaderConfig, Photometric, PlanKey, Sample, Stream, TemporalSampling,
-    ordered,
+    ClipPlanner, ClipReader, CropRule, DataError, LoaderConfig, Modality, Photometric, PlanKey, Sample,
+    TemporalSampling, ordered,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
     let planner = ClipPlanner {
-        stream: Stream::Rgb,
+        modality: Modality::Rgb,
         temporal: TemporalSampling::Consecutive { frames },
         frame_size: [256, 340],
         input_size: [side, side],

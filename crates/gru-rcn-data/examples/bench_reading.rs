@@ -16,7 +16,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, Photometric, Stream, TemporalSampling};
+use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, Modality, Photometric, TemporalSampling};
 
 use stored::processor_ns;
 
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
     let planner = ClipPlanner {
-        stream: Stream::Rgb,
+        modality: Modality::Rgb,
         temporal: TemporalSampling::Consecutive { frames },
         frame_size: [256, 340],
         input_size: [224, 224],

@@ -7,13 +7,13 @@
 //!
 //! ```
 //! use gru_rcn_data::{
-//!     ClipPlanner, ClipReader, CropRule, MotionConfig, Photometric, PlanKey, Split, Stream, TemporalSampling,
+//!     ClipPlanner, ClipReader, CropRule, Modality, MotionConfig, Photometric, PlanKey, Split, TemporalSampling,
 //! };
 //!
 //! // The built-in data set; `Dataset::from_folder` reads a folder of videos in its place.
 //! let dataset = MotionConfig { train: 48, validation: 8, test: 8, ..MotionConfig::default() }.dataset()?;
 //! let planner = ClipPlanner {
-//!     stream: Stream::Rgb,
+//!     modality: Modality::Rgb,
 //!     temporal: TemporalSampling::Consecutive { frames: 6 },
 //!     frame_size: [32, 32],
 //!     input_size: [28, 28],
@@ -37,52 +37,32 @@
 //!   set's root; sizes are checked before memory is taken.
 //! - Frame counts are those of decoding, not those of a header ([`video`]).
 
-pub mod clip;
+pub mod base;
 pub mod dataset;
-mod disk;
-pub mod error;
-pub mod frames_folder;
-mod jpeg;
-pub mod load;
-pub mod loader;
+pub mod image;
 pub mod manifest;
-pub mod motion;
-mod parallel;
-mod picture;
 pub mod plan;
 pub mod prepare;
-pub mod quarantine;
-mod random;
-pub mod resize;
-pub mod splits;
-mod stored;
+pub mod read;
 #[cfg(test)]
 mod testing;
 pub mod verify;
 pub mod video;
-mod view_reader;
 
-pub use clip::Frames;
-pub use dataset::{ClipSource, Dataset, FolderOptions, PreparedClip, Sample, Split, VIDEO_EXTENSIONS};
-pub use disk::free_bytes;
-pub use error::DataError;
-pub use frames_folder::{list_frames, read_frames_folder};
-pub use load::{ClipReader, source_of};
-pub use loader::{LoaderConfig, OrderedLoader, ordered};
-pub use manifest::{ClipRecord, Header, ImageCoding, Layout, MANIFEST, Manifest, SizeRule};
-pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
+pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes};
+pub use dataset::{
+    ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, Pose, PreparedClip, QUARANTINE, SHAPES,
+    Sample, SplitList, VIDEO_EXTENSIONS, contact_sheet, read_quarantine,
+};
+pub use image::{Crop, SizeRule, flip_horizontal, list_frames, read_frames_folder, resize_frames, resize_rgb};
+pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
-    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, ViewCrops,
-    ViewRule, distinct_views, epoch_order,
+    ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, TemporalSampling, TestCrops,
+    TestViews, distinct_views, epoch_order,
 };
-pub use prepare::{
-    Decoder, Estimate, Failure, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress,
-    Shard, merge,
-};
-pub use quarantine::{QUARANTINE, read_quarantine, write_quarantine};
-pub use resize::{Crop, flip_horizontal, resize_frames, resize_rgb};
-pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify};
+pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
+pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};
+pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify, write_quarantine};
 #[cfg(feature = "pure-decode")]
 pub use video::PureDecoder;
-pub use video::{DecodeLimits, DecoderKind, Ffmpeg, FrameSize};
-pub use view_reader::ClipViews;
+pub use video::{DecoderId, DecoderKind, Ffmpeg, VideoDecoder, VideoFrame, VideoFrames};

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gru_rcn_data::{Ffmpeg, FrameSize};
+use gru_rcn_data::{Ffmpeg, SizeRule, VideoDecoder};
 
 /// What `ffprobe` counts after decoding.
 fn probe(path: &Path) -> usize {
@@ -41,7 +41,7 @@ fn ucf101_counts_are_those_of_decoding() {
     let clips = clips(&Path::new(&root).join("ucf101"));
     assert!(!clips.is_empty(), "GRU_RCN_TEST_DATA names a folder without clips in ucf101");
     for path in clips {
-        let frames = ffmpeg.decode(&path, FrameSize::ShortSide(64)).expect("a decodable clip");
+        let frames = ffmpeg.decode(&path, SizeRule::ShortSide { pixels: 64 }).expect("a decodable clip");
         let (counted, probed) = (ffmpeg.count(&path).expect("a countable clip"), probe(&path));
         println!("{} {} {probed}", path.display(), frames.time);
         assert_eq!((frames.time, counted), (probed, probed), "{}", path.display());

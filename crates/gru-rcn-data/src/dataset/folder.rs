@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Groups, Member, hold_out};
-use super::lists::{self, Labels, List};
-use super::scan::{Clips, Found, holds_classes, scan};
+use super::lists::{self, Labels, List, read_quarantine};
+use super::scan::{Clips, Found, aside, part_folders, scan};
 use super::{Dataset, Sample, prepared};
-use crate::error::DataError;
-use crate::quarantine::read_quarantine;
-use crate::random::StableHash;
+use crate::base::{DataError, Fnv64};
 
 /// Where the clips lie and how they are divided.
 ///
@@ -33,7 +31,7 @@ use crate::random::StableHash;
 /// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes and groups are those of
 /// the manifest, its lists lie in `splits/`.
 ///
-/// Clips that the file `quarantine` names are in no part, and no other clip takes their place; [`Dataset::left_out`] has
+/// Clips that the file `quarantine` names are in no part, and no other clip takes their place; [`Dataset::skipped`] has
 /// them.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -79,7 +77,7 @@ struct Parts {
     train: Vec<Found>,
     validation: Option<Vec<Found>>,
     test: Option<Vec<Found>>,
-    left_out: Vec<String>,
+    skipped: Vec<String>,
 }
 
 /// All clips of a folder, what is known of their groups, and which of them are not to be used.
@@ -108,15 +106,15 @@ impl Place {
     /// The clips, looked for where no manifest has them.
     fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
         if !self.prepared {
-            self.clips = scan(root, root, "", &aside(options, root))?;
+            self.clips = scan(root, root, "", &aside(root, named_files(options, root)))?;
         }
         Ok(&self.clips)
     }
 
     /// Takes the clips of the quarantine out of `clips`.
-    fn sound(&self, clips: impl IntoIterator<Item = Found>, left_out: &mut Vec<String>) -> Vec<Found> {
+    fn sound(&self, clips: impl IntoIterator<Item = Found>, skipped: &mut Vec<String>) -> Vec<Found> {
         let (out, kept): (Vec<Found>, _) = clips.into_iter().partition(|clip| self.quarantine.contains(&clip.id));
-        left_out.extend(out.into_iter().map(|clip| clip.id));
+        skipped.extend(out.into_iter().map(|clip| clip.id));
         kept
     }
 }
@@ -131,7 +129,7 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
     let mut parts = find_parts(options, &root, &mut place)?;
     let classes = classes(options, &parts)?;
     hold_out_missing(options, &place.groups, &classes, &mut parts);
-    parts.left_out.sort();
+    parts.skipped.sort();
     let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
     let dataset = Dataset {
         name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
@@ -140,7 +138,7 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
         test: samples(parts.test.unwrap_or_default()),
         classes,
         appearances: Vec::new(),
-        left_out: parts.left_out,
+        skipped: parts.skipped,
     };
     dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
 }
@@ -159,7 +157,7 @@ pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> 
         None => clips.values().collect(),
         Some(list) => {
             let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
-            list.lines.iter().filter_map(|(_, id)| clips.get(id)).collect()
+            list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
         }
     };
     let sample = |found: &Found| {
@@ -201,27 +199,22 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
         Some(parts) => parts,
         None => {
             let train = place.clips(options, root)?.values().cloned().collect();
-            Parts { train, validation: None, test: None, left_out: Vec::new() }
+            Parts { train, validation: None, test: None, skipped: Vec::new() }
         }
     };
-    let mut left_out = Vec::new();
-    parts.train = place.sound(parts.train, &mut left_out);
+    let mut skipped = Vec::new();
+    parts.train = place.sound(parts.train, &mut skipped);
     for part in [&mut parts.validation, &mut parts.test].into_iter().flatten() {
-        *part = place.sound(std::mem::take(part), &mut left_out);
+        *part = place.sound(std::mem::take(part), &mut skipped);
     }
-    Ok(Parts { left_out, ..parts })
+    Ok(Parts { skipped, ..parts })
 }
 
-/// The folders of lists and groups: they are no classes.
-fn aside(options: &FolderOptions, root: &Path) -> Vec<PathBuf> {
+/// The files that options name.
+fn named_files<'a>(options: &'a FolderOptions, root: &'a Path) -> impl Iterator<Item = PathBuf> + 'a {
     let lists = [&options.train_list, &options.validation_list, &options.test_list];
     let files = lists.into_iter().chain([&options.groups, &options.quarantine]);
-    let folder = |file: &PathBuf| {
-        let path = fs::canonicalize(root.join(file)).ok()?;
-        let first = path.strip_prefix(root).ok()?.components().next()?;
-        Some(root.join(first))
-    };
-    files.flatten().filter_map(folder).collect()
+    files.flatten().map(|file| root.join(file))
 }
 
 fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result<Parts, DataError> {
@@ -234,47 +227,31 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     let (train, validation, test) =
         (read(&options.train_list)?, read(&options.validation_list)?, read(&options.test_list)?);
     let given: Vec<&List> = [&train, &validation, &test].into_iter().flatten().collect();
-    lists::check_disjoint(&given)?;
-    let named = |list: &List| list.lines.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
-    let mut left_out: Vec<String> = given.iter().flat_map(|list| list.left_out.clone()).collect();
+    lists::check_disjoint(given.iter().map(|list| (list.path.as_path(), &list.ids)))?;
+    let named = |list: &List| list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
+    let mut skipped: Vec<String> = given.iter().flat_map(|list| list.skipped.clone()).collect();
     let train = match &train {
         Some(list) => named(list),
-        None => place.sound(rest(clips, &given), &mut left_out),
+        None => place.sound(rest(clips, &given), &mut skipped),
     };
-    left_out.sort();
-    left_out.dedup();
-    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named), left_out })
+    skipped.sort();
+    skipped.dedup();
+    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named), skipped })
 }
 
 /// The clips that no list names.
 fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
-    let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.lines).map(|(_, id)| id.as_str()).collect();
+    let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.ids).map(|(_, id)| id.as_str()).collect();
     clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
 }
 
 fn from_folders(root: &Path) -> Result<Option<Parts>, DataError> {
-    let part = |name: &str| -> Result<Option<Vec<Found>>, DataError> {
-        let folder = root.join(name);
-        if !folder.is_dir() || !fs::canonicalize(&folder).is_ok_and(|path| path.starts_with(root)) {
-            return Ok(None);
+    Ok(match part_folders(root, true)? {
+        None | Some([_, None, None]) => None,
+        Some([train, validation, test]) => {
+            Some(Parts { train: train.unwrap_or_default(), validation, test, skipped: Vec::new() })
         }
-        if !holds_classes(root, &folder)? {
-            return Ok(None);
-        }
-        Ok(Some(scan(root, &folder, &format!("{name}/"), &[])?.into_values().collect()))
-    };
-    let Some(train) = part("train")? else { return Ok(None) };
-    let validation = match (part("validation")?, part("val")?) {
-        (Some(_), Some(_)) => {
-            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
-        }
-        (validation, val) => validation.or(val),
-    };
-    let test = part("test")?;
-    if validation.is_none() && test.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Parts { train, validation, test, left_out: Vec::new() }))
+    })
 }
 
 /// The sorted names of the train part's classes, which every other part's must be among.
@@ -309,7 +286,7 @@ fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String]
             class: classes.binary_search(&clip.class).unwrap_or_default(),
         };
         let members: Vec<Member> = parts.train.iter().map(member).collect();
-        let key = StableHash::new().text("hold out").text(name).number(options.seed);
+        let key = Fnv64::default().text("hold out").text(name).number(options.seed);
         let mut held = hold_out(&members, classes.len(), share, key).into_iter();
         let (out, kept) = std::mem::take(&mut parts.train).into_iter().partition(|_| held.next() == Some(true));
         (*part, parts.train) = (Some(out), kept);

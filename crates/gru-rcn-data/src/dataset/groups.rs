@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use crate::error::DataError;
-use crate::random::{Draws, StableHash};
+use crate::base::{DataError, Draws, Fnv64};
+use crate::manifest::Layout;
 
 /// Group names by clip path or file stem.
 #[derive(Debug, Default)]
@@ -57,6 +57,47 @@ pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     (class.starts_with("v_") && digits(clip) && digits(number)).then_some(group)
 }
 
+/// The group of the clip `id` of a data set of that layout; the id where its name says nothing.
+pub(crate) fn group_of(layout: Layout, id: &str) -> String {
+    let (class, stem) = id.split_once('/').unwrap_or(("", id));
+    let found = match layout {
+        Layout::Ucf101 | Layout::Folder => ucf_group(stem),
+        Layout::Hmdb51 => hmdb_movie(class, stem),
+        Layout::Msvd => youtube_id(stem),
+    };
+    found.unwrap_or(id).to_owned()
+}
+
+/// What stands before `_<class>` and the six parts that HMDB-51 describes a clip with.
+fn hmdb_movie<'a>(class: &str, stem: &'a str) -> Option<&'a str> {
+    let mut rest = stem;
+    let known: [fn(&str) -> bool; 6] = [
+        |number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()),
+        |quality| matches!(quality, "goo" | "med" | "bad"),
+        |side| matches!(side, "fr" | "ba" | "le" | "ri"),
+        |people| people.strip_prefix("np").is_some_and(|n| n.parse::<u8>().is_ok()),
+        |camera| matches!(camera, "nm" | "cm"),
+        |visible| matches!(visible, "h" | "u" | "l" | "f"),
+    ];
+    for is in known {
+        let (before, part) = rest.rsplit_once('_')?;
+        if !is(part) {
+            return None;
+        }
+        rest = before;
+    }
+    let movie = rest.strip_suffix(class).and_then(|before| before.strip_suffix('_')).unwrap_or(rest);
+    (!movie.is_empty()).then_some(movie)
+}
+
+/// What stands before `_<start>_<end>`.
+fn youtube_id(stem: &str) -> Option<&str> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (rest, end) = stem.rsplit_once('_')?;
+    let (id, start) = rest.rsplit_once('_')?;
+    (digits(end) && digits(start) && !id.is_empty()).then_some(id)
+}
+
 /// One clip as the division sees it.
 pub(super) struct Member {
     pub(super) group: String,
@@ -68,7 +109,7 @@ pub(super) struct Member {
 /// Groups are visited in an order that depends on `key` and the group names alone; one is taken if that brings the
 /// classes' held-out counts nearer to their shares. A class still without a held-out clip then gives its smallest group.
 /// No class is ever emptied.
-pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: StableHash) -> Vec<bool> {
+pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64) -> Vec<bool> {
     let mut division = Division::new(members, classes, fraction);
     if fraction <= 0.0 {
         return vec![false; members.len()];
@@ -136,8 +177,8 @@ impl<'a> Division<'a> {
 mod tests {
     use super::*;
 
-    fn key(seed: u64) -> StableHash {
-        StableHash::new().number(seed)
+    fn key(seed: u64) -> Fnv64 {
+        Fnv64::default().number(seed)
     }
 
     fn members(groups: &[(&str, usize, usize)]) -> Vec<Member> {
@@ -155,6 +196,23 @@ mod tests {
         assert_eq!(groups.of("Diving/v_Diving_g01_c04"), "group v_Diving_g01");
         assert_eq!(groups.of("a/v_x_gold_cup.avi"), "clip a/v_x_gold_cup.avi");
         assert_eq!(groups.of("a/clip.avi"), "clip a/clip.avi");
+    }
+
+    #[test]
+    fn names_say_the_group() {
+        let of = group_of;
+        assert_eq!(of(Layout::Ucf101, "Diving/v_Diving_g01_c03"), "v_Diving_g01");
+        assert_eq!(of(Layout::Folder, "Diving/v_Diving_g01_c03"), "v_Diving_g01");
+        assert_eq!(of(Layout::Folder, "a/clip_1_2"), "a/clip_1_2");
+        assert_eq!(of(Layout::Hmdb51, "wave/winKen_wave_u_cm_np1_ri_bad_2"), "winKen");
+        // The same movie in another class, and a class of two words.
+        assert_eq!(of(Layout::Hmdb51, "climb_stairs/winKen_climb_stairs_f_nm_np2_fr_med_10"), "winKen");
+        // The class is not in front of the six parts: everything before them is the movie.
+        assert_eq!(of(Layout::Hmdb51, "wave/winKen_jump_u_cm_np1_ri_bad_2"), "winKen_jump");
+        assert_eq!(of(Layout::Hmdb51, "wave/holiday"), "wave/holiday");
+        assert_eq!(of(Layout::Msvd, "msvd/-8y1Q0rA3n8_108_115"), "-8y1Q0rA3n8");
+        assert_eq!(of(Layout::Msvd, "msvd/f_CvW22Eauc_16_23"), "f_CvW22Eauc");
+        assert_eq!(of(Layout::Msvd, "msvd/vid12"), "msvd/vid12");
     }
 
     #[test]

@@ -6,15 +6,9 @@ use std::path::{Path, PathBuf};
 use super::ClipSource;
 use super::groups::Groups;
 use super::scan::{Clips, Found};
-use crate::error::DataError;
-use crate::frames_folder::list_frames;
-use crate::manifest::{MANIFEST, Manifest};
-
-/// Folders of a prepared data set.
-pub(crate) const FRAMES: &str = "frames";
-pub(crate) const FLOW: &str = "flow";
-/// The two components of flow, in their order.
-pub(crate) const COMPONENTS: [&str; 2] = ["x", "y"];
+use crate::base::DataError;
+use crate::image::list_frames;
+use crate::manifest::{COMPONENTS, FLOW, FRAMES, MANIFEST, Manifest};
 
 /// A clip of a prepared folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,8 +103,8 @@ fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{Dataset, FolderOptions, Split};
-    use crate::load::ClipReader;
+    use crate::base::Split;
+    use crate::dataset::{Dataset, FolderOptions};
     use crate::manifest::tests::{header, record};
     use crate::testing::temporary;
 
@@ -146,7 +140,8 @@ mod tests {
         let set = Dataset::from_folder(&options).unwrap();
         assert_eq!(set.classes, ["a", "b"]);
         assert_eq!([Split::Train, Split::Validation, Split::Test].map(|s| set.split(s).len()), [2, 2, 2]);
-        assert_eq!(ClipReader::default().read(&set.test[0], [2, 4]).unwrap().time, 3);
+        let ClipSource::Prepared(clip) = &set.test[0].source else { panic!() };
+        assert_eq!(clip.frame_files().unwrap().len(), 3);
         // Another hash of the same clip is another data set.
         let before = set.fingerprint();
         let mut changed = Manifest::read(&folder.path().join(MANIFEST)).unwrap();
@@ -196,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn quarantined_clips_are_left_out_and_counted() {
+    fn quarantined_clips_are_skipped_and_counted() {
         let folder = prepared(&IDS);
         fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":\"a/3\",\"kind\":\"hash\",\"detail\":\"\"}\n")
             .unwrap();
@@ -209,14 +204,14 @@ mod tests {
             ..FolderOptions::default()
         };
         let set = Dataset::from_folder(&options).unwrap();
-        assert_eq!(set.left_out, ["a/3"]);
+        assert_eq!(set.skipped, ["a/3"]);
         assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 5);
         (options.train_list, options.test_list) = (Some("train.txt".into()), Some("test.txt".into()));
         assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("a/gone"));
         // A clip that could not be prepared is in no manifest, but in the official list.
         fs::write(folder.path().join("quarantine.jsonl"), "a/3\na/gone\n").unwrap();
         let set = Dataset::from_folder(&options).unwrap();
-        assert_eq!(set.left_out, ["a/3", "a/gone"]);
+        assert_eq!(set.skipped, ["a/3", "a/gone"]);
         fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":3}\n").unwrap();
         assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("line 1"));
     }

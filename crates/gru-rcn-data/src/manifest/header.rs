@@ -8,8 +8,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::DataError;
-use crate::video::FrameSize;
+use crate::base::DataError;
+use crate::image::SizeRule;
+use crate::video::DecoderId;
 
 /// The manifest's format that this version reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -55,36 +56,6 @@ impl FromStr for Layout {
     }
 }
 
-/// The size frames are brought to.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SizeRule {
-    /// As they are stored in the video.
-    Source,
-    /// The shorter side gets so many pixels, the other keeps the aspect ratio.
-    ShortSide {
-        /// Pixels of the shorter side.
-        pixels: usize,
-    },
-    /// Exactly this size; the aspect ratio may change.
-    Exact {
-        /// Rows.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
-}
-
-impl From<SizeRule> for FrameSize {
-    fn from(rule: SizeRule) -> Self {
-        match rule {
-            SizeRule::Source => Self::Source,
-            SizeRule::ShortSide { pixels } => Self::ShortSide(pixels),
-            SizeRule::Exact { height, width } => Self::Exact { height, width },
-        }
-    }
-}
-
 /// How images are stored.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(tag = "format", rename_all = "lowercase", deny_unknown_fields)]
@@ -106,16 +77,6 @@ impl ImageCoding {
             Self::Png => "png",
         }
     }
-}
-
-/// A program that decodes videos. Two decoders, and two versions of one, may give other pixels and other counts.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct DecoderId {
-    /// Its name, such as `ffmpeg`.
-    pub name: String,
-    /// Its own version.
-    pub version: String,
 }
 
 /// How frames are stored.
@@ -249,6 +210,5 @@ mod tests {
     fn sizes_say_their_rule() {
         let text = serde_json::to_string(&SizeRule::Exact { height: 256, width: 340 }).unwrap();
         assert_eq!(text, r#"{"rule":"exact","height":256,"width":340}"#);
-        assert_eq!(FrameSize::from(SizeRule::ShortSide { pixels: 9 }), FrameSize::ShortSide(9));
     }
 }

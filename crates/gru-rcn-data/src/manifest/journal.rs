@@ -9,8 +9,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{ClipRecord, Header, Manifest, line_of};
-use crate::disk::{sync_folder_of, write_atomic};
-use crate::error::DataError;
+use crate::base::{DataError, sync_folder_of, write_atomically};
 
 /// The open journal of one run.
 pub(crate) struct Journal {
@@ -23,7 +22,7 @@ impl Journal {
     pub(crate) fn open(path: &Path, header: &Header) -> Result<Self, DataError> {
         let io = |error| DataError::io(path, error);
         if whole_text(path)?.is_none_or(|text| text.is_empty()) {
-            write_atomic(path, line_of(path, header)?.as_bytes())?;
+            write_atomically(path, line_of(path, header)?.as_bytes())?;
         }
         let mut file = OpenOptions::new().write(true).open(path).map_err(io)?;
         let whole = whole_text(path)?.map_or(0, |text| text.len() as u64);

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::DataError;
-use crate::random::Draws;
-use crate::resize::Crop;
+use crate::base::{DataError, Draws};
+use crate::image::Crop;
 
 /// The rule by which a rectangle of the frame is taken, later resized to the input size.
 ///
@@ -132,7 +131,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::random::StableHash;
+    use crate::base::Fnv64;
 
     const FRAME: [usize; 2] = [256, 340];
     const INPUT: [usize; 2] = [224, 224];
@@ -157,7 +156,7 @@ mod tests {
     // and the middle has y = 0 too, but x still differs, so those pairs (256×256, 256×224) have 3 places: 8·5 + 2·3 = 46.
     #[test]
     fn five_point_draws_the_papers_sizes_and_places() {
-        let mut draws = Draws::new(StableHash::new().text("five"));
+        let mut draws = Draws::new(Fnv64::default().text("five"));
         let mut seen = HashSet::new();
         for _ in 0..4000 {
             let crop = CropRule::paper().training(FRAME, INPUT, &mut draws);
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn uniform_stays_inside_and_keeps_the_aspect() {
-        let mut draws = Draws::new(StableHash::new().text("uniform"));
+        let mut draws = Draws::new(Fnv64::default().text("uniform"));
         let rule = CropRule::Uniform { min_scale: 0.72 };
         for _ in 0..500 {
             let crop = rule.training([96, 128], [96, 128], &mut draws);

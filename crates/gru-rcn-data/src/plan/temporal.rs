@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::random::Draws;
+use crate::base::Draws;
 
 /// The rule by which frames are taken from a video.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn consecutive(start: usize, frames: usize, video: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::StableHash;
+    use crate::base::Fnv64;
 
     // 10 frames, 4 wanted: starts 0 to 6, the middle one is 3.
     #[test]
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn training_reaches_every_start_and_no_other() {
-        let mut draws = Draws::new(StableHash::new().text("starts"));
+        let mut draws = Draws::new(Fnv64::default().text("starts"));
         let rule = TemporalSampling::Consecutive { frames: 4 };
         let mut starts = [0; 7];
         for _ in 0..700 {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn spread_training_takes_one_frame_of_each_part() {
-        let mut draws = Draws::new(StableHash::new().text("parts"));
+        let mut draws = Draws::new(Fnv64::default().text("parts"));
         let rule = TemporalSampling::Spread { frames: 4 };
         for _ in 0..200 {
             let frames = rule.training(10, &mut draws);

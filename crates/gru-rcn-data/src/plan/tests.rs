@@ -4,7 +4,7 @@ use super::*;
 
 fn planner() -> ClipPlanner {
     ClipPlanner {
-        stream: Stream::Rgb,
+        modality: Modality::Rgb,
         temporal: TemporalSampling::Spread { frames: 2 },
         frame_size: [2, 4],
         input_size: [2, 2],

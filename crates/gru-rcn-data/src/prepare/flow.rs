@@ -8,7 +8,7 @@ use gru_rcn_flow::{Dis, DisWorkspace, Flow, FlowCoding, FlowError, Image, TvL1, 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::DataError;
+use crate::base::DataError;
 use crate::manifest::{FlowFormat, ImageCoding};
 
 /// Which optical flow.

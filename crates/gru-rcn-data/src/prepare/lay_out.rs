@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::clip::{ClipMaker, Part};
-use super::decoder::Decoder;
+use super::Prepare;
+use super::clip::ClipMaker;
 use super::flow::FlowMaker;
 use super::source::{Source, SourceClip};
-use super::{FAILURES, Prepare, Shard};
-use crate::dataset::{COMPONENTS, FLOW, FRAMES};
-use crate::disk::{partial_sibling, remove};
-use crate::error::DataError;
-use crate::manifest::{ClipRecord, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, TOOL, journal};
-use crate::splits::SPLITS;
+use crate::base::{DataError, FolderLock};
+use crate::manifest::{
+    ClipRecord, FAILURES, FLOW, FRAMES, Folders, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, SPLITS,
+    Shard, TOOL, journal, ledgers,
+};
+use crate::video::VideoDecoder;
 
 /// The files of one run in the output folder.
 #[derive(Clone, Debug)]
@@ -98,61 +98,15 @@ impl Place {
     }
 }
 
-/// The manifests and journals in a folder, with the shard that their names tell.
-pub(crate) fn ledgers(root: &Path) -> Result<Vec<(PathBuf, Option<Shard>)>, DataError> {
-    let mut found = Vec::new();
-    if !root.is_dir() {
-        return Ok(found);
-    }
-    let io = |error| DataError::io(root, error);
-    for entry in fs::read_dir(root).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some(middle) = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl")) else { continue };
-        let middle = middle.strip_prefix(".partial").unwrap_or(middle);
-        let shard = middle.strip_prefix('-').and_then(|name| name.replacen("-of-", "/", 1).parse().ok());
-        if middle.is_empty() || shard.is_some() {
-            found.push((path, shard));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
-}
-
-/// Where a clip's files go, and where they are until all of them are there.
-pub(crate) struct Folders {
-    pub(crate) frames: PathBuf,
-    pub(crate) flow: PathBuf,
-}
-
-impl Folders {
-    pub(crate) fn of(root: &Path, id: &str) -> Self {
-        Self { frames: root.join(FRAMES).join(id), flow: root.join(FLOW).join(id) }
-    }
-
-    /// The folders under the names they have while they are written.
-    pub(crate) fn partial(&self) -> Self {
-        Self { frames: partial_sibling(&self.frames), flow: partial_sibling(&self.flow) }
-    }
-
-    pub(crate) fn file(&self, part: Part, index: usize, coding: ImageCoding) -> PathBuf {
-        let folder = match part {
-            Part::Frame => self.frames.clone(),
-            Part::FlowX => self.flow.join(COMPONENTS[0]),
-            Part::FlowY => self.flow.join(COMPONENTS[1]),
-        };
-        folder.join(format!("{index:06}.{}", coding.extension()))
-    }
-
-    fn there(&self, clip: &ClipRecord) -> bool {
-        self.frames.is_dir() && (clip.flow == 0 || self.flow.is_dir())
-    }
-
-    /// Removes the folders and what was under way to them.
-    pub(crate) fn remove(&self) -> Result<(), DataError> {
-        let partial = self.partial();
-        [&self.frames, &self.flow, &partial.frames, &partial.flow].into_iter().try_for_each(|path| remove(path))
-    }
+/// Takes the output folder, or one shard of it, for this process.
+pub(crate) fn lock(root: &Path, shard: Option<Shard>) -> Result<FolderLock, DataError> {
+    let lock = match shard {
+        None => FolderLock::whole(root),
+        Some(shard) => FolderLock::part(root, &shard.name())?,
+    };
+    let reason = "another process is preparing this folder (or this shard of it); wait for it to end, or give another \
+                  output folder";
+    lock.ok_or_else(|| DataError::dataset(root, reason))
 }
 
 /// Everything that is settled before the first clip is decoded.
@@ -165,7 +119,7 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn new(options: &Prepare, decoder: &'a dyn Decoder) -> Result<Self, DataError> {
+    pub(crate) fn new(options: &Prepare, decoder: &'a dyn VideoDecoder) -> Result<Self, DataError> {
         options.validate()?;
         let root = output(options)?;
         let flow = options.flow.map(FlowMaker::new).transpose()?;

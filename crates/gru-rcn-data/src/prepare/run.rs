@@ -1,4 +1,4 @@
-//! A run: clips in parallel, each into its folders and then into the journal.
+//! A run: clips in parallel, each into its folders and then into the journal. And what a run will take, before it begins.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,36 +6,29 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::clip::{Fault, Part};
-use super::decoder::Decoder;
-use super::lay_out::{Folders, Plan};
-use super::merge::write_failures;
+use super::clip::Fault;
+use super::lay_out::{Plan, lock};
 use super::source::SourceClip;
-use super::{Failure, Prepare, PrepareOutcome, Progress};
-use crate::dataset::COMPONENTS;
-use crate::disk::{Lock, sync_folder, sync_folder_of};
-use crate::error::DataError;
+use super::{Prepare, PrepareOutcome, Progress};
+use crate::base::{DataError, for_each, free_bytes, sync_folder, sync_folder_of, threads};
+use crate::dataset;
 use crate::manifest::journal::Journal;
-use crate::manifest::{ClipRecord, Manifest};
-use crate::parallel;
-use crate::splits;
+use crate::manifest::{COMPONENTS, ClipRecord, Failure, Folders, Manifest, Part, write_failures};
+use crate::video::VideoDecoder;
 
 /// A clip that is in its place, and the bytes it took.
 type Made = Result<(ClipRecord, u64), Fault>;
 
 pub(super) fn run(
     options: &Prepare,
-    decoder: &dyn Decoder,
+    decoder: &dyn VideoDecoder,
     cancel: &AtomicBool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PrepareOutcome, DataError> {
     // Once without a lock, so that a mistake leaves no folder behind; then again, when nobody else writes any more.
     let root = Plan::new(options, decoder)?.place.root;
     fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
-    let _lock = match options.shard {
-        None => Lock::whole(&root)?,
-        Some(shard) => Lock::shard(&root, &shard.name())?,
-    };
+    let _lock = lock(&root, options.shard)?;
     let plan = Plan::new(options, decoder)?;
     let to_do = plan.to_do();
     for clip in &to_do {
@@ -59,7 +52,7 @@ pub(super) fn run(
         progress(tally.progress(Some((clip.id.clone(), error))));
         Ok(())
     };
-    parallel::for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
+    for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
     let interrupted = cancel.load(Ordering::Relaxed) && tally.ended < to_do.len();
     finish(&plan, journal, tally, interrupted)
 }
@@ -197,8 +190,75 @@ fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) ->
     }
     write_failures(&plan.place.failures, &outcome.failures)?;
     let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
-    splits::write(&plan.place.root, &plan.source.lists, &groups)?;
+    dataset::write(&plan.place.root, &plan.source.lists, &groups)?;
     Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
     journal.finish()?;
     Ok(outcome)
+}
+
+/// Clips that are tried.
+const PROBES: usize = 3;
+/// Frames of each that are coded; flow of a long clip would take minutes.
+const FRAMES: usize = 16;
+
+/// What is left to do, reckoned from a few clips by the size of the videos. Good for choosing a disk and a lunch break:
+/// clips differ, and waiting for the disk is not in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Clips left to prepare.
+    pub clips: usize,
+    /// Clips that are there from earlier runs.
+    pub kept: usize,
+    /// Clips that were tried for this. 0 where nothing is left or all that were tried are broken; the estimates are then 0.
+    pub probed: usize,
+    /// Time with the workers asked for.
+    pub seconds: f64,
+    /// Bytes of the images.
+    pub bytes: u64,
+    /// Bytes free on the output's disk, where the system tells.
+    pub free: Option<u64>,
+}
+
+impl Estimate {
+    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not known.
+    pub fn fits(&self) -> bool {
+        self.free.is_none_or(|free| self.bytes.saturating_add(self.bytes / 10) <= free)
+    }
+}
+
+pub(super) fn estimate(options: &Prepare, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
+    let plan = Plan::new(options, decoder)?;
+    let mut clips = plan.to_do();
+    clips.sort_by_key(|clip| clip.bytes);
+    let free = free_bytes(&plan.place.root);
+    let mut result = Estimate { clips: clips.len(), kept: plan.done.len(), probed: 0, seconds: 0.0, bytes: 0, free };
+    let (mut seconds, mut bytes, mut probed) = (0.0, 0.0, 0);
+    for clip in chosen(&clips) {
+        match plan.maker.probe(clip, FRAMES) {
+            Ok(probe) => {
+                (seconds, bytes) = (seconds + probe.seconds, bytes + probe.bytes);
+                probed += clip.bytes.max(1);
+                result.probed += 1;
+            }
+            Err(Fault::Clip(_)) => {} // the run will tell of it
+            Err(Fault::Run(error)) => return Err(error),
+        }
+    }
+    if probed > 0 {
+        let all: u64 = clips.iter().map(|clip| clip.bytes.max(1)).sum();
+        let times = all as f64 / probed as f64;
+        let workers = threads(options.workers).min(clips.len().max(1));
+        result.seconds = seconds * times / workers as f64;
+        result.bytes = (bytes * times) as u64;
+    }
+    Ok(result)
+}
+
+/// A small, a middling and a large one of clips sorted by size.
+fn chosen<'c>(clips: &[&'c SourceClip]) -> Vec<&'c SourceClip> {
+    let n = clips.len();
+    let mut places: Vec<usize> =
+        (0..PROBES).map(|i| n * (2 * i + 1) / (2 * PROBES)).filter(|&place| place < n).collect();
+    places.dedup();
+    places.into_iter().map(|place| clips[place]).collect()
 }

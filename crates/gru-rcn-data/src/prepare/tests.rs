@@ -5,17 +5,21 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
-use crate::manifest::{DecoderId, MANIFEST, Manifest};
+use crate::base::{DecodeLimits, FolderLock};
+use crate::manifest::{MANIFEST, Manifest};
 use crate::testing::temporary;
 use crate::verify::{FaultKind, VerifyOptions, VerifyReport, verify};
-use crate::video::{DecodeLimits, FrameSize};
+use crate::video::{DecoderId, FrameSource, VideoFrame};
 
 static GO: AtomicBool = AtomicBool::new(false);
 
 /// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is broken.
+#[derive(Debug)]
 struct Drawing {
+    limits: DecodeLimits,
     version: &'static str,
     /// Videos that may still be decoded before the machine fails.
     left: AtomicUsize,
@@ -24,7 +28,8 @@ struct Drawing {
 
 impl Drawing {
     fn new() -> Self {
-        Self { version: "1", left: AtomicUsize::new(usize::MAX), decoded: Mutex::new(0) }
+        let limits = DecodeLimits { max_frames: 50, ..DecodeLimits::default() };
+        Self { limits, version: "1", left: AtomicUsize::new(usize::MAX), decoded: Mutex::new(0) }
     }
 
     fn failing_after(clips: usize) -> Self {
@@ -36,16 +41,16 @@ impl Drawing {
     }
 }
 
-impl Decoder for Drawing {
+impl VideoDecoder for Drawing {
     fn id(&self) -> DecoderId {
         DecoderId { name: "drawing".to_owned(), version: self.version.to_owned() }
     }
 
-    fn limits(&self) -> DecodeLimits {
-        DecodeLimits { max_frames: 50, ..DecodeLimits::default() }
+    fn limits(&self) -> &DecodeLimits {
+        &self.limits
     }
 
-    fn decode(&self, path: &Path, size: FrameSize, take: &mut TakeFrame<'_>) -> Result<Option<f64>, DataError> {
+    fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         left.map_err(|_| DataError::setting("machine", "off", "somebody pulled the plug"))?;
         *self.decoded.lock().unwrap() += 1;
@@ -54,13 +59,31 @@ impl Decoder for Drawing {
         let [frames, width, height] = numbers[..] else {
             return Err(DataError::NotVideo { path: path.to_owned(), words: "no drawing".to_owned() });
         };
-        let (height, width) = size.of(height, width);
-        for t in 0..frames {
-            let value = |i: usize| ((i / 3 % width + i / (3 * width) + 2 * t) * 13 % 256) as u8;
-            let pixels: Vec<u8> = (0..width * height * 3).map(value).collect();
-            take(VideoFrame { width, height, pixels: &pixels })?;
+        Ok(Box::new(Stripes { frames, size: size.of(height, width), t: 0 }))
+    }
+}
+
+/// The frames of a drawing.
+struct Stripes {
+    frames: usize,
+    size: [usize; 2],
+    t: usize,
+}
+
+impl FrameSource for Stripes {
+    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
+        let (t, [height, width]) = (self.t, self.size);
+        if t == self.frames {
+            return Ok(None);
         }
-        Ok(Some(12.5))
+        self.t += 1;
+        let value = |i: usize| ((i / 3 % width + i / (3 * width) + 2 * t) * 13 % 256) as u8;
+        let pixels = (0..width * height * 3).map(value).collect();
+        Ok(Some(VideoFrame { time: None, height, width, pixels }))
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(12.5)
     }
 }
 
@@ -340,7 +363,7 @@ fn places_that_would_do_harm_are_refused() {
 fn two_runs_in_one_folder_are_refused() {
     let (_folder, options) = setting(false);
     fs::create_dir(&options.output).unwrap();
-    let lock = crate::disk::Lock::whole(&options.output).unwrap();
+    let lock = FolderLock::whole(&options.output).unwrap();
     let error = run(&options, &Drawing::new()).unwrap_err().to_string();
     assert!(error.contains("another process"), "{error}");
     assert!(merge(&options.output).is_err());

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::report::{Fault, FaultKind};
+use crate::base::DataError;
+use crate::dataset::{find, lines};
+use crate::manifest::SPLITS;
 
 /// What lies in a folder: a name and where it is.
 pub(super) struct Entry {
@@ -85,4 +88,29 @@ pub(super) fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+}
+
+/// The faults of the data set's own lists and of those that were asked for; `known` says whether there is a clip of an id.
+pub(super) fn check_lists(root: &Path, asked: &[PathBuf], known: impl Fn(&str) -> bool) -> Vec<Fault> {
+    let own = fs::read_dir(root.join(SPLITS)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = own.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
+    paths.sort();
+    paths.extend(asked.iter().map(|path| root.join(path)));
+    let mut faults = Vec::new();
+    for path in paths {
+        let place = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let mut fault = |clip: String, detail| faults.push(Fault { clip, kind: FaultKind::List, detail });
+        match lines(&path) {
+            Ok(lines) => {
+                for (number, line) in lines {
+                    if let Err(reason) = find(&line, &known) {
+                        fault(line.chars().take(200).collect(), format!("{place} line {number}: {reason}"));
+                    }
+                }
+            }
+            Err(DataError::Io { source, .. }) => fault(String::new(), format!("{place}: {source}")),
+            Err(error) => fault(String::new(), error.to_string()),
+        }
+    }
+    faults
 }

@@ -11,12 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Findings, some};
+use super::files::{Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, image, lists};
-use crate::error::DataError;
-use crate::frames_folder::is_frame;
-use crate::parallel;
+use super::{VerifyOptions, image};
+use crate::base::{DataError, for_each};
+use crate::image::is_frame;
 
 /// Folders are looked into so deep.
 const DEPTH: usize = 8;
@@ -88,16 +87,14 @@ pub(super) fn verify(
     let all: Vec<(String, Clip)> = clips.into_iter().collect();
     let (total, mut over) = (all.len(), 0);
     let one = |(id, clip): &(String, Clip)| check_clip(root, id, clip, options);
-    parallel::for_each(&all, options.workers, cancel, one, |_, found| {
+    for_each(&all, options.workers, cancel, one, |_, found| {
         faults.extend(found);
         over += 1;
         progress(over, total);
         Ok(())
     })?;
     let known: BTreeSet<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
-    for path in lists::paths(root, &options.lists) {
-        faults.extend(lists::check(root, &path, |id| known.contains(id)));
-    }
+    faults.extend(check_lists(root, &options.lists, |id| known.contains(id)));
     faults.sort();
     faults.dedup();
     Ok(VerifyReport { clips: over, faults, interrupted: over < total })

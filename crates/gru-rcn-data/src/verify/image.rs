@@ -19,7 +19,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::VerifyOptions;
 use super::report::FaultKind;
-use crate::loader::panic_message;
+use crate::base::panic_message;
 
 /// What is wrong with an image, and in words.
 pub(super) type Wrong = (FaultKind, String);
@@ -257,13 +257,13 @@ mod tests {
         assert_eq!(check_bytes(b"GIF89a").unwrap_err().0, FaultKind::BadImage);
         assert_eq!(check_bytes(&[0xff, 0xd8, 0xff, 0xd9]).unwrap_err().0, FaultKind::BadImage);
         assert_eq!(check_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\0\0\0\0").unwrap_err().0, FaultKind::BadImage);
-        let mut state = 7u64;
+        let mut words = crate::base::SplitMix64::new(7);
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
             let sound = coded(format, false);
             for _ in 0..200 {
                 let mut bytes = sound.clone();
                 for _ in 0..4 {
-                    let draw = crate::random::split_mix(&mut state);
+                    let draw = words.next_word();
                     let place = (draw >> 8) as usize % bytes.len();
                     bytes[place] = draw as u8;
                 }

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Entry, Findings, some};
+use super::files::{Entry, Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, image, lists};
-use crate::dataset::{COMPONENTS, FLOW, FRAMES};
-use crate::disk::PARTIAL;
-use crate::error::DataError;
-use crate::manifest::{ClipRecord, ImageCoding, MANIFEST, Manifest};
-use crate::parallel;
-use crate::prepare::{ContentHash, FAILURES, Folders, Part, ledgers, read_failures};
+use super::{VerifyOptions, image};
+use crate::base::{DataError, PARTIAL, for_each};
+use crate::manifest::{
+    COMPONENTS, ClipRecord, ContentHash, FAILURES, FLOW, FRAMES, Failure, Folders, ImageCoding, MANIFEST, Manifest,
+    Part, ledgers, read_failures,
+};
 
 pub(super) fn verify(
     root: &Path,
@@ -31,7 +30,7 @@ pub(super) fn verify(
     let mut faults = Vec::new();
     let (total, mut over) = (manifest.clips.len(), 0);
     let one = |clip: &ClipRecord| check_clip(root, &manifest, clip, options);
-    parallel::for_each(&manifest.clips, options.workers, cancel, one, |_, found| {
+    for_each(&manifest.clips, options.workers, cancel, one, |_, found| {
         faults.extend(found);
         over += 1;
         progress(over, total);
@@ -47,10 +46,8 @@ pub(super) fn verify(
         }
     };
     let failed: BTreeSet<&str> = failures.iter().map(|failure| failure.clip.as_str()).collect();
-    for path in lists::paths(root, &options.lists) {
-        faults.extend(lists::check(root, &path, |id| manifest.get(id).is_some() || failed.contains(id)));
-    }
-    let not_prepared = |failure: &crate::prepare::Failure| Fault {
+    faults.extend(check_lists(root, &options.lists, |id| manifest.get(id).is_some() || failed.contains(id)));
+    let not_prepared = |failure: &Failure| Fault {
         clip: failure.clip.clone(),
         kind: FaultKind::NotPrepared,
         detail: failure.error.clone(),

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
+
+use crate::base::{DataError, write_atomically};
+use crate::manifest::line_of;
 
 /// What is wrong.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +130,24 @@ impl VerifyReport {
     }
 }
 
-/// File names may hold what a terminal would obey.
+/// Writes the clips that a report finds faults in, with the faults, one JSON object per line; returns the number of clips.
+///
+/// A data set that is given the file skips these clips ([`FolderOptions`](crate::FolderOptions)). Faults that are no clip's,
+/// such as a wrong line in a list, are not written: they are to be mended.
+///
+/// # Errors
+/// [`DataError::Io`] and [`DataError::NotFound`].
+pub fn write_quarantine(path: &Path, report: &VerifyReport) -> Result<usize, DataError> {
+    let (mut text, mut clips) = (String::new(), BTreeSet::new());
+    for fault in report.faults.iter().filter(|fault| fault.kind.concerns_a_clip()) {
+        text += &line_of(path, fault)?;
+        clips.insert(&fault.clip);
+    }
+    write_atomically(path, text.as_bytes())?;
+    Ok(clips.len())
+}
+
+/// Replaces control characters: file names may hold what a terminal would obey.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -7,10 +7,9 @@ use std::sync::atomic::AtomicBool;
 use ::image::{GrayImage, Luma, Rgb, RgbImage};
 
 use super::*;
+use crate::dataset::read_quarantine;
 use crate::manifest::tests::header;
-use crate::manifest::{ClipRecord, FlowFormat, ImageCoding, Manifest};
-use crate::prepare::ContentHash;
-use crate::quarantine::{read_quarantine, write_quarantine};
+use crate::manifest::{ClipRecord, ContentHash, FlowFormat, ImageCoding, Manifest};
 use crate::testing::temporary;
 
 static GO: AtomicBool = AtomicBool::new(false);

@@ -5,7 +5,7 @@
 
 use oxideav_mpeg4video::DecodedFrame;
 
-use crate::resize::cubic;
+use crate::image::cubic;
 
 /// A picture in 4:2:0; the two chroma planes have half the sides, rounded up.
 #[derive(Clone, Copy)]

@@ -47,27 +47,26 @@ fn planes_of_ffmpeg(path: &Path) -> Vec<u8> {
 
 /// Height and width, and the planes of every frame, cut to size and one after the other.
 fn planes(path: &Path) -> (usize, usize, Vec<u8>) {
-    let (mut out, mut size) = (Vec::new(), (0, 0));
-    PureDecoder::default()
-        .each(path, &mut |frame, (height, width)| {
-            size = (height, width);
-            let luma = (frame.luma_samples(), frame.width(), height, width);
-            let chroma = |plane| (plane, frame.width() / 2, height.div_ceil(2), width.div_ceil(2));
-            for (plane, stride, rows, columns) in [luma, chroma(frame.cb_samples()), chroma(frame.cr_samples())] {
-                out.extend(plane.chunks(stride).take(rows).flat_map(|row| &row[..columns]));
-            }
-            Ok(Flow::Continue)
-        })
-        .unwrap_or_else(|error| panic!("{error}"));
-    (size.0, size.1, out)
+    let mut session = PureDecoder::default().session(path).unwrap_or_else(|error| panic!("{error}"));
+    let (mut out, mut size) = (Vec::new(), [0, 0]);
+    while let Some(frame) = session.next_frame().unwrap_or_else(|error| panic!("{error}")) {
+        size = session.size();
+        let [height, width] = size;
+        let luma = (frame.luma_samples(), frame.width(), height, width);
+        let chroma = |plane| (plane, frame.width() / 2, height.div_ceil(2), width.div_ceil(2));
+        for (plane, stride, rows, columns) in [luma, chroma(frame.cb_samples()), chroma(frame.cr_samples())] {
+            out.extend(plane.chunks(stride).take(rows).flat_map(|row| &row[..columns]));
+        }
+    }
+    (size[0], size[1], out)
 }
 
 /// Compares a film's every frame, and says how far apart they are.
 fn compare(path: &Path) -> Apart {
     let ffmpeg = Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg");
     let (pure, name) = (PureDecoder::default(), path.display());
-    let reference = ffmpeg.decode(path, FrameSize::Source).unwrap();
-    let clip = pure.decode(path, FrameSize::Source).unwrap_or_else(|error| panic!("{error}"));
+    let reference = ffmpeg.decode(path, SizeRule::Source).unwrap();
+    let clip = pure.decode(path, SizeRule::Source).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(clip.time, reference.time, "{name}: frames");
     assert_eq!(pure.count(path).unwrap(), reference.time, "{name}: count");
     assert_eq!((clip.height, clip.width), (reference.height, reference.width), "{name}: size");
@@ -290,7 +289,7 @@ fn clips_of_ucf101() {
 
 #[test]
 fn clips_of_ucf101_at_another_size() {
-    let size = FrameSize::ShortSide(128);
+    let size = SizeRule::ShortSide { pixels: 128 };
     // One of each class.
     for path in clips().unwrap_or_default().iter().step_by(5) {
         let (clip, reference) =
