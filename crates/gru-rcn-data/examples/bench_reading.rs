@@ -7,8 +7,8 @@
 //! FRAMES is a folder of a prepared data set's frames, one folder per clip. The crop `base` is the largest square in the
 //! middle of a 256×340 frame, resized to 224×224; `input` is the 224×224 of the paper's evaluation, which is only cut out.
 //!
-//! Prints one line of JSON: `ms` per frame, the mean over the passes through all clips, by the time that the processor
-//! spent on this thread, which some systems count in steps of milliseconds; `checksum`, the mean of all values, so that another program can be held against it.
+//! Prints one line of JSON: `ms` per frame, the mean over the passes through all clips, by the processor time of this thread,
+//! which some systems count in steps of milliseconds; `checksum`, the mean of all values, for comparison with other programs.
 
 mod stored;
 

@@ -1,4 +1,4 @@
-//! Prepares a folder of videos and verifies what came of it.
+//! Prepares a folder of videos and verifies the result.
 //!
 //! ```sh
 //! cargo run --release -p gru-rcn-data --example prepare -- ucf101 VIDEOS OUTPUT [LISTS] [--flow dis] [--shard 1/4]

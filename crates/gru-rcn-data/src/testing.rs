@@ -1,4 +1,4 @@
-//! What the tests of several modules need: temporary folders and small films.
+//! Temporary folders and small films for the tests of several modules.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

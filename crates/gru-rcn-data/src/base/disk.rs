@@ -1,4 +1,4 @@
-//! Writing so that a kill at any moment leaves whole files, and keeping two writers apart.
+//! Files that are written whole or not at all, and locks on folders.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 
-/// Ends the names of what is being written. A leading dot hides them from everything that lists clips.
+/// End of the names of files and folders being written. A leading dot hides them from everything that lists clips.
 pub(crate) const PARTIAL: &str = ".partial";
 
 /// The hidden sibling under whose name `path` is written until it is whole.
@@ -34,7 +34,7 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), DataError> {
     sync_folder_of(path)
 }
 
-/// Makes the names in a folder as lasting as the files they name.
+/// Makes the names in a folder durable on disk.
 ///
 /// # Errors
 /// [`DataError::Io`] and [`DataError::NotFound`].
@@ -51,7 +51,7 @@ pub(crate) fn sync_folder_of(path: &Path) -> Result<(), DataError> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Removes a file or a folder with all it holds; nothing there is well too. Links are removed, not followed.
+/// Removes a file or a folder with everything in it, if it exists. Links are removed, not followed.
 pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
@@ -64,9 +64,9 @@ pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Bytes that may still be written to the disk of `path`; `None` where the system does not say.
+/// Bytes that may still be written to the disk of `path`; `None` where the system does not state it.
 pub fn free_bytes(path: &Path) -> Option<u64> {
-    // A folder that is still to be made lies on the disk of the nearest one there is.
+    // A folder that does not exist yet lies on the disk of its nearest parent that does.
     let place = path.ancestors().find(|place| place.exists())?;
     #[cfg(unix)]
     return rustix::fs::statvfs(place).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
@@ -79,7 +79,7 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 
 /// Keeps other processes out of a folder for as long as it lives. The system releases it however the process ends.
 ///
-/// On file systems that cannot lock, some network ones, it holds nothing and the work goes on without.
+/// On file systems that cannot lock, some network ones, it locks nothing.
 #[derive(Debug)]
 pub struct FolderLock {
     _held: Vec<File>,
@@ -103,8 +103,8 @@ impl FolderLock {
         if !taken(shared.try_lock_shared()) {
             return Ok(None);
         }
-        // The file stays: whoever removed it could remove it under a process that has just opened it. Only who holds
-        // the whole folder may clear such files away.
+        // The file stays: whoever removed it could remove it under a process that has just opened it. Only the owner of
+        // the whole folder may remove such files.
         let path = folder.join(format!(".prepare-{name}.lock"));
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| DataError::io(&path, error))?;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_nothing_is_well() {
+    fn removing_nothing_is_no_error() {
         let folder = temporary();
         let inner = folder.path().join("a/b");
         fs::create_dir_all(&inner).unwrap();
@@ -146,7 +146,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_system_tells_how_much_room_there_is() {
+    fn free_space_is_known_on_unix() {
         let folder = temporary();
         for path in [folder.path().to_path_buf(), folder.path().join("nowhere")] {
             assert!(free_bytes(&path).is_some_and(|bytes| bytes > 0));

@@ -1,7 +1,7 @@
-//! What can go wrong between a file and a clip.
+//! Errors between a file and a clip.
 //!
-//! Every message names the file, clip or key concerned and says what to do about it. Nothing in this crate puts
-//! another clip in the place of a broken one: the caller decides what an error means for its run.
+//! Every message names the file, clip or key concerned and says what to do. Nothing in this crate replaces a broken clip by
+//! another one: the caller decides what an error means for its run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,20 +21,20 @@ pub enum DataError {
     FfmpegMissing {
         /// The program that was tried.
         program: PathBuf,
-        /// The operating system's words.
+        /// The operating system's message.
         reason: String,
     },
-    /// The pure-Rust decoder was asked for, and this build has none.
+    /// The pure-Rust decoder was chosen and is not in this build.
     #[error(
         "this build has no pure-Rust video decoder: build with `--features pure-decode`, or use `--decoder ffmpeg`"
     )]
     PureMissing,
-    /// The pure-Rust decoder does not read this kind of file, or does not vouch for what it would read.
+    /// The pure-Rust decoder does not support this file.
     #[error("{path}: the pure-Rust decoder cannot read this: {reason}; use `--decoder ffmpeg`", path = .path.display())]
     PureUnsupported {
         /// The file.
         path: PathBuf,
-        /// What is special about it.
+        /// The unsupported property.
         reason: String,
     },
     /// No file or folder of that name.
@@ -44,10 +44,10 @@ pub enum DataError {
     #[error("{path}: this is a folder, a video file was expected", path = .0.display())]
     IsDirectory(PathBuf),
     /// The file has no bytes.
-    #[error("{path}: the file is empty (0 bytes); copy it again or leave the clip out", path = .0.display())]
+    #[error("{path}: the file is empty (0 bytes); copy it again or remove the clip", path = .0.display())]
     EmptyFile(PathBuf),
     /// FFmpeg refused the file.
-    #[error("{path}: not a video that FFmpeg can decode; it says: {words}", path = .path.display())]
+    #[error("{path}: not a video that FFmpeg can decode; its message: {words}", path = .path.display())]
     NotVideo {
         /// The file.
         path: PathBuf,
@@ -55,19 +55,19 @@ pub enum DataError {
         words: String,
     },
     /// The container was read but held no frame.
-    #[error("{path}: no frame could be decoded{said}; leave the clip out or make it again", path = .path.display(), said = said(.words))]
+    #[error("{path}: no frame could be decoded{said}; remove the clip or make it again", path = .path.display(), said = said(.words))]
     NoFrames {
         /// The file or folder.
         path: PathBuf,
         /// The last lines FFmpeg wrote, often empty.
         words: String,
     },
-    /// FFmpeg gave up after some frames, or wrote what is not a frame.
-    #[error("{path}: decoding broke off after {frames} frames{said}; make the file again or leave it out", path = .path.display(), said = said(.words))]
+    /// FFmpeg stopped after some frames, or wrote something that is not a frame.
+    #[error("{path}: decoding broke off after {frames} frames{said}; make the file again or remove it", path = .path.display(), said = said(.words))]
     BrokenVideo {
         /// The file.
         path: PathBuf,
-        /// Frames that came before.
+        /// Frames decoded before.
         frames: usize,
         /// The last lines FFmpeg wrote, or what was wrong with its output.
         words: String,
@@ -80,8 +80,8 @@ pub enum DataError {
         /// The limit.
         limit: Duration,
     },
-    /// A decoding limit was met.
-    #[error("{path}: passes the limit `{limit}` of {allowed}; raise that limit if the clip is meant to be so large", path = .path.display())]
+    /// A decoding limit was exceeded.
+    #[error("{path}: exceeds the limit `{limit}` of {allowed}; raise that limit if the clip is meant to be so large", path = .path.display())]
     TooLarge {
         /// The file or folder.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum DataError {
     BadImage {
         /// The image file.
         path: PathBuf,
-        /// The decoder's words.
+        /// The decoder's message.
         reason: String,
     },
     /// A folder of frames is not one whole clip.
@@ -106,7 +106,7 @@ pub enum DataError {
         /// What is wrong and with which frame.
         reason: String,
     },
-    /// Numbers that do not fit together: a size, a plan, a shape.
+    /// Sizes, plans or shapes that do not match.
     #[error("{0}")]
     Shape(String),
     /// A setting is out of range.
@@ -119,7 +119,7 @@ pub enum DataError {
         /// What it must be.
         reason: String,
     },
-    /// A folder of clips does not make a data set.
+    /// A folder is not a valid data set.
     #[error("{path}: {reason}", path = .path.display())]
     BadDataset {
         /// The folder or file concerned.
@@ -156,7 +156,7 @@ pub enum DataError {
         path: PathBuf,
         /// The first of the two frames, counted from 0.
         frame: usize,
-        /// What the flow said.
+        /// The cause.
         source: gru_rcn_flow::FlowError,
     },
     /// A part of the data set holds no clip.
@@ -188,7 +188,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Wraps an I/O error of `path`, telling absence from everything else.
+    /// Wraps an I/O error of `path`: [`DataError::NotFound`] or [`DataError::Io`].
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         if source.kind() == std::io::ErrorKind::NotFound {
             Self::NotFound(path.to_owned())

@@ -1,4 +1,4 @@
-//! The same job for many things, on several threads, the results to one place.
+//! One job for many items on several threads, with the results in one place.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,7 +52,7 @@ pub(crate) fn for_each<T: Sync, R: Send>(
         let mut outcome = Ok(());
         for (index, result) in results {
             if outcome.is_err() {
-                continue; // what was under way is let come to its end
+                continue; // jobs under way are finished
             }
             outcome = match result {
                 Ok(result) => done(index, result),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stops_where_it_is_told_to() {
+    fn cancelling_and_errors_stop_new_jobs() {
         let items = [0; 1000];
         let cancel = AtomicBool::new(false);
         let mut ended = 0;

@@ -1,10 +1,10 @@
-//! Random numbers that depend on nothing but their key.
+//! Random numbers that depend only on their key.
 //!
 //! Order and augmentation must be the same on every machine, with any number of workers and after a resume. So no
 //! generator state is kept anywhere: each decision makes a fresh ChaCha8 stream from a key. The key's parts are hashed
 //! with 64-bit FNV-1a (each part preceded by its length, so that parts cannot run into each other), and SplitMix64
-//! spreads the hash over ChaCha's 256-bit seed. The draws below use only raw 64-bit words, because the distributions of
-//! the `rand` crate may change their values between versions.
+//! spreads the hash over ChaCha's 256-bit seed. Draws use only raw 64-bit words, because the distributions of the
+//! `rand` crate may change their values between versions.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -11,11 +11,11 @@ use super::error::DataError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What the weights are fitted to.
+    /// For training the weights.
     Train,
-    /// What choices are made on.
+    /// For choices such as early stopping.
     Validation,
-    /// What the result is reported on.
+    /// For the reported result.
     Test,
 }
 

@@ -15,7 +15,7 @@ use crate::base::{DataError, Fnv64};
 /// Where the clips lie and how they are divided.
 ///
 /// The root has one folder per class, named after it; a clip is a video file in it (known by its extension) or a folder
-/// of JPEG or PNG frames. Classes are sorted by name. Other files are left alone. The parts are made by the first of these
+/// of JPEG or PNG frames. Classes are sorted by name. Other files are ignored. The parts are made by the first of these
 /// that applies:
 ///
 /// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a label number after it.
@@ -24,15 +24,14 @@ use crate::base::{DataError, Fnv64};
 /// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`, each with class folders.
 /// 3. **Neither**: all clips.
 ///
-/// A part that is then still missing is held out of the train part by *group*, whole groups at a time, the classes kept in
-/// balance as well as the groups allow. A clip's group is what `groups` says, else what its UCF-101 name says
-/// (`v_Diving_g01_c03` is of `v_Diving_g01`), else the clip itself.
+/// A missing part is held out of the train part by *group*, whole groups at a time, the classes kept in
+/// balance as well as the groups allow. A clip's group comes from `groups`, else from its UCF-101
+/// name (`v_Diving_g01_c03` is of `v_Diving_g01`), else it is the clip itself.
 ///
 /// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes and groups are those of
 /// the manifest, its lists lie in `splits/`.
 ///
-/// Clips that the file `quarantine` names are in no part, and no other clip takes their place; [`Dataset::skipped`] has
-/// them.
+/// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`] lists them.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderOptions {
@@ -46,7 +45,7 @@ pub struct FolderOptions {
     pub test_list: Option<PathBuf>,
     /// JSON file, an object from clip path or file stem to the name of the clip's group.
     pub groups: Option<PathBuf>,
-    /// File of clips to leave out, as [`crate::write_quarantine`] writes it; relative paths are relative to `root`.
+    /// File of clips to skip, as [`crate::write_quarantine`] writes it; relative paths are relative to `root`.
     pub quarantine: Option<PathBuf>,
     /// Share of each class that is held out for validation where no list or folder gives it; above 0. Default 0.15.
     pub validation_fraction: f32,
@@ -72,7 +71,7 @@ impl Default for FolderOptions {
     }
 }
 
-/// The parts as far as lists or folders give them.
+/// The parts that lists or folders state.
 struct Parts {
     train: Vec<Found>,
     validation: Option<Vec<Found>>,
@@ -80,7 +79,7 @@ struct Parts {
     skipped: Vec<String>,
 }
 
-/// All clips of a folder, what is known of their groups, and which of them are not to be used.
+/// The clips of a folder, their known groups, and the quarantine.
 struct Place {
     clips: Clips,
     groups: Groups,
@@ -103,7 +102,7 @@ impl Place {
         })
     }
 
-    /// The clips, looked for where no manifest has them.
+    /// The clips, searched for where there is no manifest.
     fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
         if !self.prepared {
             self.clips = scan(root, root, "", &aside(root, named_files(options, root)))?;

@@ -1,7 +1,7 @@
 //! Holding clips out by group.
 //!
 //! Clips cut from one video, or filmed in one place on one day, are near copies of each other. If some are trained on and
-//! others tested on, the score says how well the scene is remembered. So whole groups are held out, never single clips.
+//! others tested on, the score measures how well the scene is remembered. So whole groups are held out, never single clips.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -57,7 +57,7 @@ pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     (class.starts_with("v_") && digits(clip) && digits(number)).then_some(group)
 }
 
-/// The group of the clip `id` of a data set of that layout; the id where its name says nothing.
+/// The group of the clip `id` of a data set of that layout; the id where its name states none.
 pub(crate) fn group_of(layout: Layout, id: &str) -> String {
     let (class, stem) = id.split_once('/').unwrap_or(("", id));
     let found = match layout {
@@ -98,7 +98,7 @@ fn youtube_id(stem: &str) -> Option<&str> {
     (digits(end) && digits(start) && !id.is_empty()).then_some(id)
 }
 
-/// One clip as the division sees it.
+/// Group and class of one clip.
 pub(super) struct Member {
     pub(super) group: String,
     pub(super) class: usize,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn names_say_the_group() {
+    fn names_state_the_group() {
         let of = group_of;
         assert_eq!(of(Layout::Ucf101, "Diving/v_Diving_g01_c03"), "v_Diving_g01");
         assert_eq!(of(Layout::Folder, "Diving/v_Diving_g01_c03"), "v_Diving_g01");
@@ -242,9 +242,9 @@ mod tests {
     }
 
     // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked, yet a class without any
-    // held-out clip could not be judged: the smaller group goes.
+    // held-out clip could not be validated, so the smaller group is held out.
     #[test]
-    fn a_class_of_few_groups_gives_its_smallest() {
+    fn a_class_of_few_groups_holds_out_its_smallest() {
         let members = members(&[("big", 0, 50), ("small", 0, 40)]);
         let held = hold_out(&members, 1, 0.15, key(0));
         assert!(held[50..].iter().all(|&h| h) && held[..50].iter().all(|&h| !h));

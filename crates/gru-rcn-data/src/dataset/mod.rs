@@ -1,7 +1,7 @@
 //! A data set: classes, and clips in three parts.
 //!
 //! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those of
-//! [`FolderOptions`]. Nothing is decoded here: a data set is names and places.
+//! [`FolderOptions`]. Nothing is decoded here.
 
 mod folder;
 mod groups;
@@ -46,7 +46,7 @@ pub struct Sample {
     pub id: String,
     /// Index into [`Dataset::classes`].
     pub class: usize,
-    /// Index into [`Dataset::appearances`], where the data set knows what is seen apart from what happens.
+    /// Index into [`Dataset::appearances`], where the data set labels appearance apart from action.
     pub appearance: Option<usize>,
     /// Where its frames come from.
     pub source: ClipSource,
@@ -61,11 +61,11 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// Names of the appearances, empty where unknown.
     pub appearances: Vec<String>,
-    /// Clips to fit.
+    /// Clips to train on.
     pub train: Vec<Sample>,
-    /// Clips to choose on.
+    /// Clips for choices, such as early stopping.
     pub validation: Vec<Sample>,
-    /// Clips to report on.
+    /// Clips for the reported result.
     pub test: Vec<Sample>,
     /// Ids of the clips that would be in one of the parts, but are in quarantine.
     pub skipped: Vec<String>,
@@ -81,8 +81,8 @@ impl Dataset {
         folder::read(options)
     }
 
-    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a model that is to be
-    /// tried on them; some of the classes are enough.
+    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a model. Not every
+    /// class needs a clip.
     ///
     /// # Errors
     /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
@@ -101,7 +101,7 @@ impl Dataset {
 
     /// A stable 16-digit hash of the classes and of every part's ids and labels, in order.
     ///
-    /// It tells whether a run resumes on the data set it began with. For a prepared folder the manifest's hashes of the
+    /// A run resumes only on the data set it began with. For a prepared folder the manifest's hashes of the
     /// clips' files are in it, for the built-in set, whose ids do not name its settings, those are; otherwise pixels are
     /// not hashed.
     pub fn fingerprint(&self) -> String {

@@ -1,4 +1,4 @@
-//! The clips of a prepared folder, as its manifest has them.
+//! The clips of a prepared folder according to its manifest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,11 +87,11 @@ pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     Ok(Some((clips, Groups::of_map(groups.collect()))))
 }
 
-/// A clip's folder, if it is there and no link leads out of the data set.
+/// A clip's folder, if it exists and no link leads out of the data set.
 fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
     let path = root.join(kind).join(id);
     let real = fs::canonicalize(&path).map_err(|_| {
-        DataError::dataset(&path, "the manifest has this clip, but its folder is not there; verify the data set")
+        DataError::dataset(&path, "the manifest has this clip, but its folder is missing; verify the data set")
     })?;
     if real.starts_with(root) {
         return Ok(path);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_places_are_checked() {
+    fn counts_and_folders_are_checked() {
         let folder = prepared(&IDS);
         let (clips, _) = read(&fs::canonicalize(folder.path()).unwrap()).unwrap().unwrap();
         let ClipSource::Prepared(clip) = &clips["a/1"].source else { panic!() };

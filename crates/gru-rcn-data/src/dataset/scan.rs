@@ -1,4 +1,4 @@
-//! What clips a folder with a sub-folder per class holds.
+//! Finding the clips of a folder with a sub-folder per class.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,11 +1,11 @@
-//! Official lists of train and test clips, brought to one format.
+//! Official and own lists of train and test clips, converted to one format.
 //!
 //! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list options of
 //! [`FolderOptions`](crate::FolderOptions) read, and `splits/groups.json` with the group of every clip. The names are
 //! `train01`, `test01` … for data sets with several splits, `train`, `validation`, `test` otherwise. Lists are kept as their
 //! makers wrote them: a validation part is held out of the train list when a run begins, in whole groups.
 //!
-//! Two clips are of one group where one helps to recognise the other without anything being learnt of the action:
+//! Clips of one group resemble each other for reasons other than the action, such as the same scene:
 //!
 //! - **UCF-101** cuts the clips of a group from one video: `v_Diving_g01_c03` is of `v_Diving_g01`.
 //! - **HMDB-51** names a clip `<movie>_<class>_<visible>_<camera>_<people>_<side>_<quality>_<number>`, as in
@@ -41,8 +41,8 @@ pub struct SplitList {
     pub name: String,
     /// The clips that the list names, as `<class>/<clip>`, in its order.
     pub clips: Vec<String>,
-    /// Those that the list names and the source does not have. They are not written: a data set that is only part of
-    /// the official one gives part of its lists, and whoever uses them should know.
+    /// Those that the list names and the source does not have. They are not written:
+    /// part of the official data set gives part of its lists, and the caller should report it.
     pub absent: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ impl SplitList {
     }
 }
 
-/// The lists of a folder of one's own; a line that names no clip is an error, since nobody else wrote it.
+/// The user's own lists; a line that names no clip is an error.
 ///
 /// Paths are relative to `root`, lines as in [`FolderOptions`](crate::FolderOptions).
 pub(crate) fn own(
@@ -166,7 +166,7 @@ fn class_numbers(path: &Path) -> Result<HashMap<String, u64>, DataError> {
         let pair = pair.and_then(|(number, class)| Some((class.trim().to_owned(), number.parse::<u64>().ok()?)));
         let (class, number) = pair.ok_or_else(|| bad("not `<number> <class>`"))?;
         if numbers.insert(class, number).is_some() {
-            return Err(bad("the class is there before"));
+            return Err(bad("the class occurs twice"));
         }
     }
     Ok(numbers)
@@ -268,7 +268,7 @@ fn msvd_videos(folder: &Path) -> Result<HashMap<String, String>, DataError> {
 }
 
 fn missing(path: &Path) -> DataError {
-    DataError::dataset(path, "this official list is not there; give the folder that holds the lists")
+    DataError::dataset(path, "this official list does not exist; give the folder that holds the lists")
 }
 
 /// Writes the lists and the groups of all clips below the prepared folder `root`.

@@ -1,4 +1,4 @@
-//! A folder of images, one per frame, to frames.
+//! Folders of images, one per frame.
 //!
 //! Frames are the files with the extensions jpg, jpeg and png, in the order of the number at the end of their names, so
 //! that `2.jpg` comes before `10.jpg`. Numbering may start at 0 or 1 (the base is found per folder) and may have a prefix
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_and_strangers_are_named() {
+    fn gaps_and_foreign_names_are_errors() {
         let error = |names: &[&str]| {
             let folder = temporary();
             names.iter().for_each(|name| save(folder.path(), name, 4, 9));

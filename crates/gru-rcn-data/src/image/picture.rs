@@ -16,7 +16,7 @@ use crate::base::{DataError, DecodeLimits};
 /// Most bytes of a file, and most that the decoder may take for it: 8192 × 8192 pixels of 4 bytes.
 const IMAGE_BYTES: u64 = 256 << 20;
 
-/// What is wanted of an image.
+/// Channels of a decoded image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
     /// Red, green and blue.
@@ -43,7 +43,7 @@ struct Buffers {
 }
 
 thread_local! {
-    /// As many as images were in use at a time.
+    /// One for each image in use at a time.
     static BUFFERS: RefCell<Vec<Buffers>> = RefCell::default();
 }
 
@@ -155,7 +155,7 @@ mod tests {
 
     /// The same bytes as by the crate `image`, for both kinds of file and of pixels.
     #[test]
-    fn pixels_are_those_of_the_usual_way() {
+    fn pixels_are_those_of_the_crate_image() {
         let folder = temporary();
         let value = |x: u32, y: u32| ((x * 37 + y * 91) % 251) as u8;
         let colour = RgbImage::from_fn(43, 21, |x, y| Rgb([value(x, y), (x * 5) as u8, value(y, x)]));
@@ -176,7 +176,7 @@ mod tests {
 
     // A header of 60 000 × 60 000 pixels, 10.8 GB once decoded, in a few bytes.
     #[test]
-    fn sides_are_held_against_the_limit_first() {
+    fn sides_are_checked_before_memory_is_taken() {
         let folder = temporary();
         let mut jpeg = Vec::new();
         JpegEncoder::new(&mut jpeg).encode(&[9; 16 * 16 * 3], 16, 16, ExtendedColorType::Rgb8).unwrap();
@@ -196,7 +196,7 @@ mod tests {
 
     // A large image and then small ones in the same buffers, one of them cut off: nothing of the first is left in them.
     #[test]
-    fn buffers_are_used_again() {
+    fn reused_buffers_keep_nothing() {
         let folder = temporary();
         let paths = [(40, 200), (8, 9), (16, 77)].map(|(side, value)| {
             let path = folder.path().join(format!("{side}.jpg"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_images_are_named() {
+    fn files_that_are_not_images_are_errors() {
         let folder = temporary();
         let path = folder.path().join("0.jpg");
         let error = |bytes: &[u8]| {

@@ -127,7 +127,7 @@ impl Rectangle {
         Self { x: whole.x * x, y: whole.y * y, width: whole.width * x, height: whole.height * y }
     }
 
-    /// The same where its lower or right edge is beyond the image, height and width, by no more than rounding.
+    /// Moves a lower or right edge that lies beyond the image, height and width, by rounding alone.
     fn inside(mut self, [height, width]: [usize; 2]) -> Self {
         const ROUNDING: f64 = 1e-6;
         for (from, length, side) in [(self.y, &mut self.height, height), (self.x, &mut self.width, width)] {
@@ -141,7 +141,7 @@ impl Rectangle {
         self
     }
 
-    /// The same in whole pixels, if it is.
+    /// The rectangle in whole pixels, if it has whole coordinates.
     fn whole(self) -> Option<Crop> {
         let sides = [self.x, self.y, self.width, self.height];
         if sides.iter().any(|side| side.fract() != 0.0 || *side < 0.0) {
@@ -165,8 +165,8 @@ pub fn resize_rgb(pixels: &[u8], size: [usize; 2], crop: Crop, output: [usize; 2
     Ok(target)
 }
 
-/// The same for frames of one, two or three channels and crops between pixels, into a place of the output's length; sizes
-/// are height and width.
+/// Cuts and resizes a frame of one, two or three channels into a buffer of the output's length. Crops may lie between
+/// pixels; sizes are height and width.
 pub(crate) fn resize_into(
     pixels: &[u8],
     [height, width]: [usize; 2],
@@ -345,7 +345,7 @@ mod tests {
 
         /// Crops that reach the edge of the planned frame, of frames stored in any size: nothing is lost to rounding.
         #[test]
-        fn crops_of_other_sizes_stay_inside(
+        fn scaled_crops_stay_inside(
             planned in [2usize..200, 2usize..200], stored in [2usize..200, 2usize..200], from in [0.0..1.0f64, 0.0..1.0f64],
         ) {
             let [y, x] = [0, 1].map(|side| (from[side] * planned[side] as f64) as usize);

@@ -15,7 +15,7 @@ use crate::video::DecoderId;
 /// The manifest's format that this version reads and writes.
 pub const SCHEMA: u32 = 1;
 
-/// What writes into [`Header::tool`].
+/// Value of [`Header::tool`].
 pub const TOOL: &str = concat!("gru-rcn-data ", env!("CARGO_PKG_VERSION"));
 
 /// How a data set's videos and official lists are laid out.
@@ -162,7 +162,7 @@ fn difference(name: String, here: &Value, there: &Value) -> Option<(String, Stri
     keys.into_iter().find_map(|key| difference(inner(key), a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none)))
 }
 
-/// A value for a message: of a group of settings, what kind it is.
+/// A value for a message: for a group of settings its first value.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),

@@ -1,8 +1,8 @@
-//! What a prepared data set holds: `manifest.jsonl`.
+//! The manifest of a prepared data set, `manifest.jsonl`.
 //!
 //! The first line is a [`Header`]: how the images were made. Each further line is a [`ClipRecord`]: one clip, its frames
-//! counted as they were decoded, with a hash of the bytes that were written. Records are sorted by id. There is no date and
-//! no path in it: the same videos prepared the same way give the same manifest, byte for byte, on every machine.
+//! counted as they were decoded, with a hash of the bytes that were written. Records are sorted by id. It holds no date and
+//! no path: the same videos prepared the same way give the same manifest, byte for byte, on every machine.
 //!
 //! ```text
 //! {"schema":1,"tool":"gru-rcn-data 0.1.0","layout":"ucf101","decoder":{…},"frames":{…},"flow":{…}}
@@ -146,7 +146,7 @@ impl Manifest {
                 return Err(DataError::manifest(path, number, reason));
             }
             if let Some(before) = seen.insert(record.id.clone(), number) {
-                let reason = format!("the clip {} is there before, in line {before}; remove one of the two", record.id);
+                let reason = format!("the clip {} is already in line {before}; remove one of the two", record.id);
                 return Err(DataError::manifest(path, number, reason));
             }
             clips.push(record);
@@ -207,7 +207,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn it_reads_back_sorted_and_the_same_bytes() {
+    fn a_manifest_reads_back_sorted_with_the_same_bytes() {
         let folder = temporary();
         let path = folder.path().join(MANIFEST);
         let manifest = Manifest::of(header(), ["b/y", "a/z", "a/x"].map(record));

@@ -78,7 +78,7 @@ pub struct PlanKey {
 }
 
 impl PlanKey {
-    /// One of `0..n`, the same for the same key: which of `n` prepared versions of a clip an epoch uses.
+    /// A number of `0..n` drawn from the key: which of `n` stored versions of a clip an epoch uses.
     pub fn choice(&self, n: usize) -> usize {
         let key = Fnv64::default().text("version").number(self.seed).number(self.epoch).text(&self.sample);
         Draws::new(key).below(n)
@@ -178,22 +178,22 @@ impl ClipPlanner {
     /// # Errors
     /// As [`ClipPlanner::evaluation`] and [`TestViews::validate`]; [`DataError::Setting`] for mirror images where
     /// [`flip`](ClipPlanner::flip) is off (see [`TestViews::allowed`]).
-    pub fn test_views(&self, rule: TestViews, frames: usize) -> Result<Vec<ClipPlan>, DataError> {
-        rule.validate()?;
-        if rule.crops == TestCrops::Ten && !self.flip {
+    pub fn test_views(&self, views: TestViews, frames: usize) -> Result<Vec<ClipPlan>, DataError> {
+        views.validate()?;
+        if views.crops == TestCrops::Ten && !self.flip {
             let reason = "ten crops have mirror images among them, and `flip` is off: take five";
-            return Err(DataError::setting("views", rule, reason));
+            return Err(DataError::setting("views", views, reason));
         }
         let plain = self.evaluation(frames)?;
         let positions = self.modality.positions(frames);
-        let crops = match rule.crops {
+        let crops = match views.crops {
             TestCrops::Centre => vec![plain.crop],
             TestCrops::Five | TestCrops::Ten => self.crop.five(self.frame_size, self.input_size).to_vec(),
         };
-        let mirrored: &[bool] = if rule.crops == TestCrops::Ten { &[false, true] } else { &[false] };
-        let mut plans = Vec::with_capacity(rule.count());
-        for view in 0..rule.starts {
-            let frames = self.temporal.view(positions, view, rule.starts);
+        let mirrored: &[bool] = if views.crops == TestCrops::Ten { &[false, true] } else { &[false] };
+        let mut plans = Vec::with_capacity(views.count());
+        for view in 0..views.starts {
+            let frames = self.temporal.view(positions, view, views.starts);
             for &flip in mirrored {
                 plans.extend(crops.iter().map(|&crop| ClipPlan {
                     frames: frames.clone(),
@@ -215,7 +215,7 @@ impl ClipPlanner {
     }
 }
 
-/// Writes a picture, by its number, into its place.
+/// Writes the picture of a given number into a buffer.
 type TakePicture<'a> = dyn FnMut(usize, &mut [u8]) -> Result<(), DataError> + 'a;
 
 /// What to take out of a decoded video.
@@ -266,8 +266,8 @@ impl ClipPlan {
         })
     }
 
-    /// Puts the clip together from pictures of `total`, each cut and resized by `picture` into its place and asked for
-    /// once.
+    /// Assembles the clip of a video of `total` pictures. `picture` cuts and resizes one picture into a buffer and is
+    /// called once for each.
     pub(crate) fn gather(
         &self,
         total: usize,
@@ -292,7 +292,7 @@ impl ClipPlan {
         Frames::new(data, self.frames.len(), height, width, self.modality.channels())
     }
 
-    /// One picture of `length` bytes behind the other.
+    /// The pictures of all steps one after another, `length` bytes each.
     fn line_up(&self, length: usize, picture: &mut TakePicture<'_>) -> Result<Vec<u8>, DataError> {
         let mut data = vec![0; self.frames.len() * length];
         for (step, t) in self.frames.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The two streams: what a clip shows at each step.
+//! The two modalities of a clip: RGB frames or optical flow.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::image::flip_horizontal;
 /// Fields of optical flow in one stack; the flow network of the paper sees ten (section 5.1.2).
 pub const FLOW_STACK: usize = 10;
 
-/// What a clip shows.
+/// Modality of a clip: what it holds at each step.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Modality {
@@ -37,8 +37,7 @@ impl Modality {
         }
     }
 
-    /// How many steps there are to choose from in `count` frames or fields: those whose stack is whole, and one where none
-    /// is.
+    /// Number of positions for a step in `count` frames or fields: those with a whole stack, at least one.
     pub fn positions(self, count: usize) -> usize {
         match self {
             Self::Rgb => count,
@@ -101,7 +100,7 @@ mod tests {
     /// Twelve fields of 1x2 pixels; field t has x = 10 t, 10 t + 1 and y = 10 t + 2, 10 t + 3. The stack at 2 has the
     /// fields 2 to 11; its left pixel is x2 y2 x3 y3 …, that is 20 22 30 32 ….
     #[test]
-    fn stacks_by_hand() {
+    fn stacks_interleave_fields_and_mirror_x() {
         let data: Vec<u8> = (0..12u8).flat_map(|t| [10 * t, 10 * t + 2, 10 * t + 1, 10 * t + 3]).collect();
         let fields = Frames::new(data, 12, 1, 2, 2).unwrap();
         let clip = plan(vec![0, 2], false).apply(&fields).unwrap();
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_the_other_stream_are_refused() {
+    fn pictures_of_the_other_modality_are_refused() {
         let rgb = Frames::new(vec![0; 6], 1, 1, 2, 3).unwrap();
         assert!(plan(vec![0], false).apply(&rgb).unwrap_err().to_string().contains("3 channels"));
     }

@@ -1,4 +1,4 @@
-//! Several views of one test clip: starts in time, crops, mirror images.
+//! Test views: several starts in time, crops and mirror images of one test clip.
 //!
 //! The paper scores a test clip by 25 equally spaced starts, and at each of them by the four corners, the middle and the
 //! mirror images of these five: 250 views, whose probabilities are averaged (section 5.1). [`TestViews::paper`] is that.
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::ClipPlan;
 use crate::base::DataError;
 
-/// Most starts of a rule; a guard against slips of the pen.
+/// Largest number of starts; a guard against typing errors.
 const MOST_STARTS: usize = 1000;
 
-/// Which crops of the evaluation's size are looked at.
+/// Which crops of the evaluation's size are scored.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum TestCrops {
@@ -27,13 +27,13 @@ pub enum TestCrops {
     Ten,
 }
 
-/// The views by which a test clip is scored. Written `STARTSxCROPS`: `1x1`, `3x5`, `25x10`.
+/// The test views of a clip, whose class probabilities are averaged. Written `STARTSxCROPS`: `1x1`, `3x5`, `25x10`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[serde(deny_unknown_fields)]
 pub struct TestViews {
-    /// Starts in time, 1 to 1000. Of [`Consecutive`](super::TemporalSampling::Consecutive) frames, so many starts from the
-    /// first frame to the last that leaves a whole clip, equally spaced and rounded to the nearest frame; a single one is
-    /// the middle. Of [`Spread`](super::TemporalSampling::Spread) frames, so many equally spaced positions within the part
+    /// Number of starts in time, 1 to 1000. For [`Consecutive`](super::TemporalSampling::Consecutive) frames they are equally
+    /// spaced from the first frame to the last that leaves a whole clip, rounded to the nearest frame; a single start is the
+    /// middle one. For [`Spread`](super::TemporalSampling::Spread) frames they are equally spaced positions within the part
     /// that each frame is taken from.
     #[serde(default = "one")]
     pub starts: usize,
@@ -59,7 +59,7 @@ impl TestViews {
         Self { starts: 25, crops: TestCrops::Ten }
     }
 
-    /// How many views that is.
+    /// Number of views.
     pub fn count(self) -> usize {
         self.starts * self.crops.count()
     }
@@ -125,8 +125,8 @@ impl FromStr for TestViews {
     }
 }
 
-/// Each plan once, in the order of its first occurrence, with how often it occurs: views that are the same need not be
-/// computed again to be averaged.
+/// Each distinct plan, in the order of its first occurrence, with its number of occurrences. Equal views are scored once and
+/// averaged with that weight.
 pub fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
     let mut counted: Vec<(ClipPlan, usize)> = Vec::new();
     for plan in plans {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn mirror_images_need_leave() {
+    fn mirror_images_need_flip() {
         let planner = ClipPlanner { flip: false, ..ten() };
         let error = planner.test_views(TestViews::paper(), 40).unwrap_err().to_string();
         assert!(error.contains("`views` = 25x10") && error.contains("`flip` is off"), "{error}");

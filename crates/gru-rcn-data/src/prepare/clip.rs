@@ -1,4 +1,4 @@
-//! One clip to images and their hash.
+//! Makes the images of one clip and their hash.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use crate::image::{SizeRule, list_frames, read_selected};
 use crate::manifest::{ClipRecord, ContentHash, ImageCoding, Part};
 use crate::video::{FrameSource, VideoDecoder, VideoFrame, VideoFrames};
 
-/// Why a clip was not made.
+/// Why a clip could not be made.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The clip is broken; others are not concerned.
     Clip(DataError),
-    /// Nothing can be made: a full disk, no decoder.
+    /// No clip can be made: a full disk, no decoder.
     Run(DataError),
 }
 
@@ -56,7 +56,7 @@ impl ClipMaker<'_> {
         Ok(making.record(frames.rate()))
     }
 
-    /// Decodes a clip, makes images of its first `most` frames only, and reckons what the whole clip would take.
+    /// Decodes a clip, makes images of its first `most` frames only, and estimates the whole clip.
     pub(crate) fn probe(&self, clip: &SourceClip, most: usize) -> Result<Probe, Fault> {
         let (mut bytes, mut frames, mut working) = (0, 0, Duration::ZERO);
         let mut store = |_: Part, _: usize, image: &[u8]| {
@@ -124,7 +124,7 @@ impl FrameSource for FolderFrames {
     }
 }
 
-/// What a whole clip would take.
+/// Estimated cost of a clip.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     /// On one thread.

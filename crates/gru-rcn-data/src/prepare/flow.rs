@@ -72,7 +72,7 @@ pub(crate) struct FlowMaker {
     options: FlowOptions,
 }
 
-/// The frames of one video, one after another: what two neighbouring pairs have in common is computed once.
+/// Flow of the frames of one video, one after another. Work shared by neighbouring pairs is done once.
 pub(crate) enum FlowRun {
     TvL1(Box<TvL1Sequence>),
     Dis(Box<DisWorkspace>),
@@ -106,7 +106,7 @@ impl FlowMaker {
         self.options.image
     }
 
-    /// What the manifest says of it.
+    /// The manifest's description of the flow.
     pub(crate) fn format(&self) -> FlowFormat {
         FlowFormat {
             algorithm: self.options.method.to_string(),

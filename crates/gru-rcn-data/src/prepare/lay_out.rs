@@ -1,4 +1,4 @@
-//! The output folder: names in it, who may write there, and what is there from before.
+//! The output folder: the names in it, the lock on it, and the clips that earlier runs prepared.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -39,12 +39,12 @@ impl Place {
         self.shard.is_none_or(|shard| shard.has(id))
     }
 
-    /// The clips that are done, by manifest or journal, and whose folders are there.
+    /// The prepared clips by manifest or journal whose folders exist.
     pub(crate) fn done(&self, header: &Header) -> Result<BTreeMap<String, ClipRecord>, DataError> {
         self.refuse_strangers(header)?;
         let merged = self.root.join(MANIFEST);
         let mut done = BTreeMap::new();
-        // What was written last is taken last.
+        // Of two records of a clip the later one stays.
         for path in [&merged, &self.manifest] {
             if path.is_file() {
                 let clips = Manifest::read(path)?.clips.into_iter().filter(|clip| self.has(&clip.id));
@@ -57,7 +57,7 @@ impl Place {
         Ok(done)
     }
 
-    /// Refuses an output folder that was made in another way, or not by this program.
+    /// Refuses an output folder made with other settings, or not by this program.
     fn refuse_strangers(&self, header: &Header) -> Result<(), DataError> {
         let mut ours = false;
         for (path, shard) in ledgers(&self.root)? {
@@ -76,7 +76,7 @@ impl Place {
                 return Err(DataError::dataset(&self.root, reason));
             }
             let of = |shard: Option<Shard>| shard.map_or(1, |shard| shard.of);
-            // A merged manifest may be gone on from by shards, and by a whole run.
+            // Shards and a whole run may both continue from a merged manifest.
             let merged = shard.is_none() && !journal;
             if !merged && of(shard) != of(self.shard) {
                 let reason = format!(
@@ -109,7 +109,7 @@ pub(crate) fn lock(root: &Path, shard: Option<Shard>) -> Result<FolderLock, Data
     lock.ok_or_else(|| DataError::dataset(root, reason))
 }
 
-/// Everything that is settled before the first clip is decoded.
+/// What is decided before the first clip is decoded.
 pub(crate) struct Plan<'a> {
     pub(crate) place: Place,
     pub(crate) header: Header,
@@ -145,14 +145,14 @@ impl<'a> Plan<'a> {
         mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()
     }
 
-    /// Clips that are done and whose video is gone.
+    /// Number of prepared clips whose video does not exist any more.
     pub(crate) fn without_source(&self) -> usize {
         let there: HashSet<&str> = self.source.clips.iter().map(|clip| clip.id.as_str()).collect();
         self.done.keys().filter(|id| !there.contains(id.as_str())).count()
     }
 }
 
-/// The output folder's place, which must not be one where it would be taken for a source, or write over one.
+/// The output folder's path, which must neither lie in the source nor write over it.
 fn output(options: &Prepare) -> Result<PathBuf, DataError> {
     let source = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
     if options.output.as_os_str().is_empty() {
@@ -160,10 +160,14 @@ fn output(options: &Prepare) -> Result<PathBuf, DataError> {
     }
     if options.output.components().any(|part| part == Component::ParentDir) && !options.output.exists() {
         let shown = options.output.display();
-        return Err(DataError::setting("output", shown, "`..` in a path that is not there yet; give it without"));
+        return Err(DataError::setting(
+            "output",
+            shown,
+            "`..` in a path that does not exist yet; give a path without it",
+        ));
     }
     let wanted = std::path::absolute(&options.output).map_err(|error| DataError::io(&options.output, error))?;
-    // The folder need not be there yet: what is there of its path is made canonical.
+    // The folder need not exist yet: the part of its path that exists is made canonical.
     let there = wanted.ancestors().find(|place| place.exists()).unwrap_or(&wanted);
     let real = fs::canonicalize(there).map_err(|error| DataError::io(there, error))?;
     let rest = wanted.strip_prefix(there).unwrap_or(Path::new(""));

@@ -1,4 +1,4 @@
-//! The manifests of all shards to one.
+//! Merging the manifests of all shards.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::lay_out::{Place, lock};
 use crate::base::{DataError, remove};
 use crate::manifest::{FAILURES, Failure, MANIFEST, Manifest, Shard, journal, ledgers, read_failures, write_failures};
 
-/// What was merged.
+/// Result of [`merge`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// The manifest of all clips.
@@ -22,8 +22,8 @@ pub struct Merged {
 
 /// Joins the manifests of the shards in a prepared folder, and their failures; then removes them.
 ///
-/// All shards must be there. When shards were merged before and some have been run again, those are enough: they take the
-/// place of what the manifest had of them.
+/// All shards must be there. When shards were merged before and some have been run again, those are enough: they
+/// replace their clips in the manifest.
 ///
 /// # Errors
 /// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different divisions, for headers

@@ -8,16 +8,16 @@
 //! failures.jsonl                        clips that could not be prepared, where there are any
 //! ```
 //!
-//! **Nothing is lost and nothing is half done.** A clip is written into hidden folders beside its places. When all its files
+//! **Clips are written whole or not at all.** A clip is written into hidden folders beside its places. When all its files
 //! are on disk they are renamed, and then one line is added to the journal `manifest.partial.jsonl`. A process that is killed
-//! loses the clips under way; the next run drops their remains, goes on behind the last whole line of the journal, and ends
-//! with the same bytes in the same files as a run that was never interrupted. The manifest itself appears at the end, whole.
+//! loses the clips under way; the next run removes their remains, continues after the last whole line of the journal, and
+//! ends with the same bytes in the same files as a run that was never interrupted. The manifest itself appears at the end, whole.
 //!
 //! **One folder, one set of settings.** A run with other settings, another decoder or another version of this crate in a
 //! folder that holds clips already is refused, naming the setting.
 //!
-//! **A broken clip** is recorded with its error; the others go on, and none takes its place. It is tried again by the next
-//! run in the same folder.
+//! **A broken clip** is recorded with its error, the others continue, and none replaces it. The next run in the same folder
+//! tries it again.
 //!
 //! **Shards** divide the clips among machines by a hash of their ids, so that a clip stays with its shard whatever clips
 //! are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins them.
@@ -43,7 +43,7 @@ use crate::image::SizeRule;
 use crate::manifest::{Failure, ImageCoding, Layout, Shard};
 use crate::video::VideoDecoder;
 
-/// What to prepare, and how.
+/// Settings of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepare {
     /// How the source is laid out.
@@ -54,7 +54,7 @@ pub struct Prepare {
     pub output: PathBuf,
     /// Folder of the official lists; without it no lists are written. Not for [`Layout::Folder`].
     pub lists: Option<PathBuf>,
-    /// Lists and groups of one's own, for [`Layout::Folder`].
+    /// The user's own lists and groups, for [`Layout::Folder`].
     pub own_lists: OwnLists,
     /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`] has the usual ones.
     pub size: SizeRule,
@@ -104,12 +104,12 @@ impl OwnLists {
     }
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// Clips that are over with, whether they are prepared or failed.
+    /// Finished clips, prepared or failed.
     pub done: usize,
-    /// Clips of this run.
+    /// Clips to prepare in this run.
     pub total: usize,
     /// Those that failed.
     pub failed: usize,
@@ -119,24 +119,24 @@ pub struct Progress {
     pub bytes: u64,
     /// Since the run began.
     pub elapsed: Duration,
-    /// What is left, measured by the bytes of the videos; unknown before the first clip.
+    /// Estimated time left, by the bytes of the videos; unknown before the first clip.
     pub remaining: Option<Duration>,
-    /// The clip that is over with, and why it failed.
+    /// The clip just finished, with its error if it failed.
     pub clip: Option<(String, Option<String>)>,
 }
 
-/// What a run did.
+/// Result of a run.
 #[derive(Clone, Debug)]
 pub struct PrepareOutcome {
-    /// The manifest; it is not there yet after an interrupted run.
+    /// Path of the manifest, which does not exist yet after an interrupted run.
     pub manifest: PathBuf,
     /// Clips in it.
     pub clips: usize,
     /// Clips that this run prepared.
     pub prepared: usize,
-    /// Clips that were there from earlier runs.
+    /// Clips kept from earlier runs.
     pub kept: usize,
-    /// Of those, the ones whose video is not in the source any more.
+    /// Of those, clips whose video is not in the source any more.
     pub without_source: usize,
     /// Clips that could not be prepared, also in `failures.jsonl`; sorted.
     pub failures: Vec<Failure>,
@@ -146,7 +146,7 @@ pub struct PrepareOutcome {
     pub frames: u64,
     /// Bytes written by this run.
     pub bytes: u64,
-    /// Whether it was told to stop. What is done is kept; the same run again goes on.
+    /// Whether the run was cancelled. Prepared clips are kept; the same run again resumes.
     pub interrupted: bool,
 }
 
@@ -160,12 +160,12 @@ impl Prepare {
         }
     }
 
-    /// Prepares what is not prepared yet. Setting `cancel` stops it after the clips under way.
+    /// Prepares the clips that are not prepared yet. Setting `cancel` stops the run after the clips under way.
     ///
     /// # Errors
     /// Before any work: settings out of range, a source without videos, two clips of one id, lists that are wrong, an output
-    /// folder inside the source, in use by another process, or made with other settings. While at work: what concerns all
-    /// clips, such as a full disk; everything done is kept. A clip's own error is no error here, but in the outcome.
+    /// folder inside the source, in use by another process, or made with other settings. During work: what concerns all
+    /// clips, such as a full disk; prepared clips are kept. The error of a single clip is part of the outcome.
     pub fn run(
         &self,
         decoder: &dyn VideoDecoder,
@@ -175,7 +175,7 @@ impl Prepare {
         run::run(self, decoder, cancel, progress)
     }
 
-    /// Estimates time and disk space of what is left to do, from up to three clips that are prepared into memory.
+    /// Estimates the time and disk space of the remaining clips from up to three clips that are prepared in memory.
     ///
     /// # Errors
     /// As [`Prepare::run`] before any work. Nothing is written.

@@ -1,4 +1,4 @@
-//! A run: clips in parallel, each into its folders and then into the journal. And what a run will take, before it begins.
+//! A run: clips in parallel, each into its folders and then into the journal. Also the estimate of a run before it begins.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::manifest::journal::Journal;
 use crate::manifest::{COMPONENTS, ClipRecord, Failure, Folders, Manifest, Part, write_failures};
 use crate::video::VideoDecoder;
 
-/// A clip that is in its place, and the bytes it took.
+/// A prepared clip and its bytes on disk.
 type Made = Result<(ClipRecord, u64), Fault>;
 
 pub(super) fn run(
@@ -25,7 +25,7 @@ pub(super) fn run(
     cancel: &AtomicBool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PrepareOutcome, DataError> {
-    // Once without a lock, so that a mistake leaves no folder behind; then again, when nobody else writes any more.
+    // Once without a lock, so that a mistake leaves no folder behind; then again under the lock.
     let root = Plan::new(options, decoder)?.place.root;
     fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
     let _lock = lock(&root, options.shard)?;
@@ -48,7 +48,7 @@ pub(super) fn run(
             Err(Fault::Clip(error)) => Some(plan.source.relative(&error)),
             Err(Fault::Run(error)) => return Err(error),
         };
-        tally.over(clip, error.clone());
+        tally.finished(clip, error.clone());
         progress(tally.progress(Some((clip.id.clone(), error))));
         Ok(())
     };
@@ -75,7 +75,7 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     let record = match made {
         Ok(record) => record,
         Err(fault) => {
-            // What is left of a broken clip is of no use. That it is broken matters more than a remnant.
+            // The clip's own error matters more than one of removing its remains.
             let _ = folders.remove();
             return Err(fault);
         }
@@ -125,7 +125,7 @@ impl Written {
     }
 }
 
-/// What is done and what is left.
+/// Counts of a run.
 struct Tally {
     start: Instant,
     done: BTreeMap<String, ClipRecord>,
@@ -135,7 +135,7 @@ struct Tally {
     ended: usize,
     frames: u64,
     bytes: u64,
-    /// Bytes of the videos, in all and of those that are over with.
+    /// Bytes of all videos and of the finished ones.
     work: (u64, u64),
 }
 
@@ -152,7 +152,7 @@ impl Tally {
         self.done.insert(record.id.clone(), record);
     }
 
-    fn over(&mut self, clip: &SourceClip, error: Option<String>) {
+    fn finished(&mut self, clip: &SourceClip, error: Option<String>) {
         self.ended += 1;
         self.work.1 += clip.bytes.max(1);
         self.failures.extend(error.map(|error| Failure { clip: clip.id.clone(), error }));
@@ -169,7 +169,7 @@ impl Tally {
     }
 }
 
-/// Writes what stands at the end: failures, lists, the manifest.
+/// Writes failures, lists and the manifest.
 fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
     let Tally { done, kept, mut failures, ended, frames, bytes, .. } = tally;
     failures.sort_by(|a, b| a.clip.cmp(&b.clip));
@@ -201,21 +201,21 @@ const PROBES: usize = 3;
 /// Frames of each that are coded; flow of a long clip would take minutes.
 const FRAMES: usize = 16;
 
-/// What is left to do, reckoned from a few clips by the size of the videos. Good for choosing a disk and a lunch break:
-/// clips differ, and waiting for the disk is not in it.
+/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is rough: clips differ, and
+/// waiting for the disk is not included.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// Clips left to prepare.
     pub clips: usize,
-    /// Clips that are there from earlier runs.
+    /// Clips kept from earlier runs.
     pub kept: usize,
-    /// Clips that were tried for this. 0 where nothing is left or all that were tried are broken; the estimates are then 0.
+    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the estimates are then 0.
     pub probed: usize,
     /// Time with the workers asked for.
     pub seconds: f64,
     /// Bytes of the images.
     pub bytes: u64,
-    /// Bytes free on the output's disk, where the system tells.
+    /// Bytes free on the output's disk, where the system states them.
     pub free: Option<u64>,
 }
 
@@ -240,7 +240,7 @@ pub(super) fn estimate(options: &Prepare, decoder: &dyn VideoDecoder) -> Result<
                 probed += clip.bytes.max(1);
                 result.probed += 1;
             }
-            Err(Fault::Clip(_)) => {} // the run will tell of it
+            Err(Fault::Clip(_)) => {} // the run reports it
             Err(Fault::Run(error)) => return Err(error),
         }
     }
@@ -254,7 +254,7 @@ pub(super) fn estimate(options: &Prepare, decoder: &dyn VideoDecoder) -> Result<
     Ok(result)
 }
 
-/// A small, a middling and a large one of clips sorted by size.
+/// A small, a medium and a large clip of clips sorted by size.
 fn chosen<'c>(clips: &[&'c SourceClip]) -> Vec<&'c SourceClip> {
     let n = clips.len();
     let mut places: Vec<usize> =

@@ -1,4 +1,4 @@
-//! What clips there are to prepare.
+//! The clips of the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) struct SourceClip {
     pub(crate) group: String,
     /// A video or a folder of frames.
     pub(crate) source: ClipSource,
-    /// Bytes of the video; what work and progress are measured by.
+    /// Bytes of the video, by which work and progress are measured.
     pub(crate) bytes: u64,
 }
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_groups_of_ones_own() {
+    fn own_lists_and_groups() {
         let (folder, mut options) = source(&["a/1.mp4", "a/2.mp4", "b/3.mp4"], Layout::Folder);
         fs::create_dir(folder.path().join("lists")).unwrap();
         fs::write(folder.path().join("lists/test.txt"), "b/3.mp4 1\n").unwrap();
@@ -221,7 +221,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn names_that_are_no_text_are_refused() {
+    fn names_that_are_not_utf_8_are_refused() {
         use std::os::unix::ffi::OsStrExt;
         for layout in [Layout::Folder, Layout::Msvd] {
             let (folder, options) = source(&["a/x.avi", "b/y.avi"], layout);

@@ -52,7 +52,7 @@ impl VideoDecoder for Drawing {
 
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map_err(|_| DataError::setting("machine", "off", "somebody pulled the plug"))?;
+        left.map_err(|_| DataError::setting("machine", "off", "the power failed"))?;
         *self.decoded.lock().unwrap() += 1;
         let text = fs::read_to_string(path).unwrap();
         let numbers: Vec<usize> = text.split(' ').filter_map(|number| number.parse().ok()).collect();
@@ -140,7 +140,7 @@ fn verified(options: &Prepare) -> VerifyReport {
     verify(&options.output, &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap()
 }
 
-/// What a run that nobody stops makes.
+/// The result of an uninterrupted run.
 fn whole(broken: bool) -> BTreeMap<String, Vec<u8>> {
     let (_folder, options) = setting(broken);
     run(&options, &Drawing::new()).unwrap();
@@ -180,7 +180,7 @@ fn the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_run_that_is_stopped_anywhere_ends_the_same() {
+fn a_run_that_is_stopped_anywhere_resumes_to_the_same_bytes() {
     let expected = whole(true);
     for clips in 0..7 {
         let (_folder, options) = setting(true);
@@ -208,7 +208,7 @@ fn a_run_that_is_stopped_anywhere_ends_the_same() {
 }
 
 #[test]
-fn a_kill_between_manifest_and_journal_ends_the_same() {
+fn a_kill_between_manifest_and_journal_resumes_to_the_same_bytes() {
     let (_folder, options) = setting(false);
     assert!(run(&options, &Drawing::failing_after(5)).is_err());
     let journal = fs::read(options.output.join("manifest.partial.jsonl")).unwrap();
@@ -244,7 +244,7 @@ fn a_broken_clip_is_recorded_and_tried_again() {
     let report = verified(&options);
     assert_eq!(report.faults.len(), 1);
     assert_eq!((&*report.faults[0].clip, report.faults[0].kind), ("a/2", FaultKind::NotPrepared));
-    // Somebody mends the video: the next run prepares it, and only it.
+    // The video is mended: the next run prepares it, and only it.
     fs::write(options.source.join("a/2.avi"), "5 40 30").unwrap();
     let again = Drawing::new();
     assert_eq!(run(&options, &again).unwrap().clips, 7);
@@ -253,7 +253,7 @@ fn a_broken_clip_is_recorded_and_tried_again() {
 }
 
 #[test]
-fn a_clip_that_is_gone_is_made_again() {
+fn a_missing_clip_is_prepared_again() {
     let (_folder, options) = setting(false);
     run(&options, &Drawing::new()).unwrap();
     fs::remove_dir_all(options.output.join("flow/b/1")).unwrap();
@@ -330,7 +330,7 @@ fn other_settings_are_refused_by_name() {
 }
 
 #[test]
-fn places_that_would_do_harm_are_refused() {
+fn outputs_that_would_overwrite_the_source_are_refused() {
     let (folder, options) = setting(false);
     let refused = |output: &Path, word: &str| {
         let error = run(&Prepare { output: output.to_owned(), ..options.clone() }, &Drawing::new()).unwrap_err();

@@ -1,7 +1,7 @@
 //! Loading in parallel, in order, within a bound on memory.
 //!
-//! Loaders that hand over results as they arrive make a run depend on timing, and those that bound the number of queued
-//! items, not their bytes, run out of memory on long clips. Here workers take jobs in order, a result waits until its
+//! A loader that yields results as they arrive makes a run depend on timing. One that bounds the number of queued items, not
+//! their bytes, runs out of memory on long clips. Here workers take jobs in order, a result waits until its
 //! turn, and a job starts only when the bytes declared for it fit beside those of all jobs started and not yet consumed.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::base::{DataError, panic_message};
 pub struct LoaderConfig {
     /// Loading threads; 0 loads in the calling thread, when a result is asked for.
     pub workers: usize,
-    /// Bound on the sum of declared bytes of jobs started but not yet consumed. One job is always allowed.
+    /// Bound on the sum of declared bytes of the jobs that are started and not yet consumed. One job is always allowed.
     pub max_bytes: usize,
 }
 
@@ -44,8 +44,8 @@ enum Work<T> {
 
 /// Loads `jobs` and yields the results in their order, whatever the number of workers.
 ///
-/// `bytes` declares what a job's result will hold in memory. A panic in `load` becomes [`DataError::Worker`] with the
-/// job's position, and the other jobs go on.
+/// `bytes` declares the memory of a job's result. A panic in `load` becomes [`DataError::Worker`] with the
+/// job's position, and the other jobs continue.
 pub fn ordered<J, T, F>(jobs: Vec<J>, bytes: impl Fn(&J) -> usize, config: LoaderConfig, load: F) -> OrderedLoader<T>
 where
     J: Send + Sync + 'static,

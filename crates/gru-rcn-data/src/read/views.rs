@@ -1,4 +1,4 @@
-//! The views of one clip, out of pictures that are decoded once.
+//! The test views of one clip, cut out of pictures that are decoded once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::base::{DataError, Frames};
 use crate::image::{Picture, Rectangle, resize_into};
 use crate::plan::ClipPlan;
 
-/// The views of one clip. The pictures that they show are in memory, each once; a view is cut out when it is asked for.
+/// The test views of one clip. Every picture that a view shows is in memory once; [`ClipViews::cut`] makes a view of them.
 ///
 /// Videos are held at the planner's frame size, stored images at their own, as for single views. 250 views of 10 frames
 /// show 250 frames at most, whatever the length of the video.
@@ -28,12 +28,12 @@ impl ClipViews {
         Self { plans, pictures: pictures.into_iter().collect(), planned, total }
     }
 
-    /// The distinct views in their order, each with how often it occurs among all.
+    /// The distinct views in their order, each with its number of occurrences.
     pub fn plans(&self) -> &[(ClipPlan, usize)] {
         &self.plans
     }
 
-    /// Frames of the whole clip, or fields of flow.
+    /// Number of frames, or fields of flow, of the whole clip.
     pub fn total(&self) -> usize {
         self.total
     }
@@ -70,7 +70,7 @@ pub(super) mod tests {
     use crate::read::ClipReader;
     use crate::testing::{make_video, temporary};
 
-    /// A prepared clip of so many fields of flow, height and width, whose x is 100 + t and whose y is 50 + t, without loss.
+    /// A prepared clip of lossless flow fields `[height, width]` with x = 100 + t and y = 50 + t.
     pub(crate) fn flow_clip(folder: &Path, fields: u8, [height, width]: [usize; 2]) -> PreparedClip {
         let flow = folder.join("flow");
         for (name, base) in [("x", 100), ("y", 50)] {
@@ -110,7 +110,7 @@ pub(super) mod tests {
         }
     }
 
-    // Six frames, clips of two: the starts of three views are 0, 2 and 4, so all six frames are shown.
+    // Six frames, clips of two: the starts of three views are 0, 2 and 4, so all six frames are visible.
     #[test]
     fn views_of_stored_frames_are_those_of_single_plans() {
         let folder = temporary();
@@ -133,7 +133,7 @@ pub(super) mod tests {
             row.copy_from_slice(&pixels);
         }
         assert_eq!(views.cut(mirrored).unwrap(), expected);
-        // Only what is shown is kept: one start of two frames in the middle.
+        // Only visible frames are kept: one start of two frames in the middle.
         let few = reader.read_views(&source, &planner, TestViews { starts: 1, crops: TestCrops::Five }).unwrap();
         assert_eq!(few.pictures.keys().copied().collect::<Vec<_>>(), [2, 3]);
         let error = few.cut(&views.plans()[0].0).unwrap_err().to_string();
@@ -190,7 +190,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn wrong_rules_are_told_before_anything_is_read() {
+    fn invalid_test_views_are_refused_before_anything_is_read() {
         let source = ClipSource::Video("nowhere.avi".into());
         let planner = ClipPlanner { flip: false, ..planner(Modality::Rgb) };
         let rule = TestViews { starts: 0, crops: TestCrops::Centre };

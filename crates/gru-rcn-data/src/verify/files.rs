@@ -1,4 +1,4 @@
-//! Looking into folders that are not trusted.
+//! Listing folders that are not trusted, and checking lists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::base::DataError;
 use crate::dataset::{find, lines};
 use crate::manifest::SPLITS;
 
-/// What lies in a folder: a name and where it is.
+/// An entry of a folder.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) path: PathBuf,
@@ -33,8 +33,8 @@ impl<'a> Findings<'a> {
         self.faults.push(Fault { clip: self.clip.to_owned(), kind, detail });
     }
 
-    /// What lies in a folder, sorted by name. Names that are not UTF-8 and links that lead out of the root or nowhere are
-    /// faults, and left out; so is a folder that cannot be read. Hidden entries come with the others.
+    /// The entries of a folder, sorted by name. Names that are not UTF-8 and links that lead out of the root or nowhere are
+    /// faults and skipped; so is a folder that cannot be read. Hidden entries are included.
     pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
         let mut found = Vec::new();
         let listing = match fs::read_dir(folder) {

@@ -1,6 +1,6 @@
-//! A folder of images that others made, against itself.
+//! Verifies a folder of images made by other tools, without a manifest, by its own consistency.
 //!
-//! Every folder with images is a clip or a part of one. Frames and flow are told apart by their names: `flow_x_0001.jpg`
+//! Every folder with images is a clip or a part of one. Frames and flow are distinguished by their names: `flow_x_0001.jpg`
 //! beside `img_00001.jpg`, or images in folders named `x` and `y` (or `u` and `v`, `flow_x` and `flow_y`) below the clip's
 //! own, or in trees of their own such as `frames/…` and `flow/…`. A folder that is just called `x` may as well be a clip; it
 //! is taken for flow where there is a `y` beside it, images above it, or a tree of flow around it. Each sequence may count
@@ -17,9 +17,9 @@ use super::{VerifyOptions, image};
 use crate::base::{DataError, for_each};
 use crate::image::is_frame;
 
-/// Folders are looked into so deep.
+/// Depth to which folders are searched.
 const DEPTH: usize = 8;
-/// Folders at the top that say what lies below them and are no part of a clip's name.
+/// Top-level folders that name the kind of images below them and are not part of a clip's id.
 const TREES: [&str; 12] = [
     "frames",
     "rgb",
@@ -34,7 +34,7 @@ const TREES: [&str; 12] = [
     "tvl1_flow",
     "flow_tvl1",
 ];
-/// Where those of flow begin.
+/// Index of the first one of flow.
 const FLOW_TREES: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ enum Role {
     Y,
 }
 
-/// What a folder's name, or the prefix of an image's, says.
+/// The role that a folder's name, or the prefix of an image's name, states.
 fn role(name: &str) -> Option<Role> {
     let name = name.to_ascii_lowercase();
     match name.trim_end_matches(['_', '-', '.', ' ']) {
@@ -100,7 +100,7 @@ pub(super) fn verify(
     Ok(VerifyReport { clips: over, faults, interrupted: over < total })
 }
 
-/// Finds the images below a folder. Every folder is looked into once, so links cannot lead round in a circle.
+/// Finds the images below a folder. Every folder is visited once, so circles of links end.
 fn walk(root: &Path, clips: &mut BTreeMap<String, Clip>, faults: &mut Vec<Fault>) {
     let (mut seen, mut folders) = (BTreeSet::new(), vec![(root.to_owned(), 0)]);
     while let Some((folder, depth)) = folders.pop() {
@@ -133,7 +133,7 @@ fn walk(root: &Path, clips: &mut BTreeMap<String, Clip>, faults: &mut Vec<Fault>
     }
 }
 
-/// The clip that a folder belongs to, and what its name says of the images in it.
+/// The clip that a folder belongs to, and the role that its name states for its images.
 fn clip_of(root: &Path, folder: &Path) -> (String, Option<Role>) {
     let below = folder.strip_prefix(root).unwrap_or(folder);
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_say_whose_they_are() {
+    fn folder_names_state_clip_and_role() {
         let folder = crate::testing::temporary();
         fs::create_dir_all(folder.path().join("paired/clip/x")).unwrap();
         fs::create_dir_all(folder.path().join("paired/clip/y")).unwrap();

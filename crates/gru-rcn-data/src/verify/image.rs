@@ -1,11 +1,11 @@
-//! Whether a file is a whole image.
+//! Checks that a file is a complete image.
 //!
-//! Decoders are made to show as much of a picture as they can: a JPEG that was cut off gives grey where data are missing,
-//! without a word. So the structure is walked first, which finds the size before memory is taken and the end that must be
-//! there, and then the image is decoded by the strictest rules.
+//! Decoders give as much of a picture as they can: a JPEG that was cut off becomes grey where data are missing, without an
+//! error. So the file's structure is checked first, which yields the size before memory is taken and requires the end
+//! marker. Then the image is decoded by the strictest rules.
 //!
-//! What is left unseen where there is no hash to compare with: a JPEG whose data were changed to other valid data, or are
-//! too few although the end is marked.
+//! Without a hash two faults stay undetected: a JPEG whose data were changed to other valid data, and one with too few data
+//! before its end marker.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -21,7 +21,7 @@ use super::VerifyOptions;
 use super::report::FaultKind;
 use crate::base::panic_message;
 
-/// What is wrong with an image, and in words.
+/// Kind and description of an image's fault.
 pub(super) type Wrong = (FaultKind, String);
 
 /// A sound image.
@@ -202,7 +202,7 @@ mod tests {
             for grey in [false, true] {
                 let bytes = coded(format, grey);
                 assert_eq!(check_bytes(&bytes), Ok((40, 24)));
-                // What follows the end is not the picture's.
+                // Bytes after the end do not matter.
                 assert_eq!(check_bytes(&[&bytes[..], b"\0\0\0"].concat()), Ok((40, 24)));
             }
         }
@@ -253,7 +253,7 @@ mod tests {
 
     // Bytes changed at random never panic, and what is not an image is said to be none.
     #[test]
-    fn strangers_are_no_images() {
+    fn random_damage_never_panics() {
         assert_eq!(check_bytes(b"GIF89a").unwrap_err().0, FaultKind::BadImage);
         assert_eq!(check_bytes(&[0xff, 0xd8, 0xff, 0xd9]).unwrap_err().0, FaultKind::BadImage);
         assert_eq!(check_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\0\0\0\0").unwrap_err().0, FaultKind::BadImage);

@@ -1,9 +1,9 @@
-//! Whether a data set of images is whole.
+//! Verifying that a data set of images is complete and intact.
 //!
-//! [`verify`] looks at every file: are there as many as the manifest says, is every one of them an image that can be decoded
-//! to its end, of the right size, and are its bytes those that were written. A folder that others made, without a
-//! manifest, is held against itself: numbers without gaps from 0 or 1, one size, one flow field less than frames. What is
-//! found comes back as [`Fault`]s; only what keeps from looking at all is an error.
+//! [`verify`] checks every file: the number of files that the manifest states, images that decode to their end, their size,
+//! and the hash of the bytes that were written. A folder made by other tools, without a manifest, is checked for
+//! consistency: numbers without gaps from 0 or 1, one size, one flow field less than frames. The result is a list of
+//! [`Fault`]s; an error is only what prevents verifying at all.
 //!
 //! Images are not trusted. A header that claims more than the limits is refused before memory is taken, files are read up
 //! to a limit, and links are followed only inside the data set.
@@ -26,18 +26,18 @@ pub use report::{Fault, FaultKind, VerifyReport, write_quarantine};
 use crate::base::DataError;
 use crate::manifest::{MANIFEST, ledgers};
 
-/// What to look at, and how far to go.
+/// Settings of [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
     /// Folder of optical flow, where it does not lie below the data set's root. For folders without a manifest.
     pub flow: Option<PathBuf>,
-    /// Further lists, whose lines must name clips; those in `splits/` are looked at anyway.
+    /// Further lists, whose lines must name clips; those in `splits/` are always checked.
     pub lists: Vec<PathBuf>,
     /// Most pixels of a side. Default 8192.
     pub max_side: u32,
     /// Most bytes of an image file. Default 64 MiB.
     pub max_file: u64,
-    /// Clips that are looked at at once; 0 is one for each processor.
+    /// Clips verified at the same time; 0 is one for each processor.
     pub workers: usize,
 }
 
@@ -49,11 +49,11 @@ impl Default for VerifyOptions {
 
 /// Verifies the data set in `root`, with a manifest or without.
 ///
-/// `progress` is told the number of clips that have been looked at and of all clips. Setting `cancel` stops after the clips
-/// under way; the report then says so.
+/// `progress` gets the number of verified clips and of all clips. Setting `cancel` stops after the clips under way; the
+/// report then is marked as interrupted.
 ///
 /// # Errors
-/// [`DataError::NotFound`] and [`DataError::BadDataset`] where there is no data set to look at.
+/// [`DataError::NotFound`] and [`DataError::BadDataset`] where there is no data set.
 pub fn verify(
     root: &Path,
     options: &VerifyOptions,

@@ -1,4 +1,4 @@
-//! A prepared folder against its manifest.
+//! Verifies a prepared folder against its manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
             }
         }
     }
-    // Of a clip with other faults it is known already that its bytes are not those that were written.
+    // A clip with other faults differs anyway.
     if findings.faults.is_empty() && hash.finish() != clip.sha256 {
         findings.add(FaultKind::Hash, &folders.frames, "the files are not those that were written");
     }
@@ -112,7 +112,7 @@ fn check_image(
     }
 }
 
-/// Holds the names in a folder against those that belong there; adds the files that are there to `there`.
+/// Compares the names in a folder with the expected ones; adds the files that exist to `there`.
 fn check_folder(
     findings: &mut Findings<'_>,
     folders: &Folders,
@@ -177,7 +177,7 @@ fn check_flow_folder(findings: &mut Findings<'_>, folder: &Path, clip: &ClipReco
     }
 }
 
-/// Folders that are no clip's, and what an unfinished run left.
+/// Folders that belong to no clip, and remains of an unfinished run.
 fn strangers(root: &Path, manifest: &Manifest) -> Vec<Fault> {
     let mut faults = Vec::new();
     let kinds = [Some(FRAMES), manifest.header.flow.as_ref().map(|_| FLOW)];

@@ -185,7 +185,7 @@ fn links_and_names() {
 }
 
 #[test]
-fn what_is_found_is_quarantined() {
+fn faulty_clips_are_quarantined() {
     let folder = prepared();
     cut(&folder.path().join("frames/a/two/000002.jpg"), 9);
     fs::write(folder.path().join("splits/test.txt"), "a/gone\n").unwrap();
@@ -205,15 +205,15 @@ fn what_is_found_is_quarantined() {
 }
 
 #[test]
-fn an_interrupt_is_told() {
+fn an_interrupt_is_reported() {
     let folder = prepared();
     let cancel = AtomicBool::new(true);
     let report = verify(folder.path(), &VerifyOptions::default(), &cancel, &mut |_, _| ()).unwrap();
     assert!(report.interrupted && !report.is_sound() && report.clips == 0);
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     let options = VerifyOptions { workers: 1, ..VerifyOptions::default() };
-    verify(folder.path(), &options, &GO, &mut |over, all| told.push((over, all))).unwrap();
-    assert_eq!(told, [(1, 3), (2, 3), (3, 3)]);
+    verify(folder.path(), &options, &GO, &mut |over, all| seen.push((over, all))).unwrap();
+    assert_eq!(seen, [(1, 3), (2, 3), (3, 3)]);
 }
 
 /// Clips as others lay them out: where the frames and both components of flow lie, by class, clip and number.

@@ -1,7 +1,7 @@
 //! The built-in data set: a textured shape moves over a textured background. It is generated, there is nothing to download.
 //!
 //! Its classes are motions and nothing but motions: right, left, up, down, two senses of rotation, growing, shrinking. It
-//! answers whether a model uses order in time, because **a single frame says nothing of the class.**
+//! tests whether a model uses order in time, because **a single frame contains no information about the class.**
 //!
 //! *Why that holds exactly.* Each clip of T frames draws three virtual trajectories, for x, y and the logarithm of the
 //! size, from the same distributions whatever the class: a centre c, a speed v > 0, a sign s = ±1 and a frame index u,
@@ -12,8 +12,8 @@
 //! has the same joint distribution of (x, y, log size) in a single frame. The angle is uniform on the circle, and adding
 //! ω·t leaves it so. Texture, colours, background and noise do not know the class.
 //!
-//! The argument needs the frame to be drawn uniformly. A model that is always shown the same index, say the first frame,
-//! can tell: a shape about to move right begins further left. A baseline of single frames must therefore draw its frame
+//! The argument needs the frame to be drawn uniformly. A model that always gets the same index, say the first frame, gets
+//! information: a shape about to move right begins further left. A baseline of single frames must therefore draw its frame
 //! from all T, or be given all T one by one.
 
 mod render;
@@ -111,7 +111,7 @@ impl MotionConfig {
     }
 }
 
-/// One clip of the built-in data set: what it takes to draw it again.
+/// One clip of the built-in data set, drawn again from these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MotionClip {
     /// Height and width of a frame in pixels.
@@ -156,7 +156,7 @@ impl MotionClip {
         Draws::new(self.add_to(Fnv64::default().text("motion").text(purpose)))
     }
 
-    /// Adds all that makes the clip to a hash.
+    /// Adds everything that defines the clip to a hash.
     pub(crate) fn add_to(&self, hash: Fnv64) -> Fnv64 {
         let numbers = [self.size as u64, self.frames as u64, self.seed, self.index as u64];
         numbers.into_iter().fold(hash.text(&self.split.to_string()), Fnv64::number)

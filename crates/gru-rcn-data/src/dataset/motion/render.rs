@@ -15,7 +15,7 @@ const NOISE: f64 = 2.5;
 /// No shape reaches further than this many outer radii from its centre (the cross does, with its corners).
 const REACH: f64 = 1.2;
 
-/// All that a clip shows, apart from the pose.
+/// Everything visible in a clip, apart from the pose.
 struct Scene {
     shape: usize,
     texture: Texture,

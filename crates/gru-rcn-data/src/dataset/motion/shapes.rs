@@ -52,7 +52,7 @@ impl Texture {
             kind: draws.below(3),
             direction: draws.range(0.0, TAU),
             // About one period over the whole shape: finer patterns would repeat within a step of a rotation, and its
-            // sense could not be told.
+            // sense would be ambiguous.
             frequency: draws.range(0.35, 0.6),
             phase: draws.range(0.0, 1.0),
             salt: draws.word(),

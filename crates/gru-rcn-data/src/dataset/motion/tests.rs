@@ -1,4 +1,4 @@
-//! Tests of the built-in data set, above all of its promise that a single frame says nothing of the class.
+//! Tests of the built-in data set, above all that a single frame contains no information about the class.
 
 use std::collections::HashMap;
 

@@ -66,8 +66,8 @@ pub(super) fn to_rgb(planes: Planes<'_>, height: usize, width: usize) -> Vec<u8>
     rgb
 }
 
-/// The four chroma samples, of `count`, around place `at` of `full`, with their weights. The border's samples go on for
-/// ever. Where `full` is odd, FFmpeg stretches the samples over it, and so does this.
+/// The four chroma samples, of `count`, around place `at` of `full`, with their weights. The border's samples are
+/// repeated. Where `full` is odd, FFmpeg stretches the samples over it, and so does this.
 fn taps(at: usize, full: usize, count: usize) -> [(usize, i32); 4] {
     let place = (at as f64 + 0.5) * count as f64 / full as f64 - 0.5;
     let below = place.floor();

@@ -210,7 +210,7 @@ fn empty(path: &Path, nth: usize) {
     std::fs::write(path, bytes).unwrap();
 }
 
-// The picture before one without content goes on being the one that others refer to.
+// After a picture without content, others still refer to the picture before it.
 #[test]
 fn pictures_without_content_are_no_frames() {
     let folder = temporary();

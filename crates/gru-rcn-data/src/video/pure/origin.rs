@@ -1,4 +1,4 @@
-//! Which streams the pure decoder vouches for.
+//! Which streams the pure decoder supports.
 //!
 //! Encoders of the format's early days departed from the standard, and FFmpeg undoes the faults of each that it
 //! recognises. A decoder that keeps to the standard gives slightly wrong pictures for such files, without any sign of

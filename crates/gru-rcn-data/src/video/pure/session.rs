@@ -40,7 +40,7 @@ pub(super) struct Session {
     ended: bool,
 }
 
-/// What became of the first picture in some data.
+/// Result of decoding the first picture of some data.
 enum Outcome {
     Decoded,
     /// Not a picture to be seen: a placeholder, or a B-frame without the frames it needs.
@@ -224,7 +224,7 @@ impl Session {
 
     fn picture(&self, unit: &Unit<'_>) -> Result<Picture, DataError> {
         let Some(layer) = self.pictures.layer() else {
-            return Err(self.broken("a picture comes before the header that tells its size"));
+            return Err(self.broken("a picture comes before the header that states its size"));
         };
         let picture = Picture::parse(unit, layer.time_increment_resolution);
         picture.ok_or_else(|| self.broken("a picture's header is damaged"))

@@ -1,4 +1,4 @@
-//! The parts of an MPEG-4 video stream (ISO/IEC 14496-2, 6.2) that are told apart before anything is decoded.
+//! The parts of an MPEG-4 video stream (ISO/IEC 14496-2, 6.2) that are needed before decoding.
 
 /// Last byte of the start code of a picture.
 pub(super) const PICTURE: u8 = 0xB6;
@@ -29,7 +29,7 @@ impl Unit<'_> {
     }
 }
 
-/// The units of `data`; what comes before the first start code is left out.
+/// The units of `data`; bytes before the first start code are skipped.
 pub(super) fn units(data: &[u8]) -> impl Iterator<Item = Unit<'_>> {
     let mut next = start_code(data, 0);
     std::iter::from_fn(move || {

@@ -53,7 +53,7 @@ fn each_bad_file_has_its_own_error() {
 }
 
 #[test]
-fn a_film_cut_short_is_no_shorter_film() {
+fn a_film_cut_short_is_an_error() {
     let folder = temporary();
     let path = make_with(folder.path(), "clip.avi", SOURCE, 20, B_FRAMES);
     let bytes = fs::read(&path).unwrap();
@@ -72,8 +72,8 @@ fn chunk(bytes: &[u8], nth: usize) -> usize {
     chunks.nth(nth).unwrap()
 }
 
-// Whatever is in the file, the program goes on; and what is not refused looks as FFmpeg shows it. The places and values
-// are a fixed sequence. Of these films 3 in 4 are refused; most of the others were hit where it does not matter.
+// A damaged file is refused, or decoded as FFmpeg decodes it; the decoder never panics. Places and values are a fixed
+// sequence. 3 in 4 of these films are refused; most of the others were hit where it does not matter.
 #[test]
 fn damage_is_refused_or_harmless() {
     let folder = temporary();
