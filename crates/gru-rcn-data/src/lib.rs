@@ -1,12 +1,13 @@
 //! Videos and folders of frames to clips, the same clips every time.
 //!
-//! A [`Dataset`] names the clips, their classes and the part each belongs to. A [`ClipReader`] decodes a clip to [`Frames`].
-//! A [`ClipPlan`] selects frames, crops them, mirrors them or not. Plans come from a [`ClipPlanner`] and are a pure function
-//! of seed, epoch and sample id, so neither the number of loading threads nor a resumed run changes them. [`ordered`] loads
-//! clips in parallel and yields them in order, within a bound on bytes.
+//! A [`Dataset`] names the clips, their classes and the part each belongs to. A [`ClipReader`]
+//! decodes a clip to [`Frames`]. A [`ClipPlan`] selects frames, crops them, mirrors them or not.
+//! Plans come from a [`ClipPlanner`] and are a pure function of seed, epoch and sample id, so
+//! neither the number of loading threads nor a resumed run changes them. [`ordered`] loads clips in
+//! parallel and yields them in order, within a bound on bytes.
 //!
-//! The modules are layers; each imports only from those before it: [`base`], [`image`], [`video`], [`manifest`],
-//! [`dataset`] and [`plan`], [`read`], [`prepare`] and [`verify`](mod@verify).
+//! The modules are layers; each imports only from those before it: [`base`], [`image`], [`video`],
+//! [`manifest`], [`dataset`] and [`plan`], [`read`], [`prepare`] and [`verify`](mod@verify).
 //!
 //! ```
 //! use gru_rcn_data::{
@@ -34,10 +35,11 @@
 //!
 //! # Guarantees
 //!
-//! - No silent errors: a missing clip, a gap between frames, a label that disagrees and a file that cannot be decoded are each
-//!   a [`DataError`] that names the clip or file. No clip is ever replaced by another.
-//! - No file can make another program run: FFmpeg gets an argument vector and may open local files only; list files stay below the data
-//!   set's root; sizes are checked before memory is taken.
+//! - No silent errors: a missing clip, a gap between frames, a label that disagrees and a file that
+//!   cannot be decoded are each a [`DataError`] that names the clip or file. No clip is ever
+//!   replaced by another.
+//! - No file can make another program run: FFmpeg gets an argument vector and may open local files
+//!   only; list files stay below the data set's root; sizes are checked before memory is taken.
 //! - Frame counts are those of decoding, not those of a header ([`video`]).
 
 pub mod base;

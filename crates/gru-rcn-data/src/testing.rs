@@ -7,7 +7,8 @@ pub(crate) fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// Makes `name` in `folder` with `frames` frames of an FFmpeg source such as `testsrc=size=32x32:rate=5`.
+/// Makes `name` in `folder` with `frames` frames of an FFmpeg source such as
+/// `testsrc=size=32x32:rate=5`.
 pub(crate) fn make_video(folder: &Path, name: &str, source: &str, frames: usize) -> PathBuf {
     make_with(folder, name, source, frames, &["-c:v", "mpeg4"])
 }

@@ -1,6 +1,7 @@
-//! The decoder on original UCF-101 clips, whose XviD files pack two frames into one packet and so are counted
-//! differently by different decoders. The clips are not part of this project: the test runs where the environment variable
-//! `GRU_RCN_TEST_DATA` names a folder whose part `ucf101` has class folders of them, and says so where it is skipped.
+//! The decoder on original UCF-101 clips, whose XviD files pack two frames into one packet and so
+//! are counted differently by different decoders. The clips are not part of this project: the test
+//! runs where the environment variable `GRU_RCN_TEST_DATA` names a folder whose part `ucf101` has
+//! class folders of them, and says so where it is skipped.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,8 @@ fn clips(root: &Path) -> Vec<PathBuf> {
 fn ucf101_counts_are_those_of_decoding() {
     let Some(root) = std::env::var_os("GRU_RCN_TEST_DATA").filter(|root| !root.is_empty()) else {
         let words = "SKIPPED: set GRU_RCN_TEST_DATA to a folder that holds ucf101 to run this test";
-        // Past the capture of the test harness, which would swallow the words of a test that passes.
+        // Past the capture of the test harness, which would swallow the words of a test that
+        // passes.
         let _ = writeln!(std::io::stderr(), "{words}");
         return;
     };

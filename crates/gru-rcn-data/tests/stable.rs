@@ -1,7 +1,9 @@
-//! What must stay the same from version to version, bit for bit: prepared folders, fingerprints, random draws and
-//! serialised names. A run that was begun under an older version resumes only then.
+//! What must stay the same from version to version, bit for bit: prepared folders, fingerprints,
+//! random draws and serialised names. A run that was begun under an older version resumes only
+//! then.
 //!
-//! `files/prepared-schema-1` and the numbers here were made by version 0.1.0 as it was before its modules were put in layers.
+//! `files/prepared-schema-1` and the numbers here were made by version 0.1.0 as it was before its
+//! modules were put in layers.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 
-/// End of the names of files and folders being written. A leading dot hides them from everything that lists clips.
+/// End of the names of files and folders being written. A leading dot hides them from everything
+/// that lists clips.
 pub(crate) const PARTIAL: &str = ".partial";
 
 /// The hidden sibling under whose name `path` is written until it is whole.
@@ -18,7 +19,8 @@ pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes a file whole or not at all: into a hidden sibling, which is on disk before it gets the name.
+/// Writes a file whole or not at all: into a hidden sibling, which is on disk before it gets the
+/// name.
 ///
 /// # Errors
 /// [`DataError::Io`], and [`DataError::NotFound`] without the folder.
@@ -64,7 +66,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Bytes that may still be written to the disk of `path`; `None` where the system does not state it.
+/// Bytes that may still be written to the disk of `path`; `None` where the system does not state
+/// it.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     // A folder that does not exist yet lies on the disk of its nearest parent that does.
     let place = path.ancestors().find(|place| place.exists())?;
@@ -77,7 +80,8 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     }
 }
 
-/// Keeps other processes out of a folder for as long as it lives. The system releases it however the process ends.
+/// Keeps other processes out of a folder for as long as it lives. The system releases it however
+/// the process ends.
 ///
 /// On file systems that cannot lock, some network ones, it locks nothing.
 #[derive(Debug)]
@@ -86,15 +90,16 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes a folder for this process alone; `None` while another process holds it or a part of it.
+    /// Takes a folder for this process alone; `None` while another process holds it or a part of
+    /// it.
     pub fn whole(folder: &Path) -> Option<Self> {
         // The folder itself is locked, so that no file is left over.
         let Ok(file) = File::open(folder) else { return Some(Self { _held: Vec::new() }) };
         taken(file.try_lock()).then(|| Self { _held: vec![file] })
     }
 
-    /// Takes the part `name` of a folder, together with other processes that take other parts; `None` while another
-    /// process holds the part or the whole folder.
+    /// Takes the part `name` of a folder, together with other processes that take other parts;
+    /// `None` while another process holds the part or the whole folder.
     ///
     /// # Errors
     /// [`DataError::Io`] where the part's lock file cannot be made.
@@ -103,8 +108,8 @@ impl FolderLock {
         if !taken(shared.try_lock_shared()) {
             return Ok(None);
         }
-        // The file stays: whoever removed it could remove it under a process that has just opened it. Only the owner of
-        // the whole folder may remove such files.
+        // The file stays: whoever removed it could remove it under a process that has just opened
+        // it. Only the owner of the whole folder may remove such files.
         let path = folder.join(format!(".prepare-{name}.lock"));
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| DataError::io(&path, error))?;
@@ -153,7 +158,8 @@ mod tests {
         }
     }
 
-    // Parts share a folder; one part is taken once, and the whole folder only when no part is taken.
+    // Parts share a folder; one part is taken once, and the whole folder only when no part is
+    // taken.
     #[test]
     fn locks_exclude_one_another() {
         let folder = temporary();

@@ -1,7 +1,7 @@
 //! Errors between a file and a clip.
 //!
-//! Every message names the file, clip or key concerned and says what to do. Nothing in this crate replaces a broken clip by
-//! another one: the caller decides what an error means for its run.
+//! Every message names the file, clip or key concerned and says what to do. Nothing in this crate
+//! replaces a broken clip by another one: the caller decides what an error means for its run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What every other module needs: errors, frames in memory, limits, stable random numbers, safe files.
+//! What every other module needs: errors, frames in memory, limits, stable random numbers, safe
+//! files.
 
 mod disk;
 mod error;

@@ -13,10 +13,12 @@ pub(crate) fn threads(workers: usize) -> usize {
     if workers > 0 { workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
-/// Does `job` for every item and gives the results to `done` in the calling thread, in the order of their ends.
+/// Does `job` for every item and gives the results to `done` in the calling thread, in the order of
+/// their ends.
 ///
-/// No job begins after `cancel` is set or `done` has failed; those begun are finished. Parallel work inside a job
-/// shares the same threads, so that the last long item is not left to one of them.
+/// No job begins after `cancel` is set or `done` has failed; those begun are finished. Parallel
+/// work inside a job shares the same threads, so that the last long item is not left to one of
+/// them.
 ///
 /// # Errors
 /// The first of `done`, and a job that panicked.

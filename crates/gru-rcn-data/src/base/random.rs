@@ -1,15 +1,17 @@
 //! Random numbers that depend only on their key.
 //!
-//! Order and augmentation must be the same on every machine, with any number of workers and after a resume. So no
-//! generator state is kept anywhere: each decision makes a fresh ChaCha8 stream from a key. The key's parts are hashed
-//! with 64-bit FNV-1a (each part preceded by its length, so that parts cannot run into each other), and SplitMix64
-//! spreads the hash over ChaCha's 256-bit seed. Draws use only raw 64-bit words, because the distributions of the
-//! `rand` crate may change their values between versions.
+//! Order and augmentation must be the same on every machine, with any number of workers and after a
+//! resume. So no generator state is kept anywhere: each decision makes a fresh ChaCha8 stream from
+//! a key. The key's parts are hashed with 64-bit FNV-1a (each part preceded by its length, so that
+//! parts cannot run into each other), and SplitMix64 spreads the hash over ChaCha's 256-bit seed.
+//! Draws use only raw 64-bit words, because the distributions of the `rand` crate may change their
+//! values between versions.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The 64-bit hash FNV-1a. It is stable over versions and machines, and no protection against malice.
+/// The 64-bit hash FNV-1a. It is stable over versions and machines, and no protection against
+/// malice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fnv64(u64);
 
@@ -96,7 +98,8 @@ impl Draws {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in `0..n`, exactly (words that would make small numbers likelier are drawn again). 0 for `n` ≤ 1.
+    /// Uniform in `0..n`, exactly (words that would make small numbers likelier are drawn again). 0
+    /// for `n` ≤ 1.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         let n = n.max(1) as u64;
         let limit = u64::MAX - u64::MAX % n;
@@ -130,7 +133,8 @@ mod tests {
         assert_eq!(Fnv64::default().bytes(b"a").finish(), 0xaf63_dc4c_8601_ec8c);
     }
 
-    // SplitMix64 from seed 0 begins with e220a8397b1dcdaf (the reference implementation's first output).
+    // SplitMix64 from seed 0 begins with e220a8397b1dcdaf (the reference implementation's first
+    // output).
     #[test]
     fn the_mixer_is_split_mix() {
         let mut words = SplitMix64::new(0);

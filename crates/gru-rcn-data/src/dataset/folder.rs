@@ -14,24 +14,26 @@ use crate::base::{DataError, Fnv64};
 
 /// Where the clips lie and how they are divided.
 ///
-/// The root has one folder per class, named after it; a clip is a video file in it (known by its extension) or a folder
-/// of JPEG or PNG frames. Classes are sorted by name. Other files are ignored. The parts are made by the first of these
-/// that applies:
+/// The root has one folder per class, named after it; a clip is a video file in it (known by its
+/// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are
+/// ignored. The parts are made by the first of these that applies:
 ///
-/// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a label number after it.
-///    Clips that no list names are not used, except that without a train list the train part is every clip that the other
-///    lists do not name.
-/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`, each with class folders.
+/// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a
+///    label number after it. Clips that no list names are not used, except that without a train
+///    list the train part is every clip that the other lists do not name.
+/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`,
+///    each with class folders.
 /// 3. **Neither**: all clips.
 ///
-/// A missing part is held out of the train part by *group*, whole groups at a time, the classes kept in
-/// balance as well as the groups allow. A clip's group comes from `groups`, else from its UCF-101
-/// name (`v_Diving_g01_c03` is of `v_Diving_g01`), else it is the clip itself.
+/// A missing part is held out of the train part by *group*, whole groups at a time, the classes
+/// kept in balance as well as the groups allow. A clip's group comes from `groups`, else from its
+/// UCF-101 name (`v_Diving_g01_c03` is of `v_Diving_g01`), else it is the clip itself.
 ///
-/// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes and groups are those of
-/// the manifest, its lists lie in `splits/`.
+/// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes
+/// and groups are those of the manifest, its lists lie in `splits/`.
 ///
-/// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`] lists them.
+/// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`]
+/// lists them.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderOptions {
@@ -45,9 +47,11 @@ pub struct FolderOptions {
     pub test_list: Option<PathBuf>,
     /// JSON file, an object from clip path or file stem to the name of the clip's group.
     pub groups: Option<PathBuf>,
-    /// File of clips to skip, as [`crate::write_quarantine`] writes it; relative paths are relative to `root`.
+    /// File of clips to skip, as [`crate::write_quarantine`] writes it; relative paths are relative
+    /// to `root`.
     pub quarantine: Option<PathBuf>,
-    /// Share of each class that is held out for validation where no list or folder gives it; above 0. Default 0.15.
+    /// Share of each class that is held out for validation where no list or folder gives it; above
+    /// 0. Default 0.15.
     pub validation_fraction: f32,
     /// The same for the test part. Default 0.15.
     pub test_fraction: f32,

@@ -1,7 +1,8 @@
 //! Holding clips out by group.
 //!
-//! Clips cut from one video, or filmed in one place on one day, are near copies of each other. If some are trained on and
-//! others tested on, the score measures how well the scene is remembered. So whole groups are held out, never single clips.
+//! Clips cut from one video, or filmed in one place on one day, are near copies of each other. If
+//! some are trained on and others tested on, the score measures how well the scene is remembered.
+//! So whole groups are held out, never single clips.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -48,8 +49,8 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
-/// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and numbers the groups of
-/// each class anew.
+/// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and
+/// numbers the groups of each class anew.
 pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     let (group, clip) = stem.rsplit_once("_c")?;
     let (class, number) = group.rsplit_once("_g")?;
@@ -104,11 +105,12 @@ pub(super) struct Member {
     pub(super) class: usize,
 }
 
-/// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole groups.
+/// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole
+/// groups.
 ///
-/// Groups are visited in an order that depends on `key` and the group names alone; one is taken if that brings the
-/// classes' held-out counts nearer to their shares. A class still without a held-out clip then gives its smallest group.
-/// No class is ever emptied.
+/// Groups are visited in an order that depends on `key` and the group names alone; one is taken if
+/// that brings the classes' held-out counts nearer to their shares. A class still without a
+/// held-out clip then gives its smallest group. No class is ever emptied.
 pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64) -> Vec<bool> {
     let mut division = Division::new(members, classes, fraction);
     if fraction <= 0.0 {
@@ -241,8 +243,9 @@ mod tests {
         assert_ne!(hold_out(&members, 2, 0.2, key(1)), hold_out(&members, 2, 0.2, key(2)));
     }
 
-    // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked, yet a class without any
-    // held-out clip could not be validated, so the smaller group is held out.
+    // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked,
+    // yet a class without any held-out clip could not be validated, so the smaller group is held
+    // out.
     #[test]
     fn a_class_of_few_groups_holds_out_its_smallest() {
         let members = members(&[("big", 0, 50), ("small", 0, 40)]);

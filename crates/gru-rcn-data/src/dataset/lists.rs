@@ -1,8 +1,8 @@
 //! List files: one clip per line, as a path below the data set's root.
 //!
-//! UCF-101's own lists have a label number after the path. Class indices here are the positions of the
-//! sorted class names, whatever the lists count from; the numbers only have to agree with the folders: one
-//! number for each class, one class for each number.
+//! UCF-101's own lists have a label number after the path. Class indices here are the positions of
+//! the sorted class names, whatever the lists count from; the numbers only have to agree with the
+//! folders: one number for each class, one class for each number.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -40,7 +40,8 @@ pub(super) struct List {
     pub(super) skipped: Vec<String>,
 }
 
-/// Reads a list; every line must name a clip of `clips` or of `quarantine`, whose clips need not exist any more.
+/// Reads a list; every line must name a clip of `clips` or of `quarantine`, whose clips need not
+/// exist any more.
 pub(super) fn read(
     path: &Path,
     clips: &Clips,
@@ -63,7 +64,8 @@ pub(super) fn read(
     Ok(list)
 }
 
-/// The clip and the label number of a line. A path may hold spaces, so the whole line is tried first.
+/// The clip and the label number of a line. A path may hold spaces, so the whole line is tried
+/// first.
 pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, Option<u64>), String> {
     // A video's name also finds the clip without the extension.
     let look_up = |entry: &str| -> Result<Option<String>, String> {
@@ -144,12 +146,13 @@ pub(super) fn check_disjoint<'a>(lists: impl IntoIterator<Item = (&'a Path, &'a 
 
 /// Reads the ids of the clips that are not to be used.
 ///
-/// Each line is a JSON object with the id as `clip`, as [`write_quarantine`](crate::write_quarantine) writes
-/// it, or a plain id, so a list written by hand will do.
+/// Each line is a JSON object with the id as `clip`, as
+/// [`write_quarantine`](crate::write_quarantine) writes it, or a plain id, so a list written by
+/// hand will do.
 ///
 /// # Errors
-/// [`DataError::BadList`], naming the line, for JSON without a `clip` and for paths that leave the data set;
-/// [`DataError::NotFound`] and [`DataError::Io`].
+/// [`DataError::BadList`], naming the line, for JSON without a `clip` and for paths that leave the
+/// data set; [`DataError::NotFound`] and [`DataError::Io`].
 pub fn read_quarantine(path: &Path) -> Result<BTreeSet<String>, DataError> {
     let id = |(number, line): (usize, String)| {
         let bad = |reason: String| bad_line(path, number, &line, reason);

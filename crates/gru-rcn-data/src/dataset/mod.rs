@@ -1,7 +1,7 @@
 //! A data set: classes, and clips in three parts.
 //!
-//! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those of
-//! [`FolderOptions`]. Nothing is decoded here.
+//! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those
+//! of [`FolderOptions`]. Nothing is decoded here.
 
 mod folder;
 mod groups;
@@ -75,14 +75,14 @@ impl Dataset {
     /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
     ///
     /// # Errors
-    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and [`DataError::NotFound`], each
-    /// naming the folder, line or clip.
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
+    /// [`DataError::NotFound`], each naming the folder, line or clip.
     pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
         folder::read(options)
     }
 
-    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a model. Not every
-    /// class needs a clip.
+    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
+    /// model. Not every class needs a clip.
     ///
     /// # Errors
     /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
@@ -101,9 +101,9 @@ impl Dataset {
 
     /// A stable 16-digit hash of the classes and of every part's ids and labels, in order.
     ///
-    /// A run resumes only on the data set it began with. For a prepared folder the manifest's hashes of the
-    /// clips' files are in it, for the built-in set, whose ids do not name its settings, those are; otherwise pixels are
-    /// not hashed.
+    /// A run resumes only on the data set it began with. For a prepared folder the manifest's
+    /// hashes of the clips' files are in it, for the built-in set, whose ids do not name its
+    /// settings, those are; otherwise pixels are not hashed.
     pub fn fingerprint(&self) -> String {
         let mut hash = Fnv64::default().text("data set").number(self.classes.len() as u64);
         for class in &self.classes {

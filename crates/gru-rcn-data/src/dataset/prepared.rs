@@ -38,8 +38,8 @@ impl PreparedClip {
         counted(&self.frames_dir, self.frames)
     }
 
-    /// The images of horizontal and of vertical flow in order, as many of each as the manifest says; field `t` leads from
-    /// frame `t` to frame `t + 1`. Empty for a clip of one frame.
+    /// The images of horizontal and of vertical flow in order, as many of each as the manifest
+    /// says; field `t` leads from frame `t` to frame `t + 1`. Empty for a clip of one frame.
     ///
     /// # Errors
     /// As [`PreparedClip::frame_files`], and where the data set was prepared without flow.
@@ -65,7 +65,8 @@ fn counted(folder: &Path, expected: usize) -> Result<Vec<PathBuf>, DataError> {
     Err(DataError::BadFrames { path: folder.to_owned(), reason })
 }
 
-/// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder without a manifest.
+/// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder
+/// without a manifest.
 pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     let path = root.join(MANIFEST);
     if !path.is_file() {

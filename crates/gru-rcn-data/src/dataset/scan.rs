@@ -38,7 +38,8 @@ struct Entry {
     is_folder: bool,
 }
 
-/// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` ("" or "train/").
+/// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` (""
+/// or "train/").
 ///
 /// Folders named in `aside` hold lists, not clips.
 pub(crate) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) -> Result<Clips, DataError> {
@@ -73,8 +74,9 @@ pub(crate) fn videos_of(root: &Path, class: &str) -> Result<Vec<Found>, DataErro
     Ok(videos.map(found).collect())
 }
 
-/// The clips of the folders `train`, `validation` (or `val`) and `test` of a root, each with class folders; `None` without
-/// such a `train`. With `prefixed`, ids begin with the name of the part's folder.
+/// The clips of the folders `train`, `validation` (or `val`) and `test` of a root, each with class
+/// folders; `None` without such a `train`. With `prefixed`, ids begin with the name of the part's
+/// folder.
 pub(crate) fn part_folders(root: &Path, prefixed: bool) -> Result<Option<[Option<Vec<Found>>; 3]>, DataError> {
     let part = |name: &str| -> Result<Option<Vec<Found>>, DataError> {
         let folder = root.join(name);
@@ -95,7 +97,8 @@ pub(crate) fn part_folders(root: &Path, prefixed: bool) -> Result<Option<[Option
     Ok(Some([Some(train), validation, part("test")?]))
 }
 
-/// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a folder.
+/// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a
+/// folder.
 fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
     for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
         if entries(root, &class.path)?.iter().any(|entry| entry.is_folder || is_video(&entry.path)) {
@@ -105,7 +108,8 @@ fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
     Ok(false)
 }
 
-/// The folders directly below `root` that hold one of `files`, which are lists: they are no classes.
+/// The folders directly below `root` that hold one of `files`, which are lists: they are no
+/// classes.
 pub(crate) fn aside(root: &Path, files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let folder = |file: PathBuf| {
         let path = fs::canonicalize(file).ok()?;
@@ -137,7 +141,8 @@ fn source(entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     Err(DataError::dataset(&entry.path, reason))
 }
 
-/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are refused.
+/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are
+/// refused.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut found = Vec::new();

@@ -1,20 +1,25 @@
 //! Official and own lists of train and test clips, converted to one format.
 //!
-//! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list options of
-//! [`FolderOptions`](crate::FolderOptions) read, and `splits/groups.json` with the group of every clip. The names are
-//! `train01`, `test01` … for data sets with several splits, `train`, `validation`, `test` otherwise. Lists are kept as their
-//! makers wrote them: a validation part is held out of the train list when a run begins, in whole groups.
+//! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list
+//! options of [`FolderOptions`](crate::FolderOptions) read, and `splits/groups.json` with the group
+//! of every clip. The names are `train01`, `test01` … for data sets with several splits, `train`,
+//! `validation`, `test` otherwise. Lists are kept as their makers wrote them: a validation part is
+//! held out of the train list when a run begins, in whole groups.
 //!
-//! Clips of one group resemble each other for reasons other than the action, such as the same scene:
+//! Clips of one group resemble each other for reasons other than the action, such as the same
+//! scene:
 //!
 //! - **UCF-101** cuts the clips of a group from one video: `v_Diving_g01_c03` is of `v_Diving_g01`.
-//! - **HMDB-51** names a clip `<movie>_<class>_<visible>_<camera>_<people>_<side>_<quality>_<number>`, as in
-//!   `winKen_wave_u_cm_np1_ri_bad_2`. What stands before the class names the movie, and a movie's clips are one group
-//!   whatever their class. The class is looked for in front of the last six parts; where it is not found, all that comes
-//!   before them is the group. The official splits keep a movie on one side within each class; in another class it may lie on
-//!   the other side.
-//! - **MSVD** cuts clips from YouTube videos: `-8y1Q0rA3n8_108_115` is seconds 108 to 115 of `-8y1Q0rA3n8`.
-//! - **Folders** have a file that maps clips to groups, or names like UCF-101's, or each clip is a group of its own.
+//! - **HMDB-51** names a clip
+//!   `<movie>_<class>_<visible>_<camera>_<people>_<side>_<quality>_<number>`, as in
+//!   `winKen_wave_u_cm_np1_ri_bad_2`. What stands before the class names the movie, and a movie's
+//!   clips are one group whatever their class. The class is looked for in front of the last six
+//!   parts; where it is not found, all that comes before them is the group. The official splits
+//!   keep a movie on one side within each class; in another class it may lie on the other side.
+//! - **MSVD** cuts clips from YouTube videos: `-8y1Q0rA3n8_108_115` is seconds 108 to 115 of
+//!   `-8y1Q0rA3n8`.
+//! - **Folders** have a file that maps clips to groups, or names like UCF-101's, or each clip is a
+//!   group of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -101,8 +106,9 @@ fn official_lines(path: &Path, labelled: bool) -> Result<Vec<Line>, DataError> {
 /// Reads the official lists in `folder`; `known` are the clips of the source.
 ///
 /// # Errors
-/// [`DataError::BadList`], naming file and line, for a line that is not in the list's format, names a clip twice or leads
-/// out of the data set, and for labels that contradict each other; [`DataError::BadDataset`] where lists are missing.
+/// [`DataError::BadList`], naming file and line, for a line that is not in the list's format, names
+/// a clip twice or leads out of the data set, and for labels that contradict each other;
+/// [`DataError::BadDataset`] where lists are missing.
 pub(crate) fn official(layout: Layout, folder: &Path, known: &BTreeSet<String>) -> Result<Vec<SplitList>, DataError> {
     if !folder.is_dir() {
         return Err(DataError::dataset(folder, "the official lists are files in a folder; give that folder"));
@@ -251,8 +257,8 @@ fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, D
     Ok(parts.into_iter().map(|(_, name, ids)| (name, ids)).collect())
 }
 
-/// `-4wsuPCjDBc_5_15 vid1`, …: names by which some copies of MSVD call the same clips. Empty without the file
-/// `youtube_mapping.txt`.
+/// `-4wsuPCjDBc_5_15 vid1`, …: names by which some copies of MSVD call the same clips. Empty
+/// without the file `youtube_mapping.txt`.
 fn msvd_videos(folder: &Path) -> Result<HashMap<String, String>, DataError> {
     let path = folder.join("youtube_mapping.txt");
     if !path.is_file() {

@@ -1,8 +1,9 @@
 //! Folders of images, one per frame.
 //!
-//! Frames are the files with the extensions jpg, jpeg and png, in the order of the number at the end of their names, so
-//! that `2.jpg` comes before `10.jpg`. Numbering may start at 0 or 1 (the base is found per folder) and may have a prefix
-//! (`img_00001.jpg`). A gap, a number used twice, two prefixes or two sizes mean that the folder is not one whole clip.
+//! Frames are the files with the extensions jpg, jpeg and png, in the order of the number at the
+//! end of their names, so that `2.jpg` comes before `10.jpg`. Numbering may start at 0 or 1 (the
+//! base is found per folder) and may have a prefix (`img_00001.jpg`). A gap, a number used twice,
+//! two prefixes or two sizes mean that the folder is not one whole clip.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ pub(crate) fn is_frame(path: &Path) -> bool {
 /// The image files of a folder in the order of their numbers.
 ///
 /// # Errors
-/// [`DataError::NoFrames`] for a folder without images; [`DataError::BadFrames`] for a name without a number, a gap, a
-/// number used twice or two prefixes, naming the file or the missing number.
+/// [`DataError::NoFrames`] for a folder without images; [`DataError::BadFrames`] for a name without
+/// a number, a gap, a number used twice or two prefixes, naming the file or the missing number.
 pub fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut frames = Vec::new();
@@ -74,8 +75,8 @@ fn check_sequence(folder: &Path, frames: &[(u64, String, PathBuf)]) -> Result<()
 /// Reads a folder of frames to RGB `[time, height, width, 3]`.
 ///
 /// # Errors
-/// As [`list_frames`]; [`DataError::BadImage`] for an image that cannot be decoded, [`DataError::BadFrames`] where sizes
-/// differ, [`DataError::TooLarge`] above a limit.
+/// As [`list_frames`]; [`DataError::BadImage`] for an image that cannot be decoded,
+/// [`DataError::BadFrames`] where sizes differ, [`DataError::TooLarge`] above a limit.
 pub fn read_frames_folder(folder: &Path, size: SizeRule, limits: &DecodeLimits) -> Result<Frames, DataError> {
     let files = list_frames(folder)?;
     let indices: Vec<usize> = (0..files.len()).collect();

@@ -34,8 +34,8 @@ pub(crate) struct Picture {
     pub(crate) size: [usize; 2],
 }
 
-/// A thread's buffers, kept from one image to the next: an image is larger than what an allocator keeps at hand, and getting
-/// memory from the system for each costs a tenth of the time.
+/// A thread's buffers, kept from one image to the next: an image is larger than what an allocator
+/// keeps at hand, and getting memory from the system for each costs a tenth of the time.
 #[derive(Default)]
 struct Buffers {
     file: Vec<u8>,
@@ -55,14 +55,16 @@ pub(crate) fn decode(path: &Path, colours: Colours, limits: &DecodeLimits) -> Re
     with_decoded(path, colours, limits, |pixels, size| Ok(Picture { pixels: pixels.to_vec(), size }))
 }
 
-/// Decodes an image file and lends its pixels `[height, width, channels]`, its height and its width to `take`.
+/// Decodes an image file and lends its pixels `[height, width, channels]`, its height and its width
+/// to `take`.
 pub(crate) fn with_decoded<T>(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
     take: impl FnOnce(&[u8], [usize; 2]) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
-    // Taken, not borrowed: whatever `take` does, even decode another image, it cannot meet them in use.
+    // Taken, not borrowed: whatever `take` does, even decode another image, it cannot meet them in
+    // use.
     let mut buffers = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let decoded = decode_into(path, colours, limits, &mut buffers);
     let taken = decoded.and_then(|size| take(&buffers.pixels, size));
@@ -114,7 +116,8 @@ fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>
     let (out, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
     let length = width * height * channels;
-    // Of a file that was cut off the decoder leaves some as it was: nothing of another image may be there.
+    // Of a file that was cut off the decoder leaves some as it was: nothing of another image may be
+    // there.
     pixels.clear();
     pixels.resize(length, 0);
     decoder.decode_into(pixels).map_err(|error| error.to_string())?;
@@ -194,7 +197,8 @@ mod tests {
         }
     }
 
-    // A large image and then small ones in the same buffers, one of them cut off: nothing of the first is left in them.
+    // A large image and then small ones in the same buffers, one of them cut off: nothing of the
+    // first is left in them.
     #[test]
     fn reused_buffers_keep_nothing() {
         let folder = temporary();

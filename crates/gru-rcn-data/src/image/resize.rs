@@ -1,7 +1,7 @@
 //! Resizing, cropping and mirroring of single frames, of colour or of flow.
 //!
-//! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks, so that fine texture
-//! is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
+//! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks,
+//! so that fine texture is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -20,7 +20,8 @@ use crate::base::{DataError, DecodeLimits, Frames};
 pub enum SizeRule {
     /// As they are stored.
     Source,
-    /// The shorter side gets this many pixels, the other keeps the aspect ratio, rounded to the nearest pixel, at least 1.
+    /// The shorter side gets this many pixels, the other keeps the aspect ratio, rounded to the
+    /// nearest pixel, at least 1.
     ShortSide {
         /// Pixels of the shorter side.
         pixels: usize,
@@ -103,7 +104,8 @@ impl Crop {
     }
 }
 
-/// A rectangle of a frame in fractions of pixels: a [`Crop`] of a frame that is stored in another size.
+/// A rectangle of a frame in fractions of pixels: a [`Crop`] of a frame that is stored in another
+/// size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rectangle {
     pub(crate) x: f64,
@@ -155,8 +157,8 @@ impl Rectangle {
 /// Cuts `crop` out of an RGB frame `[height, width, 3]` and resizes it; sizes are height and width.
 ///
 /// # Errors
-/// [`DataError::Shape`] when the buffer is not `height · width · 3` long, the crop leaves the frame, or a side is 0 or above
-/// 65 535.
+/// [`DataError::Shape`] when the buffer is not `height · width · 3` long, the crop leaves the
+/// frame, or a side is 0 or above 65 535.
 pub fn resize_rgb(pixels: &[u8], size: [usize; 2], crop: Crop, output: [usize; 2]) -> Result<Vec<u8>, DataError> {
     // For sides out of range, which `resize_into` reports, no memory is taken.
     let sides = output.map(|side| if side > 65_535 { 0 } else { side });
@@ -165,8 +167,8 @@ pub fn resize_rgb(pixels: &[u8], size: [usize; 2], crop: Crop, output: [usize; 2
     Ok(target)
 }
 
-/// Cuts and resizes a frame of one, two or three channels into a buffer of the output's length. Crops may lie between
-/// pixels; sizes are height and width.
+/// Cuts and resizes a frame of one, two or three channels into a buffer of the output's length.
+/// Crops may lie between pixels; sizes are height and width.
 pub(crate) fn resize_into(
     pixels: &[u8],
     [height, width]: [usize; 2],
@@ -260,8 +262,9 @@ fn convolve(
     })
 }
 
-/// Resizes a whole RGB frame, height and width `from`, by the cubic filter of FFmpeg's scaler, which widens it too when
-/// the image shrinks. FFmpeg filters luma and chroma and then makes RGB, so pixels at strong edges still differ.
+/// Resizes a whole RGB frame, height and width `from`, by the cubic filter of FFmpeg's scaler,
+/// which widens it too when the image shrinks. FFmpeg filters luma and chroma and then makes RGB,
+/// so pixels at strong edges still differ.
 #[cfg(feature = "pure-decode")]
 pub(crate) fn resize_cubic(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, DataError> {
     let [height, width] = from;
@@ -306,7 +309,8 @@ pub fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
     }
 }
 
-/// Every frame of an RGB clip resized to `height` × `width`; the clip itself where it has that size.
+/// Every frame of an RGB clip resized to `height` × `width`; the clip itself where it has that
+/// size.
 ///
 /// # Errors
 /// [`DataError::Shape`] when the clip has not three channels or a size is out of range.
@@ -343,7 +347,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Crops that reach the edge of the planned frame, of frames stored in any size: nothing is lost to rounding.
+        /// Crops that reach the edge of the planned frame, of frames stored in any size: nothing is
+        /// lost to rounding.
         #[test]
         fn scaled_crops_stay_inside(
             planned in [2usize..200, 2usize..200], stored in [2usize..200, 2usize..200], from in [0.0..1.0f64, 0.0..1.0f64],
@@ -366,17 +371,18 @@ mod tests {
         assert_eq!(cut, grey(&[4, 5]));
     }
 
-    // Halving 0 0 200 200: the triangle of support 2 around output pixel 0 (source centre 1.0) weighs the source pixels at
-    // 0.5, 1.5, 2.5 with 0.75, 0.75, 0.25 (distance / 2), so (0.25·200) / 1.75 = 28.6; by symmetry 200 − 28.6 = 171.4.
+    // Halving 0 0 200 200: the triangle of support 2 around output pixel 0 (source centre 1.0)
+    // weighs the source pixels at 0.5, 1.5, 2.5 with 0.75, 0.75, 0.25 (distance / 2), so (0.25·200)
+    // / 1.75 = 28.6; by symmetry 200 − 28.6 = 171.4.
     #[test]
     fn shrinking_averages() {
         let small = resize_rgb(&grey(&[0, 0, 200, 200]), [1, 4], Crop::whole(1, 4), [1, 2]).unwrap();
         assert_eq!(small, grey(&[29, 171]));
     }
 
-    // Halving 0 0 200 200 with the cubic of support 4: the pixels at 0.5, 1.5, 2.5, 3.5 lie 0.25, 0.25, 0.75, 1.25 from
-    // output pixel 0 (source centre 1.0, distance / 2) and weigh 0.871875 twice, 0.240625 and −0.084375:
-    // 200 · 0.15625 / 1.9 = 16.4; by symmetry 200 − 16.4 = 183.6.
+    // Halving 0 0 200 200 with the cubic of support 4: the pixels at 0.5, 1.5, 2.5, 3.5 lie 0.25,
+    // 0.25, 0.75, 1.25 from output pixel 0 (source centre 1.0, distance / 2) and weigh 0.871875
+    // twice, 0.240625 and −0.084375: 200 · 0.15625 / 1.9 = 16.4; by symmetry 200 − 16.4 = 183.6.
     #[cfg(feature = "pure-decode")]
     #[test]
     fn the_cubic_is_that_of_ffmpeg() {

@@ -32,8 +32,9 @@ pub(crate) enum Part {
     FlowY,
 }
 
-/// SHA-256 over a clip's files in the order in which they are made: frame 0, frame 1, x 0, y 0, frame 2, x 1, y 1 and so
-/// on. Each is preceded by its length (64 bits, little-endian), so that bytes cannot move from one file to the next.
+/// SHA-256 over a clip's files in the order in which they are made: frame 0, frame 1, x 0, y 0,
+/// frame 2, x 1, y 1 and so on. Each is preceded by its length (64 bits, little-endian), so that
+/// bytes cannot move from one file to the next.
 #[derive(Default)]
 pub(crate) struct ContentHash(Sha256);
 
@@ -178,8 +179,8 @@ pub(crate) fn write_failures(path: &Path, failures: &[Failure]) -> Result<(), Da
 mod tests {
     use super::*;
 
-    // SHA-256 of the 17 bytes 1, seven zeros, `a`, and eight zeros: one file `a` and one without bytes. Without the lengths
-    // it would be that of `a`, which begins with ca978112.
+    // SHA-256 of the 17 bytes 1, seven zeros, `a`, and eight zeros: one file `a` and one without
+    // bytes. Without the lengths it would be that of `a`, which begins with ca978112.
     #[test]
     fn the_hash_knows_where_files_end() {
         let hash = |files: &[&[u8]]| {

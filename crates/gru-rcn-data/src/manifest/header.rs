@@ -22,9 +22,11 @@ pub const TOOL: &str = concat!("gru-rcn-data ", env!("CARGO_PKG_VERSION"));
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// UCF-101: `<Class>/v_<Class>_gNN_cNN.avi`, `trainlist01.txt` … `testlist03.txt`, `classInd.txt`.
+    /// UCF-101: `<Class>/v_<Class>_gNN_cNN.avi`, `trainlist01.txt` … `testlist03.txt`,
+    /// `classInd.txt`.
     Ucf101,
-    /// HMDB-51: `<class>/<movie>_<class>_….avi`, `<class>_test_split1.txt` … with the marks 0, 1 and 2.
+    /// HMDB-51: `<class>/<movie>_<class>_….avi`, `<class>_test_split1.txt` … with the marks 0, 1
+    /// and 2.
     Hmdb51,
     /// MSVD: videos in one folder, `train_list.txt`, `val_list.txt`, `test_list.txt`.
     Msvd,
@@ -142,7 +144,8 @@ impl Header {
         serde_json::from_value(value).map_err(|error| bad(format!("not the header of a manifest: {error}")))
     }
 
-    /// The first setting in which another header differs: its name, the value here, the value there.
+    /// The first setting in which another header differs: its name, the value here, the value
+    /// there.
     pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let value = |header: &Self| serde_json::to_value(header).unwrap_or_default();
         difference(String::new(), &value(self), &value(other))

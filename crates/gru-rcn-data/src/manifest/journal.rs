@@ -1,8 +1,8 @@
 //! The journal: the manifest of an unfinished run.
 //!
-//! It has a header and one line for each prepared clip, in the order in which clips were finished. Each line is on disk
-//! before its thread begins the next clip. A process that is killed leaves at most a torn last line; that line's clip is
-//! prepared again.
+//! It has a header and one line for each prepared clip, in the order in which clips were finished.
+//! Each line is on disk before its thread begins the next clip. A process that is killed leaves at
+//! most a torn last line; that line's clip is prepared again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -51,8 +51,8 @@ pub(crate) fn is_journal(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest.partial"))
 }
 
-/// Reads a journal as strictly as a manifest, except that a torn last line is ignored and a clip may occur twice. `None`
-/// without a journal or without a whole line in it.
+/// Reads a journal as strictly as a manifest, except that a torn last line is ignored and a clip
+/// may occur twice. `None` without a journal or without a whole line in it.
 pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
     let Some(text) = whole_text(path)?.filter(|text| !text.is_empty()) else { return Ok(None) };
     let mut lines = text.split_inclusive('\n');

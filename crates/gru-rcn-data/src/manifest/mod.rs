@@ -1,8 +1,9 @@
 //! The manifest of a prepared data set, `manifest.jsonl`.
 //!
-//! The first line is a [`Header`]: how the images were made. Each further line is a [`ClipRecord`]: one clip, its frames
-//! counted as they were decoded, with a hash of the bytes that were written. Records are sorted by id. It holds no date and
-//! no path: the same videos prepared the same way give the same manifest, byte for byte, on every machine.
+//! The first line is a [`Header`]: how the images were made. Each further line is a [`ClipRecord`]:
+//! one clip, its frames counted as they were decoded, with a hash of the bytes that were written.
+//! Records are sorted by id. It holds no date and no path: the same videos prepared the same way
+//! give the same manifest, byte for byte, on every machine.
 //!
 //! ```text
 //! {"schema":1,"tool":"gru-rcn-data 0.1.0","layout":"ucf101","decoder":{…},"frames":{…},"flow":{…}}
@@ -36,7 +37,8 @@ pub struct ClipRecord {
     pub id: String,
     /// Name of the class, the first part of the id.
     pub class: String,
-    /// Clips of one group are near copies of each other: cut from one video, or filmed in one place.
+    /// Clips of one group are near copies of each other: cut from one video, or filmed in one
+    /// place.
     pub group: String,
     /// Frames as decoded, not as a container's header claims.
     pub frames: usize,
@@ -48,7 +50,8 @@ pub struct ClipRecord {
     pub fps: Option<f64>,
     /// Flow fields: one less than there are frames, or 0 where the data set has no flow.
     pub flow: usize,
-    /// SHA-256 in hexadecimal over all files of the clip; [`mod@crate::verify`] says in which order.
+    /// SHA-256 in hexadecimal over all files of the clip; [`mod@crate::verify`] says in which
+    /// order.
     pub sha256: String,
 }
 
@@ -113,9 +116,9 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// [`DataError::BadManifest`], naming the line, for a schema this version does not know, a line that is torn or not a
-    /// record, an id that is used twice or leads out of the folder, numbers that contradict each other;
-    /// [`DataError::NotFound`] and [`DataError::Io`].
+    /// [`DataError::BadManifest`], naming the line, for a schema this version does not know, a line
+    /// that is torn or not a record, an id that is used twice or leads out of the folder, numbers
+    /// that contradict each other; [`DataError::NotFound`] and [`DataError::Io`].
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = fs::read(path).map_err(|error| DataError::io(path, error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -157,7 +160,8 @@ impl Manifest {
     /// Writes the manifest, whole or not at all.
     ///
     /// # Errors
-    /// [`DataError::Io`] with the operating system's words, [`DataError::NotFound`] without the folder.
+    /// [`DataError::Io`] with the operating system's words, [`DataError::NotFound`] without the
+    /// folder.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         let mut text = line_of(path, &self.header)?;
         for clip in &self.clips {

@@ -1,8 +1,9 @@
 //! Which frames, which crop, mirrored or not: decided before any pixel is read.
 //!
-//! A [`ClipPlan`] is a pure function of its key (seed, epoch, sample id), so it does not depend on the number of workers,
-//! on the order of loading or on a resume. There is one crop, one mirroring and one photometric draw per clip, never per
-//! frame: what moves in the plan's output moved in the scene.
+//! A [`ClipPlan`] is a pure function of its key (seed, epoch, sample id), so it does not depend on
+//! the number of workers, on the order of loading or on a resume. There is one crop, one mirroring
+//! and one photometric draw per clip, never per frame: what moves in the plan's output moved in the
+//! scene.
 
 mod crop;
 mod modality;
@@ -25,8 +26,8 @@ use crate::image::{Crop, Rectangle, resize_into};
 /// Random changes of light, the same for all frames of a clip.
 ///
 /// Each number is the half-width of a uniform range around 1; 0 is off. A value v becomes
-/// `((v − mean) · contrast + mean) · brightness · tint`, where mean is the clip's mean over all its values and tint has
-/// one factor per colour channel.
+/// `((v − mean) · contrast + mean) · brightness · tint`, where mean is the clip's mean over all its
+/// values and tint has one factor per colour channel.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Photometric {
@@ -104,7 +105,8 @@ pub struct ClipPlanner {
     pub input_size: [usize; 2],
     /// Which part of the frame.
     pub crop: CropRule,
-    /// Whether half of the training clips are mirrored left to right. Off where left and right make classes.
+    /// Whether half of the training clips are mirrored left to right. Off where left and right make
+    /// classes.
     pub flip: bool,
     /// Random changes of light in training.
     pub photometric: Photometric,
@@ -141,7 +143,8 @@ impl ClipPlanner {
     /// The plan of a training clip out of `frames` frames, or fields of flow.
     ///
     /// # Errors
-    /// [`DataError::Setting`] as [`ClipPlanner::validate`], [`DataError::Shape`] for a video without frames.
+    /// [`DataError::Setting`] as [`ClipPlanner::validate`], [`DataError::Shape`] for a video
+    /// without frames.
     pub fn training(&self, key: &PlanKey, frames: usize) -> Result<ClipPlan, DataError> {
         self.check(frames)?;
         let mut draws = key.draws();
@@ -171,13 +174,14 @@ impl ClipPlanner {
         })
     }
 
-    /// The plans of all views of an evaluation clip, in the order of their starts, at each start the corners (upper left,
-    /// upper right, lower left, lower right) and the middle, and then the mirror images in the same order. Nothing in them
-    /// is random. Short clips and small frames give the same plan several times; [`distinct_views`] counts them.
+    /// The plans of all views of an evaluation clip, in the order of their starts, at each start
+    /// the corners (upper left, upper right, lower left, lower right) and the middle, and then the
+    /// mirror images in the same order. Nothing in them is random. Short clips and small frames
+    /// give the same plan several times; [`distinct_views`] counts them.
     ///
     /// # Errors
-    /// As [`ClipPlanner::evaluation`] and [`TestViews::validate`]; [`DataError::Setting`] for mirror images where
-    /// [`flip`](ClipPlanner::flip) is off (see [`TestViews::allowed`]).
+    /// As [`ClipPlanner::evaluation`] and [`TestViews::validate`]; [`DataError::Setting`] for
+    /// mirror images where [`flip`](ClipPlanner::flip) is off (see [`TestViews::allowed`]).
     pub fn test_views(&self, views: TestViews, frames: usize) -> Result<Vec<ClipPlan>, DataError> {
         views.validate()?;
         if views.crops == TestCrops::Ten && !self.flip {
@@ -225,7 +229,8 @@ pub struct ClipPlan {
     /// What the clip shows.
     #[serde(rename = "stream", default)]
     pub modality: Modality,
-    /// Indices of the frames, from 0, or of the first field of each stack; repeats where the video is short.
+    /// Indices of the frames, from 0, or of the first field of each stack; repeats where the video
+    /// is short.
     pub frames: Vec<usize>,
     /// The part of every frame.
     pub crop: Crop,
@@ -238,20 +243,22 @@ pub struct ClipPlan {
 }
 
 impl ClipPlan {
-    /// The same plan for a video from which exactly this plan's frames were already taken, in this plan's order (see
-    /// [`ClipReader::read_planned`](crate::ClipReader::read_planned)).
+    /// The same plan for a video from which exactly this plan's frames were already taken, in this
+    /// plan's order (see [`ClipReader::read_planned`](crate::ClipReader::read_planned)).
     pub fn on_selected(mut self) -> Self {
         self.frames = (0..self.frames.len()).collect();
         self
     }
 
-    /// Cuts the clip out of a decoded RGB video `[time, height, width, 3]`, or out of flow `[time, height, width, 2]`.
+    /// Cuts the clip out of a decoded RGB video `[time, height, width, 3]`, or out of flow
+    /// `[time, height, width, 2]`.
     ///
-    /// The clip is `[frames, height, width, 3]`, or `[stacks, height, width, 20]` as [`Modality::Flow`] orders it.
+    /// The clip is `[frames, height, width, 3]`, or `[stacks, height, width, 20]` as
+    /// [`Modality::Flow`] orders it.
     ///
     /// # Errors
-    /// [`DataError::Shape`] when the plan names a frame or a pixel that the video does not have, or the video has another
-    /// number of channels.
+    /// [`DataError::Shape`] when the plan names a frame or a pixel that the video does not have, or
+    /// the video has another number of channels.
     pub fn apply(&self, video: &Frames) -> Result<Frames, DataError> {
         let channels = self.modality.stored_channels();
         if video.channels != channels {
@@ -266,8 +273,8 @@ impl ClipPlan {
         })
     }
 
-    /// Assembles the clip of a video of `total` pictures. `picture` cuts and resizes one picture into a buffer and is
-    /// called once for each.
+    /// Assembles the clip of a video of `total` pictures. `picture` cuts and resizes one picture
+    /// into a buffer and is called once for each.
     pub(crate) fn gather(
         &self,
         total: usize,
@@ -344,7 +351,8 @@ impl PhotometricDraw {
     }
 }
 
-/// The order in which an epoch visits `len` samples: a permutation of `0..len` that depends on seed and epoch alone.
+/// The order in which an epoch visits `len` samples: a permutation of `0..len` that depends on seed
+/// and epoch alone.
 pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     Draws::new(Fnv64::default().text("epoch order").number(seed).number(epoch)).shuffle(&mut order);

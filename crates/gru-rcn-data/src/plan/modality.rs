@@ -14,9 +14,10 @@ pub enum Modality {
     /// Red, green and blue of one frame at each step.
     #[default]
     Rgb,
-    /// A stack of [`FLOW_STACK`] fields of optical flow at each step: step `t` sees the fields `t` to `t + 9`, as channels
-    /// x1, y1, x2, y2, … of 8-bit codes in which 128 is no motion. Vectors keep the lengths they were stored with, whatever
-    /// the size of the crop, as in the two-stream networks. In a mirrored clip the codes of x are subtracted from 255.
+    /// A stack of [`FLOW_STACK`] fields of optical flow at each step: step `t` sees the fields `t`
+    /// to `t + 9`, as channels x1, y1, x2, y2, … of 8-bit codes in which 128 is no motion. Vectors
+    /// keep the lengths they were stored with, whatever the size of the crop, as in the two-stream
+    /// networks. In a mirrored clip the codes of x are subtracted from 255.
     Flow,
 }
 
@@ -37,7 +38,8 @@ impl Modality {
         }
     }
 
-    /// Number of positions for a step in `count` frames or fields: those with a whole stack, at least one.
+    /// Number of positions for a step in `count` frames or fields: those with a whole stack, at
+    /// least one.
     pub fn positions(self, count: usize) -> usize {
         match self {
             Self::Rgb => count,
@@ -97,8 +99,8 @@ mod tests {
         }
     }
 
-    /// Twelve fields of 1x2 pixels; field t has x = 10 t, 10 t + 1 and y = 10 t + 2, 10 t + 3. The stack at 2 has the
-    /// fields 2 to 11; its left pixel is x2 y2 x3 y3 …, that is 20 22 30 32 ….
+    /// Twelve fields of 1x2 pixels; field t has x = 10 t, 10 t + 1 and y = 10 t + 2, 10 t + 3. The
+    /// stack at 2 has the fields 2 to 11; its left pixel is x2 y2 x3 y3 …, that is 20 22 30 32 ….
     #[test]
     fn stacks_interleave_fields_and_mirror_x() {
         let data: Vec<u8> = (0..12u8).flat_map(|t| [10 * t, 10 * t + 2, 10 * t + 1, 10 * t + 3]).collect();

@@ -8,14 +8,14 @@ use crate::base::Draws;
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TemporalSampling {
-    /// The paper's rule: neighbouring frames, from a uniformly random start in training, from the middle of the video in
-    /// evaluation. A video shorter than that repeats its last frame.
+    /// The paper's rule: neighbouring frames, from a uniformly random start in training, from the
+    /// middle of the video in evaluation. A video shorter than that repeats its last frame.
     Consecutive {
         /// Frames of the clip.
         frames: usize,
     },
-    /// The video is cut in equal parts and one frame is taken of each: a random one in training, the middle one in
-    /// evaluation. A video with fewer frames than parts repeats frames, in order.
+    /// The video is cut in equal parts and one frame is taken of each: a random one in training,
+    /// the middle one in evaluation. A video with fewer frames than parts repeats frames, in order.
     Spread {
         /// Frames of the clip.
         frames: usize,
@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(rule.evaluation(4), [0, 1, 2, 3]);
     }
 
-    // Parts of 10 frames in 4: [0, 2.5), [2.5, 5), [5, 7.5), [7.5, 10); their middles 1.25, 3.75, 6.25, 8.75.
+    // Parts of 10 frames in 4: [0, 2.5), [2.5, 5), [5, 7.5), [7.5, 10); their middles 1.25, 3.75,
+    // 6.25, 8.75.
     #[test]
     fn spread_evaluation_is_the_middle_of_each_part() {
         let rule = TemporalSampling::Spread { frames: 4 };

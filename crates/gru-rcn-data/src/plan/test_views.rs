@@ -1,7 +1,8 @@
 //! Test views: several starts in time, crops and mirror images of one test clip.
 //!
-//! The paper scores a test clip by 25 equally spaced starts, and at each of them by the four corners, the middle and the
-//! mirror images of these five: 250 views, whose probabilities are averaged (section 5.1). [`TestViews::paper`] is that.
+//! The paper scores a test clip by 25 equally spaced starts, and at each of them by the four
+//! corners, the middle and the mirror images of these five: 250 views, whose probabilities are
+//! averaged (section 5.1). [`TestViews::paper`] is that.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,14 +28,16 @@ pub enum TestCrops {
     Ten,
 }
 
-/// The test views of a clip, whose class probabilities are averaged. Written `STARTSxCROPS`: `1x1`, `3x5`, `25x10`.
+/// The test views of a clip, whose class probabilities are averaged. Written `STARTSxCROPS`: `1x1`,
+/// `3x5`, `25x10`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[serde(deny_unknown_fields)]
 pub struct TestViews {
-    /// Number of starts in time, 1 to 1000. For [`Consecutive`](super::TemporalSampling::Consecutive) frames they are equally
-    /// spaced from the first frame to the last that leaves a whole clip, rounded to the nearest frame; a single start is the
-    /// middle one. For [`Spread`](super::TemporalSampling::Spread) frames they are equally spaced positions within the part
-    /// that each frame is taken from.
+    /// Number of starts in time, 1 to 1000. For
+    /// [`Consecutive`](super::TemporalSampling::Consecutive) frames they are equally spaced from
+    /// the first frame to the last that leaves a whole clip, rounded to the nearest frame; a single
+    /// start is the middle one. For [`Spread`](super::TemporalSampling::Spread) frames they are
+    /// equally spaced positions within the part that each frame is taken from.
     #[serde(default = "one")]
     pub starts: usize,
     /// Crops at each start.
@@ -69,7 +72,8 @@ impl TestViews {
         self == Self::default()
     }
 
-    /// The rule that may be used where mirror images keep their class (`flip`) or do not: without them ten crops are five.
+    /// The rule that may be used where mirror images keep their class (`flip`) or do not: without
+    /// them ten crops are five.
     pub fn allowed(self, flip: bool) -> Self {
         let crops = if self.crops == TestCrops::Ten && !flip { TestCrops::Five } else { self.crops };
         Self { crops, ..self }
@@ -125,8 +129,8 @@ impl FromStr for TestViews {
     }
 }
 
-/// Each distinct plan, in the order of its first occurrence, with its number of occurrences. Equal views are scored once and
-/// averaged with that weight.
+/// Each distinct plan, in the order of its first occurrence, with its number of occurrences. Equal
+/// views are scored once and averaged with that weight.
 pub fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
     let mut counted: Vec<(ClipPlan, usize)> = Vec::new();
     for plan in plans {
@@ -160,8 +164,8 @@ mod tests {
         planner(TemporalSampling::Consecutive { frames: 10 })
     }
 
-    // A clip of 106 frames has 97 starts, 0 to 96; 25 of them are 96 / 24 = 4 apart. 224x224 in 256x340: x is 0, 58 or 116
-    // and y is 0, 16 or 32.
+    // A clip of 106 frames has 97 starts, 0 to 96; 25 of them are 96 / 24 = 4 apart. 224x224 in
+    // 256x340: x is 0, 58 or 116 and y is 0, 16 or 32.
     #[test]
     fn the_papers_250_views() {
         let plans = ten().test_views(TestViews::paper(), 106).unwrap();
@@ -178,8 +182,9 @@ mod tests {
         assert_eq!(distinct_views(plans).len(), 250);
     }
 
-    // 29 frames, the shortest clip of UCF-101: starts 0 to 19, the view v at 19 v / 24 = 0, 0.79, 1.58, 2.375, 3.17, …,
-    // that is 0, 1, 2, 2, 3, …; the last is 19. All 20 starts occur, so five of the 25 twice.
+    // 29 frames, the shortest clip of UCF-101: starts 0 to 19, the view v at 19 v / 24 = 0, 0.79,
+    // 1.58, 2.375, 3.17, …, that is 0, 1, 2, 2, 3, …; the last is 19. All 20 starts occur, so five
+    // of the 25 twice.
     #[test]
     fn starts_are_rounded_to_the_nearest_frame() {
         let rule = TestViews { starts: 25, crops: TestCrops::Centre };
@@ -218,7 +223,8 @@ mod tests {
         }
     }
 
-    // 29 frames have 28 fields and 19 whole stacks of ten; a clip of ten steps then has the starts 0 to 9.
+    // 29 frames have 28 fields and 19 whole stacks of ten; a clip of ten steps then has the starts
+    // 0 to 9.
     #[test]
     fn flow_starts_leave_whole_stacks() {
         let planner = ClipPlanner { modality: Modality::Flow, ..ten() };

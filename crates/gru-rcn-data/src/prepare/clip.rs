@@ -46,7 +46,8 @@ pub(crate) struct ClipMaker<'a> {
 }
 
 impl ClipMaker<'_> {
-    /// Decodes a clip once and gives its images to `store` as they come; only two frames are kept here.
+    /// Decodes a clip once and gives its images to `store` as they come; only two frames are kept
+    /// here.
     pub(crate) fn make(&self, clip: &SourceClip, store: &mut Store<'_>) -> Result<ClipRecord, Fault> {
         let mut making = self.start(clip, store)?;
         let mut frames = self.open(clip).map_err(Fault::of_source)?;
@@ -87,7 +88,8 @@ impl ClipMaker<'_> {
         Ok(Making { coding: self.image, clip, store, hash: ContentHash::default(), frames: 0, size: (0, 0), flow })
     }
 
-    /// The frames of a clip of the source: a video through the decoder, a folder of frames as it is.
+    /// The frames of a clip of the source: a video through the decoder, a folder of frames as it
+    /// is.
     fn open(&self, clip: &SourceClip) -> Result<VideoFrames, DataError> {
         match &clip.source {
             ClipSource::Video(path) => self.decoder.open(path, self.size),

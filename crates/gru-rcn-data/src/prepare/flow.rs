@@ -72,7 +72,8 @@ pub(crate) struct FlowMaker {
     options: FlowOptions,
 }
 
-/// Flow of the frames of one video, one after another. Work shared by neighbouring pairs is done once.
+/// Flow of the frames of one video, one after another. Work shared by neighbouring pairs is done
+/// once.
 pub(crate) enum FlowRun {
     TvL1(Box<TvL1Sequence>),
     Dis(Box<DisWorkspace>),
@@ -122,7 +123,8 @@ impl FlowMaker {
 }
 
 impl FlowRun {
-    /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the first.
+    /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the
+    /// first.
     pub(crate) fn push(&mut self, frame: &Image, maker: &FlowMaker) -> Result<Option<[Vec<u8>; 2]>, FlowError> {
         let code = |flow: &Flow| [maker.code(&flow.u), maker.code(&flow.v)];
         Ok(match self {

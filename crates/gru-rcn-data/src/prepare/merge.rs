@@ -22,13 +22,13 @@ pub struct Merged {
 
 /// Joins the manifests of the shards in a prepared folder, and their failures; then removes them.
 ///
-/// All shards must be there. When shards were merged before and some have been run again, those are enough: they
-/// replace their clips in the manifest.
+/// All shards must be there. When shards were merged before and some have been run again, those are
+/// enough: they replace their clips in the manifest.
 ///
 /// # Errors
-/// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different divisions, for headers
-/// that differ, naming the setting, for a clip in two shards, and while another process works in the folder; those of
-/// [`Manifest::read`].
+/// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different
+/// divisions, for headers that differ, naming the setting, for a clip in two shards, and while
+/// another process works in the folder; those of [`Manifest::read`].
 pub fn merge(root: &Path) -> Result<Merged, DataError> {
     let bad = |reason: String| DataError::dataset(root, reason);
     if !root.is_dir() {

@@ -8,19 +8,22 @@
 //! failures.jsonl                        clips that could not be prepared, where there are any
 //! ```
 //!
-//! **Clips are written whole or not at all.** A clip is written into hidden folders beside its places. When all its files
-//! are on disk they are renamed, and then one line is added to the journal `manifest.partial.jsonl`. A process that is killed
-//! loses the clips under way; the next run removes their remains, continues after the last whole line of the journal, and
-//! ends with the same bytes in the same files as a run that was never interrupted. The manifest itself appears at the end, whole.
+//! **Clips are written whole or not at all.** A clip is written into hidden folders beside its
+//! places. When all its files are on disk they are renamed, and then one line is added to the
+//! journal `manifest.partial.jsonl`. A process that is killed loses the clips under way; the next
+//! run removes their remains, continues after the last whole line of the journal, and ends with the
+//! same bytes in the same files as a run that was never interrupted. The manifest itself appears at
+//! the end, whole.
 //!
-//! **One folder, one set of settings.** A run with other settings, another decoder or another version of this crate in a
-//! folder that holds clips already is refused, naming the setting.
+//! **One folder, one set of settings.** A run with other settings, another decoder or another
+//! version of this crate in a folder that holds clips already is refused, naming the setting.
 //!
-//! **A broken clip** is recorded with its error, the others continue, and none replaces it. The next run in the same folder
-//! tries it again.
+//! **A broken clip** is recorded with its error, the others continue, and none replaces it. The
+//! next run in the same folder tries it again.
 //!
-//! **Shards** divide the clips among machines by a hash of their ids, so that a clip stays with its shard whatever clips
-//! are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins them.
+//! **Shards** divide the clips among machines by a hash of their ids, so that a clip stays with its
+//! shard whatever clips are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins
+//! them.
 
 mod clip;
 mod flow;
@@ -56,7 +59,8 @@ pub struct Prepare {
     pub lists: Option<PathBuf>,
     /// The user's own lists and groups, for [`Layout::Folder`].
     pub own_lists: OwnLists,
-    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`] has the usual ones.
+    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`] has the
+    /// usual ones.
     pub size: SizeRule,
     /// JPEG quality of the frames, 1 to 100. Default 95.
     pub quality: u8,
@@ -85,7 +89,8 @@ impl Default for Prepare {
     }
 }
 
-/// List files as in [`FolderOptions`](crate::FolderOptions); relative paths are relative to the source.
+/// List files as in [`FolderOptions`](crate::FolderOptions); relative paths are relative to the
+/// source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnLists {
     /// The train part.
@@ -151,8 +156,8 @@ pub struct PrepareOutcome {
 }
 
 impl Prepare {
-    /// The size that the paper's protocol and its successors use for a data set: 256×340 for UCF-101's 240×320, otherwise
-    /// 256 for the shorter side.
+    /// The size that the paper's protocol and its successors use for a data set: 256×340 for
+    /// UCF-101's 240×320, otherwise 256 for the shorter side.
     pub fn size_for(layout: Layout) -> SizeRule {
         match layout {
             Layout::Ucf101 => SizeRule::Exact { height: 256, width: 340 },
@@ -160,12 +165,14 @@ impl Prepare {
         }
     }
 
-    /// Prepares the clips that are not prepared yet. Setting `cancel` stops the run after the clips under way.
+    /// Prepares the clips that are not prepared yet. Setting `cancel` stops the run after the clips
+    /// under way.
     ///
     /// # Errors
-    /// Before any work: settings out of range, a source without videos, two clips of one id, lists that are wrong, an output
-    /// folder inside the source, in use by another process, or made with other settings. During work: what concerns all
-    /// clips, such as a full disk; prepared clips are kept. The error of a single clip is part of the outcome.
+    /// Before any work: settings out of range, a source without videos, two clips of one id, lists
+    /// that are wrong, an output folder inside the source, in use by another process, or made with
+    /// other settings. During work: what concerns all clips, such as a full disk; prepared clips
+    /// are kept. The error of a single clip is part of the outcome.
     pub fn run(
         &self,
         decoder: &dyn VideoDecoder,
@@ -175,7 +182,8 @@ impl Prepare {
         run::run(self, decoder, cancel, progress)
     }
 
-    /// Estimates the time and disk space of the remaining clips from up to three clips that are prepared in memory.
+    /// Estimates the time and disk space of the remaining clips from up to three clips that are
+    /// prepared in memory.
     ///
     /// # Errors
     /// As [`Prepare::run`] before any work. Nothing is written.

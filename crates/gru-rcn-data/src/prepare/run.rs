@@ -1,4 +1,5 @@
-//! A run: clips in parallel, each into its folders and then into the journal. Also the estimate of a run before it begins.
+//! A run: clips in parallel, each into its folders and then into the journal. Also the estimate of
+//! a run before it begins.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -109,9 +110,11 @@ impl Written {
         Ok(())
     }
 
-    /// Gets the files onto the disk and their folders to their places; flow first, so that frames are never without it.
+    /// Gets the files onto the disk and their folders to their places; flow first, so that frames
+    /// are never without it.
     fn commit(self, partial: &Folders, folders: &Folders, flow: bool) -> Result<u64, DataError> {
-        // All at the end: the first of them makes the disk write what is waiting, the others find little left.
+        // All at the end: the first of them makes the disk write what is waiting, the others find
+        // little left.
         for path in &self.files {
             File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
         }
@@ -201,15 +204,16 @@ const PROBES: usize = 3;
 /// Frames of each that are coded; flow of a long clip would take minutes.
 const FRAMES: usize = 16;
 
-/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is rough: clips differ, and
-/// waiting for the disk is not included.
+/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is
+/// rough: clips differ, and waiting for the disk is not included.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// Clips left to prepare.
     pub clips: usize,
     /// Clips kept from earlier runs.
     pub kept: usize,
-    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the estimates are then 0.
+    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the
+    /// estimates are then 0.
     pub probed: usize,
     /// Time with the workers asked for.
     pub seconds: f64,
@@ -220,7 +224,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not known.
+    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not
+    /// known.
     pub fn fits(&self) -> bool {
         self.free.is_none_or(|free| self.bytes.saturating_add(self.bytes / 10) <= free)
     }

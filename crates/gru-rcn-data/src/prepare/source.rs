@@ -91,8 +91,8 @@ fn groups(options: &Prepare, root: &Path) -> Result<Groups, DataError> {
     options.own_lists.groups.as_ref().map_or_else(|| Ok(Groups::default()), |path| Groups::read(&root.join(path)))
 }
 
-/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`) and `test/`, which then are
-/// the lists.
+/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`) and
+/// `test/`, which then are the lists.
 fn folder(options: &Prepare, root: &Path) -> Result<(Vec<Found>, Vec<SplitList>), DataError> {
     let parts = if options.own_lists.given() { None } else { part_folders(root, false)? };
     let Some(parts) = parts else { return Ok((classes(options, root)?, Vec::new())) };

@@ -16,7 +16,8 @@ use crate::video::{DecoderId, FrameSource, VideoFrame};
 
 static GO: AtomicBool = AtomicBool::new(false);
 
-/// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is broken.
+/// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is
+/// broken.
 #[derive(Debug)]
 struct Drawing {
     limits: DecodeLimits,
@@ -87,7 +88,8 @@ impl FrameSource for Stripes {
     }
 }
 
-/// A source of seven clips in two classes, one of which is broken if asked for, and settings to prepare it with.
+/// A source of seven clips in two classes, one of which is broken if asked for, and settings to
+/// prepare it with.
 fn setting(broken: bool) -> (tempfile::TempDir, Prepare) {
     let folder = temporary();
     for (class, clips) in [("a", 4), ("b", 3)] {
@@ -187,7 +189,8 @@ fn a_run_that_is_stopped_anywhere_resumes_to_the_same_bytes() {
         // The machine fails in the middle; what is under way is cut off.
         assert!(run(&options, &Drawing::failing_after(clips)).is_err());
         assert!(!options.output.join(MANIFEST).exists());
-        // Remnants of a clip: hidden folders, folders that got their names without a line in the journal, a torn line.
+        // Remnants of a clip: hidden folders, folders that got their names without a line in the
+        // journal, a torn line.
         let journal = options.output.join("manifest.partial.jsonl");
         let noted = fs::read_to_string(&journal).unwrap();
         for id in ["a/0", "a/3", "b/2"].into_iter().filter(|id| !noted.contains(&format!("\"{id}\""))) {

@@ -1,8 +1,9 @@
 //! Loading in parallel, in order, within a bound on memory.
 //!
-//! A loader that yields results as they arrive makes a run depend on timing. One that bounds the number of queued items, not
-//! their bytes, runs out of memory on long clips. Here workers take jobs in order, a result waits until its
-//! turn, and a job starts only when the bytes declared for it fit beside those of all jobs started and not yet consumed.
+//! A loader that yields results as they arrive makes a run depend on timing. One that bounds the
+//! number of queued items, not their bytes, runs out of memory on long clips. Here workers take
+//! jobs in order, a result waits until its turn, and a job starts only when the bytes declared for
+//! it fit beside those of all jobs started and not yet consumed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,8 @@ use crate::base::{DataError, panic_message};
 pub struct LoaderConfig {
     /// Loading threads; 0 loads in the calling thread, when a result is asked for.
     pub workers: usize,
-    /// Bound on the sum of declared bytes of the jobs that are started and not yet consumed. One job is always allowed.
+    /// Bound on the sum of declared bytes of the jobs that are started and not yet consumed. One
+    /// job is always allowed.
     pub max_bytes: usize,
 }
 
@@ -44,8 +46,8 @@ enum Work<T> {
 
 /// Loads `jobs` and yields the results in their order, whatever the number of workers.
 ///
-/// `bytes` declares the memory of a job's result. A panic in `load` becomes [`DataError::Worker`] with the
-/// job's position, and the other jobs continue.
+/// `bytes` declares the memory of a job's result. A panic in `load` becomes [`DataError::Worker`]
+/// with the job's position, and the other jobs continue.
 pub fn ordered<J, T, F>(jobs: Vec<J>, bytes: impl Fn(&J) -> usize, config: LoaderConfig, load: F) -> OrderedLoader<T>
 where
     J: Send + Sync + 'static,
@@ -111,7 +113,8 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job, once there is room for it. Jobs start in order, so the one the consumer waits for is always started.
+    /// The next job, once there is room for it. Jobs start in order, so the one the consumer waits
+    /// for is always started.
     fn claim(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
@@ -195,7 +198,8 @@ mod tests {
         LoaderConfig { workers, max_bytes }
     }
 
-    // Early jobs are the slow ones, so with several workers the results arrive in another order than they are yielded.
+    // Early jobs are the slow ones, so with several workers the results arrive in another order
+    // than they are yielded.
     #[test]
     fn results_come_in_order_for_any_number_of_workers() {
         for workers in [0, 1, 4] {
@@ -260,7 +264,8 @@ mod tests {
         );
         thread::sleep(Duration::from_millis(50));
         for result in loader.inspect(|_| thread::sleep(Duration::from_millis(1))) {
-            // Given back here, after the loader's own count: the bound seen from outside is one job looser.
+            // Given back here, after the loader's own count: the bound seen from outside is one job
+            // looser.
             result.unwrap();
             held.fetch_sub(30, Ordering::SeqCst);
         }

@@ -15,7 +15,8 @@ use crate::video::{DecoderKind, VideoDecoder};
 
 /// Reads clips; to be shared by all loading threads.
 ///
-/// The decoder is looked for when the first video is read, so frame folders and the built-in data set do not need it.
+/// The decoder is looked for when the first video is read, so frame folders and the built-in data
+/// set do not need it.
 #[derive(Debug, Default)]
 pub struct ClipReader {
     kind: DecoderKind,
@@ -24,13 +25,14 @@ pub struct ClipReader {
 }
 
 impl ClipReader {
-    /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the default limits.
+    /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the
+    /// default limits.
     pub fn new(limits: DecodeLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// The same reader with another decoder for video files. Whether this build has it shows when the first video is read,
-    /// or by [`DecoderKind::require`].
+    /// The same reader with another decoder for video files. Whether this build has it shows when
+    /// the first video is read, or by [`DecoderKind::require`].
     pub fn with_decoder(self, kind: DecoderKind) -> Self {
         Self { kind, found: Mutex::new(None), limits: self.limits }
     }
@@ -40,10 +42,12 @@ impl ClipReader {
         self.kind
     }
 
-    /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB `[time, height, width, 3]`.
+    /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB
+    /// `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`VideoDecoder::decode`] and [`read_frames_folder`], and of [`DecoderKind::open`] for videos.
+    /// Those of [`VideoDecoder::decode`] and [`read_frames_folder`], and of [`DecoderKind::open`]
+    /// for videos.
     pub fn read(&self, sample: &Sample, frame_size: [usize; 2]) -> Result<Frames, DataError> {
         self.read_source(&sample.source, frame_size.into())
     }
@@ -56,28 +60,31 @@ impl ClipReader {
         self.read_source(&source_of(path)?, frame_size.into())
     }
 
-    /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits into memory.
+    /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
+    /// into memory.
     ///
-    /// Returns those frames, in the plan's order and at the planner's frame size, and the number of frames of the whole
-    /// video. Cut the clip out of them with `planner.evaluation(total)?.on_selected().apply(&frames)`.
+    /// Returns those frames, in the plan's order and at the planner's frame size, and the number of
+    /// frames of the whole video. Cut the clip out of them with
+    /// `planner.evaluation(total)?.on_selected().apply(&frames)`.
     ///
     /// # Errors
     /// As [`ClipReader::read`] and [`ClipPlanner::evaluation`].
     pub fn read_planned(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(Frames, usize), DataError> {
         planner.validate()?;
-        // A planner that validates plans every positive count, and there are no videos of zero frames.
+        // A planner that validates plans every positive count, and there are no videos of zero
+        // frames.
         let select = |total: usize| planner.evaluation(total).map(|plan| plan.frames).unwrap_or_default();
         self.read_some(source, planner.frame_size.into(), select)
     }
 
-    /// Reads a sample once and cuts clips out of it: for each key the training clip of that key, for `None` the one that
-    /// is evaluated.
+    /// Reads a sample once and cuts clips out of it: for each key the training clip of that key,
+    /// for `None` the one that is evaluated.
     ///
     /// Of stored images only those are decoded that the plans name; videos are decoded whole.
     ///
     /// # Errors
-    /// Those of [`ClipReader::read`] and [`ClipPlanner::training`]; [`DataError::BadDataset`] where flow is asked of
-    /// something that has none.
+    /// Those of [`ClipReader::read`] and [`ClipPlanner::training`]; [`DataError::BadDataset`] where
+    /// flow is asked of something that has none.
     pub fn read_clips(
         &self,
         sample: &Sample,
@@ -104,8 +111,8 @@ impl ClipReader {
     /// [`ClipPlanner::test_views`].
     ///
     /// # Errors
-    /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`] where the pictures take
-    /// more memory than `max_bytes` of the limits.
+    /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`]
+    /// where the pictures take more memory than `max_bytes` of the limits.
     pub fn read_views(
         &self,
         source: &ClipSource,
@@ -293,7 +300,8 @@ mod tests {
         }
     }
 
-    // The same film as a video that fits and as one that does not: the planned frames are those of the whole.
+    // The same film as a video that fits and as one that does not: the planned frames are those of
+    // the whole.
     #[test]
     fn planned_reading_equals_reading_and_planning() {
         let folder = temporary();
@@ -347,8 +355,8 @@ mod tests {
         }
     }
 
-    /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive steps from field t on see
-    /// x, y of t, t + 1, ….
+    /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive
+    /// steps from field t on see x, y of t, t + 1, ….
     #[test]
     fn flow_is_read_as_stacks() {
         let folder = temporary();
@@ -403,7 +411,8 @@ mod tests {
         // Parts of four frames, their middles 2, 6 and 10.
         assert_eq!((frames.time, total), (3, 12));
         assert_eq!(frames.frame(1), clip.frame(6));
-        // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these; the picture is the same.
+        // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
+        // the picture is the same.
         let other = ClipReader::default().read_path(&path, [32, 48]).unwrap();
         let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
         let mean = sum / clip.data.len() as f64;

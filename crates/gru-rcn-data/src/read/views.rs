@@ -6,10 +6,11 @@ use crate::base::{DataError, Frames};
 use crate::image::{Picture, Rectangle, resize_into};
 use crate::plan::ClipPlan;
 
-/// The test views of one clip. Every picture that a view shows is in memory once; [`ClipViews::cut`] makes a view of them.
+/// The test views of one clip. Every picture that a view shows is in memory once;
+/// [`ClipViews::cut`] makes a view of them.
 ///
-/// Videos are held at the planner's frame size, stored images at their own, as for single views. 250 views of 10 frames
-/// show 250 frames at most, whatever the length of the video.
+/// Videos are held at the planner's frame size, stored images at their own, as for single views.
+/// 250 views of 10 frames show 250 frames at most, whatever the length of the video.
 #[derive(Clone, Debug)]
 pub struct ClipViews {
     plans: Vec<(ClipPlan, usize)>,
@@ -110,7 +111,8 @@ pub(super) mod tests {
         }
     }
 
-    // Six frames, clips of two: the starts of three views are 0, 2 and 4, so all six frames are visible.
+    // Six frames, clips of two: the starts of three views are 0, 2 and 4, so all six frames are
+    // visible.
     #[test]
     fn views_of_stored_frames_are_those_of_single_plans() {
         let folder = temporary();
@@ -171,8 +173,8 @@ pub(super) mod tests {
         }
     }
 
-    // Thirteen fields of x = 100 + t and y = 50 + t: four whole stacks, so the starts of clips of two steps are 0 to 2.
-    // Mirrored, the codes of x are subtracted from 255.
+    // Thirteen fields of x = 100 + t and y = 50 + t: four whole stacks, so the starts of clips of
+    // two steps are 0 to 2. Mirrored, the codes of x are subtracted from 255.
     #[test]
     fn mirrored_flow_changes_its_sign() {
         let folder = temporary();

@@ -33,8 +33,9 @@ impl<'a> Findings<'a> {
         self.faults.push(Fault { clip: self.clip.to_owned(), kind, detail });
     }
 
-    /// The entries of a folder, sorted by name. Names that are not UTF-8 and links that lead out of the root or nowhere are
-    /// faults and skipped; so is a folder that cannot be read. Hidden entries are included.
+    /// The entries of a folder, sorted by name. Names that are not UTF-8 and links that lead out of
+    /// the root or nowhere are faults and skipped; so is a folder that cannot be read. Hidden
+    /// entries are included.
     pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
         let mut found = Vec::new();
         let listing = match fs::read_dir(folder) {
@@ -90,7 +91,8 @@ pub(super) fn some(names: &[String]) -> String {
     if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
 }
 
-/// The faults of the data set's own lists and of those that were asked for; `known` says whether there is a clip of an id.
+/// The faults of the data set's own lists and of those that were asked for; `known` says whether
+/// there is a clip of an id.
 pub(super) fn check_lists(root: &Path, asked: &[PathBuf], known: impl Fn(&str) -> bool) -> Vec<Fault> {
     let own = fs::read_dir(root.join(SPLITS)).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = own.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();

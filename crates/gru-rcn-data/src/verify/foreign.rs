@@ -1,10 +1,11 @@
 //! Verifies a folder of images made by other tools, without a manifest, by its own consistency.
 //!
-//! Every folder with images is a clip or a part of one. Frames and flow are distinguished by their names: `flow_x_0001.jpg`
-//! beside `img_00001.jpg`, or images in folders named `x` and `y` (or `u` and `v`, `flow_x` and `flow_y`) below the clip's
-//! own, or in trees of their own such as `frames/…` and `flow/…`. A folder that is just called `x` may as well be a clip; it
-//! is taken for flow where there is a `y` beside it, images above it, or a tree of flow around it. Each sequence may count
-//! from 0 or from 1, on its own.
+//! Every folder with images is a clip or a part of one. Frames and flow are distinguished by their
+//! names: `flow_x_0001.jpg` beside `img_00001.jpg`, or images in folders named `x` and `y` (or `u`
+//! and `v`, `flow_x` and `flow_y`) below the clip's own, or in trees of their own such as
+//! `frames/…` and `flow/…`. A folder that is just called `x` may as well be a clip; it is taken for
+//! flow where there is a `y` beside it, images above it, or a tree of flow around it. Each sequence
+//! may count from 0 or from 1, on its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

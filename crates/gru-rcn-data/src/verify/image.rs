@@ -1,11 +1,12 @@
 //! Checks that a file is a complete image.
 //!
-//! Decoders give as much of a picture as they can: a JPEG that was cut off becomes grey where data are missing, without an
-//! error. So the file's structure is checked first, which yields the size before memory is taken and requires the end
-//! marker. Then the image is decoded by the strictest rules.
+//! Decoders give as much of a picture as they can: a JPEG that was cut off becomes grey where data
+//! are missing, without an error. So the file's structure is checked first, which yields the size
+//! before memory is taken and requires the end marker. Then the image is decoded by the strictest
+//! rules.
 //!
-//! Without a hash two faults stay undetected: a JPEG whose data were changed to other valid data, and one with too few data
-//! before its end marker.
+//! Without a hash two faults stay undetected: a JPEG whose data were changed to other valid data,
+//! and one with too few data before its end marker.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -208,7 +209,8 @@ mod tests {
         }
     }
 
-    // Cut off anywhere: after the header, within the data, in front of the last byte. `image` reads most of them.
+    // Cut off anywhere: after the header, within the data, in front of the last byte. `image` reads
+    // most of them.
     #[test]
     fn every_cut_is_found() {
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {

@@ -1,15 +1,16 @@
 //! Verifying that a data set of images is complete and intact.
 //!
-//! [`verify`] checks every file: the number of files that the manifest states, images that decode to their end, their size,
-//! and the hash of the bytes that were written. A folder made by other tools, without a manifest, is checked for
-//! consistency: numbers without gaps from 0 or 1, one size, one flow field less than frames. The result is a list of
-//! [`Fault`]s; an error is only what prevents verifying at all.
+//! [`verify`] checks every file: the number of files that the manifest states, images that decode
+//! to their end, their size, and the hash of the bytes that were written. A folder made by other
+//! tools, without a manifest, is checked for consistency: numbers without gaps from 0 or 1, one
+//! size, one flow field less than frames. The result is a list of [`Fault`]s; an error is only what
+//! prevents verifying at all.
 //!
-//! Images are not trusted. A header that claims more than the limits is refused before memory is taken, files are read up
-//! to a limit, and links are followed only inside the data set.
+//! Images are not trusted. A header that claims more than the limits is refused before memory is
+//! taken, files are read up to a limit, and links are followed only inside the data set.
 //!
-//! The hash of a clip is SHA-256 over its files in the order frame 0, frame 1, x 0, y 0, frame 2, x 1, y 1 and so on, each
-//! preceded by its length in bytes as a 64-bit little-endian number.
+//! The hash of a clip is SHA-256 over its files in the order frame 0, frame 1, x 0, y 0, frame 2, x
+//! 1, y 1 and so on, each preceded by its length in bytes as a 64-bit little-endian number.
 
 mod files;
 mod foreign;
@@ -29,7 +30,8 @@ use crate::manifest::{MANIFEST, ledgers};
 /// Settings of [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
-    /// Folder of optical flow, where it does not lie below the data set's root. For folders without a manifest.
+    /// Folder of optical flow, where it does not lie below the data set's root. For folders without
+    /// a manifest.
     pub flow: Option<PathBuf>,
     /// Further lists, whose lines must name clips; those in `splits/` are always checked.
     pub lists: Vec<PathBuf>,
@@ -49,8 +51,8 @@ impl Default for VerifyOptions {
 
 /// Verifies the data set in `root`, with a manifest or without.
 ///
-/// `progress` gets the number of verified clips and of all clips. Setting `cancel` stops after the clips under way; the
-/// report then is marked as interrupted.
+/// `progress` gets the number of verified clips and of all clips. Setting `cancel` stops after the
+/// clips under way; the report then is marked as interrupted.
 ///
 /// # Errors
 /// [`DataError::NotFound`] and [`DataError::BadDataset`] where there is no data set.

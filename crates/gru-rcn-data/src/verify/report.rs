@@ -79,7 +79,8 @@ pub struct Fault {
     pub detail: String,
 }
 
-/// Report of [`verify`](super::verify()). As JSON: `{"clips": …, "faults": [{"clip": …, "kind": …, "detail": …}]}`.
+/// Report of [`verify`](super::verify()). As JSON:
+/// `{"clips": …, "faults": [{"clip": …, "kind": …, "detail": …}]}`.
 #[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
     /// Clips that were verified.
@@ -130,10 +131,12 @@ impl VerifyReport {
     }
 }
 
-/// Writes the clips that a report finds faults in, with the faults, one JSON object per line; returns the number of clips.
+/// Writes the clips that a report finds faults in, with the faults, one JSON object per line;
+/// returns the number of clips.
 ///
-/// A data set that is given the file skips these clips ([`FolderOptions`](crate::FolderOptions)). Faults that are no clip's,
-/// such as a wrong line in a list, are not written: they are to be mended.
+/// A data set that is given the file skips these clips ([`FolderOptions`](crate::FolderOptions)).
+/// Faults that are no clip's, such as a wrong line in a list, are not written: they are to be
+/// mended.
 ///
 /// # Errors
 /// [`DataError::Io`] and [`DataError::NotFound`].

@@ -200,7 +200,8 @@ fn faulty_clips_are_quarantined() {
         ..Default::default()
     };
     let clips = crate::Dataset::from_folder(&options);
-    // Of three clips in two classes two are left: too few for three parts, but the broken one is out.
+    // Of three clips in two classes two are left: too few for three parts, but the broken one is
+    // out.
     assert!(clips.unwrap_err().to_string().contains("part holds no clip"));
 }
 
@@ -216,7 +217,8 @@ fn an_interrupt_is_reported() {
     assert_eq!(seen, [(1, 3), (2, 3), (3, 3)]);
 }
 
-/// Clips as others lay them out: where the frames and both components of flow lie, by class, clip and number.
+/// Clips as others lay them out: where the frames and both components of flow lie, by class, clip
+/// and number.
 const LAYOUTS: [[&str; 3]; 5] = [
     ["C/K/img_%5.jpg", "C/K/flow_x_%5.jpg", "C/K/flow_y_%5.jpg"],
     ["C/K/img_%4.png", "C/K/x/%6.png", "C/K/y/%6.png"],

@@ -1,18 +1,20 @@
 //! Video files to frames, by the `ffmpeg` program.
 //!
-//! FFmpeg runs as a child process, once per file, with an argument vector: no shell ever sees a file
-//! name. It may open nothing but local files (`-protocol_whitelist file,pipe`) and only container formats
-//! that hold their own pictures, so no playlist that names other files and no text file. Rotation
-//! metadata is applied, as FFmpeg does by default; non-square pixels are not stretched. `-fps_mode
-//! passthrough` keeps FFmpeg from doubling or dropping frames to hold a constant rate.
+//! FFmpeg runs as a child process, once per file, with an argument vector: no shell ever sees a
+//! file name. It may open nothing but local files (`-protocol_whitelist file,pipe`) and only
+//! container formats that hold their own pictures, so no playlist that names other files and no
+//! text file. Rotation metadata is applied, as FFmpeg does by default; non-square pixels are not
+//! stretched. `-fps_mode passthrough` keeps FFmpeg from doubling or dropping frames to hold a
+//! constant rate.
 //!
-//! Pictures come through the standard output as PPM images, whose headers state each frame's size. Time
-//! stamps and the rate come from the log of the same run: the filter `showinfo`, last in the chain,
-//! writes one line per frame before that frame is encoded. The n-th line belongs to the n-th picture.
+//! Pictures come through the standard output as PPM images, whose headers state each frame's size.
+//! Time stamps and the rate come from the log of the same run: the filter `showinfo`, last in the
+//! chain, writes one line per frame before that frame is encoded. The n-th line belongs to the n-th
+//! picture.
 //!
-//! Scaling and the conversion to RGB are FFmpeg's, bicubic with its exact-rounding flags. FFmpeg widens
-//! the filter when an image shrinks, so nothing aliases. One thread decodes a file: clips are read in
-//! parallel, and a damaged file then comes out the same each time.
+//! Scaling and the conversion to RGB are FFmpeg's, bicubic with its exact-rounding flags. FFmpeg
+//! widens the filter when an image shrinks, so nothing aliases. One thread decodes a file: clips
+//! are read in parallel, and a damaged file then comes out the same each time.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -52,8 +54,8 @@ pub struct Ffmpeg {
 }
 
 impl Ffmpeg {
-    /// Finds the program: the path in the environment variable `GRU_RCN_FFMPEG` if set, else `ffmpeg` on
-    /// `PATH`.
+    /// Finds the program: the path in the environment variable `GRU_RCN_FFMPEG` if set, else
+    /// `ffmpeg` on `PATH`.
     ///
     /// # Errors
     /// [`DataError::FfmpegMissing`], with the line that installs it.
@@ -147,9 +149,9 @@ fn scale_filter(size: SizeRule) -> String {
 
 /// A running FFmpeg.
 ///
-/// One thread reads the pictures and hands them over through a short channel, another reads the log. The
-/// caller waits with a deadline, so a program that hangs without writing is stopped as well as one that
-/// never ends. Dropping the value kills the child.
+/// One thread reads the pictures and hands them over through a short channel, another reads the
+/// log. The caller waits with a deadline, so a program that hangs without writing is stopped as
+/// well as one that never ends. Dropping the value kills the child.
 struct Decoding {
     path: PathBuf,
     child: Child,
@@ -284,8 +286,9 @@ impl Drop for Decoding {
     }
 }
 
-/// Puts the child into a process group of its own. The terminal's Ctrl-C then does not reach FFmpeg: the
-/// program that reads the clip decides what an interrupt means, and it may want to finish its step.
+/// Puts the child into a process group of its own. The terminal's Ctrl-C then does not reach
+/// FFmpeg: the program that reads the clip decides what an interrupt means, and it may want to
+/// finish its step.
 fn own_group(command: &mut Command) {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -307,11 +310,11 @@ fn read_pictures(stdout: ChildStdout, max_side: usize) -> Receiver<io::Result<Vi
     receiver
 }
 
-/// Reads the next binary PPM image: `P6`, width, height, `255`, then the pixels. `None` at a clean end of
-/// the stream.
+/// Reads the next binary PPM image: `P6`, width, height, `255`, then the pixels. `None` at a clean
+/// end of the stream.
 ///
-/// A stream that ends within an image is `UnexpectedEof`, a side above `max_side` is `FileTooLarge` (checked
-/// before memory is taken), everything else that is not such an image is `InvalidData`.
+/// A stream that ends within an image is `UnexpectedEof`, a side above `max_side` is `FileTooLarge`
+/// (checked before memory is taken), everything else that is not such an image is `InvalidData`.
 fn read_picture(stream: &mut impl BufRead, max_side: usize) -> io::Result<Option<VideoFrame>> {
     if stream.fill_buf()?.is_empty() {
         return Ok(None);
@@ -338,7 +341,8 @@ fn number(stream: &mut impl BufRead) -> io::Result<usize> {
     token(stream)?.parse().map_err(|_| invalid("a PPM header without a number"))
 }
 
-/// The bytes up to the next white space, which is consumed: PPM has exactly one byte of it after each field.
+/// The bytes up to the next white space, which is consumed: PPM has exactly one byte of it after
+/// each field.
 fn token(stream: &mut impl BufRead) -> io::Result<String> {
     let mut text = String::new();
     for byte in stream.by_ref().bytes() {

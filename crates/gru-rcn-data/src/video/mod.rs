@@ -1,13 +1,13 @@
 //! Video files to frames.
 //!
 //! A [`VideoDecoder`] opens a file and gives [`VideoFrames`]: every decoded frame once, in display
-//! order, with its time stamp. Reading, preparing and verifying all use this one interface. There are
-//! two decoders: the `ffmpeg` program ([`Ffmpeg`]) and, with the feature `pure-decode`, `PureDecoder`
-//! for UCF-101's own format. [`DecoderKind`] is the choice between them.
+//! order, with its time stamp. Reading, preparing and verifying all use this one interface. There
+//! are two decoders: the `ffmpeg` program ([`Ffmpeg`]) and, with the feature `pure-decode`,
+//! `PureDecoder` for UCF-101's own format. [`DecoderKind`] is the choice between them.
 //!
-//! **Every decoded frame exactly once.** The frame count in a container's header is not to be trusted:
-//! UCF-101's XviD files pack two frames into one packet, and a header may claim 100 frames where 98 can
-//! be decoded. Frames are counted as `ffprobe -count_frames` counts them.
+//! **Every decoded frame exactly once.** The frame count in a container's header is not to be
+//! trusted: UCF-101's XviD files pack two frames into one packet, and a header may claim 100 frames
+//! where 98 can be decoded. Frames are counted as `ffprobe -count_frames` counts them.
 
 mod ffmpeg;
 #[cfg(feature = "pure-decode")]
@@ -42,8 +42,8 @@ pub struct DecoderId {
 /// One decoded frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoFrame {
-    /// Presentation time in seconds on the stream's own clock, which need not start at 0. `None` where
-    /// the stream gives the frame no time.
+    /// Presentation time in seconds on the stream's own clock, which need not start at 0. `None`
+    /// where the stream gives the frame no time.
     pub time: Option<f64>,
     /// Rows.
     pub height: usize,
@@ -61,8 +61,8 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
     /// The bounds on one file.
     fn limits(&self) -> &DecodeLimits;
 
-    /// Begins to decode a file whose existence and size rule were checked; [`VideoDecoder::open`] calls
-    /// it and puts the frames under the common rules.
+    /// Begins to decode a file whose existence and size rule were checked; [`VideoDecoder::open`]
+    /// calls it and puts the frames under the common rules.
     ///
     /// # Errors
     /// Those of the file, naming it, and a decoder that cannot be run.
@@ -82,8 +82,8 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
     /// Decodes every frame of a file to RGB `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`VideoDecoder::open`] and [`VideoFrames`]; [`DataError::TooLarge`] for a clip of more
-    /// than `max_bytes`.
+    /// Those of [`VideoDecoder::open`] and [`VideoFrames`]; [`DataError::TooLarge`] for a clip of
+    /// more than `max_bytes`.
     fn decode(&self, path: &Path, size: SizeRule) -> Result<Frames, DataError> {
         let mut clip = Clip::default();
         for frame in self.open(path, size)? {
@@ -101,11 +101,11 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         self.open(path, [2, 2].into())?.try_fold(0, |frames, frame| frame.map(|_| frames + 1))
     }
 
-    /// Decodes some frames of a file: `select` names them for the number of all, in any order, repeats
-    /// allowed. Returns them in that order, and the number of all frames.
+    /// Decodes some frames of a file: `select` names them for the number of all, in any order,
+    /// repeats allowed. Returns them in that order, and the number of all frames.
     ///
-    /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass only
-    /// counts, and a second one keeps the selected frames.
+    /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass
+    /// only counts, and a second one keeps the selected frames.
     ///
     /// # Errors
     /// As [`VideoDecoder::decode`], where `max_bytes` bounds the selected frames;
@@ -192,8 +192,8 @@ impl Clip {
 
 /// One pass of a decoder over one file. [`VideoFrames`] adds what is the same for all decoders.
 pub trait FrameSource {
-    /// The next frame, `None` at the end of the stream. A source that waits for something outside this
-    /// program stops at `deadline` with [`DataError::Timeout`].
+    /// The next frame, `None` at the end of the stream. A source that waits for something outside
+    /// this program stops at `deadline` with [`DataError::Timeout`].
     ///
     /// # Errors
     /// Those of the file, naming it.
@@ -214,9 +214,9 @@ pub trait FrameSource {
 /// The frames of one file, as an iterator.
 ///
 /// It ends after the last frame or after the first error. Errors are: a stream without any frame, a
-/// file that is damaged or breaks off, frames of different sizes, more frames than `max_frames`, a side
-/// above `max_side`, and decoding that takes longer than `timeout`. The time that the caller spends
-/// between two frames does not count.
+/// file that is damaged or breaks off, frames of different sizes, more frames than `max_frames`, a
+/// side above `max_side`, and decoding that takes longer than `timeout`. The time that the caller
+/// spends between two frames does not count.
 pub struct VideoFrames {
     path: PathBuf,
     limits: DecodeLimits,
@@ -240,8 +240,8 @@ impl VideoFrames {
         self.source.rate()
     }
 
-    /// What the decoder complained about although it gave frames: FFmpeg conceals damage where it can.
-    /// Whole after the last frame, empty for a sound file.
+    /// What the decoder complained about although it gave frames: FFmpeg conceals damage where it
+    /// can. Whole after the last frame, empty for a sound file.
     pub fn warnings(&self) -> &str {
         self.source.warnings()
     }
@@ -297,16 +297,16 @@ fn check_file(path: &Path) -> Result<(), DataError> {
 
 /// Which decoder reads video files. Written `ffmpeg` or `pure`.
 ///
-/// The choice is part of a run's identity: the two give the same number of frames in the same order,
-/// but not the same pixels (see `PureDecoder`), so train and evaluate with one of them.
+/// The choice is part of a run's identity: the two give the same number of frames in the same
+/// order, but not the same pixels (see `PureDecoder`), so train and evaluate with one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DecoderKind {
     /// The `ffmpeg` program, which must be installed ([`Ffmpeg`]). Reads nearly every format.
     #[default]
     Ffmpeg,
-    /// MPEG-4 Part 2 in AVI, the format of UCF-101, decoded within this program (`PureDecoder`). Needs
-    /// the feature `pure-decode` and nothing installed.
+    /// MPEG-4 Part 2 in AVI, the format of UCF-101, decoded within this program (`PureDecoder`).
+    /// Needs the feature `pure-decode` and nothing installed.
     Pure,
 }
 
@@ -328,8 +328,8 @@ impl DecoderKind {
     /// The decoder itself.
     ///
     /// # Errors
-    /// [`DataError::FfmpegMissing`] for a program that cannot be run; [`DataError::PureMissing`] for a
-    /// build without the feature.
+    /// [`DataError::FfmpegMissing`] for a program that cannot be run; [`DataError::PureMissing`]
+    /// for a build without the feature.
     pub fn open(self, limits: DecodeLimits) -> Result<Box<dyn VideoDecoder>, DataError> {
         match self {
             Self::Ffmpeg => Ok(Box::new(Ffmpeg::locate()?.with_limits(limits))),

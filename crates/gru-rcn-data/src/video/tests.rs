@@ -154,8 +154,8 @@ fn frames_have_the_times_of_the_stream() {
     }
 }
 
-// The frames are handed over one by one, so a film may be larger than `max_bytes`; what the caller does with them does
-// not count as decoding time.
+// The frames are handed over one by one, so a film may be larger than `max_bytes`; what the caller
+// does with them does not count as decoding time.
 #[test]
 fn frames_are_not_held() {
     let folder = temporary();

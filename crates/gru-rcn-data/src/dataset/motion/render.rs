@@ -1,7 +1,8 @@
 //! Poses to pixels.
 //!
-//! Every pixel is the mean of 3×3 samples, which smooths edges and makes motions of a fraction of a pixel visible. Each
-//! frame gets its own weak sensor noise, so that no two frames of a clip are equal where nothing moves.
+//! Every pixel is the mean of 3×3 samples, which smooths edges and makes motions of a fraction of a
+//! pixel visible. Each frame gets its own weak sensor noise, so that no two frames of a clip are
+//! equal where nothing moves.
 
 use super::MotionClip;
 use super::shapes::{Texture, inside, mix, two_colours, value_noise};
@@ -12,7 +13,8 @@ use crate::base::{Draws, Frames};
 const SAMPLES: usize = 3;
 /// Standard deviation of the sensor noise in grey levels.
 const NOISE: f64 = 2.5;
-/// No shape reaches further than this many outer radii from its centre (the cross does, with its corners).
+/// No shape reaches further than this many outer radii from its centre (the cross does, with its
+/// corners).
 const REACH: f64 = 1.2;
 
 /// Everything visible in a clip, apart from the pose.
@@ -77,14 +79,16 @@ fn pixel(scene: &Scene, pose: &Pose, x: usize, y: usize, size: usize) -> [f64; 3
     sum.map(|value| value / (SAMPLES * SAMPLES) as f64)
 }
 
-/// Three nearly normal numbers of variance 1 from one word: sums of two pieces of ten bits, standardised.
+/// Three nearly normal numbers of variance 1 from one word: sums of two pieces of ten bits,
+/// standardised.
 fn gaussians(word: u64) -> [f64; 3] {
     let piece = |i: usize| ((word >> (10 * i)) & 1023) as f64 / 1023.0;
     // The sum of two uniform numbers has mean 1 and variance 1/6.
     std::array::from_fn(|i| (piece(2 * i) + piece(2 * i + 1) - 1.0) * 6f64.sqrt())
 }
 
-/// The clips as one picture for the eye: a row per clip, a column per frame, two grey pixels between.
+/// The clips as one picture for the eye: a row per clip, a column per frame, two grey pixels
+/// between.
 ///
 /// Clips of one channel are shown grey; of more than three channels the first three are shown.
 pub fn contact_sheet(clips: &[Frames]) -> image::RgbImage {

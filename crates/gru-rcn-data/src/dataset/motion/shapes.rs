@@ -51,8 +51,8 @@ impl Texture {
         Self {
             kind: draws.below(3),
             direction: draws.range(0.0, TAU),
-            // About one period over the whole shape: finer patterns would repeat within a step of a rotation, and its
-            // sense would be ambiguous.
+            // About one period over the whole shape: finer patterns would repeat within a step of a
+            // rotation, and its sense would be ambiguous.
             frequency: draws.range(0.35, 0.6),
             phase: draws.range(0.0, 1.0),
             salt: draws.word(),
@@ -82,7 +82,8 @@ fn soft_step(value: f64) -> f64 {
 pub(super) fn two_colours(draws: &mut Draws, apart: f64) -> [[f64; 3]; 2] {
     let mut colour = || -> [f64; 3] { std::array::from_fn(|_| draws.range(15.0, 240.0)) };
     let first = colour();
-    // A colour too near to the first one has its inverse far enough: one side of the range is always 112 wide.
+    // A colour too near to the first one has its inverse far enough: one side of the range is
+    // always 112 wide.
     let second = colour();
     let distance = |a: [f64; 3], b: [f64; 3]| (0..3).map(|i| (a[i] - b[i]).abs()).fold(0.0, f64::max);
     if distance(first, second) >= apart {
@@ -121,8 +122,9 @@ mod tests {
         hits.count() as f64 / 40_000.0
     }
 
-    // Square 1.6² / 4 = 0.64; triangle of inradius 0.52: 3√3·0.52² / 4 = 0.351; star of 10 triangles
-    // ½·1·0.45·sin 36° each: 1.3225 / 4 = 0.331; cross (2·1.9·0.66 − 0.66²) / 4 = 0.518; ring π(0.95² − 0.45²) / 4 = 0.550.
+    // Square 1.6² / 4 = 0.64; triangle of inradius 0.52: 3√3·0.52² / 4 = 0.351; star of 10
+    // triangles ½·1·0.45·sin 36° each: 1.3225 / 4 = 0.331; cross (2·1.9·0.66 − 0.66²) / 4 = 0.518;
+    // ring π(0.95² − 0.45²) / 4 = 0.550.
     #[test]
     fn areas_by_hand() {
         for (shape, expected) in [(0, 0.64), (1, 0.351), (2, 0.331), (3, 0.518), (4, 0.550)] {

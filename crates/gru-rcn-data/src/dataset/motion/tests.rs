@@ -1,4 +1,5 @@
-//! Tests of the built-in data set, above all that a single frame contains no information about the class.
+//! Tests of the built-in data set, above all that a single frame contains no information about the
+//! class.
 
 use std::collections::HashMap;
 
@@ -25,8 +26,9 @@ fn near(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9)
 }
 
-// The argument of the module, by enumeration: over the eight times, the values of a trajectory that moves forwards are
-// those of one that moves backwards, and those over the eight still times of either sign of one that stands still.
+// The argument of the module, by enumeration: over the eight times, the values of a trajectory that
+// moves forwards are those of one that moves backwards, and those over the eight still times of
+// either sign of one that stands still.
 #[test]
 fn a_frame_at_a_random_time_is_the_same_for_every_class() {
     for seed in 0..50 {
@@ -53,8 +55,9 @@ fn a_frame_at_a_random_time_is_the_same_for_every_class() {
     }
 }
 
-// The same by chance: 3000 clips of each class, one random frame of each. With standard deviations of about 5 pixels for x
-// and y, 0.27 for the log size and 0.71 for sine and cosine, means may differ by 4·√2·σ/√3000 between two classes.
+// The same by chance: 3000 clips of each class, one random frame of each. With standard deviations
+// of about 5 pixels for x and y, 0.27 for the log size and 0.71 for sine and cosine, means may
+// differ by 4·√2·σ/√3000 between two classes.
 #[test]
 fn single_frame_statistics_agree_over_classes() {
     let mut draws = Draws::new(Fnv64::default().text("times"));

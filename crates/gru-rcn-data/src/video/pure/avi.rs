@@ -1,8 +1,8 @@
 //! The chunks of an AVI file (RIFF) that belong to its first video.
 //!
-//! Chunks are read in the order they lie in, from `LIST movi` to the end of the file; indices are not used. Frames of a
-//! file that ends early, or whose sizes lead into nowhere, are not the film: that is an error, never a shorter clip.
-//! Every size is checked before memory is taken.
+//! Chunks are read in the order they lie in, from `LIST movi` to the end of the file; indices are
+//! not used. Frames of a file that ends early, or whose sizes lead into nowhere, are not the film:
+//! that is an error, never a shorter clip. Every size is checked before memory is taken.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -81,7 +81,8 @@ impl<R: Read + Seek> Avi<R> {
         Ok(avi)
     }
 
-    /// The next chunk of the video; `None` at the end of the film. Empty chunks (a frame shown for longer) are skipped.
+    /// The next chunk of the video; `None` at the end of the film. Empty chunks (a frame shown for
+    /// longer) are skipped.
     pub(super) fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, AviError> {
         while let Some((name, size)) = self.header()? {
             match &name {

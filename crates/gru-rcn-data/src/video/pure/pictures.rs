@@ -1,7 +1,9 @@
 //! The decoding of single pictures, with a check that each was read to its end.
 //!
-//! The crate's own driver for whole streams is not used, because it does not report how much of a picture it has read: a damaged picture often decodes without an error, from codes that happen to be valid, and nearly always leaves
-//! something over. That is how it is known here, as it is to FFmpeg.
+//! The crate's own driver for whole streams is not used, because it does not report how much of a
+//! picture it has read: a damaged picture often decodes without an error, from codes that happen to
+//! be valid, and nearly always leaves something over. That is how it is known here, as it is to
+//! FFmpeg.
 
 use oxideav_mpeg4video::bitreader::BitReader;
 use oxideav_mpeg4video::bvop_prediction::BVopSampleMode;
@@ -60,8 +62,8 @@ impl Pictures {
         Ok(())
     }
 
-    /// Decodes a picture. Returns the frames that are now to be shown, in their order; `None` for a B-frame that is not
-    /// between its two anchors in time, which FFmpeg does not show.
+    /// Decodes a picture. Returns the frames that are now to be shown, in their order; `None` for a
+    /// B-frame that is not between its two anchors in time, which FFmpeg does not show.
     pub(super) fn decode(&mut self, unit: &Unit<'_>) -> Result<Option<Vec<DecodedFrame>>, String> {
         let (layer, header, mut bits) = self.open(unit)?;
         let (columns, rows) = vop_mb_dimensions(&layer);
@@ -152,7 +154,8 @@ impl Clock {
         self.newest = Some(ticks(layer, self.seconds, header));
     }
 
-    /// Ticks from the past anchor to a B-frame, and to the newest anchor; `None` where it is not between the two.
+    /// Ticks from the past anchor to a B-frame, and to the newest anchor; `None` where it is not
+    /// between the two.
     fn between(&self, layer: &VolHeader, header: &VopHeader) -> Option<(i32, i32)> {
         let past = self.past?;
         let seconds = self.seconds_before + i64::from(header.modulo_time_base);

@@ -14,11 +14,11 @@ use super::pictures::Pictures;
 use super::stream::{Kind, PICTURE, Picture, USER_DATA, Unit, VISUAL_OBJECT, units};
 use crate::base::{DataError, DecodeLimits, panic_message};
 
-/// Most bytes of a placeholder. FFmpeg decodes a picture held over in place of a chunk up to this size even where the
-/// stream does not call itself packed.
+/// Most bytes of a placeholder. FFmpeg decodes a picture held over in place of a chunk up to this
+/// size even where the stream does not call itself packed.
 const PLACEHOLDER: usize = 19;
-/// Memory that the decoder takes for a macroblock (16 × 16 pixels): three frames of it, and its coefficients, for a
-/// picture that may be a few bytes long in the file.
+/// Memory that the decoder takes for a macroblock (16 × 16 pixels): three frames of it, and its
+/// coefficients, for a picture that may be a few bytes long in the file.
 const MACROBLOCK_BYTES: usize = 8192;
 
 /// A file being decoded.
@@ -130,7 +130,8 @@ impl Session {
             self.held = Some(rest.to_vec());
             return Ok(());
         }
-        // FFmpeg drops the rest. If another frame is predicted from it, all that follow would be wrong.
+        // FFmpeg drops the rest. If another frame is predicted from it, all that follow would be
+        // wrong.
         for unit in units(rest).filter(|unit| unit.code == PICTURE) {
             let picture = self.picture(&unit)?;
             if picture.coded && picture.kind.is_anchor() {
@@ -213,8 +214,8 @@ impl Session {
         Ok(if seen { Outcome::Decoded } else { Outcome::Skipped })
     }
 
-    /// Whether the layer's header says that frames are stored in the order of display. Simple profiles without a word on
-    /// it are taken to say so.
+    /// Whether the layer's header says that frames are stored in the order of display. Simple
+    /// profiles without a word on it are taken to say so.
     fn promises_order(&self) -> bool {
         self.pictures.layer().is_some_and(|layer| match &layer.vol_control {
             Some(control) => control.low_delay,
@@ -230,8 +231,8 @@ impl Session {
         picture.ok_or_else(|| self.broken("a picture's header is damaged"))
     }
 
-    /// Runs the decoder, whose panics on a broken file are that file's affair and not the program's. After an error the
-    /// session is not used again.
+    /// Runs the decoder, whose panics on a broken file are that file's affair and not the
+    /// program's. After an error the session is not used again.
     fn guarded<T>(&mut self, run: impl FnOnce(&mut Pictures) -> Result<T, String>) -> Result<T, DataError> {
         let pictures = &mut self.pictures;
         match catch_unwind(AssertUnwindSafe(|| run(pictures))) {

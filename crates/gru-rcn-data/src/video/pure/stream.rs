@@ -60,7 +60,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Whether it comes whole from the stream in the order of display, and others are predicted from it.
+    /// Whether it comes whole from the stream in the order of display, and others are predicted
+    /// from it.
     pub(super) fn is_anchor(self) -> bool {
         self != Self::B
     }
@@ -75,8 +76,8 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Reads the header of a picture's unit; `ticks` is the number of time steps of a second (from the layer's header).
-    /// `None` where the header is damaged.
+    /// Reads the header of a picture's unit; `ticks` is the number of time steps of a second (from
+    /// the layer's header). `None` where the header is damaged.
     pub(super) fn parse(unit: &Unit<'_>, ticks: u16) -> Option<Self> {
         let mut bits = Bits { bytes: unit.bytes.get(4..)?, at: 0 };
         let kind = match bits.take(2)? {
@@ -129,7 +130,8 @@ mod tests {
         assert_eq!(units(&[0, 0, 1]).count(), 0);
     }
 
-    // 25 ticks take 5 bits (0 to 24): kind 01, one second 10, marker 1, 5 bits of time, marker 1, coded.
+    // 25 ticks take 5 bits (0 to 24): kind 01, one second 10, marker 1, 5 bits of time, marker 1,
+    // coded.
     #[test]
     fn picture_headers_are_read() {
         let parse = |first: u8, second: u8, ticks| {

@@ -72,8 +72,9 @@ fn chunk(bytes: &[u8], nth: usize) -> usize {
     chunks.nth(nth).unwrap()
 }
 
-// A damaged file is refused, or decoded as FFmpeg decodes it; the decoder never panics. Places and values are a fixed
-// sequence. 3 in 4 of these films are refused; most of the others were hit where it does not matter.
+// A damaged file is refused, or decoded as FFmpeg decodes it; the decoder never panics. Places and
+// values are a fixed sequence. 3 in 4 of these films are refused; most of the others were hit where
+// it does not matter.
 #[test]
 fn damage_is_refused_or_harmless() {
     let folder = temporary();
