@@ -1,17 +1,17 @@
-//! Whether a consumer stays busy: clips out of stored JPEG frames, loaded by some threads in order and within a bound on
-//! memory, while the consumer takes a given time for each.
+//! Whether a consumer stays busy: clips out of stored JPEG frames, loaded by some threads in order
+//! and within a bound on memory, while the consumer takes a given time for each.
 //!
 //! ```sh
 //! cargo run --release -p gru-rcn-data --example bench_loader -- FRAMES [--frames 10] [--side 224] [--workers 2]
 //!     [--consume 5] [--clips 400] [--queue-mib 64]
 //! ```
 //!
-//! FRAMES is a folder of a prepared data set's frames, one folder per clip. Crops and starts are drawn as in training.
-//! `--consume` is in milliseconds.
+//! FRAMES is a folder of a prepared data set's frames, one folder per clip. Crops and starts are
+//! drawn as in training. `--consume` is in milliseconds.
 //!
-//! Prints one line of JSON: `ms` per clip from the first to the last; `wait_share`, the part of that time in which the
-//! consumer waited; `load_ms`, the processor time that loading one clip takes; `peak_mib`, the most memory that the process
-//! ever had.
+//! Prints one line of JSON: `ms` per clip from the first to the last; `wait_share`, the part of
+//! that time in which the consumer waited; `load_ms`, the processor time that loading one clip
+//! takes; `peak_mib`, the most memory that the process ever had.
 
 mod stored;
 
@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, CropRule, DataError, LoaderConfig, Photometric, PlanKey, Sample, Stream, TemporalSampling,
-    ordered,
+    ClipPlanner, ClipReader, CropRule, DataError, LoaderConfig, Modality, Photometric, PlanKey, Sample,
+    TemporalSampling, ordered,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
     let planner = ClipPlanner {
-        stream: Stream::Rgb,
+        modality: Modality::Rgb,
         temporal: TemporalSampling::Consecutive { frames },
         frame_size: [256, 340],
         input_size: [side, side],

@@ -4,11 +4,13 @@
 //! cargo run --release -p gru-rcn-data --example bench_reading -- FRAMES [--crop base|input] [--frames 10] [--times 20]
 //! ```
 //!
-//! FRAMES is a folder of a prepared data set's frames, one folder per clip. The crop `base` is the largest square in the
-//! middle of a 256×340 frame, resized to 224×224; `input` is the 224×224 of the paper's evaluation, which is only cut out.
+//! FRAMES is a folder of a prepared data set's frames, one folder per clip. The crop `base` is the
+//! largest square in the middle of a 256×340 frame, resized to 224×224; `input` is the 224×224 of
+//! the paper's evaluation, which is only cut out.
 //!
-//! Prints one line of JSON: `ms` per frame, the mean over the passes through all clips, by the time that the processor
-//! spent on this thread, which some systems count in steps of milliseconds; `checksum`, the mean of all values, so that another program can be held against it.
+//! Prints one line of JSON: `ms` per frame, the mean over the passes through all clips, by the
+//! processor time of this thread, which some systems count in steps of milliseconds; `checksum`,
+//! the mean of all values, for comparison with other programs.
 
 mod stored;
 
@@ -16,7 +18,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, Photometric, Stream, TemporalSampling};
+use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, Modality, Photometric, TemporalSampling};
 
 use stored::processor_ns;
 
@@ -34,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
     let planner = ClipPlanner {
-        stream: Stream::Rgb,
+        modality: Modality::Rgb,
         temporal: TemporalSampling::Consecutive { frames },
         frame_size: [256, 340],
         input_size: [224, 224],

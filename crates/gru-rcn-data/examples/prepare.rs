@@ -1,4 +1,4 @@
-//! Prepares a folder of videos and verifies what came of it.
+//! Prepares a folder of videos and verifies the result.
 //!
 //! ```sh
 //! cargo run --release -p gru-rcn-data --example prepare -- ucf101 VIDEOS OUTPUT [LISTS] [--flow dis] [--shard 1/4]
@@ -9,9 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use gru_rcn_data::{
-    DecodeLimits, FfmpegDecoder, FlowMethod, FlowOptions, Layout, Prepare, VerifyOptions, merge, verify,
-};
+use gru_rcn_data::{DecodeLimits, DecoderKind, FlowMethod, FlowOptions, Layout, Prepare, VerifyOptions, merge, verify};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -52,13 +50,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn prepare(options: &Prepare) -> Result<(), Box<dyn Error>> {
-    let decoder = FfmpegDecoder::locate(DecodeLimits::default())?;
-    let estimate = options.estimate(&decoder)?;
+    let decoder = DecoderKind::Ffmpeg.open(DecodeLimits::default())?;
+    let estimate = options.estimate(&*decoder)?;
     println!("{estimate:?}");
     if !estimate.fits() {
         return Err("the disk is too small".into());
     }
-    let outcome = options.run(&decoder, &AtomicBool::new(false), &mut |progress| {
+    let outcome = options.run(&*decoder, &AtomicBool::new(false), &mut |progress| {
         let left = progress.remaining.map_or(0, |left| left.as_secs());
         print!("\r{} of {}, {} failed, {left} s left ", progress.done, progress.total, progress.failed);
         let _ = std::io::stdout().flush();

@@ -1,19 +1,23 @@
 //! Videos and folders of frames to clips, the same clips every time.
 //!
-//! A clip takes one way: a [`Dataset`] says which clips there are, their classes and their parts; a [`ClipReader`] decodes
-//! one to [`Frames`]; a [`ClipPlan`] says which frames and which rectangle of them, mirrored or not, and cuts them out.
-//! Plans come from a [`ClipPlanner`] and are a pure function of seed, epoch and sample id, so neither the number of loading
-//! threads nor a resumed run changes them. [`ordered`] loads in parallel and hands over in order, within a bound on bytes.
+//! A [`Dataset`] names the clips, their classes and the part each belongs to. A [`ClipReader`]
+//! decodes a clip to [`Frames`]. A [`ClipPlan`] selects frames, crops them, mirrors them or not.
+//! Plans come from a [`ClipPlanner`] and are a pure function of seed, epoch and sample id, so
+//! neither the number of loading threads nor a resumed run changes them. [`ordered`] loads clips in
+//! parallel and yields them in order, within a bound on bytes.
+//!
+//! The modules are layers; each imports only from those before it: [`base`], [`image`], [`video`],
+//! [`manifest`], [`dataset`] and [`plan`], [`read`], [`prepare`] and [`verify`](mod@verify).
 //!
 //! ```
 //! use gru_rcn_data::{
-//!     ClipPlanner, ClipReader, CropRule, MotionConfig, Photometric, PlanKey, Split, Stream, TemporalSampling,
+//!     ClipPlanner, ClipReader, CropRule, Modality, MotionConfig, Photometric, PlanKey, Split, TemporalSampling,
 //! };
 //!
 //! // The built-in data set; `Dataset::from_folder` reads a folder of videos in its place.
 //! let dataset = MotionConfig { train: 48, validation: 8, test: 8, ..MotionConfig::default() }.dataset()?;
 //! let planner = ClipPlanner {
-//!     stream: Stream::Rgb,
+//!     modality: Modality::Rgb,
 //!     temporal: TemporalSampling::Consecutive { frames: 6 },
 //!     frame_size: [32, 32],
 //!     input_size: [28, 28],
@@ -29,60 +33,41 @@
 //! # Ok::<(), gru_rcn_data::DataError>(())
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - Nothing is silently wrong: a missing clip, a gap between frames, a label that disagrees, a file that cannot be decoded are
-//!   errors with the name of the thing ([`DataError`]). No clip ever stands in for another.
-//! - Nothing foreign runs: FFmpeg gets an argument vector and may open local files only; list files stay below the data
-//!   set's root; sizes are checked before memory is taken.
+//! - No silent errors: a missing clip, a gap between frames, a label that disagrees and a file that
+//!   cannot be decoded are each a [`DataError`] that names the clip or file. No clip is ever
+//!   replaced by another.
+//! - No file can make another program run: FFmpeg gets an argument vector and may open local files
+//!   only; list files stay below the data set's root; sizes are checked before memory is taken.
 //! - Frame counts are those of decoding, not those of a header ([`video`]).
 
-pub mod clip;
+pub mod base;
 pub mod dataset;
-mod disk;
-pub mod error;
-pub mod frames_folder;
-mod jpeg;
-pub mod load;
-pub mod loader;
+pub mod image;
 pub mod manifest;
-pub mod motion;
-mod parallel;
-mod picture;
 pub mod plan;
 pub mod prepare;
-pub mod quarantine;
-mod random;
-pub mod resize;
-pub mod splits;
-mod stored;
+pub mod read;
 #[cfg(test)]
 mod testing;
 pub mod verify;
 pub mod video;
-mod view_reader;
 
-pub use clip::Frames;
-pub use dataset::{ClipSource, Dataset, FolderOptions, PreparedClip, Sample, Split, VIDEO_EXTENSIONS};
-pub use disk::free_bytes;
-pub use error::DataError;
-pub use frames_folder::{list_frames, read_frames_folder};
-pub use load::{ClipReader, source_of};
-pub use loader::{LoaderConfig, OrderedLoader, ordered};
-pub use manifest::{ClipRecord, Header, ImageCoding, Layout, MANIFEST, Manifest, SizeRule};
-pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
+pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes};
+pub use dataset::{
+    ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, Pose, PreparedClip, QUARANTINE, SHAPES,
+    Sample, SplitList, VIDEO_EXTENSIONS, contact_sheet, read_quarantine,
+};
+pub use image::{Crop, SizeRule, flip_horizontal, list_frames, read_frames_folder, resize_frames, resize_rgb};
+pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
-    ClipPlan, ClipPlanner, CropRule, Photometric, PhotometricDraw, PlanKey, Stream, TemporalSampling, ViewCrops,
-    ViewRule, distinct_views, epoch_order,
+    ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, TemporalSampling, TestCrops,
+    TestViews, distinct_views, epoch_order,
 };
-pub use prepare::{
-    Decoder, Estimate, Failure, FfmpegDecoder, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress,
-    Shard, merge,
-};
-pub use quarantine::{QUARANTINE, read_quarantine, write_quarantine};
-pub use resize::{Crop, flip_horizontal, resize_frames, resize_rgb};
-pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify};
+pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
+pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};
+pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify, write_quarantine};
 #[cfg(feature = "pure-decode")]
 pub use video::PureDecoder;
-pub use video::{DecodeLimits, DecoderKind, Ffmpeg, FrameSize};
-pub use view_reader::ClipViews;
+pub use video::{DecoderId, DecoderKind, Ffmpeg, VideoDecoder, VideoFrame, VideoFrames};

@@ -1,12 +1,13 @@
-//! The decoder on original UCF-101 clips, whose XviD files pack two frames into one packet and so are counted
-//! differently by different decoders. The clips are not part of this project: the test runs where the environment variable
-//! `GRU_RCN_TEST_DATA` names a folder whose part `ucf101` has class folders of them, and says so where it is skipped.
+//! The decoder on original UCF-101 clips, whose XviD files pack two frames into one packet and so
+//! are counted differently by different decoders. The clips are not part of this project: the test
+//! runs where the environment variable `GRU_RCN_TEST_DATA` names a folder whose part `ucf101` has
+//! class folders of them, and says so where it is skipped.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gru_rcn_data::{Ffmpeg, FrameSize};
+use gru_rcn_data::{Ffmpeg, SizeRule, VideoDecoder};
 
 /// What `ffprobe` counts after decoding.
 fn probe(path: &Path) -> usize {
@@ -33,7 +34,8 @@ fn clips(root: &Path) -> Vec<PathBuf> {
 fn ucf101_counts_are_those_of_decoding() {
     let Some(root) = std::env::var_os("GRU_RCN_TEST_DATA").filter(|root| !root.is_empty()) else {
         let words = "SKIPPED: set GRU_RCN_TEST_DATA to a folder that holds ucf101 to run this test";
-        // Past the capture of the test harness, which would swallow the words of a test that passes.
+        // Past the capture of the test harness, which would swallow the words of a test that
+        // passes.
         let _ = writeln!(std::io::stderr(), "{words}");
         return;
     };
@@ -41,7 +43,7 @@ fn ucf101_counts_are_those_of_decoding() {
     let clips = clips(&Path::new(&root).join("ucf101"));
     assert!(!clips.is_empty(), "GRU_RCN_TEST_DATA names a folder without clips in ucf101");
     for path in clips {
-        let frames = ffmpeg.decode(&path, FrameSize::ShortSide(64)).expect("a decodable clip");
+        let frames = ffmpeg.decode(&path, SizeRule::ShortSide { pixels: 64 }).expect("a decodable clip");
         let (counted, probed) = (ffmpeg.count(&path).expect("a countable clip"), probe(&path));
         println!("{} {} {probed}", path.display(), frames.time);
         assert_eq!((frames.time, counted), (probed, probed), "{}", path.display());

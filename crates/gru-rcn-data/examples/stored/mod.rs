@@ -24,7 +24,8 @@ pub(crate) fn samples(root: &Path) -> Result<Vec<Sample>, Box<dyn Error>> {
     Ok(samples)
 }
 
-/// Nanoseconds that this thread has run so far; other programs on the machine do not count. Not known but on Linux.
+/// Nanoseconds that this thread has run so far; other programs on the machine do not count. Not
+/// known but on Linux.
 pub(crate) fn processor_ns() -> Option<u64> {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     line.split_whitespace().next()?.parse().ok()

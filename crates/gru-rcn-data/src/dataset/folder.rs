@@ -7,34 +7,33 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Groups, Member, hold_out};
-use super::lists::{self, Labels, List};
-use super::scan::{Clips, Found, holds_classes, scan};
+use super::lists::{self, Labels, List, read_quarantine};
+use super::scan::{Clips, Found, aside, part_folders, scan};
 use super::{Dataset, Sample, prepared};
-use crate::error::DataError;
-use crate::quarantine::read_quarantine;
-use crate::random::StableHash;
+use crate::base::{DataError, Fnv64};
 
 /// Where the clips lie and how they are divided.
 ///
-/// The root has one folder per class, named after it; a clip is a video file in it (known by its extension) or a folder
-/// of JPEG or PNG frames. Classes are sorted by name. Other files are left alone. The parts are made by the first of these
-/// that applies:
+/// The root has one folder per class, named after it; a clip is a video file in it (known by its
+/// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are
+/// ignored. The parts are made by the first of these that applies:
 ///
-/// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a label number after it.
-///    Clips that no list names are not used, except that without a train list the train part is every clip that the other
-///    lists do not name.
-/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`, each with class folders.
+/// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a
+///    label number after it. Clips that no list names are not used, except that without a train
+///    list the train part is every clip that the other lists do not name.
+/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`,
+///    each with class folders.
 /// 3. **Neither**: all clips.
 ///
-/// A part that is then still missing is held out of the train part by *group*, whole groups at a time, the classes kept in
-/// balance as well as the groups allow. A clip's group is what `groups` says, else what its UCF-101 name says
-/// (`v_Diving_g01_c03` is of `v_Diving_g01`), else the clip itself.
+/// A missing part is held out of the train part by *group*, whole groups at a time, the classes
+/// kept in balance as well as the groups allow. A clip's group comes from `groups`, else from its
+/// UCF-101 name (`v_Diving_g01_c03` is of `v_Diving_g01`), else it is the clip itself.
 ///
-/// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes and groups are those of
-/// the manifest, its lists lie in `splits/`.
+/// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes
+/// and groups are those of the manifest, its lists lie in `splits/`.
 ///
-/// Clips that the file `quarantine` names are in no part, and no other clip takes their place; [`Dataset::left_out`] has
-/// them.
+/// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`]
+/// lists them.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderOptions {
@@ -48,9 +47,11 @@ pub struct FolderOptions {
     pub test_list: Option<PathBuf>,
     /// JSON file, an object from clip path or file stem to the name of the clip's group.
     pub groups: Option<PathBuf>,
-    /// File of clips to leave out, as [`crate::write_quarantine`] writes it; relative paths are relative to `root`.
+    /// File of clips to skip, as [`crate::write_quarantine`] writes it; relative paths are relative
+    /// to `root`.
     pub quarantine: Option<PathBuf>,
-    /// Share of each class that is held out for validation where no list or folder gives it; above 0. Default 0.15.
+    /// Share of each class that is held out for validation where no list or folder gives it; above
+    /// 0. Default 0.15.
     pub validation_fraction: f32,
     /// The same for the test part. Default 0.15.
     pub test_fraction: f32,
@@ -74,15 +75,15 @@ impl Default for FolderOptions {
     }
 }
 
-/// The parts as far as lists or folders give them.
+/// The parts that lists or folders state.
 struct Parts {
     train: Vec<Found>,
     validation: Option<Vec<Found>>,
     test: Option<Vec<Found>>,
-    left_out: Vec<String>,
+    skipped: Vec<String>,
 }
 
-/// All clips of a folder, what is known of their groups, and which of them are not to be used.
+/// The clips of a folder, their known groups, and the quarantine.
 struct Place {
     clips: Clips,
     groups: Groups,
@@ -105,18 +106,18 @@ impl Place {
         })
     }
 
-    /// The clips, looked for where no manifest has them.
+    /// The clips, searched for where there is no manifest.
     fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
         if !self.prepared {
-            self.clips = scan(root, root, "", &aside(options, root))?;
+            self.clips = scan(root, root, "", &aside(root, named_files(options, root)))?;
         }
         Ok(&self.clips)
     }
 
     /// Takes the clips of the quarantine out of `clips`.
-    fn sound(&self, clips: impl IntoIterator<Item = Found>, left_out: &mut Vec<String>) -> Vec<Found> {
+    fn sound(&self, clips: impl IntoIterator<Item = Found>, skipped: &mut Vec<String>) -> Vec<Found> {
         let (out, kept): (Vec<Found>, _) = clips.into_iter().partition(|clip| self.quarantine.contains(&clip.id));
-        left_out.extend(out.into_iter().map(|clip| clip.id));
+        skipped.extend(out.into_iter().map(|clip| clip.id));
         kept
     }
 }
@@ -131,7 +132,7 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
     let mut parts = find_parts(options, &root, &mut place)?;
     let classes = classes(options, &parts)?;
     hold_out_missing(options, &place.groups, &classes, &mut parts);
-    parts.left_out.sort();
+    parts.skipped.sort();
     let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
     let dataset = Dataset {
         name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
@@ -140,7 +141,7 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
         test: samples(parts.test.unwrap_or_default()),
         classes,
         appearances: Vec::new(),
-        left_out: parts.left_out,
+        skipped: parts.skipped,
     };
     dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
 }
@@ -159,7 +160,7 @@ pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> 
         None => clips.values().collect(),
         Some(list) => {
             let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
-            list.lines.iter().filter_map(|(_, id)| clips.get(id)).collect()
+            list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
         }
     };
     let sample = |found: &Found| {
@@ -201,27 +202,22 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
         Some(parts) => parts,
         None => {
             let train = place.clips(options, root)?.values().cloned().collect();
-            Parts { train, validation: None, test: None, left_out: Vec::new() }
+            Parts { train, validation: None, test: None, skipped: Vec::new() }
         }
     };
-    let mut left_out = Vec::new();
-    parts.train = place.sound(parts.train, &mut left_out);
+    let mut skipped = Vec::new();
+    parts.train = place.sound(parts.train, &mut skipped);
     for part in [&mut parts.validation, &mut parts.test].into_iter().flatten() {
-        *part = place.sound(std::mem::take(part), &mut left_out);
+        *part = place.sound(std::mem::take(part), &mut skipped);
     }
-    Ok(Parts { left_out, ..parts })
+    Ok(Parts { skipped, ..parts })
 }
 
-/// The folders of lists and groups: they are no classes.
-fn aside(options: &FolderOptions, root: &Path) -> Vec<PathBuf> {
+/// The files that options name.
+fn named_files<'a>(options: &'a FolderOptions, root: &'a Path) -> impl Iterator<Item = PathBuf> + 'a {
     let lists = [&options.train_list, &options.validation_list, &options.test_list];
     let files = lists.into_iter().chain([&options.groups, &options.quarantine]);
-    let folder = |file: &PathBuf| {
-        let path = fs::canonicalize(root.join(file)).ok()?;
-        let first = path.strip_prefix(root).ok()?.components().next()?;
-        Some(root.join(first))
-    };
-    files.flatten().filter_map(folder).collect()
+    files.flatten().map(|file| root.join(file))
 }
 
 fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result<Parts, DataError> {
@@ -234,47 +230,31 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     let (train, validation, test) =
         (read(&options.train_list)?, read(&options.validation_list)?, read(&options.test_list)?);
     let given: Vec<&List> = [&train, &validation, &test].into_iter().flatten().collect();
-    lists::check_disjoint(&given)?;
-    let named = |list: &List| list.lines.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
-    let mut left_out: Vec<String> = given.iter().flat_map(|list| list.left_out.clone()).collect();
+    lists::check_disjoint(given.iter().map(|list| (list.path.as_path(), &list.ids)))?;
+    let named = |list: &List| list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
+    let mut skipped: Vec<String> = given.iter().flat_map(|list| list.skipped.clone()).collect();
     let train = match &train {
         Some(list) => named(list),
-        None => place.sound(rest(clips, &given), &mut left_out),
+        None => place.sound(rest(clips, &given), &mut skipped),
     };
-    left_out.sort();
-    left_out.dedup();
-    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named), left_out })
+    skipped.sort();
+    skipped.dedup();
+    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named), skipped })
 }
 
 /// The clips that no list names.
 fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
-    let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.lines).map(|(_, id)| id.as_str()).collect();
+    let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.ids).map(|(_, id)| id.as_str()).collect();
     clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
 }
 
 fn from_folders(root: &Path) -> Result<Option<Parts>, DataError> {
-    let part = |name: &str| -> Result<Option<Vec<Found>>, DataError> {
-        let folder = root.join(name);
-        if !folder.is_dir() || !fs::canonicalize(&folder).is_ok_and(|path| path.starts_with(root)) {
-            return Ok(None);
+    Ok(match part_folders(root, true)? {
+        None | Some([_, None, None]) => None,
+        Some([train, validation, test]) => {
+            Some(Parts { train: train.unwrap_or_default(), validation, test, skipped: Vec::new() })
         }
-        if !holds_classes(root, &folder)? {
-            return Ok(None);
-        }
-        Ok(Some(scan(root, &folder, &format!("{name}/"), &[])?.into_values().collect()))
-    };
-    let Some(train) = part("train")? else { return Ok(None) };
-    let validation = match (part("validation")?, part("val")?) {
-        (Some(_), Some(_)) => {
-            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
-        }
-        (validation, val) => validation.or(val),
-    };
-    let test = part("test")?;
-    if validation.is_none() && test.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Parts { train, validation, test, left_out: Vec::new() }))
+    })
 }
 
 /// The sorted names of the train part's classes, which every other part's must be among.
@@ -309,7 +289,7 @@ fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String]
             class: classes.binary_search(&clip.class).unwrap_or_default(),
         };
         let members: Vec<Member> = parts.train.iter().map(member).collect();
-        let key = StableHash::new().text("hold out").text(name).number(options.seed);
+        let key = Fnv64::default().text("hold out").text(name).number(options.seed);
         let mut held = hold_out(&members, classes.len(), share, key).into_iter();
         let (out, kept) = std::mem::take(&mut parts.train).into_iter().partition(|_| held.next() == Some(true));
         (*part, parts.train) = (Some(out), kept);

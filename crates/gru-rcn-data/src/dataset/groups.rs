@@ -1,14 +1,15 @@
 //! Holding clips out by group.
 //!
-//! Clips cut from one video, or filmed in one place on one day, are near copies of each other. If some are trained on and
-//! others tested on, the score says how well the scene is remembered. So whole groups are held out, never single clips.
+//! Clips cut from one video, or filmed in one place on one day, are near copies of each other. If
+//! some are trained on and others tested on, the score measures how well the scene is remembered.
+//! So whole groups are held out, never single clips.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use crate::error::DataError;
-use crate::random::{Draws, StableHash};
+use crate::base::{DataError, Draws, Fnv64};
+use crate::manifest::Layout;
 
 /// Group names by clip path or file stem.
 #[derive(Debug, Default)]
@@ -48,8 +49,8 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
-/// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and numbers the groups of
-/// each class anew.
+/// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and
+/// numbers the groups of each class anew.
 pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     let (group, clip) = stem.rsplit_once("_c")?;
     let (class, number) = group.rsplit_once("_g")?;
@@ -57,18 +58,60 @@ pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     (class.starts_with("v_") && digits(clip) && digits(number)).then_some(group)
 }
 
-/// One clip as the division sees it.
+/// The group of the clip `id` of a data set of that layout; the id where its name states none.
+pub(crate) fn group_of(layout: Layout, id: &str) -> String {
+    let (class, stem) = id.split_once('/').unwrap_or(("", id));
+    let found = match layout {
+        Layout::Ucf101 | Layout::Folder => ucf_group(stem),
+        Layout::Hmdb51 => hmdb_movie(class, stem),
+        Layout::Msvd => youtube_id(stem),
+    };
+    found.unwrap_or(id).to_owned()
+}
+
+/// What stands before `_<class>` and the six parts that HMDB-51 describes a clip with.
+fn hmdb_movie<'a>(class: &str, stem: &'a str) -> Option<&'a str> {
+    let mut rest = stem;
+    let known: [fn(&str) -> bool; 6] = [
+        |number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()),
+        |quality| matches!(quality, "goo" | "med" | "bad"),
+        |side| matches!(side, "fr" | "ba" | "le" | "ri"),
+        |people| people.strip_prefix("np").is_some_and(|n| n.parse::<u8>().is_ok()),
+        |camera| matches!(camera, "nm" | "cm"),
+        |visible| matches!(visible, "h" | "u" | "l" | "f"),
+    ];
+    for is in known {
+        let (before, part) = rest.rsplit_once('_')?;
+        if !is(part) {
+            return None;
+        }
+        rest = before;
+    }
+    let movie = rest.strip_suffix(class).and_then(|before| before.strip_suffix('_')).unwrap_or(rest);
+    (!movie.is_empty()).then_some(movie)
+}
+
+/// What stands before `_<start>_<end>`.
+fn youtube_id(stem: &str) -> Option<&str> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (rest, end) = stem.rsplit_once('_')?;
+    let (id, start) = rest.rsplit_once('_')?;
+    (digits(end) && digits(start) && !id.is_empty()).then_some(id)
+}
+
+/// Group and class of one clip.
 pub(super) struct Member {
     pub(super) group: String,
     pub(super) class: usize,
 }
 
-/// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole groups.
+/// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole
+/// groups.
 ///
-/// Groups are visited in an order that depends on `key` and the group names alone; one is taken if that brings the
-/// classes' held-out counts nearer to their shares. A class still without a held-out clip then gives its smallest group.
-/// No class is ever emptied.
-pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: StableHash) -> Vec<bool> {
+/// Groups are visited in an order that depends on `key` and the group names alone; one is taken if
+/// that brings the classes' held-out counts nearer to their shares. A class still without a
+/// held-out clip then gives its smallest group. No class is ever emptied.
+pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64) -> Vec<bool> {
     let mut division = Division::new(members, classes, fraction);
     if fraction <= 0.0 {
         return vec![false; members.len()];
@@ -136,8 +179,8 @@ impl<'a> Division<'a> {
 mod tests {
     use super::*;
 
-    fn key(seed: u64) -> StableHash {
-        StableHash::new().number(seed)
+    fn key(seed: u64) -> Fnv64 {
+        Fnv64::default().number(seed)
     }
 
     fn members(groups: &[(&str, usize, usize)]) -> Vec<Member> {
@@ -155,6 +198,23 @@ mod tests {
         assert_eq!(groups.of("Diving/v_Diving_g01_c04"), "group v_Diving_g01");
         assert_eq!(groups.of("a/v_x_gold_cup.avi"), "clip a/v_x_gold_cup.avi");
         assert_eq!(groups.of("a/clip.avi"), "clip a/clip.avi");
+    }
+
+    #[test]
+    fn names_state_the_group() {
+        let of = group_of;
+        assert_eq!(of(Layout::Ucf101, "Diving/v_Diving_g01_c03"), "v_Diving_g01");
+        assert_eq!(of(Layout::Folder, "Diving/v_Diving_g01_c03"), "v_Diving_g01");
+        assert_eq!(of(Layout::Folder, "a/clip_1_2"), "a/clip_1_2");
+        assert_eq!(of(Layout::Hmdb51, "wave/winKen_wave_u_cm_np1_ri_bad_2"), "winKen");
+        // The same movie in another class, and a class of two words.
+        assert_eq!(of(Layout::Hmdb51, "climb_stairs/winKen_climb_stairs_f_nm_np2_fr_med_10"), "winKen");
+        // The class is not in front of the six parts: everything before them is the movie.
+        assert_eq!(of(Layout::Hmdb51, "wave/winKen_jump_u_cm_np1_ri_bad_2"), "winKen_jump");
+        assert_eq!(of(Layout::Hmdb51, "wave/holiday"), "wave/holiday");
+        assert_eq!(of(Layout::Msvd, "msvd/-8y1Q0rA3n8_108_115"), "-8y1Q0rA3n8");
+        assert_eq!(of(Layout::Msvd, "msvd/f_CvW22Eauc_16_23"), "f_CvW22Eauc");
+        assert_eq!(of(Layout::Msvd, "msvd/vid12"), "msvd/vid12");
     }
 
     #[test]
@@ -183,10 +243,11 @@ mod tests {
         assert_ne!(hold_out(&members, 2, 0.2, key(1)), hold_out(&members, 2, 0.2, key(2)));
     }
 
-    // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked, yet a class without any
-    // held-out clip could not be judged: the smaller group goes.
+    // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked,
+    // yet a class without any held-out clip could not be validated, so the smaller group is held
+    // out.
     #[test]
-    fn a_class_of_few_groups_gives_its_smallest() {
+    fn a_class_of_few_groups_holds_out_its_smallest() {
         let members = members(&[("big", 0, 50), ("small", 0, 40)]);
         let held = hold_out(&members, 1, 0.15, key(0));
         assert!(held[50..].iter().all(|&h| h) && held[..50].iter().all(|&h| !h));

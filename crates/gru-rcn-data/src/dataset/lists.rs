@@ -1,87 +1,87 @@
 //! List files: one clip per line, as a path below the data set's root.
 //!
-//! UCF-101's own lists have a label number after the path. Class indices here are the positions of the sorted class names,
-//! whatever the lists count from; the numbers only have to agree with the folders: one number for each class, one class
-//! for each number.
+//! UCF-101's own lists have a label number after the path. Class indices here are the positions of
+//! the sorted class names, whatever the lists count from; the numbers only have to agree with the
+//! folders: one number for each class, one class for each number.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::scan::Clips;
-use crate::error::DataError;
+use super::scan::{Clips, is_video};
+use crate::base::DataError;
+
+/// Name under which the list of clips not to be used is looked for and written by default.
+pub const QUARANTINE: &str = "quarantine.jsonl";
+
+/// Ids with the numbers of their lines, counted from 1.
+pub(crate) type Ids = Vec<(usize, String)>;
+
+/// The lines of a list that are not empty, without the blanks around them, with their numbers.
+pub(crate) fn lines(path: &Path) -> Result<Ids, DataError> {
+    let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let lines = lines.map(|(index, line)| (index + 1, line.trim().to_owned()));
+    Ok(lines.filter(|(_, line)| !line.is_empty()).collect())
+}
+
+/// The error of a line, of which at most 200 characters are shown.
+pub(crate) fn bad_line(list: &Path, line: usize, entry: &str, reason: impl Into<String>) -> DataError {
+    let entry = entry.chars().filter(|c| !c.is_control()).take(200).collect();
+    DataError::BadList { list: list.to_owned(), line, entry, reason: reason.into() }
+}
 
 /// The ids that a list names, with the list's path for messages.
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) path: PathBuf,
-    /// Line number and id.
-    pub(super) lines: Vec<(usize, String)>,
-    /// Clips that it names and the quarantine leaves out.
-    pub(super) left_out: Vec<String>,
+    pub(super) ids: Ids,
+    /// Clips that it names and that are in quarantine.
+    pub(super) skipped: Vec<String>,
 }
 
-/// The label numbers met so far, over all lists of a data set.
-#[derive(Default)]
-pub(crate) struct Labels {
-    by_class: HashMap<String, u64>,
-    by_number: HashMap<u64, String>,
-}
-
-/// Reads a list; every line must name a clip of `clips` or of `quarantine`, whose clips need not be there any more.
+/// Reads a list; every line must name a clip of `clips` or of `quarantine`, whose clips need not
+/// exist any more.
 pub(super) fn read(
     path: &Path,
     clips: &Clips,
     quarantine: &BTreeSet<String>,
     labels: &mut Labels,
 ) -> Result<List, DataError> {
-    let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
-    let (mut lines, mut left_out) = (Vec::new(), Vec::new());
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() {
+    let mut list = List { path: path.to_owned(), ids: Ids::new(), skipped: Vec::new() };
+    for (number, line) in lines(path)? {
+        let bad = |reason: String| bad_line(path, number, &line, reason);
+        if let Ok((id, _)) = find(&line, |id| quarantine.contains(id)) {
+            list.skipped.push(id);
             continue;
         }
-        let bad = |reason: String| bad_line(path, index + 1, line, reason);
-        if let Ok((id, _)) = find(line, |id| quarantine.contains(id)) {
-            left_out.push(id);
-            continue;
+        let (id, label) = find(&line, |id| clips.contains_key(id)).map_err(&bad)?;
+        if let Some(label) = label {
+            labels.agree(&clips[&id].class, label).map_err(&bad)?;
         }
-        let (id, label) = find(line, |id| clips.contains_key(id)).map_err(&bad)?;
-        if let Some(number) = label {
-            labels.agree(&clips[&id].class, number).map_err(&bad)?;
-        }
-        lines.push((index + 1, id));
+        list.ids.push((number, id));
     }
-    Ok(List { path: path.to_owned(), lines, left_out })
+    Ok(list)
 }
 
-/// The error of a line, of which no more is shown than a message can bear.
-pub(crate) fn bad_line(list: &Path, line: usize, entry: &str, reason: String) -> DataError {
-    let entry = entry.chars().filter(|c| !c.is_control()).take(200).collect();
-    DataError::BadList { list: list.to_owned(), line, entry, reason }
-}
-
-/// The clip and the label number of a line. A path may hold spaces, so the whole line is tried first.
-fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, Option<u64>), String> {
-    if let Some(id) = look_up(line, &known)? {
+/// The clip and the label number of a line. A path may hold spaces, so the whole line is tried
+/// first.
+pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, Option<u64>), String> {
+    // A video's name also finds the clip without the extension.
+    let look_up = |entry: &str| -> Result<Option<String>, String> {
+        let id = normal(entry)?;
+        Ok([id.as_str(), without_extension(&id)].into_iter().find(|id| known(id)).map(str::to_owned))
+    };
+    if let Some(id) = look_up(line)? {
         return Ok((id, None));
     }
     if let Some((entry, last)) = line.rsplit_once(char::is_whitespace)
         && let Ok(number) = last.parse()
-        && let Some(id) = look_up(entry.trim_end(), &known)?
+        && let Some(id) = look_up(entry.trim_end())?
     {
         return Ok((id, Some(number)));
     }
     Err("no such clip in the data set; paths are relative to its root, as in `Class/clip.avi`".to_owned())
-}
-
-/// The id of the clip at a path; a video's name also finds the folder of its frames.
-fn look_up(entry: &str, known: &impl Fn(&str) -> bool) -> Result<Option<String>, String> {
-    let id = normal(entry)?;
-    let without_extension = id.rsplit_once('.').map(|(stem, _)| stem);
-    let candidates = [Some(id.as_str()), without_extension];
-    Ok(candidates.into_iter().flatten().find(|id| known(id)).map(str::to_owned))
 }
 
 /// The path with plain `/`, or why it is refused.
@@ -102,8 +102,21 @@ pub(crate) fn normal(entry: &str) -> Result<String, String> {
     Ok(parts.join("/"))
 }
 
+/// The path without the extension of its last part, if that is one of a video.
+pub(crate) fn without_extension(path: &str) -> &str {
+    let video = is_video(Path::new(path));
+    path.rsplit_once('.').filter(|_| video).map_or(path, |(stem, _)| stem)
+}
+
+/// The label numbers met so far, over all lists of a data set.
+#[derive(Default)]
+pub(super) struct Labels {
+    by_class: HashMap<String, u64>,
+    by_number: HashMap<u64, String>,
+}
+
 impl Labels {
-    pub(crate) fn agree(&mut self, class: &str, number: u64) -> Result<(), String> {
+    pub(super) fn agree(&mut self, class: &str, number: u64) -> Result<(), String> {
         let known = *self.by_class.entry(class.to_owned()).or_insert(number);
         if known != number {
             return Err(format!("label {number}, but the class `{class}` has label {known} elsewhere in the lists"));
@@ -117,22 +130,39 @@ impl Labels {
 }
 
 /// Refuses a clip that two lines name, in one list or in two.
-pub(super) fn check_disjoint(lists: &[&List]) -> Result<(), DataError> {
+pub(super) fn check_disjoint<'a>(lists: impl IntoIterator<Item = (&'a Path, &'a Ids)>) -> Result<(), DataError> {
     let mut seen: HashMap<&str, (&Path, usize)> = HashMap::new();
-    for list in lists {
-        for (line, id) in &list.lines {
-            if let Some((other, at)) = seen.insert(id, (&list.path, *line)) {
-                return Err(DataError::BadList {
-                    list: list.path.clone(),
-                    line: *line,
-                    entry: id.clone(),
-                    reason: format!(
-                        "the clip is named before, in {} line {at}; remove one of the two",
-                        other.display()
-                    ),
-                });
+    for (path, ids) in lists {
+        for (line, id) in ids {
+            if let Some((other, at)) = seen.insert(id, (path, *line)) {
+                let other = other.display();
+                let reason = format!("the clip is named before, in {other} line {at}; remove one of the two");
+                return Err(bad_line(path, *line, id, reason));
             }
         }
     }
     Ok(())
+}
+
+/// Reads the ids of the clips that are not to be used.
+///
+/// Each line is a JSON object with the id as `clip`, as
+/// [`write_quarantine`](crate::write_quarantine) writes it, or a plain id, so a list written by
+/// hand will do.
+///
+/// # Errors
+/// [`DataError::BadList`], naming the line, for JSON without a `clip` and for paths that leave the
+/// data set; [`DataError::NotFound`] and [`DataError::Io`].
+pub fn read_quarantine(path: &Path) -> Result<BTreeSet<String>, DataError> {
+    let id = |(number, line): (usize, String)| {
+        let bad = |reason: String| bad_line(path, number, &line, reason);
+        if !line.starts_with('{') {
+            return normal(&line).map_err(bad);
+        }
+        let value: serde_json::Value =
+            serde_json::from_str(&line).map_err(|error| bad(format!("not a JSON object: {error}")))?;
+        let clip = value.get("clip").and_then(|clip| clip.as_str());
+        normal(clip.ok_or_else(|| bad("the object has no text `clip`".to_owned()))?).map_err(bad)
+    };
+    lines(path)?.into_iter().map(id).collect()
 }

@@ -1,4 +1,4 @@
-//! The clips of a prepared folder, as its manifest has them.
+//! The clips of a prepared folder according to its manifest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,9 @@ use std::path::{Path, PathBuf};
 use super::ClipSource;
 use super::groups::Groups;
 use super::scan::{Clips, Found};
-use crate::error::DataError;
-use crate::frames_folder::list_frames;
-use crate::manifest::{MANIFEST, Manifest};
-
-/// Folders of a prepared data set.
-pub(crate) const FRAMES: &str = "frames";
-pub(crate) const FLOW: &str = "flow";
-/// The two components of flow, in their order.
-pub(crate) const COMPONENTS: [&str; 2] = ["x", "y"];
+use crate::base::DataError;
+use crate::image::list_frames;
+use crate::manifest::{COMPONENTS, FLOW, FRAMES, MANIFEST, Manifest};
 
 /// A clip of a prepared folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +38,8 @@ impl PreparedClip {
         counted(&self.frames_dir, self.frames)
     }
 
-    /// The images of horizontal and of vertical flow in order, as many of each as the manifest says; field `t` leads from
-    /// frame `t` to frame `t + 1`. Empty for a clip of one frame.
+    /// The images of horizontal and of vertical flow in order, as many of each as the manifest
+    /// says; field `t` leads from frame `t` to frame `t + 1`. Empty for a clip of one frame.
     ///
     /// # Errors
     /// As [`PreparedClip::frame_files`], and where the data set was prepared without flow.
@@ -71,7 +65,8 @@ fn counted(folder: &Path, expected: usize) -> Result<Vec<PathBuf>, DataError> {
     Err(DataError::BadFrames { path: folder.to_owned(), reason })
 }
 
-/// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder without a manifest.
+/// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder
+/// without a manifest.
 pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     let path = root.join(MANIFEST);
     if !path.is_file() {
@@ -93,11 +88,11 @@ pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     Ok(Some((clips, Groups::of_map(groups.collect()))))
 }
 
-/// A clip's folder, if it is there and no link leads out of the data set.
+/// A clip's folder, if it exists and no link leads out of the data set.
 fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
     let path = root.join(kind).join(id);
     let real = fs::canonicalize(&path).map_err(|_| {
-        DataError::dataset(&path, "the manifest has this clip, but its folder is not there; verify the data set")
+        DataError::dataset(&path, "the manifest has this clip, but its folder is missing; verify the data set")
     })?;
     if real.starts_with(root) {
         return Ok(path);
@@ -109,8 +104,8 @@ fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{Dataset, FolderOptions, Split};
-    use crate::load::ClipReader;
+    use crate::base::Split;
+    use crate::dataset::{Dataset, FolderOptions};
     use crate::manifest::tests::{header, record};
     use crate::testing::temporary;
 
@@ -146,7 +141,8 @@ mod tests {
         let set = Dataset::from_folder(&options).unwrap();
         assert_eq!(set.classes, ["a", "b"]);
         assert_eq!([Split::Train, Split::Validation, Split::Test].map(|s| set.split(s).len()), [2, 2, 2]);
-        assert_eq!(ClipReader::default().read(&set.test[0], [2, 4]).unwrap().time, 3);
+        let ClipSource::Prepared(clip) = &set.test[0].source else { panic!() };
+        assert_eq!(clip.frame_files().unwrap().len(), 3);
         // Another hash of the same clip is another data set.
         let before = set.fingerprint();
         let mut changed = Manifest::read(&folder.path().join(MANIFEST)).unwrap();
@@ -170,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_places_are_checked() {
+    fn counts_and_folders_are_checked() {
         let folder = prepared(&IDS);
         let (clips, _) = read(&fs::canonicalize(folder.path()).unwrap()).unwrap().unwrap();
         let ClipSource::Prepared(clip) = &clips["a/1"].source else { panic!() };
@@ -196,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn quarantined_clips_are_left_out_and_counted() {
+    fn quarantined_clips_are_skipped_and_counted() {
         let folder = prepared(&IDS);
         fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":\"a/3\",\"kind\":\"hash\",\"detail\":\"\"}\n")
             .unwrap();
@@ -209,14 +205,14 @@ mod tests {
             ..FolderOptions::default()
         };
         let set = Dataset::from_folder(&options).unwrap();
-        assert_eq!(set.left_out, ["a/3"]);
+        assert_eq!(set.skipped, ["a/3"]);
         assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 5);
         (options.train_list, options.test_list) = (Some("train.txt".into()), Some("test.txt".into()));
         assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("a/gone"));
         // A clip that could not be prepared is in no manifest, but in the official list.
         fs::write(folder.path().join("quarantine.jsonl"), "a/3\na/gone\n").unwrap();
         let set = Dataset::from_folder(&options).unwrap();
-        assert_eq!(set.left_out, ["a/3", "a/gone"]);
+        assert_eq!(set.skipped, ["a/3", "a/gone"]);
         fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":3}\n").unwrap();
         assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("line 1"));
     }

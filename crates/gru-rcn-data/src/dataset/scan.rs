@@ -1,12 +1,12 @@
-//! What clips a folder with a sub-folder per class holds.
+//! Finding the clips of a folder with a sub-folder per class.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{ClipSource, Sample};
-use crate::error::DataError;
-use crate::frames_folder::is_frame;
+use crate::base::DataError;
+use crate::image::is_frame;
 
 /// File name extensions, in lower case, that are taken for videos.
 pub const VIDEO_EXTENSIONS: [&str; 16] =
@@ -38,7 +38,8 @@ struct Entry {
     is_folder: bool,
 }
 
-/// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` ("" or "train/").
+/// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` (""
+/// or "train/").
 ///
 /// Folders named in `aside` hold lists, not clips.
 pub(crate) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) -> Result<Clips, DataError> {
@@ -62,14 +63,59 @@ pub(crate) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) 
     Ok(clips)
 }
 
-/// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a folder.
-pub(crate) fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
+/// The videos directly in `root`, all of one class.
+pub(crate) fn videos_of(root: &Path, class: &str) -> Result<Vec<Found>, DataError> {
+    let videos = entries(root, root)?.into_iter().filter(|entry| !entry.is_folder && is_video(&entry.path));
+    let found = |Entry { name, path, .. }| Found {
+        id: format!("{class}/{name}"),
+        class: class.to_owned(),
+        source: ClipSource::Video(path),
+    };
+    Ok(videos.map(found).collect())
+}
+
+/// The clips of the folders `train`, `validation` (or `val`) and `test` of a root, each with class
+/// folders; `None` without such a `train`. With `prefixed`, ids begin with the name of the part's
+/// folder.
+pub(crate) fn part_folders(root: &Path, prefixed: bool) -> Result<Option<[Option<Vec<Found>>; 3]>, DataError> {
+    let part = |name: &str| -> Result<Option<Vec<Found>>, DataError> {
+        let folder = root.join(name);
+        let inside = folder.is_dir() && fs::canonicalize(&folder).is_ok_and(|path| path.starts_with(root));
+        if !inside || !holds_classes(root, &folder)? {
+            return Ok(None);
+        }
+        let prefix = if prefixed { format!("{name}/") } else { String::new() };
+        Ok(Some(scan(root, &folder, &prefix, &[])?.into_values().collect()))
+    };
+    let Some(train) = part("train")? else { return Ok(None) };
+    let validation = match (part("validation")?, part("val")?) {
+        (Some(_), Some(_)) => {
+            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
+        }
+        (validation, val) => validation.or(val),
+    };
+    Ok(Some([Some(train), validation, part("test")?]))
+}
+
+/// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a
+/// folder.
+fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
     for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
         if entries(root, &class.path)?.iter().any(|entry| entry.is_folder || is_video(&entry.path)) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The folders directly below `root` that hold one of `files`, which are lists: they are no
+/// classes.
+pub(crate) fn aside(root: &Path, files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let folder = |file: PathBuf| {
+        let path = fs::canonicalize(file).ok()?;
+        Some(root.join(path.strip_prefix(root).ok()?.components().next()?))
+    };
+    files.into_iter().filter_map(folder).collect()
 }
 
 /// Whether the name's extension is that of a video.
@@ -95,7 +141,8 @@ fn source(entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     Err(DataError::dataset(&entry.path, reason))
 }
 
-/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are refused.
+/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are
+/// refused.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut found = Vec::new();

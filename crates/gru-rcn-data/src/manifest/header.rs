@@ -8,22 +8,25 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::DataError;
-use crate::video::FrameSize;
+use crate::base::DataError;
+use crate::image::SizeRule;
+use crate::video::DecoderId;
 
 /// The manifest's format that this version reads and writes.
 pub const SCHEMA: u32 = 1;
 
-/// What writes into [`Header::tool`].
+/// Value of [`Header::tool`].
 pub const TOOL: &str = concat!("gru-rcn-data ", env!("CARGO_PKG_VERSION"));
 
 /// How a data set's videos and official lists are laid out.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// UCF-101: `<Class>/v_<Class>_gNN_cNN.avi`, `trainlist01.txt` … `testlist03.txt`, `classInd.txt`.
+    /// UCF-101: `<Class>/v_<Class>_gNN_cNN.avi`, `trainlist01.txt` … `testlist03.txt`,
+    /// `classInd.txt`.
     Ucf101,
-    /// HMDB-51: `<class>/<movie>_<class>_….avi`, `<class>_test_split1.txt` … with the marks 0, 1 and 2.
+    /// HMDB-51: `<class>/<movie>_<class>_….avi`, `<class>_test_split1.txt` … with the marks 0, 1
+    /// and 2.
     Hmdb51,
     /// MSVD: videos in one folder, `train_list.txt`, `val_list.txt`, `test_list.txt`.
     Msvd,
@@ -55,36 +58,6 @@ impl FromStr for Layout {
     }
 }
 
-/// The size frames are brought to.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SizeRule {
-    /// As they are stored in the video.
-    Source,
-    /// The shorter side gets so many pixels, the other keeps the aspect ratio.
-    ShortSide {
-        /// Pixels of the shorter side.
-        pixels: usize,
-    },
-    /// Exactly this size; the aspect ratio may change.
-    Exact {
-        /// Rows.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
-}
-
-impl From<SizeRule> for FrameSize {
-    fn from(rule: SizeRule) -> Self {
-        match rule {
-            SizeRule::Source => Self::Source,
-            SizeRule::ShortSide { pixels } => Self::ShortSide(pixels),
-            SizeRule::Exact { height, width } => Self::Exact { height, width },
-        }
-    }
-}
-
 /// How images are stored.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(tag = "format", rename_all = "lowercase", deny_unknown_fields)]
@@ -106,16 +79,6 @@ impl ImageCoding {
             Self::Png => "png",
         }
     }
-}
-
-/// A program that decodes videos. Two decoders, and two versions of one, may give other pixels and other counts.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct DecoderId {
-    /// Its name, such as `ffmpeg`.
-    pub name: String,
-    /// Its own version.
-    pub version: String,
 }
 
 /// How frames are stored.
@@ -181,7 +144,8 @@ impl Header {
         serde_json::from_value(value).map_err(|error| bad(format!("not the header of a manifest: {error}")))
     }
 
-    /// The first setting in which another header differs: its name, the value here, the value there.
+    /// The first setting in which another header differs: its name, the value here, the value
+    /// there.
     pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let value = |header: &Self| serde_json::to_value(header).unwrap_or_default();
         difference(String::new(), &value(self), &value(other))
@@ -201,7 +165,7 @@ fn difference(name: String, here: &Value, there: &Value) -> Option<(String, Stri
     keys.into_iter().find_map(|key| difference(inner(key), a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none)))
 }
 
-/// A value for a message: of a group of settings, what kind it is.
+/// A value for a message: for a group of settings its first value.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
@@ -249,6 +213,5 @@ mod tests {
     fn sizes_say_their_rule() {
         let text = serde_json::to_string(&SizeRule::Exact { height: 256, width: 340 }).unwrap();
         assert_eq!(text, r#"{"rule":"exact","height":256,"width":340}"#);
-        assert_eq!(FrameSize::from(SizeRule::ShortSide { pixels: 9 }), FrameSize::ShortSide(9));
     }
 }

@@ -1,16 +1,15 @@
-//! The manifest in the making.
+//! The journal: the manifest of an unfinished run.
 //!
-//! A header and one line for each clip that is done, in the order of their ends, each on disk before the next clip is
-//! begun by the thread that reported it. A process that is killed leaves at most a torn last line; that line's clip is
-//! done again.
+//! It has a header and one line for each prepared clip, in the order in which clips were finished.
+//! Each line is on disk before its thread begins the next clip. A process that is killed leaves at
+//! most a torn last line; that line's clip is prepared again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{ClipRecord, Header, Manifest, line_of};
-use crate::disk::{sync_folder_of, write_atomic};
-use crate::error::DataError;
+use crate::base::{DataError, sync_folder_of, write_atomically};
 
 /// The open journal of one run.
 pub(crate) struct Journal {
@@ -19,11 +18,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal, making it where there is none, behind its last whole line.
+    /// Opens the journal for appending after its last whole line; creates it where there is none.
     pub(crate) fn open(path: &Path, header: &Header) -> Result<Self, DataError> {
         let io = |error| DataError::io(path, error);
         if whole_text(path)?.is_none_or(|text| text.is_empty()) {
-            write_atomic(path, line_of(path, header)?.as_bytes())?;
+            write_atomically(path, line_of(path, header)?.as_bytes())?;
         }
         let mut file = OpenOptions::new().write(true).open(path).map_err(io)?;
         let whole = whole_text(path)?.map_or(0, |text| text.len() as u64);
@@ -52,8 +51,8 @@ pub(crate) fn is_journal(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest.partial"))
 }
 
-/// What a journal holds; a torn last line is left out, everything else is read as strictly as a manifest, except that a
-/// clip may have been done twice. `None` where there is no journal, or not a whole line in it.
+/// Reads a journal as strictly as a manifest, except that a torn last line is ignored and a clip
+/// may occur twice. `None` without a journal or without a whole line in it.
 pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
     let Some(text) = whole_text(path)?.filter(|text| !text.is_empty()) else { return Ok(None) };
     let mut lines = text.split_inclusive('\n');
@@ -88,7 +87,7 @@ mod tests {
     use crate::testing::temporary;
 
     #[test]
-    fn it_goes_on_behind_a_torn_line() {
+    fn a_journal_continues_after_its_last_whole_line() {
         let folder = temporary();
         let path = folder.path().join("j.jsonl");
         assert!(read(&path).unwrap().is_none());

@@ -2,20 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::random::Draws;
+use crate::base::Draws;
 
 /// The rule by which frames are taken from a video.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TemporalSampling {
-    /// The paper's rule: neighbouring frames, from a uniformly random start in training, from the middle of the video in
-    /// evaluation. A video shorter than that repeats its last frame.
+    /// The paper's rule: neighbouring frames, from a uniformly random start in training, from the
+    /// middle of the video in evaluation. A video shorter than that repeats its last frame.
     Consecutive {
         /// Frames of the clip.
         frames: usize,
     },
-    /// The video is cut in equal parts and one frame is taken of each: a random one in training, the middle one in
-    /// evaluation. A video with fewer frames than parts repeats frames, in order.
+    /// The video is cut in equal parts and one frame is taken of each: a random one in training,
+    /// the middle one in evaluation. A video with fewer frames than parts repeats frames, in order.
     Spread {
         /// Frames of the clip.
         frames: usize,
@@ -77,7 +77,7 @@ fn consecutive(start: usize, frames: usize, video: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::StableHash;
+    use crate::base::Fnv64;
 
     // 10 frames, 4 wanted: starts 0 to 6, the middle one is 3.
     #[test]
@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(rule.evaluation(4), [0, 1, 2, 3]);
     }
 
-    // Parts of 10 frames in 4: [0, 2.5), [2.5, 5), [5, 7.5), [7.5, 10); their middles 1.25, 3.75, 6.25, 8.75.
+    // Parts of 10 frames in 4: [0, 2.5), [2.5, 5), [5, 7.5), [7.5, 10); their middles 1.25, 3.75,
+    // 6.25, 8.75.
     #[test]
     fn spread_evaluation_is_the_middle_of_each_part() {
         let rule = TemporalSampling::Spread { frames: 4 };
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn training_reaches_every_start_and_no_other() {
-        let mut draws = Draws::new(StableHash::new().text("starts"));
+        let mut draws = Draws::new(Fnv64::default().text("starts"));
         let rule = TemporalSampling::Consecutive { frames: 4 };
         let mut starts = [0; 7];
         for _ in 0..700 {
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn spread_training_takes_one_frame_of_each_part() {
-        let mut draws = Draws::new(StableHash::new().text("parts"));
+        let mut draws = Draws::new(Fnv64::default().text("parts"));
         let rule = TemporalSampling::Spread { frames: 4 };
         for _ in 0..200 {
             let frames = rule.training(10, &mut draws);

@@ -4,7 +4,7 @@ use super::*;
 
 fn planner() -> ClipPlanner {
     ClipPlanner {
-        stream: Stream::Rgb,
+        modality: Modality::Rgb,
         temporal: TemporalSampling::Spread { frames: 2 },
         frame_size: [2, 4],
         input_size: [2, 2],
@@ -44,8 +44,8 @@ fn a_flip_mirrors_every_frame() {
     assert_eq!(grey, [52, 51, 62, 61, 152, 151, 162, 161]);
 }
 
-// Values 0 and 100, mean 50; contrast 0.5 gives 25 and 75; brightness 2 gives 50 and 150; tint 1, 0.5, 2 gives
-// 50, 25, 100 and 150, 75, 255 (300 cut).
+// Values 0 and 100, mean 50; contrast 0.5 gives 25 and 75; brightness 2 gives 50 and 150; tint 1,
+// 0.5, 2 gives 50, 25, 100 and 150, 75, 255 (300 cut).
 #[test]
 fn photometric_by_hand() {
     let draw = PhotometricDraw { brightness: 2.0, contrast: 0.5, tint: [1.0, 0.5, 2.0] };
@@ -64,7 +64,8 @@ fn plans_depend_on_their_key_alone() {
     assert_ne!(planner().training(&other_seed, 40).unwrap(), all[0]);
 }
 
-// A golden value: if this changes, runs that were interrupted under an older version no longer resume to the same bytes.
+// A golden value: if this changes, runs that were interrupted under an older version no longer
+// resume to the same bytes.
 #[test]
 fn draws_are_stable_across_versions() {
     assert_eq!(epoch_order(1, 0, 8), EXPECTED_ORDER);

@@ -1,51 +1,27 @@
-//! One clip to images and their hash.
+//! Makes the images of one clip and their hash.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ImageEncoder, ImageResult};
-use sha2::{Digest, Sha256};
 
-use super::decoder::{Decoder, VideoFrame, decode};
 use super::flow::{FlowMaker, FlowRun};
 use super::source::SourceClip;
-use crate::error::DataError;
-use crate::manifest::{ClipRecord, ImageCoding, SizeRule};
-use crate::video::DecodeLimits;
+use crate::base::{DataError, DecodeLimits};
+use crate::dataset::ClipSource;
+use crate::image::{SizeRule, list_frames, read_selected};
+use crate::manifest::{ClipRecord, ContentHash, ImageCoding, Part};
+use crate::video::{FrameSource, VideoDecoder, VideoFrame, VideoFrames};
 
-/// Which of a clip's images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Frame,
-    FlowX,
-    FlowY,
-}
-
-/// SHA-256 over a clip's files in the order in which they are made: frame 0, frame 1, x 0, y 0, frame 2, x 1, y 1 and so
-/// on. Each is preceded by its length (64 bits, little-endian), so that bytes cannot move from one file to the next.
-#[derive(Default)]
-pub(crate) struct ContentHash(Sha256);
-
-impl ContentHash {
-    pub(crate) fn file(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    /// 64 hexadecimal digits.
-    pub(crate) fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// Why a clip was not made.
+/// Why a clip could not be made.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The clip is broken; others are not concerned.
     Clip(DataError),
-    /// Nothing can be made: a full disk, no decoder.
+    /// No clip can be made: a full disk, no decoder.
     Run(DataError),
 }
 
@@ -63,21 +39,25 @@ pub(crate) type Store<'a> = dyn FnMut(Part, usize, &[u8]) -> Result<(), DataErro
 
 /// Makes clips by one set of settings.
 pub(crate) struct ClipMaker<'a> {
-    pub(crate) decoder: &'a dyn Decoder,
+    pub(crate) decoder: &'a dyn VideoDecoder,
     pub(crate) size: SizeRule,
     pub(crate) image: ImageCoding,
     pub(crate) flow: Option<FlowMaker>,
 }
 
 impl ClipMaker<'_> {
-    /// Decodes a clip once and gives its images to `store` as they come; only two frames are kept here.
+    /// Decodes a clip once and gives its images to `store` as they come; only two frames are kept
+    /// here.
     pub(crate) fn make(&self, clip: &SourceClip, store: &mut Store<'_>) -> Result<ClipRecord, Fault> {
         let mut making = self.start(clip, store)?;
-        let fps = self.decode(clip, |frame| making.frame(frame))?;
-        making.record(fps)
+        let mut frames = self.open(clip).map_err(Fault::of_source)?;
+        for frame in frames.by_ref() {
+            making.frame(&frame.map_err(Fault::of_source)?)?;
+        }
+        Ok(making.record(frames.rate()))
     }
 
-    /// Decodes a clip and works on its first `most` frames only; what that takes is told for the whole clip.
+    /// Decodes a clip, makes images of its first `most` frames only, and estimates the whole clip.
     pub(crate) fn probe(&self, clip: &SourceClip, most: usize) -> Result<Probe, Fault> {
         let (mut bytes, mut frames, mut working) = (0, 0, Duration::ZERO);
         let mut store = |_: Part, _: usize, image: &[u8]| {
@@ -86,16 +66,14 @@ impl ClipMaker<'_> {
         };
         let began = Instant::now();
         let mut making = self.start(clip, &mut store)?;
-        self.decode(clip, |frame| {
+        for frame in self.open(clip).map_err(Fault::of_source)? {
+            let (frame, began) = (frame.map_err(Fault::of_source)?, Instant::now());
             frames += 1;
-            if frames > most {
-                return Ok(());
+            if frames <= most {
+                making.frame(&frame)?;
             }
-            let began = Instant::now();
-            let done = making.frame(frame);
             working += began.elapsed();
-            done
-        })?;
+        }
         let decoding = began.elapsed().saturating_sub(working).as_secs_f64();
         let times = frames as f64 / frames.min(most).max(1) as f64;
         Ok(Probe { seconds: decoding + working.as_secs_f64() * times, bytes: bytes as f64 * times })
@@ -107,28 +85,48 @@ impl ClipMaker<'_> {
             Some(maker) => Some((maker, maker.start().map_err(failed)?)),
             None => None,
         };
-        let (coding, limits) = (self.image, self.decoder.limits());
-        Ok(Making { coding, limits, clip, store, hash: ContentHash::default(), frames: 0, size: None, flow })
+        Ok(Making { coding: self.image, clip, store, hash: ContentHash::default(), frames: 0, size: (0, 0), flow })
     }
 
-    fn decode(
-        &self,
-        clip: &SourceClip,
-        mut each: impl FnMut(VideoFrame<'_>) -> Result<(), Fault>,
-    ) -> Result<Option<f64>, Fault> {
-        let mut fault = None;
-        let mut take = |frame: VideoFrame<'_>| {
-            each(frame).map_err(|error| {
-                fault = Some(error);
-                DataError::Shape("stopped".to_owned()) // the fault is what is told
-            })
-        };
-        let decoded = decode(self.decoder, &clip.source, self.size.into(), &mut take);
-        fault.map_or_else(|| decoded.map_err(Fault::of_source), Err)
+    /// The frames of a clip of the source: a video through the decoder, a folder of frames as it
+    /// is.
+    fn open(&self, clip: &SourceClip) -> Result<VideoFrames, DataError> {
+        match &clip.source {
+            ClipSource::Video(path) => self.decoder.open(path, self.size),
+            ClipSource::FrameFolder(folder) => {
+                let (limits, files) = (*self.decoder.limits(), list_frames(folder)?);
+                let source = FolderFrames { folder: folder.clone(), files, next: 0, size: self.size, limits };
+                Ok(VideoFrames::new(folder, limits, Box::new(source)))
+            }
+            // The scan of a source finds no others.
+            ClipSource::Prepared(_) | ClipSource::Motion(_) => {
+                Err(DataError::Shape("only videos and folders of frames are prepared".to_owned()))
+            }
+        }
     }
 }
 
-/// What a whole clip would take.
+/// A folder of frames in the place of a video: without rate and times.
+struct FolderFrames {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+    next: usize,
+    size: SizeRule,
+    limits: DecodeLimits,
+}
+
+impl FrameSource for FolderFrames {
+    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
+        if self.next == self.files.len() {
+            return Ok(None);
+        }
+        let frame = read_selected(&self.folder, &self.files, &[self.next], self.size, &self.limits)?;
+        self.next += 1;
+        Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
+    }
+}
+
+/// Estimated cost of a clip.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     /// On one thread.
@@ -140,48 +138,36 @@ pub(crate) struct Probe {
 /// A clip under way.
 struct Making<'m, 's> {
     coding: ImageCoding,
-    limits: DecodeLimits,
     clip: &'m SourceClip,
     store: &'m mut Store<'s>,
     hash: ContentHash,
     frames: usize,
-    /// Width and height of the first frame.
-    size: Option<(usize, usize)>,
+    /// Width and height.
+    size: (usize, usize),
     /// Keeps what it needs of the frame before.
     flow: Option<(&'m FlowMaker, FlowRun)>,
 }
 
 impl Making<'_, '_> {
-    fn frame(&mut self, frame: VideoFrame<'_>) -> Result<(), Fault> {
-        let size = (frame.width, frame.height);
-        let first = *self.size.get_or_insert(size);
-        if first != size {
-            let words = format!("the frame size changes from {first:?} to {size:?}");
-            let path = self.clip.path().to_owned();
-            return Err(Fault::Clip(DataError::BrokenVideo { path, frames: self.frames, words }));
-        }
-        let limit = self.limits.max_frames;
-        if self.frames >= limit {
-            let path = self.clip.path().to_owned();
-            return Err(Fault::Clip(DataError::TooLarge { path, limit: "max_frames", allowed: limit }));
-        }
-        let bytes = encode(self.coding, frame.pixels, size, ExtendedColorType::Rgb8);
+    fn frame(&mut self, frame: &VideoFrame) -> Result<(), Fault> {
+        self.size = (frame.width, frame.height);
+        let bytes = encode(self.coding, &frame.pixels, self.size, ExtendedColorType::Rgb8);
         self.store(Part::Frame, self.frames, bytes)?;
         self.flow_to(frame)?;
         self.frames += 1;
         Ok(())
     }
 
-    fn flow_to(&mut self, frame: VideoFrame<'_>) -> Result<(), Fault> {
+    fn flow_to(&mut self, frame: &VideoFrame) -> Result<(), Fault> {
         let Some((maker, run)) = &mut self.flow else { return Ok(()) };
         let index = self.frames.saturating_sub(1);
         let path = self.clip.path();
         let failed = |source| Fault::Clip(DataError::Flow { path: path.to_owned(), frame: index, source });
-        let next = gru_rcn_flow::Image::from_rgb8(frame.width, frame.height, frame.pixels).map_err(failed)?;
+        let next = gru_rcn_flow::Image::from_rgb8(frame.width, frame.height, &frame.pixels).map_err(failed)?;
         let Some([x, y]) = run.push(&next, maker).map_err(failed)? else { return Ok(()) };
-        let (coding, size) = (maker.image(), (frame.width, frame.height));
+        let coding = maker.image();
         for (part, codes) in [(Part::FlowX, x), (Part::FlowY, y)] {
-            self.store(part, index, encode(coding, &codes, size, ExtendedColorType::L8))?;
+            self.store(part, index, encode(coding, &codes, self.size, ExtendedColorType::L8))?;
         }
         Ok(())
     }
@@ -195,13 +181,11 @@ impl Making<'_, '_> {
         (self.store)(part, index, &bytes).map_err(Fault::Run)
     }
 
-    fn record(self, fps: Option<f64>) -> Result<ClipRecord, Fault> {
-        let Some((width, height)) = self.size else {
-            return Err(Fault::Clip(DataError::NoFrames { path: self.clip.path().to_owned(), words: String::new() }));
-        };
+    fn record(self, fps: Option<f64>) -> ClipRecord {
         let SourceClip { id, class, group, .. } = self.clip.clone();
         let (frames, flow) = (self.frames, if self.flow.is_some() { self.frames.saturating_sub(1) } else { 0 });
-        Ok(ClipRecord { id, class, group, frames, width, height, fps, flow, sha256: self.hash.finish() })
+        let (width, height) = self.size;
+        ClipRecord { id, class, group, frames, width, height, fps, flow, sha256: self.hash.finish() }
     }
 }
 
@@ -225,23 +209,24 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::temporary;
+    use crate::video::DecoderKind;
 
-    // SHA-256 of the 17 bytes 1, seven zeros, `a`, and eight zeros: one file `a` and one without bytes. Without the lengths
-    // it would be that of `a`, which begins with ca978112.
     #[test]
-    fn the_hash_knows_where_files_end() {
-        let hash = |files: &[&[u8]]| {
-            let mut hash = ContentHash::default();
-            files.iter().for_each(|file| hash.file(file));
-            hash.finish()
-        };
-        let mut by_hand = Sha256::new();
-        by_hand.update(b"\x01\0\0\0\0\0\0\0a\0\0\0\0\0\0\0\0");
-        let by_hand: String = by_hand.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hash(&[b"a", b""]), by_hand);
-        assert_ne!(hash(&[b"a", b""]), hash(&[b"", b"a"]));
-        assert_ne!(hash(&[b"ab"]), hash(&[b"a", b"b"]));
-        assert_eq!(hash(&[b"ab"]).len(), 64);
+    fn folders_of_frames_are_given_frame_by_frame() {
+        let folder = temporary();
+        for t in 0..3u8 {
+            let image = image::RgbImage::from_pixel(8, 4, image::Rgb([t * 50; 3]));
+            image.save(folder.path().join(format!("{t}.png"))).unwrap();
+        }
+        let decoder = DecoderKind::Ffmpeg.open(DecodeLimits::default()).unwrap();
+        let size = SizeRule::ShortSide { pixels: 2 };
+        let maker = ClipMaker { decoder: &*decoder, size, image: ImageCoding::Png, flow: None };
+        let [id, class, group] = ["a/b", "a", "a/b"].map(str::to_owned);
+        let source = ClipSource::FrameFolder(folder.path().to_owned());
+        let mut frames = maker.open(&SourceClip { id, class, group, source, bytes: 0 }).unwrap();
+        let seen: Vec<_> = frames.by_ref().map(Result::unwrap).map(|f| (f.width, f.pixels[0], f.time)).collect();
+        assert_eq!((seen, frames.rate()), (vec![(4, 0, None), (4, 50, None), (4, 100, None)], None));
     }
 
     #[test]

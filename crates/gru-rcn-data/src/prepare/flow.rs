@@ -8,7 +8,7 @@ use gru_rcn_flow::{Dis, DisWorkspace, Flow, FlowCoding, FlowError, Image, TvL1, 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::DataError;
+use crate::base::DataError;
 use crate::manifest::{FlowFormat, ImageCoding};
 
 /// Which optical flow.
@@ -72,7 +72,8 @@ pub(crate) struct FlowMaker {
     options: FlowOptions,
 }
 
-/// The frames of one video, one after another: what two neighbouring pairs have in common is computed once.
+/// Flow of the frames of one video, one after another. Work shared by neighbouring pairs is done
+/// once.
 pub(crate) enum FlowRun {
     TvL1(Box<TvL1Sequence>),
     Dis(Box<DisWorkspace>),
@@ -106,7 +107,7 @@ impl FlowMaker {
         self.options.image
     }
 
-    /// What the manifest says of it.
+    /// The manifest's description of the flow.
     pub(crate) fn format(&self) -> FlowFormat {
         FlowFormat {
             algorithm: self.options.method.to_string(),
@@ -122,7 +123,8 @@ impl FlowMaker {
 }
 
 impl FlowRun {
-    /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the first.
+    /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the
+    /// first.
     pub(crate) fn push(&mut self, frame: &Image, maker: &FlowMaker) -> Result<Option<[Vec<u8>; 2]>, FlowError> {
         let code = |flow: &Flow| [maker.code(&flow.u), maker.code(&flow.v)];
         Ok(match self {

@@ -1,19 +1,19 @@
-//! The output folder: names in it, who may write there, and what is there from before.
+//! The output folder: the names in it, the lock on it, and the clips that earlier runs prepared.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::clip::{ClipMaker, Part};
-use super::decoder::Decoder;
+use super::Prepare;
+use super::clip::ClipMaker;
 use super::flow::FlowMaker;
 use super::source::{Source, SourceClip};
-use super::{FAILURES, Prepare, Shard};
-use crate::dataset::{COMPONENTS, FLOW, FRAMES};
-use crate::disk::{partial_sibling, remove};
-use crate::error::DataError;
-use crate::manifest::{ClipRecord, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, TOOL, journal};
-use crate::splits::SPLITS;
+use crate::base::{DataError, FolderLock};
+use crate::manifest::{
+    ClipRecord, FAILURES, FLOW, FRAMES, Folders, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, SPLITS,
+    Shard, TOOL, journal, ledgers,
+};
+use crate::video::VideoDecoder;
 
 /// The files of one run in the output folder.
 #[derive(Clone, Debug)]
@@ -39,12 +39,12 @@ impl Place {
         self.shard.is_none_or(|shard| shard.has(id))
     }
 
-    /// The clips that are done, by manifest or journal, and whose folders are there.
+    /// The prepared clips by manifest or journal whose folders exist.
     pub(crate) fn done(&self, header: &Header) -> Result<BTreeMap<String, ClipRecord>, DataError> {
         self.refuse_strangers(header)?;
         let merged = self.root.join(MANIFEST);
         let mut done = BTreeMap::new();
-        // What was written last is taken last.
+        // Of two records of a clip the later one stays.
         for path in [&merged, &self.manifest] {
             if path.is_file() {
                 let clips = Manifest::read(path)?.clips.into_iter().filter(|clip| self.has(&clip.id));
@@ -57,7 +57,7 @@ impl Place {
         Ok(done)
     }
 
-    /// Refuses an output folder that was made in another way, or not by this program.
+    /// Refuses an output folder made with other settings, or not by this program.
     fn refuse_strangers(&self, header: &Header) -> Result<(), DataError> {
         let mut ours = false;
         for (path, shard) in ledgers(&self.root)? {
@@ -76,7 +76,7 @@ impl Place {
                 return Err(DataError::dataset(&self.root, reason));
             }
             let of = |shard: Option<Shard>| shard.map_or(1, |shard| shard.of);
-            // A merged manifest may be gone on from by shards, and by a whole run.
+            // Shards and a whole run may both continue from a merged manifest.
             let merged = shard.is_none() && !journal;
             if !merged && of(shard) != of(self.shard) {
                 let reason = format!(
@@ -98,64 +98,18 @@ impl Place {
     }
 }
 
-/// The manifests and journals in a folder, with the shard that their names tell.
-pub(crate) fn ledgers(root: &Path) -> Result<Vec<(PathBuf, Option<Shard>)>, DataError> {
-    let mut found = Vec::new();
-    if !root.is_dir() {
-        return Ok(found);
-    }
-    let io = |error| DataError::io(root, error);
-    for entry in fs::read_dir(root).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some(middle) = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl")) else { continue };
-        let middle = middle.strip_prefix(".partial").unwrap_or(middle);
-        let shard = middle.strip_prefix('-').and_then(|name| name.replacen("-of-", "/", 1).parse().ok());
-        if middle.is_empty() || shard.is_some() {
-            found.push((path, shard));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
+/// Takes the output folder, or one shard of it, for this process.
+pub(crate) fn lock(root: &Path, shard: Option<Shard>) -> Result<FolderLock, DataError> {
+    let lock = match shard {
+        None => FolderLock::whole(root),
+        Some(shard) => FolderLock::part(root, &shard.name())?,
+    };
+    let reason = "another process is preparing this folder (or this shard of it); wait for it to end, or give another \
+                  output folder";
+    lock.ok_or_else(|| DataError::dataset(root, reason))
 }
 
-/// Where a clip's files go, and where they are until all of them are there.
-pub(crate) struct Folders {
-    pub(crate) frames: PathBuf,
-    pub(crate) flow: PathBuf,
-}
-
-impl Folders {
-    pub(crate) fn of(root: &Path, id: &str) -> Self {
-        Self { frames: root.join(FRAMES).join(id), flow: root.join(FLOW).join(id) }
-    }
-
-    /// The folders under the names they have while they are written.
-    pub(crate) fn partial(&self) -> Self {
-        Self { frames: partial_sibling(&self.frames), flow: partial_sibling(&self.flow) }
-    }
-
-    pub(crate) fn file(&self, part: Part, index: usize, coding: ImageCoding) -> PathBuf {
-        let folder = match part {
-            Part::Frame => self.frames.clone(),
-            Part::FlowX => self.flow.join(COMPONENTS[0]),
-            Part::FlowY => self.flow.join(COMPONENTS[1]),
-        };
-        folder.join(format!("{index:06}.{}", coding.extension()))
-    }
-
-    fn there(&self, clip: &ClipRecord) -> bool {
-        self.frames.is_dir() && (clip.flow == 0 || self.flow.is_dir())
-    }
-
-    /// Removes the folders and what was under way to them.
-    pub(crate) fn remove(&self) -> Result<(), DataError> {
-        let partial = self.partial();
-        [&self.frames, &self.flow, &partial.frames, &partial.flow].into_iter().try_for_each(|path| remove(path))
-    }
-}
-
-/// Everything that is settled before the first clip is decoded.
+/// What is decided before the first clip is decoded.
 pub(crate) struct Plan<'a> {
     pub(crate) place: Place,
     pub(crate) header: Header,
@@ -165,7 +119,7 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn new(options: &Prepare, decoder: &'a dyn Decoder) -> Result<Self, DataError> {
+    pub(crate) fn new(options: &Prepare, decoder: &'a dyn VideoDecoder) -> Result<Self, DataError> {
         options.validate()?;
         let root = output(options)?;
         let flow = options.flow.map(FlowMaker::new).transpose()?;
@@ -191,14 +145,14 @@ impl<'a> Plan<'a> {
         mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()
     }
 
-    /// Clips that are done and whose video is gone.
+    /// Number of prepared clips whose video does not exist any more.
     pub(crate) fn without_source(&self) -> usize {
         let there: HashSet<&str> = self.source.clips.iter().map(|clip| clip.id.as_str()).collect();
         self.done.keys().filter(|id| !there.contains(id.as_str())).count()
     }
 }
 
-/// The output folder's place, which must not be one where it would be taken for a source, or write over one.
+/// The output folder's path, which must neither lie in the source nor write over it.
 fn output(options: &Prepare) -> Result<PathBuf, DataError> {
     let source = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
     if options.output.as_os_str().is_empty() {
@@ -206,10 +160,14 @@ fn output(options: &Prepare) -> Result<PathBuf, DataError> {
     }
     if options.output.components().any(|part| part == Component::ParentDir) && !options.output.exists() {
         let shown = options.output.display();
-        return Err(DataError::setting("output", shown, "`..` in a path that is not there yet; give it without"));
+        return Err(DataError::setting(
+            "output",
+            shown,
+            "`..` in a path that does not exist yet; give a path without it",
+        ));
     }
     let wanted = std::path::absolute(&options.output).map_err(|error| DataError::io(&options.output, error))?;
-    // The folder need not be there yet: what is there of its path is made canonical.
+    // The folder need not exist yet: the part of its path that exists is made canonical.
     let there = wanted.ancestors().find(|place| place.exists()).unwrap_or(&wanted);
     let real = fs::canonicalize(there).map_err(|error| DataError::io(there, error))?;
     let rest = wanted.strip_prefix(there).unwrap_or(Path::new(""));

@@ -1,16 +1,13 @@
-//! The manifests of all shards to one.
+//! Merging the manifests of all shards.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::lay_out::{Place, ledgers};
-use super::{FAILURES, Failure, Shard};
-use crate::disk::{Lock, remove, write_atomic};
-use crate::error::DataError;
-use crate::manifest::{MANIFEST, Manifest, journal, line_of};
+use super::lay_out::{Place, lock};
+use crate::base::{DataError, remove};
+use crate::manifest::{FAILURES, Failure, MANIFEST, Manifest, Shard, journal, ledgers, read_failures, write_failures};
 
-/// What was merged.
+/// Result of [`merge`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// The manifest of all clips.
@@ -25,19 +22,19 @@ pub struct Merged {
 
 /// Joins the manifests of the shards in a prepared folder, and their failures; then removes them.
 ///
-/// All shards must be there. When shards were merged before and some have been run again, those are enough: they take the
-/// place of what the manifest had of them.
+/// All shards must be there. When shards were merged before and some have been run again, those are
+/// enough: they replace their clips in the manifest.
 ///
 /// # Errors
-/// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different divisions, for headers
-/// that differ, naming the setting, for a clip in two shards, and while another process works in the folder; those of
-/// [`Manifest::read`].
+/// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different
+/// divisions, for headers that differ, naming the setting, for a clip in two shards, and while
+/// another process works in the folder; those of [`Manifest::read`].
 pub fn merge(root: &Path) -> Result<Merged, DataError> {
     let bad = |reason: String| DataError::dataset(root, reason);
     if !root.is_dir() {
         return Err(DataError::NotFound(root.to_owned()));
     }
-    let _lock = Lock::whole(root)?;
+    let _lock = lock(root, None)?;
     let path = root.join(MANIFEST);
     let merged = if path.is_file() { Some(Manifest::read(&path)?) } else { None };
     let shards = shards(root)?;
@@ -116,27 +113,4 @@ fn failures(root: &Path, shards: &[(Shard, Manifest)], again: bool) -> Result<Ve
     }
     failures.sort_by(|a, b| a.clip.cmp(&b.clip));
     Ok(failures)
-}
-
-/// The clips that could not be prepared; none where there is no such file.
-pub(crate) fn read_failures(path: &Path) -> Result<Vec<Failure>, DataError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(DataError::io(path, error)),
-    };
-    let read = |(index, line): (usize, &str)| {
-        let bad = |error| DataError::manifest(path, index + 1, format!("not a clip and its error: {error}"));
-        serde_json::from_str(line).map_err(bad)
-    };
-    text.lines().enumerate().map(read).collect()
-}
-
-/// Writes them; without any, removes the file.
-pub(crate) fn write_failures(path: &Path, failures: &[Failure]) -> Result<(), DataError> {
-    if failures.is_empty() {
-        return remove(path);
-    }
-    let lines: Result<String, DataError> = failures.iter().map(|failure| line_of(path, failure)).collect();
-    write_atomic(path, lines?.as_bytes())
 }

@@ -1,4 +1,5 @@
-//! A run: clips in parallel, each into its folders and then into the journal.
+//! A run: clips in parallel, each into its folders and then into the journal. Also the estimate of
+//! a run before it begins.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,36 +7,29 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::clip::{Fault, Part};
-use super::decoder::Decoder;
-use super::lay_out::{Folders, Plan};
-use super::merge::write_failures;
+use super::clip::Fault;
+use super::lay_out::{Plan, lock};
 use super::source::SourceClip;
-use super::{Failure, Prepare, PrepareOutcome, Progress};
-use crate::dataset::COMPONENTS;
-use crate::disk::{Lock, sync_folder, sync_folder_of};
-use crate::error::DataError;
+use super::{Prepare, PrepareOutcome, Progress};
+use crate::base::{DataError, for_each, free_bytes, sync_folder, sync_folder_of, threads};
+use crate::dataset;
 use crate::manifest::journal::Journal;
-use crate::manifest::{ClipRecord, Manifest};
-use crate::parallel;
-use crate::splits;
+use crate::manifest::{COMPONENTS, ClipRecord, Failure, Folders, Manifest, Part, write_failures};
+use crate::video::VideoDecoder;
 
-/// A clip that is in its place, and the bytes it took.
+/// A prepared clip and its bytes on disk.
 type Made = Result<(ClipRecord, u64), Fault>;
 
 pub(super) fn run(
     options: &Prepare,
-    decoder: &dyn Decoder,
+    decoder: &dyn VideoDecoder,
     cancel: &AtomicBool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PrepareOutcome, DataError> {
-    // Once without a lock, so that a mistake leaves no folder behind; then again, when nobody else writes any more.
+    // Once without a lock, so that a mistake leaves no folder behind; then again under the lock.
     let root = Plan::new(options, decoder)?.place.root;
     fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
-    let _lock = match options.shard {
-        None => Lock::whole(&root)?,
-        Some(shard) => Lock::shard(&root, &shard.name())?,
-    };
+    let _lock = lock(&root, options.shard)?;
     let plan = Plan::new(options, decoder)?;
     let to_do = plan.to_do();
     for clip in &to_do {
@@ -55,11 +49,11 @@ pub(super) fn run(
             Err(Fault::Clip(error)) => Some(plan.source.relative(&error)),
             Err(Fault::Run(error)) => return Err(error),
         };
-        tally.over(clip, error.clone());
+        tally.finished(clip, error.clone());
         progress(tally.progress(Some((clip.id.clone(), error))));
         Ok(())
     };
-    parallel::for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
+    for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
     let interrupted = cancel.load(Ordering::Relaxed) && tally.ended < to_do.len();
     finish(&plan, journal, tally, interrupted)
 }
@@ -82,7 +76,7 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     let record = match made {
         Ok(record) => record,
         Err(fault) => {
-            // What is left of a broken clip is of no use. That it is broken matters more than a remnant.
+            // The clip's own error matters more than one of removing its remains.
             let _ = folders.remove();
             return Err(fault);
         }
@@ -116,9 +110,11 @@ impl Written {
         Ok(())
     }
 
-    /// Gets the files onto the disk and their folders to their places; flow first, so that frames are never without it.
+    /// Gets the files onto the disk and their folders to their places; flow first, so that frames
+    /// are never without it.
     fn commit(self, partial: &Folders, folders: &Folders, flow: bool) -> Result<u64, DataError> {
-        // All at the end: the first of them makes the disk write what is waiting, the others find little left.
+        // All at the end: the first of them makes the disk write what is waiting, the others find
+        // little left.
         for path in &self.files {
             File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
         }
@@ -132,7 +128,7 @@ impl Written {
     }
 }
 
-/// What is done and what is left.
+/// Counts of a run.
 struct Tally {
     start: Instant,
     done: BTreeMap<String, ClipRecord>,
@@ -142,7 +138,7 @@ struct Tally {
     ended: usize,
     frames: u64,
     bytes: u64,
-    /// Bytes of the videos, in all and of those that are over with.
+    /// Bytes of all videos and of the finished ones.
     work: (u64, u64),
 }
 
@@ -159,7 +155,7 @@ impl Tally {
         self.done.insert(record.id.clone(), record);
     }
 
-    fn over(&mut self, clip: &SourceClip, error: Option<String>) {
+    fn finished(&mut self, clip: &SourceClip, error: Option<String>) {
         self.ended += 1;
         self.work.1 += clip.bytes.max(1);
         self.failures.extend(error.map(|error| Failure { clip: clip.id.clone(), error }));
@@ -176,7 +172,7 @@ impl Tally {
     }
 }
 
-/// Writes what stands at the end: failures, lists, the manifest.
+/// Writes failures, lists and the manifest.
 fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
     let Tally { done, kept, mut failures, ended, frames, bytes, .. } = tally;
     failures.sort_by(|a, b| a.clip.cmp(&b.clip));
@@ -197,8 +193,77 @@ fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) ->
     }
     write_failures(&plan.place.failures, &outcome.failures)?;
     let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
-    splits::write(&plan.place.root, &plan.source.lists, &groups)?;
+    dataset::write(&plan.place.root, &plan.source.lists, &groups)?;
     Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
     journal.finish()?;
     Ok(outcome)
+}
+
+/// Clips that are tried.
+const PROBES: usize = 3;
+/// Frames of each that are coded; flow of a long clip would take minutes.
+const FRAMES: usize = 16;
+
+/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is
+/// rough: clips differ, and waiting for the disk is not included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Clips left to prepare.
+    pub clips: usize,
+    /// Clips kept from earlier runs.
+    pub kept: usize,
+    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the
+    /// estimates are then 0.
+    pub probed: usize,
+    /// Time with the workers asked for.
+    pub seconds: f64,
+    /// Bytes of the images.
+    pub bytes: u64,
+    /// Bytes free on the output's disk, where the system states them.
+    pub free: Option<u64>,
+}
+
+impl Estimate {
+    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not
+    /// known.
+    pub fn fits(&self) -> bool {
+        self.free.is_none_or(|free| self.bytes.saturating_add(self.bytes / 10) <= free)
+    }
+}
+
+pub(super) fn estimate(options: &Prepare, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
+    let plan = Plan::new(options, decoder)?;
+    let mut clips = plan.to_do();
+    clips.sort_by_key(|clip| clip.bytes);
+    let free = free_bytes(&plan.place.root);
+    let mut result = Estimate { clips: clips.len(), kept: plan.done.len(), probed: 0, seconds: 0.0, bytes: 0, free };
+    let (mut seconds, mut bytes, mut probed) = (0.0, 0.0, 0);
+    for clip in chosen(&clips) {
+        match plan.maker.probe(clip, FRAMES) {
+            Ok(probe) => {
+                (seconds, bytes) = (seconds + probe.seconds, bytes + probe.bytes);
+                probed += clip.bytes.max(1);
+                result.probed += 1;
+            }
+            Err(Fault::Clip(_)) => {} // the run reports it
+            Err(Fault::Run(error)) => return Err(error),
+        }
+    }
+    if probed > 0 {
+        let all: u64 = clips.iter().map(|clip| clip.bytes.max(1)).sum();
+        let times = all as f64 / probed as f64;
+        let workers = threads(options.workers).min(clips.len().max(1));
+        result.seconds = seconds * times / workers as f64;
+        result.bytes = (bytes * times) as u64;
+    }
+    Ok(result)
+}
+
+/// A small, a medium and a large clip of clips sorted by size.
+fn chosen<'c>(clips: &[&'c SourceClip]) -> Vec<&'c SourceClip> {
+    let n = clips.len();
+    let mut places: Vec<usize> =
+        (0..PROBES).map(|i| n * (2 * i + 1) / (2 * PROBES)).filter(|&place| place < n).collect();
+    places.dedup();
+    places.into_iter().map(|place| clips[place]).collect()
 }

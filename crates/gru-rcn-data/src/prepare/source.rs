@@ -1,16 +1,16 @@
-//! What clips there are to prepare.
+//! The clips of the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Prepare;
-use crate::dataset::ClipSource;
-use crate::dataset::groups::Groups;
-use crate::dataset::scan::{Found, holds_classes, is_video, scan};
-use crate::error::DataError;
+use crate::base::DataError;
+use crate::dataset::{
+    ClipSource, Found, Groups, MSVD_CLASS, SplitList, aside, group_of, official, own, part_folders, scan, videos_of,
+    without_extension,
+};
 use crate::manifest::{Layout, check_id};
-use crate::splits::{self, MSVD_CLASS, SplitList, group_of, without_extension};
 
 /// A clip of the source.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct SourceClip {
     pub(crate) group: String,
     /// A video or a folder of frames.
     pub(crate) source: ClipSource,
-    /// Bytes of the video; what work and progress are measured by.
+    /// Bytes of the video, by which work and progress are measured.
     pub(crate) bytes: u64,
 }
 
@@ -53,23 +53,21 @@ impl Source {
             return Err(DataError::dataset(&options.source, "the source is a folder of videos"));
         }
         let (found, parts) = match options.layout {
-            Layout::Msvd => (flat(&root)?, Vec::new()),
+            Layout::Msvd => (videos_of(&root, MSVD_CLASS)?, Vec::new()),
             Layout::Folder => folder(options, &root)?,
-            Layout::Ucf101 | Layout::Hmdb51 => {
-                (scan(&root, &root, "", &aside(options, &root))?.into_values().collect(), vec![])
-            }
+            Layout::Ucf101 | Layout::Hmdb51 => (classes(options, &root)?, Vec::new()),
         };
         let clips = unique(options.layout, found, &groups(options, &root)?)?;
         if clips.is_empty() {
             return Err(DataError::dataset(&options.source, "there is no video in it; check the path and the layout"));
         }
         let known: BTreeSet<String> = clips.iter().map(|clip| clip.id.clone()).collect();
-        let own = &options.own_lists;
+        let given = &options.own_lists;
         let lists = match (&options.lists, options.layout) {
-            (Some(lists), layout) => splits::official(layout, lists, &known)?,
-            (None, Layout::Folder) if own.given() => {
-                let files = [("train", &own.train), ("validation", &own.validation), ("test", &own.test)];
-                splits::own(&root, &files.map(|(name, path)| (name, path.clone())), &known)?
+            (Some(lists), layout) => official(layout, lists, &known)?,
+            (None, Layout::Folder) if given.given() => {
+                let files = [("train", &given.train), ("validation", &given.validation), ("test", &given.test)];
+                own(&root, &files.map(|(name, path)| (name, path.clone())), &known)?
             }
             (None, _) => parts,
         };
@@ -82,61 +80,25 @@ impl Source {
     }
 }
 
-/// Folders of lists are no classes.
-fn aside(options: &Prepare, root: &Path) -> Vec<PathBuf> {
+/// The clips of class folders. Folders of lists are no classes.
+fn classes(options: &Prepare, root: &Path) -> Result<Vec<Found>, DataError> {
     let own = &options.own_lists;
     let files = [&own.train, &own.validation, &own.test, &own.groups].into_iter().flatten().map(|path| root.join(path));
-    let folder = |path: PathBuf| {
-        let path = fs::canonicalize(path).ok()?;
-        Some(root.join(path.strip_prefix(root).ok()?.components().next()?))
-    };
-    files.chain(options.lists.clone()).filter_map(folder).collect()
+    Ok(scan(root, root, "", &aside(root, files.chain(options.lists.clone())))?.into_values().collect())
 }
 
 fn groups(options: &Prepare, root: &Path) -> Result<Groups, DataError> {
     options.own_lists.groups.as_ref().map_or_else(|| Ok(Groups::default()), |path| Groups::read(&root.join(path)))
 }
 
-/// The videos of one folder, without classes.
-fn flat(root: &Path) -> Result<Vec<Found>, DataError> {
-    let io = |error| DataError::io(root, error);
-    let mut found = Vec::new();
-    for entry in fs::read_dir(root).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            return Err(DataError::dataset(&path, "the name is not UTF-8; rename it"));
-        };
-        if is_video(&path) && !name.starts_with('.') && !path.is_dir() {
-            let real = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
-            if !real.starts_with(root) {
-                return Err(DataError::dataset(&path, "this link leads out of the folder; copy the video into it"));
-            }
-            let (id, class) = (format!("{MSVD_CLASS}/{name}"), MSVD_CLASS.to_owned());
-            found.push(Found { id, class, source: ClipSource::Video(path) });
-        }
-    }
-    Ok(found)
-}
-
-/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`) and `test/`, which then are
-/// the lists.
+/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`) and
+/// `test/`, which then are the lists.
 fn folder(options: &Prepare, root: &Path) -> Result<(Vec<Found>, Vec<SplitList>), DataError> {
-    let is_part = |name: &str| -> Result<bool, DataError> {
-        let folder = root.join(name);
-        Ok(folder.is_dir() && holds_classes(root, &folder)?)
-    };
-    if options.own_lists.given() || !is_part("train")? {
-        return Ok((scan(root, root, "", &aside(options, root))?.into_values().collect(), Vec::new()));
-    }
-    let (mut found, mut lists) = (Vec::new(), Vec::<SplitList>::new());
-    for (folder, name) in [("train", "train"), ("validation", "validation"), ("val", "validation"), ("test", "test")] {
-        if !is_part(folder)? {
-            continue;
-        }
-        if lists.iter().any(|list| list.name == name) {
-            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
-        }
-        let part: Vec<Found> = scan(root, &root.join(folder), "", &[])?.into_values().collect();
+    let parts = if options.own_lists.given() { None } else { part_folders(root, false)? };
+    let Some(parts) = parts else { return Ok((classes(options, root)?, Vec::new())) };
+    let (mut found, mut lists) = (Vec::new(), Vec::new());
+    for (name, part) in ["train", "validation", "test"].into_iter().zip(parts) {
+        let Some(part) = part else { continue };
         let clips = part.iter().map(|clip| clip_id(clip).to_owned()).collect();
         lists.push(SplitList { name: name.to_owned(), clips, absent: Vec::new() });
         found.extend(part);
@@ -227,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_groups_of_ones_own() {
+    fn own_lists_and_groups() {
         let (folder, mut options) = source(&["a/1.mp4", "a/2.mp4", "b/3.mp4"], Layout::Folder);
         fs::create_dir(folder.path().join("lists")).unwrap();
         fs::write(folder.path().join("lists/test.txt"), "b/3.mp4 1\n").unwrap();
@@ -259,7 +221,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn names_that_are_no_text_are_refused() {
+    fn names_that_are_not_utf_8_are_refused() {
         use std::os::unix::ffi::OsStrExt;
         for layout in [Layout::Folder, Layout::Msvd] {
             let (folder, options) = source(&["a/x.avi", "b/y.avi"], layout);

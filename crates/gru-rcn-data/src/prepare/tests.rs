@@ -5,17 +5,22 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
-use crate::manifest::{DecoderId, MANIFEST, Manifest};
+use crate::base::{DecodeLimits, FolderLock};
+use crate::manifest::{MANIFEST, Manifest};
 use crate::testing::temporary;
 use crate::verify::{FaultKind, VerifyOptions, VerifyReport, verify};
-use crate::video::{DecodeLimits, FrameSize};
+use crate::video::{DecoderId, FrameSource, VideoFrame};
 
 static GO: AtomicBool = AtomicBool::new(false);
 
-/// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is broken.
+/// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is
+/// broken.
+#[derive(Debug)]
 struct Drawing {
+    limits: DecodeLimits,
     version: &'static str,
     /// Videos that may still be decoded before the machine fails.
     left: AtomicUsize,
@@ -24,7 +29,8 @@ struct Drawing {
 
 impl Drawing {
     fn new() -> Self {
-        Self { version: "1", left: AtomicUsize::new(usize::MAX), decoded: Mutex::new(0) }
+        let limits = DecodeLimits { max_frames: 50, ..DecodeLimits::default() };
+        Self { limits, version: "1", left: AtomicUsize::new(usize::MAX), decoded: Mutex::new(0) }
     }
 
     fn failing_after(clips: usize) -> Self {
@@ -36,35 +42,54 @@ impl Drawing {
     }
 }
 
-impl Decoder for Drawing {
+impl VideoDecoder for Drawing {
     fn id(&self) -> DecoderId {
         DecoderId { name: "drawing".to_owned(), version: self.version.to_owned() }
     }
 
-    fn limits(&self) -> DecodeLimits {
-        DecodeLimits { max_frames: 50, ..DecodeLimits::default() }
+    fn limits(&self) -> &DecodeLimits {
+        &self.limits
     }
 
-    fn decode(&self, path: &Path, size: FrameSize, take: &mut TakeFrame<'_>) -> Result<Option<f64>, DataError> {
+    fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map_err(|_| DataError::setting("machine", "off", "somebody pulled the plug"))?;
+        left.map_err(|_| DataError::setting("machine", "off", "the power failed"))?;
         *self.decoded.lock().unwrap() += 1;
         let text = fs::read_to_string(path).unwrap();
         let numbers: Vec<usize> = text.split(' ').filter_map(|number| number.parse().ok()).collect();
         let [frames, width, height] = numbers[..] else {
             return Err(DataError::NotVideo { path: path.to_owned(), words: "no drawing".to_owned() });
         };
-        let (height, width) = size.of(height, width);
-        for t in 0..frames {
-            let value = |i: usize| ((i / 3 % width + i / (3 * width) + 2 * t) * 13 % 256) as u8;
-            let pixels: Vec<u8> = (0..width * height * 3).map(value).collect();
-            take(VideoFrame { width, height, pixels: &pixels })?;
-        }
-        Ok(Some(12.5))
+        Ok(Box::new(Stripes { frames, size: size.of(height, width), t: 0 }))
     }
 }
 
-/// A source of seven clips in two classes, one of which is broken if asked for, and settings to prepare it with.
+/// The frames of a drawing.
+struct Stripes {
+    frames: usize,
+    size: [usize; 2],
+    t: usize,
+}
+
+impl FrameSource for Stripes {
+    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
+        let (t, [height, width]) = (self.t, self.size);
+        if t == self.frames {
+            return Ok(None);
+        }
+        self.t += 1;
+        let value = |i: usize| ((i / 3 % width + i / (3 * width) + 2 * t) * 13 % 256) as u8;
+        let pixels = (0..width * height * 3).map(value).collect();
+        Ok(Some(VideoFrame { time: None, height, width, pixels }))
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(12.5)
+    }
+}
+
+/// A source of seven clips in two classes, one of which is broken if asked for, and settings to
+/// prepare it with.
 fn setting(broken: bool) -> (tempfile::TempDir, Prepare) {
     let folder = temporary();
     for (class, clips) in [("a", 4), ("b", 3)] {
@@ -117,7 +142,7 @@ fn verified(options: &Prepare) -> VerifyReport {
     verify(&options.output, &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap()
 }
 
-/// What a run that nobody stops makes.
+/// The result of an uninterrupted run.
 fn whole(broken: bool) -> BTreeMap<String, Vec<u8>> {
     let (_folder, options) = setting(broken);
     run(&options, &Drawing::new()).unwrap();
@@ -157,14 +182,15 @@ fn the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_run_that_is_stopped_anywhere_ends_the_same() {
+fn a_run_that_is_stopped_anywhere_resumes_to_the_same_bytes() {
     let expected = whole(true);
     for clips in 0..7 {
         let (_folder, options) = setting(true);
         // The machine fails in the middle; what is under way is cut off.
         assert!(run(&options, &Drawing::failing_after(clips)).is_err());
         assert!(!options.output.join(MANIFEST).exists());
-        // Remnants of a clip: hidden folders, folders that got their names without a line in the journal, a torn line.
+        // Remnants of a clip: hidden folders, folders that got their names without a line in the
+        // journal, a torn line.
         let journal = options.output.join("manifest.partial.jsonl");
         let noted = fs::read_to_string(&journal).unwrap();
         for id in ["a/0", "a/3", "b/2"].into_iter().filter(|id| !noted.contains(&format!("\"{id}\""))) {
@@ -185,7 +211,7 @@ fn a_run_that_is_stopped_anywhere_ends_the_same() {
 }
 
 #[test]
-fn a_kill_between_manifest_and_journal_ends_the_same() {
+fn a_kill_between_manifest_and_journal_resumes_to_the_same_bytes() {
     let (_folder, options) = setting(false);
     assert!(run(&options, &Drawing::failing_after(5)).is_err());
     let journal = fs::read(options.output.join("manifest.partial.jsonl")).unwrap();
@@ -221,7 +247,7 @@ fn a_broken_clip_is_recorded_and_tried_again() {
     let report = verified(&options);
     assert_eq!(report.faults.len(), 1);
     assert_eq!((&*report.faults[0].clip, report.faults[0].kind), ("a/2", FaultKind::NotPrepared));
-    // Somebody mends the video: the next run prepares it, and only it.
+    // The video is mended: the next run prepares it, and only it.
     fs::write(options.source.join("a/2.avi"), "5 40 30").unwrap();
     let again = Drawing::new();
     assert_eq!(run(&options, &again).unwrap().clips, 7);
@@ -230,7 +256,7 @@ fn a_broken_clip_is_recorded_and_tried_again() {
 }
 
 #[test]
-fn a_clip_that_is_gone_is_made_again() {
+fn a_missing_clip_is_prepared_again() {
     let (_folder, options) = setting(false);
     run(&options, &Drawing::new()).unwrap();
     fs::remove_dir_all(options.output.join("flow/b/1")).unwrap();
@@ -307,7 +333,7 @@ fn other_settings_are_refused_by_name() {
 }
 
 #[test]
-fn places_that_would_do_harm_are_refused() {
+fn outputs_that_would_overwrite_the_source_are_refused() {
     let (folder, options) = setting(false);
     let refused = |output: &Path, word: &str| {
         let error = run(&Prepare { output: output.to_owned(), ..options.clone() }, &Drawing::new()).unwrap_err();
@@ -340,7 +366,7 @@ fn places_that_would_do_harm_are_refused() {
 fn two_runs_in_one_folder_are_refused() {
     let (_folder, options) = setting(false);
     fs::create_dir(&options.output).unwrap();
-    let lock = crate::disk::Lock::whole(&options.output).unwrap();
+    let lock = FolderLock::whole(&options.output).unwrap();
     let error = run(&options, &Drawing::new()).unwrap_err().to_string();
     assert!(error.contains("another process"), "{error}");
     assert!(merge(&options.output).is_err());

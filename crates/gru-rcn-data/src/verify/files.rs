@@ -1,11 +1,14 @@
-//! Looking into folders that are not trusted.
+//! Listing folders that are not trusted, and checking lists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::report::{Fault, FaultKind};
+use crate::base::DataError;
+use crate::dataset::{find, lines};
+use crate::manifest::SPLITS;
 
-/// What lies in a folder: a name and where it is.
+/// An entry of a folder.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) path: PathBuf,
@@ -30,8 +33,9 @@ impl<'a> Findings<'a> {
         self.faults.push(Fault { clip: self.clip.to_owned(), kind, detail });
     }
 
-    /// What lies in a folder, sorted by name. Names that are not UTF-8 and links that lead out of the root or nowhere are
-    /// faults, and left out; so is a folder that cannot be read. Hidden entries come with the others.
+    /// The entries of a folder, sorted by name. Names that are not UTF-8 and links that lead out of
+    /// the root or nowhere are faults and skipped; so is a folder that cannot be read. Hidden
+    /// entries are included.
     pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
         let mut found = Vec::new();
         let listing = match fs::read_dir(folder) {
@@ -85,4 +89,30 @@ pub(super) fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+}
+
+/// The faults of the data set's own lists and of those that were asked for; `known` says whether
+/// there is a clip of an id.
+pub(super) fn check_lists(root: &Path, asked: &[PathBuf], known: impl Fn(&str) -> bool) -> Vec<Fault> {
+    let own = fs::read_dir(root.join(SPLITS)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = own.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();
+    paths.sort();
+    paths.extend(asked.iter().map(|path| root.join(path)));
+    let mut faults = Vec::new();
+    for path in paths {
+        let place = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let mut fault = |clip: String, detail| faults.push(Fault { clip, kind: FaultKind::List, detail });
+        match lines(&path) {
+            Ok(lines) => {
+                for (number, line) in lines {
+                    if let Err(reason) = find(&line, &known) {
+                        fault(line.chars().take(200).collect(), format!("{place} line {number}: {reason}"));
+                    }
+                }
+            }
+            Err(DataError::Io { source, .. }) => fault(String::new(), format!("{place}: {source}")),
+            Err(error) => fault(String::new(), error.to_string()),
+        }
+    }
+    faults
 }

@@ -1,26 +1,26 @@
-//! A folder of images that others made, against itself.
+//! Verifies a folder of images made by other tools, without a manifest, by its own consistency.
 //!
-//! Every folder with images is a clip or a part of one. Frames and flow are told apart by their names: `flow_x_0001.jpg`
-//! beside `img_00001.jpg`, or images in folders named `x` and `y` (or `u` and `v`, `flow_x` and `flow_y`) below the clip's
-//! own, or in trees of their own such as `frames/…` and `flow/…`. A folder that is just called `x` may as well be a clip; it
-//! is taken for flow where there is a `y` beside it, images above it, or a tree of flow around it. Each sequence may count
-//! from 0 or from 1, on its own.
+//! Every folder with images is a clip or a part of one. Frames and flow are distinguished by their
+//! names: `flow_x_0001.jpg` beside `img_00001.jpg`, or images in folders named `x` and `y` (or `u`
+//! and `v`, `flow_x` and `flow_y`) below the clip's own, or in trees of their own such as
+//! `frames/…` and `flow/…`. A folder that is just called `x` may as well be a clip; it is taken for
+//! flow where there is a `y` beside it, images above it, or a tree of flow around it. Each sequence
+//! may count from 0 or from 1, on its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Findings, some};
+use super::files::{Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, image, lists};
-use crate::error::DataError;
-use crate::frames_folder::is_frame;
-use crate::parallel;
+use super::{VerifyOptions, image};
+use crate::base::{DataError, for_each};
+use crate::image::is_frame;
 
-/// Folders are looked into so deep.
+/// Depth to which folders are searched.
 const DEPTH: usize = 8;
-/// Folders at the top that say what lies below them and are no part of a clip's name.
+/// Top-level folders that name the kind of images below them and are not part of a clip's id.
 const TREES: [&str; 12] = [
     "frames",
     "rgb",
@@ -35,7 +35,7 @@ const TREES: [&str; 12] = [
     "tvl1_flow",
     "flow_tvl1",
 ];
-/// Where those of flow begin.
+/// Index of the first one of flow.
 const FLOW_TREES: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ enum Role {
     Y,
 }
 
-/// What a folder's name, or the prefix of an image's, says.
+/// The role that a folder's name, or the prefix of an image's name, states.
 fn role(name: &str) -> Option<Role> {
     let name = name.to_ascii_lowercase();
     match name.trim_end_matches(['_', '-', '.', ' ']) {
@@ -88,22 +88,20 @@ pub(super) fn verify(
     let all: Vec<(String, Clip)> = clips.into_iter().collect();
     let (total, mut over) = (all.len(), 0);
     let one = |(id, clip): &(String, Clip)| check_clip(root, id, clip, options);
-    parallel::for_each(&all, options.workers, cancel, one, |_, found| {
+    for_each(&all, options.workers, cancel, one, |_, found| {
         faults.extend(found);
         over += 1;
         progress(over, total);
         Ok(())
     })?;
     let known: BTreeSet<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
-    for path in lists::paths(root, &options.lists) {
-        faults.extend(lists::check(root, &path, |id| known.contains(id)));
-    }
+    faults.extend(check_lists(root, &options.lists, |id| known.contains(id)));
     faults.sort();
     faults.dedup();
     Ok(VerifyReport { clips: over, faults, interrupted: over < total })
 }
 
-/// Finds the images below a folder. Every folder is looked into once, so links cannot lead round in a circle.
+/// Finds the images below a folder. Every folder is visited once, so circles of links end.
 fn walk(root: &Path, clips: &mut BTreeMap<String, Clip>, faults: &mut Vec<Fault>) {
     let (mut seen, mut folders) = (BTreeSet::new(), vec![(root.to_owned(), 0)]);
     while let Some((folder, depth)) = folders.pop() {
@@ -136,7 +134,7 @@ fn walk(root: &Path, clips: &mut BTreeMap<String, Clip>, faults: &mut Vec<Fault>
     }
 }
 
-/// The clip that a folder belongs to, and what its name says of the images in it.
+/// The clip that a folder belongs to, and the role that its name states for its images.
 fn clip_of(root: &Path, folder: &Path) -> (String, Option<Role>) {
     let below = folder.strip_prefix(root).unwrap_or(folder);
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -255,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_say_whose_they_are() {
+    fn folder_names_state_clip_and_role() {
         let folder = crate::testing::temporary();
         fs::create_dir_all(folder.path().join("paired/clip/x")).unwrap();
         fs::create_dir_all(folder.path().join("paired/clip/y")).unwrap();

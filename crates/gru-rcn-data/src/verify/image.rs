@@ -1,11 +1,12 @@
-//! Whether a file is a whole image.
+//! Checks that a file is a complete image.
 //!
-//! Decoders are made to show as much of a picture as they can: a JPEG that was cut off gives grey where data are missing,
-//! without a word. So the structure is walked first, which finds the size before memory is taken and the end that must be
-//! there, and then the image is decoded by the strictest rules.
+//! Decoders give as much of a picture as they can: a JPEG that was cut off becomes grey where data
+//! are missing, without an error. So the file's structure is checked first, which yields the size
+//! before memory is taken and requires the end marker. Then the image is decoded by the strictest
+//! rules.
 //!
-//! What is left unseen where there is no hash to compare with: a JPEG whose data were changed to other valid data, or are
-//! too few although the end is marked.
+//! Without a hash two faults stay undetected: a JPEG whose data were changed to other valid data,
+//! and one with too few data before its end marker.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -19,9 +20,9 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::VerifyOptions;
 use super::report::FaultKind;
-use crate::loader::panic_message;
+use crate::base::panic_message;
 
-/// What is wrong with an image, and in words.
+/// Kind and description of an image's fault.
 pub(super) type Wrong = (FaultKind, String);
 
 /// A sound image.
@@ -202,13 +203,14 @@ mod tests {
             for grey in [false, true] {
                 let bytes = coded(format, grey);
                 assert_eq!(check_bytes(&bytes), Ok((40, 24)));
-                // What follows the end is not the picture's.
+                // Bytes after the end do not matter.
                 assert_eq!(check_bytes(&[&bytes[..], b"\0\0\0"].concat()), Ok((40, 24)));
             }
         }
     }
 
-    // Cut off anywhere: after the header, within the data, in front of the last byte. `image` reads most of them.
+    // Cut off anywhere: after the header, within the data, in front of the last byte. `image` reads
+    // most of them.
     #[test]
     fn every_cut_is_found() {
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
@@ -253,17 +255,17 @@ mod tests {
 
     // Bytes changed at random never panic, and what is not an image is said to be none.
     #[test]
-    fn strangers_are_no_images() {
+    fn random_damage_never_panics() {
         assert_eq!(check_bytes(b"GIF89a").unwrap_err().0, FaultKind::BadImage);
         assert_eq!(check_bytes(&[0xff, 0xd8, 0xff, 0xd9]).unwrap_err().0, FaultKind::BadImage);
         assert_eq!(check_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\0\0\0\0").unwrap_err().0, FaultKind::BadImage);
-        let mut state = 7u64;
+        let mut words = crate::base::SplitMix64::new(7);
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
             let sound = coded(format, false);
             for _ in 0..200 {
                 let mut bytes = sound.clone();
                 for _ in 0..4 {
-                    let draw = crate::random::split_mix(&mut state);
+                    let draw = words.next_word();
                     let place = (draw >> 8) as usize % bytes.len();
                     bytes[place] = draw as u8;
                 }

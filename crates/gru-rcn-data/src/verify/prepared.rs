@@ -1,18 +1,17 @@
-//! A prepared folder against its manifest.
+//! Verifies a prepared folder against its manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Entry, Findings, some};
+use super::files::{Entry, Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, image, lists};
-use crate::dataset::{COMPONENTS, FLOW, FRAMES};
-use crate::disk::PARTIAL;
-use crate::error::DataError;
-use crate::manifest::{ClipRecord, ImageCoding, MANIFEST, Manifest};
-use crate::parallel;
-use crate::prepare::{ContentHash, FAILURES, Folders, Part, ledgers, read_failures};
+use super::{VerifyOptions, image};
+use crate::base::{DataError, PARTIAL, for_each};
+use crate::manifest::{
+    COMPONENTS, ClipRecord, ContentHash, FAILURES, FLOW, FRAMES, Failure, Folders, ImageCoding, MANIFEST, Manifest,
+    Part, ledgers, read_failures,
+};
 
 pub(super) fn verify(
     root: &Path,
@@ -31,7 +30,7 @@ pub(super) fn verify(
     let mut faults = Vec::new();
     let (total, mut over) = (manifest.clips.len(), 0);
     let one = |clip: &ClipRecord| check_clip(root, &manifest, clip, options);
-    parallel::for_each(&manifest.clips, options.workers, cancel, one, |_, found| {
+    for_each(&manifest.clips, options.workers, cancel, one, |_, found| {
         faults.extend(found);
         over += 1;
         progress(over, total);
@@ -47,10 +46,8 @@ pub(super) fn verify(
         }
     };
     let failed: BTreeSet<&str> = failures.iter().map(|failure| failure.clip.as_str()).collect();
-    for path in lists::paths(root, &options.lists) {
-        faults.extend(lists::check(root, &path, |id| manifest.get(id).is_some() || failed.contains(id)));
-    }
-    let not_prepared = |failure: &crate::prepare::Failure| Fault {
+    faults.extend(check_lists(root, &options.lists, |id| manifest.get(id).is_some() || failed.contains(id)));
+    let not_prepared = |failure: &Failure| Fault {
         clip: failure.clip.clone(),
         kind: FaultKind::NotPrepared,
         detail: failure.error.clone(),
@@ -86,7 +83,7 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
             }
         }
     }
-    // Of a clip with other faults it is known already that its bytes are not those that were written.
+    // A clip with other faults differs anyway.
     if findings.faults.is_empty() && hash.finish() != clip.sha256 {
         findings.add(FaultKind::Hash, &folders.frames, "the files are not those that were written");
     }
@@ -115,7 +112,7 @@ fn check_image(
     }
 }
 
-/// Holds the names in a folder against those that belong there; adds the files that are there to `there`.
+/// Compares the names in a folder with the expected ones; adds the files that exist to `there`.
 fn check_folder(
     findings: &mut Findings<'_>,
     folders: &Folders,
@@ -180,7 +177,7 @@ fn check_flow_folder(findings: &mut Findings<'_>, folder: &Path, clip: &ClipReco
     }
 }
 
-/// Folders that are no clip's, and what an unfinished run left.
+/// Folders that belong to no clip, and remains of an unfinished run.
 fn strangers(root: &Path, manifest: &Manifest) -> Vec<Fault> {
     let mut faults = Vec::new();
     let kinds = [Some(FRAMES), manifest.header.flow.as_ref().map(|_| FLOW)];

@@ -1,11 +1,15 @@
-//! What verifying found.
+//! The report of verifying.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
-/// What is wrong.
+use crate::base::{DataError, write_atomically};
+use crate::manifest::line_of;
+
+/// Kind of a fault.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -17,13 +21,13 @@ pub enum FaultKind {
     NotPrepared,
     /// A clip of the manifest has no folder.
     MissingClip,
-    /// A folder that no clip of the manifest has.
+    /// A folder that belongs to no clip of the manifest.
     UnlistedClip,
     /// Images are missing.
     MissingImage,
-    /// A file that is none of the clip's images.
+    /// A file that is not an image of the clip.
     ExtraFile,
-    /// Numbers of images that do not make one sequence.
+    /// Images that are not numbered as one sequence.
     Numbering,
     /// A file without bytes.
     EmptyFile,
@@ -50,7 +54,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Whether leaving out the clip is a remedy.
+    /// Whether skipping the clip is a remedy.
     pub(crate) fn concerns_a_clip(self) -> bool {
         !matches!(self, Self::Manifest | Self::Unfinished | Self::UnlistedClip | Self::List)
     }
@@ -64,31 +68,32 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// One thing that is wrong.
+/// A fault of a data set.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// Id of the clip, or what stands in its place in a list; empty where no clip is concerned.
+    /// Id of the clip, or the entry of a list that names none; empty where no clip is concerned.
     pub clip: String,
-    /// What is wrong.
+    /// Its kind.
     pub kind: FaultKind,
     /// The file and the circumstances.
     pub detail: String,
 }
 
-/// What verifying found. As JSON: `{"clips": …, "faults": [{"clip": …, "kind": …, "detail": …}]}`.
+/// Report of [`verify`](super::verify()). As JSON:
+/// `{"clips": …, "faults": [{"clip": …, "kind": …, "detail": …}]}`.
 #[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Clips that were looked at.
+    /// Clips that were verified.
     pub clips: usize,
-    /// What is wrong, sorted by clip.
+    /// Faults, sorted by clip.
     pub faults: Vec<Fault>,
-    /// Whether it was told to stop before all clips were looked at.
+    /// Whether verifying was cancelled before its end.
     #[serde(skip)]
     pub interrupted: bool,
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong and everything was looked at.
+    /// Whether everything was verified without a fault.
     pub fn is_sound(&self) -> bool {
         self.faults.is_empty() && !self.interrupted
     }
@@ -126,7 +131,26 @@ impl VerifyReport {
     }
 }
 
-/// File names may hold what a terminal would obey.
+/// Writes the clips that a report finds faults in, with the faults, one JSON object per line;
+/// returns the number of clips.
+///
+/// A data set that is given the file skips these clips ([`FolderOptions`](crate::FolderOptions)).
+/// Faults that are no clip's, such as a wrong line in a list, are not written: they are to be
+/// mended.
+///
+/// # Errors
+/// [`DataError::Io`] and [`DataError::NotFound`].
+pub fn write_quarantine(path: &Path, report: &VerifyReport) -> Result<usize, DataError> {
+    let (mut text, mut clips) = (String::new(), BTreeSet::new());
+    for fault in report.faults.iter().filter(|fault| fault.kind.concerns_a_clip()) {
+        text += &line_of(path, fault)?;
+        clips.insert(&fault.clip);
+    }
+    write_atomically(path, text.as_bytes())?;
+    Ok(clips.len())
+}
+
+/// Replaces control characters: file names may hold what a terminal would obey.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -155,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_aligned_and_harmless() {
+    fn the_table_is_aligned_and_free_of_control_characters() {
         let table = report().table();
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "clip         fault       detail");
@@ -167,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn some_faults_are_not_to_be_quarantined() {
+    fn only_faults_of_clips_are_quarantined() {
         assert!(FaultKind::NotPrepared.concerns_a_clip() && FaultKind::Hash.concerns_a_clip());
         assert!(!FaultKind::List.concerns_a_clip() && !FaultKind::Unfinished.concerns_a_clip());
     }

@@ -7,10 +7,9 @@ use std::sync::atomic::AtomicBool;
 use ::image::{GrayImage, Luma, Rgb, RgbImage};
 
 use super::*;
+use crate::dataset::read_quarantine;
 use crate::manifest::tests::header;
-use crate::manifest::{ClipRecord, FlowFormat, ImageCoding, Manifest};
-use crate::prepare::ContentHash;
-use crate::quarantine::{read_quarantine, write_quarantine};
+use crate::manifest::{ClipRecord, ContentHash, FlowFormat, ImageCoding, Manifest};
 use crate::testing::temporary;
 
 static GO: AtomicBool = AtomicBool::new(false);
@@ -186,7 +185,7 @@ fn links_and_names() {
 }
 
 #[test]
-fn what_is_found_is_quarantined() {
+fn faulty_clips_are_quarantined() {
     let folder = prepared();
     cut(&folder.path().join("frames/a/two/000002.jpg"), 9);
     fs::write(folder.path().join("splits/test.txt"), "a/gone\n").unwrap();
@@ -201,23 +200,25 @@ fn what_is_found_is_quarantined() {
         ..Default::default()
     };
     let clips = crate::Dataset::from_folder(&options);
-    // Of three clips in two classes two are left: too few for three parts, but the broken one is out.
+    // Of three clips in two classes two are left: too few for three parts, but the broken one is
+    // out.
     assert!(clips.unwrap_err().to_string().contains("part holds no clip"));
 }
 
 #[test]
-fn an_interrupt_is_told() {
+fn an_interrupt_is_reported() {
     let folder = prepared();
     let cancel = AtomicBool::new(true);
     let report = verify(folder.path(), &VerifyOptions::default(), &cancel, &mut |_, _| ()).unwrap();
     assert!(report.interrupted && !report.is_sound() && report.clips == 0);
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     let options = VerifyOptions { workers: 1, ..VerifyOptions::default() };
-    verify(folder.path(), &options, &GO, &mut |over, all| told.push((over, all))).unwrap();
-    assert_eq!(told, [(1, 3), (2, 3), (3, 3)]);
+    verify(folder.path(), &options, &GO, &mut |over, all| seen.push((over, all))).unwrap();
+    assert_eq!(seen, [(1, 3), (2, 3), (3, 3)]);
 }
 
-/// Clips as others lay them out: where the frames and both components of flow lie, by class, clip and number.
+/// Clips as others lay them out: where the frames and both components of flow lie, by class, clip
+/// and number.
 const LAYOUTS: [[&str; 3]; 5] = [
     ["C/K/img_%5.jpg", "C/K/flow_x_%5.jpg", "C/K/flow_y_%5.jpg"],
     ["C/K/img_%4.png", "C/K/x/%6.png", "C/K/y/%6.png"],

@@ -1,7 +1,6 @@
 //! Tests of the decoder, with clips that FFmpeg makes.
 
-use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
 
 use super::*;
 use crate::testing::{make_video, make_with, temporary};
@@ -31,7 +30,7 @@ fn every_frame_comes_once() {
         ("uneven.mkv", &["-vf", "select='not(mod(n,3))'", "-fps_mode", "vfr", "-c:v", "mpeg4"]),
     ] {
         let path = make_with(folder.path(), name, "testsrc=size=96x64:rate=10", 24, extra);
-        let clip = ffmpeg().decode(&path, FrameSize::Source).unwrap();
+        let clip = ffmpeg().decode(&path, SizeRule::Source).unwrap();
         assert_eq!(clip.time, reference_count(&path), "{name}");
         assert_eq!(clip.time, ffmpeg().count(&path).unwrap(), "{name}");
         assert_eq!((clip.height, clip.width, clip.channels), (64, 96, 3));
@@ -43,7 +42,7 @@ fn every_frame_comes_once() {
 fn colours_are_rgb() {
     let folder = temporary();
     let path = make_video(folder.path(), "red.mp4", "color=c=red:size=32x32:rate=5", 3);
-    let clip = ffmpeg().decode(&path, FrameSize::Exact { height: 8, width: 8 }).unwrap();
+    let clip = ffmpeg().decode(&path, SizeRule::Exact { height: 8, width: 8 }).unwrap();
     let pixel = &clip.frame(2)[..3];
     assert!(pixel[0] > 245 && pixel[1] < 10 && pixel[2] < 10, "{pixel:?}");
 }
@@ -59,22 +58,22 @@ fn sizes() {
         let clip = ffmpeg().decode(path, size).unwrap();
         (clip.height, clip.width)
     };
-    assert_eq!(side(&wide, FrameSize::ShortSide(32)), (32, 48));
-    assert_eq!(side(&tall, FrameSize::ShortSide(32)), (48, 32));
-    assert_eq!(side(&odd, FrameSize::ShortSide(7)), (7, 18));
-    assert_eq!(FrameSize::ShortSide(7).of(20, 50), (7, 18));
-    assert_eq!(side(&wide, FrameSize::Exact { height: 11, width: 13 }), (11, 13));
-    assert!(ffmpeg().decode(&wide, FrameSize::ShortSide(0)).is_err());
+    assert_eq!(side(&wide, SizeRule::ShortSide { pixels: 32 }), (32, 48));
+    assert_eq!(side(&tall, SizeRule::ShortSide { pixels: 32 }), (48, 32));
+    assert_eq!(side(&odd, SizeRule::ShortSide { pixels: 7 }), (7, 18));
+    assert_eq!(SizeRule::ShortSide { pixels: 7 }.of(20, 50), [7, 18]);
+    assert_eq!(side(&wide, SizeRule::Exact { height: 11, width: 13 }), (11, 13));
+    assert!(ffmpeg().decode(&wide, SizeRule::ShortSide { pixels: 0 }).is_err());
 }
 
 #[test]
 fn selected_frames_equal_those_of_the_whole() {
     let folder = temporary();
     let path = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 12);
-    let whole = ffmpeg().decode(&path, FrameSize::Source).unwrap();
+    let whole = ffmpeg().decode(&path, SizeRule::Source).unwrap();
     let mut asked = 0;
     let (some, total) = ffmpeg()
-        .decode_selected(&path, FrameSize::Source, |n| {
+        .decode_selected(&path, SizeRule::Source, &mut |n| {
             asked = n;
             vec![7, 2, 2]
         })
@@ -83,8 +82,8 @@ fn selected_frames_equal_those_of_the_whole() {
     assert_eq!(some.frame(0), whole.frame(7));
     assert_eq!(some.frame(1), whole.frame(2));
     assert_eq!(some.frame(2), whole.frame(2));
-    assert!(ffmpeg().decode_selected(&path, FrameSize::Source, |n| vec![n]).is_err());
-    assert!(ffmpeg().decode_selected(&path, FrameSize::Source, |_| vec![]).is_err());
+    assert!(ffmpeg().decode_selected(&path, SizeRule::Source, &mut |n| vec![n]).is_err());
+    assert!(ffmpeg().decode_selected(&path, SizeRule::Source, &mut |_| vec![]).is_err());
 }
 
 #[test]
@@ -101,7 +100,7 @@ fn names_are_never_options_or_commands() {
 fn each_bad_file_has_its_own_error() {
     let folder = temporary();
     let at = |name: &str| folder.path().join(name);
-    let decode = |path: &Path| ffmpeg().decode(path, FrameSize::Source).unwrap_err();
+    let decode = |path: &Path| ffmpeg().decode(path, SizeRule::Source).unwrap_err();
     fs::write(at("empty.avi"), b"").unwrap();
     fs::write(at("text.avi"), b"this is no film\n".repeat(50)).unwrap();
     fs::write(at("list.mp4"), b"#EXTM3U\n#EXTINF:1,\nclip.avi\n").unwrap();
@@ -117,17 +116,56 @@ fn each_bad_file_has_its_own_error() {
     assert!(matches!(decode(&sound), DataError::NotVideo { .. }), "{}", decode(&sound));
 }
 
+/// Frames and warnings of a file read to its end.
+fn inspect(path: &Path) -> (Vec<VideoFrame>, Option<f64>, String) {
+    let mut frames = ffmpeg().open(path, [2, 2].into()).unwrap();
+    let all = frames.by_ref().map(Result::unwrap).collect();
+    (all, frames.rate(), frames.warnings().to_owned())
+}
+
 #[test]
-fn damage_is_reported_when_asked() {
+fn damage_is_a_warning() {
     let folder = temporary();
     let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 20);
-    assert_eq!(ffmpeg().inspect(&path).unwrap(), (20, String::new()));
+    let (frames, _, warnings) = inspect(&path);
+    assert_eq!((frames.len(), warnings.as_str()), (20, ""));
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + 400].fill(0xA5);
     fs::write(&path, bytes).unwrap();
-    let (frames, words) = ffmpeg().inspect(&path).unwrap();
-    assert!(frames > 5 && !words.is_empty(), "{frames} {words}");
+    let (frames, _, warnings) = inspect(&path);
+    assert!(frames.len() > 5 && !warnings.is_empty() && !warnings.contains(" @ 0x"), "{} {warnings}", frames.len());
+}
+
+// Every third frame of ten a second: times are 0.3 s apart, whatever the rate says.
+#[test]
+fn frames_have_the_times_of_the_stream() {
+    let folder = temporary();
+    let even = make_video(folder.path(), "even.avi", "testsrc=size=32x32:rate=30000/1001", 5);
+    let extra = ["-vf", "select='not(mod(n,3))'", "-fps_mode", "vfr", "-c:v", "mpeg4"];
+    let uneven = make_with(folder.path(), "uneven.mkv", "testsrc=size=32x32:rate=10", 24, &extra);
+    for (path, stated, apart) in [(even, 29.97, 1001.0 / 30_000.0), (uneven, 10.0, 0.3)] {
+        let (frames, rate, _) = inspect(&path);
+        assert_eq!(rate, Some(stated));
+        for (t, frame) in frames.iter().enumerate() {
+            let time = frame.time.unwrap();
+            assert!((time - t as f64 * apart).abs() < 1e-9, "{}: frame {t} at {time}", path.display());
+        }
+    }
+}
+
+// The frames are handed over one by one, so a film may be larger than `max_bytes`; what the caller
+// does with them does not count as decoding time.
+#[test]
+fn frames_are_not_held() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "clip.avi", "testsrc=size=64x32:rate=10", 10);
+    let limits = DecodeLimits { max_bytes: 1, timeout: Duration::from_secs(2), ..DecodeLimits::default() };
+    let decoder = ffmpeg().with_limits(limits);
+    let mut frames = decoder.open(&path, SizeRule::Source).unwrap();
+    frames.next().unwrap().unwrap();
+    std::thread::sleep(Duration::from_millis(2100));
+    assert_eq!(frames.map(Result::unwrap).count(), 9);
 }
 
 #[test]
@@ -137,7 +175,7 @@ fn limits_hold() {
     let limited = |change: fn(&mut DecodeLimits)| {
         let mut limits = DecodeLimits::default();
         change(&mut limits);
-        ffmpeg().with_limits(limits).decode(&path, FrameSize::Source).unwrap_err().to_string()
+        ffmpeg().with_limits(limits).decode(&path, SizeRule::Source).unwrap_err().to_string()
     };
     assert!(limited(|l| l.max_frames = 9).contains("`max_frames` of 9"));
     assert!(limited(|l| l.max_bytes = 64 * 32 * 3 * 10 - 1).contains("`max_bytes`"));
@@ -171,4 +209,28 @@ fn a_hanging_program_is_stopped() {
     let error = Ffmpeg::at(&program).unwrap().with_limits(limits).count(&clip).unwrap_err();
     assert!(matches!(error, DataError::Timeout { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn decoder_names_are_read_and_written() {
+    for decoder in [DecoderKind::Ffmpeg, DecoderKind::Pure] {
+        let name = decoder.to_string();
+        assert_eq!(name.parse::<DecoderKind>().unwrap(), decoder);
+        assert_eq!(serde_json::to_string(&decoder).unwrap(), format!("\"{name}\""));
+    }
+    assert_eq!(DecoderKind::default(), DecoderKind::Ffmpeg);
+    let error = "libav".parse::<DecoderKind>().unwrap_err().to_string();
+    assert!(error.contains("`decoder` = libav") && error.contains("ffmpeg or pure"), "{error}");
+}
+
+#[test]
+fn a_decoder_that_was_not_built_in_says_how_to_get_it() {
+    assert!(DecoderKind::Ffmpeg.is_built_in());
+    match DecoderKind::Pure.require() {
+        Ok(()) => assert!(DecoderKind::Pure.is_built_in()),
+        Err(error) => {
+            assert!(!DecoderKind::Pure.is_built_in());
+            assert!(error.to_string().contains("--features pure-decode"), "{error}");
+        }
+    }
 }

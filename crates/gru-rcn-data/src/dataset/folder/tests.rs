@@ -1,7 +1,8 @@
 //! Tests of folders of clips. Nothing is decoded, so the clips are files of one byte.
 
 use super::*;
-use crate::dataset::{ClipSource, Split};
+use crate::base::Split;
+use crate::dataset::ClipSource;
 use crate::testing::temporary;
 
 fn put(root: &Path, file: &str, text: &str) {

@@ -1,8 +1,8 @@
 //! The chunks of an AVI file (RIFF) that belong to its first video.
 //!
-//! Chunks are read in the order they lie in, from `LIST movi` to the end of the file; indices are not used. Frames of a
-//! file that ends early, or whose sizes lead into nowhere, are not the film: that is an error, never a shorter clip.
-//! Every size is checked before memory is taken.
+//! Chunks are read in the order they lie in, from `LIST movi` to the end of the file; indices are
+//! not used. Frames of a file that ends early, or whose sizes lead into nowhere, are not the film:
+//! that is an error, never a shorter clip. Every size is checked before memory is taken.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -11,7 +11,7 @@ const MOST_HEADERS: u64 = 1 << 20;
 /// Bytes of a BITMAPINFOHEADER; what follows it is the decoder's.
 const BITMAP_INFO: usize = 40;
 
-/// What stops the reading of a file.
+/// Why a file cannot be read.
 #[derive(Debug)]
 pub(super) enum AviError {
     /// Not an AVI file with a video.
@@ -28,7 +28,7 @@ impl From<io::Error> for AviError {
     }
 }
 
-/// What the headers say of the video.
+/// The headers' statements about the video.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct VideoHeader {
     /// Place among the file's streams.
@@ -81,7 +81,8 @@ impl<R: Read + Seek> Avi<R> {
         Ok(avi)
     }
 
-    /// The next chunk of the video; `None` at the end of the film. Empty chunks (a frame shown for longer) are left out.
+    /// The next chunk of the video; `None` at the end of the film. Empty chunks (a frame shown for
+    /// longer) are skipped.
     pub(super) fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, AviError> {
         while let Some((name, size)) = self.header()? {
             match &name {

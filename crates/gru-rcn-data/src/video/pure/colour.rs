@@ -1,11 +1,13 @@
-//! Planes of luma and halved chroma (4:2:0) to RGB, as FFmpeg's scaler does it at the source's size.
+//! Planes of luma and halved chroma (4:2:0) to RGB, as FFmpeg's scaler does it at the source's
+//! size.
 //!
-//! Chroma samples lie in the middle of four luma samples. They are brought to full size by the cubic filter that FFmpeg
-//! uses (B = 0, C = 0.6), and the matrix is that of BT.601 with limited ranges: luma 16 to 235, chroma 16 to 240.
+//! Chroma samples lie in the middle of four luma samples. They are brought to full size by the
+//! cubic filter that FFmpeg uses (B = 0, C = 0.6), and the matrix is that of BT.601 with limited
+//! ranges: luma 16 to 235, chroma 16 to 240.
 
 use oxideav_mpeg4video::DecodedFrame;
 
-use crate::resize::cubic;
+use crate::image::cubic;
 
 /// A picture in 4:2:0; the two chroma planes have half the sides, rounded up.
 #[derive(Clone, Copy)]
@@ -40,15 +42,16 @@ const MATRIX_BITS: u32 = 14;
 /// Just below 256, less the zero of 128.
 const MOST_CHROMA: i32 = (128 << CHROMA_BITS) - 1;
 
-/// 255/219 and, of 255/224: 1.402 for red from Cr; 0.344136 and 0.714136 for green from Cb and Cr; 1.772 for blue from Cb.
+/// 255/219 and, of 255/224: 1.402 for red from Cr; 0.344136 and 0.714136 for green from Cb and Cr;
+/// 1.772 for blue from Cb.
 const LUMA: i32 = 19_077;
 const RED_CR: i32 = 26_149;
 const GREEN_CB: i32 = 6_419;
 const GREEN_CR: i32 = 13_320;
 const BLUE_CB: i32 = 33_050;
 
-/// The upper left `height` × `width` pixels of a picture, RGB `[height, width, 3]`. The decoder's planes are as large, or
-/// larger by what fills up the last block.
+/// The upper left `height` × `width` pixels of a picture, RGB `[height, width, 3]`. The decoder's
+/// planes are as large, or larger by what fills up the last block.
 pub(super) fn to_rgb(planes: Planes<'_>, height: usize, width: usize) -> Vec<u8> {
     let (rows, columns) = (height.div_ceil(2), width.div_ceil(2));
     let cb = widen(planes.cb, planes.chroma_stride, rows, columns, width);
@@ -66,8 +69,9 @@ pub(super) fn to_rgb(planes: Planes<'_>, height: usize, width: usize) -> Vec<u8>
     rgb
 }
 
-/// The four chroma samples, of `count`, around place `at` of `full`, with their weights. The border's samples go on for
-/// ever. Where `full` is odd, FFmpeg stretches the samples over it, and so does this.
+/// The four chroma samples, of `count`, around place `at` of `full`, with their weights. The
+/// border's samples are repeated. Where `full` is odd, FFmpeg stretches the samples over it, and so
+/// does this.
 fn taps(at: usize, full: usize, count: usize) -> [(usize, i32); 4] {
     let place = (at as f64 + 0.5) * count as f64 / full as f64 - 0.5;
     let below = place.floor();
@@ -82,7 +86,8 @@ fn taps(at: usize, full: usize, count: usize) -> [(usize, i32); 4] {
     taps
 }
 
-/// A chroma plane's first `rows` × `columns` samples, less their zero of 128, at full `width`, with [`CHROMA_BITS`].
+/// A chroma plane's first `rows` × `columns` samples, less their zero of 128, at full `width`, with
+/// [`CHROMA_BITS`].
 fn widen(plane: &[u8], stride: usize, rows: usize, columns: usize, width: usize) -> Vec<i16> {
     let mut wide = vec![0; rows * width];
     let places: Vec<_> = (0..width).map(|x| taps(x, width, columns)).collect();
@@ -90,7 +95,8 @@ fn widen(plane: &[u8], stride: usize, rows: usize, columns: usize, width: usize)
         let samples = &plane[row * stride..][..columns];
         for (out, taps) in out.iter_mut().zip(&places) {
             let sum: i32 = taps.iter().map(|&(at, weight)| (i32::from(samples[at]) - 128) * weight).sum();
-            // FFmpeg's scaler has no room above the largest sample between its passes, and the filter overshoots.
+            // FFmpeg's scaler has no room above the largest sample between its passes, and the
+            // filter overshoots.
             *out = shift(sum, WEIGHT_BITS - CHROMA_BITS).min(MOST_CHROMA) as i16;
         }
     }
@@ -106,7 +112,8 @@ fn shift(value: i32, bits: u32) -> i32 {
     (value + (1 << (bits - 1))) >> bits
 }
 
-/// One pixel; chroma has [`CHROMA_BITS`]. Sums stay below 239 · 19077 · 2⁶ + 160 · 33050 · 2⁶ < 2³⁰.
+/// One pixel; chroma has [`CHROMA_BITS`]. Sums stay below 239 · 19077 · 2⁶ + 160 · 33050 · 2⁶ <
+/// 2³⁰.
 fn convert(luma: u8, cb: i32, cr: i32) -> [u8; 3] {
     let luma = (i32::from(luma) - 16) * (LUMA << CHROMA_BITS);
     let round = |sum: i32| shift(sum, MATRIX_BITS + CHROMA_BITS).clamp(0, 255) as u8;
@@ -117,8 +124,9 @@ fn convert(luma: u8, cb: i32, cr: i32) -> [u8; 3] {
 mod tests {
     use super::*;
 
-    // An even place lies a quarter before its sample, an odd one a quarter behind: weights of 0.871875, 0.240625, −0.084375
-    // and −0.028125 for the distances 1/4, 3/4, 5/4, 7/4, in parts of 8192.
+    // An even place lies a quarter before its sample, an odd one a quarter behind: weights of
+    // 0.871875, 0.240625, −0.084375 and −0.028125 for the distances 1/4, 3/4, 5/4, 7/4, in parts of
+    // 8192.
     #[test]
     fn chroma_is_filtered_between_its_samples() {
         assert_eq!(taps(0, 6, 3), [(0, -230), (0, 1971), (0, 7142), (1, -691)]);
@@ -127,7 +135,8 @@ mod tests {
         assert_eq!(widen(&[200; 6], 3, 2, 2, 4), [72 << 6; 8]);
     }
 
-    // BT.601: black, white, and pure red at (81, 90, 240), green at (145, 54, 34), blue at (41, 240, 110).
+    // BT.601: black, white, and pure red at (81, 90, 240), green at (145, 54, 34), blue at (41,
+    // 240, 110).
     #[test]
     fn known_colours() {
         let pixel = |y, cb: i32, cr: i32| convert(y, (cb - 128) << CHROMA_BITS, (cr - 128) << CHROMA_BITS);

@@ -1,9 +1,10 @@
-//! The decoder against FFmpeg: the same number of frames, and each of them as near as the rounding of two inverse cosine
-//! transforms lets it be. Films are made by FFmpeg when the tests run; the clips of UCF-101 are looked for under
-//! `GRU_RCN_TEST_DATA`.
+//! The decoder against FFmpeg: the same number of frames, and each of them as near as the rounding
+//! of two inverse cosine transforms lets it be. Films are made by FFmpeg when the tests run; the
+//! clips of UCF-101 are looked for under `GRU_RCN_TEST_DATA`.
 //!
-//! The bounds are on differences of values 0–255 within one frame, each about twice what was measured with FFmpeg 5.1;
-//! `cargo test -- --nocapture` prints what it is. A frame in the wrong place or a wrong vector is far outside of them.
+//! The bounds are on differences of values 0–255 within one frame, each about twice what was
+//! measured with FFmpeg 5.1; `cargo test -- --nocapture` prints what it is. A frame in the wrong
+//! place or a wrong vector is far outside of them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,27 +48,26 @@ fn planes_of_ffmpeg(path: &Path) -> Vec<u8> {
 
 /// Height and width, and the planes of every frame, cut to size and one after the other.
 fn planes(path: &Path) -> (usize, usize, Vec<u8>) {
-    let (mut out, mut size) = (Vec::new(), (0, 0));
-    PureDecoder::default()
-        .each(path, &mut |frame, (height, width)| {
-            size = (height, width);
-            let luma = (frame.luma_samples(), frame.width(), height, width);
-            let chroma = |plane| (plane, frame.width() / 2, height.div_ceil(2), width.div_ceil(2));
-            for (plane, stride, rows, columns) in [luma, chroma(frame.cb_samples()), chroma(frame.cr_samples())] {
-                out.extend(plane.chunks(stride).take(rows).flat_map(|row| &row[..columns]));
-            }
-            Ok(Flow::Continue)
-        })
-        .unwrap_or_else(|error| panic!("{error}"));
-    (size.0, size.1, out)
+    let mut session = PureDecoder::default().session(path).unwrap_or_else(|error| panic!("{error}"));
+    let (mut out, mut size) = (Vec::new(), [0, 0]);
+    while let Some(frame) = session.next_frame().unwrap_or_else(|error| panic!("{error}")) {
+        size = session.size();
+        let [height, width] = size;
+        let luma = (frame.luma_samples(), frame.width(), height, width);
+        let chroma = |plane| (plane, frame.width() / 2, height.div_ceil(2), width.div_ceil(2));
+        for (plane, stride, rows, columns) in [luma, chroma(frame.cb_samples()), chroma(frame.cr_samples())] {
+            out.extend(plane.chunks(stride).take(rows).flat_map(|row| &row[..columns]));
+        }
+    }
+    (size[0], size[1], out)
 }
 
 /// Compares a film's every frame, and says how far apart they are.
 fn compare(path: &Path) -> Apart {
     let ffmpeg = Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg");
     let (pure, name) = (PureDecoder::default(), path.display());
-    let reference = ffmpeg.decode(path, FrameSize::Source).unwrap();
-    let clip = pure.decode(path, FrameSize::Source).unwrap_or_else(|error| panic!("{error}"));
+    let reference = ffmpeg.decode(path, SizeRule::Source).unwrap();
+    let clip = pure.decode(path, SizeRule::Source).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(clip.time, reference.time, "{name}: frames");
     assert_eq!(pure.count(path).unwrap(), reference.time, "{name}: count");
     assert_eq!((clip.height, clip.width), (reference.height, reference.width), "{name}: size");
@@ -115,8 +115,8 @@ const BUSY: &str = "testsrc2=size=176x144:rate=25";
 /// A zooming fractal: motion and fine texture everywhere.
 const DEEP: &str = "mandelbrot=size=160x112:rate=25";
 
-/// Generated films are harder than photographs: saturated colours side by side, and areas that never change, where a
-/// difference of one stays for a hundred frames.
+/// Generated films are harder than photographs: saturated colours side by side, and areas that
+/// never change, where a difference of one stays for a hundred frames.
 fn near(apart: Apart, name: &str) {
     assert!(apart.luma_max <= 8 && apart.chroma_max <= 8 && apart.luma_mean <= 0.9, "{name}: {apart:?}");
     assert!(apart.rgb_max <= 16 && apart.rgb_mean <= 0.8 && apart.colour_max <= 12, "{name}: {apart:?}");
@@ -149,7 +149,8 @@ fn films_of_xvid() {
     let folder = temporary();
     for (name, source, extra) in [
         ("plain.avi", DEEP, &["-c:v", "libxvid", "-q:v", "3"][..]),
-        // Two pictures in one chunk, as in UCF-101; 59, 60 and 61 frames, for the last chunks are the difficult ones.
+        // Two pictures in one chunk, as in UCF-101; 59, 60 and 61 frames, for the last chunks are
+        // the difficult ones.
         ("packed.avi", DEEP, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3"]),
         ("packed1.avi", SMOOTH, &["-c:v", "libxvid", "-bf", "1", "-q:v", "3", "-frames:v", "59"]),
         ("packed2.avi", SMOOTH, &["-c:v", "libxvid", "-bf", "2", "-q:v", "3", "-frames:v", "61"]),
@@ -198,8 +199,9 @@ fn picture(bytes: &[u8], nth: usize) -> usize {
     find(chunk, &[0, 0, 1, 0xB6])
 }
 
-/// Makes the picture of the `nth` chunk one without content. Its header at 10 ticks a second: 2 bits of kind, the seconds
-/// in unary, a marker, 4 bits of time, a marker, and the bit that says whether there is content.
+/// Makes the picture of the `nth` chunk one without content. Its header at 10 ticks a second: 2
+/// bits of kind, the seconds in unary, a marker, 4 bits of time, a marker, and the bit that says
+/// whether there is content.
 fn empty(path: &Path, nth: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let header = picture(&bytes, nth) + 4;
@@ -211,7 +213,7 @@ fn empty(path: &Path, nth: usize) {
     std::fs::write(path, bytes).unwrap();
 }
 
-// The picture before one without content goes on being the one that others refer to.
+// After a picture without content, others still refer to the picture before it.
 #[test]
 fn pictures_without_content_are_no_frames() {
     let folder = temporary();
@@ -223,14 +225,15 @@ fn pictures_without_content_are_no_frames() {
         assert_eq!(PureDecoder::default().count(&path).unwrap(), 23, "{name}");
         near(apart, name);
     }
-    // Stored as I P B B P B B …: the B-frames around an emptied anchor were coded with its vectors, and do not fit any more.
+    // Stored as I P B B P B B …: the B-frames around an emptied anchor were coded with its vectors,
+    // and do not fit any more.
     let path = make_with(folder.path(), "anchor.avi", SMOOTH, 24, &b_frames);
     empty(&path, 4);
     assert!(matches!(PureDecoder::default().count(&path), Err(DataError::BrokenVideo { .. })));
 }
 
-// A stream that packs its pictures and does not say so: FFmpeg shows the first of each chunk. One that lacks a
-// placeholder leaves no place for a frame that others need.
+// A stream that packs its pictures and does not say so: FFmpeg shows the first of each chunk. One
+// that lacks a placeholder leaves no place for a frame that others need.
 #[test]
 fn packed_films_with_faults() {
     if !has_xvid() {
@@ -290,7 +293,7 @@ fn clips_of_ucf101() {
 
 #[test]
 fn clips_of_ucf101_at_another_size() {
-    let size = FrameSize::ShortSide(128);
+    let size = SizeRule::ShortSide { pixels: 128 };
     // One of each class.
     for path in clips().unwrap_or_default().iter().step_by(5) {
         let (clip, reference) =

@@ -1,9 +1,10 @@
-//! Which streams the pure decoder vouches for.
+//! Which streams the pure decoder supports.
 //!
-//! Encoders of the format's early days departed from the standard, and FFmpeg undoes the faults of each that it
-//! recognises. A decoder that keeps to the standard gives slightly wrong pictures for such files, without any sign of
-//! it. So a stream must either name an encoder that keeps to the standard, or carry a codec's letters that never stood for
-//! one of the others; and it may use only those tools of the standard that were compared with FFmpeg.
+//! Encoders of the format's early days departed from the standard, and FFmpeg undoes the faults of
+//! each that it recognises. A decoder that keeps to the standard gives slightly wrong pictures for
+//! such files, without any sign of it. So a stream must either name an encoder that keeps to the
+//! standard, or carry a codec's letters that never stood for one of the others; and it may use only
+//! those tools of the standard that were compared with FFmpeg.
 
 use std::str;
 
@@ -20,8 +21,8 @@ pub(super) struct Origin {
     xvid: Option<u32>,
     divx: bool,
     lavc: bool,
-    /// Two pictures may lie in one chunk, the second of them to be shown before the first. The mark is DivX's, and XviD
-    /// writes it too.
+    /// Two pictures may lie in one chunk, the second of them to be shown before the first. The mark
+    /// is DivX's, and XviD writes it too.
     pub(super) packed: bool,
 }
 
@@ -92,8 +93,8 @@ pub(super) fn check_tools(layer: &VolHeader) -> Result<(), String> {
     }
 }
 
-/// Whether the colours are those that the conversion to RGB assumes: BT.601, limited range. What cannot be parsed is left
-/// to the decoder to complain of.
+/// Whether the colours are those that the conversion to RGB assumes: BT.601, limited range. What
+/// cannot be parsed is left to the decoder to complain of.
 pub(super) fn check_colours(unit: &Unit<'_>) -> Result<(), String> {
     let Some(signal) = parse_visual_object_header(unit.bytes).ok().and_then(|object| object.video_signal_type) else {
         return Ok(());

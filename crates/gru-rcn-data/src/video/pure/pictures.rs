@@ -1,8 +1,9 @@
 //! The decoding of single pictures, with a check that each was read to its end.
 //!
-//! The crate has a driver of its own for whole streams. It is not used, for it does not tell how much of a picture it has
-//! read: a damaged picture often decodes without an error, from codes that happen to be valid, and nearly always leaves
-//! something over. That is how it is known here, as it is to FFmpeg.
+//! The crate's own driver for whole streams is not used, because it does not report how much of a
+//! picture it has read: a damaged picture often decodes without an error, from codes that happen to
+//! be valid, and nearly always leaves something over. That is how it is known here, as it is to
+//! FFmpeg.
 
 use oxideav_mpeg4video::bitreader::BitReader;
 use oxideav_mpeg4video::bvop_prediction::BVopSampleMode;
@@ -54,15 +55,15 @@ impl Pictures {
         Ok(())
     }
 
-    /// Passes over a picture without content that stands in the place of an anchor. Its time counts.
+    /// Skips a picture without content that replaces an anchor. Its time counts.
     pub(super) fn skip(&mut self, unit: &Unit<'_>) -> Result<(), String> {
         let (layer, header, _) = self.open(unit)?;
         self.clock.anchor(&layer, &header);
         Ok(())
     }
 
-    /// Decodes a picture. Returns the frames that are now to be shown, in their order; `None` for a B-frame that is not
-    /// between its two anchors in time, which FFmpeg does not show.
+    /// Decodes a picture. Returns the frames that are now to be shown, in their order; `None` for a
+    /// B-frame that is not between its two anchors in time, which FFmpeg does not show.
     pub(super) fn decode(&mut self, unit: &Unit<'_>) -> Result<Option<Vec<DecodedFrame>>, String> {
         let (layer, header, mut bits) = self.open(unit)?;
         let (columns, rows) = vop_mb_dimensions(&layer);
@@ -153,7 +154,8 @@ impl Clock {
         self.newest = Some(ticks(layer, self.seconds, header));
     }
 
-    /// Ticks from the past anchor to a B-frame, and to the newest anchor; `None` where it is not between the two.
+    /// Ticks from the past anchor to a B-frame, and to the newest anchor; `None` where it is not
+    /// between the two.
     fn between(&self, layer: &VolHeader, header: &VopHeader) -> Option<(i32, i32)> {
         let past = self.past?;
         let seconds = self.seconds_before + i64::from(header.modulo_time_base);
@@ -173,7 +175,7 @@ mod tests {
 
     // 3 bytes of content, of which 17 bits were read: 7 are stuffing. With 15 read, 9 are left.
     #[test]
-    fn what_is_left_over_is_damage() {
+    fn leftover_bits_are_damage() {
         let picture = [0xFF, 0xFF, 0x7F, 0, 0];
         assert!(check_end(&picture, 17).is_ok() && check_end(&picture, 16).is_ok() && check_end(&picture, 40).is_ok());
         assert!(check_end(&picture, 15).unwrap_err().contains("9 of its bits"));

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oxideav_mpeg4video::DecodedFrame;
 
@@ -12,21 +12,19 @@ use super::avi::{Avi, AviError};
 use super::origin::{Origin, check_colours, check_tools, is_mpeg4};
 use super::pictures::Pictures;
 use super::stream::{Kind, PICTURE, Picture, USER_DATA, Unit, VISUAL_OBJECT, units};
-use crate::error::DataError;
-use crate::loader::panic_message;
-use crate::video::DecodeLimits;
+use crate::base::{DataError, DecodeLimits, panic_message};
 
-/// Most bytes of a placeholder. FFmpeg decodes a picture held over in place of a chunk up to this size even where the
-/// stream does not call itself packed.
+/// Most bytes of a placeholder. FFmpeg decodes a picture held over in place of a chunk up to this
+/// size even where the stream does not call itself packed.
 const PLACEHOLDER: usize = 19;
-/// Memory that the decoder takes for a macroblock (16 × 16 pixels): three frames of it, and its coefficients, for a
-/// picture that may be a few bytes long in the file.
+/// Memory that the decoder takes for a macroblock (16 × 16 pixels): three frames of it, and its
+/// coefficients, for a picture that may be a few bytes long in the file.
 const MACROBLOCK_BYTES: usize = 8192;
 
 /// A file being decoded.
-pub(super) struct Session<'a> {
-    path: &'a Path,
-    limits: &'a DecodeLimits,
+pub(super) struct Session {
+    path: PathBuf,
+    limits: DecodeLimits,
     avi: Avi<File>,
     pictures: Pictures,
     origin: Origin,
@@ -35,22 +33,22 @@ pub(super) struct Session<'a> {
     /// Pictures decoded that others are predicted from.
     anchors: usize,
     /// Height and width of the pictures.
-    size: Option<(usize, usize)>,
+    size: Option<[usize; 2]>,
     ready: VecDeque<DecodedFrame>,
     /// Frames handed out.
     frames: usize,
     ended: bool,
 }
 
-/// What became of the first picture in some data.
+/// Result of decoding the first picture of some data.
 enum Outcome {
     Decoded,
     /// Not a picture to be seen: a placeholder, or a B-frame without the frames it needs.
     Skipped,
 }
 
-impl<'a> Session<'a> {
-    pub(super) fn open(path: &'a Path, file: File, limits: &'a DecodeLimits) -> Result<Self, DataError> {
+impl Session {
+    pub(super) fn open(path: &Path, file: File, limits: DecodeLimits) -> Result<Self, DataError> {
         let avi = Avi::open(file, limits.max_bytes as u64).map_err(|error| of_file(path, 0, error))?;
         if !is_mpeg4(avi.video.codec) {
             let codec = String::from_utf8_lossy(&avi.video.codec).into_owned();
@@ -60,7 +58,7 @@ impl<'a> Session<'a> {
         }
         let headers = avi.video.extradata.clone();
         let mut session = Self {
-            path,
+            path: path.to_owned(),
             limits,
             avi,
             pictures: Pictures::default(),
@@ -79,13 +77,24 @@ impl<'a> Session<'a> {
     }
 
     /// Height and width of the frames given so far.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(super) fn size(&self) -> [usize; 2] {
         self.size.unwrap_or_default()
     }
 
-    /// Frames per second, if the file tells.
+    /// Frames per second, if the file states them.
     pub(super) fn rate(&self) -> Option<f64> {
         self.avi.video.rate
+    }
+
+    /// Presentation time, in seconds, of the frame given last: its number by the rate.
+    pub(super) fn time(&self) -> Option<f64> {
+        self.rate().map(|rate| self.frames.saturating_sub(1) as f64 / rate)
+    }
+
+    /// Checks the size that frames are brought to.
+    pub(super) fn check_output(&self, height: usize, width: usize) -> Result<(), DataError> {
+        self.limits.check_side(&self.path, height, width)?;
+        self.limits.check(&self.path, 1, height * width * 3)
     }
 
     /// The next frame in the order of display, `None` at the end.
@@ -98,7 +107,7 @@ impl<'a> Session<'a> {
             if self.ended {
                 return Ok(None);
             }
-            match self.avi.next_chunk().map_err(|error| of_file(self.path, self.frames, error))? {
+            match self.avi.next_chunk().map_err(|error| of_file(&self.path, self.frames, error))? {
                 Some(chunk) => self.chunk(&chunk)?,
                 None => {
                     self.ended = true;
@@ -121,7 +130,8 @@ impl<'a> Session<'a> {
             self.held = Some(rest.to_vec());
             return Ok(());
         }
-        // FFmpeg drops the rest. If another frame is predicted from it, all that follow would be wrong.
+        // FFmpeg drops the rest. If another frame is predicted from it, all that follow would be
+        // wrong.
         for unit in units(rest).filter(|unit| unit.code == PICTURE) {
             let picture = self.picture(&unit)?;
             if picture.coded && picture.kind.is_anchor() {
@@ -154,20 +164,20 @@ impl<'a> Session<'a> {
     /// Sizes and tools, before memory is taken for pictures.
     fn check_layer(&mut self) -> Result<(), DataError> {
         let Some(layer) = self.pictures.layer() else { return Ok(()) };
-        let size = (usize::from(layer.height), usize::from(layer.width));
+        let size = [usize::from(layer.height), usize::from(layer.width)];
         check_tools(layer).map_err(|reason| self.unsupported(reason))?;
-        if size.0 == 0 || size.1 == 0 {
+        if size.contains(&0) {
             return Err(self.broken("a picture without pixels"));
         }
         if let Some(old) = self.size.filter(|&old| old != size && self.anchors > 0) {
             return Err(self.broken(&format!(
                 "the frame size changes from {:?} to {:?}",
-                (old.1, old.0),
-                (size.1, size.0)
+                [old[1], old[0]],
+                [size[1], size[0]]
             )));
         }
-        self.limits.check_side(self.path, size.0, size.1)?;
-        self.limits.check(self.path, 1, size.0.div_ceil(16) * size.1.div_ceil(16) * MACROBLOCK_BYTES)?;
+        self.limits.check_side(&self.path, size[0], size[1])?;
+        self.limits.check(&self.path, 1, size[0].div_ceil(16) * size[1].div_ceil(16) * MACROBLOCK_BYTES)?;
         self.size = Some(size);
         Ok(())
     }
@@ -204,8 +214,8 @@ impl<'a> Session<'a> {
         Ok(if seen { Outcome::Decoded } else { Outcome::Skipped })
     }
 
-    /// Whether the layer's header says that frames are stored in the order of display. Simple profiles without a word on
-    /// it are taken to say so.
+    /// Whether the layer's header says that frames are stored in the order of display. Simple
+    /// profiles without a word on it are taken to say so.
     fn promises_order(&self) -> bool {
         self.pictures.layer().is_some_and(|layer| match &layer.vol_control {
             Some(control) => control.low_delay,
@@ -215,14 +225,14 @@ impl<'a> Session<'a> {
 
     fn picture(&self, unit: &Unit<'_>) -> Result<Picture, DataError> {
         let Some(layer) = self.pictures.layer() else {
-            return Err(self.broken("a picture comes before the header that tells its size"));
+            return Err(self.broken("a picture comes before the header that states its size"));
         };
         let picture = Picture::parse(unit, layer.time_increment_resolution);
         picture.ok_or_else(|| self.broken("a picture's header is damaged"))
     }
 
-    /// Runs the decoder, whose panics on a broken file are that file's affair and not the program's. After an error the
-    /// session is not used again.
+    /// Runs the decoder, whose panics on a broken file are that file's affair and not the
+    /// program's. After an error the session is not used again.
     fn guarded<T>(&mut self, run: impl FnOnce(&mut Pictures) -> Result<T, String>) -> Result<T, DataError> {
         let pictures = &mut self.pictures;
         match catch_unwind(AssertUnwindSafe(|| run(pictures))) {
@@ -236,11 +246,11 @@ impl<'a> Session<'a> {
     }
 
     fn broken(&self, words: &str) -> DataError {
-        broken(self.path, self.frames + self.ready.len(), words)
+        broken(&self.path, self.frames + self.ready.len(), words)
     }
 
     fn unsupported(&self, reason: String) -> DataError {
-        DataError::PureUnsupported { path: self.path.to_owned(), reason }
+        DataError::PureUnsupported { path: self.path.clone(), reason }
     }
 }
 

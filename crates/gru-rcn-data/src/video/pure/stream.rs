@@ -1,4 +1,4 @@
-//! The parts of an MPEG-4 video stream (ISO/IEC 14496-2, 6.2) that are told apart before anything is decoded.
+//! The parts of an MPEG-4 video stream (ISO/IEC 14496-2, 6.2) that are needed before decoding.
 
 /// Last byte of the start code of a picture.
 pub(super) const PICTURE: u8 = 0xB6;
@@ -29,7 +29,7 @@ impl Unit<'_> {
     }
 }
 
-/// The units of `data`; what comes before the first start code is left out.
+/// The units of `data`; bytes before the first start code are skipped.
 pub(super) fn units(data: &[u8]) -> impl Iterator<Item = Unit<'_>> {
     let mut next = start_code(data, 0);
     std::iter::from_fn(move || {
@@ -60,7 +60,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Whether it comes whole from the stream in the order of display, and others are predicted from it.
+    /// Whether it comes whole from the stream in the order of display, and others are predicted
+    /// from it.
     pub(super) fn is_anchor(self) -> bool {
         self != Self::B
     }
@@ -75,8 +76,8 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Reads the header of a picture's unit; `ticks` is the number of time steps of a second (from the layer's header).
-    /// `None` where the header is damaged.
+    /// Reads the header of a picture's unit; `ticks` is the number of time steps of a second (from
+    /// the layer's header). `None` where the header is damaged.
     pub(super) fn parse(unit: &Unit<'_>, ticks: u16) -> Option<Self> {
         let mut bits = Bits { bytes: unit.bytes.get(4..)?, at: 0 };
         let kind = match bits.take(2)? {
@@ -129,7 +130,8 @@ mod tests {
         assert_eq!(units(&[0, 0, 1]).count(), 0);
     }
 
-    // 25 ticks take 5 bits (0 to 24): kind 01, one second 10, marker 1, 5 bits of time, marker 1, coded.
+    // 25 ticks take 5 bits (0 to 24): kind 01, one second 10, marker 1, 5 bits of time, marker 1,
+    // coded.
     #[test]
     fn picture_headers_are_read() {
         let parse = |first: u8, second: u8, ticks| {

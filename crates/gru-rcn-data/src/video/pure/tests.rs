@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::testing::{make_with, temporary};
-use crate::{ClipReader, ClipSource, DecoderKind};
 
 const SOURCE: &str = "testsrc=size=96x64:rate=10";
+const SHORT: SizeRule = SizeRule::ShortSide { pixels: 48 };
 const B_FRAMES: &[&str] = &["-c:v", "mpeg4", "-bf", "2"];
 
 fn error(path: &Path) -> DataError {
-    PureDecoder::default().decode(path, FrameSize::Source).unwrap_err()
+    PureDecoder::default().decode(path, SizeRule::Source).unwrap_err()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn each_bad_file_has_its_own_error() {
 }
 
 #[test]
-fn a_film_cut_short_is_no_shorter_film() {
+fn a_film_cut_short_is_an_error() {
     let folder = temporary();
     let path = make_with(folder.path(), "clip.avi", SOURCE, 20, B_FRAMES);
     let bytes = fs::read(&path).unwrap();
@@ -72,14 +72,15 @@ fn chunk(bytes: &[u8], nth: usize) -> usize {
     chunks.nth(nth).unwrap()
 }
 
-// Whatever is in the file, the program goes on; and what is not refused looks as FFmpeg shows it. The places and values
-// are a fixed sequence. Of these films 3 in 4 are refused; most of the others were hit where it does not matter.
+// A damaged file is refused, or decoded as FFmpeg decodes it; the decoder never panics. Places and
+// values are a fixed sequence. 3 in 4 of these films are refused; most of the others were hit where
+// it does not matter.
 #[test]
 fn damage_is_refused_or_harmless() {
     let folder = temporary();
     let path = make_with(folder.path(), "clip.avi", SOURCE, 12, B_FRAMES);
     let whole = fs::read(&path).unwrap();
-    let ffmpeg = crate::Ffmpeg::locate().unwrap();
+    let ffmpeg = crate::video::Ffmpeg::locate().unwrap();
     let (mut state, mut refused) = (1u32, 0);
     let mut draw = |below: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -92,9 +93,9 @@ fn damage_is_refused_or_harmless() {
             bytes[at] = draw(256) as u8;
         }
         fs::write(&path, bytes).unwrap();
-        match PureDecoder::default().decode(&path, FrameSize::Source) {
+        match PureDecoder::default().decode(&path, SizeRule::Source) {
             Ok(clip) => {
-                let reference = ffmpeg.decode(&path, FrameSize::Source).unwrap();
+                let reference = ffmpeg.decode(&path, SizeRule::Source).unwrap();
                 assert_eq!(clip.time, reference.time);
                 let apart = clip.data.iter().zip(&reference.data).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
                 assert!(apart <= 16, "{apart}");
@@ -144,14 +145,14 @@ fn limits_hold() {
     let limited = |change: fn(&mut DecodeLimits)| {
         let mut limits = DecodeLimits::default();
         change(&mut limits);
-        PureDecoder::default().with_limits(limits).decode(&path, FrameSize::Source).unwrap_err().to_string()
+        PureDecoder::default().with_limits(limits).decode(&path, SizeRule::Source).unwrap_err().to_string()
     };
     assert!(limited(|l| l.max_frames = 9).contains("`max_frames` of 9"));
     // 8 macroblocks of 8192 bytes are kept by the decoder, more than the clip's 61 440.
     assert!(limited(|l| l.max_bytes = 8 * 8192 - 1).contains("`max_bytes`"));
     assert!(limited(|l| l.max_side = 63).contains("`max_side` of 63"));
     assert!(limited(|l| l.timeout = Duration::ZERO).contains("`timeout`"));
-    let zero = PureDecoder::default().decode(&path, FrameSize::ShortSide(0));
+    let zero = PureDecoder::default().decode(&path, SizeRule::ShortSide { pixels: 0 });
     assert!(matches!(zero, Err(DataError::Setting { .. })));
 }
 
@@ -170,61 +171,28 @@ fn selected_frames_equal_those_of_the_whole() {
     let folder = temporary();
     let path = make_with(folder.path(), "clip.avi", SOURCE, 12, B_FRAMES);
     let pure = PureDecoder::default();
-    let size = FrameSize::ShortSide(48);
-    let whole = pure.decode(&path, size).unwrap();
+    let whole = pure.decode(&path, SHORT).unwrap();
     assert_eq!((whole.time, whole.height, whole.width), (12, 48, 72));
-    let (some, total) = pure.decode_selected(&path, size, |_| vec![7, 2, 2]).unwrap();
+    let (some, total) = pure.decode_selected(&path, SHORT, &mut |_| vec![7, 2, 2]).unwrap();
     assert_eq!((total, some.time), (12, 3));
     assert_eq!([some.frame(0), some.frame(1), some.frame(2)], [whole.frame(7), whole.frame(2), whole.frame(2)]);
-    assert!(pure.decode_selected(&path, size, |n| vec![n]).is_err());
+    assert!(pure.decode_selected(&path, SHORT, &mut |n| vec![n]).is_err());
 }
 
 #[test]
-fn clips_are_read_with_the_chosen_decoder() {
-    let folder = temporary();
-    let path = make_with(folder.path(), "clip.avi", SOURCE, 12, B_FRAMES);
-    let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
-    assert_eq!(reader.decoder(), DecoderKind::Pure);
-    let clip = reader.read_path(&path, [32, 48]).unwrap();
-    assert_eq!(clip, PureDecoder::default().decode(&path, FrameSize::Exact { height: 32, width: 48 }).unwrap());
-    let source = ClipSource::Video(path.clone());
-    let planner = crate::ClipPlanner {
-        stream: crate::Stream::Rgb,
-        temporal: crate::TemporalSampling::Spread { frames: 3 },
-        frame_size: [32, 48],
-        input_size: [32, 32],
-        crop: crate::CropRule::Centre,
-        flip: false,
-        photometric: crate::Photometric::default(),
-    };
-    let (frames, total) = reader.read_planned(&source, &planner).unwrap();
-    // Parts of four frames, their middles 2, 6 and 10.
-    assert_eq!((frames.time, total), (3, 12));
-    assert_eq!(frames.frame(1), clip.frame(6));
-    // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these; the picture is the same.
-    let other = ClipReader::default().read_path(&path, [32, 48]).unwrap();
-    let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-    let mean = sum / clip.data.len() as f64;
-    assert!(mean < 10.0, "{mean}");
-}
-
-#[test]
-fn data_sets_are_prepared_with_it() {
+fn frames_come_one_by_one_with_rate_and_times() {
     let folder = temporary();
     let path = make_with(folder.path(), "clip.avi", SOURCE, 12, B_FRAMES);
     let pure = PureDecoder::default();
-    let clip = pure.decode(&path, FrameSize::ShortSide(32)).unwrap();
-    let mut data = Vec::new();
-    let decoder: &dyn Decoder = &pure;
-    let rate = decoder.decode(&path, FrameSize::ShortSide(32), &mut |frame| {
-        assert_eq!((frame.height, frame.width), (32, 48));
-        data.extend_from_slice(frame.pixels);
-        Ok(())
-    });
-    assert_eq!(rate.unwrap(), Some(10.0));
-    assert!(data == clip.data);
-    assert_eq!((decoder.id().name.as_str(), decoder.limits()), ("pure", DecodeLimits::default()));
+    let clip = pure.decode(&path, SHORT).unwrap();
+    let mut frames = pure.open(&path, SHORT).unwrap();
+    let given: Vec<VideoFrame> = frames.by_ref().map(Result::unwrap).collect();
+    assert!(frames.next().is_none());
+    assert_eq!((frames.rate(), frames.warnings()), (Some(10.0), ""));
+    assert!(given.iter().enumerate().all(|(t, frame)| frame.time == Some(t as f64 / 10.0)));
+    assert!(given.iter().flat_map(|frame| &frame.pixels).eq(&clip.data));
+    assert_eq!((pure.id().name.as_str(), *pure.limits()), ("pure", DecodeLimits::default()));
     let few = pure.with_limits(DecodeLimits { max_frames: 11, ..DecodeLimits::default() });
-    let error = Decoder::decode(&few, &path, FrameSize::Source, &mut |_| Ok(())).unwrap_err();
-    assert!(matches!(error, DataError::TooLarge { limit: "max_frames", .. }), "{error}");
+    let last = few.open(&path, SizeRule::Source).unwrap().last().unwrap();
+    assert!(matches!(last, Err(DataError::TooLarge { limit: "max_frames", .. })), "{last:?}");
 }

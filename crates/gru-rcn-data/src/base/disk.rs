@@ -1,0 +1,178 @@
+//! Files that are written whole or not at all, and locks on folders.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::DataError;
+
+/// End of the names of files and folders being written. A leading dot hides them from everything
+/// that lists clips.
+pub(crate) const PARTIAL: &str = ".partial";
+
+/// The hidden sibling under whose name `path` is written until it is whole.
+pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(PARTIAL);
+    path.with_file_name(name)
+}
+
+/// Writes a file whole or not at all: into a hidden sibling, which is on disk before it gets the
+/// name.
+///
+/// # Errors
+/// [`DataError::Io`], and [`DataError::NotFound`] without the folder.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), DataError> {
+    let partial = partial_sibling(path);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&partial)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write().map_err(|error| DataError::io(path, error))?;
+    sync_folder_of(path)
+}
+
+/// Makes the names in a folder durable on disk.
+///
+/// # Errors
+/// [`DataError::Io`] and [`DataError::NotFound`].
+pub fn sync_folder(folder: &Path) -> Result<(), DataError> {
+    // Folders can be opened, and need it, on Unix only.
+    #[cfg(unix)]
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| DataError::io(folder, error))?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), DataError> {
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Removes a file or a folder with everything in it, if it exists. Links are removed, not followed.
+pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(DataError::io(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that may still be written to the disk of `path`; `None` where the system does not state
+/// it.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    // A folder that does not exist yet lies on the disk of its nearest parent that does.
+    let place = path.ancestors().find(|place| place.exists())?;
+    #[cfg(unix)]
+    return rustix::fs::statvfs(place).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    {
+        let _ = place;
+        None
+    }
+}
+
+/// Keeps other processes out of a folder for as long as it lives. The system releases it however
+/// the process ends.
+///
+/// On file systems that cannot lock, some network ones, it locks nothing.
+#[derive(Debug)]
+pub struct FolderLock {
+    _held: Vec<File>,
+}
+
+impl FolderLock {
+    /// Takes a folder for this process alone; `None` while another process holds it or a part of
+    /// it.
+    pub fn whole(folder: &Path) -> Option<Self> {
+        // The folder itself is locked, so that no file is left over.
+        let Ok(file) = File::open(folder) else { return Some(Self { _held: Vec::new() }) };
+        taken(file.try_lock()).then(|| Self { _held: vec![file] })
+    }
+
+    /// Takes the part `name` of a folder, together with other processes that take other parts;
+    /// `None` while another process holds the part or the whole folder.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] where the part's lock file cannot be made.
+    pub fn part(folder: &Path, name: &str) -> Result<Option<Self>, DataError> {
+        let Ok(shared) = File::open(folder) else { return Ok(Some(Self { _held: Vec::new() })) };
+        if !taken(shared.try_lock_shared()) {
+            return Ok(None);
+        }
+        // The file stays: whoever removed it could remove it under a process that has just opened
+        // it. Only the owner of the whole folder may remove such files.
+        let path = folder.join(format!(".prepare-{name}.lock"));
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.map_err(|error| DataError::io(&path, error))?;
+        Ok(taken(file.try_lock()).then(|| Self { _held: vec![shared, file] }))
+    }
+}
+
+fn taken(locked: Result<(), TryLockError>) -> bool {
+    !matches!(locked, Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::temporary;
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let folder = temporary();
+        let path = folder.path().join("a.txt");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(write_atomically(&folder.path().join("none/a.txt"), b"x").is_err());
+        assert_eq!(partial_sibling(Path::new("x/clip")), Path::new("x/.clip.partial"));
+    }
+
+    #[test]
+    fn removing_nothing_is_no_error() {
+        let folder = temporary();
+        let inner = folder.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        remove(&folder.path().join("a")).unwrap();
+        remove(&folder.path().join("a")).unwrap();
+        assert!(!inner.exists());
+        assert!(free_bytes(&inner).is_none_or(|bytes| bytes > 0));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn free_space_is_known_on_unix() {
+        let folder = temporary();
+        for path in [folder.path().to_path_buf(), folder.path().join("nowhere")] {
+            assert!(free_bytes(&path).is_some_and(|bytes| bytes > 0));
+        }
+    }
+
+    // Parts share a folder; one part is taken once, and the whole folder only when no part is
+    // taken.
+    #[test]
+    fn locks_exclude_one_another() {
+        let folder = temporary();
+        let part = |name| FolderLock::part(folder.path(), name).unwrap();
+        let first = part("1-of-2").unwrap();
+        if first._held.is_empty() {
+            return;
+        }
+        let second = part("2-of-2").unwrap();
+        assert!(part("1-of-2").is_none() && FolderLock::whole(folder.path()).is_none());
+        drop((first, second));
+        let whole = FolderLock::whole(folder.path()).unwrap();
+        assert!(part("1-of-2").is_none());
+        drop(whole);
+    }
+}

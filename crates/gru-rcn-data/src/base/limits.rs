@@ -1,0 +1,47 @@
+//! Bounds on what one clip may cost.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::DataError;
+
+/// Bounds on what one file or folder of frames may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Most frames of one file. Default 100 000.
+    pub max_frames: usize,
+    /// Most pixels of a side, before and after scaling. Default 8192.
+    pub max_side: usize,
+    /// Most bytes of a decoded clip in memory. Default 2 GiB.
+    pub max_bytes: usize,
+    /// Longest time that decoding one file may take, not counting what the caller does with the
+    /// frames. Default 10 minutes.
+    pub timeout: Duration,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { max_frames: 100_000, max_side: 8192, max_bytes: 2 << 30, timeout: Duration::from_secs(600) }
+    }
+}
+
+impl DecodeLimits {
+    /// Checks `frames` frames of `frame_bytes` bytes each.
+    pub(crate) fn check(&self, path: &Path, frames: usize, frame_bytes: usize) -> Result<(), DataError> {
+        if frames > self.max_frames {
+            return Err(too_large(path, "max_frames", self.max_frames));
+        }
+        if frames.checked_mul(frame_bytes).is_none_or(|bytes| bytes > self.max_bytes) {
+            return Err(too_large(path, "max_bytes", self.max_bytes));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_side(&self, path: &Path, height: usize, width: usize) -> Result<(), DataError> {
+        if height.max(width) <= self.max_side { Ok(()) } else { Err(too_large(path, "max_side", self.max_side)) }
+    }
+}
+
+fn too_large(path: &Path, limit: &'static str, allowed: usize) -> DataError {
+    DataError::TooLarge { path: path.to_owned(), limit, allowed }
+}

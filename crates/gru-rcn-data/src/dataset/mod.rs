@@ -1,0 +1,165 @@
+//! A data set: classes, and clips in three parts.
+//!
+//! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those
+//! of [`FolderOptions`]. Nothing is decoded here.
+
+mod folder;
+mod groups;
+mod lists;
+mod motion;
+mod prepared;
+mod scan;
+mod splits;
+
+use std::path::{Path, PathBuf};
+
+pub use folder::FolderOptions;
+pub(crate) use groups::{Groups, group_of};
+pub use lists::{QUARANTINE, read_quarantine};
+pub(crate) use lists::{find, lines, without_extension};
+pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
+pub use prepared::PreparedClip;
+pub use scan::VIDEO_EXTENSIONS;
+pub(crate) use scan::{Found, aside, part_folders, scan, videos_of};
+pub use splits::SplitList;
+pub(crate) use splits::{MSVD_CLASS, official, own, write};
+
+use crate::base::{DataError, Fnv64, Split};
+
+/// Where the frames of a clip come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClipSource {
+    /// A video file, decoded by FFmpeg.
+    Video(PathBuf),
+    /// A folder of JPEG or PNG images, one per frame.
+    FrameFolder(PathBuf),
+    /// A clip of a prepared folder, whose manifest says how many images it has.
+    Prepared(PreparedClip),
+    /// A clip of the built-in data set, drawn when it is read.
+    Motion(MotionClip),
+}
+
+/// One labelled clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Unique in the data set; for files the path below the root, with `/`.
+    pub id: String,
+    /// Index into [`Dataset::classes`].
+    pub class: usize,
+    /// Index into [`Dataset::appearances`], where the data set labels appearance apart from action.
+    pub appearance: Option<usize>,
+    /// Where its frames come from.
+    pub source: ClipSource,
+}
+
+/// Labelled clips in three parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// A name for messages: the root folder's, or `motion`.
+    pub name: String,
+    /// Names of the classes; a class is its index here.
+    pub classes: Vec<String>,
+    /// Names of the appearances, empty where unknown.
+    pub appearances: Vec<String>,
+    /// Clips to train on.
+    pub train: Vec<Sample>,
+    /// Clips for choices, such as early stopping.
+    pub validation: Vec<Sample>,
+    /// Clips for the reported result.
+    pub test: Vec<Sample>,
+    /// Ids of the clips that would be in one of the parts, but are in quarantine.
+    pub skipped: Vec<String>,
+}
+
+impl Dataset {
+    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
+    ///
+    /// # Errors
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
+    /// [`DataError::NotFound`], each naming the folder, line or clip.
+    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        folder::read(options)
+    }
+
+    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
+    /// model. Not every class needs a clip.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
+    pub fn clips_of(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
+        folder::read_for(root, list, classes)
+    }
+
+    /// The samples of one part.
+    pub fn split(&self, split: Split) -> &[Sample] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// A stable 16-digit hash of the classes and of every part's ids and labels, in order.
+    ///
+    /// A run resumes only on the data set it began with. For a prepared folder the manifest's
+    /// hashes of the clips' files are in it, for the built-in set, whose ids do not name its
+    /// settings, those are; otherwise pixels are not hashed.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Fnv64::default().text("data set").number(self.classes.len() as u64);
+        for class in &self.classes {
+            hash = hash.text(class);
+        }
+        for part in [&self.train, &self.validation, &self.test] {
+            hash = hash.number(part.len() as u64);
+            for sample in part {
+                hash = hash.text(&sample.id).number(sample.class as u64);
+                match &sample.source {
+                    ClipSource::Motion(clip) => hash = clip.add_to(hash),
+                    ClipSource::Prepared(clip) => hash = hash.text(&clip.sha256),
+                    ClipSource::Video(_) | ClipSource::FrameFolder(_) => {}
+                }
+            }
+        }
+        format!("{:016x}", hash.finish())
+    }
+
+    /// Refuses a data set with an empty part.
+    pub(crate) fn require_parts(self, remedy: &str) -> Result<Self, DataError> {
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            if self.split(split).is_empty() {
+                return Err(DataError::EmptySplit { dataset: self.name, split, remedy: remedy.to_owned() });
+            }
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_sees_ids_labels_and_parts() {
+        let sample = |id: &str, class| Sample {
+            id: id.to_owned(),
+            class,
+            appearance: None,
+            source: ClipSource::Video(PathBuf::from(id)),
+        };
+        let set = |train: Vec<Sample>, test: Vec<Sample>| Dataset {
+            name: "set".to_owned(),
+            classes: vec!["a".to_owned(), "b".to_owned()],
+            appearances: vec![],
+            train,
+            validation: vec![],
+            test,
+            skipped: vec![],
+        };
+        let first = set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint();
+        assert_eq!(first, set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint());
+        assert_ne!(first, set(vec![sample("x", 1)], vec![sample("y", 1)]).fingerprint());
+        assert_ne!(first, set(vec![sample("x", 0), sample("y", 1)], vec![]).fingerprint());
+        assert_ne!(first, set(vec![sample("z", 0)], vec![sample("y", 1)]).fingerprint());
+        assert_eq!(first.len(), 16);
+    }
+}

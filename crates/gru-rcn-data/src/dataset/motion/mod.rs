@@ -1,0 +1,171 @@
+//! The built-in data set: a textured shape moves over a textured background. It is generated, there
+//! is nothing to download.
+//!
+//! Its classes are motions and nothing but motions: right, left, up, down, two senses of rotation,
+//! growing, shrinking. It tests whether a model uses order in time, because **a single frame
+//! contains no information about the class.**
+//!
+//! *Why that holds exactly.* Each clip of T frames draws three virtual trajectories, for x, y and
+//! the logarithm of the size, from the same distributions whatever the class: a centre c, a speed v
+//! > 0, a sign s = ±1 and a frame index u, uniform in 0…T−1. The value at time t is c + s·v·(t − m)
+//! with m = (T − 1)/2. In the trajectory that the class names, s is the class's and t is the real
+//! time; each of the other two stands still at its own time u. Now look at one frame, at a time
+//! drawn uniformly from 0…T−1: t − m is distributed symmetrically about 0, so s·v·(t − m) has the
+//! same distribution for s = 1, for s = −1 and for a random s, and a still trajectory's u is
+//! distributed like t. So every class has the same joint distribution of (x, y, log size) in a
+//! single frame. The angle is uniform on the circle, and adding ω·t leaves it so. Texture, colours,
+//! background and noise do not know the class.
+//!
+//! The argument needs the frame to be drawn uniformly. A model that always gets the same index, say
+//! the first frame, gets information: a shape about to move right begins further left. A baseline
+//! of single frames must therefore draw its frame from all T, or be given all T one by one.
+
+mod render;
+mod shapes;
+mod trajectory;
+
+use serde::{Deserialize, Serialize};
+
+pub use render::contact_sheet;
+pub use trajectory::Pose;
+
+use super::{ClipSource, Dataset, Sample};
+use crate::base::{DataError, Draws, Fnv64, Frames, Split};
+use trajectory::Trajectories;
+
+/// The classes. Rotation is as seen on the screen.
+pub const MOTIONS: [&str; 8] =
+    ["right", "left", "up", "down", "rotate-clockwise", "rotate-anticlockwise", "grow", "shrink"];
+
+/// The shapes, which are the appearances and independent of the class.
+pub const SHAPES: [&str; 6] = ["square", "triangle", "star", "cross", "ring", "crescent"];
+
+/// Size and seed of the built-in data set.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct MotionConfig {
+    /// Height and width of a frame in pixels, 16 to 256. Default 32.
+    pub size: usize,
+    /// Frames of a clip, 2 to 128. Default 8.
+    pub frames: usize,
+    /// Clips of the train part. Default 2400.
+    pub train: usize,
+    /// Clips of the validation part. Default 400.
+    pub validation: usize,
+    /// Clips of the test part. Default 800.
+    pub test: usize,
+    /// Seed; the parts are drawn from disjoint streams of it.
+    pub seed: u64,
+}
+
+impl Default for MotionConfig {
+    fn default() -> Self {
+        Self { size: 32, frames: 8, train: 2400, validation: 400, test: 800, seed: 0 }
+    }
+}
+
+impl MotionConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] naming the first one that is out of range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        let parts = [("train", self.train), ("validation", self.validation), ("test", self.test)];
+        for (key, clips) in parts {
+            if !(1..=1_000_000).contains(&clips) {
+                return Err(DataError::setting(key, clips, "a part has 1 to 1000000 clips"));
+            }
+        }
+        if !(16..=256).contains(&self.size) {
+            return Err(DataError::setting("size", self.size, "frames are 16 to 256 pixels wide"));
+        }
+        if !(2..=128).contains(&self.frames) {
+            return Err(DataError::setting("frames", self.frames, "a clip has 2 to 128 frames"));
+        }
+        Ok(())
+    }
+
+    /// The data set: [`MOTIONS`] are its classes, [`SHAPES`] its appearances. Both run through all
+    /// 48 pairs in turn, so every part is balanced as far as its number of clips allows.
+    ///
+    /// # Errors
+    /// As [`MotionConfig::validate`].
+    pub fn dataset(&self) -> Result<Dataset, DataError> {
+        self.validate()?;
+        let part = |split: Split, clips: usize| (0..clips).map(|index| self.sample(split, index)).collect();
+        Ok(Dataset {
+            name: "motion".to_owned(),
+            classes: MOTIONS.map(str::to_owned).into(),
+            appearances: SHAPES.map(str::to_owned).into(),
+            train: part(Split::Train, self.train),
+            validation: part(Split::Validation, self.validation),
+            test: part(Split::Test, self.test),
+            skipped: Vec::new(),
+        })
+    }
+
+    fn sample(&self, split: Split, index: usize) -> Sample {
+        let clip = MotionClip { size: self.size, frames: self.frames, seed: self.seed, split, index };
+        Sample {
+            id: format!("{split}/{index:06}"),
+            class: clip.motion(),
+            appearance: Some(clip.shape()),
+            source: ClipSource::Motion(clip),
+        }
+    }
+}
+
+/// One clip of the built-in data set, drawn again from these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MotionClip {
+    /// Height and width of a frame in pixels.
+    pub size: usize,
+    /// Number of frames.
+    pub frames: usize,
+    /// Seed of the data set.
+    pub seed: u64,
+    /// The part it belongs to.
+    pub split: Split,
+    /// Its position in that part.
+    pub index: usize,
+}
+
+impl MotionClip {
+    /// Index of its class in [`MOTIONS`].
+    pub fn motion(&self) -> usize {
+        self.index % MOTIONS.len()
+    }
+
+    /// Index of its shape in [`SHAPES`].
+    pub fn shape(&self) -> usize {
+        self.index / MOTIONS.len() % SHAPES.len()
+    }
+
+    /// Where the shape is in frame `t`, counted from 0.
+    pub fn pose(&self, t: usize) -> Pose {
+        self.trajectories().pose(t)
+    }
+
+    /// Draws the clip: RGB `[frames, size, size, 3]`. The same clip gives the same bytes.
+    pub fn render(&self) -> Frames {
+        render::render(self)
+    }
+
+    fn trajectories(&self) -> Trajectories {
+        Trajectories::draw(&mut self.draws("trajectory"), self.motion(), self.size, self.frames)
+    }
+
+    /// A stream of draws of this clip, apart from those of other purposes.
+    fn draws(&self, purpose: &str) -> Draws {
+        Draws::new(self.add_to(Fnv64::default().text("motion").text(purpose)))
+    }
+
+    /// Adds everything that defines the clip to a hash.
+    pub(crate) fn add_to(&self, hash: Fnv64) -> Fnv64 {
+        let numbers = [self.size as u64, self.frames as u64, self.seed, self.index as u64];
+        numbers.into_iter().fold(hash.text(&self.split.to_string()), Fnv64::number)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Poses to pixels.
+//!
+//! Every pixel is the mean of 3×3 samples, which smooths edges and makes motions of a fraction of a
+//! pixel visible. Each frame gets its own weak sensor noise, so that no two frames of a clip are
+//! equal where nothing moves.
+
+use super::MotionClip;
+use super::shapes::{Texture, inside, mix, two_colours, value_noise};
+use super::trajectory::Pose;
+use crate::base::{Draws, Frames};
+
+/// Samples per pixel along each axis.
+const SAMPLES: usize = 3;
+/// Standard deviation of the sensor noise in grey levels.
+const NOISE: f64 = 2.5;
+/// No shape reaches further than this many outer radii from its centre (the cross does, with its
+/// corners).
+const REACH: f64 = 1.2;
+
+/// Everything visible in a clip, apart from the pose.
+struct Scene {
+    shape: usize,
+    texture: Texture,
+    /// `[size, size]` colours.
+    background: Vec<[f64; 3]>,
+}
+
+pub(super) fn render(clip: &MotionClip) -> Frames {
+    let size = clip.size;
+    let mut draws = clip.draws("look");
+    let scene =
+        Scene { shape: clip.shape(), texture: Texture::draw(&mut draws), background: background(&mut draws, size) };
+    let trajectories = clip.trajectories();
+    let mut noise = clip.draws("noise");
+    let mut data = Vec::with_capacity(clip.frames * size * size * 3);
+    for t in 0..clip.frames {
+        let pose = trajectories.pose(t);
+        for index in 0..size * size {
+            let colour = pixel(&scene, &pose, index % size, index / size, size);
+            let grain = gaussians(noise.word());
+            data.extend((0..3).map(|i| (colour[i] + NOISE * grain[i]).round().clamp(0.0, 255.0) as u8));
+        }
+    }
+    Frames { data, time: clip.frames, height: size, width: size, channels: 3 }
+}
+
+/// Two octaves of smooth noise between two colours of random contrast.
+fn background(draws: &mut Draws, size: usize) -> Vec<[f64; 3]> {
+    let [first, second] = two_colours(draws, 40.0);
+    let contrast = draws.range(0.25, 0.9);
+    let coarse = draws.range(2.0, 4.0);
+    let (salt, fine_salt) = (draws.word(), draws.word());
+    let colour = |index: usize| {
+        let (x, y) = ((index % size) as f64 / size as f64, (index / size) as f64 / size as f64);
+        let noise = value_noise(x * coarse, y * coarse, salt) * 0.65
+            + value_noise(x * coarse * 3.0, y * coarse * 3.0, fine_salt) * 0.35;
+        mix(first, second, 0.5 + (noise - 0.5) * 2.0 * contrast)
+    };
+    (0..size * size).map(colour).collect()
+}
+
+/// The mean colour of the samples of the pixel in column `x` and row `y`.
+fn pixel(scene: &Scene, pose: &Pose, x: usize, y: usize, size: usize) -> [f64; 3] {
+    let behind = scene.background[y * size + x];
+    let radius = pose.log_size.exp();
+    let (dx, dy) = (x as f64 + 0.5 - pose.x, y as f64 + 0.5 - pose.y);
+    if dx.hypot(dy) > radius * REACH + 1.0 {
+        return behind;
+    }
+    let (sin, cos) = pose.angle.sin_cos();
+    let mut sum = [0.0; 3];
+    for sample in 0..SAMPLES * SAMPLES {
+        let offset = |i: usize| (i as f64 + 0.5) / SAMPLES as f64 - 0.5;
+        let (sx, sy) = (dx + offset(sample % SAMPLES), dy + offset(sample / SAMPLES));
+        let (u, v) = ((sx * cos + sy * sin) / radius, (sy * cos - sx * sin) / radius);
+        let colour = if inside(scene.shape, u, v) { scene.texture.colour(u, v) } else { behind };
+        (0..3).for_each(|i| sum[i] += colour[i]);
+    }
+    sum.map(|value| value / (SAMPLES * SAMPLES) as f64)
+}
+
+/// Three nearly normal numbers of variance 1 from one word: sums of two pieces of ten bits,
+/// standardised.
+fn gaussians(word: u64) -> [f64; 3] {
+    let piece = |i: usize| ((word >> (10 * i)) & 1023) as f64 / 1023.0;
+    // The sum of two uniform numbers has mean 1 and variance 1/6.
+    std::array::from_fn(|i| (piece(2 * i) + piece(2 * i + 1) - 1.0) * 6f64.sqrt())
+}
+
+/// The clips as one picture for the eye: a row per clip, a column per frame, two grey pixels
+/// between.
+///
+/// Clips of one channel are shown grey; of more than three channels the first three are shown.
+pub fn contact_sheet(clips: &[Frames]) -> image::RgbImage {
+    const GAP: usize = 2;
+    let cell = |side: fn(&Frames) -> usize| clips.iter().map(side).max().unwrap_or(0) + GAP;
+    let (row, column) = (cell(|clip| clip.height), cell(|clip| clip.width));
+    let columns = clips.iter().map(|clip| clip.time).max().unwrap_or(0);
+    let (width, height) = (columns * column + GAP, clips.len() * row + GAP);
+    let mut sheet = image::RgbImage::from_pixel(width as u32, height as u32, image::Rgb([128; 3]));
+    for (line, clip) in clips.iter().enumerate().filter(|(_, clip)| clip.channels > 0) {
+        for t in 0..clip.time {
+            for (index, value) in clip.frame(t).chunks_exact(clip.channels).enumerate() {
+                let x = t * column + GAP + index % clip.width;
+                let y = line * row + GAP + index / clip.width;
+                let channel = |i: usize| value.get(i).copied().unwrap_or(value[0]);
+                sheet.put_pixel(x as u32, y as u32, image::Rgb([channel(0), channel(1), channel(2)]));
+            }
+        }
+    }
+    sheet
+}

@@ -1,0 +1,188 @@
+//! Tests of the built-in data set, above all that a single frame contains no information about the
+//! class.
+
+use std::collections::HashMap;
+
+use super::*;
+
+/// One number of a pose.
+type Value = fn(Pose) -> f64;
+
+fn clip(motion: usize, index: usize) -> MotionClip {
+    MotionClip { size: 32, frames: 8, seed: 5, split: Split::Train, index: index * MOTIONS.len() + motion }
+}
+
+/// One draw for every class from the same stream, so that classes differ in nothing but their name.
+fn same_draw(seed: u64) -> [Trajectories; 8] {
+    std::array::from_fn(|motion| Trajectories::draw(&mut Draws::new(Fnv64::default().number(seed)), motion, 32, 8))
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn near(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9)
+}
+
+// The argument of the module, by enumeration: over the eight times, the values of a trajectory that
+// moves forwards are those of one that moves backwards, and those over the eight still times of
+// either sign of one that stands still.
+#[test]
+fn a_frame_at_a_random_time_is_the_same_for_every_class() {
+    for seed in 0..50 {
+        let drawn = same_draw(seed);
+        let moving = |motion: usize, value: Value| -> Vec<f64> {
+            sorted((0..8).map(|t| value(drawn[motion].pose(t))).collect())
+        };
+        let still = |mut part: trajectory::Virtual, sign: f64| -> Vec<f64> {
+            part.sign = sign;
+            let at = |u| trajectory::Virtual { still: u, ..part }.value(None, 3, 8);
+            sorted((0..8).map(at).collect())
+        };
+        let parts: [(usize, usize, Value, trajectory::Virtual); 3] = [
+            (0, 1, |pose| pose.x, drawn[0].x),
+            (3, 2, |pose| pose.y, drawn[0].y),
+            (6, 7, |pose| pose.log_size, drawn[0].log_size),
+        ];
+        for (forward, backward, value, part) in parts {
+            let forward = moving(forward, value);
+            assert!(near(&forward, &moving(backward, value)));
+            assert!(near(&forward, &still(part, 1.0)));
+            assert!(near(&forward, &still(part, -1.0)));
+        }
+    }
+}
+
+// The same by chance: 3000 clips of each class, one random frame of each. With standard deviations
+// of about 5 pixels for x and y, 0.27 for the log size and 0.71 for sine and cosine, means may
+// differ by 4·√2·σ/√3000 between two classes.
+#[test]
+fn single_frame_statistics_agree_over_classes() {
+    let mut draws = Draws::new(Fnv64::default().text("times"));
+    let mut statistics = Vec::new();
+    for motion in 0..8 {
+        let poses: Vec<Pose> = (0..3000).map(|index| clip(motion, index).pose(draws.below(8))).collect();
+        let moments = |value: fn(&Pose) -> f64| {
+            let mean = poses.iter().map(value).sum::<f64>() / 3000.0;
+            (mean, poses.iter().map(|pose| (value(pose) - mean).powi(2)).sum::<f64>() / 3000.0)
+        };
+        statistics.push([
+            moments(|pose| pose.x),
+            moments(|pose| pose.y),
+            moments(|pose| pose.log_size),
+            moments(|pose| pose.angle.cos()),
+            moments(|pose| pose.angle.sin()),
+        ]);
+    }
+    for class in &statistics {
+        for (this, first) in class.iter().zip(&statistics[0]) {
+            let sigma = first.1.sqrt();
+            assert!((this.0 - first.0).abs() < 4.0 * 2f64.sqrt() * sigma / 3000f64.sqrt(), "{statistics:?}");
+            // The variance of a flat-topped distribution varies by less than σ²·√(2/n).
+            assert!((this.1 - first.1).abs() < 4.0 * 2.0 * first.1 / 3000f64.sqrt(), "{statistics:?}");
+        }
+    }
+}
+
+// Backwards, a clip that moves right is a clip that moves left, of the same draw.
+#[test]
+fn reversal_exchanges_opposite_classes() {
+    for seed in 0..20 {
+        let drawn = same_draw(seed);
+        for (forward, backward) in [(0, 1), (3, 2), (6, 7)] {
+            for t in 0..8 {
+                let (a, b) = (drawn[forward].pose(7 - t), drawn[backward].pose(t));
+                assert!(near(&[a.x, a.y, a.log_size, a.angle], &[b.x, b.y, b.log_size, b.angle]));
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_the_class_names_moves_and_the_way_it_says() {
+    for index in 0..40 {
+        for motion in 0..8 {
+            let clip = clip(motion, index);
+            let (a, b) = (clip.pose(2), clip.pose(3));
+            let turned = (b.angle - a.angle + 3.0 * std::f64::consts::PI).rem_euclid(std::f64::consts::TAU)
+                - std::f64::consts::PI;
+            let steps = [b.x - a.x, b.y - a.y, turned.to_degrees(), b.log_size.exp() / a.log_size.exp() - 1.0];
+            let (place, low, high) = [
+                (0, 1.0, 2.2),
+                (0, -2.2, -1.0),
+                (1, -2.2, -1.0),
+                (1, 1.0, 2.2),
+                (2, 14.0, 26.0),
+                (2, -26.0, -14.0),
+                (3, 0.05, 0.09),
+                (3, -0.083, -0.047),
+            ][motion];
+            for (i, step) in steps.iter().enumerate() {
+                let expected = if i == place { low - 1e-9..high + 1e-9 } else { -1e-9..1e-9 };
+                assert!(expected.contains(step), "{}: {steps:?}", MOTIONS[motion]);
+            }
+        }
+    }
+}
+
+// The centre stays in the frame at the fastest: 0.42·32 − 2.2·3.5 = 5.74 pixels from the border.
+#[test]
+fn the_centre_stays_in_view() {
+    for (motion, index) in (0..8).flat_map(|motion| (0..200).map(move |index| (motion, index))) {
+        for t in [0, 7] {
+            let pose = clip(motion, index).pose(t);
+            assert!(pose.x.min(pose.y) >= 5.74 && pose.x.max(pose.y) <= 26.26, "{pose:?}");
+        }
+    }
+}
+
+#[test]
+fn parts_are_balanced_and_disjoint() {
+    let config = MotionConfig { train: 96, validation: 48, test: 50, ..MotionConfig::default() };
+    let set = config.dataset().unwrap();
+    assert_eq!((set.train.len(), set.validation.len(), set.test.len()), (96, 48, 50));
+    let mut pairs = HashMap::new();
+    for sample in &set.train {
+        *pairs.entry((sample.class, sample.appearance)).or_insert(0) += 1;
+    }
+    assert!(pairs.len() == 48 && pairs.values().all(|&n| n == 2));
+    let ClipSource::Motion(train) = &set.train[3].source else { panic!("a motion clip") };
+    let ClipSource::Motion(test) = &set.test[3].source else { panic!("a motion clip") };
+    assert_ne!(train.render(), test.render());
+    let other = MotionConfig { seed: 1, ..config.clone() };
+    assert_ne!(set.fingerprint(), other.dataset().unwrap().fingerprint());
+    assert_eq!(set.fingerprint(), config.dataset().unwrap().fingerprint());
+}
+
+#[test]
+fn clips_are_reproducible_and_move() {
+    let frames = clip(0, 3).render();
+    assert_eq!(frames, clip(0, 3).render());
+    assert_eq!((frames.time, frames.height, frames.width, frames.channels, frames.bytes()), (8, 32, 32, 3, 24_576));
+    let change = |a: usize, b: usize| -> f64 {
+        let pairs = frames.frame(a).iter().zip(frames.frame(b));
+        pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / 3072.0
+    };
+    // Noise alone changes a value by 2.5·2/√π = 2.8 on average.
+    assert!(change(0, 7) > 4.0, "{}", change(0, 7));
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let error = |config: MotionConfig| config.dataset().unwrap_err().to_string();
+    assert!(error(MotionConfig { size: 8, ..MotionConfig::default() }).contains("`size` = 8"));
+    assert!(error(MotionConfig { frames: 1, ..MotionConfig::default() }).contains("`frames` = 1"));
+    assert!(error(MotionConfig { test: 0, ..MotionConfig::default() }).contains("`test` = 0"));
+    assert!(serde_json::from_str::<MotionConfig>(r#"{"sise": 3}"#).is_err());
+    assert_eq!(serde_json::from_str::<MotionConfig>("{}").unwrap(), MotionConfig::default());
+}
+
+#[test]
+fn a_sheet_has_a_row_per_clip() {
+    let sheet = contact_sheet(&[clip(0, 0).render(), clip(1, 0).render()]);
+    // 8 frames of 32 + 2 pixels and a border of 2; 2 rows likewise.
+    assert_eq!(sheet.dimensions(), (274, 70));
+    assert_eq!(contact_sheet(&[]).dimensions(), (2, 4 - 2));
+}

@@ -1,0 +1,296 @@
+//! Official and own lists of train and test clips, converted to one format.
+//!
+//! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list
+//! options of [`FolderOptions`](crate::FolderOptions) read, and `splits/groups.json` with the group
+//! of every clip. The names are `train01`, `test01` … for data sets with several splits, `train`,
+//! `validation`, `test` otherwise. Lists are kept as their makers wrote them: a validation part is
+//! held out of the train list when a run begins, in whole groups.
+//!
+//! Clips of one group resemble each other for reasons other than the action, such as the same
+//! scene:
+//!
+//! - **UCF-101** cuts the clips of a group from one video: `v_Diving_g01_c03` is of `v_Diving_g01`.
+//! - **HMDB-51** names a clip
+//!   `<movie>_<class>_<visible>_<camera>_<people>_<side>_<quality>_<number>`, as in
+//!   `winKen_wave_u_cm_np1_ri_bad_2`. What stands before the class names the movie, and a movie's
+//!   clips are one group whatever their class. The class is looked for in front of the last six
+//!   parts; where it is not found, all that comes before them is the group. The official splits
+//!   keep a movie on one side within each class; in another class it may lie on the other side.
+//! - **MSVD** cuts clips from YouTube videos: `-8y1Q0rA3n8_108_115` is seconds 108 to 115 of
+//!   `-8y1Q0rA3n8`.
+//! - **Folders** have a file that maps clips to groups, or names like UCF-101's, or each clip is a
+//!   group of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, without_extension};
+use crate::base::{DataError, sync_folder_of, write_atomically};
+use crate::manifest::{GROUPS, Layout, SPLITS};
+
+/// UCF-101 and HMDB-51 have three splits.
+const SPLIT_COUNT: u32 = 3;
+/// The one class of MSVD, whose clips have sentences in place of classes.
+pub(crate) const MSVD_CLASS: &str = "msvd";
+/// MSVD's lists, and the names they get.
+const MSVD_LISTS: [(&str, &str); 3] =
+    [("train_list.txt", "train"), ("val_list.txt", "validation"), ("test_list.txt", "test")];
+
+/// One list.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SplitList {
+    /// `train01`, `test`, …: the file's name without `.txt`.
+    pub name: String,
+    /// The clips that the list names, as `<class>/<clip>`, in its order.
+    pub clips: Vec<String>,
+    /// Those that the list names and the source does not have. They are not written:
+    /// part of the official data set gives part of its lists, and the caller should report it.
+    pub absent: Vec<String>,
+}
+
+impl SplitList {
+    /// Divides the ids of a list into those that are known and the others.
+    fn of(name: impl Into<String>, ids: Ids, known: &BTreeSet<String>) -> Self {
+        let (clips, absent) = ids.into_iter().map(|(_, id)| id).partition(|id| known.contains(id));
+        Self { name: name.into(), clips, absent }
+    }
+}
+
+/// The user's own lists; a line that names no clip is an error.
+///
+/// Paths are relative to `root`, lines as in [`FolderOptions`](crate::FolderOptions).
+pub(crate) fn own(
+    root: &Path,
+    lists: &[(&str, Option<PathBuf>)],
+    known: &BTreeSet<String>,
+) -> Result<Vec<SplitList>, DataError> {
+    let mut read: Vec<(&str, PathBuf, Ids)> = Vec::new();
+    for (name, path) in lists {
+        let Some(path) = path.as_ref().map(|path| root.join(path)) else { continue };
+        let id = |(number, line): (usize, String)| match find(&line, |id| known.contains(id)) {
+            Ok((id, _)) => Ok((number, id)),
+            Err(reason) => Err(bad_line(&path, number, &line, reason)),
+        };
+        let ids = lines(&path)?.into_iter().map(id).collect::<Result<_, _>>()?;
+        read.push((name, path, ids));
+    }
+    check_disjoint(read.iter().map(|(_, path, ids)| (path.as_path(), ids)))?;
+    Ok(read.into_iter().map(|(name, _, ids)| SplitList::of(name, ids, known)).collect())
+}
+
+/// A line of an official list: a path without extension, then perhaps a number.
+struct Line {
+    number: usize,
+    entry: String,
+    label: Option<u64>,
+}
+
+fn official_lines(path: &Path, labelled: bool) -> Result<Vec<Line>, DataError> {
+    let read = |(number, line): (usize, String)| {
+        let bad = |reason: &str| bad_line(path, number, &line, reason);
+        let (entry, label) = if labelled {
+            let (entry, label) = line.rsplit_once(char::is_whitespace).ok_or_else(|| bad("a number is missing"))?;
+            (entry.trim_end(), Some(label.parse().map_err(|_| bad("it does not end with a number"))?))
+        } else {
+            (line.as_str(), None)
+        };
+        let entry = normal(entry).map_err(|reason| bad(&reason))?;
+        Ok(Line { number, entry: without_extension(&entry).to_owned(), label })
+    };
+    lines(path)?.into_iter().map(read).collect()
+}
+
+/// Reads the official lists in `folder`; `known` are the clips of the source.
+///
+/// # Errors
+/// [`DataError::BadList`], naming file and line, for a line that is not in the list's format, names
+/// a clip twice or leads out of the data set, and for labels that contradict each other;
+/// [`DataError::BadDataset`] where lists are missing.
+pub(crate) fn official(layout: Layout, folder: &Path, known: &BTreeSet<String>) -> Result<Vec<SplitList>, DataError> {
+    if !folder.is_dir() {
+        return Err(DataError::dataset(folder, "the official lists are files in a folder; give that folder"));
+    }
+    let parts = match layout {
+        Layout::Ucf101 => ucf101(folder)?,
+        Layout::Hmdb51 => hmdb51(folder)?,
+        Layout::Msvd => msvd(folder, known)?,
+        Layout::Folder => {
+            return Err(DataError::setting("lists", folder.display(), "the layout `folder` has no official lists"));
+        }
+    };
+    Ok(parts.into_iter().map(|(name, ids)| SplitList::of(name, ids, known)).collect())
+}
+
+fn ucf101(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
+    let numbers = class_numbers(&folder.join("classInd.txt"))?;
+    let mut labels = Labels::default();
+    let mut parts = Vec::new();
+    for split in 1..=SPLIT_COUNT {
+        let paths = [format!("trainlist{split:02}.txt"), format!("testlist{split:02}.txt")].map(|n| folder.join(n));
+        match paths.each_ref().map(|path| path.is_file()) {
+            [false, false] => continue,
+            [true, true] => {}
+            [train, _] => return Err(missing(&paths[usize::from(train)])),
+        }
+        let [train, test] = &paths;
+        let mut train_ids = Ids::new();
+        for line in official_lines(train, true)? {
+            let class = line.entry.split('/').next().unwrap_or_default();
+            let number = line.label.unwrap_or_default();
+            let bad = |reason| bad_line(train, line.number, &line.entry, reason);
+            labels.agree(class, number).map_err(bad)?;
+            if let Some(&right) = numbers.get(class)
+                && right != number
+            {
+                return Err(bad(format!("label {number}, but classInd.txt gives `{class}` the number {right}")));
+            }
+            train_ids.push((line.number, two_parts(train, line)?));
+        }
+        let test_ids: Ids = official_lines(test, false)?
+            .into_iter()
+            .map(|line| Ok((line.number, two_parts(test, line)?)))
+            .collect::<Result<_, DataError>>()?;
+        check_disjoint([(train.as_path(), &train_ids), (test, &test_ids)])?;
+        parts.push((format!("train{split:02}"), train_ids));
+        parts.push((format!("test{split:02}"), test_ids));
+    }
+    if parts.is_empty() { Err(missing(&folder.join("trainlist01.txt"))) } else { Ok(parts) }
+}
+
+/// `1 ApplyEyeMakeup`, …; nothing where there is no such file.
+fn class_numbers(path: &Path) -> Result<HashMap<String, u64>, DataError> {
+    if !path.is_file() {
+        return Ok(HashMap::new());
+    }
+    let mut numbers = HashMap::new();
+    for (line, text) in lines(path)? {
+        let bad = |reason: &str| bad_line(path, line, &text, reason);
+        let pair = text.split_once(char::is_whitespace);
+        let pair = pair.and_then(|(number, class)| Some((class.trim().to_owned(), number.parse::<u64>().ok()?)));
+        let (class, number) = pair.ok_or_else(|| bad("not `<number> <class>`"))?;
+        if numbers.insert(class, number).is_some() {
+            return Err(bad("the class occurs twice"));
+        }
+    }
+    Ok(numbers)
+}
+
+/// `Class/clip`, which UCF-101's lists name.
+fn two_parts(path: &Path, line: Line) -> Result<String, DataError> {
+    if line.entry.split('/').count() == 2 {
+        return Ok(line.entry);
+    }
+    Err(bad_line(path, line.number, &line.entry, "not `Class/clip.avi`"))
+}
+
+fn hmdb51(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
+    let mut parts = Vec::new();
+    for split in 1..=SPLIT_COUNT {
+        let files = hmdb_files(folder, split)?;
+        let (mut train, mut test) = (Ids::new(), Ids::new());
+        for (class, path) in &files {
+            let mut of_class = Ids::new();
+            for line in official_lines(path, true)? {
+                let id = format!("{class}/{}", line.entry);
+                if line.entry.contains('/') {
+                    return Err(bad_line(path, line.number, &line.entry, "not the name of a clip"));
+                }
+                of_class.push((line.number, id.clone()));
+                match line.label {
+                    Some(0) => {}
+                    Some(1) => train.push((line.number, id)),
+                    Some(2) => test.push((line.number, id)),
+                    _ => {
+                        let reason = "the mark is 0 (unused), 1 (train) or 2 (test)";
+                        return Err(bad_line(path, line.number, &line.entry, reason));
+                    }
+                }
+            }
+            check_disjoint([(path.as_path(), &of_class)])?;
+        }
+        if !files.is_empty() {
+            parts.push((format!("train{split:02}"), train));
+            parts.push((format!("test{split:02}"), test));
+        }
+    }
+    if parts.is_empty() { Err(missing(&folder.join("<class>_test_split1.txt"))) } else { Ok(parts) }
+}
+
+/// The list files of a split by class, sorted.
+fn hmdb_files(folder: &Path, split: u32) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    let io = |error| DataError::io(folder, error);
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(class) = name.strip_suffix(&format!("_test_split{split}.txt")).filter(|class| !class.is_empty()) {
+            files.insert(class.to_owned(), path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, DataError> {
+    let numbered = msvd_videos(folder)?;
+    let mut parts = Vec::new();
+    for (file, name) in MSVD_LISTS {
+        let path = folder.join(file);
+        if !path.is_file() {
+            return Err(missing(&path));
+        }
+        let id = |line: Line| {
+            if line.entry.contains('/') {
+                return Err(bad_line(&path, line.number, &line.entry, "not the name of a clip"));
+            }
+            let id = format!("{MSVD_CLASS}/{}", line.entry);
+            // Some copies of the data set have the videos under their numbers.
+            let other = numbered.get(&line.entry).map(|video| format!("{MSVD_CLASS}/{video}"));
+            Ok((line.number, other.filter(|other| !known.contains(&id) && known.contains(other)).unwrap_or(id)))
+        };
+        let ids: Ids = official_lines(&path, false)?.into_iter().map(id).collect::<Result<_, _>>()?;
+        parts.push((path, name.to_owned(), ids));
+    }
+    check_disjoint(parts.iter().map(|(path, _, ids): &(PathBuf, String, Ids)| (path.as_path(), ids)))?;
+    Ok(parts.into_iter().map(|(_, name, ids)| (name, ids)).collect())
+}
+
+/// `-4wsuPCjDBc_5_15 vid1`, …: names by which some copies of MSVD call the same clips. Empty
+/// without the file `youtube_mapping.txt`.
+fn msvd_videos(folder: &Path) -> Result<HashMap<String, String>, DataError> {
+    let path = folder.join("youtube_mapping.txt");
+    if !path.is_file() {
+        return Ok(HashMap::new());
+    }
+    let mut videos = HashMap::new();
+    for (number, line) in lines(&path)? {
+        let pair = line.split_once(char::is_whitespace);
+        let (clip, video) = pair.ok_or_else(|| bad_line(&path, number, &line, "not `<clip> vid<number>`"))?;
+        videos.insert(without_extension(clip).to_owned(), video.trim().to_owned());
+    }
+    Ok(videos)
+}
+
+fn missing(path: &Path) -> DataError {
+    DataError::dataset(path, "this official list does not exist; give the folder that holds the lists")
+}
+
+/// Writes the lists and the groups of all clips below the prepared folder `root`.
+pub(crate) fn write(root: &Path, lists: &[SplitList], groups: &BTreeMap<String, String>) -> Result<(), DataError> {
+    let folder = root.join(SPLITS);
+    fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
+    for list in lists {
+        let text: String = list.clips.iter().map(|id| format!("{id}\n")).collect();
+        write_atomically(&folder.join(format!("{}.txt", list.name)), text.as_bytes())?;
+    }
+    let path = folder.join(GROUPS);
+    let mut text = serde_json::to_string_pretty(groups).map_err(|error| DataError::io(&path, error.into()))?;
+    text.push('\n');
+    write_atomically(&path, text.as_bytes())?;
+    sync_folder_of(&folder)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Folders of images, one per frame.
+//!
+//! Frames are the files with the extensions jpg, jpeg and png, in the order of the number at the
+//! end of their names, so that `2.jpg` comes before `10.jpg`. Numbering may start at 0 or 1 (the
+//! base is found per folder) and may have a prefix (`img_00001.jpg`). A gap, a number used twice,
+//! two prefixes or two sizes mean that the folder is not one whole clip.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::picture::{Colours, Picture, decode};
+use super::resize::{Crop, SizeRule, resize_rgb};
+use crate::base::{DataError, DecodeLimits, Frames};
+
+/// Whether the name's extension is that of a frame.
+pub(crate) fn is_frame(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    !hidden && extension.is_some_and(|extension| ["jpg", "jpeg", "png"].contains(&extension.as_str()))
+}
+
+/// The image files of a folder in the order of their numbers.
+///
+/// # Errors
+/// [`DataError::NoFrames`] for a folder without images; [`DataError::BadFrames`] for a name without
+/// a number, a gap, a number used twice or two prefixes, naming the file or the missing number.
+pub fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let io = |error| DataError::io(folder, error);
+    let mut frames = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if is_frame(&path) {
+            let (prefix, number) = parse_name(folder, &path)?;
+            frames.push((number, prefix, path));
+        }
+    }
+    frames.sort();
+    check_sequence(folder, &frames)?;
+    Ok(frames.into_iter().map(|(_, _, path)| path).collect())
+}
+
+/// The text before the last number of a file's stem, and that number.
+fn parse_name(folder: &Path, path: &Path) -> Result<(String, u64), DataError> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    match stem[prefix.len()..].parse() {
+        Ok(number) => Ok((prefix.to_owned(), number)),
+        Err(_) => Err(bad(folder, format!("the frame `{stem}` has no number at the end of its name; rename it"))),
+    }
+}
+
+fn check_sequence(folder: &Path, frames: &[(u64, String, PathBuf)]) -> Result<(), DataError> {
+    let Some((first, prefix, path)) = frames.first() else {
+        return Err(DataError::NoFrames { path: folder.to_owned(), words: "no JPEG or PNG file in it".to_owned() });
+    };
+    if *first > 1 {
+        return Err(bad(folder, format!("numbering starts at {first} ({}), not at 0 or 1", path.display())));
+    }
+    for pair in frames.windows(2) {
+        let ((before, ..), (number, other, path)) = (&pair[0], &pair[1]);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if number == before && other == prefix {
+            return Err(bad(folder, format!("the frame number {number} is used twice (`{name}`)")));
+        }
+        if other != prefix {
+            return Err(bad(folder, format!("`{name}` does not begin with `{prefix}` as the first frame does")));
+        }
+        if *number != before + 1 {
+            return Err(bad(folder, format!("frame {} is missing: after {before} comes {number}", before + 1)));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a folder of frames to RGB `[time, height, width, 3]`.
+///
+/// # Errors
+/// As [`list_frames`]; [`DataError::BadImage`] for an image that cannot be decoded,
+/// [`DataError::BadFrames`] where sizes differ, [`DataError::TooLarge`] above a limit.
+pub fn read_frames_folder(folder: &Path, size: SizeRule, limits: &DecodeLimits) -> Result<Frames, DataError> {
+    let files = list_frames(folder)?;
+    let indices: Vec<usize> = (0..files.len()).collect();
+    read_selected(folder, &files, &indices, size, limits)
+}
+
+/// Reads the frames `indices` of the listed `files`.
+pub(crate) fn read_selected(
+    folder: &Path,
+    files: &[PathBuf],
+    indices: &[usize],
+    size: SizeRule,
+    limits: &DecodeLimits,
+) -> Result<Frames, DataError> {
+    limits.check(folder, files.len(), 0)?;
+    let (mut data, mut shape, mut stored) = (Vec::new(), [0, 0], None);
+    for &index in indices {
+        let Some(file) = files.get(index) else {
+            return Err(bad(folder, format!("frame {index} of {} was asked for", files.len())));
+        };
+        let Picture { pixels, size: sides } = decode(file, Colours::Rgb, limits)?;
+        if *stored.get_or_insert(sides) != sides {
+            let reason = format!("{} has another size than the first frame: {sides:?}", file.display());
+            return Err(bad(folder, reason));
+        }
+        shape = size.of(sides[0], sides[1]);
+        limits.check(folder, indices.len(), shape[0].saturating_mul(shape[1]).saturating_mul(3))?;
+        data.extend(resize_rgb(&pixels, sides, Crop::whole(sides[0], sides[1]), shape)?);
+    }
+    Frames::new(data, indices.len(), shape[0], shape[1], 3)
+}
+
+fn bad(folder: &Path, reason: String) -> DataError {
+    DataError::BadFrames { path: folder.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::temporary;
+
+    fn save(folder: &Path, name: &str, width: u32, value: u8) {
+        image::RgbImage::from_pixel(width, 2, image::Rgb([value, 0, 255 - value])).save(folder.join(name)).unwrap();
+    }
+
+    fn read(folder: &Path) -> Result<Frames, DataError> {
+        read_frames_folder(folder, SizeRule::Source, &DecodeLimits::default())
+    }
+
+    // 1.png … 11.png: as text 10 and 11 would come before 2.
+    #[test]
+    fn numbers_are_in_numeric_order() {
+        let folder = temporary();
+        for i in 1..=11u8 {
+            save(folder.path(), &format!("{i}.png"), 4, i * 10);
+        }
+        fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        let clip = read(folder.path()).unwrap();
+        let reds: Vec<u8> = (0..11).map(|t| clip.frame(t)[0]).collect();
+        assert_eq!(reds, (1..=11).map(|i| i * 10).collect::<Vec<u8>>());
+        assert_eq!((clip.time, clip.height, clip.width), (11, 2, 4));
+    }
+
+    #[test]
+    fn common_names_and_sizes() {
+        let folder = temporary();
+        save(folder.path(), "img_00001.jpg", 4, 200);
+        save(folder.path(), "img_00002.JPG", 4, 200);
+        let size = SizeRule::Exact { height: 6, width: 5 };
+        let clip = read_frames_folder(folder.path(), size, &DecodeLimits::default()).unwrap();
+        assert_eq!((clip.time, clip.height, clip.width), (2, 6, 5));
+        assert!(clip.data[0].abs_diff(200) < 8);
+        let short =
+            read_frames_folder(folder.path(), SizeRule::ShortSide { pixels: 4 }, &DecodeLimits::default()).unwrap();
+        assert_eq!((short.height, short.width), (4, 8));
+    }
+
+    #[test]
+    fn gaps_and_foreign_names_are_errors() {
+        let error = |names: &[&str]| {
+            let folder = temporary();
+            names.iter().for_each(|name| save(folder.path(), name, 4, 9));
+            read(folder.path()).unwrap_err().to_string()
+        };
+        assert!(error(&["000000.png", "000002.png"]).contains("frame 1 is missing"));
+        assert!(error(&["5.png", "6.png"]).contains("starts at 5"));
+        assert!(error(&["1.png", "01.png"]).contains("used twice"));
+        assert!(error(&["a_1.png", "b_2.png"]).contains("`a_`"));
+        assert!(error(&["cover.png"]).contains("no number"));
+        assert!(error(&[]).contains("no JPEG or PNG"));
+    }
+
+    #[test]
+    fn sizes_must_agree_and_images_must_be_images() {
+        let folder = temporary();
+        save(folder.path(), "0.png", 4, 9);
+        save(folder.path(), "1.png", 5, 9);
+        assert!(read(folder.path()).unwrap_err().to_string().contains("1.png"));
+        fs::write(folder.path().join("1.png"), b"\x89PNG\r\n").unwrap();
+        assert!(matches!(read(folder.path()), Err(DataError::BadImage { .. })));
+        fs::write(folder.path().join("1.png"), b"").unwrap();
+        assert!(matches!(read(folder.path()), Err(DataError::EmptyFile(_))));
+        let limits = DecodeLimits { max_side: 3, ..DecodeLimits::default() };
+        assert!(read_frames_folder(folder.path(), SizeRule::Source, &limits).is_err());
+        assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("no such"));
+    }
+}

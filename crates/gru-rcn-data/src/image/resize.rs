@@ -1,0 +1,412 @@
+//! Resizing, cropping and mirroring of single frames, of colour or of flow.
+//!
+//! The filter is the triangle ("bilinear") convolution whose support grows when an image shrinks,
+//! so that fine texture is averaged and not aliased: the same rule as Pillow's `BILINEAR`.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+#[cfg(feature = "pure-decode")]
+use fast_image_resize::Filter;
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+
+use crate::base::{DataError, DecodeLimits, Frames};
+
+/// The size that frames are brought to.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SizeRule {
+    /// As they are stored.
+    Source,
+    /// The shorter side gets this many pixels, the other keeps the aspect ratio, rounded to the
+    /// nearest pixel, at least 1.
+    ShortSide {
+        /// Pixels of the shorter side.
+        pixels: usize,
+    },
+    /// Exactly this many pixels; the aspect ratio may change.
+    Exact {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+}
+
+impl SizeRule {
+    /// The size, height and width, that a frame of `height` × `width` is brought to.
+    pub fn of(self, height: usize, width: usize) -> [usize; 2] {
+        let scaled = |long: usize, n: usize, short: usize| {
+            ((long as f64 * n as f64 / short.max(1) as f64).round() as usize).max(1)
+        };
+        match self {
+            Self::Source => [height, width],
+            Self::Exact { height, width } => [height, width],
+            Self::ShortSide { pixels } if width < height => [scaled(height, pixels, width), pixels],
+            Self::ShortSide { pixels } => [pixels, scaled(width, pixels, height)],
+        }
+    }
+
+    /// Height and width as far as the rule states them.
+    pub(crate) fn sides(self) -> Option<[usize; 2]> {
+        match self {
+            Self::Source => None,
+            Self::ShortSide { pixels } => Some([pixels, pixels]),
+            Self::Exact { height, width } => Some([height, width]),
+        }
+    }
+
+    pub(crate) fn validate(self, path: &Path, limits: &DecodeLimits) -> Result<(), DataError> {
+        let Some([height, width]) = self.sides() else { return Ok(()) };
+        if height == 0 || width == 0 {
+            return Err(DataError::setting("frame_size", format!("{height}x{width}"), "sides are at least 1 pixel"));
+        }
+        limits.check_side(path, height, width)
+    }
+}
+
+impl From<[usize; 2]> for SizeRule {
+    /// Exactly this height and width.
+    fn from([height, width]: [usize; 2]) -> Self {
+        Self::Exact { height, width }
+    }
+}
+
+/// A rectangle of a frame, in whole pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crop {
+    /// Left edge, columns from the left border.
+    pub x: usize,
+    /// Upper edge, rows from the upper border.
+    pub y: usize,
+    /// Columns, at least 1.
+    pub width: usize,
+    /// Rows, at least 1.
+    pub height: usize,
+}
+
+impl Crop {
+    /// The whole of a frame of `height` × `width`.
+    pub fn whole(height: usize, width: usize) -> Self {
+        Self { x: 0, y: 0, width, height }
+    }
+
+    fn fits(&self, height: usize, width: usize) -> bool {
+        let right = self.x.checked_add(self.width);
+        let lower = self.y.checked_add(self.height);
+        self.width > 0
+            && self.height > 0
+            && right.is_some_and(|right| right <= width)
+            && lower.is_some_and(|lower| lower <= height)
+    }
+}
+
+/// A rectangle of a frame in fractions of pixels: a [`Crop`] of a frame that is stored in another
+/// size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rectangle {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+}
+
+impl From<Crop> for Rectangle {
+    fn from(crop: Crop) -> Self {
+        let [x, y, width, height] = [crop.x, crop.y, crop.width, crop.height].map(|pixels| pixels as f64);
+        Self { x, y, width, height }
+    }
+}
+
+impl Rectangle {
+    /// The crop of a frame of the size `planned` (height, width), on one of the size `stored`.
+    pub(crate) fn scaled(crop: Crop, planned: [usize; 2], stored: [usize; 2]) -> Self {
+        let [y, x] = [0, 1].map(|side| stored[side] as f64 / planned[side] as f64);
+        let whole = Self::from(crop);
+        Self { x: whole.x * x, y: whole.y * y, width: whole.width * x, height: whole.height * y }
+    }
+
+    /// Moves a lower or right edge that lies beyond the image, height and width, by rounding alone.
+    fn inside(mut self, [height, width]: [usize; 2]) -> Self {
+        const ROUNDING: f64 = 1e-6;
+        for (from, length, side) in [(self.y, &mut self.height, height), (self.x, &mut self.width, width)] {
+            let side = side as f64;
+            if from + *length < side + ROUNDING {
+                while from + *length > side {
+                    *length = length.min(side - from).next_down();
+                }
+            }
+        }
+        self
+    }
+
+    /// The rectangle in whole pixels, if it has whole coordinates.
+    fn whole(self) -> Option<Crop> {
+        let sides = [self.x, self.y, self.width, self.height];
+        if sides.iter().any(|side| side.fract() != 0.0 || *side < 0.0) {
+            return None;
+        }
+        let [x, y, width, height] = sides.map(|side| side as usize);
+        Some(Crop { x, y, width, height })
+    }
+}
+
+/// Cuts `crop` out of an RGB frame `[height, width, 3]` and resizes it; sizes are height and width.
+///
+/// # Errors
+/// [`DataError::Shape`] when the buffer is not `height · width · 3` long, the crop leaves the
+/// frame, or a side is 0 or above 65 535.
+pub fn resize_rgb(pixels: &[u8], size: [usize; 2], crop: Crop, output: [usize; 2]) -> Result<Vec<u8>, DataError> {
+    // For sides out of range, which `resize_into` reports, no memory is taken.
+    let sides = output.map(|side| if side > 65_535 { 0 } else { side });
+    let mut target = vec![0; sides[0] * sides[1] * 3];
+    resize_into(pixels, size, 3, crop.into(), output, &mut target)?;
+    Ok(target)
+}
+
+/// Cuts and resizes a frame of one, two or three channels into a buffer of the output's length.
+/// Crops may lie between pixels; sizes are height and width.
+pub(crate) fn resize_into(
+    pixels: &[u8],
+    [height, width]: [usize; 2],
+    channels: usize,
+    crop: Rectangle,
+    [out_height, out_width]: [usize; 2],
+    target: &mut [u8],
+) -> Result<(), DataError> {
+    let sides = [width, height, out_width, out_height];
+    if sides.iter().any(|&side| side == 0 || side > 65_535) {
+        return Err(DataError::Shape(format!(
+            "cannot resize a {width}x{height} frame to {out_width}x{out_height}: sides are 1 to 65535"
+        )));
+    }
+    let whole = crop.whole();
+    if pixels.len() != width * height * channels || whole.is_some_and(|crop| !crop.fits(height, width)) {
+        return Err(DataError::Shape(format!(
+            "the crop {crop:?} does not fit a frame of {width}x{height} pixels in {} bytes",
+            pixels.len()
+        )));
+    }
+    if target.len() != out_width * out_height * channels {
+        return Err(DataError::Shape(format!(
+            "a frame of {out_width}x{out_height} pixels does not fit {} bytes",
+            target.len()
+        )));
+    }
+    match whole {
+        Some(crop) if (crop.width, crop.height) == (out_width, out_height) => {
+            cut(pixels, width, channels, crop, target);
+            Ok(())
+        }
+        _ => {
+            let triangle = FilterType::Bilinear;
+            let done = convolve(pixels, [width, height], channels, crop, [out_width, out_height], triangle, target);
+            done.map_err(|reason| {
+                DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"))
+            })
+        }
+    }
+}
+
+/// Copies the rows of `crop`: resizing to the same size must change nothing.
+fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop, target: &mut [u8]) {
+    let rows = pixels.chunks_exact(width * channels).skip(crop.y);
+    for (row, target) in rows.zip(target.chunks_exact_mut(crop.width * channels)) {
+        target.copy_from_slice(&row[crop.x * channels..(crop.x + crop.width) * channels]);
+    }
+}
+
+thread_local! {
+    /// Keeps what it needs between the two directions of a frame, for the next frame.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+/// Most bytes that a thread keeps of its resizer's buffers.
+const KEPT_BYTES: usize = 16 << 20;
+
+fn convolve(
+    pixels: &[u8],
+    [width, height]: [usize; 2],
+    channels: usize,
+    crop: Rectangle,
+    [out_width, out_height]: [usize; 2],
+    filter: FilterType,
+    target: &mut [u8],
+) -> Result<(), String> {
+    let kind = match channels {
+        1 => PixelType::U8,
+        2 => PixelType::U8x2,
+        3 => PixelType::U8x3,
+        _ => return Err(format!("frames of {channels} channels are not resized")),
+    };
+    let source = ImageRef::new(width as u32, height as u32, pixels, kind).map_err(|e| e.to_string())?;
+    let mut target =
+        Image::from_slice_u8(out_width as u32, out_height as u32, target, kind).map_err(|e| e.to_string())?;
+    let crop = crop.inside([height, width]);
+    // Of two channels the library would take the second for transparency.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
+        crop.x,
+        crop.y,
+        crop.width,
+        crop.height,
+    );
+    RESIZER.with_borrow_mut(|resizer| {
+        let done = resizer.resize(&source, &mut target, &options).map_err(|e| e.to_string());
+        if resizer.size_of_internal_buffers() > KEPT_BYTES {
+            resizer.reset_internal_buffers();
+        }
+        done
+    })
+}
+
+/// Resizes a whole RGB frame, height and width `from`, by the cubic filter of FFmpeg's scaler,
+/// which widens it too when the image shrinks. FFmpeg filters luma and chroma and then makes RGB,
+/// so pixels at strong edges still differ.
+#[cfg(feature = "pure-decode")]
+pub(crate) fn resize_cubic(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, DataError> {
+    let [height, width] = from;
+    let [out_height, out_width] = to;
+    let failed = |reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"));
+    let filter = Filter::new("cubic", cubic, 2.0).map_err(|error| failed(error.to_string()))?;
+    let whole = Crop::whole(height, width).into();
+    let mut target = vec![0; out_width * out_height * 3];
+    let (from, to) = ([width, height], [out_width, out_height]);
+    convolve(pixels, from, 3, whole, to, FilterType::Custom(filter), &mut target).map_err(failed)?;
+    Ok(target)
+}
+
+/// The cubic of Mitchell and Netravali with B = 0, C = 0.6: 1.4 d³ − 2.4 d² + 1 up to distance 1,
+/// −0.6 d³ + 3 d² − 4.8 d + 2.4 up to 2.
+#[cfg(feature = "pure-decode")]
+pub(crate) fn cubic(distance: f64) -> f64 {
+    let d = distance.abs();
+    if d < 1.0 {
+        (1.4 * d - 2.4) * d * d + 1.0
+    } else if d < 2.0 {
+        ((3.0 - 0.6 * d) * d - 4.8) * d + 2.4
+    } else {
+        0.0
+    }
+}
+
+/// Mirrors frames of `width` columns and `channels` values a pixel left to right, in place.
+pub fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
+    if width == 0 {
+        return;
+    }
+    for row in pixels.chunks_exact_mut(width * channels) {
+        match channels {
+            2 => row.as_chunks_mut::<2>().0.reverse(),
+            3 => row.as_chunks_mut::<3>().0.reverse(),
+            _ => {
+                row.reverse();
+                row.chunks_exact_mut(channels.max(1)).for_each(<[u8]>::reverse);
+            }
+        }
+    }
+}
+
+/// Every frame of an RGB clip resized to `height` × `width`; the clip itself where it has that
+/// size.
+///
+/// # Errors
+/// [`DataError::Shape`] when the clip has not three channels or a size is out of range.
+pub fn resize_frames(frames: Frames, height: usize, width: usize) -> Result<Frames, DataError> {
+    if (frames.height, frames.width) == (height, width) {
+        return Ok(frames);
+    }
+    require_rgb(&frames)?;
+    let whole = Crop::whole(frames.height, frames.width);
+    let mut data = Vec::with_capacity(frames.time * height * width * 3);
+    for t in 0..frames.time {
+        data.extend(resize_rgb(frames.frame(t), [frames.height, frames.width], whole, [height, width])?);
+    }
+    Frames::new(data, frames.time, height, width, 3)
+}
+
+pub(crate) fn require_rgb(frames: &Frames) -> Result<(), DataError> {
+    if frames.channels == 3 {
+        return Ok(());
+    }
+    Err(DataError::Shape(format!("an RGB clip has 3 channels, this one has {}", frames.channels)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn grey(values: &[u8]) -> Vec<u8> {
+        values.iter().flat_map(|&v| [v, v, v]).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Crops that reach the edge of the planned frame, of frames stored in any size: nothing is
+        /// lost to rounding.
+        #[test]
+        fn scaled_crops_stay_inside(
+            planned in [2usize..200, 2usize..200], stored in [2usize..200, 2usize..200], from in [0.0..1.0f64, 0.0..1.0f64],
+        ) {
+            let [y, x] = [0, 1].map(|side| (from[side] * planned[side] as f64) as usize);
+            let crop = Crop { x, y, width: planned[1] - x, height: planned[0] - y };
+            let crop = Rectangle::scaled(crop, planned, stored);
+            let pixels = vec![9; stored[0] * stored[1]];
+            let mut target = [0; 35];
+            resize_into(&pixels, stored, 1, crop, [5, 7], &mut target).unwrap();
+            prop_assert_eq!(target, [9; 35]);
+        }
+    }
+
+    // Rows 0 1 2 / 3 4 5: the crop at x = 1, y = 1 of 2×1 is 4 5.
+    #[test]
+    fn a_crop_of_the_output_size_is_a_copy() {
+        let crop = Crop { x: 1, y: 1, width: 2, height: 1 };
+        let cut = resize_rgb(&grey(&[0, 1, 2, 3, 4, 5]), [2, 3], crop, [1, 2]).unwrap();
+        assert_eq!(cut, grey(&[4, 5]));
+    }
+
+    // Halving 0 0 200 200: the triangle of support 2 around output pixel 0 (source centre 1.0)
+    // weighs the source pixels at 0.5, 1.5, 2.5 with 0.75, 0.75, 0.25 (distance / 2), so (0.25·200)
+    // / 1.75 = 28.6; by symmetry 200 − 28.6 = 171.4.
+    #[test]
+    fn shrinking_averages() {
+        let small = resize_rgb(&grey(&[0, 0, 200, 200]), [1, 4], Crop::whole(1, 4), [1, 2]).unwrap();
+        assert_eq!(small, grey(&[29, 171]));
+    }
+
+    // Halving 0 0 200 200 with the cubic of support 4: the pixels at 0.5, 1.5, 2.5, 3.5 lie 0.25,
+    // 0.25, 0.75, 1.25 from output pixel 0 (source centre 1.0, distance / 2) and weigh 0.871875
+    // twice, 0.240625 and −0.084375: 200 · 0.15625 / 1.9 = 16.4; by symmetry 200 − 16.4 = 183.6.
+    #[cfg(feature = "pure-decode")]
+    #[test]
+    fn the_cubic_is_that_of_ffmpeg() {
+        assert_eq!(resize_cubic(&grey(&[0, 0, 200, 200]), [1, 4], [1, 2]).unwrap(), grey(&[16, 184]));
+        assert_eq!([0.0, 1.0, 2.0, -0.5].map(|d| (cubic(d) * 1e6).round()), [1e6, 0.0, 0.0, 575_000.0]);
+    }
+
+    #[test]
+    fn flipping_twice_is_nothing() {
+        let mut row = grey(&[1, 2, 3]);
+        flip_horizontal(&mut row, 3, 3);
+        assert_eq!(row, grey(&[3, 2, 1]));
+        flip_horizontal(&mut row, 3, 3);
+        assert_eq!(row, grey(&[1, 2, 3]));
+    }
+
+    #[test]
+    fn bad_sizes_are_errors() {
+        let pixels = grey(&[1, 2]);
+        let outside = Crop { x: 1, y: 0, width: 2, height: 1 };
+        assert!(resize_rgb(&pixels, [1, 2], outside, [1, 1]).is_err());
+        let overflowing = Crop { x: usize::MAX, y: 0, width: 2, height: 1 };
+        assert!(resize_rgb(&pixels, [1, 2], overflowing, [1, 1]).is_err());
+        assert!(resize_rgb(&pixels, [1, 2], Crop::whole(1, 2), [1, 0]).is_err());
+        assert!(resize_rgb(&pixels[1..], [1, 2], Crop::whole(1, 2), [1, 1]).is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! Videos to a prepared folder: frames, optical flow, lists and a manifest.
+//!
+//! ```text
+//! manifest.jsonl                        how it was made, and every clip with its counts and hash
+//! frames/<class>/<clip>/000000.jpg …
+//! flow/<class>/<clip>/{x,y}/000000.jpg …   one field less than there are frames
+//! splits/train01.txt …, groups.json     the official lists, and the group of every clip
+//! failures.jsonl                        clips that could not be prepared, where there are any
+//! ```
+//!
+//! **Clips are written whole or not at all.** A clip is written into hidden folders beside its
+//! places. When all its files are on disk they are renamed, and then one line is added to the
+//! journal `manifest.partial.jsonl`. A process that is killed loses the clips under way; the next
+//! run removes their remains, continues after the last whole line of the journal, and ends with the
+//! same bytes in the same files as a run that was never interrupted. The manifest itself appears at
+//! the end, whole.
+//!
+//! **One folder, one set of settings.** A run with other settings, another decoder or another
+//! version of this crate in a folder that holds clips already is refused, naming the setting.
+//!
+//! **A broken clip** is recorded with its error, the others continue, and none replaces it. The
+//! next run in the same folder tries it again.
+//!
+//! **Shards** divide the clips among machines by a hash of their ids, so that a clip stays with its
+//! shard whatever clips are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins
+//! them.
+
+mod clip;
+mod flow;
+mod lay_out;
+mod merge;
+mod run;
+mod source;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+pub use flow::{FlowMethod, FlowOptions};
+pub use merge::{Merged, merge};
+pub use run::Estimate;
+
+use crate::base::DataError;
+use crate::dataset::SplitList;
+use crate::image::SizeRule;
+use crate::manifest::{Failure, ImageCoding, Layout, Shard};
+use crate::video::VideoDecoder;
+
+/// Settings of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepare {
+    /// How the source is laid out.
+    pub layout: Layout,
+    /// The folder of videos. A folder of frames in the place of a video is taken as well.
+    pub source: PathBuf,
+    /// The folder to make.
+    pub output: PathBuf,
+    /// Folder of the official lists; without it no lists are written. Not for [`Layout::Folder`].
+    pub lists: Option<PathBuf>,
+    /// The user's own lists and groups, for [`Layout::Folder`].
+    pub own_lists: OwnLists,
+    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`] has the
+    /// usual ones.
+    pub size: SizeRule,
+    /// JPEG quality of the frames, 1 to 100. Default 95.
+    pub quality: u8,
+    /// Optical flow, if wanted.
+    pub flow: Option<FlowOptions>,
+    /// Clips that are prepared at once; 0 is one for each processor.
+    pub workers: usize,
+    /// The part of the clips that this run prepares; all of them without it.
+    pub shard: Option<Shard>,
+}
+
+impl Default for Prepare {
+    fn default() -> Self {
+        Self {
+            layout: Layout::Folder,
+            source: PathBuf::new(),
+            output: PathBuf::new(),
+            lists: None,
+            own_lists: OwnLists::default(),
+            size: SizeRule::ShortSide { pixels: 256 },
+            quality: 95,
+            flow: None,
+            workers: 0,
+            shard: None,
+        }
+    }
+}
+
+/// List files as in [`FolderOptions`](crate::FolderOptions); relative paths are relative to the
+/// source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnLists {
+    /// The train part.
+    pub train: Option<PathBuf>,
+    /// The validation part.
+    pub validation: Option<PathBuf>,
+    /// The test part.
+    pub test: Option<PathBuf>,
+    /// JSON object from clip path or file stem to group.
+    pub groups: Option<PathBuf>,
+}
+
+impl OwnLists {
+    fn given(&self) -> bool {
+        self.train.is_some() || self.validation.is_some() || self.test.is_some()
+    }
+}
+
+/// Progress of a run.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Finished clips, prepared or failed.
+    pub done: usize,
+    /// Clips to prepare in this run.
+    pub total: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// Frames written.
+    pub frames: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Since the run began.
+    pub elapsed: Duration,
+    /// Estimated time left, by the bytes of the videos; unknown before the first clip.
+    pub remaining: Option<Duration>,
+    /// The clip just finished, with its error if it failed.
+    pub clip: Option<(String, Option<String>)>,
+}
+
+/// Result of a run.
+#[derive(Clone, Debug)]
+pub struct PrepareOutcome {
+    /// Path of the manifest, which does not exist yet after an interrupted run.
+    pub manifest: PathBuf,
+    /// Clips in it.
+    pub clips: usize,
+    /// Clips that this run prepared.
+    pub prepared: usize,
+    /// Clips kept from earlier runs.
+    pub kept: usize,
+    /// Of those, clips whose video is not in the source any more.
+    pub without_source: usize,
+    /// Clips that could not be prepared, also in `failures.jsonl`; sorted.
+    pub failures: Vec<Failure>,
+    /// The lists that were written, with what they name and the source does not have.
+    pub lists: Vec<SplitList>,
+    /// Frames written by this run.
+    pub frames: u64,
+    /// Bytes written by this run.
+    pub bytes: u64,
+    /// Whether the run was cancelled. Prepared clips are kept; the same run again resumes.
+    pub interrupted: bool,
+}
+
+impl Prepare {
+    /// The size that the paper's protocol and its successors use for a data set: 256×340 for
+    /// UCF-101's 240×320, otherwise 256 for the shorter side.
+    pub fn size_for(layout: Layout) -> SizeRule {
+        match layout {
+            Layout::Ucf101 => SizeRule::Exact { height: 256, width: 340 },
+            Layout::Hmdb51 | Layout::Msvd | Layout::Folder => SizeRule::ShortSide { pixels: 256 },
+        }
+    }
+
+    /// Prepares the clips that are not prepared yet. Setting `cancel` stops the run after the clips
+    /// under way.
+    ///
+    /// # Errors
+    /// Before any work: settings out of range, a source without videos, two clips of one id, lists
+    /// that are wrong, an output folder inside the source, in use by another process, or made with
+    /// other settings. During work: what concerns all clips, such as a full disk; prepared clips
+    /// are kept. The error of a single clip is part of the outcome.
+    pub fn run(
+        &self,
+        decoder: &dyn VideoDecoder,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<PrepareOutcome, DataError> {
+        run::run(self, decoder, cancel, progress)
+    }
+
+    /// Estimates the time and disk space of the remaining clips from up to three clips that are
+    /// prepared in memory.
+    ///
+    /// # Errors
+    /// As [`Prepare::run`] before any work. Nothing is written.
+    pub fn estimate(&self, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
+        run::estimate(self, decoder)
+    }
+
+    fn validate(&self) -> Result<(), DataError> {
+        if !(1..=100).contains(&self.quality) {
+            return Err(DataError::setting("quality", self.quality, "JPEG quality is 1 to 100"));
+        }
+        if let Some(FlowOptions { image: ImageCoding::Jpeg { quality }, .. }) = self.flow
+            && !(1..=100).contains(&quality)
+        {
+            return Err(DataError::setting("flow quality", quality, "JPEG quality is 1 to 100"));
+        }
+        let sides = self.size.sides().unwrap_or([1, 1]);
+        if sides.iter().any(|side| !(1..=8192).contains(side)) {
+            return Err(DataError::setting("size", format!("{sides:?}"), "sides are 1 to 8192 pixels"));
+        }
+        if let Some(Shard { index, of }) = self.shard
+            && !(1..=of).contains(&index)
+        {
+            return Err(DataError::setting("shard", format!("{index}/{of}"), "it is like 1/4, counted from 1"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

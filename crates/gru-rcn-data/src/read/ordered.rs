@@ -1,0 +1,328 @@
+//! Loading in parallel, in order, within a bound on memory.
+//!
+//! A loader that yields results as they arrive makes a run depend on timing. One that bounds the
+//! number of queued items, not their bytes, runs out of memory on long clips. Here workers take
+//! jobs in order, a result waits until its turn, and a job starts only when the bytes declared for
+//! it fit beside those of all jobs started and not yet consumed.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::base::{DataError, panic_message};
+
+/// How many jobs run at once and what they may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderConfig {
+    /// Loading threads; 0 loads in the calling thread, when a result is asked for.
+    pub workers: usize,
+    /// Bound on the sum of declared bytes of the jobs that are started and not yet consumed. One
+    /// job is always allowed.
+    pub max_bytes: usize,
+}
+
+impl Default for LoaderConfig {
+    /// One worker per two cores, at least one, and 1 GiB.
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self { workers: cores.div_ceil(2), max_bytes: 1 << 30 }
+    }
+}
+
+/// The results of [`ordered`], in the order of the jobs.
+///
+/// Dropping it waits for the jobs that run at that moment and starts no more.
+pub struct OrderedLoader<T> {
+    jobs: usize,
+    position: usize,
+    work: Work<T>,
+}
+
+enum Work<T> {
+    Here(Box<dyn FnMut(usize) -> Result<T, DataError> + Send>),
+    Threads { shared: Arc<Shared<T>>, threads: Vec<JoinHandle<()>> },
+}
+
+/// Loads `jobs` and yields the results in their order, whatever the number of workers.
+///
+/// `bytes` declares the memory of a job's result. A panic in `load` becomes [`DataError::Worker`]
+/// with the job's position, and the other jobs continue.
+pub fn ordered<J, T, F>(jobs: Vec<J>, bytes: impl Fn(&J) -> usize, config: LoaderConfig, load: F) -> OrderedLoader<T>
+where
+    J: Send + Sync + 'static,
+    T: Send + 'static,
+    F: Fn(&J) -> Result<T, DataError> + Send + Sync + 'static,
+{
+    let bytes: Vec<usize> = jobs.iter().map(bytes).collect();
+    let count = jobs.len();
+    let run = move |index: usize| guarded(index, || load(&jobs[index]));
+    let workers = config.workers.min(count);
+    let work = if workers == 0 { Work::Here(Box::new(run)) } else { spawn(run, bytes, workers, config.max_bytes) };
+    OrderedLoader { jobs: count, position: 0, work }
+}
+
+fn spawn<T, R>(run: R, bytes: Vec<usize>, workers: usize, max_bytes: usize) -> Work<T>
+where
+    T: Send + 'static,
+    R: Fn(usize) -> Result<T, DataError> + Send + Sync + 'static,
+{
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State { next: 0, held: 0, stopped: false, done: BTreeMap::new() }),
+        room: Condvar::new(),
+        ready: Condvar::new(),
+        bytes,
+        max_bytes,
+    });
+    let run = Arc::new(run);
+    let worker = |_| {
+        let (shared, run) = (Arc::clone(&shared), Arc::clone(&run));
+        thread::spawn(move || {
+            while let Some(index) = shared.claim() {
+                let result = run(index);
+                shared.lock().done.insert(index, result);
+                shared.ready.notify_all();
+            }
+        })
+    };
+    let threads = (0..workers).map(worker).collect();
+    Work::Threads { shared, threads }
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Signalled when bytes are given back or work stops.
+    room: Condvar,
+    /// Signalled when a result is there.
+    ready: Condvar,
+    bytes: Vec<usize>,
+    max_bytes: usize,
+}
+
+struct State<T> {
+    next: usize,
+    /// Declared bytes of the jobs started and not consumed.
+    held: usize,
+    stopped: bool,
+    done: BTreeMap<usize, Result<T, DataError>>,
+}
+
+impl<T> Shared<T> {
+    /// No code that can panic runs under the lock, so a poisoned state is still whole.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, once there is room for it. Jobs start in order, so the one the consumer waits
+    /// for is always started.
+    fn claim(&self) -> Option<usize> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped || state.next == self.bytes.len() {
+                return None;
+            }
+            let bytes = self.bytes[state.next];
+            if state.held == 0 || state.held.saturating_add(bytes) <= self.max_bytes {
+                state.held = state.held.saturating_add(bytes);
+                state.next += 1;
+                return Some(state.next - 1);
+            }
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn consume(&self, index: usize) -> Result<T, DataError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(result) = state.done.remove(&index) {
+                state.held = state.held.saturating_sub(self.bytes[index]);
+                drop(state);
+                self.room.notify_all();
+                return result;
+            }
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<T> Iterator for OrderedLoader<T> {
+    type Item = Result<T, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.position == self.jobs {
+            return None;
+        }
+        let index = self.position;
+        self.position += 1;
+        Some(match &mut self.work {
+            Work::Here(run) => run(index),
+            Work::Threads { shared, .. } => shared.consume(index),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.jobs - self.position;
+        (left, Some(left))
+    }
+}
+
+impl<T> ExactSizeIterator for OrderedLoader<T> {}
+
+impl<T> Drop for OrderedLoader<T> {
+    fn drop(&mut self) {
+        if let Work::Threads { shared, threads } = &mut self.work {
+            shared.lock().stopped = true;
+            shared.room.notify_all();
+            for thread in threads.drain(..) {
+                // Panics of jobs were caught; there is nothing else to report.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn guarded<T>(index: usize, load: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    // The job's own data are dropped with it, and the loader shares nothing mutable with it.
+    catch_unwind(AssertUnwindSafe(load))
+        .unwrap_or_else(|panic| Err(DataError::Worker { job: index, message: panic_message(&*panic) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn config(workers: usize, max_bytes: usize) -> LoaderConfig {
+        LoaderConfig { workers, max_bytes }
+    }
+
+    // Early jobs are the slow ones, so with several workers the results arrive in another order
+    // than they are yielded.
+    #[test]
+    fn results_come_in_order_for_any_number_of_workers() {
+        for workers in [0, 1, 4] {
+            let loader = ordered(
+                (0..40u64).collect(),
+                |_| 1,
+                config(workers, 8),
+                |&job| {
+                    thread::sleep(Duration::from_millis(if job % 4 == 0 { 8 } else { 1 }));
+                    Ok(job * job)
+                },
+            );
+            assert_eq!(loader.len(), 40);
+            let results: Vec<u64> = loader.map(Result::unwrap).collect();
+            assert_eq!(results, (0..40).map(|job| job * job).collect::<Vec<_>>(), "{workers} workers");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_its_job_alone() {
+        for workers in [0, 1, 4] {
+            let loader = ordered(
+                (0..6).collect(),
+                |_| 1,
+                config(workers, 100),
+                |&job: &usize| {
+                    assert!(job != 3, "job three is broken");
+                    Ok(job)
+                },
+            );
+            let results: Vec<_> = loader.collect();
+            assert_eq!(results.len(), 6);
+            for (job, result) in results.into_iter().enumerate() {
+                match result {
+                    Ok(value) => assert_eq!(value, job),
+                    Err(error) => {
+                        assert_eq!(job, 3);
+                        let text = error.to_string();
+                        assert!(text.contains("job 3") && text.contains("job three is broken"), "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    // Jobs of 30 bytes, 100 allowed: never more than 3 are held, and 4 workers do reach 3.
+    #[test]
+    fn bytes_are_bounded() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let peak = Arc::new(AtomicUsize::new(0));
+        let (counted, highest) = (Arc::clone(&held), Arc::clone(&peak));
+        let loader = ordered(
+            vec![30usize; 40],
+            |&bytes| bytes,
+            config(4, 100),
+            move |&bytes| {
+                let now = counted.fetch_add(bytes, Ordering::SeqCst) + bytes;
+                highest.fetch_max(now, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(2));
+                Ok(())
+            },
+        );
+        thread::sleep(Duration::from_millis(50));
+        for result in loader.inspect(|_| thread::sleep(Duration::from_millis(1))) {
+            // Given back here, after the loader's own count: the bound seen from outside is one job
+            // looser.
+            result.unwrap();
+            held.fetch_sub(30, Ordering::SeqCst);
+        }
+        let peak = peak.load(Ordering::SeqCst);
+        assert!((90..=120).contains(&peak), "{peak}");
+    }
+
+    // Before anything is consumed the bound is exact.
+    #[test]
+    fn the_bound_is_exact_before_the_first_result() {
+        let started = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&started);
+        let mut loader = ordered(
+            vec![30usize; 10],
+            |&bytes| bytes,
+            config(4, 100),
+            move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            },
+        );
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(started.load(Ordering::SeqCst), 3);
+        loader.next().unwrap().unwrap();
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(started.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn a_job_above_the_bound_runs_alone() {
+        let loader = ordered(vec![500usize, 10, 500, usize::MAX], |&bytes| bytes, config(4, 100), |&bytes| Ok(bytes));
+        let results: Vec<usize> = loader.map(Result::unwrap).collect();
+        assert_eq!(results, [500, 10, 500, usize::MAX]);
+    }
+
+    #[test]
+    fn dropping_stops_the_workers() {
+        let started = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&started);
+        let mut loader = ordered(
+            (0..1000).collect(),
+            |_| 1,
+            config(4, 5),
+            move |&job: &usize| {
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok(job)
+            },
+        );
+        assert_eq!(loader.next().unwrap().unwrap(), 0);
+        drop(loader);
+        // One was consumed and five may be held.
+        assert!(started.load(Ordering::SeqCst) <= 6);
+        assert_eq!(Arc::strong_count(&started), 1, "the workers are gone");
+    }
+
+    #[test]
+    fn no_jobs_no_results() {
+        assert_eq!(ordered(Vec::<u8>::new(), |_| 1, config(4, 1), |_| Ok(())).count(), 0);
+    }
+}

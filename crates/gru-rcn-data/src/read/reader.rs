@@ -1,0 +1,421 @@
+//! Reading a clip's frames, whatever they come from.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::views::{ClipViews, shown};
+use crate::base::{DataError, DecodeLimits, Frames};
+use crate::dataset::{ClipSource, Sample};
+use crate::image::{
+    Colours, Picture, Rectangle, SizeRule, list_frames, read_frames_folder, read_selected, resize_frames, resize_into,
+    with_decoded,
+};
+use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
+use crate::video::{DecoderKind, VideoDecoder};
+
+/// Reads clips; to be shared by all loading threads.
+///
+/// The decoder is looked for when the first video is read, so frame folders and the built-in data
+/// set do not need it.
+#[derive(Debug, Default)]
+pub struct ClipReader {
+    kind: DecoderKind,
+    found: Mutex<Option<Arc<dyn VideoDecoder>>>,
+    limits: DecodeLimits,
+}
+
+impl ClipReader {
+    /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the
+    /// default limits.
+    pub fn new(limits: DecodeLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// The same reader with another decoder for video files. Whether this build has it shows when
+    /// the first video is read, or by [`DecoderKind::require`].
+    pub fn with_decoder(self, kind: DecoderKind) -> Self {
+        Self { kind, found: Mutex::new(None), limits: self.limits }
+    }
+
+    /// The decoder that reads video files.
+    pub fn decoder(&self) -> DecoderKind {
+        self.kind
+    }
+
+    /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB
+    /// `[time, height, width, 3]`.
+    ///
+    /// # Errors
+    /// Those of [`VideoDecoder::decode`] and [`read_frames_folder`], and of [`DecoderKind::open`]
+    /// for videos.
+    pub fn read(&self, sample: &Sample, frame_size: [usize; 2]) -> Result<Frames, DataError> {
+        self.read_source(&sample.source, frame_size.into())
+    }
+
+    /// Reads all frames of a video file or a folder of frames.
+    ///
+    /// # Errors
+    /// As [`ClipReader::read`]; [`DataError::NotFound`] where there is neither.
+    pub fn read_path(&self, path: &Path, frame_size: [usize; 2]) -> Result<Frames, DataError> {
+        self.read_source(&source_of(path)?, frame_size.into())
+    }
+
+    /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
+    /// into memory.
+    ///
+    /// Returns those frames, in the plan's order and at the planner's frame size, and the number of
+    /// frames of the whole video. Cut the clip out of them with
+    /// `planner.evaluation(total)?.on_selected().apply(&frames)`.
+    ///
+    /// # Errors
+    /// As [`ClipReader::read`] and [`ClipPlanner::evaluation`].
+    pub fn read_planned(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(Frames, usize), DataError> {
+        planner.validate()?;
+        // A planner that validates plans every positive count, and there are no videos of zero
+        // frames.
+        let select = |total: usize| planner.evaluation(total).map(|plan| plan.frames).unwrap_or_default();
+        self.read_some(source, planner.frame_size.into(), select)
+    }
+
+    /// Reads a sample once and cuts clips out of it: for each key the training clip of that key,
+    /// for `None` the one that is evaluated.
+    ///
+    /// Of stored images only those are decoded that the plans name; videos are decoded whole.
+    ///
+    /// # Errors
+    /// Those of [`ClipReader::read`] and [`ClipPlanner::training`]; [`DataError::BadDataset`] where
+    /// flow is asked of something that has none.
+    pub fn read_clips(
+        &self,
+        sample: &Sample,
+        planner: &ClipPlanner,
+        keys: &[Option<PlanKey>],
+    ) -> Result<Vec<Frames>, DataError> {
+        let plan = |key: &Option<PlanKey>, count: usize| match key {
+            Some(key) => planner.training(key, count),
+            None => planner.evaluation(count),
+        };
+        match pictures(&sample.source, planner.modality)? {
+            Some(pictures) => {
+                let cut = |key| pictures.clip(&plan(key, pictures.len())?, planner.frame_size, &self.limits);
+                keys.iter().map(cut).collect()
+            }
+            None => {
+                let frames = self.read(sample, planner.frame_size)?;
+                keys.iter().map(|key| plan(key, frames.time)?.apply(&frames)).collect()
+            }
+        }
+    }
+
+    /// Decodes what the test views of a clip show, each picture once; the plans are those of
+    /// [`ClipPlanner::test_views`].
+    ///
+    /// # Errors
+    /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`]
+    /// where the pictures take more memory than `max_bytes` of the limits.
+    pub fn read_views(
+        &self,
+        source: &ClipSource,
+        planner: &ClipPlanner,
+        views: TestViews,
+    ) -> Result<ClipViews, DataError> {
+        planner.validate()?;
+        views.validate()?;
+        let planned = planner.frame_size;
+        if let Some(stored) = pictures(source, planner.modality)? {
+            let total = stored.len();
+            let plans = distinct_views(planner.test_views(views, total)?);
+            let (mut held, mut bytes) = (Vec::new(), 0);
+            for t in shown(&plans, total) {
+                let picture = stored.picture(t, &self.limits)?;
+                bytes += picture.pixels.len();
+                self.limits.check(stored.path(), 1, bytes)?;
+                held.push((t, picture));
+            }
+            return Ok(ClipViews::new(plans, held, planned, total));
+        }
+        let select = |total: usize| match planner.test_views(views, total) {
+            Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
+            // The error is returned below, where the plans are made again.
+            Err(_) => vec![0],
+        };
+        let (frames, total) = self.read_some(source, planned.into(), select)?;
+        let plans = distinct_views(planner.test_views(views, total)?);
+        let size = [frames.height, frames.width];
+        let held = shown(&plans, total).into_iter().enumerate();
+        let held = held.map(|(place, t)| (t, Picture { pixels: frames.frame(place).to_vec(), size }));
+        Ok(ClipViews::new(plans, held, planned, total))
+    }
+
+    /// Reads the frames that `select` names for the number of all, in its order, and that number.
+    fn read_some(
+        &self,
+        source: &ClipSource,
+        size: SizeRule,
+        mut select: impl FnMut(usize) -> Vec<usize>,
+    ) -> Result<(Frames, usize), DataError> {
+        let (folder, files) = match source {
+            ClipSource::Video(path) => return self.video()?.decode_selected(path, size, &mut select),
+            ClipSource::Motion(clip) => {
+                let frames = clip.render();
+                return Ok((sized(frames.pick(select(frames.time))?, size)?, frames.time));
+            }
+            ClipSource::FrameFolder(folder) => (folder, list_frames(folder)?),
+            ClipSource::Prepared(clip) => (&clip.frames_dir, clip.frame_files()?),
+        };
+        Ok((read_selected(folder, &files, &select(files.len()), size, &self.limits)?, files.len()))
+    }
+
+    fn read_source(&self, source: &ClipSource, size: SizeRule) -> Result<Frames, DataError> {
+        match source {
+            ClipSource::Video(path) => self.video()?.decode(path, size),
+            ClipSource::Motion(clip) => sized(clip.render(), size),
+            ClipSource::FrameFolder(folder) => read_frames_folder(folder, size, &self.limits),
+            ClipSource::Prepared(_) => self.read_some(source, size, |total| (0..total).collect()).map(|(all, _)| all),
+        }
+    }
+
+    /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
+    fn video(&self) -> Result<Arc<dyn VideoDecoder>, DataError> {
+        let mut slot = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(decoder) = &*slot {
+            return Ok(Arc::clone(decoder));
+        }
+        let decoder: Arc<dyn VideoDecoder> = self.kind.open(self.limits)?.into();
+        *slot = Some(Arc::clone(&decoder));
+        Ok(decoder)
+    }
+}
+
+/// Says what a path is: a folder of frames or a video file.
+///
+/// # Errors
+/// [`DataError::NotFound`] where there is nothing.
+pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
+    let metadata = std::fs::metadata(path).map_err(|error| DataError::io(path, error))?;
+    Ok(if metadata.is_dir() { ClipSource::FrameFolder(path.to_owned()) } else { ClipSource::Video(path.to_owned()) })
+}
+
+fn sized(frames: Frames, size: SizeRule) -> Result<Frames, DataError> {
+    let [height, width] = size.of(frames.height, frames.width);
+    resize_frames(frames, height, width)
+}
+
+/// The image files of a clip.
+enum Pictures {
+    Rgb(Vec<PathBuf>),
+    Flow([Vec<PathBuf>; 2]),
+}
+
+/// The stored images of a clip; `None` where there are none and frames have to be decoded or drawn.
+fn pictures(source: &ClipSource, modality: Modality) -> Result<Option<Pictures>, DataError> {
+    match (source, modality) {
+        (ClipSource::Prepared(clip), Modality::Rgb) => Ok(Some(Pictures::Rgb(clip.frame_files()?))),
+        (ClipSource::Prepared(clip), Modality::Flow) => Ok(Some(Pictures::Flow(clip.flow_files()?))),
+        (ClipSource::FrameFolder(folder), Modality::Rgb) => Ok(Some(Pictures::Rgb(list_frames(folder)?))),
+        (ClipSource::Video(_) | ClipSource::Motion(_), Modality::Rgb) => Ok(None),
+        (ClipSource::Video(path) | ClipSource::FrameFolder(path), Modality::Flow) => {
+            let reason = "it has no optical flow; prepare the data set with `gru-rcn prepare --flow dis` first";
+            Err(DataError::dataset(path, reason))
+        }
+        (ClipSource::Motion(_), Modality::Flow) => {
+            Err(DataError::setting("stream", "flow", "the built-in motion data has no optical flow"))
+        }
+    }
+}
+
+impl Pictures {
+    /// Frames, or fields of flow.
+    fn len(&self) -> usize {
+        match self {
+            Self::Rgb(files) => files.len(),
+            Self::Flow([x, _]) => x.len(),
+        }
+    }
+
+    /// A file of them, to name the clip by.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Rgb(files) | Self::Flow([files, _]) => files.first().map_or(Path::new(""), PathBuf::as_path),
+        }
+    }
+
+    /// Decodes frame or field `t`.
+    fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
+        self.with_picture(t, limits, |pixels, size| Ok(Picture { pixels: pixels.to_vec(), size }))
+    }
+
+    /// Decodes frame or field `t` and lends its pixels, height and width to `take`.
+    fn with_picture<T>(
+        &self,
+        t: usize,
+        limits: &DecodeLimits,
+        take: impl FnOnce(&[u8], [usize; 2]) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let [x, y] = match self {
+            Self::Rgb(files) => return with_decoded(&files[t], Colours::Rgb, limits, take),
+            Self::Flow(files) => [&files[0][t], &files[1][t]],
+        };
+        with_decoded(x, Colours::Grey, limits, |across, size| {
+            with_decoded(y, Colours::Grey, limits, |down, other| {
+                if size != other {
+                    let reason = format!("its size is not that of {}", y.display());
+                    return Err(DataError::BadImage { path: x.clone(), reason });
+                }
+                let pixels: Vec<u8> = across.iter().zip(down).flat_map(|(&x, &y)| [x, y]).collect();
+                take(&pixels, size)
+            })
+        })
+    }
+
+    /// Cuts a clip out; only the pictures that the plan names are decoded, each once.
+    fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
+        let channels = plan.modality.stored_channels();
+        plan.gather(self.len(), |t, target| {
+            self.with_picture(t, limits, |pixels, size| {
+                let crop = Rectangle::scaled(plan.crop, planned, size);
+                resize_into(pixels, size, channels, crop, plan.output, target)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::MotionConfig;
+    use crate::plan::{CropRule, Photometric, TemporalSampling};
+    use crate::read::views::tests::flow_clip;
+    use crate::testing::{make_video, temporary};
+
+    fn planner(frames: usize) -> ClipPlanner {
+        ClipPlanner {
+            modality: Modality::Rgb,
+            temporal: TemporalSampling::Spread { frames },
+            frame_size: [16, 24],
+            input_size: [16, 16],
+            crop: CropRule::Centre,
+            flip: false,
+            photometric: Photometric::default(),
+        }
+    }
+
+    // The same film as a video that fits and as one that does not: the planned frames are those of
+    // the whole.
+    #[test]
+    fn planned_reading_equals_reading_and_planning() {
+        let folder = temporary();
+        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
+        let source = ClipSource::Video(video.clone());
+        let whole = ClipReader::default().read_path(&video, [16, 24]).unwrap();
+        let expected = planner(3).evaluation(20).unwrap().apply(&whole).unwrap();
+        // 19 of the 20 frames would fit.
+        let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
+        for limits in [DecodeLimits::default(), tight] {
+            let (frames, total) = ClipReader::new(limits).read_planned(&source, &planner(3)).unwrap();
+            assert_eq!((frames.time, total), (3, 20));
+            let plan = planner(3).evaluation(total).unwrap().on_selected();
+            assert_eq!(plan.apply(&frames).unwrap(), expected);
+        }
+        assert!(ClipReader::new(tight).read_path(&video, [16, 24]).is_err());
+    }
+
+    #[test]
+    fn frame_folders_are_read_by_plan() {
+        let folder = temporary();
+        for i in 0..6u8 {
+            let image = image::RgbImage::from_pixel(24, 16, image::Rgb([i * 20; 3]));
+            image.save(folder.path().join(format!("{i:06}.png"))).unwrap();
+        }
+        let reader = ClipReader::default();
+        let source = source_of(folder.path()).unwrap();
+        let (frames, total) = reader.read_planned(&source, &planner(3)).unwrap();
+        // Parts of two frames, their middles 1, 3 and 5.
+        assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [20, 60, 100]));
+        assert_eq!(reader.read_path(folder.path(), [16, 24]).unwrap().time, 6);
+        assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
+    }
+
+    #[test]
+    fn motion_clips_are_brought_to_size() {
+        let dataset = MotionConfig::default().dataset().unwrap();
+        let clip = ClipReader::default().read(&dataset.train[0], [20, 24]).unwrap();
+        assert_eq!((clip.time, clip.height, clip.width), (8, 20, 24));
+    }
+
+    /// Two whole frames of 8×8 pixels.
+    fn whole(modality: Modality) -> ClipPlanner {
+        ClipPlanner {
+            modality,
+            temporal: TemporalSampling::Consecutive { frames: 2 },
+            frame_size: [8, 8],
+            input_size: [8, 8],
+            crop: CropRule::Full,
+            ..planner(2)
+        }
+    }
+
+    /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive
+    /// steps from field t on see x, y of t, t + 1, ….
+    #[test]
+    fn flow_is_read_as_stacks() {
+        let folder = temporary();
+        let clip = flow_clip(folder.path(), 12, [16, 16]);
+        let source = ClipSource::Prepared(clip);
+        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
+        let planner = whole(Modality::Flow);
+        let clips = ClipReader::default().read_clips(&sample, &planner, &[None]).unwrap();
+        let first = planner.evaluation(12).unwrap().frames[0] as u8;
+        assert_eq!((clips[0].time, clips[0].height, clips[0].channels), (2, 8, 20));
+        let expected: Vec<u8> = (first..first + 10).flat_map(|t| [100 + t, 50 + t]).collect();
+        assert_eq!(clips[0].frame(0)[..20], expected);
+    }
+
+    /// The same frames read by plan and read whole: where nothing is resized, nothing differs.
+    #[test]
+    fn planned_frames_are_those_of_the_whole() {
+        let folder = temporary();
+        for t in 0..5u8 {
+            let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([t * 40, x as u8 * 9, y as u8 * 11]));
+            image.save(folder.path().join(format!("{t}.png"))).unwrap();
+        }
+        let source = ClipSource::FrameFolder(folder.path().to_owned());
+        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
+        let (planner, reader) = (whole(Modality::Rgb), ClipReader::default());
+        let keys = [None, Some(PlanKey { seed: 1, epoch: 2, sample: "a/b".into() })];
+        let clips = reader.read_clips(&sample, &planner, &keys).unwrap();
+        let whole = reader.read(&sample, [8, 8]).unwrap();
+        assert_eq!(clips[0], planner.evaluation(5).unwrap().apply(&whole).unwrap());
+        assert_eq!(clips[1], planner.training(keys[1].as_ref().unwrap(), 5).unwrap().apply(&whole).unwrap());
+    }
+
+    #[test]
+    fn flow_of_a_video_is_an_error_that_says_what_to_do() {
+        let source = ClipSource::Video("a.avi".into());
+        let sample = Sample { id: "a".into(), class: 0, appearance: None, source };
+        let error = ClipReader::default().read_clips(&sample, &whole(Modality::Flow), &[None]).unwrap_err();
+        assert!(error.to_string().contains("prepare"), "{error}");
+    }
+
+    #[cfg(feature = "pure-decode")]
+    #[test]
+    fn clips_are_read_with_the_chosen_decoder() {
+        let folder = temporary();
+        let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12);
+        let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
+        assert_eq!(reader.decoder(), DecoderKind::Pure);
+        let clip = reader.read_path(&path, [32, 48]).unwrap();
+        assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());
+        let planner = ClipPlanner { frame_size: [32, 48], input_size: [32, 32], ..planner(3) };
+        let (frames, total) = reader.read_planned(&ClipSource::Video(path.clone()), &planner).unwrap();
+        // Parts of four frames, their middles 2, 6 and 10.
+        assert_eq!((frames.time, total), (3, 12));
+        assert_eq!(frames.frame(1), clip.frame(6));
+        // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
+        // the picture is the same.
+        let other = ClipReader::default().read_path(&path, [32, 48]).unwrap();
+        let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+        let mean = sum / clip.data.len() as f64;
+        assert!(mean < 10.0, "{mean}");
+    }
+}

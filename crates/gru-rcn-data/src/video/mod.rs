@@ -1,0 +1,366 @@
+//! Video files to frames.
+//!
+//! A [`VideoDecoder`] opens a file and gives [`VideoFrames`]: every decoded frame once, in display
+//! order, with its time stamp. Reading, preparing and verifying all use this one interface. There
+//! are two decoders: the `ffmpeg` program ([`Ffmpeg`]) and, with the feature `pure-decode`,
+//! `PureDecoder` for UCF-101's own format. [`DecoderKind`] is the choice between them.
+//!
+//! **Every decoded frame exactly once.** The frame count in a container's header is not to be
+//! trusted: UCF-101's XviD files pack two frames into one packet, and a header may claim 100 frames
+//! where 98 can be decoded. Frames are counted as `ffprobe -count_frames` counts them.
+
+mod ffmpeg;
+#[cfg(feature = "pure-decode")]
+mod pure;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{DataError, DecodeLimits, Frames};
+use crate::image::SizeRule;
+
+pub use ffmpeg::Ffmpeg;
+#[cfg(feature = "pure-decode")]
+pub use pure::PureDecoder;
+
+/// Name and version of a decoder. Two decoders, and two versions of one, may give other pixels and
+/// other counts.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderId {
+    /// Its name, such as `ffmpeg`.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+}
+
+/// One decoded frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VideoFrame {
+    /// Presentation time in seconds on the stream's own clock, which need not start at 0. `None`
+    /// where the stream gives the frame no time.
+    pub time: Option<f64>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// RGB `[height, width, 3]`.
+    pub pixels: Vec<u8>,
+}
+
+/// Decodes video files. One decoder is used by several threads at once.
+pub trait VideoDecoder: fmt::Debug + Send + Sync {
+    /// Which decoder this is. The manifest of a prepared folder records it.
+    fn id(&self) -> DecoderId;
+
+    /// The bounds on one file.
+    fn limits(&self) -> &DecodeLimits;
+
+    /// Begins to decode a file whose existence and size rule were checked; [`VideoDecoder::open`]
+    /// calls it and puts the frames under the common rules.
+    ///
+    /// # Errors
+    /// Those of the file, naming it, and a decoder that cannot be run.
+    fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError>;
+
+    /// Opens the first video stream of a file, its frames brought to `size`.
+    ///
+    /// # Errors
+    /// A distinct [`DataError`] for: no such file, a folder, an empty file, a size out of range, a
+    /// decoder that cannot be run. What is wrong with the stream itself comes from the frames.
+    fn open(&self, path: &Path, size: SizeRule) -> Result<VideoFrames, DataError> {
+        check_file(path)?;
+        size.validate(path, self.limits())?;
+        Ok(VideoFrames::new(path, *self.limits(), self.start(path, size)?))
+    }
+
+    /// Decodes every frame of a file to RGB `[time, height, width, 3]`.
+    ///
+    /// # Errors
+    /// Those of [`VideoDecoder::open`] and [`VideoFrames`]; [`DataError::TooLarge`] for a clip of
+    /// more than `max_bytes`.
+    fn decode(&self, path: &Path, size: SizeRule) -> Result<Frames, DataError> {
+        let mut clip = Clip::default();
+        for frame in self.open(path, size)? {
+            self.limits().check(path, clip.time + 1, clip.push(frame?))?;
+        }
+        clip.into_frames()
+    }
+
+    /// Counts the frames that [`VideoDecoder::decode`] would give, without keeping them.
+    ///
+    /// # Errors
+    /// As [`VideoDecoder::decode`], without the bound on bytes.
+    fn count(&self, path: &Path) -> Result<usize, DataError> {
+        // Tiny frames: what is left of the work is the decoding itself.
+        self.open(path, [2, 2].into())?.try_fold(0, |frames, frame| frame.map(|_| frames + 1))
+    }
+
+    /// Decodes some frames of a file: `select` names them for the number of all, in any order,
+    /// repeats allowed. Returns them in that order, and the number of all frames.
+    ///
+    /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass
+    /// only counts, and a second one keeps the selected frames.
+    ///
+    /// # Errors
+    /// As [`VideoDecoder::decode`], where `max_bytes` bounds the selected frames;
+    /// [`DataError::Shape`] when `select` names no frame or one that does not exist.
+    fn decode_selected(
+        &self,
+        path: &Path,
+        size: SizeRule,
+        select: &mut dyn FnMut(usize) -> Vec<usize>,
+    ) -> Result<(Frames, usize), DataError> {
+        let (mut clip, mut total, mut fits) = (Clip::default(), 0, true);
+        for frame in self.open(path, size)? {
+            let frame = frame?;
+            total += 1;
+            fits = fits && self.limits().check(path, total, frame.pixels.len()).is_ok();
+            if fits {
+                clip.push(frame);
+            } else {
+                clip = Clip::default();
+            }
+        }
+        let selected = select(total);
+        if selected.is_empty() || selected.iter().any(|&t| t >= total) {
+            let path = path.display();
+            return Err(DataError::Shape(format!("{path}: cannot select frames {selected:?} of {total}")));
+        }
+        let mut wanted: Vec<usize> = if fits { (0..total).collect() } else { selected.clone() };
+        if !fits {
+            wanted.sort_unstable();
+            wanted.dedup();
+            clip = keep(self, path, size, &wanted)?;
+        }
+        let kept = clip.into_frames()?;
+        self.limits().check(path, selected.len(), kept.frame_bytes())?;
+        let places = selected.iter().map(|t| wanted.partition_point(|wanted| wanted < t));
+        Ok((kept.pick(places)?, total))
+    }
+}
+
+/// The frames `wanted`, ascending and without repeats, of a file that was counted before.
+fn keep<D: VideoDecoder + ?Sized>(
+    decoder: &D,
+    path: &Path,
+    size: SizeRule,
+    wanted: &[usize],
+) -> Result<Clip, DataError> {
+    let (mut clip, mut seen) = (Clip::default(), 0);
+    for frame in decoder.open(path, size)? {
+        let frame = frame?;
+        if wanted[clip.time] == seen {
+            decoder.limits().check(path, clip.time + 1, clip.push(frame))?;
+        }
+        seen += 1;
+        if clip.time == wanted.len() {
+            return Ok(clip);
+        }
+    }
+    let words = "the first pass found more; the file changed while it was read".to_owned();
+    Err(DataError::BrokenVideo { path: path.to_owned(), frames: seen, words })
+}
+
+/// Frames in one buffer; all have the size of the first.
+#[derive(Default)]
+struct Clip {
+    data: Vec<u8>,
+    time: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Clip {
+    /// Appends a frame and returns its bytes.
+    fn push(&mut self, frame: VideoFrame) -> usize {
+        (self.height, self.width) = (frame.height, frame.width);
+        self.data.extend_from_slice(&frame.pixels);
+        self.time += 1;
+        frame.pixels.len()
+    }
+
+    fn into_frames(self) -> Result<Frames, DataError> {
+        Frames::new(self.data, self.time, self.height, self.width, 3)
+    }
+}
+
+/// One pass of a decoder over one file. [`VideoFrames`] adds what is the same for all decoders.
+pub trait FrameSource {
+    /// The next frame, `None` at the end of the stream. A source that waits for something outside
+    /// this program stops at `deadline` with [`DataError::Timeout`].
+    ///
+    /// # Errors
+    /// Those of the file, naming it.
+    fn next_frame(&mut self, deadline: Instant) -> Result<Option<VideoFrame>, DataError>;
+
+    /// Frames per second that the container states; known from the first frame on.
+    fn rate(&self) -> Option<f64> {
+        None
+    }
+
+    /// What the decoder complained about so far although it gave frames; whole at the end of the
+    /// stream.
+    fn warnings(&self) -> &str {
+        ""
+    }
+}
+
+/// The frames of one file, as an iterator.
+///
+/// It ends after the last frame or after the first error. Errors are: a stream without any frame, a
+/// file that is damaged or breaks off, frames of different sizes, more frames than `max_frames`, a
+/// side above `max_side`, and decoding that takes longer than `timeout`. The time that the caller
+/// spends between two frames does not count.
+pub struct VideoFrames {
+    path: PathBuf,
+    limits: DecodeLimits,
+    source: Box<dyn FrameSource>,
+    frames: usize,
+    size: Option<[usize; 2]>,
+    spent: Duration,
+    ended: bool,
+}
+
+impl VideoFrames {
+    /// Frames of `source`, which decodes `path`.
+    pub(crate) fn new(path: &Path, limits: DecodeLimits, source: Box<dyn FrameSource>) -> Self {
+        let path = path.to_owned();
+        Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, ended: false }
+    }
+
+    /// Frames per second that the container states, from the first frame on; `None` where it states
+    /// none. FFmpeg's are rounded to hundredths; time stamps are exact.
+    pub fn rate(&self) -> Option<f64> {
+        self.source.rate()
+    }
+
+    /// What the decoder complained about although it gave frames: FFmpeg conceals damage where it
+    /// can. Whole after the last frame, empty for a sound file.
+    pub fn warnings(&self) -> &str {
+        self.source.warnings()
+    }
+
+    fn next_frame(&mut self) -> Result<Option<VideoFrame>, DataError> {
+        let (path, began) = (&self.path, Instant::now());
+        let next = self.source.next_frame(began + self.limits.timeout.saturating_sub(self.spent))?;
+        self.spent += began.elapsed();
+        if self.spent > self.limits.timeout {
+            return Err(DataError::Timeout { path: path.clone(), limit: self.limits.timeout });
+        }
+        let Some(frame) = next else {
+            let words = self.source.warnings().to_owned();
+            return if self.frames > 0 { Ok(None) } else { Err(DataError::NoFrames { path: path.clone(), words }) };
+        };
+        self.limits.check(path, self.frames + 1, 0)?;
+        let size = [frame.width, frame.height];
+        let first = *self.size.get_or_insert(size);
+        if first != size {
+            let words = format!("the frame size changes from {first:?} to {size:?}");
+            return Err(DataError::BrokenVideo { path: path.clone(), frames: self.frames, words });
+        }
+        self.frames += 1;
+        Ok(Some(frame))
+    }
+}
+
+impl Iterator for VideoFrames {
+    type Item = Result<VideoFrame, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_frame().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// Rejects what is not a file with content, before a decoder sees it.
+fn check_file(path: &Path) -> Result<(), DataError> {
+    let metadata = fs::metadata(path).map_err(|error| DataError::io(path, error))?;
+    if metadata.is_dir() {
+        return Err(DataError::IsDirectory(path.to_owned()));
+    }
+    if !metadata.is_file() {
+        let words = "it is a device, pipe or socket, not a regular file".to_owned();
+        return Err(DataError::NotVideo { path: path.to_owned(), words });
+    }
+    if metadata.len() == 0 { Err(DataError::EmptyFile(path.to_owned())) } else { Ok(()) }
+}
+
+/// Which decoder reads video files. Written `ffmpeg` or `pure`.
+///
+/// The choice is part of a run's identity: the two give the same number of frames in the same
+/// order, but not the same pixels (see `PureDecoder`), so train and evaluate with one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DecoderKind {
+    /// The `ffmpeg` program, which must be installed ([`Ffmpeg`]). Reads nearly every format.
+    #[default]
+    Ffmpeg,
+    /// MPEG-4 Part 2 in AVI, the format of UCF-101, decoded within this program (`PureDecoder`).
+    /// Needs the feature `pure-decode` and nothing installed.
+    Pure,
+}
+
+impl DecoderKind {
+    /// Whether this build contains the decoder. [`DecoderKind::Ffmpeg`] also needs the installed
+    /// program; see [`Ffmpeg::locate`].
+    pub fn is_built_in(self) -> bool {
+        self == Self::Ffmpeg || cfg!(feature = "pure-decode")
+    }
+
+    /// Checks, before a long run, that the decoder can be used.
+    ///
+    /// # Errors
+    /// As [`DecoderKind::open`].
+    pub fn require(self) -> Result<(), DataError> {
+        self.open(DecodeLimits::default()).map(drop)
+    }
+
+    /// The decoder itself.
+    ///
+    /// # Errors
+    /// [`DataError::FfmpegMissing`] for a program that cannot be run; [`DataError::PureMissing`]
+    /// for a build without the feature.
+    pub fn open(self, limits: DecodeLimits) -> Result<Box<dyn VideoDecoder>, DataError> {
+        match self {
+            Self::Ffmpeg => Ok(Box::new(Ffmpeg::locate()?.with_limits(limits))),
+            #[cfg(feature = "pure-decode")]
+            Self::Pure => Ok(Box::new(PureDecoder::default().with_limits(limits))),
+            #[cfg(not(feature = "pure-decode"))]
+            Self::Pure => Err(DataError::PureMissing),
+        }
+    }
+}
+
+impl fmt::Display for DecoderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ffmpeg => "ffmpeg",
+            Self::Pure => "pure",
+        })
+    }
+}
+
+impl FromStr for DecoderKind {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        match text {
+            "ffmpeg" => Ok(Self::Ffmpeg),
+            "pure" => Ok(Self::Pure),
+            _ => Err(DataError::setting("decoder", text, "it is ffmpeg or pure")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
