@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{Dataset, Sample, Split, ViewRule};
-use gru_rcn_metrics::{WILSON_95, wilson_interval};
+use gru_rcn_data::{Dataset, Sample, Split, TestViews};
 use serde_json::json;
 
 use super::shared::{DecoderArgs, DeviceArgs, PrecisionArgs, RunArgs, print_json};
@@ -34,7 +33,7 @@ pub(super) struct EvaluateArgs {
     /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
     /// in the paper. By default what the run's recipe says.
     #[arg(long, value_name = "NxM")]
-    views: Option<ViewRule>,
+    views: Option<TestViews>,
     #[command(flatten)]
     decoder: DecoderArgs,
     /// Print the result as JSON.
@@ -119,14 +118,8 @@ impl EvaluateArgs {
         if self.json {
             return print_json(&json!({ "test": summary }));
         }
-        let (low, high) = wilson_interval(summary.correct(), summary.clips, WILSON_95);
         println!("{} on {} {} clips", trained.dir.root().display(), summary.clips, self.split);
-        println!(
-            "  top-1       {:5.1} %  (95 % interval {:.1} to {:.1} %)",
-            100.0 * summary.top1,
-            100.0 * low,
-            100.0 * high
-        );
+        println!("  top-1      {}", summary.top1_line());
         println!("  top-5       {:5.1} %", 100.0 * summary.top5);
         println!("  mean class  {:5.1} %", 100.0 * summary.mean_class);
         println!("  NLL         {:7.3}", summary.nll);
@@ -138,7 +131,7 @@ impl EvaluateArgs {
 }
 
 /// The run's GRU-RCN on clips by a rule of views.
-fn scores(trained: &TrainedRun, samples: &[Sample], rule: ViewRule) -> Result<Scores> {
+fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<Scores> {
     let stop = StopFlag::install()?;
     let mut interval = Interval::default();
     let progress = |clips: usize| {

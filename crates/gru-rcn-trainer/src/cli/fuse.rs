@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gru_rcn_data::Split;
-use gru_rcn_metrics::{Classification, WILSON_95, wilson_interval};
+use gru_rcn_metrics::Classification;
 use serde::Serialize;
 
 use super::shared::print_json;
@@ -123,9 +123,7 @@ fn file(path: &Path, split: Split) -> PathBuf {
 
 fn print(fused: &Fused) {
     let line = |name: &str, result: &Classification| {
-        let (low, high) = wilson_interval(result.correct(), result.clips, WILSON_95);
-        let [top1, low, high] = [result.top1, low, high].map(|share| 100.0 * share);
-        println!("  {name}  {top1:5.1} %  (95 % interval {low:.1} to {high:.1} %), NLL {:.3}", result.nll);
+        println!("  {name}  {}, NLL {:.3}", result.top1_line(), result.nll);
     };
     let names: Vec<String> =
         fused.streams.iter().map(|entry| format!("{} × {}", entry.path.display(), entry.weight)).collect();

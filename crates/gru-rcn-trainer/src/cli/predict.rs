@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{Stream, ViewRule, source_of};
+use gru_rcn_data::{Modality, TestViews, source_of};
 use serde::Serialize;
 
 use super::shared::{DecoderArgs, DeviceArgs, PrecisionArgs, RunArgs, print_json};
@@ -28,7 +28,7 @@ pub(super) struct PredictArgs {
     /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
     /// in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
-    views: ViewRule,
+    views: TestViews,
     #[command(flatten)]
     decoder: DecoderArgs,
     /// Print the result as JSON.
@@ -70,7 +70,7 @@ impl PredictArgs {
         let dtype = self.precision.dtype.dtype();
         let trained =
             TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
-        if trained.recipe.clip.stream == Stream::Flow {
+        if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
                 trained.dir.root().display()
@@ -91,7 +91,7 @@ impl PredictArgs {
         if self.json { print_json(&predictions) } else { Ok(()) }
     }
 
-    fn predict(&self, trained: &TrainedRun, video: &Path, rule: ViewRule) -> Result<Prediction> {
+    fn predict(&self, trained: &TrainedRun, video: &Path, rule: TestViews) -> Result<Prediction> {
         let (loader, cnn, device) = (&trained.loader, &trained.cnn, &trained.device);
         let source = source_of(video)?;
         let (frames, probabilities) = if rule.is_single() {

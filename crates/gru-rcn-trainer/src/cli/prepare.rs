@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
-    DecodeLimits, Decoder, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists,
-    Prepare, PrepareOutcome, Progress, Shard, SizeRule,
+    DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists,
+    Prepare, PrepareOutcome, Progress, Shard, SizeRule, VideoDecoder,
 };
 use serde_json::json;
 
@@ -122,7 +122,7 @@ impl PrepareArgs {
     }
 }
 
-fn run(options: &Prepare, decoder: &dyn Decoder, as_json: bool) -> Result<()> {
+fn run(options: &Prepare, decoder: &dyn VideoDecoder, as_json: bool) -> Result<()> {
     let stop = StopFlag::install()?;
     let estimate = options.estimate(decoder)?;
     print_estimate(&estimate);

@@ -10,10 +10,10 @@ use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{LevelLogits, LossKind};
 use gru_rcn::input::PixelClips;
 use gru_rcn::weights::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
-use gru_rcn_data::{Dataset, Stream};
+use gru_rcn_data::base::Fnv64;
+use gru_rcn_data::{Dataset, Modality};
 
 use crate::recipe::{FinetuneSection, Network, Recipe};
-use crate::run::checkpoint::{CHECKSUM_START, checksum};
 
 /// Classes of ImageNet, which pretrained networks tell apart.
 const IMAGENET: usize = 1000;
@@ -21,9 +21,9 @@ const IMAGENET: usize = 1000;
 /// The CNN's configuration, with so many classes of its own.
 pub(crate) fn config(recipe: &Recipe, classes: usize) -> Result<CnnConfig> {
     let (section, size) = (&recipe.backbone, recipe.clip.input_size);
-    let config = match recipe.clip.stream {
-        Stream::Rgb => colour_config(recipe, classes),
-        Stream::Flow => colour_config(recipe, classes).across_modality(Stream::Flow.channels()),
+    let config = match recipe.clip.modality {
+        Modality::Rgb => colour_config(recipe, classes),
+        Modality::Flow => colour_config(recipe, classes).across_modality(Modality::Flow.channels()),
     };
     config.validate().context("recipe: backbone.taps or clip.input_size")?;
     let levels = config.levels();
@@ -68,15 +68,15 @@ pub(crate) fn name(recipe: &Recipe) -> String {
 
 /// A checksum of the weights, to tell whose percepts are whose.
 pub(crate) fn fingerprint(cnn: &Cnn) -> String {
-    struct Sum(u64);
+    struct Sum(Fnv64);
     impl ModuleVisitor for Sum {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0 = checksum(self.0, param.val().into_data().as_bytes());
+            self.0 = std::mem::take(&mut self.0).bytes(param.val().into_data().as_bytes());
         }
     }
-    let mut sum = Sum(CHECKSUM_START);
+    let mut sum = Sum(Fnv64::default());
     cnn.visit(&mut sum);
-    format!("{:016x}", sum.0)
+    format!("{:016x}", sum.0.finish())
 }
 
 /// Classes of the CNN that a run ends up with: the clips' where it is fine-tuned, their appearances where it is trained on
@@ -113,8 +113,8 @@ pub(crate) fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Resul
     let classes = classes_in(recipe, path)?;
     match load(&config(recipe, classes)?, path, device) {
         // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
-        Err(_) if recipe.clip.stream == Stream::Flow => {
-            Ok(load(&colour_config(recipe, classes), path, device)?.across_modality(Stream::Flow.channels()))
+        Err(_) if recipe.clip.modality == Modality::Flow => {
+            Ok(load(&colour_config(recipe, classes), path, device)?.across_modality(Modality::Flow.channels()))
         }
         loaded => loaded,
     }

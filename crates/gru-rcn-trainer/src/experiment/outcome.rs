@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::Result;
 use gru_rcn_data::{Dataset, Frames};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
-use gru_rcn_metrics::{WILSON_95, wilson_interval};
 
 use super::data::Clips;
 use super::test::TestedSystem;
@@ -81,8 +80,8 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         card.classes.len(),
         context.dir.root().display()
     ));
-    if let Some(first) = dataset.left_out.first() {
-        let clips = dataset.left_out.len();
+    if let Some(first) = dataset.skipped.first() {
+        let clips = dataset.skipped.len();
         context.message(format!("{clips} clips are in quarantine and skipped, {first} the first of them"));
     }
     if let Some(line) = memory.line() {
@@ -193,14 +192,7 @@ pub(crate) fn print(dir: &RunDir, card: &RunCard) {
     println!("{} test clips of {} classes, top-1 accuracy", card.data.test, card.classes.len());
     for system in &card.systems {
         let test = &system.test;
-        let (low, high) = wilson_interval(test.correct(), test.clips, WILSON_95);
-        println!(
-            "  {:<24}{:6.1} %   (95 % interval {:.1} to {:.1} %)",
-            system.name,
-            100.0 * test.top1,
-            100.0 * low,
-            100.0 * high
-        );
+        println!("  {:<24} {}", system.name, test.top1_line());
         for (level, accuracy) in &system.levels {
             println!("    level {level:<16}{:6.1} %", 100.0 * accuracy);
         }

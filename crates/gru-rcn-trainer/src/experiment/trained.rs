@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::weights::import;
-use gru_rcn_data::{DecoderKind, ViewRule};
+use gru_rcn_data::{DecoderKind, TestViews};
 
 use super::systems::OfLevels;
 use super::{backbone, system};
@@ -65,7 +65,7 @@ impl TrainedRun {
     }
 
     /// The requested views as far as the labels allow them, after saying so if they are several.
-    pub(crate) fn views(&self, requested: ViewRule) -> ViewRule {
+    pub(crate) fn views(&self, requested: TestViews) -> TestViews {
         let rule = requested.allowed(self.recipe.clip.flip);
         if !rule.is_single() {
             eprintln!("{}", self.recipe.describe_views(rule));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{
     ClipPlanner, ClipReader, ClipViews, DataError, DecoderKind, Frames, LoaderConfig, PlanKey, Sample,
-    TemporalSampling, ViewRule,
+    TemporalSampling, TestViews,
 };
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ impl ClipLoader {
         let [height, width] = self.planner.frame_size;
         let [h, w] = self.planner.input_size;
         // The decoded length is not known in advance; ten seconds at 25 frames a second is assumed.
-        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.stream.channels()
+        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.modality.channels()
     }
 
     /// The same loader for `frames` single frames, or stacks of flow, of each clip: in training a random
@@ -75,7 +75,7 @@ impl ClipLoader {
     }
 
     /// Reads several views of a clip.
-    pub(crate) fn views(&self, sample: &Sample, rule: ViewRule) -> Result<ClipViews, DataError> {
+    pub(crate) fn views(&self, sample: &Sample, rule: TestViews) -> Result<ClipViews, DataError> {
         self.reader.read_views(&sample.source, &self.planner, rule)
     }
 

@@ -122,7 +122,7 @@ impl Estimate<'_> {
     /// Bytes of a frame, or a stack of flow, as the CNN gets it.
     fn frame(&self) -> usize {
         let [height, width] = self.recipe.clip.input_size;
-        height * width * self.recipe.clip.stream.channels()
+        height * width * self.recipe.clip.modality.channels()
     }
 
     fn cnn_weights(&self) -> usize {

@@ -4,7 +4,7 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{ClipSource, Dataset, Sample, Stream};
+use gru_rcn_data::{ClipSource, Dataset, Sample, Modality};
 
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
@@ -26,7 +26,7 @@ pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         recipe.decoder().require()?;
     }
     let has_flow = |source: &ClipSource| matches!(source, ClipSource::Prepared(clip) if clip.flow_dir.is_some());
-    if recipe.clip.stream == Stream::Flow
+    if recipe.clip.modality == Modality::Flow
         && let Some(sample) = samples(dataset).find(|sample| !has_flow(&sample.source))
     {
         bail!(

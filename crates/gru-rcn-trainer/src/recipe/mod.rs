@@ -20,7 +20,7 @@ pub(crate) use sections::{
 pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 
 use anyhow::{Result, ensure};
-use gru_rcn_data::{ClipPlanner, DecoderKind, ViewRule};
+use gru_rcn_data::{ClipPlanner, DecoderKind, TestViews};
 use serde::{Deserialize, Serialize};
 
 /// One experiment.
@@ -92,12 +92,12 @@ impl Recipe {
     }
 
     /// The views by which test clips are scored; without mirror images where the labels do not allow them.
-    pub(crate) fn views(&self) -> ViewRule {
+    pub(crate) fn views(&self) -> TestViews {
         self.evaluation.views.allowed(self.clip.flip)
     }
 
     /// A rule of views in words, and why there are no mirror images, if they were requested.
-    pub(crate) fn describe_views(&self, rule: ViewRule) -> String {
+    pub(crate) fn describe_views(&self, rule: TestViews) -> String {
         let (starts, crops) = (rule.starts, rule.crops.count());
         let without = match self.clip.flip {
             true => "",

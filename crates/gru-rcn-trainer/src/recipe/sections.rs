@@ -7,7 +7,7 @@ use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
-use gru_rcn_data::{DecoderKind, MotionConfig, ViewRule};
+use gru_rcn_data::{DecoderKind, MotionConfig, TestViews};
 use serde::{Deserialize, Serialize};
 
 use super::training::zero_is_none;
@@ -332,7 +332,7 @@ impl ModelSection {
 pub(crate) struct EvaluationSection {
     /// The views of each clip, whose probabilities are averaged: one, or the paper's 25 starts of ten
     /// crops. There are no mirror images where `clip.flip` is off.
-    pub(crate) views: ViewRule,
+    pub(crate) views: TestViews,
 }
 
 /// What the model is compared with, on the same frozen CNN and by the same training.

@@ -13,22 +13,16 @@
 //! Nothing depends on time, on the number of threads or on what was computed before. Each stage has
 //! a stream of its own, so that leaving one out does not change another.
 
-/// Mixes two words into one (the finaliser of SplitMix64).
-pub(crate) fn mix(seed: u64, step: u64) -> u64 {
-    let mut z = seed.wrapping_add(step.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use gru_rcn_data::base::SplitMix64;
 
 /// The seed of a training stage, by the key that it has in files.
 pub(crate) fn stage_seed(seed: u64, key: &str) -> u64 {
-    key.bytes().fold(seed, |seed, byte| mix(seed, u64::from(byte)))
+    key.bytes().fold(seed, |seed, byte| SplitMix64::at(seed, u64::from(byte)))
 }
 
 /// The seed of the dropout of one micro-batch. It depends on nothing that a resumed run would not
 /// know: `steps` are the steps before this one, `micro_batch` the place in the step.
 pub(crate) fn batch_seed(stage_seed: u64, steps: u64, micro_batch: usize) -> u64 {
-    let step_seed = mix(stage_seed, steps);
-    if micro_batch == 0 { step_seed } else { mix(step_seed, micro_batch as u64) }
+    let step_seed = SplitMix64::at(stage_seed, steps);
+    if micro_batch == 0 { step_seed } else { SplitMix64::at(step_seed, micro_batch as u64) }
 }

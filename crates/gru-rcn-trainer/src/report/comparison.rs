@@ -4,16 +4,11 @@ use super::bars::{Line, bar, bar_list};
 use super::format::{amount, percent, percent_range};
 use super::model::RunReport;
 use crate::run::card::SystemResult;
-use gru_rcn_metrics::{Classification, WILSON_95, wilson_interval};
+use gru_rcn_metrics::Classification;
 use maud::{Markup, html};
 
 /// With this many classes or fewer, top-5 accuracy is 100 % and says nothing.
 const TRIVIAL_TOP5: usize = 5;
-
-/// The 95 % interval of the top-1 accuracy.
-pub(super) fn interval(test: &Classification) -> (f64, f64) {
-    wilson_interval(test.correct().min(test.clips), test.clips, WILSON_95)
-}
 
 /// The table of systems.
 pub(super) fn comparison(report: &RunReport) -> Markup {
@@ -49,8 +44,8 @@ fn system_row(system: &SystemResult, first: bool, top5: bool) -> Markup {
             td.top1 {
                 div {
                     span { (percent(test.top1)) }
-                    (bar(test.top1, Some(interval(test))))
-                    small { (percent_range(interval(test))) }
+                    (bar(test.top1, Some(test.top1_interval())))
+                    small { (percent_range(test.top1_interval())) }
                 }
             }
             @if top5 { td data-label="Top-5" { (percent(test.top5)) } }

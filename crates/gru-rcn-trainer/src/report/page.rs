@@ -1,6 +1,6 @@
 //! The page: what stands where.
 
-use super::comparison::{comparison, interval, levels};
+use super::comparison::{comparison, levels};
 use super::confusion::confusion;
 use super::curves::learning_curves;
 use super::format::{counted, percent, percent_range};
@@ -58,7 +58,7 @@ fn head(report: &RunReport) -> Markup {
                     span.words {
                         "of " (counted(system.test.clips, "test clip"))
                         " named correctly by " (system.name)
-                        small { "95 % interval " (percent_range(interval(&system.test))) }
+                        small { "95 % interval " (percent_range(system.test.top1_interval())) }
                     }
                 }
             }

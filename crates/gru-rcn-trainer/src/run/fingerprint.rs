@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use gru_rcn_data::base::Fnv64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::card::RunCard;
-use super::checkpoint::{CHECKSUM_START, checksum};
 use super::dir::{RunDir, read_json, write_json};
 use crate::recipe::Recipe;
 
@@ -47,7 +47,7 @@ impl RunFingerprint {
     pub(crate) fn recipe_hash(&self) -> String {
         let keys = keys_that_matter(&self.recipe);
         let text: String = keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        format!("{:016x}", checksum(CHECKSUM_START, text.as_bytes()))
+        format!("{:016x}", Fnv64::default().bytes(text.as_bytes()).finish())
     }
 
     /// Why this run cannot continue from something that `saved` describes; nothing if it can.

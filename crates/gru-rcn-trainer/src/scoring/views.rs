@@ -9,7 +9,7 @@ use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::Cnn;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{ClipPlan, ClipViews, Sample, ViewRule, ordered};
+use gru_rcn_data::{ClipPlan, ClipViews, Sample, TestViews, ordered};
 
 use super::{View, ViewBatch};
 use crate::percepts::{ClipLoader, chunk_of, side_by_side, workers};
@@ -41,7 +41,7 @@ impl<'a> ViewPercepts<'a> {
     pub(crate) fn of_clips(
         self,
         samples: &[Sample],
-        rule: ViewRule,
+        rule: TestViews,
     ) -> impl Iterator<Item = Result<ViewBatch<Percepts>>> + use<'a> {
         let (worker, bytes) = (self.loader.clone(), self.loader.bytes_of(1));
         let clips =
@@ -147,12 +147,12 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gru_rcn_data::{Crop, PhotometricDraw, Stream};
+    use gru_rcn_data::{Crop, PhotometricDraw, Modality};
 
     fn view(first: usize, time: usize, flip: bool) -> (ClipPlan, usize) {
         let (crop, photometric) = (Crop::whole(4, 4), PhotometricDraw::IDENTITY);
         let frames = (first..first + time).collect();
-        (ClipPlan { stream: Stream::Rgb, frames, crop, flip, photometric, output: [4, 4] }, 1)
+        (ClipPlan { modality: Modality::Rgb, frames, crop, flip, photometric, output: [4, 4] }, 1)
     }
 
     /// Clips of 4 frames from 0, 2, 4, 6, 8, at most 8 frames together: 0 to 7 holds three of them

@@ -8,7 +8,7 @@ use burn::tensor::{Device, FloatDType, Gradients, Tensor, TensorData};
 use gru_rcn::recurrent::ConvGruConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::recipe::seed::mix;
+use gru_rcn_data::base::SplitMix64;
 
 /// Largest difference from the CPU backend, relative to the largest value of a tensor. float32 agrees to 1e-6; CUDA rounds the
 /// inputs of its convolutions to TF32, ten bits, which is 5e-4 for each and more after three steps of time.
@@ -73,7 +73,7 @@ impl ModuleMapper for Redraw {
 
 /// Uniform values in (-1, 1).
 fn drawn<const D: usize>(seed: u64, shape: [usize; D]) -> TensorData {
-    let value = |n| (mix(seed, n) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+    let value = |n| (SplitMix64::at(seed, n) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
     TensorData::new((0..shape.iter().product::<usize>() as u64).map(value).collect::<Vec<f32>>(), shape)
 }
 

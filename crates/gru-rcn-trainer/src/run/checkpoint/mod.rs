@@ -26,12 +26,12 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
+use gru_rcn_data::base::sync_folder;
 
-use super::dir::{sync_folder, write_atomically};
+use super::dir::write_atomically;
 use super::fingerprint::RunFingerprint;
 use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
 
-pub(crate) use manifest::{CHECKSUM_START, checksum};
 pub(crate) use position::{EpochSums, Position};
 
 /// Checkpoints kept: one more than is needed, for the case that the newest is damaged.
