@@ -4,7 +4,6 @@ use super::bars::{Line, bar, bar_list};
 use super::format::{amount, percent, percent_range};
 use super::model::RunReport;
 use crate::run::card::SystemResult;
-use gru_rcn_metrics::Classification;
 use maud::{Markup, html};
 
 /// With this many classes or fewer, top-5 accuracy is 100 % and says nothing.

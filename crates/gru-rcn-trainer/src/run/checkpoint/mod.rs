@@ -136,7 +136,7 @@ impl Checkpoints {
             files,
         };
         write_synced(&scratch.join(MANIFEST), &manifest.to_json()?)?;
-        sync_folder(scratch)
+        Ok(sync_folder(scratch)?)
     }
 
     /// Gives a checkpoint that is whole on disk its name.
