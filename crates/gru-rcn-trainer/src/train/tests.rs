@@ -232,9 +232,9 @@ fn unreadable_clips_are_skipped_and_counted() {
 #[test]
 fn a_resumed_training_ends_like_an_uninterrupted_one() {
     let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
-    let adam = TrainingSection { optimizer: OptimizerName::Adam, weight_decay: 0.01, clip_norm: 0.3, ..sgd() };
+    let adam = TrainingSection { optimizer: OptimizerName::Adam, weight_decay: 0.01, clip_norm: Some(0.3), ..sgd() };
     for training in [sgd(), TrainingSection { momentum: 0.9, ..sgd() }, adam] {
-        let training = TrainingSection { epochs: 3, learning_rate: 0.1, final_learning_rate: 0.1, ..training };
+        let training = TrainingSection { epochs: 3, learning_rate: 0.1, final_lr_factor: 0.1, ..training };
         let (whole, pieces) = (Bench::new(training.clone()), Bench::new(training));
         let expected = whole.train(&clips, None).0.unwrap();
         let mut stops = 0;
@@ -260,7 +260,7 @@ fn a_resumed_training_ends_like_an_uninterrupted_one() {
 #[test]
 fn a_torn_checkpoint_falls_back_to_the_one_before() {
     let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
-    let training = TrainingSection { epochs: 3, checkpoint_steps: 1, ..sgd() };
+    let training = TrainingSection { epochs: 3, checkpoint_steps: Some(1), ..sgd() };
     let (whole, torn) = (Bench::new(training.clone()), Bench::new(training));
     let expected = whole.train(&clips, None).0.unwrap();
     torn.train(&clips, Some(5)).0.err().unwrap();
