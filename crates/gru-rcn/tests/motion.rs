@@ -85,7 +85,7 @@ fn accuracy<C: ClipClassifier>(model: C, [train, test]: &[(Percepts, Tensor<1, I
 fn direction_is_learnt_by_recurrence_only() {
     let device = Device::flex();
     device.seed(7);
-    let config = Vgg16Config::small(2, [SIDE, SIDE]).with_taps(["pool1", "pool2", "fc7"].map(String::from).to_vec());
+    let config = Vgg16Config::small(2, [SIDE, SIDE]).with_taps(["pool1", "pool2", "fc7"]);
     let cnn = config.init(&device);
     let data = |task| {
         [(64, 1), (100, 2)].map(|(count, seed)| {

@@ -1,5 +1,6 @@
 //! Writing safetensors files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -26,6 +27,28 @@ pub(super) fn save<M: Module>(
         .and_then(|()| fs::set_permissions(scratch.path(), permissions?))
         .map_err(|error| WeightsError::write(path, &error))?;
     scratch.commit().map_err(|error| WeightsError::write(path, &error))
+}
+
+/// Longest header that is read, as in the safetensors library.
+const MOST_HEADER: u64 = 100_000_000;
+
+/// The metadata in the header of a safetensors file; empty if it has none.
+pub(super) fn metadata(path: &Path) -> std::io::Result<BTreeMap<String, String>> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__", default)]
+        metadata: BTreeMap<String, String>,
+    }
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MOST_HEADER || length > file.metadata()?.len() {
+        return Err(std::io::Error::other(format!("a header of {length} bytes")));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header)?;
+    Ok(serde_json::from_slice::<Header>(&header)?.metadata)
 }
 
 fn sort_metadata_of(path: &Path) -> std::io::Result<()> {

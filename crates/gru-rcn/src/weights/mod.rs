@@ -4,12 +4,12 @@
 //! that lists the keys, and the model is left as it was. `.pth` files are parsed, never executed.
 
 mod file;
-mod keys;
 mod torchvision;
 
 pub use file::sort_metadata;
-pub use torchvision::{TorchvisionLayout, WeightsError, export_torchvision, import_torchvision, torchvision_classes};
+pub use torchvision::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
@@ -28,4 +28,14 @@ pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
     WeightsError::require_file(path)?;
     let mut store = SafetensorsStore::from_file(path).allow_partial(true).validate(false);
     torchvision::apply(module, &mut store, path, |key| key.to_string())
+}
+
+/// The metadata that [`export`] wrote into a safetensors file.
+///
+/// # Errors
+///
+/// If the file is missing or is no safetensors file.
+pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
+    WeightsError::require_file(path)?;
+    file::metadata(path).map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
 }
