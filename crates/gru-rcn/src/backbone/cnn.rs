@@ -192,6 +192,7 @@ macro_rules! backbones {
 backbones! { $
     vgg16: Vgg16, Vgg16Config { Vgg16 "vgg16" full, Small "small" small }
     squeezenet: SqueezeNet, SqueezeNetConfig { Squeezenet "squeezenet" full }
+    efficientnet: EfficientNetLite0, EfficientNetLite0Config { EfficientnetLite0 "efficientnet-lite0" full }
 }
 
 impl CnnConfig {

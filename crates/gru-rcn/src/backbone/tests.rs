@@ -1,7 +1,7 @@
 //! Taps, sizes, channels, layers and classifiers of every backbone.
 
 use burn::module::Module;
-use burn::nn::{Linear, conv::Conv2d};
+use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::{Device, Distribution, Tensor};
 
 use super::*;
@@ -20,8 +20,8 @@ fn assert_levels_are_the_maps(cnn: &impl Backbone, channels: usize, size: [usize
     }
 }
 
-/// Every network of the crate with all its taps, three classes and frames of a given size, but for the full VGG-16, whose
-/// 138 million weights show nothing that the small one does not.
+/// Every network of the crate with all its taps, three classes and frames of a given size, but for
+/// the full VGG-16, whose 138 million weights show nothing that the small one does not.
 fn networks(size: [usize; 2]) -> impl Iterator<Item = (Network, CnnConfig)> {
     Network::ALL.iter().filter(|&&network| network != Network::Vgg16).map(move |&network| {
         let options = NetworkOptions { num_classes: 3, in_channels: 3, input_size: size, taps: Vec::new() };
@@ -51,8 +51,8 @@ fn with_a_grid(size: [usize; 2]) -> (Network, CnnConfig) {
     (Network::Small, CnnConfig::Vgg16(Vgg16Config::small(6, size).with_grid([2, 3])))
 }
 
-/// Shapes follow one another, the last layer gives a number per class, every tap is the output of a layer, and the
-/// parameters are those of the module.
+/// Shapes follow one another, the last layer gives a number per class, every tap is the output of a
+/// layer, and the parameters are those of the module.
 #[test]
 fn layers_describe_the_network() {
     for (network, config) in networks([96, 128]).chain([with_a_grid([96, 128])]) {
@@ -74,8 +74,9 @@ fn layers_describe_the_network() {
     }
 }
 
-/// 138,357,544 parameters of VGG-16 and 1,248,424 of SqueezeNet 1.0, as published. The two convolutions of VGG-16's second
-/// stage make maps of 128 x 112 x 112 from 64 and from 128 channels.
+/// 138,357,544 parameters of VGG-16 and 1,248,424 of SqueezeNet 1.0, as published. The two
+/// convolutions of VGG-16's second stage make maps of 128 x 112 x 112 from 64 and from 128
+/// channels.
 #[test]
 fn published_sizes() {
     let count = |layers: Vec<LayerShape>| layers.iter().map(|layer| layer.parameters).sum::<usize>();
@@ -89,7 +90,8 @@ fn published_sizes() {
         output: [128, 112, 112],
         parameters,
     };
-    let stage: Vec<_> = Vgg16Config::new().layers().into_iter().filter(|layer| layer.name.starts_with("conv2")).collect();
+    let stage: Vec<_> =
+        Vgg16Config::new().layers().into_iter().filter(|layer| layer.name.starts_with("conv2")).collect();
     assert_eq!(stage, [conv("conv2_1", 64, 128 * (9 * 64 + 1)), conv("conv2_2", 128, 128 * (9 * 128 + 1))]);
 }
 
@@ -109,7 +111,12 @@ fn networks_by_name() {
 #[test]
 fn networks_for_flow() {
     for (network, config) in networks([32, 32]) {
-        let options = |in_channels| NetworkOptions { num_classes: 3, in_channels, input_size: [32, 32], taps: config.known_taps() };
+        let options = |in_channels| NetworkOptions {
+            num_classes: 3,
+            in_channels,
+            input_size: [32, 32],
+            taps: config.known_taps(),
+        };
         let flow = network.config(&options(20));
         assert_eq!(flow.in_channels(), 20);
         assert_eq!(flow.pixels().mean, [128.0 / 255.0; 20]);
@@ -117,8 +124,8 @@ fn networks_for_flow() {
     }
 }
 
-/// The paper's table for VGG-16 at 224x224, and SqueezeNet's by hand: the stem leaves (224 - 7) / 2 + 1 = 109 cells a
-/// side, the maxima, rounded up, 54, 27 and 13.
+/// The paper's table for VGG-16 at 224x224, and SqueezeNet's by hand: the stem leaves (224 - 7) / 2
+/// + 1 = 109 cells a side, the maxima, rounded up, 54, 27 and 13.
 #[test]
 fn levels_at_224() {
     let shape = |level: &Level| (level.name.clone(), level.channels, level.height, level.width);
@@ -138,7 +145,7 @@ fn level_names(cnn: &impl Backbone) -> Vec<String> {
     cnn.levels().into_iter().map(|level| level.name).collect()
 }
 
-/// Taps come bottom up in whatever order they are asked for, and are the same maps whether asked for alone or together.
+/// Taps come bottom up in any order of the list, and each is the same map alone or with others.
 #[test]
 fn taps_alone_and_together() {
     for (network, config) in networks([32, 32]) {
@@ -160,11 +167,12 @@ fn taps_alone_and_together() {
 }
 
 #[test]
-fn unknown_taps() {
+fn unknown_taps_are_refused() {
     let config = CnnConfig::Vgg16(Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "conv5"]));
     let error = config.validate().unwrap_err();
     assert_eq!(error.to_string(), "VGG-16 has no tap \"conv5\"; it has pool1, pool2, pool3, pool4, fc7");
-    // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of four.
+    // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of
+    // four.
     for tap in ["fc7", "pool5"] {
         let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps([tap]);
         let message = config.validate().unwrap_err().to_string();
@@ -190,7 +198,7 @@ fn counts_of_zero_are_refused() {
 
 /// Four maxima by two leave nothing of 15 pixels; SqueezeNet's smallest frame is 21 pixels a side.
 #[test]
-fn no_taps_and_frames_too_small() {
+fn no_taps_and_small_frames_are_refused() {
     let none = SqueezeNetConfig::new().with_taps([""; 0]).validate().unwrap_err();
     assert!(matches!(none, BackboneConfigError::NoTaps { .. }), "{none}");
     let small = Vgg16Config::small(6, [32, 32]).with_input_size([32, 15]).validate().unwrap_err();
@@ -201,13 +209,13 @@ fn no_taps_and_frames_too_small() {
 
 #[test]
 #[should_panic(expected = "has no tap \"pool9\"")]
-fn a_network_with_an_unknown_tap_is_not_built() {
+fn init_refuses_an_unknown_tap() {
     Vgg16Config::new().with_taps(["pool9"]).init(&Device::flex());
 }
 
-/// A convolution that passes its input on, then a maximum over 2x2 of an 8x12 picture that already has equal values in
-/// each 2x2 block, leaves the 4x6 picture of blocks; on a grid of 2x2 its cells are means of 2x3 blocks. fc-6 as the
-/// identity hands them over, and so does fc-7.
+/// A convolution that passes its input on, then a maximum over 2x2 of an 8x12 picture that already
+/// has equal values in each 2x2 block, leaves the 4x6 picture of blocks; on a grid of 2x2 its cells
+/// are means of 2x3 blocks. fc-6 as the identity hands them over, and so does fc-7.
 #[test]
 fn the_top_map_is_averaged_to_the_grid() {
     use burn::module::Param;
@@ -221,8 +229,8 @@ fn the_top_map_is_averaged_to_the_grid() {
     for fc in &mut vgg.fcs[..2] {
         fc.weight = Param::from_tensor(Tensor::eye(4, &device));
     }
-    // Blocks 1 to 24 row by row: the upper left quarter has 1, 2, 3, 7, 8, 9 with mean 5, the next one 4, 5, 6, 10, 11,
-    // 12 with mean 8; twelve more in the lower half.
+    // Blocks 1 to 24 row by row: the upper left quarter has 1, 2, 3, 7, 8, 9 with mean 5, the next
+    // one 4, 5, 6, 10, 11, 12 with mean 8; twelve more in the lower half.
     let blocks = Tensor::<1, burn::tensor::Int>::arange(1..25, &device).float().reshape([1, 1, 4, 1, 6, 1]);
     let picture: Tensor<6> = blocks.repeat_dim(3, 2).repeat_dim(5, 2);
     let map = vgg.taps(picture.reshape([1, 1, 8, 12])).remove(0);
@@ -259,24 +267,26 @@ fn percepts_keep_clips_and_frames_apart() {
 
 #[test]
 #[should_panic(expected = "no fully connected layers")]
-fn a_network_without_a_classifier_does_not_classify() {
+fn a_vgg_without_fully_connected_layers_does_not_classify() {
     let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool4"]);
     config.init(&Device::flex()).forward(Tensor::zeros([1, 3, 32, 32], &Device::flex()));
 }
 
-/// The last convolution or linear layer of a network.
+/// Weights and biases of a network's classifier.
 fn classifier(cnn: &Cnn) -> (Vec<f32>, Vec<f32>) {
-    let of_linear = |layer: &Linear| (numbers(layer.weight.val()), layer.bias.clone());
-    let of_conv = |layer: &Conv2d| (numbers(layer.weight.val()), layer.bias.clone());
-    let (weight, bias) = match cnn {
-        Cnn::Vgg16(cnn) => of_linear(&cnn.fcs[2]),
-        Cnn::SqueezeNet(cnn) => of_conv(&cnn.conv10),
+    let pairs = cnn.key_prefixes();
+    let (_, ours) = pairs.iter().find(|(theirs, _)| theirs == cnn.classifier_key()).expect("the classifier has a key");
+    let tensors = cnn.collect(None, None, true);
+    let values = |part: &str| {
+        let tensor =
+            tensors.iter().find(|tensor| tensor.name == format!("{ours}.{part}")).expect("a classifier's tensor");
+        bridge::to_data(tensor).unwrap().try_into_vec::<f32>().unwrap()
     };
-    (weight, numbers(bias.unwrap().val()))
+    (values("weight"), values("bias"))
 }
 
-/// Of 64·40 weights, the least count: the root mean square of n draws of N(0, s²) is s within s·4/√(2n), or 5.6 % at
-/// n = 2560, but for one case in 16,000.
+/// Of 64·40 weights, the least count: the root mean square of n draws of N(0, s²) is s within
+/// s·4/√(2n), or 5.6 % at n = 2560, but for one case in 16,000.
 #[test]
 fn only_the_classifier_is_new() {
     let device = Device::flex();
@@ -298,8 +308,9 @@ fn only_the_classifier_is_new() {
     }
 }
 
-/// With fc-6 kept whole and 99.99 % of fc-7's 64 values dropped, the logits of a frame are all but surely the biases,
-/// zero; the chance of one survivor is 64 in 10,000. The plain device never drops.
+/// With fc-6 kept whole and 99.99 % of fc-7's 64 values dropped, the logits of a frame are all but
+/// surely the biases, zero; the chance of one survivor is 64 in 10,000. The plain device never
+/// drops.
 #[test]
 fn dropout_acts_in_training_alone_and_at_its_own_layer() {
     let device = Device::flex();
@@ -334,8 +345,8 @@ fn drop_probabilities_are_those_of_the_network() {
     }
 }
 
-/// The sum over 20 equal channels x of the mean of three kernels is 20/3 of the sum over three equal channels, so channels
-/// of 3/20 x give what three channels of x gave, but for rounding.
+/// The sum over 20 equal channels x of the mean of three kernels is 20/3 of the sum over three
+/// equal channels, so channels of 3/20 x give what three channels of x gave, but for rounding.
 #[test]
 fn equal_channels_see_the_mean_kernel() {
     for (network, config) in networks([32, 32]) {
@@ -352,7 +363,7 @@ fn equal_channels_see_the_mean_kernel() {
 
 /// 128 is no motion, and becomes zero.
 #[test]
-fn rest_is_zero() {
+fn the_code_of_no_motion_becomes_zero() {
     for (_, config) in networks([32, 32]) {
         let still = Tensor::full([1, 1, 32, 32, 20], 128, &Device::flex());
         let cnn = config.init(&Device::flex()).across_modality(20);
