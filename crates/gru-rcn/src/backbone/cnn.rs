@@ -1,8 +1,8 @@
 //! The crate's backbones, and each of them behind one type.
 //!
-//! A new backbone is a file in `cnn/` and a line in the table `backbones!` below. The file
-//! defines a configuration with the public fields `num_classes`, `in_channels`, `input_size`,
-//! `tap_names` and `pixels`, the constant `NAME` and the methods `init`, `plan`, `drop_probabilities` and
+//! A new backbone is a file in `cnn/` and a line in the table `backbones!` below. The file defines
+//! a configuration with the public fields `num_classes`, `in_channels`, `input_size`, `tap_names`
+//! and `pixels`, the constant `NAME` and the methods `init`, `plan`, `drop_probabilities` and
 //! `check_architecture`; and a module with the public field `config` that implements [`Backbone`].
 
 use std::fmt;
@@ -17,7 +17,7 @@ use super::cross_modality::flow_pixels;
 use super::{Backbone, BackboneConfigError, FileTensors, LayerShape, Pixels, error};
 use crate::percepts::Level;
 
-/// What [`Network::config`] is told of a network.
+/// Options of [`Network::config`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// Classes of the network's own classifier.
@@ -63,10 +63,11 @@ macro_rules! from_config {
     };
 }
 
-/// One line per backbone: `file: Module, Configuration { Network "name in recipes" constructor, … }`,
-/// where the constructor takes the number of classes and the frame size. It declares the module,
-/// re-exports its types and generates the enums [`Cnn`], [`CnnConfig`] and [`Network`], the methods that
-/// all configurations share, and the macro `each!` that applies an expression to any variant.
+/// One line per backbone: `file: Module, Configuration { Network "name in recipes" constructor, …
+/// }`, where the constructor takes the number of classes and the frame size. It declares the
+/// module, re-exports its types and generates the enums [`Cnn`], [`CnnConfig`] and [`Network`], the
+/// methods that all configurations share, and the macro `each!` that applies an expression to any
+/// variant.
 macro_rules! backbones {
     ($d:tt $($file:ident: $cnn:ident, $config:ident { $($network:ident $name:literal $new:ident),+ })+) => {
         $(mod $file; pub use $file::*;)+
@@ -137,8 +138,8 @@ macro_rules! backbones {
                 self.plan().layers
             }
 
-            /// Checks that every tap exists, that frames are large enough, that neither channels nor
-            /// classes are zero, and that drop probabilities are below one.
+            /// Checks that every tap exists, that frames are large enough, that neither channels
+            /// nor classes are zero, and that drop probabilities are below one.
             pub fn validate(&self) -> Result<(), BackboneConfigError> {
                 for (what, count) in [("classes", self.num_classes), ("input channels", self.in_channels)] {
                     if count == 0 {

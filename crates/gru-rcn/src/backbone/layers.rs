@@ -69,7 +69,14 @@ impl Plan {
     }
 
     /// A convolution to `channels` maps of `size`, of one group.
-    pub(super) fn conv(&mut self, name: impl Into<String>, channels: usize, kernel: usize, stride: usize, size: [usize; 2]) {
+    pub(super) fn conv(
+        &mut self,
+        name: impl Into<String>,
+        channels: usize,
+        kernel: usize,
+        stride: usize,
+        size: [usize; 2],
+    ) {
         self.grouped_conv(name, channels, [kernel, stride, 1], size);
     }
 

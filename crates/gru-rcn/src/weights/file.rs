@@ -11,7 +11,8 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 
 use super::WeightsError;
 
-/// Writes a module's parameters; the file appears whole or not at all, and equal modules give equal bytes.
+/// Writes a module's parameters; the file appears whole or not at all, and equal modules give equal
+/// bytes.
 pub(super) fn save<M: Module>(
     module: &M,
     path: &Path,
@@ -62,8 +63,8 @@ fn sort_metadata_of(path: &Path) -> std::io::Result<()> {
     file.write_all(&header)
 }
 
-/// Sorts the metadata of a safetensors file by key, in place; other bytes are left as they are. The format leaves their
-/// order open, and the library draws it anew for each file.
+/// Sorts the metadata of a safetensors file by key, in place; other bytes are kept. The format
+/// leaves their order open, and the library's own order is random.
 pub fn sort_metadata(file: &mut [u8]) {
     if let Some((length, rest)) = file.split_first_chunk_mut::<8>()
         && let Some(header) = rest.get_mut(..u64::from_le_bytes(*length) as usize)
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_stays() {
+    fn other_bytes_are_kept() {
         for header in ["{}", r#"{"w":{"dtype":"F32"}}"#, r#"{"__metadata__":{}}"#, r#"{"__metadata__":{"a":"b""#] {
             assert_eq!(sorted(header), header);
         }

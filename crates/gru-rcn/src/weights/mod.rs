@@ -1,7 +1,8 @@
 //! Weights in and out, in the key layouts of others.
 //!
-//! Import is strict: a key that the file lacks, one that the model has no use for, or one of another shape is an error
-//! that lists the keys, and the model is left as it was. `.pth` files are parsed, never executed.
+//! Import is strict: a key that the file lacks, one that the model has no use for, or one of
+//! another shape is an error that lists the keys, and the model is left as it was. `.pth` files are
+//! parsed, never executed.
 
 mod file;
 mod torchvision;
@@ -16,9 +17,9 @@ use burn::module::Module;
 use burn::store::SafetensorsStore;
 
 /// Writes every parameter of a module to a safetensors file under the module's own names, e.g.
-/// `recurrent.layers.0.input_to_hidden.weight`. Convolutions are `[out, in, height, width]` as everywhere, linear layers
-/// Burn's `[in, out]`. The file appears whole or not at all; equal modules give equal
-/// bytes.
+/// `recurrent.layers.0.input_to_hidden.weight`. Convolutions are `[out, in, height, width]` as
+/// everywhere, linear layers Burn's `[in, out]`. The file appears whole or not at all; equal
+/// modules give equal bytes.
 pub fn export<M: Module>(module: &M, path: &Path, metadata: &[(&str, String)]) -> Result<(), WeightsError> {
     file::save(module, path, |store| metadata.iter().fold(store, |store, (key, value)| store.metadata(*key, value)))
 }

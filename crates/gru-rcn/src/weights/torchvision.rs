@@ -78,7 +78,7 @@ impl WeightsError {
 }
 
 /// Loads weights in the layout of the network's PyTorch original from a `.safetensors`, `.pth` or
-/// `.pt` file, strictly. Whatever precision they are stored in, they are float32 afterwards.
+/// `.pt` file, strictly. Weights of any stored precision become float32.
 ///
 /// # Errors
 ///
@@ -158,7 +158,8 @@ fn rename<'a>(key: &str, mut pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
         .unwrap_or_else(|| key.to_string())
 }
 
-/// Applies a lenient store strictly: anything missing, unused or misshapen is an error in the file's own key names.
+/// Applies a lenient store strictly: anything missing, unused or misshapen is an error in the
+/// file's own key names.
 pub(super) fn apply<M: Module, S: ModuleStore>(
     mut module: M,
     store: &mut S,
@@ -190,8 +191,8 @@ fn checked<M: Module>(
     Err(WeightsError::Mismatch { path: path.into(), missing, unused, misshapen })
 }
 
-/// Brings loaded weights to float32. Parameters take the file's precision, and dtypes do not promote: a model loaded from
-/// a float16 file would panic at its first frame.
+/// Brings loaded weights to float32. Parameters take the file's precision, and dtypes do not
+/// promote: a model loaded from a float16 file would panic at its first frame.
 struct SinglePrecision;
 
 impl ModuleMapper for SinglePrecision {
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trip() {
+    fn exported_weights_are_imported() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_tells_its_classes() {
+    fn the_number_of_classes_is_read_from_the_file() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(torchvision_classes(&vgg(1000), &path).unwrap(), 6);
         // Of another network: its classifier lies elsewhere.
         let Err(WeightsError::Mismatch { missing, .. }) = torchvision_classes(&net(1000), &path) else {
-            panic!("a file of another network told its classes")
+            panic!("the classes of another network's file were read")
         };
         assert_eq!(missing, ["classifier.1.bias"]);
         export_torchvision(&net(7), &path).unwrap();
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_about_every_key() {
+    fn import_is_strict_about_every_key() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
@@ -305,8 +306,7 @@ mod tests {
         };
         assert!(missing.contains(&"features.11.weight".to_string()), "{missing:?}");
 
-        let headless =
-            Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool1"]).init(&device);
+        let headless = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool1"]).init(&device);
         let Err(WeightsError::Mismatch { unused, .. }) = import_torchvision(headless, &path) else {
             panic!("unused keys were accepted")
         };
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_none() {
+    fn unreadable_files_are_errors() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let net = || Vgg16Config::small(6, [32, 32]).init(&device);

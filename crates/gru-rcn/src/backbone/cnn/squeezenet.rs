@@ -1,4 +1,5 @@
-//! SqueezeNet 1.0 (Iandola et al. 2016), with taps: pretrained percepts at a twentieth of VGG-16's cost.
+//! SqueezeNet 1.0 (Iandola et al. 2016), with taps: pretrained percepts at a twentieth of VGG-16's
+//! cost.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -18,7 +19,8 @@ use crate::precision;
 /// Squeeze and expand channels of fire2 to fire9; each expands to twice the second number.
 const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
 
-/// Fire modules before each tap: `pool1` after conv1, `pool4` after fire4, `pool8` after fire8, `fire9` at the top.
+/// Fire modules before each tap: `pool1` after conv1, `pool4` after fire4, `pool8` after fire8,
+/// `fire9` at the top.
 const TAPS: [(&str, usize); 4] = [("pool1", 0), ("pool4", 3), ("pool8", 7), ("fire9", 8)];
 
 /// Pixels of which the last pooling stage leaves one cell.
@@ -36,7 +38,8 @@ pub struct SqueezeNetConfig {
     /// Channels of a frame: 3 for RGB, 20 for a stack of ten flow fields.
     #[config(default = 3)]
     pub in_channels: usize,
-    /// Height and width of a frame, pixels; at least 21, of which the last pooling stage leaves one cell.
+    /// Height and width of a frame, pixels; at least 21, of which the last pooling stage leaves one
+    /// cell.
     #[config(default = "[224, 224]")]
     pub input_size: [usize; 2],
     /// Drop probability before conv10, in training the CNN itself.
@@ -61,8 +64,8 @@ pub struct Fire {
     pub expand3x3: Conv2d,
 }
 
-/// SqueezeNet 1.0. A tap `poolN` is the map after that 3x3 maximum with stride 2 (rounded up, as torchvision does), the tap
-/// `fire9` the last map before the classifier.
+/// SqueezeNet 1.0. A tap `poolN` is the map after that 3x3 maximum with stride 2 (rounded up, as
+/// torchvision does), the tap `fire9` the last map before the classifier.
 #[derive(Module, Debug)]
 pub struct SqueezeNet {
     /// 7x7 with stride 2, no padding.
@@ -73,7 +76,7 @@ pub struct SqueezeNet {
     pub conv10: Conv2d,
     /// Dropout before the classifier.
     pub dropout: Dropout,
-    /// What it was built from.
+    /// Its configuration.
     #[module(skip)]
     pub config: SqueezeNetConfig,
 }
@@ -240,7 +243,8 @@ impl Backbone for SqueezeNet {
         self
     }
 
-    /// torchvision's `squeezenet1_0`: conv1, ReLU, maximum, three fires, maximum, four fires, maximum, one fire.
+    /// torchvision's `squeezenet1_0`: conv1, ReLU, maximum, three fires, maximum, four fires,
+    /// maximum, one fire.
     fn key_prefixes(&self) -> Vec<(String, String)> {
         const FIRES: [usize; 8] = [3, 4, 5, 7, 8, 9, 10, 12];
         let mut pairs = vec![("features.0".to_string(), "conv1".to_string())];

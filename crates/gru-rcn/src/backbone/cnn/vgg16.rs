@@ -41,8 +41,9 @@ pub struct Vgg16Config {
     /// Width of fc-6 and fc-7.
     #[config(default = 4096)]
     pub fc_width: usize,
-    /// Drop probabilities after fc-6 and after fc-7, in training the CNN itself and never in its taps. The paper's CNNs were
-    /// fine-tuned with 0.9 and 0.9 on RGB, 0.9 and 0.8 on flow (Wang et al. 2015).
+    /// Drop probabilities after fc-6 and after fc-7, in training the CNN itself and never in its
+    /// taps. The paper's CNNs were fine-tuned with 0.9 and 0.9 on RGB, 0.9 and 0.8 on flow (Wang et
+    /// al. 2015).
     #[config(default = "[0.5, 0.5]")]
     pub dropout: [f64; 2],
     /// The taps, bottom up, among `pool1` … and `fc7`; the paper's by default.
@@ -53,8 +54,8 @@ pub struct Vgg16Config {
     pub pixels: Pixels,
 }
 
-/// VGG-16. Convolutions 3x3 with zero padding and ReLU; a tap `poolN` is the map after stage N's maximum, the tap `fc7` is
-/// fc-7 after its ReLU, a map of 1x1 cells, without dropout.
+/// VGG-16. Convolutions 3x3 with zero padding and ReLU; a tap `poolN` is the map after stage N's
+/// maximum, the tap `fc7` is fc-7 after its ReLU, a map of 1x1 cells, without dropout.
 #[derive(Module, Debug)]
 pub struct Vgg16 {
     /// All convolutions, bottom up.
@@ -63,7 +64,7 @@ pub struct Vgg16 {
     pub fcs: Vec<Linear>,
     /// Dropout after fc-6 and after fc-7; active only in training.
     pub dropout: [Dropout; 2],
-    /// What it was built from.
+    /// Its configuration.
     #[module(skip)]
     pub config: Vgg16Config,
 }
@@ -76,7 +77,8 @@ impl Vgg16Config {
         Self::new().with_num_classes(num_classes).with_input_size(input_size)
     }
 
-    /// The small network for the built-in motion data: four stages of one convolution each, 8 to 32 channels.
+    /// The small network for the built-in motion data: four stages of one convolution each, 8 to 32
+    /// channels.
     pub fn small(num_classes: usize, input_size: [usize; 2]) -> Self {
         Self::new()
             .with_num_classes(num_classes)
@@ -128,7 +130,8 @@ impl Vgg16Config {
         error::check_size(Self::NAME, self.input_size, least)
     }
 
-    /// A network with freshly drawn weights (He's normal distribution; the fully connected layers too).
+    /// A network with freshly drawn weights (He's normal distribution; the fully connected layers
+    /// too).
     ///
     /// # Panics
     ///
@@ -247,7 +250,8 @@ impl Backbone for Vgg16 {
         self
     }
 
-    /// torchvision's `features.N` counts convolutions, ReLUs and maxima alike; `classifier.{0,3,6}` are fc-6 to fc-8.
+    /// torchvision's `features.N` counts convolutions, ReLUs and maxima alike; `classifier.{0,3,6}`
+    /// are fc-6 to fc-8.
     fn key_prefixes(&self) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         let (mut theirs, mut ours) = (0, 0);
