@@ -1,4 +1,4 @@
-//! From percepts to class probabilities: what is trained on top of a frozen CNN.
+//! From percepts to class probabilities: the model that is trained on a frozen CNN.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -6,7 +6,7 @@ use burn::tensor::{Device, FloatDType, Int, Tensor};
 
 use crate::input::ClipInput;
 use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind, Pooling};
-use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, Percepts};
+use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
 
 /// Anything that classifies clips: GRU-RCN, the systems it is compared with, a CNN on single frames.
@@ -17,13 +17,14 @@ pub trait ClipClassifier: Module {
     /// The logits of each of the model's classifiers; their mean probability is the model's.
     fn logits(&self, input: Self::Input) -> LevelLogits;
 
-    /// The same model, its recurrent layers to compute in this precision; weights, gradients, normalisation, pooling,
-    /// classifiers and loss stay float32. What has nothing to recur is left as it is.
+    /// The same model with its recurrent layers computing in this precision. Weights, gradients,
+    /// normalisation, pooling, classifiers and loss stay float32. A model without recurrent layers
+    /// stays as it is.
     fn computing_in(self, _dtype: FloatDType) -> Self {
         self
     }
 
-    /// The loss the model is trained with, by default what the recipe asks for.
+    /// The training loss; of the kind asked for, unless the model has a kind of its own.
     fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
         logits.loss(targets, asked)
     }
@@ -56,13 +57,14 @@ pub struct GruRcnClassifier {
     pub recurrent: GruRcn,
     /// The classifiers.
     pub heads: LevelHeads,
-    /// What the recurrent layers compute in; no part of the record.
+    /// Precision that the recurrent layers compute in; no part of the record.
     #[module(skip)]
     pub compute: FloatDType,
 }
 
 impl GruRcnClassifierConfig {
-    /// A model with freshly drawn weights. Set [`GruRcnClassifier::norm`] by [`PerceptNorm::fit`] before training.
+    /// A model with freshly drawn weights, whose normalisation has its gain in place of measured
+    /// constants; see [`init_fitted`](Self::init_fitted).
     ///
     /// # Panics
     ///
@@ -78,18 +80,40 @@ impl GruRcnClassifierConfig {
             compute: FloatDType::F32,
         }
     }
+
+    /// A model with freshly drawn weights, and with the normalisation's constants from percepts of
+    /// training clips.
+    ///
+    /// # Panics
+    ///
+    /// If the recurrent configuration is invalid, or if the statistics are of another number of
+    /// levels.
+    pub fn init_fitted(&self, statistics: &PerceptStatistics, device: &Device) -> GruRcnClassifier {
+        let (levels, measured) = (self.recurrent.levels.len(), statistics.rms().len());
+        assert!(levels == measured, "GruRcnClassifier: statistics of {measured} levels, expected {levels}");
+        GruRcnClassifier { norm: PerceptNorm::fit(self.norm.clone(), statistics, device), ..self.init(device) }
+    }
 }
 
-/// What [`GruRcnClassifier::step`] carries from frame to frame.
+/// State of [`GruRcnClassifier::step`] between frames.
 #[derive(Clone, Debug, Default)]
 pub struct StreamState {
     /// Hidden maps, per level.
     pub hidden: Option<GruRcnState>,
-    /// What the normalisation remembers of the percepts seen so far.
+    /// State of the normalisation.
     pub norm: NormState,
 }
 
 impl GruRcnClassifier {
+    /// The configuration that gives a model of the same parts and sizes.
+    pub fn config(&self) -> GruRcnClassifierConfig {
+        let classes = self.heads.classifiers.first().map_or(0, |classifier| classifier.weight.dims()[1]);
+        GruRcnClassifierConfig::new(self.recurrent.config.clone(), classes)
+            .with_norm(self.norm.config.clone())
+            .with_dropout(self.heads.dropout.prob)
+            .with_pooling(self.heads.pooling)
+    }
+
     /// Classifies clips.
     ///
     /// # Shapes
@@ -99,7 +123,7 @@ impl GruRcnClassifier {
         self.heads.forward(self.recurrent.forward(self.norm.forward(percepts).cast(self.compute)))
     }
 
-    /// Takes in one frame of a stream and classifies what has been seen so far, at constant cost per frame.
+    /// Takes in one frame of a stream and classifies all frames so far, at constant cost per frame.
     ///
     /// # Shapes
     ///
@@ -145,7 +169,8 @@ mod learner {
     }
 
     impl GruRcnClassifier {
-        /// Loss (mixture), log-probabilities as output, and targets, in the form that burn-train's metrics take.
+        /// Loss (mixture), log-probabilities as output, and targets, in the form that burn-train's
+        /// metrics take.
         pub fn classify(&self, batch: PerceptBatch) -> ClassificationOutput {
             let logits = self.forward(batch.percepts);
             let loss = logits.loss(batch.targets.clone(), LossKind::Mixture);

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
-    /// `-log` of the averaged probability, the paper's objective read with its definition of the model's probability.
+    /// `-log` of the averaged probability, the paper's objective read with its definition of the
+    /// model's probability.
     Mixture,
-    /// The mean over levels of each classifier's own cross-entropy; an upper bound of the former that keeps every level
-    /// learning.
+    /// The mean over levels of each classifier's own cross-entropy; an upper bound of the former
+    /// that keeps every level learning.
     PerHead,
 }
 
@@ -24,8 +25,8 @@ pub enum LossKind {
 pub enum Pooling {
     /// The mean over the cells, as the paper has it.
     Average,
-    /// The largest value over the cells, per channel: for what happens in a small part of the picture, which a mean over
-    /// all of it dilutes. Not in the paper.
+    /// The largest value over the cells, per channel: for motion in a small part of the picture,
+    /// which a mean over all of it dilutes. Not in the paper.
     Max,
 }
 
@@ -46,7 +47,8 @@ pub struct LevelHeadsConfig {
     pub in_channels: Vec<usize>,
     /// Number of classes.
     pub num_classes: usize,
-    /// Probability with which an input of a classifier is dropped in training; the paper's "dropout ratio" of 0.7.
+    /// Probability with which an input of a classifier is dropped in training; the paper's "dropout
+    /// ratio" of 0.7.
     #[config(default = 0.7)]
     pub dropout: f64,
     /// Pooling over the cells of a map.
@@ -84,14 +86,15 @@ pub(crate) fn linear(inputs: usize, classes: usize, device: &Device) -> Linear {
 }
 
 impl LevelHeads {
-    /// Classifies the hidden maps of every level, in the precision of the classifiers' weights whatever that of the maps.
+    /// Classifies the hidden maps of every level in the precision of the classifiers' weights.
     ///
     /// # Shapes
     ///
     /// - maps, per level: `[batch, channel, height, width]`
     /// - output: logits `[level, batch, class]`
     pub fn forward(&self, maps: Vec<Tensor<4>>) -> LevelLogits {
-        assert_eq!(maps.len(), self.classifiers.len(), "levels of maps against classifiers");
+        let (found, expected) = (maps.len(), self.classifiers.len());
+        assert!(found == expected, "LevelHeads: maps of {found} levels, expected {expected}");
         let logits = self
             .classifiers
             .iter()
@@ -130,7 +133,8 @@ impl LevelLogits {
         log_softmax(self.logits.clone().cast(FloatDType::F32), 2)
     }
 
-    /// Logarithm of the mean over levels of the levels' probabilities, `[batch, class]`: `logsumexp - ln(levels)`.
+    /// Logarithm of the mean over levels of the levels' probabilities, `[batch, class]`: `logsumexp
+    /// - ln(levels)`.
     pub fn log_probabilities(&self) -> Tensor<2> {
         let log_p = self.level_log_probabilities();
         let levels = log_p.dims()[0] as f32;
@@ -170,9 +174,9 @@ mod tests {
     use super::*;
     use burn::tensor::TensorData;
 
-    /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4. Level 1 has (0, 0): 1/2
-    /// each. Their mean is 3/8, 5/8. For target 1 the mixture loss is ln(8/5) and the mean of the cross-entropies is
-    /// (ln(4/3) + ln 2) / 2.
+    /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4.
+    /// Level 1 has (0, 0): 1/2 each. Their mean is 3/8, 5/8. For target 1 the mixture loss is
+    /// ln(8/5) and the mean of the cross-entropies is (ln(4/3) + ln 2) / 2.
     #[test]
     fn losses_by_hand() {
         let device = Device::flex();
@@ -187,8 +191,8 @@ mod tests {
         assert!((per_head - ((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0).abs() < 1e-6);
     }
 
-    /// A channel with the cells -1, 5, 3 and 1 has the mean 2 and the maximum 5; one with -4, -3, -2 and -3 the mean -3 and
-    /// the maximum -2.
+    /// A channel with the cells -1, 5, 3 and 1 has the mean 2 and the maximum 5; one with -4, -3,
+    /// -2 and -3 the mean -3 and the maximum -2.
     #[test]
     fn pooling_by_hand() {
         let data = TensorData::new(vec![-1.0f32, 5.0, 3.0, 1.0, -4.0, -3.0, -2.0, -3.0], [1, 2, 2, 2]);

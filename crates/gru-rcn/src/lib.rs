@@ -1,11 +1,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
-//! GRU-RCN for Burn: convolutional GRUs over the feature maps of every depth of a CNN, for action recognition in video.
+//! GRU-RCN for Burn: convolutional GRUs over the feature maps of every depth of a CNN, for action
+//! recognition in video.
 //!
-//! The model is that of Ballas, Yao, Pal and Courville, *Delving Deeper into Convolutional Networks for Learning Video
-//! Representations* (ICLR 2016). A two-dimensional CNN looks at each frame of a clip; its feature maps at several depths
-//! are the *percepts*; each level of percepts has a convolutional GRU of its own, which keeps the spatial layout of the
-//! maps and so still sees the small motions that the top of the CNN has already forgotten; each level's last hidden state
-//! is pooled and classified, and the probabilities of all levels are averaged.
+//! The model is that of Ballas, Yao, Pal and Courville, *Delving Deeper into Convolutional Networks
+//! for Learning Video Representations* (ICLR 2016). A two-dimensional CNN looks at each frame of a
+//! clip; its feature maps at several depths are the *percepts*. Each level of percepts has a
+//! convolutional GRU of its own. It keeps the spatial layout of the maps and with it the small
+//! motions that the top of the CNN has lost. Each level's last hidden state is pooled and
+//! classified, and the probabilities of all levels are averaged.
 //!
 //! ```text
 //! frames ─ CNN ─┬ pool2 ─ ConvGru ─ pool ─ dropout ─ linear ─ softmax ┐
@@ -16,22 +18,27 @@
 //!
 //! # Where things are
 //!
-//! - [`backbone`]: the CNNs, [`backbone::Vgg16`] and [`backbone::SqueezeNet`], behind the trait [`backbone::Backbone`].
-//! - [`percepts`]: what a backbone hands over, and the rule by which it is normalised, [`percepts::PerceptNorm`].
-//! - [`recurrent`]: the layer [`recurrent::ConvGru`] and [`recurrent::GruRcn`], independent, stacked or bi-directional.
+//! - [`backbone`]: the CNNs, [`backbone::Vgg16`], [`backbone::SqueezeNet`] and
+//!   [`backbone::EfficientNetLite0`], behind the trait [`backbone::Backbone`].
+//! - [`percepts`]: the maps that a backbone returns, and their normalisation,
+//!   [`percepts::PerceptNorm`].
+//! - [`recurrent`]: the layer [`recurrent::ConvGru`] and [`recurrent::GruRcn`], independent,
+//!   stacked or bi-directional.
 //! - [`head`]: a classifier per level, their averaged probability and the two losses.
-//! - [`classifier`]: percepts to class probabilities, what is trained on a frozen CNN.
+//! - [`classifier`]: percepts to class probabilities, the model that is trained on a frozen CNN.
 //! - [`input`]: what models take in, percepts or pixels.
-//! - [`recognizer`]: the whole, clip to class probabilities.
-//! - [`baselines`]: what the paper compares with.
-//! - [`weights`]: import and export in torchvision's key layout.
+//! - [`recognizer`]: the whole, clip to class probabilities, and opening a trained run.
+//! - [`baselines`]: the systems that the paper compares with.
+//! - [`weights`]: import and export in the keys of PyTorch's networks.
+//! - [`prelude`]: the types that most programs need.
 //!
 //! # Precision
 //!
-//! Weights are float32. A layer, a backbone or a [`recurrent::GruRcn`] computes in the precision of its *input*: give it
-//! `input.cast(FloatDType::BF16)` and its weights are cast on the way in, while gradients and records stay float32. A
-//! classifier takes float32 percepts, normalises them in float32, recurs in the precision that
-//! [`classifier::ClipClassifier::computing_in`] says, and pools, classifies and takes its loss in float32 again.
+//! Weights are float32. A layer, a backbone or a [`recurrent::GruRcn`] computes in the precision of
+//! its *input*: for `input.cast(FloatDType::BF16)` it casts its weights, while gradients and
+//! records stay float32. A classifier takes float32 percepts, normalises them in float32, recurs in
+//! the precision set by [`classifier::ClipClassifier::computing_in`], and pools, classifies and
+//! takes its loss in float32 again.
 //!
 //! # A layer
 //!
@@ -58,7 +65,7 @@
 //! };
 //!
 //! let device = Device::flex();
-//! let cnn = Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "pool3", "fc7"].map(String::from).to_vec()).init(&device);
+//! let cnn = Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "pool3", "fc7"]).init(&device);
 //! let recurrent = GruRcnConfig::new(cnn.levels(), vec![8, 8, 16]).with_form(Form::Bidirectional);
 //! let model = GruRcnClassifierConfig::new(recurrent, 8).init(&device);
 //!
@@ -75,6 +82,7 @@ pub mod head;
 pub mod input;
 pub mod percepts;
 mod precision;
+pub mod prelude;
 pub mod recognizer;
 pub mod recurrent;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Computing in another precision than the weights are kept in.
 //!
-//! Weights, their gradients and the optimizer's state stay in float32. A layer computes in the precision of its *input*:
-//! where that differs from its weights', the weights are cast on the way in. The cast is part of the autodiff graph, so
-//! that gradients arrive in the weights' own precision, and a record looks the same whatever a model was trained in.
-//! Where the two agree, the layers are used as they are and nothing is cast.
+//! Weights, their gradients and the optimizer's state stay in float32. A layer computes in the
+//! precision of its *input* and casts its weights where theirs is another. The cast is part of the
+//! autodiff graph, so gradients have the weights' own precision, and a record does not depend on
+//! the precision of training. Where the two agree, nothing is cast.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Tensor};
 
-/// A weight as a constant of the layer that it is used in for once.
+/// A weight in another precision, for one use.
 fn cast<const D: usize>(weight: &Param<Tensor<D>>, dtype: DType) -> Param<Tensor<D>> {
     Param::initialized(weight.id, weight.val().cast(dtype))
 }

@@ -1,5 +1,11 @@
 //! The whole model: clip in, class probabilities out.
 
+mod description;
+mod files;
+
+pub use description::{RecognizerDescription, RecognizerInput};
+pub use files::{RecognizerError, TrainedRecognizer};
+
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
@@ -11,15 +17,16 @@ use crate::percepts::Percepts;
 
 /// A backbone with a classifier of its percepts.
 ///
-/// Whether the backbone is trained with the rest is a matter of where it stands. On the autodiff device, as after
-/// [`Module::train`] of the whole, gradients reach it. On the plain device, with the classifier alone on the autodiff
-/// device, it is frozen: its maps are computed outside the graph, none of its activations is kept, and no optimizer can
-/// move it. The constants of the percept normalisation stay as they are in both cases.
+/// The device of the backbone decides whether it is trained with the rest. On the autodiff device,
+/// as after [`Module::train`] of the whole, gradients reach it. On the plain device, with the
+/// classifier alone on the autodiff device, it is frozen: its maps are computed outside the graph,
+/// its activations are not kept, and no optimizer can change it. The constants of the percept
+/// normalisation are fixed in both cases.
 #[derive(Module, Debug)]
 pub struct Recognizer<B: Module + Backbone, C: ClipClassifier<Input = Percepts>> {
     /// The CNN that looks at single frames.
     pub backbone: B,
-    /// What classifies its percepts.
+    /// Classifier of its percepts.
     pub classifier: C,
 }
 
@@ -53,7 +60,8 @@ where
 }
 
 impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
-    /// Takes in one frame of a stream, `[batch, channel, height, width]`, and classifies what has been seen so far.
+    /// Takes in one frame of a stream, `[batch, channel, height, width]`, and classifies all frames
+    /// so far.
     ///
     /// # Panics
     ///
@@ -85,7 +93,7 @@ mod tests {
         Recognizer { backbone, classifier: redrawn(classifier, 1, 0.4, DType::F32) }
     }
 
-    /// Frame by frame, the answer after frame t is that for the clip that ends there.
+    /// The output after frame t is that for the clip that ends there.
     #[test]
     fn a_stream_equals_the_clip() {
         let clip = drawn::<5>(3, [2, 4, 3, 32, 32], &Device::flex());
@@ -97,7 +105,7 @@ mod tests {
                 for t in 0..4 {
                     let found = model.step(clip.clone().narrow(1, t, 1).squeeze_dim(1), &mut state).logits;
                     assert_same(found.clone(), model.forward(clip.clone().narrow(1, 0, t + 1)).logits);
-                    // The answer does depend on what is seen.
+                    // The output does depend on the frame.
                     let before = before.replace(found.clone());
                     assert!(before.is_none_or(|before| difference(before, found) > 1e-4), "{form:?} {rule:?}");
                 }
@@ -139,7 +147,8 @@ mod tests {
         moved.1
     }
 
-    /// How many of the CNN's parameters the loss of two clips moves, and the model after a step of Adam.
+    /// Number of the CNN's parameters with a gradient for two clips, and the model after a step of
+    /// Adam.
     fn stepped(model: Recognizer<Vgg16, GruRcnClassifier>) -> (usize, Recognizer<Vgg16, GruRcnClassifier>) {
         let pixels = PixelClips { pixels: drawn(3, [2, 4, 3, 32, 32], &Device::flex()) };
         let targets = Tensor::<1, Int>::from_ints([0, 2], &Device::flex());
@@ -150,8 +159,9 @@ mod tests {
         (moved(&model.backbone, &gradients), AdamConfig::new().init().step(1e-3, model, gradients))
     }
 
-    /// Joint: of the small network's four convolutions and fc-6 and fc-7, weights and biases, twelve parameters, each has a
-    /// gradient; fc-8 is above the highest tap and has none. The normalisation keeps its constants, bit by bit.
+    /// Joint: of the small network's four convolutions and fc-6 and fc-7, weights and biases,
+    /// twelve parameters, each has a gradient; fc-8 is above the highest tap and has none. The
+    /// normalisation keeps its constants, bit by bit.
     #[test]
     fn jointly_trained_gradients_reach_the_cnn() {
         let model = recognizer(Form::Independent, NormRule::Scale).train();
@@ -163,8 +173,8 @@ mod tests {
         assert_eq!(bytes(&after.classifier.norm), scales);
     }
 
-    /// Frozen: the CNN stays on the plain device, gets no gradient, and is the same to the last bit after a step that moves
-    /// the rest.
+    /// Frozen: the CNN stays on the plain device, gets no gradient, and is the same to the last bit
+    /// after a step that moves the rest.
     #[test]
     fn a_frozen_cnn_stays_outside_autodiff() {
         let Recognizer { backbone, classifier } = recognizer(Form::Independent, NormRule::Scale);

@@ -1,6 +1,7 @@
-//! What the unit tests share: numbers that depend on a seed alone, and comparisons.
+//! Numbers that depend on a seed alone, and comparisons, for the unit tests.
 //!
-//! Burn's own random numbers come from one generator for all threads of a test run, so they differ from run to run.
+//! Burn's own random numbers come from one generator for all threads of a test run, so they differ
+//! from run to run.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -26,7 +27,8 @@ pub(crate) fn drawn<const D: usize>(seed: u64, shape: [usize; D], device: &Devic
     drawn_as(seed, shape, DType::F32, device)
 }
 
-/// A module with all its weights replaced by such values times `scale`, each tensor of a seed of its own.
+/// A module with all its weights replaced by such values times `scale`, each tensor of a seed of
+/// its own.
 pub(crate) fn redrawn<M: Module>(module: M, seed: u64, scale: f64, dtype: DType) -> M {
     module.map(&mut Redraw { seed: 1000 * seed, scale, dtype })
 }

@@ -1,8 +1,9 @@
 //! Learning, without pretrained weights: a bar that sweeps to the left or to the right.
 //!
-//! The bar wraps around and in eight steps of two pixels visits the same eight places in either direction. So every frame
-//! of one class occurs in the other, and even the set of a clip's frames is the same: whoever looks at frames one by one
-//! has no better answer than a coin, and a model of their order has all it needs.
+//! The bar wraps around and in eight steps of two pixels visits the same eight places in either
+//! direction. So every frame of one class occurs in the other, and even the set of a clip's frames
+//! is the same. A classifier of single frames can only guess, and a model of their order has all it
+//! needs.
 
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -10,7 +11,7 @@ use gru_rcn::backbone::{Backbone, Vgg16, Vgg16Config};
 use gru_rcn::baselines::FrameClassifierConfig;
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifierConfig};
 use gru_rcn::head::LossKind;
-use gru_rcn::percepts::{PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
+use gru_rcn::percepts::{PerceptNorm, PerceptStatistics, Percepts};
 use gru_rcn::recurrent::GruRcnConfig;
 
 const SIDE: usize = 16;
@@ -26,7 +27,7 @@ impl Noise {
     }
 }
 
-/// What tells the two classes apart.
+/// Difference between the two classes.
 #[derive(Clone, Copy, PartialEq)]
 enum Task {
     /// Whether the bar moves to the left or to the right, from anywhere.
@@ -35,8 +36,8 @@ enum Task {
     Place,
 }
 
-/// Clips `[clips, time, side, side, 3]` and their classes, 0 and 1 in turn. The bar is four pixels wide and brighter by 128
-/// to 191 than a noisy background of up to 63.
+/// Clips `[clips, time, side, side, 3]` and their classes, 0 and 1 in turn. The bar is four pixels
+/// wide and brighter by 128 to 191 than a noisy background of up to 63.
 fn clips(task: Task, count: usize, seed: u64, device: &Device) -> (Tensor<5, Int>, Tensor<1, Int>) {
     let mut noise = Noise(seed);
     let mut pixels = Vec::with_capacity(count * TIME * SIDE * SIDE * 3);
@@ -79,13 +80,13 @@ fn accuracy<C: ClipClassifier>(model: C, [train, test]: &[(Percepts, Tensor<1, I
     f64::from(found.equal(test.1.clone()).float().mean().into_scalar::<f32>())
 }
 
-/// All models see the percepts of one CNN whose weights are random and stay so. The frame classifier tells the bar's place,
-/// so that its failure at the direction is not one of training.
+/// All models see the percepts of one CNN with fixed random weights. The frame classifier learns
+/// the bar's place, so its failure at the direction is not one of training.
 #[test]
 fn direction_is_learnt_by_recurrence_only() {
     let device = Device::flex();
     device.seed(7);
-    let config = Vgg16Config::small(2, [SIDE, SIDE]).with_taps(["pool1", "pool2", "fc7"].map(String::from).to_vec());
+    let config = Vgg16Config::small(2, [SIDE, SIDE]).with_taps(["pool1", "pool2", "fc7"]);
     let cnn = config.init(&device);
     let data = |task| {
         [(64, 1), (100, 2)].map(|(count, seed)| {
@@ -98,8 +99,7 @@ fn direction_is_learnt_by_recurrence_only() {
     let mut statistics = PerceptStatistics::default();
     statistics.observe(&direction[0].0);
     let recurrent = GruRcnConfig::new(cnn.levels(), vec![6, 6, 12]);
-    let mut model = GruRcnClassifierConfig::new(recurrent, 2).with_dropout(0.2).init(&device);
-    model.norm = PerceptNorm::fit(PerceptNormConfig::new(), &statistics, &device);
+    let model = GruRcnClassifierConfig::new(recurrent, 2).with_dropout(0.2).init_fitted(&statistics, &device);
     let found = accuracy(model, &direction);
     println!("direction by GRU-RCN: {found:.2}");
     assert!(found > 0.95);

@@ -5,6 +5,7 @@
 
 mod conv_gru;
 mod counter;
+mod efficientnet;
 mod golden;
 mod gru_rcn;
 mod squeezenet;

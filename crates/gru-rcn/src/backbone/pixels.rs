@@ -1,9 +1,10 @@
-//! From 8-bit pixels to what a network was trained on.
+//! Normalisation of 8-bit pixels.
 
 use burn::config::Config;
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 
-/// Normalisation of 8-bit pixels: `(value / 255 - mean) / std` per channel. It must be that of the weights in use.
+/// Normalisation of 8-bit pixels: `(value / 255 - mean) / std` per channel. It must be that of the
+/// weights in use.
 #[derive(Config, Debug, PartialEq)]
 pub struct Pixels {
     /// Mean per channel, of values in 0 to 1.
@@ -18,7 +19,8 @@ impl Pixels {
         Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
     }
 
-    /// To the range -1 to 1, for networks trained from scratch and for flow (where 128, not 127.5, codes zero).
+    /// To the range -1 to 1, for networks trained from scratch and for flow (where 128, not 127.5,
+    /// codes zero).
     pub fn symmetric(channels: usize) -> Self {
         Self { mean: vec![0.5; channels], std: vec![0.5; channels] }
     }
@@ -35,7 +37,8 @@ impl Pixels {
     /// If the number of channels is another.
     pub fn normalise(&self, clips: Tensor<5, Int>) -> Tensor<5> {
         let channels = clips.dims()[4];
-        assert_eq!(channels, self.mean.len(), "channels of the frames against those of the normalisation");
+        let expected = self.mean.len();
+        assert!(channels == expected, "Pixels: frames of {channels} channels, expected {expected}");
         let device = clips.device();
         // One multiplication and one addition: value * 1 / (255 std) - mean / std.
         let factor: Vec<f32> = self.std.iter().map(|std| 1.0 / (255.0 * std)).collect();
@@ -53,8 +56,8 @@ mod tests {
     use super::*;
     use burn::tensor::{DType, Device};
 
-    /// Byte 255 is 1.0 and byte 0 is 0.0: with mean .5 and std .5 they become 1 and -1; with mean .25 and std .5 byte 51
-    /// (0.2) becomes -0.1.
+    /// Byte 255 is 1.0 and byte 0 is 0.0: with mean .5 and std .5 they become 1 and -1; with mean
+    /// .25 and std .5 byte 51 (0.2) becomes -0.1.
     #[test]
     fn by_hand() {
         let device = Device::flex();

@@ -1,16 +1,14 @@
-//! Taps, sizes and channels of the two backbones.
+//! Taps, sizes, channels, layers and classifiers of every backbone.
 
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::store::{ModuleSnapshot, bridge};
+use burn::tensor::{Device, Distribution, Tensor};
 
 use super::*;
-use crate::testing::{assert_same, drawn};
+use crate::testing::{assert_same, drawn, numbers};
 
 /// Sizes whose halves come out even, ones that do not, and the smallest that SqueezeNet takes.
 const SIZES: [[usize; 2]; 4] = [[96, 128], [224, 224], [63, 47], [21, 22]];
-
-fn names(taps: &[&str]) -> Vec<String> {
-    taps.iter().map(|tap| tap.to_string()).collect()
-}
 
 /// The levels that a configuration promises are what the maps turn out to be.
 fn assert_levels_are_the_maps(cnn: &impl Backbone, channels: usize, size: [usize; 2]) {
@@ -22,28 +20,112 @@ fn assert_levels_are_the_maps(cnn: &impl Backbone, channels: usize, size: [usize
     }
 }
 
-#[test]
-fn vgg_levels_are_its_maps() {
-    for size in SIZES {
-        let config = Vgg16Config::small(6, size).with_grid([2, 3]);
-        assert_levels_are_the_maps(&config.init(&Device::flex()), 3, size);
-        let cnn = CnnConfig::Vgg16(config);
-        assert_eq!(cnn.levels(), cnn.init(&Device::flex()).levels());
-    }
+/// Every network of the crate with all its taps, three classes and frames of a given size, but for
+/// the full VGG-16, whose 138 million weights show nothing that the small one does not.
+fn networks(size: [usize; 2]) -> impl Iterator<Item = (Network, CnnConfig)> {
+    Network::ALL.iter().filter(|&&network| network != Network::Vgg16).map(move |&network| {
+        let options = NetworkOptions { num_classes: 3, in_channels: 3, input_size: size, taps: Vec::new() };
+        let config = network.config(&options);
+        let taps = config.known_taps();
+        (network, config.with_taps(taps))
+    })
+}
+
+fn frames(channels: usize) -> Tensor<4> {
+    drawn(1, [2, channels, 32, 32], &Device::flex())
 }
 
 #[test]
-fn squeezenet_levels_are_its_maps() {
+fn levels_are_the_maps() {
     for size in SIZES {
-        let config = SqueezeNetConfig::new().with_input_size(size);
-        assert_levels_are_the_maps(&config.init(&Device::flex()), 3, size);
-        let cnn = CnnConfig::SqueezeNet(config);
-        assert_eq!(cnn.levels(), cnn.init(&Device::flex()).levels());
+        for (network, config) in networks(size).chain([with_a_grid(size)]) {
+            let cnn = config.init(&Device::flex());
+            assert_levels_are_the_maps(&cnn, 3, size);
+            assert_eq!(config.levels(), cnn.levels(), "{network}");
+        }
     }
 }
 
-/// The paper's table for VGG-16 at 224x224, and SqueezeNet's by hand: the stem leaves (224 - 7) / 2 + 1 = 109 cells a
-/// side, the maxima, rounded up, 54, 27 and 13.
+/// A network whose top map is not as large as its fully connected layers expect.
+fn with_a_grid(size: [usize; 2]) -> (Network, CnnConfig) {
+    (Network::Small, CnnConfig::Vgg16(Vgg16Config::small(6, size).with_grid([2, 3])))
+}
+
+/// Shapes follow one another, the last layer gives a number per class, every tap is the output of a
+/// layer, and the parameters are those of the module.
+#[test]
+fn layers_describe_the_network() {
+    for (network, config) in networks([96, 128]).chain([with_a_grid([96, 128])]) {
+        let (layers, cnn) = (config.layers(), config.init(&Device::flex()));
+        assert_eq!(layers, cnn.layers(), "{network}");
+        assert_eq!(layers.iter().map(|layer| layer.parameters).sum::<usize>(), cnn.num_params(), "{network}");
+        assert_eq!(layers[0].input, [3, 96, 128], "{network}");
+        assert_eq!(layers.last().unwrap().output, [config.num_classes(), 1, 1], "{network}");
+        let mut outputs = vec![layers[0].input];
+        for layer in &layers {
+            assert!(outputs.contains(&layer.input), "{network}: {}", layer.name);
+            outputs.push(layer.output);
+        }
+        for level in config.levels() {
+            assert!(outputs.contains(&[level.channels, level.height, level.width]), "{network}: {}", level.name);
+        }
+        let names: std::collections::BTreeSet<_> = layers.iter().map(|layer| &layer.name).collect();
+        assert_eq!(names.len(), layers.len(), "{network}: a name occurs twice");
+    }
+}
+
+/// 138,357,544 parameters of VGG-16 and 1,248,424 of SqueezeNet 1.0, as published. The two
+/// convolutions of VGG-16's second stage make maps of 128 x 112 x 112 from 64 and from 128
+/// channels.
+#[test]
+fn published_sizes() {
+    let count = |layers: Vec<LayerShape>| layers.iter().map(|layer| layer.parameters).sum::<usize>();
+    assert_eq!(count(Vgg16Config::new().layers()), 138_357_544);
+    assert_eq!(count(SqueezeNetConfig::new().layers()), 1_248_424);
+    let kind = LayerKind::Conv { kernel: 3, stride: 1, groups: 1 };
+    let conv = |name: &str, input, parameters| LayerShape {
+        name: name.into(),
+        kind,
+        input: [input, 112, 112],
+        output: [128, 112, 112],
+        parameters,
+    };
+    let stage: Vec<_> =
+        Vgg16Config::new().layers().into_iter().filter(|layer| layer.name.starts_with("conv2")).collect();
+    assert_eq!(stage, [conv("conv2_1", 64, 128 * (9 * 64 + 1)), conv("conv2_2", 128, 128 * (9 * 128 + 1))]);
+}
+
+#[test]
+fn networks_by_name() {
+    for &network in Network::ALL {
+        assert_eq!(network.to_string().parse(), Ok(network));
+        let json = serde_json::to_string(&network).unwrap();
+        assert_eq!(json, format!("\"{network}\""));
+        assert_eq!(serde_json::from_str::<Network>(&json).unwrap(), network);
+    }
+    let error = "alexnet".parse::<Network>().unwrap_err().to_string();
+    assert!(error.starts_with("there is no network \"alexnet\"; known are vgg16, small, squeezenet"), "{error}");
+}
+
+/// A network for stacks of flow is the network for RGB across modalities.
+#[test]
+fn networks_for_flow() {
+    for (network, config) in networks([32, 32]) {
+        let options = |in_channels| NetworkOptions {
+            num_classes: 3,
+            in_channels,
+            input_size: [32, 32],
+            taps: config.known_taps(),
+        };
+        let flow = network.config(&options(20));
+        assert_eq!(flow.in_channels(), 20);
+        assert_eq!(flow.pixels().mean, [128.0 / 255.0; 20]);
+        assert_eq!(flow.to_string(), network.config(&options(3)).across_modality(20).to_string());
+    }
+}
+
+/// The paper's table for VGG-16 at 224x224, and SqueezeNet's by hand: the stem leaves (224 - 7) / 2
+/// + 1 = 109 cells a side, the maxima, rounded up, 54, 27 and 13.
 #[test]
 fn levels_at_224() {
     let shape = |level: &Level| (level.name.clone(), level.channels, level.height, level.width);
@@ -59,52 +141,65 @@ fn levels_at_224() {
     assert_eq!(squeezenet, table(&[("pool1", 96, 54), ("pool4", 256, 27), ("pool8", 512, 13), ("fire9", 512, 13)]));
 }
 
-/// Taps come bottom up in whatever order they are asked for, and are the same maps whether asked for alone or together.
+fn level_names(cnn: &impl Backbone) -> Vec<String> {
+    cnn.levels().into_iter().map(|level| level.name).collect()
+}
+
+/// Taps come bottom up in any order of the list, and each is the same map alone or with others.
 #[test]
 fn taps_alone_and_together() {
-    let device = Device::flex();
-    let frames = drawn(1, [1, 3, 32, 48], &device);
-    let mut vgg = Vgg16Config::small(6, [32, 48]).init(&device);
-    let all = vgg.taps(frames.clone());
-    assert_eq!(vgg.config.known_taps(), ["pool1", "pool2", "pool3", "pool4", "fc7"]);
-    vgg.config.taps = names(&["pool3", "pool1"]);
-    let some = vgg.taps(frames.clone());
-    assert_eq!(vgg.levels().iter().map(|level| level.name.as_str()).collect::<Vec<_>>(), ["pool1", "pool3"]);
-    assert_eq!(some.len(), 2);
-    assert_same(some[0].clone(), all[0].clone());
-    assert_same(some[1].clone(), all[2].clone());
-    vgg.config.taps = names(&["fc7"]);
-    assert_same(vgg.taps(frames.clone()).remove(0), all[4].clone());
-
-    let mut squeezenet = SqueezeNetConfig::new().with_input_size([32, 48]).init(&device);
-    let all = squeezenet.taps(frames.clone());
-    assert_eq!(SqueezeNetConfig::known_taps(), ["pool1", "pool4", "pool8", "fire9"]);
-    squeezenet.config.taps = names(&["fire9", "pool4"]);
-    let some = squeezenet.taps(frames);
-    assert_eq!(squeezenet.levels().iter().map(|level| level.name.as_str()).collect::<Vec<_>>(), ["pool4", "fire9"]);
-    assert_same(some[0].clone(), all[1].clone());
-    assert_same(some[1].clone(), all[3].clone());
+    for (network, config) in networks([32, 32]) {
+        let (known, mut cnn) = (config.known_taps(), config.init(&Device::flex()));
+        let all = cnn.taps(frames(3));
+        for (tap, expected) in known.iter().zip(&all) {
+            cnn.set_taps(&[tap]).unwrap();
+            assert_same(cnn.taps(frames(3)).remove(0), expected.clone());
+        }
+        cnn.set_taps(&[&known[2], &known[0]]).unwrap();
+        assert_eq!(level_names(&cnn), [known[0].as_str(), &known[2]], "{network}");
+        let some = cnn.taps(frames(3));
+        assert_eq!(some.len(), 2);
+        assert_same(some[0].clone(), all[0].clone());
+        assert_same(some[1].clone(), all[2].clone());
+    }
+    assert_eq!(Vgg16Config::small(6, [32, 32]).known_taps(), ["pool1", "pool2", "pool3", "pool4", "fc7"]);
+    assert_eq!(SqueezeNetConfig::new().known_taps(), ["pool1", "pool4", "pool8", "fire9"]);
 }
 
 #[test]
-fn unknown_taps() {
-    let config = CnnConfig::Vgg16(Vgg16Config::small(6, [32, 32]).with_taps(names(&["pool1", "conv5"])));
+fn unknown_taps_are_refused() {
+    let config = CnnConfig::Vgg16(Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "conv5"]));
     let error = config.validate().unwrap_err();
     assert_eq!(error.to_string(), "VGG-16 has no tap \"conv5\"; it has pool1, pool2, pool3, pool4, fc7");
-    // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of four.
+    // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of
+    // four.
     for tap in ["fc7", "pool5"] {
-        let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(names(&[tap]));
+        let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps([tap]);
         let message = config.validate().unwrap_err().to_string();
         assert!(message.ends_with("it has pool1, pool2, pool3, pool4"), "{message}");
     }
-    let error = SqueezeNetConfig::new().with_taps(names(&["fc7"])).validate().unwrap_err();
+    let error = SqueezeNetConfig::new().with_taps(["fc7"]).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
+    for (network, config) in networks([32, 32]) {
+        let mut cnn = config.init(&Device::flex());
+        let before = level_names(&cnn);
+        assert!(matches!(cnn.set_taps(&["pool9"]), Err(BackboneConfigError::UnknownTap { .. })), "{network}");
+        assert_eq!(level_names(&cnn), before);
+    }
+}
+
+#[test]
+fn counts_of_zero_are_refused() {
+    for (network, config) in networks([32, 32]) {
+        let message = config.with_num_classes(0).validate().unwrap_err().to_string();
+        assert!(message.ends_with("with zero classes cannot be built"), "{network}: {message}");
+    }
 }
 
 /// Four maxima by two leave nothing of 15 pixels; SqueezeNet's smallest frame is 21 pixels a side.
 #[test]
-fn no_taps_and_frames_too_small() {
-    let none = SqueezeNetConfig::new().with_taps(Vec::new()).validate().unwrap_err();
+fn no_taps_and_small_frames_are_refused() {
+    let none = SqueezeNetConfig::new().with_taps([""; 0]).validate().unwrap_err();
     assert!(matches!(none, BackboneConfigError::NoTaps { .. }), "{none}");
     let small = Vgg16Config::small(6, [32, 32]).with_input_size([32, 15]).validate().unwrap_err();
     assert_eq!(small.to_string(), "frames of 32x15 pixels are too small for VGG-16: it needs 16x16 at least");
@@ -114,19 +209,19 @@ fn no_taps_and_frames_too_small() {
 
 #[test]
 #[should_panic(expected = "has no tap \"pool9\"")]
-fn a_network_with_an_unknown_tap_is_not_built() {
-    Vgg16Config::new().with_taps(names(&["pool9"])).init(&Device::flex());
+fn init_refuses_an_unknown_tap() {
+    Vgg16Config::new().with_taps(["pool9"]).init(&Device::flex());
 }
 
-/// A convolution that passes its input on, then a maximum over 2x2 of an 8x12 picture that already has equal values in
-/// each 2x2 block, leaves the 4x6 picture of blocks; on a grid of 2x2 its cells are means of 2x3 blocks. fc-6 as the
-/// identity hands them over, and so does fc-7.
+/// A convolution that passes its input on, then a maximum over 2x2 of an 8x12 picture that already
+/// has equal values in each 2x2 block, leaves the 4x6 picture of blocks; on a grid of 2x2 its cells
+/// are means of 2x3 blocks. fc-6 as the identity hands them over, and so does fc-7.
 #[test]
 fn the_top_map_is_averaged_to_the_grid() {
     use burn::module::Param;
     let device = Device::flex();
     let config = Vgg16Config::small(2, [8, 12]).with_in_channels(1).with_stages(vec![[1, 1]]).with_grid([2, 2]);
-    let mut vgg = config.with_fc_width(4).with_taps(names(&["fc7"])).init(&device);
+    let mut vgg = config.with_fc_width(4).with_taps(["fc7"]).init(&device);
     let mut tap = vec![0f32; 9];
     tap[4] = 1.0;
     let kernel = burn::tensor::TensorData::new(tap, [1, 1, 3, 3]);
@@ -134,8 +229,8 @@ fn the_top_map_is_averaged_to_the_grid() {
     for fc in &mut vgg.fcs[..2] {
         fc.weight = Param::from_tensor(Tensor::eye(4, &device));
     }
-    // Blocks 1 to 24 row by row: the upper left quarter has 1, 2, 3, 7, 8, 9 with mean 5, the next one 4, 5, 6, 10, 11,
-    // 12 with mean 8; twelve more in the lower half.
+    // Blocks 1 to 24 row by row: the upper left quarter has 1, 2, 3, 7, 8, 9 with mean 5, the next
+    // one 4, 5, 6, 10, 11, 12 with mean 8; twelve more in the lower half.
     let blocks = Tensor::<1, burn::tensor::Int>::arange(1..25, &device).float().reshape([1, 1, 4, 1, 6, 1]);
     let picture: Tensor<6> = blocks.repeat_dim(3, 2).repeat_dim(5, 2);
     let map = vgg.taps(picture.reshape([1, 1, 8, 12])).remove(0);
@@ -146,12 +241,11 @@ fn the_top_map_is_averaged_to_the_grid() {
 /// Twenty channels: ten flow fields.
 #[test]
 fn any_number_of_channels() {
-    let device = Device::flex();
-    let vgg = Vgg16Config::small(6, [32, 32]).with_in_channels(20).init(&device);
-    assert_levels_are_the_maps(&vgg, 20, [32, 32]);
+    for (_, config) in networks([32, 32]) {
+        assert_levels_are_the_maps(&config.across_modality(20).init(&Device::flex()), 20, [32, 32]);
+    }
+    let vgg = Vgg16Config::small(6, [32, 32]).with_in_channels(20).init(&Device::flex());
     assert_eq!(vgg.convs[0].weight.dims(), [8, 20, 3, 3]);
-    let squeezenet = SqueezeNetConfig::new().with_in_channels(20).with_input_size([32, 32]).init(&device);
-    assert_levels_are_the_maps(&squeezenet, 20, [32, 32]);
 }
 
 /// Frames of clips go through as one batch and come back clip by clip, in order.
@@ -173,7 +267,139 @@ fn percepts_keep_clips_and_frames_apart() {
 
 #[test]
 #[should_panic(expected = "no fully connected layers")]
-fn a_network_without_a_classifier_does_not_classify() {
-    let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(names(&["pool4"]));
+fn a_vgg_without_fully_connected_layers_does_not_classify() {
+    let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool4"]);
     config.init(&Device::flex()).forward(Tensor::zeros([1, 3, 32, 32], &Device::flex()));
+}
+
+/// Weights and biases of a network's classifier.
+fn classifier(cnn: &Cnn) -> (Vec<f32>, Vec<f32>) {
+    let pairs = cnn.key_prefixes();
+    let (_, ours) = pairs.iter().find(|(theirs, _)| theirs == cnn.classifier_key()).expect("the classifier has a key");
+    let tensors = cnn.collect(None, None, true);
+    let values = |part: &str| {
+        let tensor =
+            tensors.iter().find(|tensor| tensor.name == format!("{ours}.{part}")).expect("a classifier's tensor");
+        bridge::to_data(tensor).unwrap().try_into_vec::<f32>().unwrap()
+    };
+    (values("weight"), values("bias"))
+}
+
+/// Of 64·40 weights, the least count: the root mean square of n draws of N(0, s²) is s within
+/// s·4/√(2n), or 5.6 % at n = 2560, but for one case in 16,000.
+#[test]
+fn only_the_classifier_is_new() {
+    let device = Device::flex();
+    device.seed(3);
+    for (network, config) in networks([32, 32]) {
+        let mut cnn = config.init(&device);
+        let frames = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &device);
+        let before = cnn.taps(frames.clone());
+        cnn.replace_classifier(40, 0.001, &device);
+        for (before, after) in before.into_iter().zip(cnn.taps(frames.clone())) {
+            assert_same(before, after);
+        }
+        assert_eq!(cnn.num_classes(), 40);
+        assert_eq!(cnn.forward(frames).dims(), [2, 40]);
+        let (weight, bias) = classifier(&cnn);
+        let rms = (weight.iter().map(|w| f64::from(w * w)).sum::<f64>() / weight.len() as f64).sqrt();
+        assert!((rms / 0.001 - 1.0).abs() < 0.056, "{network}: {rms}");
+        assert_eq!(bias, [0.0; 40]);
+    }
+}
+
+/// With fc-6 kept whole and 99.99 % of fc-7's 64 values dropped, the logits of a frame are all but
+/// surely the biases, zero; the chance of one survivor is 64 in 10,000. The plain device never
+/// drops.
+#[test]
+fn dropout_acts_in_training_alone_and_at_its_own_layer() {
+    let device = Device::flex();
+    device.seed(5);
+    let mut vgg = Vgg16Config::small(3, [32, 32]).init(&device);
+    vgg.set_dropout(&[0.0, 0.9999]).unwrap();
+    let frames = Tensor::<4>::random([1, 3, 32, 32], Distribution::Default, &device);
+    let plain = vgg.forward(frames.clone());
+    assert!(plain.clone().abs().max().into_scalar::<f32>() > 0.0);
+    let training = vgg.clone().train();
+    assert_eq!(numbers(training.forward(frames.clone().autodiff()).inner()), [0.0; 3]);
+    assert_same(training.valid().forward(frames.clone()), plain);
+    // The tap fc7 is what it is in training too.
+    let tap = |cnn: &Vgg16, frames| cnn.taps(frames).pop().expect("fc7 is a tap");
+    assert_same(tap(&training, frames.clone().autodiff()).inner(), tap(&vgg, frames));
+}
+
+#[test]
+fn drop_probabilities_are_those_of_the_network() {
+    for (network, config) in networks([32, 32]) {
+        let (count, mut cnn) = (config.dropout().len(), config.init(&Device::flex()));
+        assert_eq!(
+            cnn.set_dropout(&vec![0.5; count + 1]),
+            Err(BackboneConfigError::DropoutCount { expected: count, found: count + 1 }),
+            "{network}"
+        );
+        assert_eq!(cnn.set_dropout(&vec![1.0; count]), Err(BackboneConfigError::DropoutRange(1.0)), "{network}");
+        assert_eq!(cnn.dropout(), config.dropout(), "{network}");
+        cnn.set_dropout(&vec![0.25; count]).unwrap();
+        assert_eq!(cnn.dropout(), vec![0.25; count], "{network}");
+        assert_eq!(cnn.config().dropout(), vec![0.25; count], "{network}");
+    }
+}
+
+/// The sum over 20 equal channels x of the mean of three kernels is 20/3 of the sum over three
+/// equal channels, so channels of 3/20 x give what three channels of x gave, but for rounding.
+#[test]
+fn equal_channels_see_the_mean_kernel() {
+    for (network, config) in networks([32, 32]) {
+        let cnn = config.init(&Device::flex());
+        let grey = frames(1);
+        let before = cnn.taps(grey.clone().repeat_dim(1, 3));
+        let after = cnn.across_modality(20).taps(grey.repeat_dim(1, 20) * 0.15);
+        for (before, after) in before.into_iter().zip(after) {
+            let scale = before.clone().abs().max().into_scalar::<f32>();
+            assert!((before - after).abs().max().into_scalar::<f32>() < 1e-5 * scale, "{network}");
+        }
+    }
+}
+
+/// 128 is no motion, and becomes zero.
+#[test]
+fn the_code_of_no_motion_becomes_zero() {
+    for (_, config) in networks([32, 32]) {
+        let still = Tensor::full([1, 1, 32, 32, 20], 128, &Device::flex());
+        let cnn = config.init(&Device::flex()).across_modality(20);
+        assert_same(cnn.pixels().normalise(still), Tensor::<5>::zeros([1, 1, 20, 32, 32], &Device::flex()));
+    }
+}
+
+/// A network that implements the three required methods alone.
+struct Fixed;
+
+impl Backbone for Fixed {
+    fn levels(&self) -> Vec<Level> {
+        vec![Level::new("map".into(), 3, 4, 4)]
+    }
+
+    fn pixels(&self) -> Pixels {
+        Pixels::symmetric(3)
+    }
+
+    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
+        vec![frames]
+    }
+}
+
+#[test]
+fn three_methods_make_a_backbone() {
+    assert_eq!(Fixed.set_taps(&["map"]), Ok(()));
+    assert_eq!(Fixed.set_taps(&["other"]).unwrap_err().to_string(), "this backbone has fixed taps: map");
+    assert_eq!(Fixed.set_dropout(&[]), Ok(()));
+    assert!(Fixed.set_dropout(&[0.5]).is_err());
+    assert_eq!((Fixed.num_classes(), Fixed.classifier_key()), (0, ""));
+    assert!(Fixed.layers().is_empty() && Fixed.key_prefixes().is_empty());
+}
+
+#[test]
+#[should_panic(expected = "no classifier of its own")]
+fn a_backbone_without_a_classifier_does_not_classify() {
+    Fixed.forward(frames(3));
 }

@@ -22,9 +22,11 @@ pub struct FrameClassifierConfig {
     pub dropout: f64,
 }
 
-/// A linear classifier of single frames on the pooled top level; a clip's probability is the mean over its frames.
+/// A linear classifier of single frames on the pooled top level; a clip's probability is the mean
+/// over its frames.
 ///
-/// Its percepts are divided by their RMS and never centred, for a clip's mean is not in a single frame.
+/// Its percepts are divided by their RMS and never centred: a single frame does not hold the clip's
+/// mean.
 #[derive(Module, Debug)]
 pub struct FrameClassifier {
     /// Scaling of the top level.
@@ -54,7 +56,7 @@ impl FrameClassifierConfig {
 impl ClipClassifier for FrameClassifier {
     type Input = Percepts;
 
-    /// One classifier per frame, as it were: logits `[time, batch, class]`.
+    /// Logits `[time, batch, class]`: the frames take the place of the levels.
     fn logits(&self, percepts: Percepts) -> LevelLogits {
         let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
         let [batch, time, channels, height, width] = top.dims();
@@ -64,7 +66,7 @@ impl ClipClassifier for FrameClassifier {
         LevelLogits { logits: logits.reshape([time, batch, classes]) }
     }
 
-    /// Each frame is a training example of its own, whatever loss the recurrent models have.
+    /// Each frame is a training example of its own, for either kind of loss.
     fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
         logits.loss(targets, LossKind::PerHead)
     }

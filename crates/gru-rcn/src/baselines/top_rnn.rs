@@ -30,7 +30,8 @@ pub struct TopRnnConfig {
     pub dropout: f64,
 }
 
-/// A GRU-RCN whose only level is the pooled top of the CNN, which makes it a fully connected GRU (equations 1 to 4).
+/// A GRU-RCN whose only level is the pooled top of the CNN, which makes it a fully connected GRU
+/// (equations 1 to 4).
 #[derive(Module, Debug)]
 pub struct TopRnn {
     /// The one-level model.
@@ -51,8 +52,8 @@ impl TopRnnConfig {
 }
 
 impl TopRnn {
-    /// The top level averaged over its cells, still of shape `[batch, time, channel, 1, 1]`: what its normalisation is
-    /// to be fitted on.
+    /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`, to fit the
+    /// normalisation on.
     pub fn pooled_top(percepts: &Percepts) -> Percepts {
         let [batch, time, channels, height, width] = percepts.top().dims();
         let pooled = average_pool(percepts.top().reshape([batch * time, channels, height, width]));

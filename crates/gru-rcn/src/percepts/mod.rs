@@ -23,7 +23,8 @@ pub struct Level {
 }
 
 impl Level {
-    /// True for a level without spatial extent, such as fc-7, on which a convolution is a fully connected layer.
+    /// True for a level without spatial extent, such as fc-7, on which a convolution is a fully
+    /// connected layer.
     pub fn is_vector(&self) -> bool {
         self.height == 1 && self.width == 1
     }
@@ -75,7 +76,8 @@ impl Percepts {
         Self::new(levels.iter().map(|&level| self.maps[level].clone()).collect())
     }
 
-    /// The same percepts entering the autodiff graph as constants; a frozen CNN's percepts are computed outside it.
+    /// The same percepts entering the autodiff graph as constants; a frozen CNN's percepts are
+    /// computed outside it.
     pub fn autodiff(self) -> Self {
         Self { maps: self.maps.into_iter().map(Tensor::autodiff).collect() }
     }

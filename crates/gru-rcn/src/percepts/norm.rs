@@ -1,9 +1,10 @@
 //! How percepts are scaled before the recurrent layers.
 //!
-//! The paper is silent here. Maps of a frozen ImageNet CNN are large (an RMS of 30 to 400) and mostly static background;
-//! fed as they are, they saturate the gates of a freshly drawn GRU, and nothing is learnt. The rule is therefore a named
-//! part of the model and its constants are stored with it. None of the rules changes what the recurrent layer can
-//! express about motion; `identity` is the literal reading of the paper.
+//! The paper does not mention it. Maps of a frozen ImageNet CNN are large (an RMS of 30 to 400) and
+//! mostly static background. Unscaled, they saturate the gates of a freshly drawn GRU, and nothing
+//! is learnt. The rule is therefore a named part of the model, and its constants are stored with
+//! it. No rule changes what the recurrent layer can express about motion; `identity` is the literal
+//! reading of the paper.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -20,16 +21,17 @@ pub enum NormRule {
     Identity,
     /// Divided by one constant per level, the RMS over training clips.
     Scale,
-    /// Minus the clip's own mean over time, per channel and cell, then divided by the RMS of what is left. It needs the
-    /// whole clip, so a stream cannot use it.
+    /// Minus the clip's own mean over time, per channel and cell, then divided by the RMS of what
+    /// is left. It needs the whole clip, so a stream cannot use it.
     Centre,
-    /// Minus the running mean of the frames seen so far (the present one included), then divided by the RMS of what is
-    /// left. The first step is zero. Works on a stream.
+    /// Minus the running mean of the frames seen so far (the present one included), then divided by
+    /// the RMS of what is left. The first step is zero. Works on a stream.
     CausalCentre,
-    /// Minus the frame before, divided by the RMS of what is left. The first step is zero. Works on a stream.
+    /// Minus the frame before, divided by the RMS of what is left. The first step is zero. Works on
+    /// a stream.
     Difference,
-    /// The magnitude of [`NormRule::Difference`]: how much changed, not which way. It suits classes told apart by how
-    /// fiercely things move, and hides which way they move. Works on a stream.
+    /// The magnitude of [`NormRule::Difference`]. It suits classes that differ by the amount of
+    /// motion, and hides its direction. Works on a stream.
     AbsDifference,
 }
 
@@ -53,13 +55,15 @@ pub struct PerceptNormConfig {
     /// The rule.
     #[config(default = "NormRule::Centre")]
     pub rule: NormRule,
-    /// Factor on top of the rule's own constant; 0.1 with [`NormRule::Scale`] keeps a new GRU out of saturation.
+    /// Factor on top of the rule's own constant; 0.1 with [`NormRule::Scale`] keeps a new GRU out
+    /// of saturation.
     #[config(default = 1.0)]
     pub gain: f32,
 }
 
 impl PerceptNormConfig {
-    /// The rule with a factor of one per level, to be replaced by [`PerceptNorm::fit`] or a stored record.
+    /// The rule with a factor of one per level, to be replaced by [`PerceptNorm::fit`] or a stored
+    /// record.
     pub fn init(&self, levels: usize, device: &Device) -> PerceptNorm {
         PerceptNorm::with_scales(self.clone(), &vec![self.gain; levels], device)
     }
@@ -148,7 +152,8 @@ impl PerceptNorm {
         if self.config.rule == NormRule::Identity && self.config.gain == 1.0 {
             return map;
         }
-        // Detached, so that an optimizer can never move it, whatever a loader did to its gradient flag.
+        // Detached, so that an optimizer can never move it, whatever a loader did to its gradient
+        // flag.
         let scale = self.scales.val().detach().narrow(0, level, 1);
         map * scale.reshape([1; D])
     }
@@ -184,7 +189,7 @@ pub(super) fn difference(map: Tensor<5>) -> Tensor<5> {
     Tensor::cat(vec![first, changes], 1)
 }
 
-/// What a rule has to remember of a stream's percepts, per level.
+/// State of a rule on a stream, per level.
 #[derive(Clone, Debug, Default)]
 pub struct NormState {
     sums: Vec<Tensor<4>>,
@@ -193,7 +198,8 @@ pub struct NormState {
 }
 
 impl NormState {
-    /// Takes in one time step, `[batch, channel, height, width]` per level, and returns it minus the mean so far.
+    /// Takes in one time step, `[batch, channel, height, width]` per level, and returns it minus
+    /// the mean so far.
     fn centre(&mut self, maps: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
         self.count += 1;
         self.sums = if self.sums.is_empty() {
@@ -228,8 +234,8 @@ mod tests {
     }
 
     /// 2, 9, 4: the mean is 5, so centred they are -3, 4, -1; the RMS of those is sqrt(26 / 3).
-    /// Causal means are 2, 5.5, 5, so causally centred they are 0, 3.5, -1 with RMS sqrt(13.25 / 3).
-    /// Differences are 0, 7, -5 with RMS sqrt(74 / 3).
+    /// Causal means are 2, 5.5, 5, so causally centred they are 0, 3.5, -1 with RMS sqrt(13.25 /
+    /// 3). Differences are 0, 7, -5 with RMS sqrt(74 / 3).
     #[test]
     fn rules_by_hand() {
         let device = Device::flex();
@@ -275,7 +281,7 @@ mod tests {
 
     /// A clip of one frame has not changed.
     #[test]
-    fn one_frame_differs_from_nothing() {
+    fn the_difference_of_one_frame_is_zero() {
         let device = Device::flex();
         let norm = PerceptNormConfig::new().with_rule(NormRule::Difference).init(1, &device);
         assert_eq!(values(norm.forward(percepts(&[2.0], &device))), [0.0]);

@@ -14,7 +14,8 @@ pub struct LevelRms {
     pub centred: f64,
     /// Of the maps minus the running mean over the frames seen so far.
     pub causal: f64,
-    /// Of the maps minus those of the frame before; the first step, which has none before it, counts as zero.
+    /// Of the maps minus those of the frame before; the first step, which has none before it,
+    /// counts as zero.
     pub difference: f64,
 }
 

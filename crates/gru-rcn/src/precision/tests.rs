@@ -1,4 +1,5 @@
-//! bfloat16 has eight significant bits: a value is off by up to 2^-9, 0.2 %, and sums of many of them by a few times that.
+//! bfloat16 has eight significant bits: a value is off by up to 2^-9, 0.2 %, and sums of many of
+//! them by a few times that.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Gradients, Int, Tensor};
@@ -56,7 +57,8 @@ fn loss_and_gradients(model: &GruRcnClassifier) -> (f32, Vec<(DType, Vec<f32>)>)
     (value, collect.1)
 }
 
-/// The loss differs, but by less than a hundredth; every gradient is float32 and points where it should.
+/// The loss differs by less than a hundredth, and every gradient is float32 and of the exact one's
+/// direction.
 #[test]
 fn a_classifier_trains_in_bf16() {
     for form in [Form::Independent, Form::Stacked, Form::Bidirectional] {
@@ -81,9 +83,9 @@ fn a_classifier_trains_in_bf16() {
     }
 }
 
-/// What is computed in bf16 is no part of a model's record.
+/// The precision of computation is no part of a model's record.
 #[test]
-fn records_are_the_same() {
+fn the_precision_is_no_part_of_the_record() {
     let model = classifier(Form::Stacked, &Device::flex());
     let bytes = |model: GruRcnClassifier| model.into_record().into_bytes().unwrap().to_vec();
     assert_eq!(bytes(model.clone().computing_in(FloatDType::BF16)), bytes(model));

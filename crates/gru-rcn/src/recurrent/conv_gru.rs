@@ -1,4 +1,5 @@
-//! The convolutional GRU, equations 5 to 8 of the paper, and with a bottom-up input equations 9 to 12.
+//! The convolutional GRU, equations 5 to 8 of the paper, and with a bottom-up input equations 9 to
+//! 12.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,8 @@ pub struct ConvGruConfig {
     pub in_channels: usize,
     /// Channels of the hidden maps.
     pub hidden_channels: usize,
-    /// Side of the square kernels, odd; 3 in the paper. With 1 on maps of 1x1 cells the layer is a fully connected GRU.
+    /// Side of the square kernels, odd; 3 in the paper. With 1 on maps of 1x1 cells the layer is a
+    /// fully connected GRU.
     #[config(default = 3)]
     pub kernel_size: usize,
     /// Biases on the two gates and the candidate. The paper's equations have none.
@@ -31,6 +33,13 @@ pub struct ConvGruConfig {
     /// Let the bottom-up input enter the candidate too. Equation 11 has it in the two gates only.
     #[config(default = false)]
     pub below_to_candidate: bool,
+    /// Initialisation of the input-to-hidden and bottom-up kernels, gate by gate. The paper does
+    /// not give its own.
+    #[config(default = "Initializer::XavierUniform { gain: 1.0 }")]
+    pub initializer: Initializer,
+    /// Initialisation of the hidden-to-hidden kernels, gate by gate.
+    #[config(default = "Initializer::Orthogonal { gain: 1.0 }")]
+    pub recurrent_initializer: Initializer,
 }
 
 /// A GRU whose products are 2-D convolutions that keep the spatial size (zero padding, stride 1).
@@ -42,14 +51,14 @@ pub struct ConvGruConfig {
 /// h' = (1 - z) . h + z . h~                z admits the candidate
 /// ```
 ///
-/// **Mind the gates.** `burn::nn::Gru`, PyTorch and cuDNN write `h' = (1 - z) . h~ + z . h` and let `r` act after the
-/// product with `U`; this layer follows the paper, so their weights cannot be carried over unchanged.
+/// **Note the gate convention.** `burn::nn::Gru`, PyTorch and cuDNN write `h' = (1 - z) . h~ + z .
+/// h` and let `r` act after the product with `U`; this layer follows the paper, so their weights
+/// cannot be carried over unchanged.
 ///
-/// It computes in the precision of its input, casting its weights where they are of another.
+/// It computes in the precision of its input and casts its weights where theirs is another.
 ///
-/// The six convolutions are computed as three: all input convolutions of all time steps in one call, and per step one
-/// convolution of the state for both gates and one for the candidate. Weights `W` are drawn from Xavier's uniform
-/// distribution and `U` orthogonally, gate by gate; the paper does not say how it drew them.
+/// The six convolutions are computed as three: all input convolutions of all time steps in one
+/// call, and per step one convolution of the state for both gates and one for the candidate.
 #[derive(Module, Debug)]
 pub struct ConvGru {
     /// `W_z, W_r, W` stacked: weight `[3 * hidden, in, kernel, kernel]`.
@@ -58,14 +67,14 @@ pub struct ConvGru {
     pub hidden_to_gates: Conv2d,
     /// `U`: weight `[hidden, hidden, kernel, kernel]`.
     pub hidden_to_candidate: Conv2d,
-    /// Bottom-up weights of a stacked model for `z, r` (and the candidate, if asked for):
+    /// Bottom-up weights of a stacked model for `z, r` (and the candidate, if configured):
     /// `[2 or 3 * hidden, below, kernel, kernel]`.
     pub below_to_hidden: Option<Conv2d>,
     /// Channels of the hidden maps.
     pub hidden_channels: usize,
 }
 
-/// What [`ConvGru::forward`] returns.
+/// Output of [`ConvGru::forward`].
 #[derive(Clone, Debug)]
 pub struct ConvGruOutput {
     /// The hidden maps of all time steps, `[batch, time, hidden, height, width]`.
@@ -79,39 +88,34 @@ impl ConvGruConfig {
     ///
     /// # Panics
     ///
-    /// If the kernel size is even, for then no padding keeps the spatial size.
+    /// If the kernel size is even, for then no padding keeps the spatial size, and if a number of
+    /// channels is zero.
     pub fn init(&self, device: &Device) -> ConvGru {
-        assert!(self.kernel_size % 2 == 1, "the kernel size must be odd, not {}", self.kernel_size);
-        let xavier = Initializer::XavierUniform { gain: 1.0 };
-        let orthogonal = Initializer::Orthogonal { gain: 1.0 };
+        assert!(self.kernel_size % 2 == 1, "ConvGru: the kernel size must be odd, not {}", self.kernel_size);
+        assert!(
+            self.in_channels > 0 && self.hidden_channels > 0 && self.below_channels != Some(0),
+            "ConvGru: zero channels in {self}"
+        );
+        let (input, recurrent) = (&self.initializer, &self.recurrent_initializer);
         let below_gates = if self.below_to_candidate { 3 } else { 2 };
         ConvGru {
-            input_to_hidden: self.conv(self.in_channels, 3, xavier.clone(), self.bias, device),
-            hidden_to_gates: self.conv(self.hidden_channels, 2, orthogonal.clone(), false, device),
-            hidden_to_candidate: self.conv(self.hidden_channels, 1, orthogonal, false, device),
-            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, xavier, false, device)),
+            input_to_hidden: self.conv(self.in_channels, 3, input, self.bias, device),
+            hidden_to_gates: self.conv(self.hidden_channels, 2, recurrent, false, device),
+            hidden_to_candidate: self.conv(self.hidden_channels, 1, recurrent, false, device),
+            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, input, false, device)),
             hidden_channels: self.hidden_channels,
         }
     }
 
-    fn conv(&self, input: usize, gates: usize, initializer: Initializer, bias: bool, device: &Device) -> Conv2d {
+    fn conv(&self, input: usize, gates: usize, initializer: &Initializer, bias: bool, device: &Device) -> Conv2d {
         let (hidden, kernel, pad) = (self.hidden_channels, self.kernel_size, self.kernel_size / 2);
         let mut conv = Conv2dConfig::new([input, gates * hidden], [kernel, kernel])
             .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
             .with_bias(bias)
             .with_initializer(Initializer::Zeros)
             .init(device);
-        conv.weight = fused(initializer, gates, [hidden, input, kernel], device);
+        conv.weight = fused(initializer.clone(), gates, [hidden, input, kernel], device);
         conv
-    }
-
-    /// Number of parameters, `3 k^2 (in * hidden + hidden^2)` and what biases and a bottom-up input add.
-    pub fn num_params(&self) -> usize {
-        let (hidden, area) = (self.hidden_channels, self.kernel_size * self.kernel_size);
-        let gates = if self.below_to_candidate { 3 } else { 2 };
-        3 * area * hidden * (self.in_channels + hidden)
-            + gates * area * hidden * self.below_channels.unwrap_or(0)
-            + if self.bias { 3 * hidden } else { 0 }
     }
 }
 
@@ -122,12 +126,14 @@ impl ConvGru {
     ///
     /// - input: `[batch, time, in, height, width]`
     /// - state: `[batch, hidden, height, width]`, zeros if `None`
-    /// - output: `sequence` `[batch, time, hidden, height, width]`, `last` `[batch, hidden, height, width]`
+    /// - output: `sequence` `[batch, time, hidden, height, width]`, `last` `[batch, hidden, height,
+    ///   width]`
     pub fn forward(&self, input: Tensor<5>, state: Option<Tensor<4>>) -> ConvGruOutput {
         self.forward_stacked(input, None, state)
     }
 
-    /// Runs over a clip with the hidden maps of the level below, of the same time steps, as a second input.
+    /// Runs over a clip with the hidden maps of the level below, of the same time steps, as a
+    /// second input.
     ///
     /// # Shapes
     ///
@@ -137,7 +143,8 @@ impl ConvGru {
     ///
     /// # Panics
     ///
-    /// If `below` is given to a layer that has no bottom-up weights, or left out for one that has.
+    /// If `below` is given to a layer without bottom-up weights or missing for a layer with them,
+    /// and if a shape does not fit.
     pub fn forward_stacked(
         &self,
         input: Tensor<5>,
@@ -149,7 +156,8 @@ impl ConvGru {
         ConvGruOutput { sequence: Tensor::stack(states, 1), last }
     }
 
-    /// The hidden map after the last step; as [`forward`](Self::forward) without keeping the sequence.
+    /// The hidden map after the last step; as [`forward`](Self::forward) without keeping the
+    /// sequence.
     ///
     /// # Shapes
     ///
@@ -159,7 +167,8 @@ impl ConvGru {
         self.scan(input, None, state).pop().expect("a clip has at least one step")
     }
 
-    /// One time step of a stream: constant cost per frame. A loop over steps equals [`forward`](Self::forward).
+    /// One time step of a stream: constant cost per frame. A loop over steps equals
+    /// [`forward`](Self::forward).
     ///
     /// # Shapes
     ///
@@ -173,8 +182,8 @@ impl ConvGru {
     pub fn step_stacked(&self, input: Tensor<4>, below: Option<Tensor<4>>, state: Option<Tensor<4>>) -> Tensor<4> {
         let dtype = input.dtype();
         let layer = self.in_dtype(dtype);
-        let drive = layer.drive(input, below.map(|below| below.cast(dtype)));
-        layer.advance(drive, state.map(|state| state.cast(dtype)))
+        let projected = layer.project_input(input, below.map(|below| below.cast(dtype)));
+        layer.cell(projected, state.map(|state| state.cast(dtype)))
     }
 
     /// This layer with its weights in the given precision; cast once for all time steps.
@@ -195,56 +204,68 @@ impl ConvGru {
         let ([batch, time, ..], dtype) = (input.dims(), input.dtype());
         let layer = self.in_dtype(dtype);
         // Time outermost, so that each step is one contiguous block of the result.
-        let drive = layer.drive(time_major(input), below.map(|below| time_major(below.cast(dtype))));
-        let mut drives = Vec::with_capacity(time);
-        split_steps(drive, batch, &mut drives);
+        let projected = layer.project_input(time_major(input), below.map(|below| time_major(below.cast(dtype))));
+        let mut steps = Vec::with_capacity(time);
+        split_steps(projected, batch, &mut steps);
         let mut states: Vec<Tensor<4>> = Vec::with_capacity(time);
         let mut state = state.map(|state| state.cast(dtype));
-        for drive in drives {
-            let next = layer.advance(drive, state);
+        for step in steps {
+            let next = layer.cell(step, state);
             states.push(next.clone());
             state = Some(next);
         }
         states
     }
 
-    /// What input and bottom-up input contribute to `z, r, h~`: `[n, 3 * hidden, height, width]`.
-    fn drive(&self, input: Tensor<4>, below: Option<Tensor<4>>) -> Tensor<4> {
-        let drive = self.input_to_hidden.forward(input);
+    /// The terms of input and bottom-up input in `z, r, h~`: `[n, 3 * hidden, height, width]`.
+    fn project_input(&self, input: Tensor<4>, below: Option<Tensor<4>>) -> Tensor<4> {
+        let [_, in_channels, ..] = self.input_to_hidden.weight.dims();
+        let [n, channels, height, width] = input.dims();
+        let found = input.dims();
+        assert!(channels == in_channels, "ConvGru: an input of shape {found:?}, expected [_, {in_channels}, _, _]");
+        let projected = self.input_to_hidden.forward(input);
         match (&self.below_to_hidden, below) {
-            (None, None) => drive,
+            (None, None) => projected,
             (Some(conv), Some(below)) => {
+                let (expected, found) = ([n, conv.weight.dims()[1], height, width], below.dims());
+                assert!(found == expected, "ConvGru: a bottom-up input of shape {found:?}, expected {expected:?}");
                 let bottom_up = conv.forward(below);
                 let gates = bottom_up.dims()[1];
-                if gates == drive.dims()[1] {
-                    return drive + bottom_up;
+                if gates == projected.dims()[1] {
+                    return projected + bottom_up;
                 }
-                let candidate = drive.clone().narrow(1, gates, self.hidden_channels);
-                Tensor::cat(vec![drive.narrow(1, 0, gates) + bottom_up, candidate], 1)
+                let candidate = projected.clone().narrow(1, gates, self.hidden_channels);
+                Tensor::cat(vec![projected.narrow(1, 0, gates) + bottom_up, candidate], 1)
             }
-            (Some(_), None) => panic!("this layer has bottom-up weights: give it the hidden maps of the level below"),
-            (None, Some(_)) => panic!("this layer has no bottom-up weights: configure `below_channels`"),
+            (Some(_), None) => {
+                panic!("ConvGru: this layer has bottom-up weights: give it the hidden maps of the level below")
+            }
+            (None, Some(_)) => panic!("ConvGru: this layer has no bottom-up weights: configure `below_channels`"),
         }
     }
 
-    /// One step of equations 5 to 8 from `drive`, `[batch, 3 * hidden, height, width]`.
-    fn advance(&self, drive: Tensor<4>, state: Option<Tensor<4>>) -> Tensor<4> {
+    /// One step of equations 5 to 8 from the projected input, `[batch, 3 * hidden, height, width]`.
+    fn cell(&self, projected: Tensor<4>, state: Option<Tensor<4>>) -> Tensor<4> {
         let n = self.hidden_channels;
-        let candidate_drive = drive.clone().narrow(1, 2 * n, n);
+        let [batch, _, height, width] = projected.dims();
+        let candidate_input = projected.clone().narrow(1, 2 * n, n);
         let Some(state) = state else {
             // With h = 0 the convolutions of the state vanish, and with them the reset gate.
-            return sigmoid(drive.narrow(1, 0, n)) * tanh(candidate_drive);
+            return sigmoid(projected.narrow(1, 0, n)) * tanh(candidate_input);
         };
-        let gates = sigmoid(drive.narrow(1, 0, 2 * n) + self.hidden_to_gates.forward(state.clone()));
+        let (expected, found) = ([batch, n, height, width], state.dims());
+        assert!(found == expected, "ConvGru: a state of shape {found:?}, expected {expected:?}");
+        let gates = sigmoid(projected.narrow(1, 0, 2 * n) + self.hidden_to_gates.forward(state.clone()));
         let update = gates.clone().narrow(1, 0, n);
         let reset = gates.narrow(1, n, n);
-        let candidate = tanh(candidate_drive + self.hidden_to_candidate.forward(reset * state.clone()));
+        let candidate = tanh(candidate_input + self.hidden_to_candidate.forward(reset * state.clone()));
         state.clone() + update * (candidate - state)
     }
 }
 
-/// Cuts `[time * batch, …]` into its time steps, by halves: the gradient of a slice is as large as what it was cut from, so
-/// that cutting every step from the whole would cost the square of the number of steps in the backward pass.
+/// Cuts `[time * batch, …]` into its time steps, by halves. The gradient of a slice is as large as
+/// the tensor it was cut from, so cutting every step from the whole would make the backward pass
+/// quadratic in the number of steps.
 fn split_steps(block: Tensor<4>, batch: usize, steps: &mut Vec<Tensor<4>>) {
     let time = block.dims()[0] / batch;
     if time == 1 {

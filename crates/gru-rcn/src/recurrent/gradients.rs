@@ -1,8 +1,9 @@
 //! Gradients through three steps of time against central differences, in float64.
 //!
-//! The loss is the sum of all outputs times fixed numbers. With a step of 1e-5 the difference quotient is off by about
-//! 1e-10 for the third derivative and 1e-11 for rounding, so each element is asked to agree to 1e-7 of the tensor's
-//! largest gradient; a missing path through time or a wrong sign is off by its own size.
+//! The loss is the sum of all outputs times fixed numbers. With a step of 1e-5 the difference
+//! quotient is off by about 1e-10 for the third derivative and 1e-11 for rounding, so each element
+//! is asked to agree to 1e-7 of the tensor's largest gradient; a missing path through time or a
+//! wrong sign is off by its own size.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Gradients, Tensor};

@@ -15,10 +15,11 @@ use crate::percepts::{Level, Percepts};
 pub enum Form {
     /// Each level on its own (section 3.1 of the paper).
     Independent,
-    /// Each level's gates also see the hidden map of the level below, of the same time step (section 3.2).
+    /// Each level's gates also see the hidden map of the level below, of the same time step
+    /// (section 3.2).
     Stacked,
-    /// Each level on its own, forward and backward in time with separate weights; the two last states are concatenated
-    /// (section 5.1.1).
+    /// Each level on its own, forward and backward in time with separate weights; the two last
+    /// states are concatenated (section 5.1.1).
     Bidirectional,
 }
 
@@ -27,13 +28,14 @@ pub enum Form {
 pub struct GruRcnConfig {
     /// The levels of percepts, bottom up.
     pub levels: Vec<Level>,
-    /// Hidden channels of each level's layer. The paper has 64, 128, 256, 256, 512 for VGG-16's pool2 to fc-7.
+    /// Hidden channels of each level's layer. The paper has 64, 128, 256, 256, 512 for VGG-16's
+    /// pool2 to fc-7.
     pub hidden: Vec<usize>,
     /// The arrangement.
     #[config(default = "Form::Independent")]
     pub form: Form,
-    /// Kernel of levels with spatial extent; a level of 1x1 cells always has 1x1 kernels, to which zero-padded larger
-    /// ones would be equal.
+    /// Kernel of levels with spatial extent; a level of 1x1 cells always has 1x1 kernels, to which
+    /// zero-padded larger ones would be equal.
     #[config(default = 3)]
     pub kernel_size: usize,
     /// Biases in the recurrent layers; the paper's equations have none.
@@ -45,23 +47,26 @@ pub struct GruRcnConfig {
 }
 
 /// Why a [`GruRcnConfig`] cannot be built.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GruRcnConfigError {
-    /// There is nothing to recur over.
+    /// The list of levels is empty.
     #[error("a GRU-RCN needs at least one level of percepts")]
     NoLevels,
-    /// The two lists do not fit.
-    #[error("{levels} levels but {hidden} hidden sizes: give one per level")]
+    /// The number of hidden sizes is not that of the levels.
+    #[error("{} levels ({}) but {hidden} hidden sizes: give one per level", levels.len(), levels.join(", "))]
     HiddenSizes {
-        /// Number of levels.
-        levels: usize,
+        /// Names of the levels.
+        levels: Vec<String>,
         /// Number of hidden sizes.
         hidden: usize,
     },
-    /// A size is zero.
+    /// A level's hidden size is zero.
     #[error("the hidden size of level {0} is zero")]
     ZeroHidden(String),
+    /// A level has no channels or no cells.
+    #[error("level {} is empty: {} channels of {}x{} cells", .0.name, .0.channels, .0.height, .0.width)]
+    EmptyLevel(Level),
     /// The padding cannot keep the size.
     #[error("the kernel size must be odd, not {0}")]
     EvenKernel(usize),
@@ -75,14 +80,14 @@ pub enum GruRcnConfigError {
     },
 }
 
-/// A convolutional GRU per level. Its output per level is the last hidden map; see [`GruRcn::forward`].
+/// A convolutional GRU per level, whose output is its last hidden map; see [`GruRcn::forward`].
 #[derive(Module, Debug)]
 pub struct GruRcn {
     /// One layer per level, bottom up.
     pub layers: Vec<ConvGru>,
     /// The layers that read the clip backwards; empty unless bi-directional.
     pub backward_layers: Vec<ConvGru>,
-    /// What it was built from.
+    /// Its configuration.
     #[module(skip)]
     pub config: GruRcnConfig,
 }
@@ -97,7 +102,11 @@ impl GruRcnConfig {
             return Err(GruRcnConfigError::NoLevels);
         }
         if self.levels.len() != self.hidden.len() {
-            return Err(GruRcnConfigError::HiddenSizes { levels: self.levels.len(), hidden: self.hidden.len() });
+            let levels = self.levels.iter().map(|level| level.name.clone()).collect();
+            return Err(GruRcnConfigError::HiddenSizes { levels, hidden: self.hidden.len() });
+        }
+        if let Some(level) = self.levels.iter().find(|level| level.channels * level.height * level.width == 0) {
+            return Err(GruRcnConfigError::EmptyLevel(level.clone()));
         }
         if let Some(level) = self.hidden.iter().position(|&hidden| hidden == 0) {
             return Err(GruRcnConfigError::ZeroHidden(self.levels[level].name.clone()));
@@ -145,16 +154,6 @@ impl GruRcnConfig {
         let directions = if self.form == Form::Bidirectional { 2 } else { 1 };
         self.hidden.iter().map(|hidden| directions * hidden).collect()
     }
-
-    /// Number of parameters; 19,353,600 for the paper's independent form (section 3.1's count for each level).
-    pub fn num_params(&self) -> usize {
-        let sum = |stacked| (0..self.levels.len()).map(|l| self.layer(l, stacked).num_params()).sum::<usize>();
-        match self.form {
-            Form::Independent => sum(false),
-            Form::Stacked => sum(true),
-            Form::Bidirectional => 2 * sum(false),
-        }
-    }
 }
 
 impl GruRcn {
@@ -163,14 +162,14 @@ impl GruRcn {
     /// # Shapes
     ///
     /// - input, per level: `[batch, time, channel, height, width]`
-    /// - output, per level: the last hidden map `[batch, out, height, width]`; bi-directional, the forward direction's
-    ///   after the last frame, then the backward direction's after the first
+    /// - output, per level: the last hidden map `[batch, out, height, width]`; bi-directional, the
+    ///   forward direction's after the last frame, then the backward direction's after the first
     ///
     /// # Panics
     ///
-    /// If the number of levels differs from the configuration's.
+    /// If the number of levels or a level's number of channels differs from the configuration's.
     pub fn forward(&self, percepts: Percepts) -> Vec<Tensor<4>> {
-        assert_eq!(percepts.maps.len(), self.layers.len(), "levels of percepts against levels of the model");
+        self.check(percepts.maps.iter().map(|map| map.dims()), 2);
         match self.config.form {
             Form::Independent => run(&self.layers, &percepts),
             Form::Stacked => self.stacked(percepts),
@@ -182,8 +181,19 @@ impl GruRcn {
         }
     }
 
-    /// Level by level: the level below is complete when a level starts, which is the same as step by step, for a step
-    /// uses the level below at the same step only.
+    /// Panics unless maps of these shapes are those of the levels, with the channels at position
+    /// `axis`.
+    fn check<const D: usize>(&self, shapes: impl ExactSizeIterator<Item = [usize; D]>, axis: usize) {
+        let levels = &self.config.levels;
+        assert!(shapes.len() == levels.len(), "GruRcn: maps of {} levels, expected {}", shapes.len(), levels.len());
+        for (Level { name, channels, .. }, found) in levels.iter().zip(shapes) {
+            let channels = *channels;
+            assert!(found[axis] == channels, "GruRcn `{name}`: maps of shape {found:?}, expected {channels} channels");
+        }
+    }
+
+    /// Level by level: the level below is complete when a level starts, which is the same as step
+    /// by step, for a step uses the level below at the same step only.
     fn stacked(&self, percepts: Percepts) -> Vec<Tensor<4>> {
         let mut below: Option<Tensor<5>> = None;
         let mut last = Vec::with_capacity(self.layers.len());
@@ -205,14 +215,14 @@ impl GruRcn {
     ///
     /// # Panics
     ///
-    /// In the bi-directional form, which needs the whole clip, and if the number of levels differs from the
-    /// configuration's.
+    /// In the bi-directional form, which needs the whole clip, and if the number of levels or a
+    /// level's number of channels differs from the configuration's.
     pub fn step(&self, maps: Vec<Tensor<4>>, state: Option<GruRcnState>) -> GruRcnState {
         assert!(
             self.config.form != Form::Bidirectional,
             "a bi-directional GRU-RCN needs the whole clip; streams need the independent or the stacked form"
         );
-        assert_eq!(maps.len(), self.layers.len(), "levels of maps against levels of the model");
+        self.check(maps.iter().map(|map| map.dims()), 1);
         let mut next: GruRcnState = Vec::with_capacity(self.layers.len());
         for (level, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
             let size = [map.dims()[2], map.dims()[3]];

@@ -2,25 +2,27 @@
 
 use burn::module::{Param, ParamId};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Shape, Tensor};
+use burn::tensor::{Device, Distribution, Shape, Tensor, TensorData};
+use nalgebra::DMatrix;
 
-/// A convolution weight `[gates * out, in, kernel, kernel]` whose `gates` blocks are drawn one by one, each as the weight
-/// `[out, in, kernel, kernel]` of a convolution of its own: fusing gates into one convolution must not change what they
-/// are drawn from.
+/// Rows of the largest block whose orthogonal weights Burn draws itself. Its QR decomposition takes
+/// one tensor operation after another for every row: [512, 4608] takes minutes. Blocks of up to
+/// this size keep the bits that Burn gives them.
+const BURN_ROWS: usize = 64;
+
+/// A convolution weight `[gates * out, in, kernel, kernel]` whose `gates` blocks are drawn one by
+/// one, each as the weight `[out, in, kernel, kernel]` of a convolution of its own: fusing gates
+/// into one convolution must not change the distribution that they are drawn from.
 pub(super) fn fused(
     initializer: Initializer,
     gates: usize,
     [out, input, kernel]: [usize; 3],
     device: &Device,
 ) -> Param<Tensor<4>> {
-    let shape = [out, input, kernel, kernel];
-    let (fan_in, fan_out) = (input * kernel * kernel, out * kernel * kernel);
     Param::uninitialized(
         ParamId::new(),
         move |device: &Device, require_grad| {
-            let blocks = (0..gates)
-                .map(|_| initializer.init_with::<4, _>(shape, Some(fan_in), Some(fan_out), device).val())
-                .collect();
+            let blocks = (0..gates).map(|_| block(&initializer, [out, input, kernel, kernel], device)).collect();
             // Detached: a parameter must be a leaf of the autodiff graph.
             let weight = Tensor::cat(blocks, 0).detach();
             if require_grad { weight.require_grad() } else { weight }
@@ -29,4 +31,85 @@ pub(super) fn fused(
         true,
         Shape::new([gates * out, input, kernel, kernel]),
     )
+}
+
+/// The weights of one gate.
+fn block(initializer: &Initializer, shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let [out, input, height, width] = shape;
+    match initializer {
+        Initializer::Orthogonal { gain } if out > BURN_ROWS && out <= input * height * width => {
+            let normal = Tensor::<2>::random([out, input * height * width], Distribution::Normal(0.0, 1.0), device);
+            let (dtype, values) = (normal.dtype(), normal.into_data().convert::<f64>().try_into_vec::<f64>());
+            let rows = orthonormal_rows(values.expect("values were converted to float64"), out);
+            Tensor::from_data(TensorData::new(rows, shape), (device, dtype)) * *gain
+        }
+        _ => {
+            let (fan_in, fan_out) = (input * height * width, out * height * width);
+            initializer.init_with::<4, _>(shape, Some(fan_in), Some(fan_out), device).val()
+        }
+    }
+}
+
+/// Orthonormalises the rows of a row-major matrix with no more rows than columns. Of normal values
+/// it makes a draw from the uniform distribution over all such matrices (Saxe et al. 2013): the Q
+/// of the QR decomposition whose R has a positive diagonal, as nalgebra's has.
+fn orthonormal_rows(values: Vec<f64>, rows: usize) -> Vec<f64> {
+    // Rows of a row-major matrix are the columns of nalgebra's column-major one.
+    DMatrix::from_vec(values.len() / rows, rows, values).qr().q().data.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{difference, values};
+
+    fn assert_orthonormal(weight: Tensor<4>) {
+        let [out, ..] = weight.dims();
+        let rows = weight.flatten::<2>(1, 3);
+        assert!(difference(rows.clone().matmul(rows.transpose()), Tensor::eye(out, &Device::flex())) < 1e-5);
+    }
+
+    /// The least size that Burn does not draw itself, and the greatest that it does, with 3x3 and
+    /// 1x1 kernels.
+    #[test]
+    fn rows_are_orthonormal_on_both_paths() {
+        let orthogonal = Initializer::Orthogonal { gain: 1.0 };
+        for (out, kernel) in [(BURN_ROWS, 3), (BURN_ROWS + 1, 3), (BURN_ROWS, 1), (BURN_ROWS + 1, 1), (128, 3)] {
+            assert_orthonormal(block(&orthogonal, [out, out, kernel, kernel], &Device::flex()));
+        }
+    }
+
+    /// The draw is a lower triangle with a positive diagonal times the result, which makes the
+    /// result unique.
+    #[test]
+    fn the_decomposition_is_the_unique_one() {
+        let device = Device::flex();
+        for shape in [[32, 32, 3, 3], [48, 48, 1, 1]] {
+            let [out, input, height, width] = shape;
+            let normal = values(7, out * input * height * width);
+            let found = orthonormal_rows(normal.clone(), out);
+            assert_eq!(found, orthonormal_rows(normal.clone(), out));
+            let found = Tensor::<2>::from_data(TensorData::new(found, [out, input * height * width]), &device);
+            let draw = Tensor::<2>::from_data(TensorData::new(normal, [out, input * height * width]), &device);
+            let triangle = draw.matmul(found.transpose());
+            assert!(triangle.clone().triu(1).abs().max().into_scalar::<f32>() < 1e-4);
+            assert!((triangle * Tensor::eye(out, &device)).sum_dim(1).min().into_scalar::<f32>() > 0.0);
+        }
+    }
+
+    #[test]
+    fn the_gain_is_a_factor() {
+        let weight = block(&Initializer::Orthogonal { gain: 2.0 }, [65, 65, 1, 1], &Device::flex());
+        assert_orthonormal(weight / 2.0);
+    }
+
+    /// The largest block that the paper's hidden sizes could ask for.
+    #[test]
+    #[ignore = "prints a time"]
+    fn time_of_512_by_4608() {
+        let start = std::time::Instant::now();
+        let weight = block(&Initializer::Orthogonal { gain: 1.0 }, [512, 512, 3, 3], &Device::flex());
+        println!("[512, 4608] in {:.2} s", start.elapsed().as_secs_f64());
+        assert_orthonormal(weight);
+    }
 }

@@ -2,10 +2,12 @@
 
 use burn::tensor::{Tensor, module::max_pool2d, ops::MaxPoolOptions};
 
-/// Max-pools maps to `[height, width]`, "for the compatibility of the spatial dimensions" (section 3.2 of the paper).
+/// Max-pools maps to `[height, width]`, "for the compatibility of the spatial dimensions" (section
+/// 3.2 of the paper).
 ///
-/// Stride `floor(in / out)`, kernel `in - (out - 1) * stride`: every cell is covered and the size comes out exactly. From
-/// 56 to 28 that is 2x2 with stride 2, from 7 to 1 it is 7x7; from SqueezeNet's 11 to 5 it is 3x3 with stride 2.
+/// Stride `floor(in / out)`, kernel `in - (out - 1) * stride`: every cell is covered and the size
+/// comes out exactly. From 56 to 28 that is 2x2 with stride 2, from 7 to 1 it is 7x7; from
+/// SqueezeNet's 11 to 5 it is 3x3 with stride 2.
 ///
 /// # Shapes
 ///
@@ -14,7 +16,7 @@ use burn::tensor::{Tensor, module::max_pool2d, ops::MaxPoolOptions};
 ///
 /// # Panics
 ///
-/// If the maps are smaller than the size asked for.
+/// If the maps are smaller than that size.
 pub fn pool_to(maps: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
     let [_, _, h, w] = maps.dims();
     assert!(h >= height && w >= width, "maps of {h}x{w} cells cannot be pooled to {height}x{width}");

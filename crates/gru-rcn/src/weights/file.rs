@@ -1,5 +1,6 @@
 //! Writing safetensors files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -10,7 +11,8 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 
 use super::WeightsError;
 
-/// Writes a module's parameters; the file appears whole or not at all, and equal modules give equal bytes.
+/// Writes a module's parameters; the file appears whole or not at all, and equal modules give equal
+/// bytes.
 pub(super) fn save<M: Module>(
     module: &M,
     path: &Path,
@@ -28,6 +30,28 @@ pub(super) fn save<M: Module>(
     scratch.commit().map_err(|error| WeightsError::write(path, &error))
 }
 
+/// Longest header that is read, as in the safetensors library.
+const MOST_HEADER: u64 = 100_000_000;
+
+/// The metadata in the header of a safetensors file; empty if it has none.
+pub(super) fn metadata(path: &Path) -> std::io::Result<BTreeMap<String, String>> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__", default)]
+        metadata: BTreeMap<String, String>,
+    }
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MOST_HEADER || length > file.metadata()?.len() {
+        return Err(std::io::Error::other(format!("a header of {length} bytes")));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header)?;
+    Ok(serde_json::from_slice::<Header>(&header)?.metadata)
+}
+
 fn sort_metadata_of(path: &Path) -> std::io::Result<()> {
     let mut file: File = OpenOptions::new().read(true).write(true).open(path)?;
     let mut length = [0; 8];
@@ -39,8 +63,8 @@ fn sort_metadata_of(path: &Path) -> std::io::Result<()> {
     file.write_all(&header)
 }
 
-/// Sorts the metadata of a safetensors file by key, in place; other bytes are left as they are. The format leaves their
-/// order open, and the library draws it anew for each file.
+/// Sorts the metadata of a safetensors file by key, in place; other bytes are kept. The format
+/// leaves their order open, and the library's own order is random.
 pub fn sort_metadata(file: &mut [u8]) {
     if let Some((length, rest)) = file.split_first_chunk_mut::<8>()
         && let Some(header) = rest.get_mut(..u64::from_le_bytes(*length) as usize)
@@ -106,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_stays() {
+    fn other_bytes_are_kept() {
         for header in ["{}", r#"{"w":{"dtype":"F32"}}"#, r#"{"__metadata__":{}}"#, r#"{"__metadata__":{"a":"b""#] {
             assert_eq!(sorted(header), header);
         }

@@ -1,24 +1,25 @@
 //! Weights in and out, in the key layouts of others.
 //!
-//! Import is strict: a key that the file lacks, one that the model has no use for, or one of another shape is an error
-//! that lists the keys, and the model is left as it was. `.pth` files are parsed, never executed.
+//! Import is strict: a key that the file lacks, one that the model has no use for, or one of
+//! another shape is an error that lists the keys, and the model is left as it was. `.pth` files are
+//! parsed, never executed.
 
 mod file;
-mod keys;
 mod torchvision;
 
 pub use file::sort_metadata;
-pub use torchvision::{TorchvisionLayout, WeightsError, export_torchvision, import_torchvision, torchvision_classes};
+pub use torchvision::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::store::SafetensorsStore;
 
 /// Writes every parameter of a module to a safetensors file under the module's own names, e.g.
-/// `recurrent.layers.0.input_to_hidden.weight`. Convolutions are `[out, in, height, width]` as everywhere, linear layers
-/// Burn's `[in, out]`. The file appears whole or not at all; equal modules give equal
-/// bytes.
+/// `recurrent.layers.0.input_to_hidden.weight`. Convolutions are `[out, in, height, width]` as
+/// everywhere, linear layers Burn's `[in, out]`. The file appears whole or not at all; equal
+/// modules give equal bytes.
 pub fn export<M: Module>(module: &M, path: &Path, metadata: &[(&str, String)]) -> Result<(), WeightsError> {
     file::save(module, path, |store| metadata.iter().fold(store, |store, (key, value)| store.metadata(*key, value)))
 }
@@ -28,4 +29,14 @@ pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
     WeightsError::require_file(path)?;
     let mut store = SafetensorsStore::from_file(path).allow_partial(true).validate(false);
     torchvision::apply(module, &mut store, path, |key| key.to_string())
+}
+
+/// The metadata that [`export`] wrote into a safetensors file.
+///
+/// # Errors
+///
+/// If the file is missing or is no safetensors file.
+pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
+    WeightsError::require_file(path)?;
+    file::metadata(path).map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
 }

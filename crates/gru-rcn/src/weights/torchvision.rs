@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::{
-    ApplyError, BurnToPyTorchAdapter, KeyRemapper, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, PytorchStore,
-    SafetensorsStore,
+    ApplyError, ApplyResult, BurnToPyTorchAdapter, KeyRemapper, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
+    PytorchStore, SafetensorsStore, burn_pack,
 };
 use burn::tensor::{DType, FloatDType, Tensor};
 
-pub use super::keys::TorchvisionLayout;
+use crate::backbone::{Backbone, FileTensors};
 
 /// Why weights could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -77,80 +77,67 @@ impl WeightsError {
     }
 }
 
-/// Loads weights in torchvision's layout from a `.safetensors`, `.pth` or `.pt` file, strictly. Whatever precision they are
-/// stored in, they are float32 afterwards.
+/// Loads weights in the layout of the network's PyTorch original from a `.safetensors`, `.pth` or
+/// `.pt` file, strictly. Weights of any stored precision become float32.
 ///
 /// # Errors
 ///
 /// If the file is missing or unreadable, or if its keys or shapes are not exactly the model's.
-pub fn import_torchvision<M: Module + TorchvisionLayout>(module: M, path: &Path) -> Result<M, WeightsError> {
-    WeightsError::require_file(path)?;
-    let pairs = module.prefixes();
-    let to_ours = remapper(pairs.iter().map(|(theirs, ours)| (theirs.as_str(), ours.as_str())), path)?;
+pub fn import_torchvision<M: Module + Backbone>(mut module: M, path: &Path) -> Result<M, WeightsError> {
+    let mut tensors = read(path)?;
+    module.convert_weights(&mut tensors);
+    let pairs = module.key_prefixes();
+    let to_ours = |key: &str| rename(key, pairs.iter().map(|(theirs, ours)| (theirs.as_str(), ours.as_str())));
+    let renamed = |(key, mut tensor): (String, burn_pack::Tensor)| {
+        tensor.name = to_ours(&key);
+        tensor
+    };
+    let tensors = tensors.into_iter().map(renamed).collect();
+    let result = module.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
     let theirs = |key: &str| rename(key, pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())));
+    checked(module, &result, path, theirs)
+}
+
+/// All tensors of a weight file by their names in it; their values are read when asked for.
+fn read(path: &Path) -> Result<FileTensors, WeightsError> {
+    WeightsError::require_file(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => {
-            let mut store = SafetensorsStore::from_file(path)
-                .with_from_adapter(PyTorchToBurnAdapter)
-                .remap(to_ours)
-                .allow_partial(true)
-                .validate(false);
-            apply(module, &mut store, path, theirs)
-        }
-        Some("pth" | "pt") => {
-            let mut store = PytorchStore::from_file(path)
-                .map_indices_contiguous(false)
-                .remap(to_ours)
-                .allow_partial(true)
-                .validate(false);
-            apply(module, &mut store, path, theirs)
-        }
+        Some("safetensors") => all_of(SafetensorsStore::from_file(path), path),
+        Some("pth" | "pt") => all_of(PytorchStore::from_file(path).map_indices_contiguous(false), path),
         _ => Err(WeightsError::UnknownFormat { path: path.into() }),
     }
 }
 
-/// Classes of the classifier in a file of weights in torchvision's layout, told by its bias. A network of that many classes
-/// reads the file strictly, whatever the number; [`Cnn::with_new_classifier`](crate::backbone::Cnn::with_new_classifier)
-/// then gives it another classifier.
+fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTensors, WeightsError> {
+    let tensors = store.get_all_tensors();
+    tensors.cloned().map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
+}
+
+/// Number of classes in a weight file of a network like `module`, from its classifier's bias. A
+/// network of that many classes reads the file strictly, whatever the number;
+/// [`Backbone::replace_classifier`] then gives it another classifier.
 ///
 /// # Errors
 ///
 /// As [`import_torchvision`]; [`WeightsError::Mismatch`] if the file has no such bias.
-pub fn torchvision_classes<M: TorchvisionLayout>(module: &M, path: &Path) -> Result<usize, WeightsError> {
-    WeightsError::require_file(path)?;
-    let key = format!("{}.bias", module.classifier());
-    let shape = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => shape_of(&mut SafetensorsStore::from_file(path), &key, path)?,
-        Some("pth" | "pt") => shape_of(&mut PytorchStore::from_file(path).map_indices_contiguous(false), &key, path)?,
-        _ => return Err(WeightsError::UnknownFormat { path: path.into() }),
-    };
-    match shape.as_deref() {
-        Some(&[classes]) => Ok(classes),
-        Some(other) => {
-            let misshapen = vec![format!("{key} is {other:?} instead of one number per class")];
-            Err(WeightsError::Mismatch { path: path.into(), missing: Vec::new(), unused: Vec::new(), misshapen })
-        }
-        None => {
-            let missing = vec![key];
-            Err(WeightsError::Mismatch { path: path.into(), missing, unused: Vec::new(), misshapen: Vec::new() })
-        }
+pub fn torchvision_classes<M: Backbone>(module: &M, path: &Path) -> Result<usize, WeightsError> {
+    let key = format!("{}.bias", module.classifier_key());
+    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+    match read(path)?.get(&key).map(|tensor| &tensor.shape[..]) {
+        Some(&[classes]) => return Ok(classes),
+        Some(other) => misshapen.push(format!("{key} is {other:?} instead of one number per class")),
+        None => missing.push(key),
     }
+    Err(WeightsError::Mismatch { path: path.into(), missing, unused: Vec::new(), misshapen })
 }
 
-/// The shape of a tensor in a file; nothing of it is read but the header.
-fn shape_of<S: ModuleStore>(store: &mut S, key: &str, path: &Path) -> Result<Option<Vec<usize>>, WeightsError> {
-    let tensor = store
-        .get_tensor(key)
-        .map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })?;
-    Ok(tensor.map(|tensor| tensor.shape.iter().copied().collect()))
-}
-
-/// Writes weights in torchvision's layout to a `.safetensors` file, which appears whole or not at all.
-pub fn export_torchvision<M: Module + TorchvisionLayout>(module: &M, path: &Path) -> Result<(), WeightsError> {
-    let pairs = module.prefixes();
+/// Writes weights in the layout of the network's PyTorch original to a `.safetensors` file, which
+/// appears whole or not at all.
+pub fn export_torchvision<M: Module + Backbone>(module: &M, path: &Path) -> Result<(), WeightsError> {
+    let pairs = module.key_prefixes();
     let to_theirs = remapper(pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())), path)?;
     super::file::save(module, path, |store| {
-        store.with_to_adapter(BurnToPyTorchAdapter).metadata("format", "pt").remap(to_theirs)
+        store.with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true).metadata("format", "pt").remap(to_theirs)
     })
 }
 
@@ -171,7 +158,8 @@ fn rename<'a>(key: &str, mut pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
         .unwrap_or_else(|| key.to_string())
 }
 
-/// Applies a lenient store strictly: anything missing, unused or misshapen is an error in the file's own key names.
+/// Applies a lenient store strictly: anything missing, unused or misshapen is an error in the
+/// file's own key names.
 pub(super) fn apply<M: Module, S: ModuleStore>(
     mut module: M,
     store: &mut S,
@@ -181,6 +169,16 @@ pub(super) fn apply<M: Module, S: ModuleStore>(
     let result = module
         .load_from(store)
         .map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })?;
+    checked(module, &result, path, name)
+}
+
+/// The module with the tensors that were applied to it, if they are exactly its own.
+fn checked<M: Module>(
+    module: M,
+    result: &ApplyResult,
+    path: &Path,
+    name: impl Fn(&str) -> String,
+) -> Result<M, WeightsError> {
     let misshapen: HashMap<String, String> = result.errors.iter().map(|error| describe(error, &name)).collect();
     let mut missing: Vec<String> = result.missing.iter().map(|(key, _)| name(key)).collect();
     missing.retain(|key| !misshapen.contains_key(key));
@@ -193,8 +191,8 @@ pub(super) fn apply<M: Module, S: ModuleStore>(
     Err(WeightsError::Mismatch { path: path.into(), missing, unused, misshapen })
 }
 
-/// Brings loaded weights to float32. Parameters take the file's precision, and dtypes do not promote: a model loaded from
-/// a float16 file would panic at its first frame.
+/// Brings loaded weights to float32. Parameters take the file's precision, and dtypes do not
+/// promote: a model loaded from a float16 file would panic at its first frame.
 struct SinglePrecision;
 
 impl ModuleMapper for SinglePrecision {
@@ -244,14 +242,14 @@ mod tests {
     #[test]
     fn vgg_keys_are_torchvision_s() {
         let vgg = Vgg16Config::new().init(&Device::flex());
-        let theirs: Vec<String> = vgg.prefixes().into_iter().map(|(theirs, _)| theirs).collect();
+        let theirs: Vec<String> = vgg.key_prefixes().into_iter().map(|(theirs, _)| theirs).collect();
         let features = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28].map(|n| format!("features.{n}"));
         assert_eq!(theirs[..13], features);
         assert_eq!(theirs[13..], ["classifier.0", "classifier.3", "classifier.6"]);
     }
 
     #[test]
-    fn round_trip() {
+    fn exported_weights_are_imported() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
@@ -269,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_tells_its_classes() {
+    fn the_number_of_classes_is_read_from_the_file() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
@@ -279,7 +277,7 @@ mod tests {
         assert_eq!(torchvision_classes(&vgg(1000), &path).unwrap(), 6);
         // Of another network: its classifier lies elsewhere.
         let Err(WeightsError::Mismatch { missing, .. }) = torchvision_classes(&net(1000), &path) else {
-            panic!("a file of another network told its classes")
+            panic!("the classes of another network's file were read")
         };
         assert_eq!(missing, ["classifier.1.bias"]);
         export_torchvision(&net(7), &path).unwrap();
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_about_every_key() {
+    fn import_is_strict_about_every_key() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
@@ -308,8 +306,7 @@ mod tests {
         };
         assert!(missing.contains(&"features.11.weight".to_string()), "{missing:?}");
 
-        let headless =
-            Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(vec!["pool1".into()]).init(&device);
+        let headless = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool1"]).init(&device);
         let Err(WeightsError::Mismatch { unused, .. }) = import_torchvision(headless, &path) else {
             panic!("unused keys were accepted")
         };
@@ -317,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_none() {
+    fn unreadable_files_are_errors() {
         let device = Device::flex();
         let dir = tempfile::tempdir().unwrap();
         let net = || Vgg16Config::small(6, [32, 32]).init(&device);

@@ -1,4 +1,4 @@
-//! The cell by hand, and what must hold of it.
+//! The cell by hand, and its properties.
 
 use burn::module::Param;
 use burn::nn::gru::GruConfig;
@@ -30,13 +30,15 @@ fn set_bias(layer: &mut ConvGru, [z, r, candidate]: [f32; 3]) {
     layer.input_to_hidden.bias = Some(Param::from_tensor(Tensor::cat(vec![part(z), part(r), part(candidate)], 0)));
 }
 
-/// One input channel, one hidden unit, two steps, weights such that sigmoids and hyperbolic tangents are fractions:
-/// sigmoid(ln 3) = 3/4, sigmoid(-ln 4) = 1/5, tanh(ln 2) = 3/5, tanh(ln 3) = 4/5.
+/// One input channel, one hidden unit, two steps, weights such that sigmoids and hyperbolic
+/// tangents are fractions: sigmoid(ln 3) = 3/4, sigmoid(-ln 4) = 1/5, tanh(ln 2) = 3/5, tanh(ln 3)
+/// = 4/5.
 ///
 /// Step 1, x = 1, h = 0: z = sigmoid(W_z) = 3/4, h~ = tanh(W) = 3/5, h = 3/4 * 3/5 = 0.45.
 ///
-/// Step 2, x = 2: z = sigmoid(2 W_z + 0.45 U_z) = sigmoid(-ln 4) = 0.2; r = sigmoid(2 W_r + 0.45 U_r) = sigmoid(0) = 0.5;
-/// h~ = tanh(2 W + U * 0.5 * 0.45) = tanh(ln 3) = 0.8; h = 0.8 * 0.45 + 0.2 * 0.8 = 0.52.
+/// Step 2, x = 2: z = sigmoid(2 W_z + 0.45 U_z) = sigmoid(-ln 4) = 0.2; r = sigmoid(2 W_r + 0.45
+/// U_r) = sigmoid(0) = 0.5; h~ = tanh(2 W + U * 0.5 * 0.45) = tanh(ln 3) = 0.8; h = 0.8 * 0.45 +
+/// 0.2 * 0.8 = 0.52.
 #[test]
 fn two_steps_by_hand() {
     let device = Device::flex();
@@ -54,10 +56,11 @@ fn two_steps_by_hand() {
     assert_numbers(output.last, &[0.52]);
 }
 
-/// Two hidden units, x = 0, h = (1, 0), all of W and U_z zero: z = 1/2. The reset gate is sigmoid(ln 3) = 3/4 for the first
-/// unit and sigmoid(-ln 4) = 1/5 for the second. U has one entry, 4/3 ln 2, from the first to the second. As r scales what
-/// U reads, the first unit's counts: h~ = tanh(3/4 * 4/3 ln 2) = 3/5 and h = (1/2, 3/10). Scaling what U gives, by the
-/// second unit's 1/5, would leave 0.09.
+/// Two hidden units, x = 0, h = (1, 0), all of W and U_z zero: z = 1/2. The reset gate is
+/// sigmoid(ln 3) = 3/4 for the first unit and sigmoid(-ln 4) = 1/5 for the second. U has one entry,
+/// 4/3 ln 2, from the first to the second. As r scales what U reads, the first unit's counts: h~ =
+/// tanh(3/4 * 4/3 ln 2) = 3/5 and h = (1/2, 3/10). Scaling what U gives, by the second unit's 1/5,
+/// would leave 0.09.
 #[test]
 fn the_reset_gate_acts_before_the_product() {
     let device = Device::flex();
@@ -69,8 +72,9 @@ fn the_reset_gate_acts_before_the_product() {
     assert_numbers(layer.step(Tensor::zeros([1, 1, 1, 1], &device), Some(state)), &[0.5, 0.3]);
 }
 
-/// A map of one row, (1, 0). The candidate's kernel has one tap, ln 3 on the left neighbour, and W_z = 0. The right cell
-/// sees the 1: h = 1/2 * tanh(ln 3) = 0.4; the left cell sees the padding: 0. A kernel turned over would swap them.
+/// A map of one row, (1, 0). The candidate's kernel has one tap, ln 3 on the left neighbour, and
+/// W_z = 0. The right cell sees the 1: h = 1/2 * tanh(ln 3) = 0.4; the left cell sees the padding:
+/// 0. A kernel turned over would swap them.
 #[test]
 fn kernels_are_not_turned_over() {
     let device = Device::flex();
@@ -83,8 +87,9 @@ fn kernels_are_not_turned_over() {
     assert_numbers(layer.step(map, None), &[0.0, 0.4]);
 }
 
-/// The bottom-up input, from the zero state with x = 0 and all bottom-up weights ln 3: z = sigmoid(ln 3) = 3/4. In the
-/// paper's form the candidate is tanh(0) = 0, and so is h; with `below_to_candidate` it is 4/5 and h = 0.6.
+/// The bottom-up input, from the zero state with x = 0 and all bottom-up weights ln 3: z =
+/// sigmoid(ln 3) = 3/4. In the paper's form the candidate is tanh(0) = 0, and so is h; with
+/// `below_to_candidate` it is 4/5 and h = 0.6.
 #[test]
 fn bottom_up_by_hand() {
     let device = Device::flex();
@@ -96,14 +101,16 @@ fn bottom_up_by_hand() {
         layer.below_to_hidden.as_mut().unwrap().weight = weight(&vec![ln(3.0); gates], [gates, 1, 1]);
         assert_numbers(layer.step_stacked(zero.clone(), Some(one.clone()), None), &[expected]);
     }
-    // With x such that the candidate is tanh(W x) = tanh(ln 2) = 3/5 the gate's 3/4 shows in the paper's form too: 0.45.
+    // With x such that the candidate is tanh(W x) = tanh(ln 2) = 3/5 the gate's 3/4 shows in the
+    // paper's form too: 0.45.
     let mut layer = config.init(&device);
     layer.input_to_hidden.weight = weight(&[0.0, 0.0, LN2], [3, 1, 1]);
     layer.below_to_hidden.as_mut().unwrap().weight = weight(&[ln(3.0); 2], [2, 1, 1]);
     assert_numbers(layer.step_stacked(one.clone(), Some(one), None), &[0.45]);
 }
 
-/// On maps of 1x1 cells zero padding leaves the centre taps alone: a 3x3 layer is the fully connected GRU of its centres.
+/// On maps of 1x1 cells zero padding leaves the centre taps alone: a 3x3 layer is the fully
+/// connected GRU of its centres.
 #[test]
 fn one_cell_sees_the_centre_taps_only() {
     let device = Device::flex();
@@ -124,8 +131,8 @@ fn one_cell_sees_the_centre_taps_only() {
     );
 }
 
-/// A bias of -1000 shuts the update gate: sigmoid is exactly 0 and the state comes back bit by bit. In the opposite
-/// convention it would be replaced.
+/// A bias of -1000 shuts the update gate: sigmoid is exactly 0 and the state comes back bit by bit.
+/// In the opposite convention it would be replaced.
 #[test]
 fn a_shut_update_gate_keeps_the_state() {
     let device = Device::flex();
@@ -136,7 +143,8 @@ fn a_shut_update_gate_keeps_the_state() {
     assert_eq!(difference(next, state), 0.0);
 }
 
-/// With the update gate open and the reset gate shut, nothing of the state is left: h = tanh(W * x + b).
+/// With the update gate open and the reset gate shut, nothing of the state is left: h = tanh(W * x
+/// + b).
 #[test]
 fn an_open_update_gate_takes_the_candidate() {
     let device = Device::flex();
@@ -147,10 +155,10 @@ fn an_open_update_gate_takes_the_candidate() {
     assert_same(next, tanh(layer.input_to_hidden.forward(x).narrow(1, 6, 3)));
 }
 
-/// Two windows of one scene, offset by one row and two columns, agree where they overlap and the border cannot be felt.
-/// It is felt 1 cell further in after the first step, and 3 and 5 after the next ones: each step's candidate sees the
-/// state 1 cell away, through a reset gate that saw it 1 cell further, and the input convolution adds nothing to that
-/// (1, then 1 + 2, then 1 + 2 + 2).
+/// Two windows of one scene, offset by one row and two columns, agree where they overlap and the
+/// border cannot be felt. It is felt 1 cell further in after the first step, and 3 and 5 after the
+/// next ones: each step's candidate sees the state 1 cell away, through a reset gate that saw it 1
+/// cell further, and the input convolution adds nothing to that (1, then 1 + 2, then 1 + 2 + 2).
 #[test]
 fn interior_cells_move_with_the_picture() {
     let device = Device::flex();
@@ -196,11 +204,11 @@ fn no_state_is_the_zero_state() {
     assert_same(layer.forward(clip.clone(), Some(zeros)).sequence, layer.forward(clip, None).sequence);
 }
 
-/// `burn::nn::Gru` keeps the state where this layer takes the candidate: sigmoid(-a) = 1 - sigmoid(a), so the two agree
-/// when the weights of its update gate are negated and its reset gate is made to act before the product. With either
-/// left as it is, they do not.
+/// `burn::nn::Gru` keeps the state where this layer takes the candidate: sigmoid(-a) = 1 -
+/// sigmoid(a), so the two agree when the weights of its update gate are negated and its reset gate
+/// is made to act before the product. With either left as it is, they do not.
 #[test]
-fn gates_against_burn_s() {
+fn burn_s_gru_has_the_opposite_update_gate() {
     let device = Device::flex();
     let (inputs, hidden) = (3, 4);
     let ours = layer(ConvGruConfig::new(inputs, hidden).with_kernel_size(1));
@@ -229,8 +237,8 @@ fn gates_against_burn_s() {
     assert!(difference(theirs(true, true), expected) > 1e-3);
 }
 
-/// 3 * 9 * (2 * 3 + 3 * 3) = 405 without biases, 9 more with; below 5 channels, 2 * 9 * 5 * 3 = 270 more for two gates
-/// and 405 more for three.
+/// 3 * 9 * (2 * 3 + 3 * 3) = 405 without biases, 9 more with; below 5 channels, 2 * 9 * 5 * 3 = 270
+/// more for two gates and 405 more for three.
 #[test]
 fn parameter_counts() {
     let config = ConvGruConfig::new(2, 3);
@@ -242,13 +250,13 @@ fn parameter_counts() {
         (below.clone().with_below_to_candidate(true), 810),
         (below.with_kernel_size(1), 75),
     ] {
-        assert_eq!(config.num_params(), expected);
         assert_eq!(config.init(&Device::flex()).num_params(), expected);
     }
 }
 
-/// Each gate's `U` has orthonormal rows of its own, 8 of length 72; each gate's `W` is within Xavier's bound for one gate,
-/// sqrt(6 / (9 * 6 + 9 * 8)) = 0.218, and comes near to it, which a bound for three fused gates (0.142) would not allow.
+/// Each gate's `U` has orthonormal rows of its own, 8 of length 72; each gate's `W` is within
+/// Xavier's bound for one gate, sqrt(6 / (9 * 6 + 9 * 8)) = 0.218, and comes near to it, which a
+/// bound for three fused gates (0.142) would not allow.
 #[test]
 fn every_gate_is_drawn_on_its_own() {
     let device = Device::flex();
@@ -277,7 +285,7 @@ fn even_kernels_are_refused() {
 
 #[test]
 #[should_panic(expected = "no bottom-up weights")]
-fn a_level_below_that_is_not_expected() {
+fn an_unexpected_bottom_up_input_is_refused() {
     let device = Device::flex();
     let map = Tensor::<4>::zeros([1, 2, 3, 3], &device);
     ConvGruConfig::new(2, 3).init(&device).step_stacked(map.clone(), Some(map), None);
@@ -285,8 +293,35 @@ fn a_level_below_that_is_not_expected() {
 
 #[test]
 #[should_panic(expected = "give it the hidden maps")]
-fn a_level_below_that_is_missing() {
+fn a_missing_bottom_up_input_is_refused() {
     let device = Device::flex();
     let layer = ConvGruConfig::new(2, 3).with_below_channels(Some(2)).init(&device);
     layer.step(Tensor::zeros([1, 2, 3, 3], &device), None);
+}
+
+#[test]
+#[should_panic(expected = "ConvGru: an input of shape [1, 5, 3, 3], expected [_, 2, _, _]")]
+fn an_input_of_other_channels_is_refused() {
+    let device = Device::flex();
+    ConvGruConfig::new(2, 3).init(&device).step(Tensor::zeros([1, 5, 3, 3], &device), None);
+}
+
+#[test]
+#[should_panic(expected = "ConvGru: a state of shape [1, 3, 2, 2], expected [1, 3, 3, 3]")]
+fn a_state_of_another_size_is_refused() {
+    let device = Device::flex();
+    let state = Tensor::zeros([1, 3, 2, 2], &device);
+    ConvGruConfig::new(2, 3).init(&device).step(Tensor::zeros([1, 2, 3, 3], &device), Some(state));
+}
+
+#[test]
+fn kernels_are_drawn_as_configured() {
+    let layer = ConvGruConfig::new(2, 3)
+        .with_below_channels(Some(2))
+        .with_initializer(Initializer::Constant { value: 0.5 })
+        .with_recurrent_initializer(Initializer::Constant { value: -1.0 })
+        .init(&Device::flex());
+    let all = |conv: &Conv2d, value: f32| numbers(conv.weight.val()).iter().all(|&w| w == value);
+    assert!(all(&layer.input_to_hidden, 0.5) && all(layer.below_to_hidden.as_ref().unwrap(), 0.5));
+    assert!(all(&layer.hidden_to_gates, -1.0) && all(&layer.hidden_to_candidate, -1.0));
 }

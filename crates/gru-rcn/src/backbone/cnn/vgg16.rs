@@ -8,9 +8,14 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
-use super::{Backbone, BackboneConfigError, Pixels, taps};
+use crate::backbone::cross_modality::widen;
+use crate::backbone::layers::{LayerShape, Plan};
+use crate::backbone::{Backbone, BackboneConfigError, Pixels, classifier_initializer, error};
 use crate::percepts::Level;
 use crate::precision::{conv, linear};
+
+/// Most convolutions of a configuration; the full network has 13.
+const MOST_CONVOLUTIONS: usize = 1000;
 
 /// Configuration of [`Vgg16`]: the full network by default, any other depth and width as data.
 #[derive(Config, Debug)]
@@ -36,20 +41,21 @@ pub struct Vgg16Config {
     /// Width of fc-6 and fc-7.
     #[config(default = 4096)]
     pub fc_width: usize,
-    /// Drop probabilities after fc-6 and after fc-7, in training the CNN itself and never in its taps. The paper's CNNs were
-    /// fine-tuned with 0.9 and 0.9 on RGB, 0.9 and 0.8 on flow (Wang et al. 2015).
+    /// Drop probabilities after fc-6 and after fc-7, in training the CNN itself and never in its
+    /// taps. The paper's CNNs were fine-tuned with 0.9 and 0.9 on RGB, 0.9 and 0.8 on flow (Wang et
+    /// al. 2015).
     #[config(default = "[0.5, 0.5]")]
     pub dropout: [f64; 2],
     /// The taps, bottom up, among `pool1` … and `fc7`; the paper's by default.
     #[config(default = "[\"pool2\", \"pool3\", \"pool4\", \"pool5\", \"fc7\"].map(String::from).to_vec()")]
-    pub taps: Vec<String>,
+    pub tap_names: Vec<String>,
     /// Normalisation of 8-bit pixels, that of torchvision's weights by default.
     #[config(default = "Pixels::imagenet()")]
     pub pixels: Pixels,
 }
 
-/// VGG-16. Convolutions 3x3 with zero padding and ReLU; a tap `poolN` is the map after stage N's maximum, the tap `fc7` is
-/// fc-7 after its ReLU, a map of 1x1 cells, without dropout.
+/// VGG-16. Convolutions 3x3 with zero padding and ReLU; a tap `poolN` is the map after stage N's
+/// maximum, the tap `fc7` is fc-7 after its ReLU, a map of 1x1 cells, without dropout.
 #[derive(Module, Debug)]
 pub struct Vgg16 {
     /// All convolutions, bottom up.
@@ -58,13 +64,21 @@ pub struct Vgg16 {
     pub fcs: Vec<Linear>,
     /// Dropout after fc-6 and after fc-7; active only in training.
     pub dropout: [Dropout; 2],
-    /// What it was built from.
+    /// Its configuration.
     #[module(skip)]
     pub config: Vgg16Config,
 }
 
 impl Vgg16Config {
-    /// The small network for the built-in motion data: four stages of one convolution each, 8 to 32 channels.
+    pub(super) const NAME: &str = "VGG-16";
+
+    /// The full network for frames of another size.
+    pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
+        Self::new().with_num_classes(num_classes).with_input_size(input_size)
+    }
+
+    /// The small network for the built-in motion data: four stages of one convolution each, 8 to 32
+    /// channels.
     pub fn small(num_classes: usize, input_size: [usize; 2]) -> Self {
         Self::new()
             .with_num_classes(num_classes)
@@ -73,38 +87,51 @@ impl Vgg16Config {
             .with_grid([input_size[0] / 16, input_size[1] / 16])
             .with_fc_width(64)
             .with_dropout([0.1, 0.1])
-            .with_taps(["pool1", "pool2", "pool3", "pool4", "fc7"].map(String::from).to_vec())
+            .with_taps(["pool1", "pool2", "pool3", "pool4", "fc7"])
             .with_pixels(Pixels::symmetric(3))
     }
 
-    /// Names of all taps this configuration has.
-    pub fn known_taps(&self) -> Vec<String> {
-        let mut names: Vec<String> = (1..=self.stages.len()).map(|stage| format!("pool{stage}")).collect();
+    pub(super) fn plan(&self) -> Plan {
+        let mut plan = Plan::new(self.in_channels, self.input_size);
+        for (stage, &[convs, channels]) in self.stages.iter().enumerate() {
+            let stage = stage + 1;
+            for conv in 1..=convs {
+                plan.conv(format!("conv{stage}_{conv}"), channels, 3, 1, plan.size());
+                plan.activation(format!("relu{stage}_{conv}"));
+            }
+            plan.pool(format!("pool{stage}"), plan.size().map(|side| side / 2));
+            plan.tap(format!("pool{stage}"));
+        }
         if self.fully_connected {
-            names.push("fc7".into());
+            if plan.size() != self.grid {
+                plan.pool("grid", self.grid);
+            }
+            for name in ["fc6", "fc7"] {
+                plan.linear(name, self.fc_width);
+                plan.activation(format!("relu_{name}"));
+            }
+            plan.tap("fc7");
+            plan.linear("fc8", self.num_classes);
         }
-        names
+        plan
     }
 
-    /// Checks that every tap exists and that frames are large enough.
-    pub fn validate(&self) -> Result<(), BackboneConfigError> {
-        taps::check("VGG-16", &self.taps, &self.known_taps(), self.input_size, 1 << self.stages.len())
+    pub(super) fn drop_probabilities(&self) -> Vec<f64> {
+        self.dropout.to_vec()
     }
 
-    /// The levels of the taps, bottom up whatever order they are listed in.
-    pub fn levels(&self) -> Vec<Level> {
-        let [mut height, mut width] = self.input_size;
-        let mut levels = Vec::new();
-        for (stage, [_, channels]) in self.stages.iter().enumerate() {
-            (height, width) = (height / 2, width / 2);
-            levels.push(Level::new(format!("pool{}", stage + 1), *channels, height, width));
+    pub(super) fn check_architecture(&self) -> Result<(), BackboneConfigError> {
+        let layers = self.stages.iter().fold(0usize, |sum, [convs, _]| sum.saturating_add(*convs));
+        if layers > MOST_CONVOLUTIONS || self.stages.len() > MOST_CONVOLUTIONS {
+            return Err(BackboneConfigError::TooDeep { backbone: Self::NAME, layers, most: MOST_CONVOLUTIONS });
         }
-        levels.push(Level::new("fc7".into(), self.fc_width, 1, 1));
-        levels.retain(|level| self.taps.contains(&level.name));
-        levels
+        // Every stage halves a frame.
+        let least = 1usize.checked_shl(self.stages.len() as u32).unwrap_or(usize::MAX);
+        error::check_size(Self::NAME, self.input_size, least)
     }
 
-    /// A network with freshly drawn weights (He's normal distribution; the fully connected layers too).
+    /// A network with freshly drawn weights (He's normal distribution; the fully connected layers
+    /// too).
     ///
     /// # Panics
     ///
@@ -147,24 +174,6 @@ impl Vgg16Config {
 }
 
 impl Vgg16 {
-    /// Classifies single frames by the network's own fc-8.
-    ///
-    /// # Shapes
-    ///
-    /// - frames: `[batch, channel, height, width]`
-    /// - output: logits `[batch, class]`
-    ///
-    /// # Panics
-    ///
-    /// If it was configured without the fully connected layers.
-    pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
-        let top = self.pools(frames, self.config.stages.len()).pop().expect("a network has a stage");
-        let [after_fc6, after_fc7] = &self.dropout;
-        let fc7 = self.fc7(top, |x| after_fc6.forward(x));
-        linear(&self.fcs[2], after_fc7.forward(fc7))
-    }
-
     /// The maps after the first `stages` stages' maxima.
     fn pools(&self, frames: Tensor<4>, stages: usize) -> Vec<Tensor<4>> {
         let mut x = frames;
@@ -190,16 +199,10 @@ impl Vgg16 {
 }
 
 impl Backbone for Vgg16 {
-    fn levels(&self) -> Vec<Level> {
-        self.config.levels()
-    }
-
-    fn pixels(&self) -> Pixels {
-        self.config.pixels.clone()
-    }
+    from_config!();
 
     fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
-        let wanted = |name: &str| self.config.taps.iter().any(|tap| tap == name);
+        let wanted = |name: &str| self.config.tap_names.iter().any(|tap| tap == name);
         let all = self.config.stages.len();
         let fc7 = wanted("fc7");
         // No further up than the highest tap.
@@ -218,5 +221,55 @@ impl Backbone for Vgg16 {
             maps.push(fc7.reshape([batch, features, 1, 1]));
         }
         maps
+    }
+
+    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+        assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
+        let top = self.pools(frames, self.config.stages.len()).pop().expect("a network has a stage");
+        let [after_fc6, after_fc7] = &self.dropout;
+        let fc7 = self.fc7(top, |x| after_fc6.forward(x));
+        linear(&self.fcs[2], after_fc7.forward(fc7))
+    }
+
+    fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
+        let fc8 = self.fcs.last_mut().expect("a VGG-16 without fully connected layers has no classifier to replace");
+        fc8.weight = classifier_initializer(std).init([fc8.weight.dims()[0], classes], device);
+        fc8.bias = Some(Initializer::Zeros.init([classes], device));
+        self.config.num_classes = classes;
+    }
+
+    fn set_dropout(&mut self, probabilities: &[f64]) -> Result<(), BackboneConfigError> {
+        error::check_dropout(probabilities, self.dropout().len())?;
+        self.config.dropout.copy_from_slice(probabilities);
+        self.dropout = self.config.dropout.map(|p| DropoutConfig::new(p).init());
+        Ok(())
+    }
+
+    fn across_modality(mut self, channels: usize) -> Self {
+        widen(&mut self.convs[0], &mut self.config.in_channels, &mut self.config.pixels, channels);
+        self
+    }
+
+    /// torchvision's `features.N` counts convolutions, ReLUs and maxima alike; `classifier.{0,3,6}`
+    /// are fc-6 to fc-8.
+    fn key_prefixes(&self) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        let (mut theirs, mut ours) = (0, 0);
+        for [convs, _] in &self.config.stages {
+            for _ in 0..*convs {
+                pairs.push((format!("features.{theirs}"), format!("convs.{ours}")));
+                theirs += 2;
+                ours += 1;
+            }
+            theirs += 1;
+        }
+        for fc in 0..self.fcs.len() {
+            pairs.push((format!("classifier.{}", 3 * fc), format!("fcs.{fc}")));
+        }
+        pairs
+    }
+
+    fn classifier_key(&self) -> &'static str {
+        "classifier.6"
     }
 }

@@ -1,4 +1,5 @@
-//! SqueezeNet 1.0 (Iandola et al. 2016), with taps: pretrained percepts at a twentieth of VGG-16's cost.
+//! SqueezeNet 1.0 (Iandola et al. 2016), with taps: pretrained percepts at a twentieth of VGG-16's
+//! cost.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -8,7 +9,9 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
-use super::{Backbone, BackboneConfigError, Pixels, taps};
+use crate::backbone::cross_modality::widen;
+use crate::backbone::layers::{LayerShape, Plan};
+use crate::backbone::{Backbone, BackboneConfigError, Pixels, classifier_initializer, error};
 use crate::head::average_pool;
 use crate::percepts::Level;
 use crate::precision;
@@ -16,7 +19,8 @@ use crate::precision;
 /// Squeeze and expand channels of fire2 to fire9; each expands to twice the second number.
 const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
 
-/// Fire modules before each tap: `pool1` after conv1, `pool4` after fire4, `pool8` after fire8, `fire9` at the top.
+/// Fire modules before each tap: `pool1` after conv1, `pool4` after fire4, `pool8` after fire8,
+/// `fire9` at the top.
 const TAPS: [(&str, usize); 4] = [("pool1", 0), ("pool4", 3), ("pool8", 7), ("fire9", 8)];
 
 /// Pixels of which the last pooling stage leaves one cell.
@@ -34,7 +38,8 @@ pub struct SqueezeNetConfig {
     /// Channels of a frame: 3 for RGB, 20 for a stack of ten flow fields.
     #[config(default = 3)]
     pub in_channels: usize,
-    /// Height and width of a frame, pixels; at least 21, of which the last pooling stage leaves one cell.
+    /// Height and width of a frame, pixels; at least 21, of which the last pooling stage leaves one
+    /// cell.
     #[config(default = "[224, 224]")]
     pub input_size: [usize; 2],
     /// Drop probability before conv10, in training the CNN itself.
@@ -42,7 +47,7 @@ pub struct SqueezeNetConfig {
     pub dropout: f64,
     /// The taps, bottom up, among `pool1`, `pool4`, `pool8` and `fire9`.
     #[config(default = "[\"pool1\", \"pool4\", \"pool8\", \"fire9\"].map(String::from).to_vec()")]
-    pub taps: Vec<String>,
+    pub tap_names: Vec<String>,
     /// Normalisation of 8-bit pixels, that of torchvision's weights by default.
     #[config(default = "Pixels::imagenet()")]
     pub pixels: Pixels,
@@ -59,8 +64,8 @@ pub struct Fire {
     pub expand3x3: Conv2d,
 }
 
-/// SqueezeNet 1.0. A tap `poolN` is the map after that 3x3 maximum with stride 2 (rounded up, as torchvision does), the tap
-/// `fire9` the last map before the classifier.
+/// SqueezeNet 1.0. A tap `poolN` is the map after that 3x3 maximum with stride 2 (rounded up, as
+/// torchvision does), the tap `fire9` the last map before the classifier.
 #[derive(Module, Debug)]
 pub struct SqueezeNet {
     /// 7x7 with stride 2, no padding.
@@ -71,36 +76,55 @@ pub struct SqueezeNet {
     pub conv10: Conv2d,
     /// Dropout before the classifier.
     pub dropout: Dropout,
-    /// What it was built from.
+    /// Its configuration.
     #[module(skip)]
     pub config: SqueezeNetConfig,
 }
 
 impl SqueezeNetConfig {
-    /// Names of all taps.
-    pub fn known_taps() -> Vec<String> {
-        TAPS.map(|(name, _)| name.to_string()).to_vec()
+    pub(super) const NAME: &str = "SqueezeNet";
+
+    /// The network for frames of another size.
+    pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
+        Self::new().with_num_classes(num_classes).with_input_size(input_size)
     }
 
-    /// Checks that every tap exists and that frames are large enough.
-    pub fn validate(&self) -> Result<(), BackboneConfigError> {
-        taps::check("SqueezeNet", &self.taps, &Self::known_taps(), self.input_size, LEAST_SIDE)
-    }
-
-    /// The levels of the taps, bottom up whatever order they are listed in.
-    pub fn levels(&self) -> Vec<Level> {
-        let pooled = |side: usize| (side.saturating_sub(3)).div_ceil(2) + 1;
-        let mut size = self.input_size.map(|side| side.saturating_sub(7) / 2 + 1);
-        let mut levels = Vec::new();
+    pub(super) fn plan(&self) -> Plan {
+        let pooled = |size: [usize; 2]| size.map(|side| side.saturating_sub(3).div_ceil(2) + 1);
+        let mut plan = Plan::new(self.in_channels, self.input_size);
+        plan.conv("conv1", STEM, 7, 2, plan.size().map(|side| side.saturating_sub(7) / 2 + 1));
+        plan.activation("relu_conv1");
+        let mut done = 0;
         for (name, fires) in TAPS {
-            if name.starts_with("pool") {
-                size = size.map(pooled);
+            for (index, &[squeeze, expand]) in FIRES.iter().enumerate().take(fires).skip(done) {
+                let fire = format!("fire{}", index + 2);
+                plan.conv(format!("{fire}.squeeze"), squeeze, 1, 1, plan.size());
+                plan.activation(format!("{fire}.relu_squeeze"));
+                let squeezed = plan.shape;
+                plan.conv(format!("{fire}.expand1x1"), expand, 1, 1, plan.size());
+                plan.shape = squeezed;
+                plan.conv(format!("{fire}.expand3x3"), expand, 3, 1, plan.size());
+                plan.concat(format!("{fire}.concat"), expand);
+                plan.activation(format!("{fire}.relu"));
             }
-            let channels = if fires == 0 { STEM } else { 2 * FIRES[fires - 1][1] };
-            levels.push(Level::new(name.into(), channels, size[0], size[1]));
+            done = fires;
+            if name.starts_with("pool") {
+                plan.pool(name, pooled(plan.size()));
+            }
+            plan.tap(name);
         }
-        levels.retain(|level| self.taps.contains(&level.name));
-        levels
+        plan.conv("conv10", self.num_classes, 1, 1, plan.size());
+        plan.activation("relu_conv10");
+        plan.pool("average", [1, 1]);
+        plan
+    }
+
+    pub(super) fn drop_probabilities(&self) -> Vec<f64> {
+        vec![self.dropout]
+    }
+
+    pub(super) fn check_architecture(&self) -> Result<(), BackboneConfigError> {
+        error::check_size(Self::NAME, self.input_size, LEAST_SIDE)
     }
 
     /// A network with freshly drawn weights (He's normal distribution, zero biases).
@@ -165,17 +189,6 @@ impl Fire {
 }
 
 impl SqueezeNet {
-    /// Classifies single frames by the network's own conv10.
-    ///
-    /// # Shapes
-    ///
-    /// - frames: `[batch, channel, height, width]`
-    /// - output: logits `[batch, class]`
-    pub fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        let top = self.maps(frames, TAPS.len()).pop().expect("a network has a tap");
-        average_pool(relu(precision::conv(&self.conv10, self.dropout.forward(top))))
-    }
-
     /// The maps at the first `taps` of [`TAPS`].
     fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
         let mut x = relu(precision::conv(&self.conv1, frames));
@@ -196,19 +209,55 @@ impl SqueezeNet {
 }
 
 impl Backbone for SqueezeNet {
-    fn levels(&self) -> Vec<Level> {
-        self.config.levels()
-    }
-
-    fn pixels(&self) -> Pixels {
-        self.config.pixels.clone()
-    }
+    from_config!();
 
     fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
-        let wanted = |(name, _): &(&str, usize)| self.config.taps.iter().any(|tap| tap == name);
+        let wanted = |(name, _): &(&str, usize)| self.config.tap_names.iter().any(|tap| tap == name);
         // No further up than the highest tap.
         let highest = TAPS.iter().rposition(wanted).map_or(0, |tap| tap + 1);
         let maps = self.maps(frames, highest);
         maps.into_iter().zip(&TAPS).filter(|(_, tap)| wanted(tap)).map(|(map, _)| map).collect()
+    }
+
+    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+        let top = self.maps(frames, TAPS.len()).pop().expect("a network has a tap");
+        average_pool(relu(precision::conv(&self.conv10, self.dropout.forward(top))))
+    }
+
+    fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
+        let width = self.conv10.weight.dims()[1];
+        self.conv10.weight = classifier_initializer(std).init([classes, width, 1, 1], device);
+        self.conv10.bias = Some(Initializer::Zeros.init([classes], device));
+        self.config.num_classes = classes;
+    }
+
+    fn set_dropout(&mut self, probabilities: &[f64]) -> Result<(), BackboneConfigError> {
+        error::check_dropout(probabilities, self.dropout().len())?;
+        self.config.dropout = probabilities[0];
+        self.dropout = DropoutConfig::new(self.config.dropout).init();
+        Ok(())
+    }
+
+    fn across_modality(mut self, channels: usize) -> Self {
+        widen(&mut self.conv1, &mut self.config.in_channels, &mut self.config.pixels, channels);
+        self
+    }
+
+    /// torchvision's `squeezenet1_0`: conv1, ReLU, maximum, three fires, maximum, four fires,
+    /// maximum, one fire.
+    fn key_prefixes(&self) -> Vec<(String, String)> {
+        const FIRES: [usize; 8] = [3, 4, 5, 7, 8, 9, 10, 12];
+        let mut pairs = vec![("features.0".to_string(), "conv1".to_string())];
+        for (ours, theirs) in FIRES.into_iter().enumerate() {
+            for part in ["squeeze", "expand1x1", "expand3x3"] {
+                pairs.push((format!("features.{theirs}.{part}"), format!("fires.{ours}.{part}")));
+            }
+        }
+        pairs.push(("classifier.1".into(), "conv10".into()));
+        pairs
+    }
+
+    fn classifier_key(&self) -> &'static str {
+        "classifier.1"
     }
 }

@@ -1,0 +1,403 @@
+//! EfficientNet-Lite0 (Tan and Le 2019, without squeeze-and-excitation and with ReLU6), with taps.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::store::bridge;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::backbone::cross_modality::widen;
+use crate::backbone::layers::{LayerShape, Plan};
+use crate::backbone::{Backbone, BackboneConfigError, FileTensors, Pixels, classifier_initializer, error};
+use crate::head::average_pool;
+use crate::percepts::Level;
+use crate::precision::{conv, linear};
+
+/// A stage of inverted residual blocks.
+struct Stage {
+    kernel: usize,
+    /// Of the first block; the others have 1.
+    stride: usize,
+    expansion: usize,
+    channels: usize,
+    blocks: usize,
+    tapped: bool,
+}
+
+const fn stage(kernel: usize, stride: usize, expansion: usize, channels: usize, blocks: usize, tapped: bool) -> Stage {
+    Stage { kernel, stride, expansion, channels, blocks, tapped }
+}
+
+/// The seven stages; the last of each resolution is tapped, at strides 4, 8, 16 and 32.
+const STAGES: [Stage; 7] = [
+    stage(3, 1, 1, 16, 1, false),
+    stage(3, 2, 6, 24, 2, true),
+    stage(5, 2, 6, 40, 2, true),
+    stage(3, 2, 6, 80, 3, false),
+    stage(5, 1, 6, 112, 3, true),
+    stage(5, 2, 6, 192, 4, false),
+    stage(3, 1, 6, 320, 1, true),
+];
+
+/// Channels after the first convolution, and after the last.
+const STEM: usize = 32;
+const HEAD: usize = 1280;
+
+/// Added to a variance by batch normalisation.
+const EPSILON: f64 = 1e-3;
+
+/// Configuration of [`EfficientNetLite0`].
+#[derive(Config, Debug)]
+pub struct EfficientNetLite0Config {
+    /// Classes of its own classifier; 1000 for ImageNet.
+    #[config(default = 1000)]
+    pub num_classes: usize,
+    /// Channels of a frame: 3 for RGB, 20 for a stack of ten flow fields.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// Height and width of a frame, pixels.
+    #[config(default = "[224, 224]")]
+    pub input_size: [usize; 2],
+    /// Drop probability before the classifier, in training the CNN itself.
+    #[config(default = 0.2)]
+    pub dropout: f64,
+    /// The taps, bottom up, among `stage2`, `stage3`, `stage5` and `stage7`, at strides 4, 8, 16
+    /// and 32.
+    #[config(default = "[\"stage2\", \"stage3\", \"stage5\", \"stage7\"].map(String::from).to_vec()")]
+    pub tap_names: Vec<String>,
+    /// Normalisation of 8-bit pixels, that of the ImageNet weights by default: `(v - 127) / 128`.
+    #[config(default = "Pixels::new(vec![127.0 / 255.0; 3], vec![128.0 / 255.0; 3])")]
+    pub pixels: Pixels,
+}
+
+/// An inverted residual block: a 1x1 convolution that expands, a depthwise one, and a 1x1 one that
+/// projects, without an activation. The input is added where its shape is the output's.
+#[derive(Module, Debug)]
+pub struct InvertedResidual {
+    /// 1x1 to more channels; none in the first stage.
+    pub expand: Option<Conv2d>,
+    /// 3x3 or 5x5, channel by channel.
+    pub depthwise: Conv2d,
+    /// 1x1 to fewer channels.
+    pub project: Conv2d,
+}
+
+/// EfficientNet-Lite0: 4.65 million parameters, 0.39 billion multiplications a frame of 224x224. A
+/// tap `stageN` is the map after the last block of stage N.
+///
+/// The network has no batch normalisation: importing weights folds it into the convolutions before
+/// it, which become `w γ/√(σ² + ε)` with the bias `β - μ γ/√(σ² + ε)` of the running statistics.
+/// For a frozen network this is exact. Fine-tuning trains the folded weights; statistics of batches
+/// play no part in it, nor does stochastic depth. Exported weights are the folded ones, and import
+/// reads both kinds of file.
+#[derive(Module, Debug)]
+pub struct EfficientNetLite0 {
+    /// 3x3 with stride 2.
+    pub stem: Conv2d,
+    /// The blocks of all stages, bottom up.
+    pub blocks: Vec<InvertedResidual>,
+    /// 1x1, before the mean over the cells.
+    pub head: Conv2d,
+    /// The classifier.
+    pub classifier: Linear,
+    /// Dropout before the classifier.
+    pub dropout: Dropout,
+    /// Its configuration.
+    #[module(skip)]
+    pub config: EfficientNetLite0Config,
+}
+
+impl EfficientNetLite0Config {
+    pub(super) const NAME: &str = "EfficientNet-Lite0";
+
+    /// The network for frames of another size.
+    pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
+        Self::new().with_num_classes(num_classes).with_input_size(input_size)
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        let strided = |size: [usize; 2], stride: usize| size.map(|side| side.div_ceil(stride));
+        let mut plan = Plan::new(self.in_channels, self.input_size);
+        plan.conv("stem", STEM, 3, 2, strided(plan.size(), 2));
+        plan.activation("stem.relu6");
+        for (index, stage) in STAGES.iter().enumerate() {
+            for block in 0..stage.blocks {
+                let name = |part: &str| format!("stage{}.{block}.{part}", index + 1);
+                let input = plan.shape;
+                if stage.expansion > 1 {
+                    plan.conv(name("expand"), input[0] * stage.expansion, 1, 1, plan.size());
+                    plan.activation(name("expand.relu6"));
+                }
+                let (channels, stride) = (plan.shape[0], if block == 0 { stage.stride } else { 1 });
+                plan.grouped_conv(
+                    name("depthwise"),
+                    channels,
+                    [stage.kernel, stride, channels],
+                    strided(plan.size(), stride),
+                );
+                plan.activation(name("depthwise.relu6"));
+                plan.conv(name("project"), stage.channels, 1, 1, plan.size());
+                if stride == 1 && input == plan.shape {
+                    plan.add(name("add"));
+                }
+            }
+            if stage.tapped {
+                plan.tap(format!("stage{}", index + 1));
+            }
+        }
+        plan.conv("head", HEAD, 1, 1, plan.size());
+        plan.activation("head.relu6");
+        plan.pool("average", [1, 1]);
+        plan.linear("classifier", self.num_classes);
+        plan
+    }
+
+    pub(super) fn drop_probabilities(&self) -> Vec<f64> {
+        vec![self.dropout]
+    }
+
+    pub(super) fn check_architecture(&self) -> Result<(), BackboneConfigError> {
+        error::check_size(Self::NAME, self.input_size, 1)
+    }
+
+    /// A network with freshly drawn weights (He's normal distribution, zero biases).
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
+    pub fn init(&self, device: &Device) -> EfficientNetLite0 {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let conv = |[input, output]: [usize; 2], kernel, stride, groups| {
+            same_conv([input, output], kernel, stride, groups, device)
+        };
+        let mut channels = STEM;
+        let mut blocks = Vec::new();
+        for stage in &STAGES {
+            for block in 0..stage.blocks {
+                let wide = channels * stage.expansion;
+                blocks.push(InvertedResidual {
+                    expand: (stage.expansion > 1).then(|| conv([channels, wide], 1, 1, 1)),
+                    depthwise: conv([wide, wide], stage.kernel, if block == 0 { stage.stride } else { 1 }, wide),
+                    project: conv([wide, stage.channels], 1, 1, 1),
+                });
+                channels = stage.channels;
+            }
+        }
+        let mut classifier = LinearConfig::new(HEAD, self.num_classes).with_initializer(he()).init(device);
+        classifier.bias = Some(Initializer::Zeros.init([self.num_classes], device));
+        EfficientNetLite0 {
+            stem: conv([self.in_channels, STEM], 3, 2, 1),
+            blocks,
+            head: conv([channels, HEAD], 1, 1, 1),
+            classifier,
+            dropout: DropoutConfig::new(self.dropout).init(),
+            config: self.clone(),
+        }
+    }
+}
+
+fn he() -> Initializer {
+    Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false }
+}
+
+/// A convolution with TensorFlow's padding: the output has `⌈side / stride⌉` cells, and where the
+/// padding is odd, its larger half is below and to the right.
+fn same_conv(channels: [usize; 2], kernel: usize, stride: usize, groups: usize, device: &Device) -> Conv2d {
+    let mut conv = Conv2dConfig::new(channels, [kernel, kernel])
+        .with_stride([stride, stride])
+        .with_groups(groups)
+        .with_padding(PaddingConfig2d::Same)
+        .with_initializer(he())
+        .init(device);
+    conv.bias = Some(Initializer::Zeros.init([channels[1]], device));
+    conv
+}
+
+fn relu6(map: Tensor<4>) -> Tensor<4> {
+    map.clamp(0.0, 6.0)
+}
+
+impl InvertedResidual {
+    /// # Shapes
+    ///
+    /// - input: `[batch, in, height, width]`
+    /// - output: `[batch, out, ⌈height / stride⌉, ⌈width / stride⌉]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let wide = match &self.expand {
+            Some(expand) => relu6(conv(expand, input.clone())),
+            None => input.clone(),
+        };
+        let output = conv(&self.project, relu6(conv(&self.depthwise, wide)));
+        if self.depthwise.stride == [1, 1] && output.dims() == input.dims() { output + input } else { output }
+    }
+}
+
+impl EfficientNetLite0 {
+    /// The maps after the first `stages` stages.
+    fn maps(&self, frames: Tensor<4>, stages: usize) -> Vec<Tensor<4>> {
+        let mut x = relu6(conv(&self.stem, frames));
+        let mut blocks = self.blocks.iter();
+        let mut maps = Vec::with_capacity(stages);
+        for stage in STAGES.iter().take(stages) {
+            for block in blocks.by_ref().take(stage.blocks) {
+                x = block.forward(x);
+            }
+            maps.push(x.clone());
+        }
+        maps
+    }
+}
+
+impl Backbone for EfficientNetLite0 {
+    from_config!();
+
+    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
+        let wanted = |stage: usize| self.config.tap_names.contains(&format!("stage{}", stage + 1));
+        // No further up than the highest tap.
+        let stages = (0..STAGES.len()).rev().find(|&stage| wanted(stage)).map_or(0, |stage| stage + 1);
+        let maps = self.maps(frames, stages).into_iter().enumerate();
+        maps.filter(|(stage, _)| wanted(*stage)).map(|(_, map)| map).collect()
+    }
+
+    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+        let top = self.maps(frames, STAGES.len()).pop().expect("a network has a stage");
+        let pooled = average_pool(relu6(conv(&self.head, top)));
+        linear(&self.classifier, self.dropout.forward(pooled))
+    }
+
+    fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
+        self.classifier.weight = classifier_initializer(std).init([HEAD, classes], device);
+        self.classifier.bias = Some(Initializer::Zeros.init([classes], device));
+        self.config.num_classes = classes;
+    }
+
+    fn set_dropout(&mut self, probabilities: &[f64]) -> Result<(), BackboneConfigError> {
+        error::check_dropout(probabilities, self.dropout().len())?;
+        self.config.dropout = probabilities[0];
+        self.dropout = DropoutConfig::new(self.config.dropout).init();
+        Ok(())
+    }
+
+    fn across_modality(mut self, channels: usize) -> Self {
+        widen(&mut self.stem, &mut self.config.in_channels, &mut self.config.pixels, channels);
+        self
+    }
+
+    /// The keys of the port `efficientnet_lite_pytorch`, which are those of `efficientnet_pytorch`.
+    fn key_prefixes(&self) -> Vec<(String, String)> {
+        let pair = |theirs: &str, ours: &str| (theirs.to_string(), ours.to_string());
+        let mut pairs = vec![pair("_conv_stem", "stem"), pair("_conv_head", "head"), pair("_fc", "classifier")];
+        for block in 0..self.blocks.len() {
+            for part in ["expand", "depthwise", "project"] {
+                pairs.push((format!("_blocks.{block}._{part}_conv"), format!("blocks.{block}.{part}")));
+            }
+        }
+        pairs
+    }
+
+    fn classifier_key(&self) -> &'static str {
+        "_fc"
+    }
+
+    /// Folds every batch normalisation into the convolution before it.
+    fn convert_weights(&self, tensors: &mut FileTensors) {
+        fold(tensors, "_conv_stem", "_bn0");
+        fold(tensors, "_conv_head", "_bn1");
+        for block in 0..self.blocks.len() {
+            for (conv, norm) in [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")] {
+                fold(tensors, &format!("_blocks.{block}.{conv}"), &format!("_blocks.{block}.{norm}"));
+            }
+        }
+    }
+}
+
+/// Replaces a convolution without a bias and its batch normalisation by one convolution with a
+/// bias. Tensors that do not fit are left as they are, for the strict import to name them.
+fn fold(tensors: &mut FileTensors, conv: &str, norm: &str) {
+    let keys = ["weight", "bias", "running_mean", "running_var"].map(|part| format!("{norm}.{part}"));
+    let values = |key: &str| -> Option<(Vec<usize>, Vec<f32>)> {
+        let data = bridge::to_data(tensors.get(key)?).ok()?;
+        let shape = data.shape().iter().copied().collect();
+        Some((shape, data.convert::<f32>().try_to_vec::<f32>().ok()?))
+    };
+    let (weight_key, bias_key) = (format!("{conv}.weight"), format!("{conv}.bias"));
+    let Some((shape, mut weight)) = values(&weight_key) else { return };
+    let [Some(gamma), Some(beta), Some(mean), Some(variance)] = keys.each_ref().map(|key| values(key)) else { return };
+    let channels = shape.first().copied().unwrap_or(0);
+    if channels == 0 || [&gamma, &beta, &mean, &variance].iter().any(|(shape, _)| *shape != [channels]) {
+        return;
+    }
+    let per_channel = weight.len() / channels;
+    let mut bias = Vec::with_capacity(channels);
+    for channel in 0..channels {
+        let number = |(_, values): &(Vec<usize>, Vec<f32>)| f64::from(values[channel]);
+        let factor = number(&gamma) / (number(&variance) + EPSILON).sqrt();
+        for w in &mut weight[channel * per_channel..(channel + 1) * per_channel] {
+            *w = (f64::from(*w) * factor) as f32;
+        }
+        bias.push((number(&beta) - number(&mean) * factor) as f32);
+    }
+    let folded = [(weight_key, TensorData::new(weight, shape)), (bias_key, TensorData::new(bias, [channels]))];
+    for (key, data) in folded {
+        tensors.insert(key.clone(), bridge::from_data(data, key, None));
+    }
+    for key in keys.iter().chain([&format!("{norm}.num_batches_tracked")]) {
+        tensors.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensors(entries: &[(&str, &[usize], &[f32])]) -> FileTensors {
+        let tensor = |&(key, shape, values): &(&str, &[usize], &[f32])| {
+            let data = TensorData::new(values.to_vec(), shape.to_vec());
+            (key.to_string(), bridge::from_data(data, key.to_string(), None))
+        };
+        entries.iter().map(tensor).collect()
+    }
+
+    /// γ = (3, 4), β = (1, 0), μ = (2, -1) and σ² + ε = (9, 4) give the factors 1 and 2 and the
+    /// biases 1 - 2·1 = -1 and 0 + 1·2 = 2.
+    #[test]
+    fn batch_normalisation_is_folded() {
+        let norm: [(&str, &[usize], &[f32]); 4] = [
+            ("n.weight", &[2], &[3.0, 4.0]),
+            ("n.bias", &[2], &[1.0, 0.0]),
+            ("n.running_mean", &[2], &[2.0, -1.0]),
+            ("n.running_var", &[2], &[8.999, 3.999]),
+        ];
+        let conv: (&str, &[usize], &[f32]) = ("c.weight", &[2, 1, 1, 2], &[5.0, 6.0, 7.0, 8.0]);
+        let mut file = tensors(&[&[conv][..], &norm].concat());
+        fold(&mut file, "c", "n");
+        assert_eq!(file.keys().collect::<Vec<_>>(), ["c.bias", "c.weight"]);
+        for (key, expected) in [("c.weight", &[5.0f32, 6.0, 14.0, 16.0][..]), ("c.bias", &[-1.0, 2.0])] {
+            let found = bridge::to_data(&file[key]).unwrap().try_to_vec::<f32>().unwrap();
+            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-5), "{key}: {found:?}");
+        }
+        // Without one of its tensors, or with one of another size, nothing is touched.
+        for broken in [&norm[..3], &[&norm[..3], &[("n.running_var", &[1], &[1.0])]].concat()] {
+            let mut file = tensors(&[&[conv][..], broken].concat());
+            let before: Vec<String> = file.keys().cloned().collect();
+            fold(&mut file, "c", "n");
+            assert_eq!(file.keys().cloned().collect::<Vec<_>>(), before);
+        }
+    }
+
+    /// timm counts 4,652,008 parameters, among them γ and β of 21,008 channels, for which the
+    /// folded network has a bias.
+    #[test]
+    fn sizes_are_the_published_ones() {
+        let config = EfficientNetLite0Config::new();
+        let parameters: usize = config.layers().iter().map(|layer| layer.parameters).sum();
+        assert_eq!(parameters, 4_652_008 - 21_008);
+        let side = |level: &Level| (level.name.clone(), level.channels, level.height, level.width);
+        let table = [("stage2", 24, 56), ("stage3", 40, 28), ("stage5", 112, 14), ("stage7", 320, 7)];
+        let expected = table.map(|(name, channels, side)| (name.to_string(), channels, side, side));
+        assert_eq!(config.levels().iter().map(side).collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,125 @@
+//! A network's layers and taps, derived from its configuration.
+
+use crate::percepts::Level;
+
+/// Kind of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerKind {
+    /// A 2-D convolution with a bias.
+    Conv {
+        /// Side of the square kernel.
+        kernel: usize,
+        /// Stride in both directions.
+        stride: usize,
+        /// Groups of channels; as many as input channels for a depthwise convolution.
+        groups: usize,
+    },
+    /// A fully connected layer with a bias.
+    Linear,
+    /// A maximum or mean over windows.
+    Pool,
+    /// ReLU or ReLU6.
+    Activation,
+    /// Two maps side by side in one; the input is the first of them.
+    Concat,
+    /// The sum of two maps of the same shape.
+    Add,
+}
+
+/// One layer of a network for a single frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Name, unique within the network.
+    pub name: String,
+    /// Kind.
+    pub kind: LayerKind,
+    /// Shape of the input, `[channel, height, width]`.
+    pub input: [usize; 3],
+    /// Shape of the output, `[channel, height, width]`.
+    pub output: [usize; 3],
+    /// Number of parameters, biases included.
+    pub parameters: usize,
+}
+
+/// The layers of a network, and the levels of all its taps.
+///
+/// Counts saturate, so that no size in a configuration can overflow.
+pub(super) struct Plan {
+    /// Shape of the map after the last layer.
+    pub(super) shape: [usize; 3],
+    /// Layers, from input to classifier.
+    pub(super) layers: Vec<LayerShape>,
+    /// Levels of all taps, bottom up.
+    pub(super) levels: Vec<Level>,
+}
+
+impl Plan {
+    pub(super) fn new(channels: usize, [height, width]: [usize; 2]) -> Self {
+        Self { shape: [channels, height, width], layers: Vec::new(), levels: Vec::new() }
+    }
+
+    fn push(&mut self, name: impl Into<String>, kind: LayerKind, output: [usize; 3], parameters: usize) {
+        self.layers.push(LayerShape { name: name.into(), kind, input: self.shape, output, parameters });
+        self.shape = output;
+    }
+
+    /// Height and width of the map after the last layer.
+    pub(super) fn size(&self) -> [usize; 2] {
+        [self.shape[1], self.shape[2]]
+    }
+
+    /// A convolution to `channels` maps of `size`, of one group.
+    pub(super) fn conv(
+        &mut self,
+        name: impl Into<String>,
+        channels: usize,
+        kernel: usize,
+        stride: usize,
+        size: [usize; 2],
+    ) {
+        self.grouped_conv(name, channels, [kernel, stride, 1], size);
+    }
+
+    /// A convolution with kernel, stride and number of groups.
+    pub(super) fn grouped_conv(
+        &mut self,
+        name: impl Into<String>,
+        channels: usize,
+        [kernel, stride, groups]: [usize; 3],
+        [height, width]: [usize; 2],
+    ) {
+        let fan_in = (self.shape[0] / groups.max(1)).saturating_mul(kernel * kernel);
+        let parameters = channels.saturating_mul(fan_in.saturating_add(1));
+        self.push(name, LayerKind::Conv { kernel, stride, groups }, [channels, height, width], parameters);
+    }
+
+    pub(super) fn linear(&mut self, name: impl Into<String>, outputs: usize) {
+        let inputs = self.shape.iter().fold(1usize, |product, &side| product.saturating_mul(side));
+        let parameters = outputs.saturating_mul(inputs.saturating_add(1));
+        self.push(name, LayerKind::Linear, [outputs, 1, 1], parameters);
+    }
+
+    pub(super) fn pool(&mut self, name: impl Into<String>, [height, width]: [usize; 2]) {
+        self.push(name, LayerKind::Pool, [self.shape[0], height, width], 0);
+    }
+
+    pub(super) fn activation(&mut self, name: impl Into<String>) {
+        self.push(name, LayerKind::Activation, self.shape, 0);
+    }
+
+    /// Joins the present map with another of `channels` channels.
+    pub(super) fn concat(&mut self, name: impl Into<String>, channels: usize) {
+        let [own, height, width] = self.shape;
+        self.push(name, LayerKind::Concat, [own + channels, height, width], 0);
+    }
+
+    pub(super) fn add(&mut self, name: impl Into<String>) {
+        self.push(name, LayerKind::Add, self.shape, 0);
+    }
+
+    /// Makes the present map a tap.
+    pub(super) fn tap(&mut self, name: impl Into<String>) {
+        let [channels, height, width] = self.shape;
+        self.levels.push(Level::new(name.into(), channels, height, width));
+    }
+}

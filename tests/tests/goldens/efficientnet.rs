@@ -1,0 +1,102 @@
+//! EfficientNet-Lite0 with its ImageNet weights: against timm's, and on photographs.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use gru_rcn::backbone::{Backbone, EfficientNetLite0, EfficientNetLite0Config};
+use gru_rcn::weights::{export_torchvision, import_torchvision, torchvision_classes};
+use gru_rcn_tests::test_data;
+use image::imageops::{FilterType, crop_imm, resize};
+
+use crate::counter::blocky_picture;
+use crate::golden::{Golden, Worst, keys};
+
+const SEED: u64 = 19_051_946;
+
+/// The network and its weight file, 19 MB, which is not part of the repository.
+fn network(test: &str, device: &Device) -> Option<(EfficientNetLite0, PathBuf)> {
+    let path = test_data(test, "weights")?.join("efficientnet_lite0.safetensors");
+    let network = EfficientNetLite0Config::new().init(device);
+    assert_eq!(torchvision_classes(&network, &path).unwrap(), 1000);
+    Some((import_torchvision(network, &path).unwrap(), path))
+}
+
+/// At even and at odd sizes, whose padding differs.
+#[test]
+fn imagenet_weights() {
+    let device = Device::flex();
+    let Some((mut model, _)) = network("efficientnet::imagenet_weights", &device) else { return };
+    let golden = Golden::open("efficientnet.safetensors");
+    for size in [[224, 224], [96, 128], [63, 47]] {
+        let name = format!("{}x{}", size[0], size[1]);
+        let mut worst = Worst::of(format!("EfficientNet-Lite0, {name}"));
+        model.config.input_size = size;
+        let clip = model.pixels().normalise(blocky_picture(SEED, &format!("frame.{name}"), size, &device));
+        let x = clip.squeeze_dim::<4>(1);
+        for (level, map) in model.levels().iter().zip(model.taps(x.clone())) {
+            assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
+            worst.digest(map, &golden, &format!("{name}.{}", level.name));
+        }
+        let logits = model.forward(x);
+        worst.digest(logits.clone(), &golden, &format!("{name}.logits"));
+        let (best, classes) = logits.sort_descending_with_indices(1);
+        let classes = classes.narrow(1, 0, 5).into_data().try_to_vec_as::<i64>().unwrap();
+        assert_eq!(
+            classes.into_iter().map(|class| class as usize).collect::<Vec<_>>(),
+            golden.indices(&format!("{name}.best"))
+        );
+        worst.check(best.narrow(1, 0, 5), &golden, &keys(&name, &["best_logits"]));
+    }
+}
+
+/// Folded weights that were exported are imported again as they are.
+#[test]
+fn exported_weights_are_imported() {
+    let device = Device::flex();
+    let Some((model, _)) = network("efficientnet::exported_weights_are_imported", &device) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("folded.safetensors");
+    export_torchvision(&model, &path).unwrap();
+    let again = import_torchvision(EfficientNetLite0Config::new().init(&device), &path).unwrap();
+    let x = model.pixels().normalise(blocky_picture(SEED, "again", [64, 64], &device)).squeeze_dim::<4>(1);
+    assert_eq!(again.forward(x.clone()).into_data(), model.forward(x).into_data());
+}
+
+/// The short side 256 by a bicubic filter, then the middle 224x224, as one frame of one clip.
+fn photograph(path: &Path, device: &Device) -> Tensor<5, Int> {
+    let picture = image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).to_rgb8();
+    let (width, height) = picture.dimensions();
+    let scaled = |side: u32| (side * 256 + width.min(height) / 2) / width.min(height);
+    let picture = resize(&picture, scaled(width), scaled(height), FilterType::CatmullRom);
+    let (width, height) = picture.dimensions();
+    let middle = crop_imm(&picture, (width - 224) / 2, (height - 224) / 2, 224, 224).to_image();
+    Tensor::from_data(TensorData::new(middle.into_raw(), [1, 1, 224, 224, 3]), (device, DType::U8))
+}
+
+/// An independent transcription in PyTorch finds the classes of 22 of the 25 photographs, and of 20
+/// with ImageNet's mean and deviation in place of the network's own; filters of other libraries may
+/// turn one.
+#[test]
+fn photographs() {
+    const TEST: &str = "efficientnet::photographs";
+    let device = Device::flex();
+    let (Some((model, _)), Some(folder)) = (network(TEST, &device), test_data(TEST, "photos")) else { return };
+    let words = std::fs::read_to_string(folder.join("synset_words.txt")).unwrap();
+    let classes: Vec<&str> = words.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(classes.len(), 1000);
+    let (mut right, mut all) = (0, 0);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(id) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with('n')) else {
+            continue;
+        };
+        let class =
+            classes.iter().position(|class| id.starts_with(class)).expect("photographs are named by their class");
+        let frame = model.pixels().normalise(photograph(&path, &device)).squeeze_dim::<4>(1);
+        let found = model.forward(frame).argmax(1).into_scalar::<i64>() as usize;
+        (right, all) = (right + usize::from(found == class), all + 1);
+    }
+    println!("{right} of {all}");
+    assert_eq!(all, 25);
+    assert!(right >= 21, "{right} of {all}");
+}
