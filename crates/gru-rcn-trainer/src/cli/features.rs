@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::shared::{DeviceArgs, RecipeArgs, RunArgs, print_json};
 use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
-use crate::experiment::{TrainedRun, backbone_name, fingerprint, pretrained};
+use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::observe::Interval;
 use crate::percepts::{CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, Source};
 use crate::preflight::holds_videos;
@@ -61,7 +61,7 @@ impl FeaturesArgs {
         let kind = if self.encodings { CacheKind::Encodings } else { CacheKind::Percepts };
         let mut index = CacheIndex::new(
             kind,
-            backbone_name(&network.recipe),
+            network.recipe.backbone.network.to_string(),
             fingerprint(&network.cnn),
             network.recipe.clip.clone(),
             dataset.name.clone(),

@@ -5,15 +5,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use gru_rcn::backbone::{Cnn, CnnConfig, SqueezeNetConfig, Vgg16Config};
+use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, NetworkOptions};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{LevelLogits, LossKind};
 use gru_rcn::input::PixelClips;
-use gru_rcn::weights::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
+use gru_rcn::weights::{WeightsError, import_torchvision, torchvision_classes};
 use gru_rcn_data::base::Fnv64;
 use gru_rcn_data::{Dataset, Modality};
 
-use crate::recipe::{FinetuneSection, Network, Recipe};
+use crate::recipe::{FinetuneSection, Recipe};
 
 /// Classes of ImageNet, which pretrained networks tell apart.
 const IMAGENET: usize = 1000;
@@ -30,6 +30,10 @@ pub(crate) fn config(recipe: &Recipe, classes: usize) -> Result<CnnConfig> {
     if let Some(level) = levels.iter().find(|level| level.height == 0 || level.width == 0) {
         bail!("recipe: clip.input_size {size:?} is too small: nothing is left of it at the level {}", level.name);
     }
+    let (dropout, known) = (recipe.backbone.finetune.as_ref().map_or(0, |f| f.dropout.len()), config.dropout().len());
+    if dropout > 0 && dropout != known {
+        bail!("recipe: backbone.finetune.dropout has {dropout} numbers, this network takes {known}");
+    }
     let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
     if names != section.taps {
         bail!(
@@ -43,27 +47,12 @@ pub(crate) fn config(recipe: &Recipe, classes: usize) -> Result<CnnConfig> {
 
 /// The same network for RGB, not checked.
 fn colour_config(recipe: &Recipe, classes: usize) -> CnnConfig {
-    let section = &recipe.backbone;
-    let (taps, size) = (section.taps.clone(), recipe.clip.input_size);
-    match section.network {
-        Network::Vgg16 => {
-            CnnConfig::Vgg16(Vgg16Config::new().with_num_classes(classes).with_input_size(size).with_taps(taps))
-        }
-        Network::Small => CnnConfig::Vgg16(Vgg16Config::small(classes, size).with_taps(taps)),
-        Network::SqueezeNet => CnnConfig::SqueezeNet(
-            SqueezeNetConfig::new().with_num_classes(classes).with_input_size(size).with_taps(taps),
-        ),
-    }
-}
-
-/// The network's name in files.
-pub(crate) fn name(recipe: &Recipe) -> String {
-    match recipe.backbone.network {
-        Network::Vgg16 => "vgg16",
-        Network::Small => "small",
-        Network::SqueezeNet => "squeezenet",
-    }
-    .into()
+    recipe.backbone.network.config(&NetworkOptions {
+        num_classes: classes,
+        in_channels: Modality::Rgb.channels(),
+        input_size: recipe.clip.input_size,
+        taps: recipe.backbone.taps.clone(),
+    })
 }
 
 /// A checksum of the weights, to tell whose percepts are whose.
@@ -93,12 +82,8 @@ pub(crate) fn classes(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -
 
 /// Classes of the classifier in a weight file.
 fn classes_in(recipe: &Recipe, path: &Path) -> Result<usize> {
-    let lazy = Device::flex();
-    let classes = match colour_config(recipe, IMAGENET) {
-        CnnConfig::Vgg16(config) => torchvision_classes(&config.init(&lazy), path),
-        CnnConfig::SqueezeNet(config) => torchvision_classes(&config.init(&lazy), path),
-    };
-    match classes {
+    // Weights are drawn when they are first used, so that this costs nothing.
+    match torchvision_classes(&colour_config(recipe, IMAGENET).init(&Device::flex()), path) {
         // Not this network's file: reading it will say all that is wrong with it.
         Err(WeightsError::Mismatch { .. }) => Ok(IMAGENET),
         classes => Ok(classes?),
@@ -120,35 +105,18 @@ pub(crate) fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Resul
     }
 }
 
-/// What a CNN is fine-tuned from: the network with a new classifier of so many classes and the section's dropout.
-pub(crate) fn to_finetune(cnn: Cnn, section: &FinetuneSection, classes: usize, device: &Device) -> Cnn {
-    let cnn = cnn.with_new_classifier(classes, section.classifier_std, device);
-    if section.dropout.is_empty() { cnn } else { cnn.with_dropout(&section.dropout) }
-}
-
-/// The classifier's name in the file, for messages.
-pub(crate) fn classifier_key(recipe: &Recipe) -> &'static str {
-    match recipe.backbone.network {
-        Network::Vgg16 | Network::Small => "classifier.6",
-        Network::SqueezeNet => "classifier.1",
+/// The network to fine-tune: with a new classifier of `classes` classes and the dropout of the section.
+pub(crate) fn to_finetune(mut cnn: Cnn, section: &FinetuneSection, classes: usize, device: &Device) -> Result<Cnn> {
+    cnn.replace_classifier(classes, section.classifier_std, device);
+    if !section.dropout.is_empty() {
+        cnn.set_dropout(&section.dropout).context("recipe: backbone.finetune.dropout")?;
     }
+    Ok(cnn)
 }
 
-/// Loads weights in torchvision's layout.
+/// Loads weights in the layout of the network's PyTorch original.
 pub(crate) fn load(config: &CnnConfig, path: &Path, device: &Device) -> Result<Cnn> {
-    Ok(match config {
-        CnnConfig::Vgg16(config) => Cnn::Vgg16(import_torchvision(config.init(device), path)?),
-        CnnConfig::SqueezeNet(config) => Cnn::SqueezeNet(import_torchvision(config.init(device), path)?),
-    })
-}
-
-/// Saves weights in torchvision's layout.
-pub(crate) fn save(cnn: &Cnn, path: &Path) -> Result<()> {
-    match cnn {
-        Cnn::Vgg16(cnn) => export_torchvision(cnn, path)?,
-        Cnn::SqueezeNet(cnn) => export_torchvision(cnn, path)?,
-    }
-    Ok(())
+    Ok(import_torchvision(config.init(device), path)?)
 }
 
 /// Number of appearance classes, as far as the recipe needs it.

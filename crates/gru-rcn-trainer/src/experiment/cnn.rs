@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::input::PixelClips;
+use gru_rcn::weights::export_torchvision;
 use gru_rcn_data::Sample;
 
 use super::backbone::{self, FrameCnn};
@@ -64,7 +65,7 @@ pub(super) fn obtain(
         Some(section) => clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
         None => cnn,
     };
-    backbone::save(&cnn, &kept)?;
+    export_torchvision(&cnn, &kept)?;
     Ok(cnn)
 }
 
@@ -87,15 +88,15 @@ fn pretrain(context: &Context, clips: &Clips, training: &TrainingSection) -> Res
 /// Fine-tunes a CNN on single frames, or stacks of flow, by the clips' classes.
 fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSection) -> Result<Cnn> {
     let (dataset, device) = (&clips.dataset, &context.device);
-    let (before, classes) = (cnn.config().num_classes(), dataset.classes.len());
+    let (before, classes) = (cnn.num_classes(), dataset.classes.len());
     context.message(format!(
         "fine-tuning the CNN: its classifier {} of {before} classes is replaced by a new one of {classes}, all other \
          weights are kept to start from",
-        backbone::classifier_key(&context.recipe)
+        cnn.classifier_key()
     ));
     let stage = Stage::new("cnn_finetune", "CNN fine-tuning", &section.training);
     device.seed(context.stage_seed(&stage.key));
-    let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device));
+    let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device)?);
     let frames = |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
         Ok(if section.cache {
             let classes = samples.iter().map(|sample| sample.class).collect();

@@ -4,8 +4,8 @@ use anyhow::{Result, anyhow};
 use burn::module::{Module, ParamGroup};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
-use gru_rcn::recognizer::Recognizer;
-use gru_rcn::weights::{export, import};
+use gru_rcn::recognizer::{Recognizer, RecognizerDescription};
+use gru_rcn::weights::{export, export_torchvision, import};
 use gru_rcn_data::Sample;
 
 use super::backbone;
@@ -26,12 +26,13 @@ pub(super) fn train(work: Work) -> Result<TrainedSystem> {
     let classifier = classifier.computing_in(clips.loader.dtype);
     let (weights, backbone_file) = (context.dir.model(), context.dir.joint_backbone());
     if let Some(curve) = context.dir.done(&key)? {
-        let config = backbone::config(recipe, cnn.config().num_classes())?;
+        let config = backbone::config(recipe, cnn.num_classes())?;
         let tuned = backbone::load(&config, &backbone_file, device)?;
         return Ok(trained(work, import(classifier.valid(), &weights)?, tuned, curve));
     }
     // Only those taps that are recurred over, so that no level above them is computed in vain.
-    let tapped = cnn.clone().with_taps(recipe.level_names());
+    let mut tapped = cnn.clone();
+    tapped.set_taps(&recipe.level_names())?;
     let model = Recognizer { backbone: tapped.train(), classifier };
     let trained_model = clock.time(&name, || {
         let pixels =
@@ -46,10 +47,11 @@ pub(super) fn train(work: Work) -> Result<TrainedSystem> {
         };
         Trainer::new(context, stage).run(model, &train, &validation)
     })?;
-    let Recognizer { backbone: tuned, classifier } = trained_model.model;
-    let tuned = tuned.with_taps(recipe.backbone.taps.clone());
-    backbone::save(&tuned, &backbone_file)?;
-    export(&classifier, &weights, &[("system", key.clone()), ("recipe", recipe.name.clone())])?;
+    let Recognizer { backbone: mut tuned, classifier } = trained_model.model;
+    tuned.set_taps(&recipe.backbone.taps)?;
+    export_torchvision(&tuned, &backbone_file)?;
+    let description = RecognizerDescription::new(&tuned, true, &classifier, dataset.classes.clone())?;
+    export(&classifier, &weights, &System::GruRcn.metadata(recipe, Some(&description)))?;
     context.dir.mark_done(&key, &trained_model.position.curve)?;
     Ok(trained(work, classifier, tuned, trained_model.position.curve))
 }

@@ -15,7 +15,7 @@ mod systems;
 mod test;
 mod trained;
 
-pub(crate) use backbone::{fingerprint, name as backbone_name, pretrained};
+pub(crate) use backbone::{fingerprint, pretrained};
 pub(crate) use outcome::print;
 pub(crate) use trained::TrainedRun;
 

@@ -37,7 +37,7 @@ pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> 
     let recipe = &context.recipe;
     let Some(folder) = &recipe.features.from else { return Ok(None) };
     let cache = Cache::open(folder)?;
-    cache.check(&backbone::name(recipe), &backbone::fingerprint(cnn), &recipe.clip, &cnn.levels())?;
+    cache.check(recipe.backbone.network.name(), &backbone::fingerprint(cnn), &recipe.clip, &cnn.levels())?;
     cache.check_decoder(recipe.decoder())?;
     Ok(Some(cache))
 }

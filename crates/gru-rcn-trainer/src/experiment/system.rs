@@ -1,8 +1,11 @@
 //! The systems that a run trains: GRU-RCN and what it is compared with.
 
+use std::path::PathBuf;
+
 use gru_rcn::baselines::{Baseline, BaselineOptions};
 use gru_rcn::classifier::GruRcnClassifierConfig;
 use gru_rcn::percepts::Level;
+use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::recurrent::{Form, GruRcnConfig};
 
 use crate::recipe::{NormSection, Recipe};
@@ -62,13 +65,25 @@ impl System {
         if let Self::Baseline(_) = self { None } else { Some(recipe.levels()) }
     }
 
+    /// What is written beside its weights; the description makes a recognizer of the file, which a program
+    /// can open by itself.
+    pub(crate) fn metadata(
+        &self,
+        recipe: &Recipe,
+        description: Option<&RecognizerDescription>,
+    ) -> Vec<(&'static str, String)> {
+        let mut metadata = vec![("system", self.key()), ("recipe", recipe.name.clone())];
+        metadata.extend(description.map(RecognizerDescription::metadata));
+        metadata
+    }
+
     /// Where its weights are kept.
-    pub(crate) fn weights(&self, dir: &RunDir) -> std::path::PathBuf {
+    pub(crate) fn weights(&self, dir: &RunDir) -> PathBuf {
         if let Self::GruRcn = self { dir.model() } else { dir.baseline(&self.key()) }
     }
 
     /// Where its scores of the test clips are kept.
-    pub(crate) fn scores(&self, dir: &RunDir) -> std::path::PathBuf {
+    pub(crate) fn scores(&self, dir: &RunDir) -> PathBuf {
         if let Self::GruRcn = self { dir.scores("test") } else { dir.baseline_scores(&self.key()) }
     }
 }

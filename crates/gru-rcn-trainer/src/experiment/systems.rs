@@ -6,9 +6,10 @@ use anyhow::Result;
 use burn::module::Module;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{BaselineModel, BaselineVisitor};
-use gru_rcn::classifier::ClipClassifier;
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::head::LevelLogits;
 use gru_rcn::percepts::Percepts;
+use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::weights::{export, import};
 
 use super::data::Clips;
@@ -19,7 +20,7 @@ use super::system::{self, System};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{Levels, Source};
-use crate::recipe::{RefitSection, TrainingSection};
+use crate::recipe::{NormSection, RefitSection, TrainingSection};
 use crate::run::card::EpochPoint;
 use crate::scoring::Scorable;
 use crate::train::{SelectWeights, Stage, Trainer};
@@ -86,21 +87,30 @@ impl Work<'_> {
         let recipe = &self.context.recipe;
         match &system {
             System::GruRcn if recipe.model.finetune_backbone => joint::train(self),
-            System::GruRcn => self.train_or_load(&system, || self.gru_rcn(&recipe.model.norm)),
-            System::Norm(norm) => self.train_or_load(&system, || self.gru_rcn(norm)),
+            System::GruRcn => {
+                let classes = || self.clips.dataset.classes.clone();
+                let describe = |model: &_| Ok(Some(RecognizerDescription::new(self.cnn, false, model, classes())?));
+                self.train_or_load(&system, || self.gru_rcn(&recipe.model.norm), describe)
+            }
+            System::Norm(norm) => self.train_or_load(&system, || self.gru_rcn(norm), |_| Ok(None)),
             System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
         }
     }
 
     /// A GRU-RCN with freshly drawn weights under a normalisation, on the CPU.
-    pub(super) fn gru_rcn(self, norm: &crate::recipe::NormSection) -> gru_rcn::classifier::GruRcnClassifier {
+    pub(super) fn gru_rcn(self, norm: &NormSection) -> GruRcnClassifier {
         let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
         let levels = recipe.levels();
         let statistics = self.sources.statistics(|percepts| percepts.select(&levels));
         system::gru_rcn(recipe, &self.cnn.levels(), classes, norm).init_fitted(&statistics, &initial::device())
     }
 
-    fn train_or_load<M>(self, system: &System, build: impl FnOnce() -> M) -> Result<TrainedSystem>
+    fn train_or_load<M>(
+        self,
+        system: &System,
+        build: impl FnOnce() -> M,
+        describe: impl FnOnce(&M) -> Result<Option<RecognizerDescription>>,
+    ) -> Result<TrainedSystem>
     where
         M: ClipClassifier<Input = Percepts> + 'static,
     {
@@ -142,7 +152,8 @@ impl Work<'_> {
         if let Some(folder) = weights.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        export(&trained.model, &weights, &[("system", key.clone()), ("recipe", recipe.name.clone())])?;
+        let description = describe(&trained.model)?;
+        export(&trained.model, &weights, &system.metadata(recipe, description.as_ref()))?;
         context.dir.mark_done(&key, &trained.position.curve)?;
         Ok(self.trained(system, trained.model, trained.position.curve))
     }
@@ -177,10 +188,11 @@ impl BaselineVisitor for TrainBaseline<'_> {
 
     fn visit<M: BaselineModel>(self) -> Self::Output {
         let work = self.work;
-        work.train_or_load(self.system, || {
+        let build = || {
             let (levels, classes) = (work.cnn.levels(), work.clips.dataset.classes.len());
             let options = system::baseline(&work.context.recipe, &levels, classes);
             M::init_fitted(&options, &work.sources.statistics(M::measured), &initial::device())
-        })
+        };
+        work.train_or_load(self.system, build, |_| Ok(None))
     }
 }

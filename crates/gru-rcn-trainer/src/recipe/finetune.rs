@@ -32,13 +32,8 @@ impl Default for FinetuneSection {
 }
 
 impl FinetuneSection {
-    /// Checks what the types cannot; `dropouts` is how many drop probabilities the network has.
-    pub(super) fn validate(&self, dropouts: usize) -> Result<()> {
-        ensure!(
-            self.dropout.is_empty() || self.dropout.len() == dropouts,
-            "recipe: backbone.finetune.dropout has {} numbers, this network takes {dropouts}",
-            self.dropout.len()
-        );
+    /// Checks what the types cannot.
+    pub(super) fn validate(&self) -> Result<()> {
         if let Some(drop) = self.dropout.iter().find(|drop| !(0.0..1.0).contains(*drop)) {
             return Err(anyhow!("recipe: backbone.finetune.dropout has {drop}, it must be from 0 to below 1"));
         }

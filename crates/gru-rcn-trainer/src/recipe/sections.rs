@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
+use gru_rcn::backbone::Network;
 use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
@@ -74,26 +75,13 @@ impl Default for FolderSection {
     }
 }
 
-/// Which CNN.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Network {
-    /// VGG-16.
-    Vgg16,
-    /// VGG-16's design with four narrow stages, for small frames.
-    Small,
-    /// SqueezeNet 1.0.
-    SqueezeNet,
-}
-
 /// The CNN under the recurrent layers.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackboneSection {
     /// Which network.
     pub(crate) network: Network,
-    /// The levels of percepts, bottom up; `pool1`… and `fc7` for VGG-16, `pool1`, `pool4`, `pool8`,
-    /// `fire9` for SqueezeNet.
+    /// The levels of percepts, bottom up; an unknown one is refused with the names of all.
     pub(crate) taps: Vec<String>,
     /// Pretrained weights in torchvision's layout (.safetensors, .pth); `--weights` sets it. Without them
     /// the network must be pretrained by the section below.
@@ -121,7 +109,7 @@ impl BackboneSection {
             pretrain.validate().map_err(|error| anyhow::anyhow!("backbone.pretrain: {error}"))?;
         }
         if let Some(finetune) = &self.finetune {
-            finetune.validate(if self.network == Network::SqueezeNet { 1 } else { 2 })?;
+            finetune.validate()?;
         }
         Ok(())
     }
