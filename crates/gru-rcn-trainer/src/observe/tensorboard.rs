@@ -202,7 +202,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 bytes of zeros and of ones.
+    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 bytes of zeros
+    /// and of ones.
     #[test]
     fn checksums_have_their_published_values() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
@@ -218,8 +219,9 @@ mod tests {
         assert_eq!((varint(0), varint(127), varint(300)), (vec![0], vec![0x7f], vec![0xac, 2]));
     }
 
-    /// Time 1.0 is 0x3ff0 and zeros. Step 300 is 10 ac 02. The summary (field 5: 2a) has a value (field 1: 0a) of a tag
-    /// (0a, 1 byte, "x") and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the summary has 10.
+    /// Time 1.0 is 0x3ff0 and zeros. Step 300 is 10 ac 02. The summary (field 5: 2a) has a value
+    /// (field 1: 0a) of a tag (0a, 1 byte, "x") and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the
+    /// summary has 10.
     #[test]
     fn an_event_by_hand() {
         let expected = [

@@ -143,7 +143,7 @@ impl CompareBackendsArgs {
         }
     }
 
-    /// The members to compare, cpu first.
+    /// The backends to compare, cpu first.
     fn backends(&self) -> Result<Vec<Devices>> {
         let cpu = Devices(vec![Backend::Cpu]);
         let mut backends = vec![cpu.clone()];
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_joined_by_plus_signs() {
+    fn devices_are_joined_by_plus_signs() {
         let devices: Devices = "cpu+cuda:1".parse().unwrap();
         assert_eq!((devices.joined(","), devices.to_string()), ("cpu,cuda:1".into(), "cpu+cuda:1".into()));
         assert!("cpu+".parse::<Devices>().is_err());

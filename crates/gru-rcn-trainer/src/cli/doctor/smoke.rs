@@ -96,7 +96,7 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-/// Infinite where shapes differ or something is not a number.
+/// The largest difference; infinite if shapes differ or if a value is not a number.
 fn largest_difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
     let mut worst = if found.len() == expected.len() { 0f64 } else { f64::INFINITY };
     for (found, expected) in found.iter().zip(expected) {
