@@ -15,13 +15,13 @@
 //! report.json, report.html
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use burn::store::burn_pack::AtomicFile;
+use gru_rcn_data::base::{self, FolderLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -264,20 +264,14 @@ impl RunDir {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Prevents other processes from training in this folder while the returned file is open. The
-    /// operating system releases the lock however the process ends.
-    pub(crate) fn lock(&self) -> Result<Option<File>> {
-        // The folder itself is locked, so that no lock file remains. On network file systems
-        // without locks, training continues without one.
-        let Ok(folder) = File::open(&self.root) else { return Ok(None) };
-        match folder.try_lock() {
-            Ok(()) => Ok(Some(folder)),
-            Err(TryLockError::WouldBlock) => bail!(
+    /// Keeps other processes from training in this folder as long as the lock lives.
+    pub(crate) fn lock(&self) -> Result<FolderLock> {
+        FolderLock::whole(&self.root).with_context(|| {
+            format!(
                 "another process is training in {}; wait for it, or give another folder with `--run`",
                 self.root.display()
-            ),
-            Err(TryLockError::Error(_)) => Ok(None),
-        }
+            )
+        })
     }
 
     /// Appends lines to a log, all or none of them.
@@ -330,28 +324,12 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomically(path, serde_json::to_string_pretty(value)?.as_bytes())
 }
 
-/// Writes a file through a sibling that is renamed once it is safely on disk.
+/// Writes a file whole or not at all, in a folder that is made if it is not there.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let fail = || format!("could not write {}", path.display());
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).with_context(fail)?;
+        fs::create_dir_all(parent).with_context(|| format!("could not write {}", path.display()))?;
     }
-    let (guard, mut file) = AtomicFile::create(path).with_context(fail)?;
-    file.write_all(content).with_context(fail)?;
-    drop(file);
-    guard.commit().with_context(fail)
-}
-
-/// Makes the names in a folder as durable as the files that they name.
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    // Folders can be opened, and need it, on Unix only.
-    #[cfg(unix)]
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("could not synchronise {}", folder.display()))?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
+    Ok(base::write_atomically(path, content)?)
 }
 
 #[cfg(test)]
@@ -404,17 +382,5 @@ mod tests {
         let runs = folder.path().join("runs");
         let names = [1, 2].map(|_| RunDir::create_numbered(&runs, "x").unwrap().root().to_path_buf());
         assert_eq!(names, ["x-1", "x-2"].map(|name| runs.join(name)));
-    }
-
-    #[test]
-    fn a_folder_is_locked_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(folder.path()).unwrap();
-        let held = run.lock().unwrap();
-        if held.is_some() {
-            assert!(run.lock().unwrap_err().to_string().contains("another process"));
-        }
-        drop(held);
-        assert!(run.lock().is_ok());
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use gru_rcn_data::base::Fnv64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -103,15 +104,7 @@ impl Manifest {
     }
 }
 
-/// FNV-1a: no protection against malice, but a single flipped bit changes it. `sum` is the checksum
-/// of the preceding bytes.
-pub(crate) fn checksum(sum: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-/// The checksum of no bytes.
-pub(crate) const CHECKSUM_START: u64 = 0xcbf2_9ce4_8422_2325;
-
+/// FNV-1a: no protection against malice, but one bit that flips on the disk changes it.
 fn hash(bytes: &[u8]) -> String {
-    format!("{:016x}", checksum(CHECKSUM_START, bytes))
+    format!("{:016x}", Fnv64::default().bytes(bytes).finish())
 }

@@ -128,9 +128,9 @@ fn a_step_may_be_saved_again() {
 
 #[test]
 fn checkpoints_of_another_run_are_refused_and_kept() {
-    let refusal = |other: Identity| {
+    let refusal = |other: RunFingerprint| {
         let mut saved = saved(&[9, 10]);
-        saved.checkpoints.identity = other;
+        saved.checkpoints.fingerprint = other;
         let message = format!("{:#}", saved.load().0.err().unwrap());
         assert_eq!(saved.steps(), [9, 10]);
         message
@@ -147,7 +147,8 @@ fn newer_and_older_formats_are_refused() {
     let path = saved.checkpoints.folder(10).join(MANIFEST);
     let mut envelope: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     envelope["version"] = json!(3);
-    let sum = checksum(CHECKSUM_START, &serde_json::to_vec(&(3, &envelope["body"])).unwrap());
+    let body = serde_json::to_vec(&(3, &envelope["body"])).unwrap();
+    let sum = gru_rcn_data::base::Fnv64::default().bytes(&body).finish();
     envelope["checksum"] = json!(format!("{sum:016x}"));
     fs::write(&path, envelope.to_string()).unwrap();
     let message = format!("{:#}", saved.load().0.err().unwrap());
