@@ -127,7 +127,7 @@ fn a_step_may_be_saved_again() {
 }
 
 #[test]
-fn checkpoints_of_another_run_are_refused_and_kept() {
+fn what_is_of_another_kind_is_refused_and_not_touched() {
     let refusal = |other: RunFingerprint| {
         let mut saved = saved(&[9, 10]);
         saved.checkpoints.fingerprint = other;
