@@ -1,4 +1,4 @@
-//! Short films that FFmpeg draws itself, in the containers that this machine's FFmpeg can write.
+//! Short films drawn by FFmpeg, in the containers that FFmpeg can write on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 /// Frames of every film: two seconds at ten frames a second.
 pub const FRAMES: usize = 20;
 
-/// The classes of [`draw_classes`], each a motion of its own.
+/// The classes of [`draw_classes`], each with its own motion.
 pub const CLASSES: [&str; 3] = ["life", "scroll", "zoom"];
 
 /// Clips of each class.
 pub const CLIPS: usize = 6;
 
-/// Containers with the encoders that may fill them, the preferred one first.
+/// Containers with their possible encoders, the preferred one first.
 const CONTAINERS: [(&str, &[&str]); 4] = [
     ("mp4", &["libx264", "libopenh264", "mpeg4"]),
     ("avi", &["mpeg4", "mjpeg"]),
@@ -20,7 +20,7 @@ const CONTAINERS: [(&str, &[&str]); 4] = [
     ("webm", &["libvpx", "libvpx-vp9"]),
 ];
 
-/// FFmpeg's source of one clip of a class.
+/// The source filter of FFmpeg for one clip of a class.
 ///
 /// # Panics
 ///
@@ -34,8 +34,8 @@ pub fn source(class: &str, clip: usize) -> String {
     }
 }
 
-/// Draws a film of [`FRAMES`] frames; the container is what the extension says. A name such as `%06d.png` makes a folder of
-/// frames.
+/// Draws a film of [`FRAMES`] frames in the container of the extension. A name such as `%06d.png`
+/// makes a folder of frames.
 ///
 /// # Panics
 ///
@@ -49,7 +49,7 @@ pub fn draw(path: &Path, source: &str, encoder: &str) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The containers that can be written here, with the encoder for each.
+/// The containers that can be written on this machine, with the encoder for each.
 pub fn containers() -> Vec<(&'static str, &'static str)> {
     let output = Command::new("ffmpeg").args(["-hide_banner", "-encoders"]).stdin(Stdio::null()).output();
     let text = output.expect("this test needs FFmpeg: apt install ffmpeg").stdout;
@@ -62,8 +62,9 @@ pub fn containers() -> Vec<(&'static str, &'static str)> {
     CONTAINERS.into_iter().filter_map(usable).collect()
 }
 
-/// Draws a folder of [`CLIPS`] clips per class, their containers in turn; the last clip of the first class is a folder of
-/// PNG frames. Returns the clips' paths in the order of classes and clips.
+/// Draws a folder of [`CLIPS`] clips per class, their containers in turn; the last clip of the
+/// first class is a folder of PNG frames. Returns the clips' paths in the order of classes and
+/// clips.
 ///
 /// # Panics
 ///

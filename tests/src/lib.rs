@@ -1,5 +1,5 @@
-//! What the tests of the whole project share: films made by FFmpeg, the contents of safetensors files, and the way to real
-//! data that is not part of this project.
+//! Shared code of the tests of the whole project: films made by FFmpeg, the contents of safetensors
+//! files, and the path of real data that is not part of this project.
 
 pub mod films;
 pub mod tensors;
@@ -10,14 +10,15 @@ use std::path::PathBuf;
 /// The environment variable that names the folder of real data.
 pub const DATA_VARIABLE: &str = "GRU_RCN_TEST_DATA";
 
-/// A part of the real data, such as `ucf101`. Where the variable is not set, says that the test `test` is skipped.
+/// A part of the real data, such as `ucf101`. If the variable is not set, prints that `test` is
+/// skipped and returns `None`.
 ///
 /// # Panics
 ///
-/// If the variable is set but the folder lacks that part: then somebody expects the test to run.
+/// If the variable is set but the folder lacks that part, because then the test is expected to run.
 pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()) else {
-        // Past the capture of the test harness, which would swallow the words of a test that passes.
+        // Bypasses the capture of the test harness, which hides the output of passing tests.
         let _ = writeln!(std::io::stderr(), "SKIPPED {test}: set {DATA_VARIABLE} to a folder that holds {part}");
         return None;
     };

@@ -1,10 +1,11 @@
-//! The contents of a safetensors file, read without the library that wrote it: eight bytes of length, a JSON header, bytes.
+//! The contents of a safetensors file, read without the library that wrote it: eight bytes of
+//! length, a JSON header, the values.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-/// A file read whole.
+/// A file in memory.
 pub struct Tensors {
     header: Value,
     bytes: Vec<u8>,
@@ -31,7 +32,7 @@ impl Tensors {
         (tensor["dtype"].as_str().expect("a type"), dims.iter().filter_map(Value::as_u64).collect())
     }
 
-    /// A text of the metadata that is JSON itself.
+    /// An entry of the metadata whose text is JSON.
     pub fn metadata(&self, name: &str) -> Value {
         let text = self.header["__metadata__"][name].as_str().unwrap_or_else(|| panic!("there is no metadata {name}"));
         serde_json::from_str(text).expect("metadata of JSON")

@@ -1,5 +1,5 @@
-//! The program `gru-rcn` under a name of this package: Cargo builds it for the whole-program tests and tells them where it
-//! lies.
+//! The program `gru-rcn` as a binary of this package: Cargo builds it for the whole-program tests
+//! and gives them its path.
 
 use std::process::ExitCode;
 

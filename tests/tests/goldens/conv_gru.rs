@@ -6,7 +6,8 @@ use gru_rcn::recurrent::{ConvGru, ConvGruConfig};
 
 use crate::golden::{Golden, Worst, keys};
 
-/// The reference has a weight per gate; the layer has them one after the other: `W_z, W_r, W` and `U_z, U_r`.
+/// The reference has one weight per gate; the layer concatenates them: `W_z, W_r, W` and
+/// `U_z, U_r`.
 fn layer(golden: &Golden, case: &str, device: &Device) -> ConvGru {
     let input = golden.tensor::<4>(&format!("{case}.W"), device).dims();
     let [hidden, channels, kernel, _] = input;
@@ -54,20 +55,20 @@ fn compare(case: &str) {
     }
 }
 
-/// No bias, from the zero state.
+/// Without biases, from the zero state.
 #[test]
-fn plain() {
+fn matches_without_bias_from_the_zero_state() {
     compare("plain");
 }
 
-/// Biases, from a given state.
+/// With biases, from a given state.
 #[test]
-fn bias_and_state() {
+fn matches_with_bias_from_a_given_state() {
     compare("bias");
 }
 
 /// Maps of 1x1 cells with 1x1 kernels: a fully connected GRU.
 #[test]
-fn vector() {
+fn matches_a_fully_connected_gru_on_vectors() {
     compare("vector");
 }

@@ -1,5 +1,5 @@
-//! Numbers as functions of a counter, the twin of `tests/peers/_common.py`: weights too large to be stored are drawn alike
-//! on both sides.
+//! Numbers as functions of a counter, as in `tests/peers/_common.py`: both sides draw weights that
+//! are too large to be stored.
 
 use std::io::Write;
 use std::path::Path;
@@ -22,8 +22,8 @@ fn words(seed: u64, key: &str) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Values in (-bound, bound) from the top 24 bits of each word: exact in float64 up to the last product and the rounding
-/// to float32.
+/// Values in (-bound, bound) from the top 24 bits of each word: exact in float64 up to the last
+/// product and the rounding to float32.
 fn uniform(seed: u64, key: &str, bound: f64) -> impl Iterator<Item = f32> {
     let lowest = 1.0 - (-24f64).exp2();
     words(seed, key).map(move |word| (bound * ((word >> 40) as f64 * (-23f64).exp2() - lowest)) as f32)
@@ -35,7 +35,8 @@ pub(crate) fn frame(seed: u64, key: &str, [height, width]: [usize; 2], bound: f6
     Tensor::from_data(TensorData::new(values, [1, 3, height, width]), device)
 }
 
-/// An 8-bit picture of blocks of 8x8 equal pixels, as one frame of one clip, `[1, 1, height, width, 3]`.
+/// An 8-bit picture of blocks of 8x8 equal pixels, as one frame of one clip,
+/// `[1, 1, height, width, 3]`.
 pub(crate) fn blocky_picture(seed: u64, key: &str, [height, width]: [usize; 2], device: &Device) -> Tensor<5, Int> {
     let (rows, columns) = (height.div_ceil(8), width.div_ceil(8));
     let cells: Vec<u8> = words(seed, key).take(3 * rows * columns).map(|word| (word >> 56) as u8).collect();
@@ -48,8 +49,8 @@ pub(crate) fn blocky_picture(seed: u64, key: &str, [height, width]: [usize; 2], 
     Tensor::from_data(TensorData::new(bytes, [1, 1, height, width, 3]), (device, DType::U8))
 }
 
-/// Writes uniform weights to a safetensors file, number by number, so that a file of half a gigabyte needs no memory.
-/// Weights are bounded by He's sqrt(6 / fan_in), biases by 0.1.
+/// Writes uniform weights to a safetensors file, number by number, so that a file of half a
+/// gigabyte needs no memory. Weights are bounded by He's sqrt(6 / fan_in), biases by 0.1.
 pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usize>)]) -> std::io::Result<()> {
     let mut header = serde_json::Map::new();
     let mut end = 0;
@@ -75,7 +76,8 @@ pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usiz
     file.flush()
 }
 
-/// The reference values of the original C program by Vigna for seed 1234567 (the empty name's hash is taken out).
+/// The reference values of the original C program by Vigna for seed 1234567 (the empty name's hash
+/// is taken out).
 #[test]
 fn splitmix64() {
     let found: Vec<u64> = words(1_234_567 ^ fnv1a(""), "").take(3).collect();

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The deviation that is allowed, relative to the largest magnitude of the tensor compared: some eighty times the
-/// resolution of float32, for sums of up to a few thousand products.
+/// Largest allowed deviation, relative to the largest magnitude of the tensor: some eighty times
+/// the resolution of float32, for sums of up to a few thousand products.
 pub(crate) const TOLERANCE: f32 = 1e-5;
 
 /// The tensors of one file in `tests/goldens`.
@@ -44,12 +44,14 @@ impl Golden {
         Tensor::from_data(self.data(key).clone(), device)
     }
 
-    /// Tensors one after the other along their first dimension: how the crate fuses the gates' weights.
+    /// Tensors concatenated along their first dimension, as the crate fuses the weights of the
+    /// gates.
     pub(crate) fn fused<const D: usize>(&self, keys: &[String], device: &Device) -> Tensor<D> {
         Tensor::cat(keys.iter().map(|key| self.tensor(key, device)).collect(), 0)
     }
 
-    /// The values of some tensors, one after the other; of tensors fused along the first dimension this is the layout.
+    /// The values of some tensors, one after the other: the layout of tensors that are fused along
+    /// the first dimension.
     pub(crate) fn floats(&self, keys: &[String]) -> Vec<f32> {
         keys.iter().flat_map(|key| self.data(key).try_to_vec::<f32>().unwrap()).collect()
     }
@@ -94,7 +96,8 @@ impl Worst {
         self.compare(&keys.join("+"), &found.into_data().try_to_vec::<f32>().unwrap(), &golden.floats(keys));
     }
 
-    /// Compares a large tensor with what a golden keeps of it: shape, mean and root mean square, and some values.
+    /// Compares a large tensor with its summary in a golden: shape, mean, root mean square, and
+    /// some values.
     pub(crate) fn digest<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, key: &str) {
         let shape = golden.indices(&format!("{key}.shape"));
         assert_eq!(found.dims().to_vec(), shape, "{}: shape of {key}", self.subject);

@@ -1,5 +1,5 @@
-//! GRU-RCN in its three forms, with classifiers, both losses and all gradients, against the paper's equations written step
-//! by step.
+//! GRU-RCN in its three forms, with classifiers, both losses and all gradients, against the paper's
+//! equations written step by step.
 
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor};
@@ -12,7 +12,8 @@ use crate::golden::{Golden, Worst, keys};
 
 const CLASSES: usize = 7;
 
-/// The three weights of a layer that every level has, with the reference's names of their parts, and the bottom-up ones.
+/// The three weights of every level's layer and the bottom-up weights, with the reference's names
+/// of their parts.
 fn parts(layer: &mut ConvGru) -> Vec<(&mut Param<Tensor<4>>, &'static [&'static str])> {
     let mut parts: Vec<(&mut Param<Tensor<4>>, &'static [&'static str])> = vec![
         (&mut layer.input_to_hidden.weight, &["W_z", "W_r", "W"]),
@@ -113,18 +114,18 @@ fn compare_stream(name: &str, form: Form) {
 }
 
 #[test]
-fn independent() {
+fn independent_form_matches() {
     compare("independent", Form::Independent);
     compare_stream("independent", Form::Independent);
 }
 
 #[test]
-fn stacked() {
+fn stacked_form_matches() {
     compare("stacked", Form::Stacked);
     compare_stream("stacked", Form::Stacked);
 }
 
 #[test]
-fn bidirectional() {
+fn bidirectional_form_matches() {
     compare("bidirectional", Form::Bidirectional);
 }

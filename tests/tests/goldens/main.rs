@@ -1,7 +1,8 @@
-//! Compares with numbers that PyTorch computed; `tests/peers/README.md` says what makes what.
+//! Compares with numbers that PyTorch computed; `tests/peers/README.md` lists the scripts that made
+//! them.
 //!
-//! The goldens were computed in float64 and rounded once, so what is left is this crate's own float32 rounding. Run with
-//! `--nocapture` to see the worst deviation of each subject.
+//! The goldens were computed in float64 and rounded once, so the remaining deviation is this
+//! crate's own float32 rounding. Run with `--nocapture` to see the worst deviation of each subject.
 
 mod conv_gru;
 mod counter;

@@ -1,4 +1,4 @@
-//! SqueezeNet 1.0 with its ImageNet weights against torchvision's.
+//! SqueezeNet 1.0 with its ImageNet weights against torchvision.
 
 use std::path::PathBuf;
 
@@ -18,15 +18,16 @@ fn weights() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// Written past the test harness's capture, so that a skipped test cannot be taken for a passed one.
+/// Bypasses the capture of the test harness, so that a skipped test is not mistaken for a passed
+/// one.
 fn say_skipped() {
     use std::io::Write;
     let line = "skipped: set GRU_RCN_TEST_DATA to the folder of weights/squeezenet1_0.safetensors";
-    let _ = writeln!(std::io::stderr(), "squeezenet::imagenet_weights: {line}");
+    let _ = writeln!(std::io::stderr(), "squeezenet::imagenet_weights_match_torchvision: {line}");
 }
 
 #[test]
-fn imagenet_weights() {
+fn imagenet_weights_match_torchvision() {
     let Some(path) = weights() else { return say_skipped() };
     let golden = Golden::open("squeezenet.safetensors");
     let device = Device::flex();

@@ -1,4 +1,5 @@
-//! VGG-16 at full width against torchvision's, on 138 million weights that both sides draw by the same formula.
+//! VGG-16 at full width against torchvision, with 138 million weights that both sides draw by the
+//! same formula.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -10,7 +11,7 @@ use crate::golden::{Golden, Worst, keys};
 
 const SEED: u64 = 138_357_544;
 
-/// torchvision's own keys and shapes, written out rather than taken from the crate that is tested.
+/// torchvision's own keys and shapes, written out instead of taken from the tested crate.
 fn layout() -> Vec<(String, Vec<usize>)> {
     const CONVS: [(usize, usize, usize); 13] = [
         (0, 3, 64),
@@ -39,9 +40,10 @@ fn layout() -> Vec<(String, Vec<usize>)> {
     tensors
 }
 
-/// Needs 553 MB of temporary disk and 1.7 GB of memory. At 96x128 the top map of 3x4 cells is averaged to 7x7.
+/// Needs 553 MB of temporary disk and 1.7 GB of memory. At 96x128 the top map of 3x4 cells is
+/// averaged to 7x7.
 #[test]
-fn full_width() {
+fn full_width_matches_torchvision() {
     let golden = Golden::open("vgg16.safetensors");
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();

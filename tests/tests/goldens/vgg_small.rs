@@ -1,4 +1,4 @@
-//! A small network of VGG's plan from files that `torch.save` wrote.
+//! A small network of VGG's design, read from files that `torch.save` wrote.
 
 use burn::tensor::{DType, Device, Tensor};
 use gru_rcn::backbone::{Backbone, Vgg16, Vgg16Config};
@@ -31,13 +31,14 @@ fn compare(file: &str, precision: &str) {
 }
 
 #[test]
-fn single_precision() {
+fn files_in_single_precision_match() {
     compare("vgg_small.pth", "single");
 }
 
-/// A file in half precision gives a model in single precision that computes with the rounded weights.
+/// A file in half precision gives a model in single precision that computes with the rounded
+/// weights.
 #[test]
-fn half_precision() {
+fn files_in_half_precision_match() {
     assert_eq!(load("vgg_small_half.pth").convs[0].weight.val().dtype(), DType::F32);
     compare("vgg_small_half.pth", "half");
 }

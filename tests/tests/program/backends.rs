@@ -1,4 +1,4 @@
-//! Precision, several devices, and what the program says of the machine.
+//! Precision, several devices, and the report of `doctor`.
 
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::harness::{run, temporary};
 use crate::micro::{self, metrics, reference};
 
 #[test]
-fn doctor_finds_the_cpu_in_order() {
+fn doctor_reports_a_working_cpu() {
     let folder = temporary();
     let outcome = run(folder.path(), ["doctor", "--json"]).succeeds();
     let report = outcome.json();
@@ -33,9 +33,9 @@ fn doctor_finds_the_cpu_in_order() {
     }
 }
 
-/// A machine without a GPU, or a build without CUDA, is no fault unless CUDA is what was asked for.
+/// A machine without a GPU, or a build without CUDA, is no fault unless CUDA is requested.
 #[test]
-fn doctor_misses_the_backend_that_is_asked_for() {
+fn doctor_fails_without_the_requested_backend() {
     let folder = temporary();
     let asked = ["doctor", "--quick", "--json", "--backend", "metal"];
     let outcome = run(folder.path(), asked).exits(1);
@@ -43,7 +43,7 @@ fn doctor_misses_the_backend_that_is_asked_for() {
     assert_eq!(outcome.json()["ok"], false);
 }
 
-/// The loss is near that of float32, the files are the same kind.
+/// The loss is close to that of float32, and the files have the same types.
 #[test]
 fn training_in_bf16() {
     let folder = temporary();
@@ -60,7 +60,7 @@ fn training_in_bf16() {
     assert!(found != expected && (found - expected).abs() < 0.05 * expected, "{found} against {expected}");
     let weights = Tensors::read(&root.join("model.safetensors"));
     assert_eq!(weights.shape("recurrent.layers.0.hidden_to_candidate.weight").0, "F32");
-    // What was trained in one precision is evaluated in either.
+    // A model trained in one precision can be evaluated in the other.
     for dtype in ["bf16", "f32"] {
         run(folder.path(), ["evaluate", "--run", "run", "--json", "--dtype", dtype]).succeeds();
     }
@@ -80,7 +80,7 @@ fn two_devices_share_a_batch() {
 }
 
 #[test]
-fn what_cannot_be_computed_on_is_refused() {
+fn devices_that_cannot_be_used_are_refused() {
     let folder = temporary();
     micro::train(folder.path()).args(["--dtype", "f8"]).run().exits(2);
     let address = ["--backend", "remote:3000"];

@@ -1,4 +1,4 @@
-//! What somebody hands to `predict` that is no clip, and machines without FFmpeg.
+//! Invalid input of `predict`, and machines without FFmpeg.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn predict(folder: &Path, clip: &str) -> Outcome {
 }
 
 #[test]
-fn what_is_no_clip_is_named() {
+fn files_that_are_not_clips_are_named() {
     let folder = temporary();
     let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
     predict(folder.path(), "nowhere.mp4").refuses(&["nowhere.mp4: no such file or folder"]);
@@ -24,16 +24,16 @@ fn what_is_no_clip_is_named() {
     std::fs::create_dir(folder.path().join("frames")).unwrap();
     write("frames/000000.png", b"not an image");
     predict(folder.path(), "frames").refuses(&["000000.png: not a readable JPEG or PNG image"]);
-    // A playlist would make FFmpeg open what it names.
+    // A playlist would make FFmpeg open the files that it names.
     write("list.m3u8", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n");
     let outcome = predict(folder.path(), "list.m3u8").refuses(&["list.m3u8: not a video"]);
     assert!(!outcome.stderr.contains("root:"), "{}", outcome.stderr);
-    // A name that looks like an option of FFmpeg's stays a name.
+    // A name that looks like an option of FFmpeg is still a name.
     predict(folder.path(), "./-version").refuses(&["-version: no such file or folder"]);
 }
 
 #[test]
-fn half_a_film_is_none() {
+fn a_truncated_film_is_refused() {
     let folder = temporary();
     let film = clips().paths.iter().find(|path| path.extension().is_some_and(|extension| extension == "mp4")).unwrap();
     let bytes = std::fs::read(film).unwrap();
@@ -41,9 +41,9 @@ fn half_a_film_is_none() {
     predict(folder.path(), "half.mp4").refuses(&["half.mp4: "]);
 }
 
-/// As JSON there is one document or none: a bad file among good ones leaves standard output empty.
+/// JSON output is one document or none: a bad file among good ones leaves standard output empty.
 #[test]
-fn one_bad_file_among_good_ones() {
+fn one_bad_file_among_good_ones_leaves_json_empty() {
     let folder = temporary();
     let (film, root) = (clips().paths[0].to_str().unwrap(), reference().root.to_str().unwrap());
     run(folder.path(), ["predict", "--json", "--run", root, film, "nowhere.mp4"]).refuses(&["nowhere.mp4"]);
@@ -52,7 +52,7 @@ fn one_bad_file_among_good_ones() {
 }
 
 #[test]
-fn names_may_be_odd() {
+fn unusual_file_names_are_accepted() {
     let folder = temporary();
     let film = &clips().paths[0];
     let extension = film.extension().unwrap().to_str().unwrap();

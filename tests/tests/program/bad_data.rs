@@ -1,4 +1,5 @@
-//! Folders of clips and weight files that cannot be trained on. Each is refused before a run folder is made.
+//! Folders of clips and weight files that cannot be trained on. Each is refused before a run folder
+//! is made.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ fn refuses(folder: &Path, call: Call, words: &[&str]) -> Outcome {
 }
 
 #[test]
-fn folders_that_are_no_data_set() {
+fn folders_that_are_not_a_data_set_are_refused() {
     let folder = temporary();
     let (at, film) = (|name: &str| folder.path().join(name), &clips().paths[0]);
     fs::write(at("file"), "x").unwrap();
@@ -41,7 +42,7 @@ fn folders_that_are_no_data_set() {
 }
 
 #[test]
-fn lists_that_do_not_fit() {
+fn lists_that_do_not_fit_are_refused() {
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
     let cases = [
@@ -66,7 +67,7 @@ fn lists_that_do_not_fit() {
 
 #[cfg(unix)]
 #[test]
-fn links_stay_in_the_data_set() {
+fn links_out_of_the_data_set_are_refused() {
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
     std::os::unix::fs::symlink(&clips().paths[0], root.join("life/linked.mp4")).unwrap();
@@ -74,7 +75,7 @@ fn links_stay_in_the_data_set() {
 }
 
 #[test]
-fn weights_that_are_not_the_network_s() {
+fn weights_of_another_network_are_refused() {
     let folder = temporary();
     fs::write(folder.path().join("words.safetensors"), "These are words.").unwrap();
     fs::write(folder.path().join("words.pth"), "These are words.").unwrap();
@@ -86,7 +87,7 @@ fn weights_that_are_not_the_network_s() {
         ("words.safetensors", vec!["words.safetensors: not a readable weight file"]),
         ("words.pth", vec!["words.pth: not a readable weight file"]),
         ("words.txt", vec!["words.txt: weights must be a .safetensors, .pth or .pt file"]),
-        // Every key that is missing, left over or of another shape is listed.
+        // Every missing, unused or misshapen key is listed.
         (
             other.to_str().unwrap(),
             vec![
@@ -106,7 +107,7 @@ fn weights_that_are_not_the_network_s() {
 }
 
 #[test]
-fn what_a_recipe_needs_is_asked_for() {
+fn missing_data_and_weights_are_requested() {
     let folder = temporary();
     let (data, weights) = (clips().root.to_str().unwrap(), clips().weights.to_str().unwrap());
     let call = |line: &[&str]| Call::new(folder.path(), line);
@@ -123,9 +124,9 @@ fn what_a_recipe_needs_is_asked_for() {
     run(folder.path(), on_motion.into_iter().chain(["--list", "x"])).refuses(&["are generated", "--data"]);
 }
 
-/// Videos need FFmpeg; that is said before anything is computed or written.
+/// Videos need FFmpeg; the error comes before anything is computed or written.
 #[test]
-fn training_on_videos_without_ffmpeg() {
+fn training_on_videos_without_ffmpeg_is_refused() {
     let folder = temporary();
     let call = clips::train(folder.path(), &clips().root).env("GRU_RCN_FFMPEG", "/nowhere/ffmpeg");
     refuses(folder.path(), call, &["/nowhere/ffmpeg", "`apt install ffmpeg`"]);

@@ -1,4 +1,4 @@
-//! Arguments and recipes that mean nothing.
+//! Invalid arguments and recipes.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn refuses(folder: &Path, line: &[&str], words: &[&str]) -> Outcome {
 }
 
 #[test]
-fn unknown_words() {
+fn unknown_verbs_and_options_are_refused() {
     let folder = temporary();
     refuses(folder.path(), &["dance"], &["unrecognized subcommand 'dance'", "--help"]);
     refuses(folder.path(), &["train", "--dance"], &["unexpected argument '--dance'"]);
@@ -23,13 +23,13 @@ fn unknown_words() {
     refuses(folder.path(), &["train", "--seed", "many"], &["'many'", "--seed"]);
     refuses(folder.path(), &["evaluate", "--split", "tset"], &["tset", "train, validation (or val) or test"]);
     refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, motion-tiny, folder"]);
-    // Without any word the program shows what it can do, as an error.
+    // Without arguments the program prints its help, as an error.
     let nothing = run(folder.path(), [] as [&str; 0]).exits(2);
     assert!(nothing.stderr.contains("Usage:") && nothing.stderr.contains("predict"), "{}", nothing.stderr);
 }
 
 #[test]
-fn help_is_no_error() {
+fn help_is_not_an_error() {
     let folder = temporary();
     for verb in ["train", "evaluate", "predict", "report"] {
         let text = run(folder.path(), [verb, "--help"]).succeeds().stdout;
@@ -39,7 +39,7 @@ fn help_is_no_error() {
 }
 
 #[test]
-fn backends_that_are_not_there() {
+fn missing_backends_are_refused() {
     let folder = temporary();
     refuses(folder.path(), &["train", "--backend", "tpu"], &["tpu: no such backend", "cuda[:N]"]);
     refuses(folder.path(), &["train", "--backend", "cuda:first"], &["cuda:first"]);
@@ -50,10 +50,10 @@ fn backends_that_are_not_there() {
 }
 
 #[test]
-fn recipes_with_unknown_keys() {
+fn unknown_keys_of_recipes_are_refused() {
     let folder = temporary();
     fs::write(folder.path().join("mine.toml"), "name = \"mine\"\nseed = 1\nbogus = 3\n").unwrap();
-    // The line is the file's own.
+    // The line number is that of the file.
     refuses(folder.path(), &["train", "mine.toml"], &["mine.toml", "line 3", "unknown field `bogus`"]);
     fs::write(folder.path().join("torn.toml"), "name = [").unwrap();
     refuses(folder.path(), &["train", "torn.toml"], &["torn.toml", "not valid TOML", "line 1"]);
@@ -66,7 +66,7 @@ fn recipes_with_unknown_keys() {
 }
 
 #[test]
-fn values_out_of_range() {
+fn values_out_of_range_are_refused() {
     let folder = temporary();
     let bad = |change: &str, words: &[&str]| refuses(folder.path(), &["train", "--set", change], words);
     bad("training.batch=many", &["batch", "many"]);
@@ -84,7 +84,7 @@ fn values_out_of_range() {
 }
 
 #[test]
-fn runs_that_are_none() {
+fn folders_without_a_run_are_refused() {
     let folder = temporary();
     let film = "x.mp4";
     fs::create_dir(folder.path().join("empty")).unwrap();
@@ -98,9 +98,9 @@ fn runs_that_are_none() {
     refuses(folder.path(), &["train", "--run", "file"], &["could not create the run folder file"]);
 }
 
-/// A run of which one file was damaged: the message names the file.
+/// One file of a run is damaged: the message names it.
 #[test]
-fn runs_that_are_damaged() {
+fn damaged_runs_are_refused() {
     let folder = temporary();
     let root = folder.path().join("run");
     let cases = [

@@ -1,4 +1,4 @@
-//! A folder of films and a weight file: what somebody with own videos has.
+//! A folder of films and a weight file, as a user with own videos has them.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ pub(crate) struct Clips {
     pub(crate) root: PathBuf,
     /// All clips, files and one folder of frames.
     pub(crate) paths: Vec<PathBuf>,
-    /// A SqueezeNet that has learnt nothing, in torchvision's layout.
+    /// An untrained SqueezeNet in torchvision's layout.
     pub(crate) weights: PathBuf,
 }
 
@@ -25,11 +25,11 @@ pub(crate) struct Clips {
 pub(crate) struct FolderRun {
     /// Its folder.
     pub(crate) root: PathBuf,
-    /// What `train --json` printed.
+    /// The output of `train --json`.
     pub(crate) document: Value,
 }
 
-/// The films that all tests share: they are read, never changed.
+/// The films that all tests share; tests read them and never change them.
 pub(crate) fn clips() -> &'static Clips {
     static CLIPS: OnceLock<Clips> = OnceLock::new();
     CLIPS.get_or_init(|| {
@@ -58,7 +58,7 @@ pub(crate) fn train(folder: &Path, data: &Path) -> Call {
         .args(["--weights".as_ref(), clips().weights.as_os_str()])
 }
 
-/// The run on the films that all tests share: it is read, never changed.
+/// The run on these films that all tests share; tests read it and never change it.
 pub(crate) fn reference() -> &'static FolderRun {
     static RUN: OnceLock<FolderRun> = OnceLock::new();
     RUN.get_or_init(|| {

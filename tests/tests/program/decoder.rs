@@ -1,4 +1,4 @@
-//! `--decoder pure`: the XviD files of UCF-101 with nothing installed.
+//! `--decoder pure`: the XviD files of UCF-101 without FFmpeg.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,10 +49,11 @@ fn ucf101_is_prepared_and_predicted_without_ffmpeg() {
     let counts: Vec<&Value> = lines[1..].iter().map(|clip| &clip["frames"]).collect();
     let found: Vec<&Value> = document.as_array().unwrap().iter().map(|prediction| &prediction["frames"]).collect();
     assert_eq!(found, counts);
-    // Without the option FFmpeg is looked for, and the message names the way out.
+    // Without the option FFmpeg is required, and the message names the option.
     let line: Vec<&str> = line.into_iter().filter(|word| !["--decoder", "pure"].contains(word)).collect();
     alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run", "--decoder pure"]);
-    // Another decoder in the same folder would give other pixels; to be told so, it must be there.
+    // Another decoder in the same folder would give other pixels and is refused. This part needs
+    // FFmpeg.
     if std::process::Command::new("ffmpeg").arg("-version").output().is_err() {
         return;
     }
@@ -101,7 +102,7 @@ fn a_run_keeps_its_decoder() {
     assert!(!at("run").exists());
     train().args(["--decoder", "pure"]).run().succeeds();
     assert!(fs::read_to_string(at("run/recipe.toml")).unwrap().contains("decoder = \"pure\""));
-    // Nobody has to say it again, and nobody can say otherwise of a run under way.
+    // The option need not be repeated, and it cannot change in a resumed run.
     alone(folder.path(), ["train", "--resume", "--run", "run", "--json"]).run().succeeds();
     let line = ["train", "--resume", "--run", "run", "--decoder", "ffmpeg"];
     run(folder.path(), line).refuses(&["--decoder pure", "half-way"]);
@@ -110,7 +111,7 @@ fn a_run_keeps_its_decoder() {
     alone(folder.path(), ["predict", "--run", "run", &clip]).run().succeeds();
     let line = ["predict", "--run", "run", "--decoder", "ffmpeg", &clip];
     alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run"]);
-    // Percepts know what decoded their videos.
+    // Percepts on disk record the decoder of their videos.
     alone(folder.path(), ["features", "--run", "run", "--out", "percepts"]).run().succeeds();
     let index: Value = serde_json::from_slice(&fs::read(at("percepts/index.json")).unwrap()).unwrap();
     assert_eq!(index["decoder"], "pure");
@@ -123,9 +124,9 @@ fn a_run_keeps_its_decoder() {
     from_percepts().refuses(&["ffmpeg decoded, the recipe has pure"]);
 }
 
-/// Another format than UCF-101's is named, with what to do; the file need not be sound for that.
+/// A file of another format than UCF-101's is named with advice, even if the file is damaged.
 #[test]
-fn what_the_pure_decoder_does_not_read_is_named() {
+fn files_that_the_pure_decoder_cannot_read_are_named() {
     let folder = temporary();
     fs::write(folder.path().join("film.mp4"), b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom").unwrap();
     let root = reference().root.to_str().unwrap();
@@ -135,7 +136,7 @@ fn what_the_pure_decoder_does_not_read_is_named() {
     run(folder.path(), line).exits(2);
     let line = ["train", "motion", "--decoder", "pure"];
     run(folder.path(), line).refuses(&["generates its clips, --decoder has no meaning"]);
-    // A clip that cannot be read is a fault of that clip.
+    // A clip that cannot be read is reported as a fault of that clip.
     for class in ["a", "b"] {
         fs::create_dir_all(folder.path().join("films").join(class)).unwrap();
         fs::copy(folder.path().join("film.mp4"), folder.path().join("films").join(class).join("film.mp4")).unwrap();

@@ -1,4 +1,5 @@
-//! The paper's first stage, a CNN fine-tuned on the clips' classes, and CNN and GRU-RCN trained together.
+//! Fine-tuning of the CNN on the clips' classes, the paper's first stage, and joint training of CNN
+//! and GRU-RCN.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Call, run, temporary};
 use crate::micro;
 
-/// The small experiment from the CNN of another run, with further changes.
+/// The small experiment with the CNN of another run and further changes.
 fn from_weights(folder: &Path, weights: &Path, changes: &[&str]) -> Call {
     let changes = changes.iter().copied().flat_map(|change| ["--set", change]);
     micro::train(folder).arg_path("--weights", weights).args(changes).args(["--run", "run"])
@@ -21,10 +22,10 @@ fn card(run: &Path) -> Value {
 const FINETUNE: &str = "backbone.finetune={frames=2, training={epochs=2, batch=32, learning_rate=1e-3}}";
 const NO_BASELINES: [&str; 2] = ["baselines.frame=false", "baselines.top_rnn=0"];
 
-/// The CNN of the shared run tells six shapes apart; fine-tuned, it tells eight motions apart, and a later run starts from
-/// it as from any file, frozen or with another new classifier.
+/// The CNN of the shared run classifies six shapes; after fine-tuning it classifies eight motions.
+/// A later run starts from it as from any file, frozen or with another new classifier.
 #[test]
-fn a_cnn_is_fine_tuned_and_used_further() {
+fn a_fine_tuned_cnn_starts_other_runs() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
     let changes = [&[FINETUNE, "training.epochs=1"][..], &NO_BASELINES[..]].concat();
@@ -39,7 +40,7 @@ fn a_cnn_is_fine_tuned_and_used_further() {
     assert_eq!(lines.lines().filter(|line| line.contains("\"cnn_finetune\"")).count(), 2, "{lines}");
     run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
 
-    // Frozen: the same bytes, whatever is trained on top of it.
+    // A frozen CNN keeps its bytes, whatever is trained on its maps.
     let later = temporary();
     let outcome = from_weights(later.path(), &motions, &[&["training.epochs=1"][..], &NO_BASELINES[..]].concat()).run();
     outcome.succeeds();
@@ -48,10 +49,10 @@ fn a_cnn_is_fine_tuned_and_used_further() {
     assert!(fs::read(root.join("backbone.safetensors")).unwrap() == fs::read(&motions).unwrap());
 }
 
-/// Fine-tuning from frames in memory and from frames read anew both work, and a run that is killed between the stages goes
-/// on with the CNN it has.
+/// Fine-tuning works from frames in memory and from frames read again. A run that is killed between
+/// the stages resumes with the CNN that it saved.
 #[test]
-fn frames_may_be_kept_in_memory_and_the_cnn_is_kept_for_a_resumption() {
+fn fine_tunes_from_frames_in_memory_and_resumes_with_the_saved_cnn() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
     let cached = "backbone.finetune={cache=true, dropout=[0.1, 0.0], training={epochs=1, batch=32}}";
@@ -61,7 +62,7 @@ fn frames_may_be_kept_in_memory_and_the_cnn_is_kept_for_a_resumption() {
     let root = folder.path().join("run");
     let (cnn, model) = (root.join("backbone.safetensors"), root.join("model.safetensors"));
     let before = [fs::read(&cnn).unwrap(), fs::read(&model).unwrap()];
-    // As if it had been stopped after the first stage.
+    // The state of a run that was stopped after the first stage.
     for path in ["model.safetensors", "checkpoints/gru_rcn.json"] {
         fs::remove_file(root.join(path)).unwrap();
     }
@@ -70,7 +71,8 @@ fn frames_may_be_kept_in_memory_and_the_cnn_is_kept_for_a_resumption() {
     assert!(before == [fs::read(&cnn).unwrap(), fs::read(&model).unwrap()]);
 }
 
-/// Trained together, CNN and GRU-RCN both move. The frozen CNN, which the baselines look through, stays as it was.
+/// In joint training both CNN and GRU-RCN change. The frozen CNN, which the baselines use, does
+/// not.
 #[test]
 fn cnn_and_gru_rcn_are_trained_together() {
     let folder = temporary();
@@ -81,9 +83,9 @@ fn cnn_and_gru_rcn_are_trained_together() {
     let read = |name: &str| fs::read(root.join(name)).unwrap();
     assert!(read("backbone.safetensors") == fs::read(&shapes).unwrap());
     assert!(read("backbone-joint.safetensors") != read("backbone.safetensors"));
-    // The baseline's weights are those that a run with a frozen CNN would give.
+    // The baseline has the weights of a run with a frozen CNN.
     assert!(root.join("baselines/frame.safetensors").is_file());
-    // What it scored in training is what the saved files score.
+    // The saved files give the scores of the training run.
     let top1 = |value: &Value| value["test"]["top1"].as_f64().unwrap();
     let evaluated = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
     assert_eq!(top1(&evaluated), top1(&card(&root)["systems"][0]));
@@ -99,7 +101,7 @@ fn a_run_that_needs_too_much_memory_is_refused() {
 }
 
 #[test]
-fn the_papers_recipes_say_what_they_need() {
+fn the_papers_recipes_name_missing_data_and_weights() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
     for recipe in ["ucf101-rgb", "ucf101-flow"] {
@@ -112,7 +114,7 @@ fn the_papers_recipes_say_what_they_need() {
 }
 
 #[test]
-fn sections_out_of_range() {
+fn values_of_fine_tuning_out_of_range_are_refused() {
     let folder = temporary();
     let bad = |change: &str, words: &[&str]| run(folder.path(), ["train", "--set", change]).refuses(words);
     bad("backbone.finetune={dropout=[0.9]}", &["backbone.finetune.dropout has 1 numbers, this network takes 2"]);

@@ -1,4 +1,5 @@
-//! Own videos: a folder of films per class, in several containers, one of them as a folder of frames.
+//! A user's own videos: a folder of films per class, in several containers, one of them as a folder
+//! of frames.
 
 use gru_rcn_tests::films::{CLASSES, CLIPS, FRAMES};
 use gru_rcn_tests::tensors::Tensors;
@@ -8,10 +9,11 @@ use crate::clips::{clips, reference, some, train};
 use crate::harness::{copy_folder, keys, run, temporary};
 
 #[test]
-fn a_folder_of_films_is_enough() {
+fn trains_on_a_folder_of_films() {
     let run = reference();
     assert_eq!(keys(&run.document), ["run", "test", "baselines"]);
-    // One of the six clips of each class is held out for each of the other parts: 0.15 of six, rounded.
+    // One of the six clips of each class is held out for each of the other parts: 0.15 of six,
+    // rounded.
     assert_eq!(run.document["test"]["clips"], CLASSES.len());
     let scores = Tensors::read(&run.root.join("scores-test.safetensors"));
     assert_eq!(scores.metadata("classes"), json!(CLASSES));
@@ -25,7 +27,7 @@ fn a_folder_of_films_is_enough() {
 }
 
 #[test]
-fn every_container_can_be_predicted() {
+fn predicts_every_container() {
     let folder = temporary();
     let mut arguments = vec!["predict", "--json", "--run", reference().root.to_str().unwrap()];
     arguments.extend(clips().paths.iter().map(|path| path.to_str().unwrap()));
@@ -45,11 +47,11 @@ fn every_container_can_be_predicted() {
 }
 
 #[test]
-fn evaluate_finds_the_same_clips_and_the_same_result() {
+fn evaluate_reproduces_the_test_result() {
     let folder = temporary();
     copy_folder(&reference().root, &folder.path().join("run"));
     let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
-    // The CNN sees other batches than in training, so the last bits may differ.
+    // The CNN gets other batches than in training, so the last bits may differ.
     let (found, expected) = (&outcome.json()["test"], &reference().document["test"]);
     for key in keys(expected) {
         let difference = found[key].as_f64().unwrap() - expected[key].as_f64().unwrap();
@@ -59,7 +61,7 @@ fn evaluate_finds_the_same_clips_and_the_same_result() {
 }
 
 #[test]
-fn evaluate_takes_other_clips_of_the_same_classes() {
+fn evaluate_accepts_other_clips_of_the_same_classes() {
     let folder = temporary();
     let root = some(folder.path(), 3);
     let mut list = String::new();
@@ -79,9 +81,10 @@ fn evaluate_takes_other_clips_of_the_same_classes() {
     assert_eq!(run(folder.path(), some).succeeds().json()["test"]["clips"], CLASSES.len());
 }
 
-/// Parts that no list names are drawn from all clips. With one more, training clips could become test clips.
+/// Parts without a list are drawn from all clips. With one more clip, training clips could become
+/// test clips.
 #[test]
-fn clips_that_were_added_do_not_change_the_parts_unseen() {
+fn evaluate_refuses_a_folder_with_added_clips() {
     let folder = temporary();
     let root = some(folder.path(), 4);
     train(folder.path(), &root).args(["--run", "run", "--json"]).run().succeeds();
@@ -90,7 +93,7 @@ fn clips_that_were_added_do_not_change_the_parts_unseen() {
 }
 
 #[test]
-fn a_run_knows_its_classes() {
+fn evaluate_refuses_other_classes() {
     let folder = temporary();
     let root = some(folder.path(), 4);
     std::fs::rename(root.join("zoom"), root.join("zoomed")).unwrap();

@@ -1,4 +1,4 @@
-//! The scores of several runs, averaged.
+//! Fusion: the scores of several runs, averaged.
 
 use serde_json::Value;
 
@@ -16,14 +16,14 @@ fn runs_are_averaged_clip_by_clip() {
     let (first, second) = (tiny::reference().to_str().unwrap(), "run");
     let call = |streams: &[&str]| Call::new(folder.path(), ["fuse"]).args(streams);
 
-    // A run fused with itself is that run.
+    // A run fused with itself keeps its scores.
     let itself = document(call(&[first, first]));
     assert_eq!(itself["fused"], itself["streams"][0]["test"]);
     assert_eq!(itself["fused"]["clips"], 16);
-    // All of the weight on one of two is nearly that one.
+    // With nearly all of the weight on one run, the result is nearly that run.
     let heavy = document(call(&[&format!("{first}=1e9"), second]));
     assert_eq!(heavy["fused"]["top1"], heavy["streams"][0]["test"]["top1"]);
-    // What is written can be fused again.
+    // The written scores can be fused again.
     document(call(&[first, second, "--out", "both.safetensors"]));
     let again = document(call(&["both.safetensors", "both.safetensors=2"]));
     assert_eq!(again["fused"], again["streams"][0]["test"]);

@@ -1,4 +1,4 @@
-//! Calling the program and judging its answer.
+//! Calls the program and checks its output.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longest time to wait for anything; far more than it takes, for machines that are busy.
+/// Longest time to wait for anything; far more than needed, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A folder that goes away at the end of its test.
+/// A folder that is removed at the end of its test.
 pub(crate) fn temporary() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// A folder for what all tests of this process share. It cannot go away at their end; the next process removes it.
+/// A folder for files that all tests of this process share. It is removed by a later process, not
+/// at the end of the tests.
 pub(crate) fn shared(name: &str) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
@@ -25,7 +26,7 @@ pub(crate) fn shared(name: &str) -> PathBuf {
         for old in std::fs::read_dir(all).into_iter().flatten().flatten() {
             let changed = old.metadata().and_then(|metadata| metadata.modified()).ok();
             let age = changed.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
-            // A younger one may belong to a process at work.
+            // A younger one may belong to a running process.
             if old.file_name().to_string_lossy().starts_with("program-") && age > Duration::from_secs(3600) {
                 let _ = std::fs::remove_dir_all(old.path());
             }
@@ -51,7 +52,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// A call under way. It is killed if the test ends before it.
+/// A running call. It is killed if the test ends first.
 pub(crate) struct Running {
     command: String,
     child: Option<Child>,
@@ -65,7 +66,7 @@ impl Call {
         Self { command }
     }
 
-    /// The program with these arguments in `folder`, and so much address space and no more.
+    /// The program with these arguments in `folder`, with limited address space.
     #[cfg(target_os = "linux")]
     pub(crate) fn within<S: AsRef<OsStr>>(folder: &Path, mib: usize, arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new("sh");
@@ -92,7 +93,7 @@ impl Call {
         self
     }
 
-    /// With an environment variable taken away.
+    /// Without an environment variable.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
@@ -105,7 +106,7 @@ impl Call {
         Running { command, child: Some(self.command.spawn().expect("the program starts")) }
     }
 
-    /// Runs it to its end.
+    /// Runs it until it ends.
     pub(crate) fn run(self) -> Outcome {
         self.start().finish()
     }
@@ -137,7 +138,7 @@ impl Running {
         self.finish()
     }
 
-    /// Waits for the end.
+    /// Waits until the call ends.
     pub(crate) fn finish(mut self) -> Outcome {
         let child = self.child.take().expect("a call under way");
         let output = child.wait_with_output().expect("the program's output");
@@ -160,13 +161,13 @@ impl Drop for Running {
 }
 
 impl Outcome {
-    /// The outcome, if it is a success.
+    /// The outcome; it must be a success.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Self {
         self.exits(0)
     }
 
-    /// The outcome, if it has this exit code and nothing panicked.
+    /// The outcome; it must have this exit code, without a panic.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}{}", self.command, self.stdout, self.stderr);
@@ -174,8 +175,8 @@ impl Outcome {
         self
     }
 
-    /// Checks that the input was refused: exit code 2, nothing on standard output, and a message of an `error:` that has
-    /// all of `words`.
+    /// Checks that the input was refused: exit code 2, nothing on standard output, and an `error:`
+    /// message that contains all of `words`.
     #[track_caller]
     pub(crate) fn refuses(self, words: &[&str]) -> Self {
         let outcome = self.exits(2);
@@ -199,7 +200,7 @@ pub(crate) fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("a JSON object").keys().map(String::as_str).collect()
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder with its content.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder to copy") {
@@ -212,7 +213,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Checks that these files of a run are byte for byte those of one that was not stopped.
+/// Checks that these files of a run are byte for byte those of an uninterrupted run.
 #[track_caller]
 pub(crate) fn assert_same_files(run: &Path, reference: &Path, files: &[&str]) {
     for file in files {

@@ -1,6 +1,8 @@
-//! The whole program, driven as people and scripts drive it: arguments in; files, documents, messages and exit codes out.
+//! Tests of the whole program as people and scripts use it: arguments in; files, documents,
+//! messages and exit codes out.
 //!
-//! All tests share two things that take seconds to make, [`micro`] and [`clips`]; each is made by the first test that asks.
+//! Tests share two runs that take seconds to make, in [`micro`] and [`clips`]. The first test that
+//! needs one makes it.
 
 mod backends;
 mod bad_clips;

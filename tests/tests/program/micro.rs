@@ -1,4 +1,5 @@
-//! The built-in experiment in the smallest: a run that takes a few seconds, and the one that all tests look at.
+//! A minimal version of the built-in experiment, which takes a few seconds, and a run of it that
+//! all tests share.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ pub(crate) const EPOCHS: usize = 6;
 /// The stages in the order of training, with their epochs.
 pub(crate) const STAGES: [(&str, usize); 4] = [("cnn", 1), ("frame", EPOCHS), ("top_rnn", EPOCHS), ("gru_rcn", EPOCHS)];
 
-/// The weights that training leaves, and what they say of the test clips: equal bytes mean equal runs.
+/// The trained weights and their scores of the test clips: equal bytes mean equal runs.
 pub(crate) const OUTCOME: [&str; 5] = [
     "backbone.safetensors",
     "model.safetensors",
@@ -25,7 +26,8 @@ pub(crate) const OUTCOME: [&str; 5] = [
     "scores-test.safetensors",
 ];
 
-/// All that the number of files, levels, epochs and steps depends on, so that the recipe may be tuned.
+/// Sets every key that the number of files, levels, epochs and steps depends on, so that the recipe
+/// may change.
 const CHANGES: [&str; 14] = [
     "data.motion.train=96",
     "data.motion.validation=24",
@@ -47,19 +49,19 @@ const CHANGES: [&str; 14] = [
 pub(crate) struct Micro {
     /// Its folder.
     pub(crate) root: PathBuf,
-    /// What `train --json` printed.
+    /// The output of `train --json`.
     pub(crate) document: Value,
-    /// What it told meanwhile.
+    /// Its standard error.
     pub(crate) told: String,
 }
 
-/// `train motion` in small, in the current folder `folder`.
+/// A minimal `train motion` in the current folder `folder`.
 pub(crate) fn train(folder: &Path) -> Call {
     let changes = CHANGES.into_iter().flat_map(|change| ["--set", change]);
     Call::new(folder, ["train", "motion"]).args(changes)
 }
 
-/// The run that all tests share: it is read, never changed.
+/// The run that all tests share; tests read it and never change it.
 pub(crate) fn reference() -> &'static Micro {
     static RUN: OnceLock<Micro> = OnceLock::new();
     RUN.get_or_init(|| {
@@ -78,12 +80,12 @@ pub(crate) fn assert_same_outcome(run: &Path) {
 /// The lines of `metrics.jsonl`; none if there is no such file yet.
 pub(crate) fn metrics(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    // A line that is being written has no end yet.
+    // A line that is being written is incomplete.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
-/// The stages and epochs that `metrics.jsonl` tells of, in its order.
+/// The stages and epochs in `metrics.jsonl`, in its order.
 pub(crate) fn epochs(run: &Path) -> Vec<(String, u64)> {
     let place = |line: &Value| (line["stage"].as_str().unwrap_or("").to_string(), line["epoch"].as_u64().unwrap_or(0));
     metrics(run).iter().map(place).collect()

@@ -85,9 +85,9 @@ fn scores_have_a_row_per_test_clip() {
     }
 }
 
-/// What the document says can be computed again from the scores.
+/// The reported result can be computed again from the scores.
 #[test]
-fn the_result_is_that_of_the_scores() {
+fn the_result_follows_from_the_scores() {
     let run = reference();
     let scores = Tensors::read(&run.root.join("scores-test.safetensors"));
     let (probabilities, targets) = (scores.floats("probabilities"), scores.integers("targets"));
@@ -111,7 +111,7 @@ fn train_prints_one_document() {
     for result in [&run.document["test"], &run.document["baselines"]["frame"], &run.document["baselines"]["top_rnn"]] {
         assert_is_result(result, TEST_CLIPS);
     }
-    // Everything else is on standard error, with values.
+    // Everything else is on standard error, with the values of each epoch.
     for words in ["96 training, 24 validation and 48 test clips of 8 classes", "train loss", "validation loss"] {
         assert!(run.told.contains(words), "{words}\n{}", run.told);
     }
@@ -119,7 +119,7 @@ fn train_prints_one_document() {
 }
 
 #[test]
-fn evaluate_finds_what_train_found() {
+fn evaluate_reproduces_the_result_of_train() {
     let folder = temporary();
     let run_folder = folder.path().join("run");
     copy_folder(&reference().root, &run_folder);
@@ -171,9 +171,9 @@ fn the_report_can_be_drawn_again() {
     assert!(std::fs::read(page).unwrap() == std::fs::read(reference().root.join("report.html")).unwrap());
 }
 
-/// Two runs that begin at the same moment, one told in text, one with other numbers of threads.
+/// Two runs start at the same moment, one with text output, one with other numbers of threads.
 #[test]
-fn runs_repeat_byte_by_byte_and_get_folders_of_their_own() {
+fn runs_repeat_byte_by_byte_in_folders_of_their_own() {
     let folder = temporary();
     let text = micro::train(folder.path()).start();
     let threads = ["--set", "features.workers=5", "--json"];
@@ -186,13 +186,13 @@ fn runs_repeat_byte_by_byte_and_get_folders_of_their_own() {
     for words in ["48 test clips of 8 classes", "GRU-RCN", "Per-frame CNN", "level pool3", "model   ", "report  "] {
         assert!(text.contains(words), "{words}\n{text}");
     }
-    // Without a name the other verbs take the newest.
+    // Without a name the other verbs use the newest run.
     let newest = run(folder.path(), ["evaluate"]).succeeds().stdout;
     assert!(newest.contains("runs/motion-"), "{newest}");
 }
 
 #[test]
-fn another_seed_is_another_run() {
+fn another_seed_gives_another_run() {
     let folder = temporary();
     micro::train(folder.path()).args(["--seed", "2", "--set", "training.epochs=1", "--run", "run"]).run().succeeds();
     // The CNN is trained as long as in the shared run.

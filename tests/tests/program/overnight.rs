@@ -1,4 +1,4 @@
-//! Runs that are left alone: killed, stopped, without room on the disk, with clips that are broken.
+//! Unattended runs: killed, stopped, without room on the disk, with broken clips.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,23 +9,24 @@ use crate::harness::{run, temporary};
 use crate::micro::metrics;
 use crate::tiny::{self, assert_same_outcome, resume};
 
-/// A number from 0 to below 1, the same in every run of the tests.
+/// A number from 0 to below 1, the same whenever the tests run.
 fn draw(seed: u64) -> f64 {
     let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The short form of `cargo xtask soak`: whatever the number of threads that read, and wherever it is killed.
+/// The short form of `cargo xtask soak`: a run is killed at any moment, with any number of reading
+/// threads.
 #[cfg(unix)]
 #[test]
-fn killed_anywhere_a_run_ends_in_the_same_bytes() {
+fn a_run_killed_anywhere_resumes_to_the_same_bytes() {
     tiny::reference();
     for (round, workers) in [(0, 0), (1, 1), (2, 4)] {
         let folder = temporary();
         let workers = format!("features.workers={workers}");
         for attempt in 0..4 {
-            // Killed before there was a run it begins again.
+            // Without a run folder yet, the run starts again.
             let begun = folder.path().join("run/recipe.toml").exists();
             let call = if begun { resume(folder.path()) } else { tiny::train(folder.path(), &[&workers]) };
             let running = call.start();
@@ -38,14 +39,14 @@ fn killed_anywhere_a_run_ends_in_the_same_bytes() {
     }
 }
 
-/// Within an epoch, and between batches whose gradients belong together: the step is finished first.
+/// The signal comes within an epoch, between micro-batches of one step. The step is finished first.
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_the_step_and_saves() {
+fn a_signal_finishes_the_step_and_saves() {
     let folder = temporary();
     let root = folder.path().join("run");
     let mut within = 0;
-    // Five steps are an epoch, and every second is saved.
+    // An epoch has five steps, and every second step is saved.
     for (signal, code, stage, step) in
         [("TERM", 143, "top_rnn", 2), ("INT", 130, "gru_rcn", 8), ("TERM", 143, "gru_rcn", 12)]
     {
@@ -63,7 +64,7 @@ fn a_signal_ends_the_step_and_saves() {
     assert_same_outcome(&root);
 }
 
-/// A run of which the CNN and two epochs are done, for tests of what is refused.
+/// A run with a finished CNN and two epochs, for tests of refused resumptions.
 #[cfg(unix)]
 fn begun(folder: &Path) {
     let root = folder.join("run");
@@ -74,7 +75,7 @@ fn begun(folder: &Path) {
 
 #[cfg(unix)]
 #[test]
-fn a_run_goes_on_as_what_it_was_begun_as() {
+fn a_resumed_run_must_match_its_fingerprint() {
     let folder = temporary();
     begun(folder.path());
     let path = folder.path().join("run/recipe.toml");
@@ -85,26 +86,28 @@ fn a_run_goes_on_as_what_it_was_begun_as() {
     };
     edit("\nbatch = 5\n", "\nbatch = 6\n");
     resume(folder.path()).run().refuses(&["another recipe", "training.batch was 5 and is 6", "recipe.toml"]);
-    // What was refused was not touched.
+    // The refused run is unchanged.
     edit("\nbatch = 5\n", "\nbatch = 7\n");
     resume(folder.path()).run().refuses(&["training.batch was 5 and is 7"]);
     edit("\ntrain = 72\n", "\ntrain = 73\n");
     resume(folder.path()).run().refuses(&["other clips"]);
 
-    // The checkpoint of another run, of another program, and of a later one.
+    // Checkpoints of another run, another program and a later format.
     std::fs::write(&path, &recipe).unwrap();
     let stage = folder.path().join("run/checkpoints/gru_rcn");
     let names = std::fs::read_dir(&stage).unwrap().map(|entry| entry.unwrap().path());
     let newest = names.filter(|path| path.is_dir()).max().unwrap().join("MANIFEST.json");
     let manifest = std::fs::read_to_string(&newest).unwrap();
     std::fs::write(&newest, manifest.replace("\"version\": 2", "\"version\": 3")).unwrap();
-    // Without the checksum of the new version it is damage, and the one before is there; nothing is lost but a few steps.
+    // Without a matching checksum the checkpoint counts as damaged, and the one before is loaded;
+    // only a few steps are lost.
     let outcome = resume(folder.path()).run().succeeds();
     assert!(outcome.stderr.contains("MANIFEST.json is not as it was written"), "{}", outcome.stderr);
     assert_same_outcome(&folder.path().join("run"));
 }
 
-/// Mounts something at a folder as long as the answer lives; nothing where that is not allowed, which is said.
+/// Mounts something at a folder while the returned value exists; `None` with a message where that
+/// is not allowed.
 struct Mount<'a>(&'a Path);
 
 impl<'a> Mount<'a> {
@@ -127,11 +130,11 @@ impl Drop for Mount<'_> {
     }
 }
 
-/// A disk of 3 MiB that is filled once training has begun, and emptied again. The checkpoint before stays, training goes
-/// on, and the program says so at once and by its exit code.
+/// A disk of 3 MiB is filled after training has begun, and emptied again. The last checkpoint stays
+/// and training continues. The program reports the failure at once and by its exit code.
 #[cfg(unix)]
 #[test]
-fn a_full_disk_costs_checkpoints_and_nothing_else() {
+fn a_full_disk_costs_checkpoints_only() {
     let folder = temporary();
     let disk = folder.path().join("disk");
     let Some(_mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=3m", "none"]) else { return };
@@ -139,12 +142,12 @@ fn a_full_disk_costs_checkpoints_and_nothing_else() {
     let mut running = tiny::train(&disk, &["training.epochs=40", "training.patience=40"]).start();
     running.wait_until("the second epoch", || metrics(&root).iter().any(|line| line["stage"] == "top_rnn"));
     let filler = disk.join("filler");
-    // Without its last bytes, so that not even a small file finds room.
+    // Up to the last byte, so that there is no room for the smallest file.
     let full = std::fs::write(&filler, vec![1; 8 << 20]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let before = metrics(&root).len();
     std::thread::sleep(Duration::from_millis(1500));
-    // What was saved before is whole: a copy of the folder can be gone on with.
+    // The state saved before is whole: a copy of the folder can be resumed.
     let newest = std::fs::read_to_string(root.join("checkpoints/top_rnn/latest")).unwrap();
     assert!(root.join("checkpoints/top_rnn").join(newest.trim()).join("MANIFEST.json").is_file());
     std::fs::remove_file(&filler).unwrap();
@@ -153,7 +156,7 @@ fn a_full_disk_costs_checkpoints_and_nothing_else() {
     assert!(outcome.stderr.contains("No space left") && outcome.stderr.contains("Training goes on"));
     assert!(outcome.stderr.contains("error: the run is done, but not all could be kept"), "{}", outcome.stderr);
     assert!(root.join("model.safetensors").is_file() && before < 40);
-    // Lines that found no room were written later: none is missing, none is there twice.
+    // Lines that had to wait for room were written later: none is missing, none is there twice.
     let epochs: Vec<u64> = metrics(&root)
         .iter()
         .filter(|line| line["stage"] == "gru_rcn")
@@ -164,14 +167,14 @@ fn a_full_disk_costs_checkpoints_and_nothing_else() {
 
 #[cfg(unix)]
 #[test]
-fn a_disk_without_room_for_checkpoints_is_refused_before_the_work() {
+fn a_disk_without_room_for_checkpoints_is_refused_at_the_start() {
     let folder = temporary();
     let disk = folder.path().join("disk");
     let Some(_mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=160k", "none"]) else { return };
     tiny::train(&disk, &[]).run().refuses(&["a checkpoint of CNN on single frames takes about", "left on the disk"]);
 }
 
-/// Root may write where permissions say no, so a disk that is mounted for reading only stands for them.
+/// Root ignores permissions, so the test uses a disk that is mounted read-only.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_written_is_refused() {
@@ -189,13 +192,14 @@ fn a_folder_that_cannot_be_written_is_refused() {
     run(folder.path(), ["train", "motion-tiny", "--run", "seen/run"]).refuses(&["could not create the run folder"]);
 }
 
-/// One of the films cannot be decoded. As many as the recipe allows are left out, in training only.
+/// One of the films cannot be decoded. Training skips as many such clips as the recipe allows;
+/// validation and testing skip none.
 #[cfg(unix)]
 #[test]
-fn broken_training_clips_are_left_out_where_the_recipe_allows_it() {
+fn skips_broken_training_clips_if_the_recipe_allows_it() {
     let folder = temporary();
     let root = clips::some(folder.path(), 6);
-    // Which clips are trained on is drawn; breaking them one by one finds one.
+    // The training clips are drawn at random; breaking clips one by one finds one of them.
     let films = std::fs::read_dir(root.join("zoom")).unwrap().map(|entry| entry.unwrap().path());
     let mut films: Vec<_> = films.collect();
     films.sort();
@@ -213,12 +217,12 @@ fn broken_training_clips_are_left_out_where_the_recipe_allows_it() {
             assert!(metrics(&folder.path().join("run")).iter().all(|line| line["bad_clips"] == 1));
             let card = std::fs::read_to_string(folder.path().join("run/run.json")).unwrap();
             assert!(card.contains("\"bad_clips\"") && card.contains(&name));
-            // Without leave it is an error that names the clip.
+            // Without permission it is an error that names the clip.
             let strict = clips::train(folder.path(), &root).args(["--run", "strict"]).run();
             strict.refuses(&[&name, "training.max_bad_fraction = 0 allows", "not a video"]);
             return;
         }
-        // It is a validation or test clip, of which none may be bad.
+        // It is a validation or test clip, none of which may be skipped.
         outcome.refuses(&[&name]);
         std::fs::write(&film, whole).unwrap();
         let _ = std::fs::remove_dir_all(folder.path().join("run"));
@@ -227,9 +231,10 @@ fn broken_training_clips_are_left_out_where_the_recipe_allows_it() {
     panic!("none of {tried:?} is a training clip");
 }
 
-/// A rate that no training survives: the step is not taken, and what was learnt before it is there.
+/// The learning rate is far too large: the non-finite step is not taken, and the state before it is
+/// saved.
 #[test]
-fn what_is_not_finite_stops_the_run() {
+fn a_nonfinite_step_stops_the_run() {
     let folder = temporary();
     let changes = ["training.learning_rate=1e38", "training.clip_norm=0.0", "training.optimizer=sgd"];
     let outcome = tiny::train(folder.path(), &changes).run();
@@ -242,9 +247,9 @@ fn what_is_not_finite_stops_the_run() {
     assert_eq!(outcome.stderr.matches("is skipped, its loss").count(), 2, "{}", outcome.stderr);
 }
 
-/// Lines for people and for programs, while a run goes on and after it.
+/// Lines for people and for programs, during a run and after it.
 #[test]
-fn a_run_can_be_watched() {
+fn progress_is_logged_for_people_and_programs() {
     let root = tiny::reference();
     for stage in ["cnn", "top_rnn", "gru_rcn"] {
         let folder = root.join("tensorboard").join(stage);
@@ -254,9 +259,9 @@ fn a_run_can_be_watched() {
     }
 }
 
-/// Two runs on one page; of other clips they are not compared.
+/// Two runs on one page; runs on different clips are not compared.
 #[test]
-fn runs_are_shown_beside_each_other() {
+fn the_report_compares_runs() {
     let folder = temporary();
     let other = tiny::train(folder.path(), &["training.epochs=1", "baselines.top_rnn=0", "model.hidden=[4, 4]"]);
     other.run().succeeds();

@@ -1,4 +1,4 @@
-//! From videos to a prepared folder, to a trained flow stream, to percepts on disk.
+//! From videos to a prepared folder, to training on flow, to percepts on disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn prepare(folder: &Path, out: &str) -> Call {
     Call::new(folder, ["prepare", "folder", "films", "--out", out, "--size", "48", "--flow", "dis", "--workers", "1"])
 }
 
-/// The prepared folder that all tests share: it is read, never changed.
+/// The prepared folder that all tests share; tests read it and never change it.
 fn prepared() -> &'static Path {
     static PREPARED: OnceLock<PathBuf> = OnceLock::new();
     PREPARED.get_or_init(|| {
@@ -39,7 +39,7 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_prepared_folder_is_sound() {
+fn a_prepared_folder_passes_verify() {
     let report = run(prepared(), ["verify", ".", "--json"]).succeeds().json();
     assert_eq!((&report["clips"], &report["faults"]), (&(CLIPS * CLASSES.len()).into(), &serde_json::json!([])));
     let clip = prepared().join("flow/life/clip-0");
@@ -48,9 +48,10 @@ fn a_prepared_folder_is_sound() {
     }
 }
 
-/// Killed after some of the clips, and run again: the same manifest, byte for byte, as of a run that was left alone.
+/// `prepare` is killed after some clips and started again: the manifest is byte for byte that of an
+/// uninterrupted run.
 #[test]
-fn a_killed_run_goes_on() {
+fn a_killed_prepare_continues_to_the_same_manifest() {
     let folder = temporary();
     some(folder.path(), CLIPS);
     let root = folder.path().join("out");
@@ -70,7 +71,7 @@ fn a_killed_run_goes_on() {
 }
 
 #[test]
-fn shards_join_to_the_whole() {
+fn merged_shards_give_the_whole_manifest() {
     let folder = temporary();
     some(folder.path(), CLIPS);
     for shard in ["1/2", "2/2"] {
@@ -90,9 +91,9 @@ fn other_settings_are_refused_in_the_same_folder() {
     outcome.refuses(&["size"]);
 }
 
-/// Each fault is found under its name, exit code 1; training leaves the clips concerned out and says so.
+/// Each fault is reported by name with exit code 1. Training skips the affected clips and says so.
 #[test]
-fn faults_are_named_and_kept_from_training() {
+fn faults_are_named_and_their_clips_skipped_in_training() {
     let (folder, root) = copy();
     let frames = root.join("frames");
     fs::remove_file(frames.join("life/clip-0/000003.jpg")).unwrap();
@@ -121,8 +122,8 @@ fn faults_are_named_and_kept_from_training() {
     assert!(outcome.stderr.contains("4 clips are in quarantine"), "{}", outcome.stderr);
 }
 
-/// Everything that can be wrong with a folder, at once: each fault is found at its clip, and in little memory, although an
-/// image's header promises 10.8 GB.
+/// A folder has all kinds of faults at once. Each is found at its clip, in little memory, although
+/// the header of an image announces 10.8 GB.
 #[cfg(target_os = "linux")]
 #[test]
 fn faults_of_every_kind_are_found_in_bounded_memory() {
@@ -147,7 +148,8 @@ fn faults_of_every_kind_are_found_in_bounded_memory() {
     let mut header = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(4, 4).write_to(&mut header, image::ImageFormat::Png).unwrap();
     let mut header = header.into_inner();
-    // Width and height, big-endian, after the signature and the chunk's length and name: 60,000 is 0xea60.
+    // Width and height, big-endian, after the signature and the chunk's length and name: 60,000 is
+    // 0xea60.
     header[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
     fs::write(image("zoom/clip-0", 1), header).unwrap();
     fs::create_dir_all(root.join("splits")).unwrap();
@@ -171,16 +173,16 @@ fn faults_of_every_kind_are_found_in_bounded_memory() {
     for (clip, kind) in planted {
         assert!(faults.iter().any(|fault| fault["clip"] == clip && fault["kind"] == kind), "{clip} {kind}: {report}");
     }
-    // Nothing is said of clips without a fault.
+    // Clips without a fault are not mentioned.
     for fault in faults {
         let clip = fault["clip"].as_str().unwrap();
         assert!(planted.iter().any(|(known, _)| *known == clip), "{fault}");
     }
 }
 
-/// The flow stream trains on stacks of ten fields, with weights for RGB, and leaves scores to be fused.
+/// Training on stacks of ten fields, with weights for RGB, writes scores that can be fused.
 #[test]
-fn the_flow_stream_trains() {
+fn trains_on_flow() {
     let folder = temporary();
     let changes = ["--set", "clip.stream=flow", "--set", "clip.photometric={}", "--run", "run", "--json"];
     let document = train(folder.path(), prepared()).args(changes).run().succeeds().json();
@@ -190,21 +192,21 @@ fn the_flow_stream_trains() {
     assert_eq!(scores.metadata("clips").as_array().unwrap().len(), CLASSES.len());
     let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
     assert_eq!(outcome.json()["test"]["top1"], document["test"]["top1"]);
-    // The run's own network takes flow, a video has none.
+    // The network of the run takes flow, which a video does not contain.
     let video = clips().paths[0].to_str().unwrap();
     run(folder.path(), ["predict", "--run", "run", video]).refuses(&["flow"]);
 }
 
 #[test]
-fn flow_is_not_to_be_had_from_videos() {
+fn training_on_flow_refuses_videos() {
     let folder = temporary();
     let changes = ["--set", "clip.stream=flow", "--set", "clip.photometric={}", "--run", "run"];
     train(folder.path(), &clips().root).args(changes).run().refuses(&["no optical flow", "prepare"]);
 }
 
-/// Percepts on disk are those that training computes: the same model comes of both.
+/// Percepts on disk are those that training computes: both give the same model.
 #[test]
-fn training_can_start_from_percepts_on_disk() {
+fn trains_from_percepts_on_disk() {
     let folder = temporary();
     let weights = clips().weights.to_str().unwrap();
     let recipe = "--set clip.temporal.spread.frames=4 --set clip.frame_size=[36,48] --set clip.input_size=[32,40]";
@@ -215,7 +217,7 @@ fn training_can_start_from_percepts_on_disk() {
     let live = train(folder.path(), prepared()).args(unaugmented).args(["--run", "live"]).run().succeeds().json();
     let from = ["--set", "features.from=percepts", "--run", "cached"];
     let cached = train(folder.path(), prepared()).args(unaugmented).args(from).run().succeeds().json();
-    // The CNN sees other batches, so the last bits may differ.
+    // The CNN gets other batches, so the last bits may differ.
     for key in ["top1", "nll"] {
         let [a, b] = [&live, &cached].map(|document| document["test"][key].as_f64().unwrap());
         assert!((a - b).abs() < 1e-4, "{key}: {a} {b}");
@@ -236,7 +238,7 @@ fn training_can_start_from_percepts_on_disk() {
 }
 
 #[test]
-fn encodings_of_a_run_can_be_written() {
+fn writes_encodings_of_a_run() {
     let folder = temporary();
     let run_folder = reference().root.to_str().unwrap();
     run(folder.path(), ["features", "--run", run_folder, "--encodings", "--out", "codes"]).succeeds();
@@ -248,7 +250,7 @@ fn encodings_of_a_run_can_be_written() {
 }
 
 #[test]
-fn flow_between_two_images() {
+fn computes_flow_between_two_images() {
     let folder = temporary();
     let frames = prepared().join("frames/scroll/clip-0");
     let [a, b] = ["000000.jpg", "000001.jpg"].map(|name| frames.join(name).to_str().unwrap().to_owned());

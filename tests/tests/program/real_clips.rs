@@ -1,4 +1,5 @@
-//! Original UCF-101 clips, whose XviD files pack two frames into one packet. They are not part of this project.
+//! Original UCF-101 clips, whose XviD files pack two frames into one packet. They are not part of
+//! this project.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,7 +20,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
     entries(root).iter().filter(|path| path.is_dir()).flat_map(|class| entries(class)).collect()
 }
 
-/// What `ffprobe` counts after decoding; nothing if it is not installed.
+/// The number of frames that `ffprobe` counts by decoding; `None` if it is not installed.
 fn probe(path: &Path) -> Option<u64> {
     let mut command = Command::new("ffprobe");
     command.args(["-v", "error", "-count_frames", "-select_streams", "v:0"]);

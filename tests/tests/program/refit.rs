@@ -1,4 +1,4 @@
-//! Trained again on the validation clips too.
+//! The second training, on the validation clips too.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn course(lines: &[Value], stage: &str) -> (usize, Option<u64>) {
 
 /// 72 training and 16 validation clips are 88, whether their percepts are kept in memory or not.
 #[test]
-fn validation_clips_are_trained_on_in_the_end() {
+fn the_second_training_includes_the_validation_clips() {
     for cached in ["features.cache=true", "features.cache=false"] {
         let (folder, plain) = (temporary(), temporary());
         let outcome = tiny::train(folder.path(), &["refit.epochs=2", cached]).run().succeeds();
@@ -25,7 +25,7 @@ fn validation_clips_are_trained_on_in_the_end() {
         for system in ["top_rnn", "gru_rcn"] {
             assert_eq!(course(&lines, &format!("{system}-refit")), (2, Some(88)), "{system}, {cached}");
         }
-        // What comes before is not changed by it.
+        // It does not change the first training.
         tiny::train(plain.path(), &[cached]).run().succeeds();
         let before: Vec<Value> = metrics(&plain.path().join("run")).into_iter().map(timeless).collect();
         let stays = |line: &Value| !line["stage"].as_str().unwrap_or("").ends_with("-refit");
@@ -42,7 +42,7 @@ fn timeless(mut line: Value) -> Value {
 
 #[cfg(unix)]
 #[test]
-fn killed_in_it_a_run_ends_in_the_same_bytes() {
+fn a_run_killed_in_refit_resumes_to_the_same_bytes() {
     let (whole, killed) = (temporary(), temporary());
     tiny::train(whole.path(), &["refit.epochs=3"]).run().succeeds();
     let mut running = tiny::train(killed.path(), &["refit.epochs=3"]).start();
@@ -59,7 +59,7 @@ fn killed_in_it_a_run_ends_in_the_same_bytes() {
 }
 
 #[test]
-fn it_is_for_systems_on_a_frozen_cnn() {
+fn refit_refuses_joint_training() {
     let folder = temporary();
     let train = |changes: &[&str]| tiny::train(folder.path(), changes).run();
     train(&["refit.epochs=0"]).refuses(&["refit.epochs is 0"]);

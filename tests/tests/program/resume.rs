@@ -1,4 +1,4 @@
-//! Stopping in the middle, by request and by force, and going on.
+//! Stopping and killing runs, and resuming them.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::clips::{self, clips};
 use crate::harness::{Running, run, temporary};
 use crate::micro::{self, all_epochs, assert_same_outcome, epochs};
 
-/// Starts the small experiment, or goes on with it.
+/// Starts the small experiment, or resumes it.
 fn start(folder: &Path, resume: bool) -> Running {
     if resume {
         return crate::harness::Call::new(folder, ["train", "--resume", "--run", "run", "--json"]).start();
@@ -16,16 +16,16 @@ fn start(folder: &Path, resume: bool) -> Running {
     micro::train(folder).args(["--run", "run", "--json"]).start()
 }
 
-/// Waits until a stage has told of an epoch.
+/// Waits until a stage has logged an epoch.
 fn wait_for(running: &mut Running, run: &Path, stage: &str, epoch: u64) {
     let told = || epochs(run).contains(&(stage.to_string(), epoch));
     running.wait_until(&format!("epoch {epoch} of {stage}"), told);
 }
 
-/// Both signals, each in another stage; what is left is what a run in one piece leaves.
+/// Each signal stops the run in another stage. The result is that of a run that was not stopped.
 #[cfg(unix)]
 #[test]
-fn a_run_that_was_asked_to_stop_goes_on_as_if_it_never_had() {
+fn a_stopped_run_resumes_to_the_same_bytes() {
     let folder = temporary();
     let root = folder.path().join("run");
     for (signal, code, stage, resume) in [("TERM", 143, "cnn", false), ("INT", 130, "gru_rcn", true)] {
@@ -35,7 +35,7 @@ fn a_run_that_was_asked_to_stop_goes_on_as_if_it_never_had() {
         assert!(outcome.stderr.contains("resume with --resume"), "{}", outcome.stderr);
         assert_eq!(outcome.stdout, "");
         assert!(!root.join("report.html").exists());
-        // What is not finished cannot be used, and the message says how to finish it.
+        // An unfinished run cannot be used, and the message says how to finish it.
         run(folder.path(), ["evaluate", "--run", "run"])
             .refuses(&["is not finished", "train --resume --run run"]);
         run(folder.path(), ["report", "--run", "run"]).refuses(&["not finished", "report.json"]);
@@ -50,10 +50,11 @@ fn a_run_that_was_asked_to_stop_goes_on_as_if_it_never_had() {
     assert_same_outcome(&root);
 }
 
-/// Killed twice, and each time the newest checkpoint is damaged as well: torn, then with one bit flipped.
+/// The run is killed twice, and each time the newest checkpoint is damaged as well: truncated, then
+/// with one bit flipped.
 #[cfg(unix)]
 #[test]
-fn a_run_that_was_killed_loses_nothing() {
+fn a_killed_run_resumes_to_the_same_bytes_despite_damaged_checkpoints() {
     let folder = temporary();
     let root = folder.path().join("run");
     for (stage, epoch, resume) in [("top_rnn", 3, false), ("gru_rcn", 2, true)] {
@@ -97,14 +98,14 @@ fn a_folder_belongs_to_one_run() {
     let again = || micro::train(folder.path()).args(["--run", "run"]).run();
     again().refuses(&["run already holds a run", "--resume", "--run"]);
     assert_eq!(running.stop_by("KILL").code, None);
-    // The system lets go of the folder of a process that is dead.
+    // The operating system releases the lock of a dead process.
     again().refuses(&["run already holds a run"]);
     let changed = ["train", "--resume", "--run", "run", "--seed", "3"];
     run(folder.path(), changed).refuses(&["--resume goes on with the run's own recipe", "--seed"]);
 }
 
 #[test]
-fn there_must_be_a_run_to_go_on_with() {
+fn resuming_needs_a_run() {
     let folder = temporary();
     run(folder.path(), ["train", "--resume"]).refuses(&["there is no run in runs", "--run"]);
     run(folder.path(), ["train", "--resume", "--run", "nowhere"]).refuses(&["nowhere: no such run folder"]);
@@ -112,9 +113,10 @@ fn there_must_be_a_run_to_go_on_with() {
     run(folder.path(), ["train", "--resume", "--run", "empty"]).refuses(&["empty is not a run", "recipe.toml"]);
 }
 
-/// A clip that cannot be decoded stops the run, which names it. Once it is made again, the run goes on.
+/// A clip that cannot be decoded stops the run, which names it. After the clip is replaced, the run
+/// resumes.
 #[test]
-fn a_broken_clip_can_be_mended() {
+fn a_run_resumes_after_a_broken_clip_is_replaced() {
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
     let clip = root.join("zoom/clip-9.avi");

@@ -1,4 +1,5 @@
-//! The smallest built-in experiment, `motion-tiny`, which takes a few seconds and has all parts of a long one.
+//! The smallest built-in experiment, `motion-tiny`: it takes a few seconds and has all parts of a
+//! long one.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Call, assert_same_files, shared};
 use crate::micro::metrics;
 
-/// What training leaves: equal bytes mean equal runs.
+/// The files that training writes: equal bytes mean equal runs.
 const OUTCOME: [&str; 5] = [
     "backbone.safetensors",
     "model.safetensors",
@@ -17,7 +18,7 @@ const OUTCOME: [&str; 5] = [
     "baselines/scores-test-top_rnn.safetensors",
 ];
 
-/// Keys of `metrics.jsonl` that tell of the clock.
+/// Keys of `metrics.jsonl` that measure time.
 const CLOCK: [&str; 2] = ["seconds", "data_wait_seconds"];
 
 /// `train motion-tiny` in `folder/run`.
@@ -26,12 +27,12 @@ pub(crate) fn train(folder: &Path, changes: &[&str]) -> Call {
     Call::new(folder, ["train", "motion-tiny", "--run", "run"]).args(changes)
 }
 
-/// Goes on with it.
+/// Resumes it.
 pub(crate) fn resume(folder: &Path) -> Call {
     Call::new(folder, ["train", "--resume", "--run", "run"])
 }
 
-/// The folder of a run that was not stopped: it is read, never changed.
+/// The folder of an uninterrupted run; tests read it and never change it.
 pub(crate) fn reference() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();
     RUN.get_or_init(|| {
@@ -41,7 +42,7 @@ pub(crate) fn reference() -> &'static Path {
     })
 }
 
-/// The lines of `metrics.jsonl` without what they tell of the clock.
+/// The lines of `metrics.jsonl` without measured times.
 pub(crate) fn course(run: &Path) -> Vec<Value> {
     let mut lines = metrics(run);
     for line in &mut lines {
@@ -53,7 +54,7 @@ pub(crate) fn course(run: &Path) -> Vec<Value> {
     lines
 }
 
-/// Checks that a run ended in the same bytes and by the same course as one that was not stopped.
+/// Checks that a run has the same bytes and metrics as an uninterrupted run.
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
     assert_same_files(run, reference(), &OUTCOME);

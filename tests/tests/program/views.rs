@@ -1,4 +1,5 @@
-//! Scoring by several views of a clip: what comes out is the average of single views that are made by hand.
+//! Scoring by several views of a clip: the result is the average of single views that the test
+//! makes itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,14 @@ use serde_json::Value;
 use crate::harness::{Call, copy_folder, run, shared, temporary};
 
 const CLASSES: [&str; 2] = ["fine", "wide"];
-/// Clips of each class, their frames, and the frames of a clip that the model sees.
+/// Number of clips of each class, of their frames, and of the frames that the model takes.
 const CLIPS: usize = 6;
 const FRAMES: usize = 9;
 const TIME: usize = 4;
-/// Rows and columns, in the files as in the model: nothing is resized.
+/// Rows and columns, the same in the files and in the model: nothing is resized.
 const SIZE: [u32; 2] = [32, 40];
 
-/// A pattern that moves, different for every clip and not its own mirror image.
+/// A moving pattern, different for every clip and not symmetric.
 fn frame(class: usize, clip: usize, t: usize) -> RgbImage {
     RgbImage::from_fn(SIZE[1], SIZE[0], |x, y| {
         let (x, y, t) = (x as usize, y as usize, t * (1 + clip));
@@ -30,7 +31,7 @@ fn frame(class: usize, clip: usize, t: usize) -> RgbImage {
     })
 }
 
-/// Writes the clips as folders of frames: of each the frames from `first` on, so many, mirrored or not.
+/// Writes the clips as folders of frames: `count` frames of each from `first` on, mirrored or not.
 fn write(root: &Path, first: usize, count: usize, mirrored: bool) {
     for (class, name) in CLASSES.iter().enumerate() {
         for clip in 0..CLIPS {
@@ -52,7 +53,8 @@ struct Setting {
     document: Value,
 }
 
-/// A run whose test is by two starts of ten crops; since it sees whole frames, those are the frame and its mirror image.
+/// A run that is tested by two starts of ten crops. Since it takes whole frames, the crops are the
+/// frame and its mirror image.
 fn setting() -> &'static Setting {
     static SETTING: OnceLock<Setting> = OnceLock::new();
     SETTING.get_or_init(|| {
@@ -107,10 +109,11 @@ fn assert_near(found: &[f32], expected: &[f32]) {
     }
 }
 
-/// Nine frames, clips of four: the two starts are 0 and 5. Four folders hold these four frames each, as they are and
-/// mirrored; scored in one view each, their probabilities average to those of the views.
+/// With nine frames and clips of four, the two starts are 0 and 5. Four folders hold the four
+/// frames of each start, unchanged and mirrored. Scored in one view each, their average
+/// probabilities are those of the views.
 #[test]
-fn views_are_the_average_of_single_views() {
+fn scores_of_views_are_the_average_of_single_views() {
     let folder = copy();
     let mut mean = vec![0.0; CLASSES.len() * CLIPS * CLASSES.len()];
     for (first, mirrored) in [(0, false), (0, true), (FRAMES - TIME, false), (FRAMES - TIME, true)] {
@@ -121,10 +124,10 @@ fn views_are_the_average_of_single_views() {
     }
     let views = probabilities(folder.path(), "clips", "2x10", "scores-other.safetensors");
     assert_near(&views, &mean);
-    // The views differ, or nothing would have been shown.
+    // The views differ, otherwise the test would be void.
     let plain = probabilities(folder.path(), "clips", "1x1", "scores-other-1x1.safetensors");
     assert!(views.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-4), "{views:?}");
-    // Of one clip alone the same comes out.
+    // A single clip gives the same result.
     let line = ["predict", "--run", "run", "clips/fine/clip-0", "--views", "2x10", "--json"];
     let prediction = &run(folder.path(), line).succeeds().json()[0];
     assert_eq!(prediction["frames"], FRAMES);
@@ -133,9 +136,9 @@ fn views_are_the_average_of_single_views() {
     assert_near(&CLASSES.map(|class| of(class) as f32), &mean[..2]);
 }
 
-/// The test at the end of training is by the recipe's views, and `evaluate` takes the same.
+/// The test at the end of training uses the recipe's views, and `evaluate` uses the same.
 #[test]
-fn training_and_evaluation_take_the_recipes_views() {
+fn training_and_evaluation_use_the_recipes_views() {
     let folder = copy();
     let read = || Tensors::read(&folder.path().join("run/scores-test.safetensors")).floats("probabilities");
     let trained = read();
@@ -152,9 +155,10 @@ fn training_and_evaluation_take_the_recipes_views() {
     }
 }
 
-/// Where left and right make classes there are no mirror images among the views, and that is said.
+/// Where left and right make classes, there are no mirror images among the views, and a message
+/// says so.
 #[test]
-fn mirror_images_are_left_out_where_labels_forbid_them() {
+fn mirror_images_are_skipped_if_flip_is_off() {
     let folder = copy();
     let path = folder.path().join("run/recipe.toml");
     let recipe = fs::read_to_string(&path).unwrap();
@@ -170,7 +174,7 @@ fn mirror_images_are_left_out_where_labels_forbid_them() {
 }
 
 #[test]
-fn rules_that_are_none() {
+fn invalid_rules_of_views_are_refused() {
     let folder = temporary();
     for views in ["25", "25x7", "0x5", "tenx10"] {
         let outcome = run(folder.path(), ["evaluate", "--views", views]).exits(2);

@@ -1,4 +1,4 @@
-//! Which device Burn runs on: `--backend` to a [`Device`].
+//! The device that Burn computes on: from `--backend` to a [`Device`].
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,17 +10,17 @@ use burn::tensor::Device;
 /// A backend of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// Pure Rust on the CPU, always there.
+    /// Pure Rust on the CPU, in every build.
     Cpu,
     /// Burn's older CPU backend; deprecated upstream, float32 only.
     Ndarray,
-    /// Whatever GPU interface the machine has.
+    /// The GPU interface that the machine has.
     Wgpu,
     /// Vulkan.
     Vulkan,
     /// Metal.
     Metal,
-    /// CUDA, with the number of the device.
+    /// CUDA, with the index of the device.
     Cuda(usize),
     /// The device of a `gru-rcn serve`.
     Remote(SocketAddr),
@@ -88,7 +88,7 @@ impl Backend {
         }
     }
 
-    /// Whether this build has it.
+    /// Whether it is in this build.
     pub(crate) fn is_compiled_in(self) -> bool {
         match self {
             Self::Cpu => true,
@@ -101,11 +101,11 @@ impl Backend {
         }
     }
 
-    /// Says how to build it in where it is not.
+    /// Checks that it is in this build.
     ///
     /// # Errors
     ///
-    /// If this build lacks it.
+    /// If it is not; the message says how to build it in.
     pub(crate) fn require(self) -> Result<()> {
         if !self.is_compiled_in() {
             let name = self.feature();
@@ -121,7 +121,7 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// If this build lacks the backend, or the machine the device.
+    /// If the backend is not in this build, or the machine has no such device.
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
         match self {
@@ -130,8 +130,8 @@ impl Backend {
         }
     }
 
-    /// The devices that this build finds on this machine, without using any of them. Drivers are asked, and a broken one may
-    /// end the process: `doctor` asks in a process of its own.
+    /// The devices that this build finds on this machine, without using any of them. A broken
+    /// driver may end the process, so `doctor` calls this in a child process.
     pub(crate) fn devices(self) -> Vec<Device> {
         match self {
             Self::Cpu => vec![Device::flex()],
@@ -151,14 +151,15 @@ impl Backend {
         }
     }
 
-    /// Makes Burn's hidden uses of a default device mean this one; call it before any thread is started.
+    /// Makes this backend the default device, which Burn uses in some places by itself. Must be
+    /// called before any thread is started.
     pub(crate) fn make_default(self) {
         let name = match self {
-            // A remote device is reached by its address alone; what asks for any device gets the CPU.
+            // A remote device has an address, so it cannot be the default; the CPU is.
             Self::Cpu | Self::Remote(_) => "flex",
             other => other.feature(),
         };
-        // SAFETY: called first thing in `main`, before any other thread exists.
+        // SAFETY: `main` calls it first, before any other thread exists.
         unsafe { std::env::set_var("BURN_DEVICE", name) };
     }
 }
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
+    fn names_are_parsed_and_printed() {
         for name in ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda:2", "remote:127.0.0.1:3000"] {
             assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
         }

@@ -1,25 +1,25 @@
 //! Devices that fail during the work.
 //!
-//! Burn's operations return no errors: where a graphics driver gives up, memory runs out or a server goes away, they panic.
-//! On the CPU a panic is a bug of the program and stays a panic.
+//! Burn's operations return no errors. They panic when a graphics driver fails, memory runs out or
+//! a server goes away. On the CPU a panic is a bug of the program and stays a panic.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 use anyhow::{Result, anyhow};
 
-/// Does work on a device and turns a panic into an error that names the device. The place of the panic
-/// is shown if `RUST_BACKTRACE` asks for it.
+/// Runs `work` on a device and turns a panic into an error that names the device. The location of
+/// the panic is printed if `RUST_BACKTRACE` requests it.
 ///
 /// # Errors
 ///
-/// Those of the work, and one for a panic in it.
+/// Those of `work`, and one if it panics.
 pub(crate) fn catch<T>(device: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     if std::env::var_os("RUST_BACKTRACE").is_none_or(|asked| asked == "0") {
         set_hook(Box::new(|_| {}));
     }
     let done = catch_unwind(AssertUnwindSafe(work));
-    // Back to the usual one.
+    // Restores the default hook.
     drop(take_hook());
     done.unwrap_or_else(|panic| {
         let message = message(&*panic);

@@ -1,25 +1,27 @@
-//! Initial weights: drawn on the CPU, whatever device trains them.
+//! Initial weights: drawn on the CPU, on whatever device they are trained.
 //!
-//! Each of Burn's backends has random numbers of its own, so that the same seed would start other models on other devices.
-//! Drawn on the CPU and then moved, a recipe starts from the same weights everywhere, and runs on two backends can be
-//! compared step by step.
+//! Each of Burn's backends has its own random numbers, so the same seed would give other weights on
+//! another device. Weights are therefore drawn on the CPU and then moved. A recipe starts from the
+//! same weights everywhere, and runs on two backends can be compared step by step.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 
-/// Where models are to be built for [`drawn`].
+/// The device on which models are built for [`drawn`].
 pub(crate) fn device() -> Device {
     Device::flex().autodiff()
 }
 
-/// A model, built on [`device`] from the numbers that `seed` gives, ready to be trained on another device.
+/// A model that `build` makes on [`device`] with the random numbers of `seed`, moved to `target`
+/// for training.
 pub(crate) fn drawn<M: Module>(seed: u64, target: &Device, build: impl FnOnce() -> M) -> M {
     device().seed(seed);
     moved(materialized(build()), target)
 }
 
-/// The same module with all its parameters drawn now, under the seed just set. Burn draws a parameter when it is first used,
-/// which may be after another seed was set, and `materialize` leaves it at that.
+/// The same module with all its parameters drawn now, from the current seed. Burn draws a parameter
+/// at its first use, possibly after another seed was set; Burn's own `materialize` does not change
+/// that.
 pub(crate) fn materialized<M: Module>(module: M) -> M {
     struct Draw;
     impl ModuleVisitor for Draw {
@@ -46,10 +48,10 @@ mod tests {
 
     #[test]
     #[cfg(feature = "ndarray")]
-    fn the_same_on_another_backend() {
+    fn weights_are_the_same_on_another_backend() {
         #[allow(deprecated)]
         let other = Device::ndarray();
-        // Not drawn twice: other tests draw from the same generator at the same time.
+        // Drawn once only: other tests draw from the same generator at the same time.
         let model = LinearConfig::new(3, 2).init(&device());
         let moved = moved(model.clone(), &other);
         assert_eq!(moved.weight.val().device(), other);
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn burn_draws_late_and_this_materialized() {
+    fn burn_draws_at_first_use_and_materialized_draws_now() {
         let linear = || LinearConfig::new(4, 4).init(&Device::flex());
         assert!(!linear().materialize().weight.is_initialized());
         let linear = materialized(linear());
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_keeps_what_was_drawn() {
+    fn models_for_the_cpu_keep_their_gradients_enabled() {
         let model = drawn(5, &Device::flex(), || LinearConfig::new(3, 2).init(&device()));
         assert!(model.weight.val().is_require_grad());
         assert_eq!(weights(model).len(), 6);

@@ -1,4 +1,4 @@
-//! Where and in what precision is computed.
+//! Devices: which backend, in what precision, and one batch on several of them.
 
 pub(crate) mod backend;
 pub(crate) mod fault;

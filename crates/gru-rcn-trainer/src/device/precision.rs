@@ -1,4 +1,4 @@
-//! The precision of the heavy part of the work: `--dtype`.
+//! The precision of convolutions and gates: `--dtype`.
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType};
@@ -6,19 +6,20 @@ use clap::ValueEnum;
 
 use super::backend::Backend;
 
-/// What convolutions and gates are computed in. Weights, gradients, the optimizer, normalisation, softmax and loss are
-/// float32 in both, and so are all files.
+/// The type that convolutions and gates are computed in. Weights, gradients, the optimizer,
+/// normalisation, softmax, loss and all files are float32 in either case.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Precision {
     /// float32.
     #[default]
     F32,
-    /// bfloat16: half the memory and, on tensor cores, a multiple of the speed; three decimal digits.
+    /// bfloat16: three decimal digits, half the memory and, on tensor cores, several times the
+    /// speed.
     Bf16,
 }
 
 impl Precision {
-    /// Burn's name of it.
+    /// The type in Burn.
     pub(crate) fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
@@ -34,11 +35,11 @@ impl Precision {
         }
     }
 
-    /// Refuses a device that cannot compute in it.
+    /// Checks that a device can compute in it.
     ///
     /// # Errors
     ///
-    /// If the device says so.
+    /// If it cannot.
     pub(crate) fn check(self, backend: Backend, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_has_both() {
+    fn the_cpu_supports_both_precisions() {
         for precision in [Precision::F32, Precision::Bf16] {
             precision.check(Backend::Cpu, &Device::flex()).unwrap();
         }
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "ndarray")]
-    fn ndarray_has_not() {
+    fn ndarray_refuses_bfloat16() {
         #[allow(deprecated)]
         let device = Device::ndarray();
         let message = Precision::Bf16.check(Backend::Ndarray, &device).unwrap_err().to_string();

@@ -1,9 +1,10 @@
 //! Devices of other processes or machines, by Burn's own protocol over WebSocket.
 //!
-//! A server (`gru-rcn serve`) executes tensor operations for clients; a client's model, loop and checkpoints stay where they
-//! are and only the arithmetic is done elsewhere. The protocol is not encrypted: a token keeps strangers out, but does not
-//! hide it or the data from whoever can read the traffic. Servers therefore listen on the machine itself unless told
-//! otherwise, and other machines are reached through a tunnel, such as `ssh -L 3000:127.0.0.1:3000 machine`.
+//! A server (`gru-rcn serve`) executes tensor operations for clients. The training loop and the
+//! checkpoints stay on the client; only the arithmetic is done on the server. The protocol is not
+//! encrypted: a token keeps strangers out, but anyone who can read the traffic can read the token
+//! and the data. Therefore servers listen on their own machine by default, and clients on other
+//! machines use a tunnel, such as `ssh -L 3000:127.0.0.1:3000 machine`.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -12,13 +13,13 @@ use burn::remote::RemoteHost;
 use burn::server::{RemoteServer, TokenAuthorizer, WebSocketTransport};
 use burn::tensor::Device;
 
-/// Holds the token that a client presents and a server asks for.
+/// The environment variable with the token that a client presents and a server requires.
 pub(crate) const TOKEN_VARIABLE: &str = "GRU_RCN_TOKEN";
 
-/// Fewest characters of a token.
+/// Smallest number of characters of a token.
 const LEAST_TOKEN: usize = 16;
 
-/// The token of the environment, if there is one.
+/// The token in the environment, if there is one.
 ///
 /// # Errors
 ///
@@ -37,7 +38,7 @@ fn token() -> Result<Option<String>> {
 ///
 /// # Errors
 ///
-/// If nobody answers there, or the token is not the server's.
+/// If no server answers there, or if it has another token.
 pub(crate) fn connect(address: SocketAddr) -> Result<Device> {
     let mut host = RemoteHost::websocket(&format!("ws://{address}"));
     if let Some(token) = token()? {
@@ -56,7 +57,7 @@ pub(crate) fn connect(address: SocketAddr) -> Result<Device> {
 ///
 /// # Errors
 ///
-/// If the address may not be used: one that other machines reach needs `open` and a token.
+/// If other machines can reach the address, and `open` or a token is missing.
 pub(crate) fn serve(device: Device, address: SocketAddr, open: bool) -> Result<()> {
     let token = token()?;
     check(address, open, token.is_some())?;
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_kept_out() {
+    fn public_addresses_need_open_and_a_token() {
         let (home, world) = ("127.0.0.1:0".parse().unwrap(), "0.0.0.0:3000".parse().unwrap());
         check(home, false, false).unwrap();
         assert!(check(world, false, true).unwrap_err().to_string().contains("--open"));

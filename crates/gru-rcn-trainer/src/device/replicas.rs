@@ -1,11 +1,13 @@
-//! One batch on several devices: each takes a part of the clips, the gradients are summed on the first.
+//! One batch on several devices: each takes a part of the clips, and the gradients are summed on
+//! the first.
 //!
-//! Data-parallel training in its plainest form. In every step the weights are copied from the first
-//! device to the others, each device goes forward and backward over its part in a thread of its own,
-//! and the gradients, weighted by clips, are summed on the first, whose optimizer takes the step. The
-//! result is that of one device, except for the order of sums and for dropout, which each device draws
-//! from numbers of its own. It pays where the work of a step is large beside the weights: copying 19
-//! million float32 weights out and their gradients back is 150 MB per device and step.
+//! This is the simplest form of data-parallel training. In every step the weights are copied from
+//! the first device to the others. Each device computes forward and backward over its part in a
+//! thread of its own. The gradients, weighted by clips, are summed on the first device, whose
+//! optimizer takes the step. The result is that of one device, except for the order of sums and for
+//! dropout, which each device draws from its own numbers. Several devices pay off where a step is
+//! long compared with the copies: 19 million float32 weights out and their gradients back are 150
+//! MB per device and step.
 
 use anyhow::{Context, Result};
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -32,8 +34,8 @@ pub(crate) struct BatchGradients {
 }
 
 impl Replicas {
-    /// These devices, `first` the one that the model is on. A device may be listed several times, which is of use for tests
-    /// only.
+    /// The devices of a training; the model is on `first`. A device may be listed several times,
+    /// which is useful in tests only.
     pub(crate) fn new(first: Device, others: Vec<Device>) -> Self {
         Self { first, others }
     }
@@ -43,7 +45,8 @@ impl Replicas {
         1 + self.others.len()
     }
 
-    /// Forward and backward over a batch on the plain first device; `model` is on its autodiff device.
+    /// Forward and backward over a batch. `input` is on the plain first device, `model` on its
+    /// autodiff device.
     ///
     /// # Errors
     ///
@@ -96,7 +99,7 @@ impl Replicas {
     }
 }
 
-/// The gradients are those of the mean loss times `share`.
+/// Loss and gradients on one device; the gradients are those of the mean loss times `share`.
 fn forward_backward<M: ClipClassifier>(
     model: &M,
     input: M::Input,
@@ -118,7 +121,8 @@ fn forward_backward<M: ClipClassifier>(
     })
 }
 
-/// First clip and number of clips of each part, the first parts the larger ones.
+/// First clip and number of clips of each part. Parts differ by at most one clip; larger ones come
+/// first.
 fn parts(clips: usize, count: usize) -> Vec<(usize, usize)> {
     let mut start = 0;
     (0..count)

@@ -1,7 +1,8 @@
 //! Event files for TensorBoard: scalars only, written without its libraries.
 //!
-//! A file is a row of records in TFRecord's framing: the length as eight bytes, a checksum of these, an `Event` message in
-//! the wire format of protocol buffers, a checksum of that; all numbers little-endian. An event holds
+//! A file is a sequence of records in TFRecord's framing: the length as eight bytes, a checksum of
+//! these, an `Event` message in the wire format of protocol buffers, and a checksum of the message.
+//! All numbers are little-endian. An event holds
 //!
 //! ```text
 //! Event      1 wall_time: double   2 step: int64   3 file_version: string   5 summary: Summary   7 session_log: SessionLog
@@ -20,7 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use super::{Event, Observer};
 use crate::run::dir::RunDir;
 
-/// Time between two points of the steps' curves.
+/// Time between two points of the curves over steps.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes event files, one folder per stage.
@@ -92,11 +93,12 @@ struct EventWriter {
 }
 
 impl EventWriter {
-    /// Starts a new file in a folder. What other files of the folder say of steps from `first_step`
-    /// on is void: a process wrote it that was killed after its last checkpoint.
+    /// Starts a new file in a folder. Points of other files from `first_step` on become void: a
+    /// process wrote them that was killed after its last checkpoint.
     fn create(folder: &Path, first_step: u64) -> Result<Self> {
         let now = seconds();
-        // TensorBoard reads files in the order of their names; the process tells apart two of the same second.
+        // TensorBoard reads files in the order of their names; the process id distinguishes two of
+        // the same second.
         let name = format!("events.out.tfevents.{:010}.gru-rcn.{}", now as u64, std::process::id());
         let path = folder.join(name);
         let create = || fs::create_dir_all(folder).and_then(|()| File::create(&path));
@@ -127,13 +129,13 @@ fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// An event with one field of its own beside time and step.
+/// An event with time, step and one more field.
 fn event(time: f64, step: u64, number: u8, content: &[u8]) -> Vec<u8> {
     // Field 1 of wire type 1, eight bytes.
     let mut event = vec![0x09];
     event.extend(time.to_le_bytes());
     if step > 0 {
-        // Field 2 of wire type 0, a varint; left out it is 0.
+        // Field 2 of wire type 0, a varint; a missing field is 0.
         event.push(0x10);
         event.extend(varint(step));
     }
@@ -141,7 +143,7 @@ fn event(time: f64, step: u64, number: u8, content: &[u8]) -> Vec<u8> {
     event
 }
 
-/// `Value` of a summary.
+/// The `Value` of a summary.
 fn scalar(tag: &str, value: f32) -> Vec<u8> {
     let mut message = field(1, tag.as_bytes());
     // Field 2 of wire type 5, four bytes.
@@ -150,7 +152,7 @@ fn scalar(tag: &str, value: f32) -> Vec<u8> {
     message
 }
 
-/// A field of wire type 2: bytes with their length before them.
+/// A field of wire type 2: the length, then the bytes.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut field = vec![number << 3 | 2];
     field.extend(varint(content.len() as u64));
@@ -158,7 +160,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     field
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that there are more.
+/// A varint: seven bits a byte, the lowest first; the eighth bit marks that more follow.
 fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
@@ -179,12 +181,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The checksum as it is stored, so that a checksum over checksums is not weak.
+/// The checksum in its stored form, which stays strong over data that contains checksums.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), bit by bit: a few hundred bytes now and then.
+/// CRC-32C (Castagnoli), bit by bit; a few hundred bytes at a time need no table.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = !0u32;
     for byte in bytes {
@@ -200,9 +202,10 @@ fn crc32c(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 bytes of zeros and of ones.
+    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 bytes of zeros
+    /// and of ones.
     #[test]
-    fn checksums() {
+    fn checksums_have_their_published_values() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
@@ -212,12 +215,13 @@ mod tests {
 
     /// 300 = 0b10_0101100: seven bits 0101100 with the flag, then 10.
     #[test]
-    fn numbers_of_variable_length() {
+    fn varints_by_hand() {
         assert_eq!((varint(0), varint(127), varint(300)), (vec![0], vec![0x7f], vec![0xac, 2]));
     }
 
-    /// Time 1.0 is 0x3ff0 and zeros. Step 300 is 10 ac 02. The summary (field 5: 2a) has a value (field 1: 0a) of a tag
-    /// (0a, 1 byte, "x") and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the summary has 10.
+    /// Time 1.0 is 0x3ff0 and zeros. Step 300 is 10 ac 02. The summary (field 5: 2a) has a value
+    /// (field 1: 0a) of a tag (0a, 1 byte, "x") and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the
+    /// summary has 10.
     #[test]
     fn an_event_by_hand() {
         let expected = [
@@ -226,9 +230,10 @@ mod tests {
         assert_eq!(event(1.0, 300, 5, &field(1, &scalar("x", 0.5))), expected);
     }
 
-    /// The file begins with the version, of 9 + 2 + 13 = 24 bytes, and a resumption says where it begins.
+    /// The file begins with the version, of 9 + 2 + 13 = 24 bytes. A resumed training marks the
+    /// step that it starts from.
     #[test]
-    fn a_file() {
+    fn a_file_holds_version_start_and_values() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = EventWriter::create(&folder.path().join("a"), 7).unwrap();
         writer.scalars(7, &[("loss", 1.5), ("accuracy", 0.25)]).unwrap();

@@ -1,4 +1,4 @@
-//! Reading recipes: a file or a built-in name, and changes from the command line.
+//! Loading recipes: from a file or by a built-in name, with changes from the command line.
 
 use std::path::Path;
 
@@ -47,7 +47,8 @@ pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
     for change in changes {
         set(&mut table, change)?;
     }
-    // From text, so that an error points at the line and the key; from the recipe's own where it is as it was.
+    // Parsed from text, so that an error names line and key; from the original text if there are no
+    // changes.
     let recipe: Recipe = match changes {
         [] => toml::from_str(text)?,
         _ => toml::from_str(&toml::to_string(&table)?)?,
@@ -62,7 +63,7 @@ pub(crate) fn to_toml(recipe: &Recipe) -> Result<String> {
     toml::to_string(recipe).context("could not write the recipe as TOML")
 }
 
-/// Sets one key: `a.b=c`, where `c` is a TOML value or, failing that, a bare string.
+/// Sets one key: `a.b=c`, where `c` is a TOML value, or a bare string if it is not valid TOML.
 fn set(table: &mut Table, change: &str) -> Result<()> {
     let (path, value) =
         change.split_once('=').ok_or_else(|| anyhow!("--set {change}: expected KEY=VALUE, e.g. training.batch=32"))?;

@@ -1,9 +1,9 @@
-//! Horizontal bars: a fraction of one, next to its number.
+//! Horizontal bars: a fraction of one, with its number.
 
 use super::format::{percent, width};
 use maud::{Markup, html};
 
-/// A bar, with a whisker over it where an interval is known.
+/// A bar, with a whisker over it if an interval is known.
 pub(super) fn bar(fraction: f64, interval: Option<(f64, f64)>) -> Markup {
     html! {
         span.bar aria-hidden="true" {
@@ -16,13 +16,13 @@ pub(super) fn bar(fraction: f64, interval: Option<(f64, f64)>) -> Markup {
     }
 }
 
-/// One line of a list of bars: what, how much, and an optional remark.
+/// One line of a list of bars: name, value, and an optional remark.
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
-    /// `None` where there is nothing to measure.
+    /// `None` if there is nothing to measure.
     pub(super) fraction: Option<f64>,
     pub(super) remark: String,
-    /// Whether this is the line the others are compared with.
+    /// Whether the others are compared with this line.
     pub(super) strong: bool,
 }
 

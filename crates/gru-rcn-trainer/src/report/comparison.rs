@@ -6,7 +6,7 @@ use super::model::RunReport;
 use crate::run::card::SystemResult;
 use maud::{Markup, html};
 
-/// With this many classes or fewer, top-5 accuracy is 100 % and says nothing.
+/// With this number of classes or fewer, top-5 accuracy is always 100 %.
 const TRIVIAL_TOP5: usize = 5;
 
 /// The table of systems.
@@ -67,7 +67,7 @@ fn note(classes: usize) -> String {
     note
 }
 
-/// The accuracy of every level alone beside that of their average; nothing for a single level.
+/// The accuracy of every level alone and that of their average; nothing for a single level.
 pub(super) fn levels(report: &RunReport) -> Markup {
     let Some(system) = report.systems.first().filter(|s| s.levels.len() > 1) else {
         return html! {};
@@ -105,13 +105,13 @@ mod tests {
 
     /// ln 10 = 2.302585...
     #[test]
-    fn chance_is_told() {
+    fn the_note_gives_accuracy_and_nll_of_chance() {
         assert!(note(10).contains("10.0\u{202f}% and an NLL of 2.303"));
         assert!(!note(1).contains("Guessing"));
     }
 
     #[test]
-    fn one_level_is_no_comparison() {
+    fn a_single_level_has_no_section() {
         let mut report = sample::report();
         report.systems[0].levels.truncate(1);
         assert!(levels(&report).into_string().is_empty());

@@ -1,18 +1,18 @@
-//! Which classes are taken for which, and how each fares.
+//! Which classes are confused, and the accuracy of each.
 
 use super::bars::{Line, bar_list};
 use super::model::RunReport;
 use gru_rcn_metrics::ConfusionMatrix;
 use maud::{Markup, html};
 
-/// Up to this many classes the counts fit into a table that can be read.
+/// Largest number of classes whose counts fit into a readable table.
 const TABLE_CLASSES: usize = 24;
 /// The strongest tint of a cell; text on it still has a contrast above 4.5 in both themes.
 const STRONGEST: f64 = 0.72;
-/// How many mistakes to spell out.
+/// Number of mistakes that are listed.
 const MISTAKES: usize = 6;
 
-/// The matrix, the most frequent mistakes and the accuracy of every class; nothing without counts.
+/// The matrix, the most frequent mistakes and the accuracy of every class; empty without counts.
 pub(super) fn confusion(report: &RunReport) -> Markup {
     let Ok(matrix) = ConfusionMatrix::try_from(report.confusion.clone()) else {
         return html! {};
@@ -62,11 +62,12 @@ fn table(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
     }
 }
 
-/// Right cells have a frame and a colour of their own, so that neither is needed alone.
+/// Correct cells have a frame and a colour of their own, so that either is enough to recognise
+/// them.
 fn cell(count: usize, clips: usize, right: bool) -> Markup {
     let share = count as f64 / clips.max(1) as f64;
     let tint = if right { "--heat-right" } else { "--heat-wrong" };
-    // A single mistake among a hundred should still be seen.
+    // A single mistake among a hundred should still be visible.
     let strength = if count == 0 { 0.0 } else { 0.10 + (STRONGEST - 0.10) * share.sqrt() };
     let style = format!("background:rgb(var({tint}) / {strength:.2})");
     html! {
@@ -75,7 +76,7 @@ fn cell(count: usize, clips: usize, right: bool) -> Markup {
     }
 }
 
-/// Too many classes for numbers: one square per pair, with the names where the pointer rests.
+/// Too many classes for numbers: one square per pair, with the names in a tooltip.
 fn map(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
     let side = matrix.classes();
     html! {
@@ -125,7 +126,7 @@ fn mistakes(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
 fn per_class(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
     let accuracies = matrix.per_class_accuracy();
     let mut order: Vec<usize> = (0..classes.len()).collect();
-    // Best first, classes without clips last; the order of the labels among equals.
+    // Best first, classes without clips last; equal ones in the order of the labels.
     order.sort_by(|&a, &b| {
         let key = |class: usize| accuracies[class].unwrap_or(-1.0);
         key(b).total_cmp(&key(a))
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_mistakes_are_there() {
+    fn counts_and_mistakes_are_listed() {
         let report = sample::report();
         let html = confusion(&report).into_string();
         let matrix = ConfusionMatrix::try_from(report.confusion).unwrap();

@@ -1,10 +1,10 @@
-//! Learning curves, drawn by hand as SVG so that they take the colours of the page.
+//! Learning curves, written as SVG so that they take the colours of the page.
 
 use super::format::percent;
 use crate::run::card::{EpochPoint, SystemResult};
 use maud::{Markup, html};
 
-/// The drawing in its own units; it is scaled to the width of the page.
+/// Sizes of the drawing in its own units; it is scaled to the width of the page.
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 46.0;
@@ -12,14 +12,14 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 30.0;
 
-/// What of an epoch a panel shows.
+/// The values of an epoch that a panel shows.
 struct Panel {
     title: &'static str,
     train: fn(&EpochPoint) -> f64,
     validation: fn(&EpochPoint) -> f64,
-    /// How to write a value on the vertical axis, given the step between two of them.
+    /// Formats a value on the vertical axis, given the step between two of them.
     label: fn(f64, f64) -> String,
-    /// The value that is as good as it gets on the vertical axis, if there is one.
+    /// The best possible value on the vertical axis, if there is one.
     ceiling: Option<f64>,
 }
 
@@ -42,7 +42,7 @@ const ACCURACY: Panel = Panel {
     ceiling: Some(1.0),
 };
 
-/// The curves of every system that was trained.
+/// The curves of every trained system.
 pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
     let trained: Vec<_> = systems.iter().filter(|s| !s.curve.is_empty()).collect();
     let again = trained.iter().find_map(|system| system.refit);
@@ -78,12 +78,12 @@ pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
     }
 }
 
-/// The epoch whose weights were kept: the last that was the best so far.
+/// The epoch whose weights were kept: the last one marked as best so far.
 fn kept(curve: &[EpochPoint]) -> Option<&EpochPoint> {
     curve.iter().rev().find(|p| p.best)
 }
 
-/// From data to the drawing.
+/// Maps data to the units of the drawing.
 struct Scale {
     first: f64,
     last: f64,
@@ -146,7 +146,7 @@ fn epoch_axis(curve: &[EpochPoint], scale: &Scale) -> Markup {
     }
 }
 
-/// A line through the finite values, broken where one is not.
+/// A line through the finite values, interrupted at others.
 fn line(class: &str, curve: &[EpochPoint], scale: &Scale, value: fn(&EpochPoint) -> f64) -> Markup {
     let mut path = String::new();
     let mut pen_down = false;
@@ -175,7 +175,7 @@ fn mark(best: &EpochPoint, scale: &Scale, value: f64) -> Markup {
     }
 }
 
-/// A tenth of a unit is finer than any screen shows, and keeps the file small.
+/// A tenth of a unit is finer than the resolution of screens, and keeps the file small.
 fn at(position: f64) -> String {
     format!("{position:.1}")
 }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_training_is_told() {
+    fn a_second_training_is_mentioned() {
         let mut systems = sample::report().systems;
         let plain = learning_curves(&systems).into_string();
         assert!(plain.contains("epoch kept") && !plain.contains("trained again"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_number_breaks_the_line() {
+    fn a_value_that_is_not_a_number_interrupts_the_line() {
         let mut system = sample::report().systems[0].clone();
         system.curve[3].train_loss = f64::NAN;
         let svg = panel(&LOSS, &system).into_string();

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
 /// A space that does not break and is narrower than one between words.
 const THIN: char = '\u{202f}';
@@ -13,7 +13,7 @@ pub(super) fn percent_range((low, high): (f64, f64)) -> String {
     format!("{}–{}{THIN}%", percent_number(low), percent_number(high))
 }
 
-/// One decimal, but no `100.0`: that is exact or would be `99.9`.
+/// One decimal. `100.0` is reserved for exactly one; smaller fractions are at most `99.9`.
 fn percent_number(fraction: f64) -> String {
     let text = format!("{:.1}", fraction * 100.0);
     match text.as_str() {
@@ -38,7 +38,7 @@ fn three_digits(value: f64) -> String {
     if value < 99.95 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
-/// A CSS length in percent of the whole, kept within it.
+/// A CSS length in percent of the whole, limited to 0 to 100 %.
 pub(super) fn width(fraction: f64) -> String {
     let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
     format!("{:.2}%", fraction * 100.0)

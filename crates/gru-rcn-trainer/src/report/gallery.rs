@@ -1,13 +1,13 @@
-//! Test clips with what the system said about them.
+//! Test clips with the predictions of the system.
 
 use super::format::{percent, width};
 use super::model::GalleryClip;
 use maud::{Markup, html};
 
-/// How many guesses to show for a clip.
+/// Number of predictions that are shown for a clip.
 const GUESSES: usize = 3;
 
-/// The clips as cards, in the order given; nothing without clips.
+/// The clips as cards, in their order; empty without clips.
 pub(super) fn gallery(clips: &[GalleryClip]) -> Markup {
     let right = clips.iter().filter(|clip| clip.is_right()).count();
     html! {
@@ -44,7 +44,7 @@ fn card(clip: &GalleryClip) -> Markup {
     }
 }
 
-/// The frames in one row, or in two where there is little room.
+/// The frames in one row, or in two on narrow screens.
 fn strip(clip: &GalleryClip) -> Markup {
     let frames = clip.frames_jpeg.len();
     html! {
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn right_and_wrong_are_words() {
+    fn right_and_wrong_are_written_as_words() {
         let clips = sample::report().gallery;
         let html = gallery(&clips).into_string();
         let right = clips.iter().filter(|c| c.is_right()).count();

@@ -1,17 +1,17 @@
-//! Frames as text that a page can hold.
+//! Frames as text for the page.
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 
-/// Good enough to see what happens in a thumbnail, at a few kilobytes each.
+/// Sufficient for thumbnails, at a few kilobytes each.
 const QUALITY: u8 = 80;
 
 /// Encodes an RGB frame, `[height, width, 3]` in bytes, as a JPEG in Base64.
 ///
 /// # Errors
 ///
-/// When `rgb` is not of that size, or the frame is empty or too large for the format.
+/// If `rgb` does not have that size, or if the frame is empty or too large for the format.
 pub(crate) fn jpeg_base64(rgb: &[u8], height: usize, width: usize) -> Result<String> {
     ensure!(
         rgb.len() == height * width * 3,
@@ -32,9 +32,9 @@ pub(crate) fn jpeg_base64(rgb: &[u8], height: usize, width: usize) -> Result<Str
 mod tests {
     use super::*;
 
-    /// Width and height are told apart, and a grey frame stays grey.
+    /// Width and height are not swapped, and a grey frame stays grey.
     #[test]
-    fn a_frame_survives() {
+    fn a_frame_survives_encoding() {
         let text = jpeg_base64(&[128; 6 * 4 * 3], 4, 6).unwrap();
         let bytes = STANDARD.decode(text).unwrap();
         let frame = image::load_from_memory(&bytes).unwrap().to_rgb8();

@@ -1,8 +1,8 @@
-//! `report.html`: what a run learnt, on one page to look at, send and keep.
+//! `report.html`: the results of a run on one page.
 //!
-//! The page is one file. Style, figures and frames are inside it, it has no scripts, and its own
-//! security policy forbids it to load anything: it looks the same in ten years and on a machine
-//! without a network. It follows the reader's light or dark theme and the width of a phone.
+//! The page is one file that contains style, figures and frames. It has no scripts, and its
+//! security policy forbids it to load anything, so it looks the same in ten years and on a machine
+//! without a network. It adapts to a light or dark theme and to the width of a phone.
 //!
 //! [`render`] is a pure function of [`RunReport`], which is plain data that can be written to
 //! JSON and read back, so that a report can be made again from the files of a run.

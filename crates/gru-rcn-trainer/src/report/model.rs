@@ -1,4 +1,4 @@
-//! What a report shows, as data.
+//! The content of a report, as data.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -15,22 +15,22 @@ pub(crate) struct RunReport {
     /// One or two sentences on the task and the data; may be empty.
     #[serde(default)]
     pub(crate) subtitle: String,
-    /// Names and values that tell how to get this result again: versions, seed, device, data.
+    /// Names and values needed to reproduce the result: versions, seed, device, data.
     pub(crate) run_card: Vec<(String, String)>,
     /// The names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
-    /// The systems compared. The first is the one the report is about.
+    /// The compared systems. The report is about the first.
     pub(crate) systems: Vec<SystemResult>,
     /// Counts of test clips of the first system, `confusion[truth][predicted]`.
     pub(crate) confusion: Vec<Vec<usize>>,
-    /// Some test clips with what the first system said.
+    /// Some test clips with the predictions of the first system.
     pub(crate) gallery: Vec<GalleryClip>,
     /// The resolved recipe, as TOML.
     pub(crate) recipe: String,
 }
 
 impl RunReport {
-    /// The report that a finished run has kept.
+    /// Reads the report of a finished run.
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
         read_json(&dir.report_data())?
             .with_context(|| format!("{}: no such file; the run is not finished", dir.report_data().display()))
@@ -43,7 +43,7 @@ impl RunReport {
     }
 }
 
-/// One test clip and what the system said about it.
+/// One test clip with the predictions of the system.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct GalleryClip {
     /// The name of the clip.
@@ -52,7 +52,7 @@ pub(crate) struct GalleryClip {
     pub(crate) truth: String,
     /// The most probable classes with their probabilities, the most probable first.
     pub(crate) top: Vec<(String, f32)>,
-    /// Frames in their order, JPEG in Base64, as [`jpeg_base64`](super::jpeg_base64) makes them.
+    /// Frames in order, JPEG in Base64, as [`jpeg_base64`](super::jpeg_base64) makes them.
     pub(crate) frames_jpeg: Vec<String>,
 }
 

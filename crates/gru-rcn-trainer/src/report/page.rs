@@ -1,4 +1,4 @@
-//! The page: what stands where.
+//! The layout of the page.
 
 use super::comparison::{comparison, levels};
 use super::confusion::confusion;
@@ -8,14 +8,14 @@ use super::gallery::gallery;
 use super::model::RunReport;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The style of the page; the only thing that is not escaped, and it is ours.
+/// The style of the page; the only text that is not escaped, since it is our own.
 const STYLE: &str = include_str!("style.css");
-/// The page may show its own style and images and load nothing.
+/// The page may use its own style and images and load nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// Writes a report as one HTML document that needs no other file.
 ///
-/// Every text of `report` is escaped: class and clip names are data of others.
+/// Every text of `report` is escaped, because class and clip names come from outside.
 pub(crate) fn render(report: &RunReport) -> String {
     let page = html! {
         (DOCTYPE)
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_comes_from_elsewhere() {
+    fn the_page_loads_nothing() {
         let page = render(&sample::report());
         for forbidden in ["http://", "https://", "<script", "<link", "@import", "url("] {
             assert!(!page.contains(forbidden), "{forbidden}");
@@ -118,11 +118,11 @@ mod tests {
         let report = sample::report();
         let text = serde_json::to_string(&report).unwrap();
         let back: RunReport = serde_json::from_str(&text).unwrap();
-        // Pages, not reports: JSON may give back a number that differs in its last bit.
+        // Pages are compared, not reports: a number may differ in its last bit after JSON.
         assert!(render(&back) == render(&report));
     }
 
-    /// For looking at: set the variable to a file name.
+    /// To look at the page, set the variable to a file name.
     #[test]
     fn the_sample_can_be_written() {
         let page = render(&sample::report());

@@ -47,7 +47,7 @@ fn run_card() -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
-/// Each class loses some clips to its neighbour, by its own number.
+/// Of each class some clips are taken for its neighbour, in a number that depends on the class.
 fn confusion() -> ConfusionMatrix {
     let mut matrix = ConfusionMatrix::new(CLASSES.len());
     for truth in 0..CLASSES.len() {
@@ -73,7 +73,7 @@ fn system(name: &str, key: &str, parameters: usize, top1: f64, nll: f64) -> Syst
     }
 }
 
-/// Saturating curves with a wobble that depends on the epoch alone.
+/// Saturating curves with a deviation that depends on the epoch alone.
 fn curve(top1: f64, nll: f64) -> Vec<EpochPoint> {
     let mut best = f64::INFINITY;
     let point = |epoch: usize| {
@@ -95,7 +95,7 @@ fn curve(top1: f64, nll: f64) -> Vec<EpochPoint> {
     (1..=40).map(point).collect()
 }
 
-/// A bright square that crosses a textured ground.
+/// A bright square that moves across a textured background.
 fn clip(index: usize) -> GalleryClip {
     let wrong = index % 3 == 2;
     let (truth, other) = (CLASSES[index], CLASSES[(index + 1) % CLASSES.len()]);

@@ -1,4 +1,4 @@
-//! `run.json`: what a run was made of and its results, enough to judge it and to use its model.
+//! `run.json`: versions, data and results of a run, enough to judge it and to use its model.
 
 use gru_rcn_metrics::Classification;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The run card.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct RunCard {
-    /// Version of this file's layout.
+    /// Version of the layout of this file.
     pub(crate) version: u32,
     /// Version of the program.
     pub(crate) program: String,
@@ -19,7 +19,7 @@ pub(crate) struct RunCard {
     pub(crate) seed: u64,
     /// The backend.
     pub(crate) backend: String,
-    /// What the model and the CNN computed in, f32 or bf16; weights are float32 always.
+    /// Precision of convolutions and gates, f32 or bf16; weights are always float32.
     #[serde(default = "float32")]
     pub(crate) dtype: String,
     /// The data.
@@ -28,7 +28,7 @@ pub(crate) struct RunCard {
     pub(crate) classes: Vec<String>,
     /// Number of classes of the CNN's own classifier.
     pub(crate) cnn_classes: usize,
-    /// Seconds of each part of the work, training stages apart.
+    /// Seconds of each part of the work, one entry per training stage.
     pub(crate) seconds: Vec<(String, f64)>,
     /// Training clips that could not be read and were skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -41,7 +41,7 @@ fn float32() -> String {
     "f32".into()
 }
 
-/// What the clips were.
+/// The clips of a run.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct DataCard {
     /// Name of the data set.
@@ -56,10 +56,10 @@ pub(crate) struct DataCard {
     pub(crate) test: usize,
 }
 
-/// One system, trained and tested.
+/// A system with its test result.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct SystemResult {
-    /// The name to show, such as "GRU-RCN".
+    /// The name for people, such as "GRU-RCN".
     pub(crate) name: String,
     /// The name in files, such as `gru_rcn`.
     pub(crate) key: String,
@@ -67,13 +67,14 @@ pub(crate) struct SystemResult {
     pub(crate) parameters: usize,
     /// The result on the test clips.
     pub(crate) test: Classification,
-    /// Top-1 test accuracy of the classifier of every level alone; empty where there is one only.
+    /// Top-1 test accuracy of the classifier of every level alone; empty if there is only one.
     #[serde(default)]
     pub(crate) levels: Vec<(String, f64)>,
-    /// The course of training.
+    /// The learning curve.
     #[serde(default)]
     pub(crate) curve: Vec<EpochPoint>,
-    /// Epochs of the training on training and validation clips that came after it, whose last weights were tested.
+    /// Epochs of the second training, on training and validation clips; the weights after the last
+    /// of them were tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refit: Option<usize>,
 }
@@ -81,7 +82,7 @@ pub(crate) struct SystemResult {
 /// One epoch of training.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct EpochPoint {
-    /// Counted from one.
+    /// The epoch, counted from one.
     pub(crate) epoch: usize,
     /// Mean loss over the training clips.
     pub(crate) train_loss: f64,
@@ -91,11 +92,11 @@ pub(crate) struct EpochPoint {
     pub(crate) validation_loss: f64,
     /// Accuracy over the validation clips, a fraction.
     pub(crate) validation_accuracy: f64,
-    /// Whether it was the best epoch so far. The last one marked is the one that was kept.
+    /// Whether it was the best epoch so far. The weights of the last such epoch were kept.
     pub(crate) best: bool,
 }
 
-/// Version of Burn, as it is written into files.
+/// Version of Burn.
 pub(crate) const BURN: &str = "0.22.1";
 
 /// Version of the layout that this program writes and reads.

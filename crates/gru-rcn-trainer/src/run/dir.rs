@@ -1,17 +1,17 @@
 //! The folder of one run and the files in it; every file name is a method of [`RunDir`].
 //!
 //! ```text
-//! recipe.toml            the recipe as resolved
+//! recipe.toml            the resolved recipe
 //! run.json               the run card: versions, data, seed, device, parameters, results
 //! metrics.jsonl          one line per epoch of every stage
 //! progress.jsonl         one line every few seconds of training
 //! nonfinite.jsonl        steps that were not taken because something was not finite
 //! quarantine.jsonl       training clips that could not be read
 //! tensorboard/STAGE/     the same figures for TensorBoard
-//! backbone.safetensors   the CNN, in torchvision's key layout
-//! model.safetensors      the trained GRU-RCN; baselines/ has the others
+//! backbone.safetensors   the CNN, in the key layout of its PyTorch original
+//! model.safetensors      the trained GRU-RCN; baselines/ has the other systems
 //! scores-test.safetensors  class probabilities of every test clip
-//! checkpoints/STAGE/     what --resume continues from
+//! checkpoints/STAGE/     the states that --resume starts from
 //! report.json, report.html
 //! ```
 
@@ -55,11 +55,11 @@ impl Log {
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
     root: PathBuf,
-    /// What could not be kept as promised; shared by all copies.
+    /// Checkpoints and lines that could not be written; shared by all copies.
     losses: Arc<Mutex<Vec<String>>>,
 }
 
-/// What is kept of a system that is trained.
+/// The file that marks a system as trained.
 #[derive(Serialize, serde::Deserialize)]
 struct Done {
     curve: Vec<EpochPoint>,
@@ -86,7 +86,8 @@ impl RunDir {
         let mut number = 1u32;
         loop {
             let root = runs.join(format!("{name}-{number}"));
-            // Creating the folder claims the number: another run may be starting at the same moment.
+            // Creating the folder claims the number, because another run may be starting at the
+            // same moment.
             match fs::create_dir(&root) {
                 Ok(()) => return Ok(Self::at(root)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
@@ -95,7 +96,7 @@ impl RunDir {
         }
     }
 
-    /// Opens an existing run: the one in `run`, or without it the newest in `runs`.
+    /// Opens an existing run: the one in `run` if given, otherwise the newest in `runs`.
     pub(crate) fn open(run: Option<&Path>, runs: &Path) -> Result<Self> {
         match run {
             Some(root) => Self::open_at(root),
@@ -153,8 +154,8 @@ impl RunDir {
         self.path("backbone.safetensors")
     }
 
-    /// The CNN that was trained together with GRU-RCN. The frozen one that it started from, which the
-    /// baselines use, keeps its own file.
+    /// The CNN that was trained together with GRU-RCN. The frozen CNN that it started from, which
+    /// the baselines use, has its own file.
     pub(crate) fn joint_backbone(&self) -> PathBuf {
         self.path("backbone-joint.safetensors")
     }
@@ -169,7 +170,7 @@ impl RunDir {
         self.path(&format!("baselines/{key}.safetensors"))
     }
 
-    /// The class probabilities of GRU-RCN on a part of the data, or on other clips, by a name.
+    /// The class probabilities of GRU-RCN on the clips called `name`, such as `test`.
     pub(crate) fn scores(&self, name: &str) -> PathBuf {
         self.path(&format!("scores-{name}.safetensors"))
     }
@@ -194,7 +195,7 @@ impl RunDir {
         self.path("checkpoints").join(stage)
     }
 
-    /// What the checkpoints belong to.
+    /// The fingerprint of the run.
     pub(crate) fn fingerprint(&self) -> PathBuf {
         self.path("checkpoints/identity.json")
     }
@@ -242,7 +243,7 @@ impl RunDir {
         write_json(&self.card_file(), card)
     }
 
-    /// The learning curve of a system that is trained; nothing if it is not.
+    /// The learning curve of a trained system; `None` if it is not trained yet.
     pub(crate) fn done(&self, key: &str) -> Result<Option<Vec<EpochPoint>>> {
         Ok(read_json::<Done>(&self.done_file(key))?.map(|done| done.curve))
     }
@@ -252,13 +253,13 @@ impl RunDir {
         write_json(&self.done_file(key), &Done { curve: curve.to_vec() })
     }
 
-    /// Notes something that could not be kept, such as a checkpoint that found no room. Training
-    /// continues, and the program ends with an exit code that is not 0.
+    /// Notes a loss, such as a checkpoint for which there was no room. Training continues, and the
+    /// program finally ends with exit code 1.
     pub(crate) fn note_loss(&self, what: String) {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    /// What could not be kept.
+    /// The losses noted so far.
     pub(crate) fn losses(&self) -> Vec<String> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -279,8 +280,8 @@ impl RunDir {
         let append = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             let before = file.metadata()?.len();
-            // In one piece, so that a program that is killed leaves whole lines; a full disk may have
-            // room for half of it.
+            // In one call, so that a killed program leaves whole lines. A full disk may have room
+            // for a part of the lines only.
             file.write_all(lines.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
         };
         append().with_context(|| format!("could not write {}", path.display()))
@@ -296,8 +297,8 @@ impl RunDir {
         Ok(())
     }
 
-    /// Keeps the lines of other stages, and those of the stage that `keep` accepts. Half a line, which
-    /// a killed process may have left, goes too.
+    /// Keeps the lines of other stages, and those of this stage that `keep` accepts. An incomplete
+    /// line, which a killed process may have left, is removed.
     fn rewind_log(&self, log: Log, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
         let path = self.path(log.file_name());
         let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
@@ -336,7 +337,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Killed after it wrote of epoch 3 but before it saved it, in the middle of another line.
+    /// The process was killed after it logged epoch 3 but before it saved that epoch, within
+    /// another line.
     #[test]
     fn logs_are_rewound_to_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
@@ -354,7 +356,7 @@ mod tests {
         assert_eq!(kept.lines().count(), 3);
     }
 
-    /// Only a file that is not there means that a system is not trained.
+    /// A missing file means that the system is not trained; a damaged one is an error.
     #[test]
     fn a_damaged_mark_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_known_to_all_copies() {
+    fn copies_share_the_losses() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path()).unwrap();
         run.clone().note_loss("a checkpoint".into());
@@ -375,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_taken_once() {
+    fn numbered_folders_are_claimed_once() {
         let folder = tempfile::tempdir().unwrap();
         let runs = folder.path().join("runs");
         let names = [1, 2].map(|_| RunDir::create_numbered(&runs, "x").unwrap().root().to_path_buf());

@@ -1,4 +1,4 @@
-//! What must be the same for a run to be resumed: recipe, data, classes and Burn's version.
+//! Recipe, data, classes and Burn's version: they must be the same for a run to be resumed.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use crate::recipe::Recipe;
 const FREE: [&str; 6] =
     ["about", "data.folder.root", "backbone.weights", "features.workers", "features.queue_mib", "features.max_mib"];
 
-/// The same in every section on training: what is saved, and which faults are tolerated.
+/// Such keys in every section on training: when to save, and which faults are tolerated.
 const FREE_IN_TRAINING: [&str; 4] = ["checkpoint_steps", "checkpoint_minutes", "nonfinite", "max_bad_fraction"];
 
-/// What a run is, as far as its checkpoints depend on it.
+/// Everything about a run that its checkpoints depend on.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunFingerprint {
-    /// Version of Burn, whose optimizers and records they hold.
+    /// Version of Burn; checkpoints hold its optimizers and records.
     pub(crate) burn: String,
     /// Fingerprint of the data set.
     pub(crate) data: String,
     /// Names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
-    /// The recipe as resolved.
+    /// The resolved recipe.
     pub(crate) recipe: Value,
 }
 
@@ -50,9 +50,9 @@ impl RunFingerprint {
         format!("{:016x}", Fnv64::default().bytes(text.as_bytes()).finish())
     }
 
-    /// Why this run cannot continue from something that `saved` describes; nothing if it can.
+    /// Why this run cannot resume from a state with the fingerprint `saved`; `None` if it can.
     pub(crate) fn obstacle(&self, saved: &Self) -> Option<String> {
-        // An older version may have written other names of the same keys.
+        // An earlier version may have written other names of the same keys.
         let resolved = Recipe::from_json(saved.recipe.clone()).and_then(serde_json::to_value);
         let saved_recipe = resolved.unwrap_or_else(|_| saved.recipe.clone());
         let (now, then) = (keys_that_matter(&self.recipe), keys_that_matter(&saved_recipe));
@@ -85,7 +85,7 @@ impl RunFingerprint {
         None
     }
 
-    /// Refuses a run folder that belongs to something else, and marks one that does not yet belong to anything.
+    /// Writes the fingerprint into a new run folder. An error if the folder has another one.
     pub(crate) fn claim(&self, dir: &RunDir) -> Result<()> {
         let path = dir.fingerprint();
         if let Some(saved) = read_json::<Self>(&path)?
@@ -97,7 +97,7 @@ impl RunFingerprint {
     }
 }
 
-/// The leaves of a recipe by their dotted keys, without those that are free to change.
+/// The values of a recipe by their dotted keys, without the keys that are free to change.
 fn keys_that_matter(recipe: &Value) -> BTreeMap<String, String> {
     fn walk(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
         match value {
@@ -114,7 +114,7 @@ fn keys_that_matter(recipe: &Value) -> BTreeMap<String, String> {
     }
     let mut leaves = BTreeMap::new();
     walk("", recipe, &mut leaves);
-    // A free key may hold a table, as `nonfinite` does; all below it is free as well.
+    // A free key may hold a table, as `nonfinite` does; all keys below it are free as well.
     let free = |key: &str| FREE.contains(&key) || key.split('.').any(|part| FREE_IN_TRAINING.contains(&part));
     leaves.retain(|key, _| !free(key));
     leaves
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn some_keys_are_free() {
+    fn free_keys_may_change() {
         let changes = [
             "training.checkpoint_steps=9",
             "backbone.pretrain.checkpoint_minutes=1",
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn other_data_classes_and_versions() {
+    fn other_data_classes_and_versions_are_refused() {
         let base = fingerprint(&[]);
         let obstacle = |other: RunFingerprint| base.obstacle(&other).unwrap();
         assert!(obstacle(RunFingerprint { data: "abd".into(), ..base.clone() }).contains("abd then, abc now"));

@@ -1,4 +1,4 @@
-//! What a run keeps on disk: its folder, its card, its scores, its checkpoints and what these belong to.
+//! The files of a run: its folder, card, scores, checkpoints and fingerprint.
 
 pub(crate) mod card;
 pub(crate) mod checkpoint;

@@ -39,8 +39,8 @@ impl Scores {
             .collect()
     }
 
-    /// Writes `probabilities [clip, class]` and `targets [clip]` as safetensors, with the clips' names and the classes in
-    /// the metadata, for fusion and for scripts.
+    /// Writes `probabilities [clip, class]` and `targets [clip]` as safetensors, with the names of
+    /// clips and classes in the metadata. Fusion and scripts read this file.
     pub(crate) fn save(&self, path: &Path, ids: &[String], classes: &[String]) -> Result<()> {
         use safetensors::tensor::{Dtype, TensorView};
         let probabilities: Vec<u8> = self.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
@@ -63,7 +63,7 @@ impl Scores {
 /// The scores of a file that [`Scores::save`] wrote.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SavedScores {
-    /// Without those of single levels, which are not in the file.
+    /// The scores of the whole model; the file has none of single levels.
     pub(crate) scores: Scores,
     /// The clips' names.
     pub(crate) clips: Vec<String>,
@@ -76,7 +76,7 @@ impl SavedScores {
     ///
     /// # Errors
     ///
-    /// If it is not there, or not such a file.
+    /// If it does not exist or is not such a file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&bytes).with_context(|| format!("{} is not a file of scores", path.display()))
@@ -110,12 +110,12 @@ impl SavedScores {
         Ok(Self { scores, clips, classes })
     }
 
-    /// The places in this file of another file's clips, in the order of that file. A video and the
-    /// frames that were made of it are the same clip.
+    /// The positions in this file of the other file's clips, in that file's order. A video and the
+    /// frames that were extracted from it are the same clip.
     ///
     /// # Errors
     ///
-    /// If the classes or the clips are not the same, or a clip is of another class.
+    /// If the classes or the clips differ, or if a clip has another class.
     pub(crate) fn order_of(&self, other: &Self) -> Result<Vec<usize>> {
         ensure!(
             self.classes == other.classes,

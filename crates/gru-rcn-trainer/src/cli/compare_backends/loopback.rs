@@ -1,4 +1,4 @@
-//! Servers of this machine's processor, in processes of their own, for as long as they are compared.
+//! Servers of this machine's processor in child processes, for the duration of a comparison.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How long a server may take to listen.
+/// Longest time until a server listens.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A `gru-rcn serve` on a free port of the loopback interface; ends with this value.
+/// A `gru-rcn serve` on a free port of the loopback interface. Dropping it ends the process.
 pub(super) struct Server {
     process: Child,
     pub(super) address: SocketAddr,
 }
 
 impl Server {
-    /// Starts it; what it tells goes to a file.
+    /// Starts it; its output goes to a file.
     pub(super) fn start(log: &Path) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -53,7 +53,7 @@ impl Drop for Server {
     }
 }
 
-/// The address in `serving on ADDRESS; …`.
+/// The address in the line `serving on ADDRESS; …`.
 fn address(told: &str) -> Option<SocketAddr> {
     let (_, rest) = told.split_once("serving on ")?;
     rest.split_once(';')?.0.parse().ok()

@@ -1,9 +1,10 @@
-//! `compare-backends`: the same recipe for a few steps on every backend, loss by loss.
+//! `compare-backends`: compares the losses of the same recipe on every backend, for a few steps.
 //!
-//! A small run of the built-in motion data: one step per epoch, so that a run's metrics hold the loss of every step. The
-//! CNN is trained once, on the CPU, for its dropout draws other numbers on every backend; each backend then computes the
-//! percepts by itself and trains the GRU-RCN without dropout, from the same initial weights. Several devices that share the
-//! batch are compared in the same way.
+//! The recipe is a small one on the built-in motion data, with one step per epoch, so that the
+//! metrics of a run contain the loss of every step. The CNN is trained once, on the CPU, because
+//! its dropout draws other numbers on every backend. Each backend then computes the percepts and
+//! trains the GRU-RCN without dropout, from the same initial weights. Several devices that share
+//! the batch are compared in the same way.
 
 mod loopback;
 
@@ -24,15 +25,16 @@ use crate::device::backend::Backend;
 use crate::signals::Faults;
 use loopback::Server;
 
-/// Largest relative difference of a loss from the CPU backend's after twenty steps of Adam in float32. The backends sum in
-/// different orders; Adam divides each gradient by its own size, which lets a difference in the last digit of a gradient
-/// near zero grow to one in the fourth of a weight.
+/// Largest allowed relative difference of a loss from the CPU backend's, after twenty steps of Adam
+/// in float32. The backends sum in different orders. Adam divides each gradient by its own size, so
+/// that a difference in the last digit of a gradient near zero can become one in the fourth digit
+/// of a weight.
 const TOLERANCE: f64 = 1e-3;
 
 /// Clips, all in one batch.
 const CLIPS: usize = 48;
 
-/// A backend, or several whose devices share each batch: `cuda:0+cuda:1`.
+/// A backend, or several whose devices share each batch, such as `cuda:0+cuda:1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Devices(Vec<Backend>);
 
@@ -59,11 +61,11 @@ impl Devices {
 /// Arguments of `compare-backends`.
 #[derive(Args, Debug)]
 pub(super) struct CompareBackendsArgs {
-    /// Which ones, several devices joined by `+` sharing each batch, such as `wgpu,cuda:0+cuda:1`; without it, all that are
-    /// built in and have a device.
+    /// The backends to compare, such as `wgpu,cuda:0+cuda:1`; devices joined by `+` share each
+    /// batch. By default all that are built in and have a device.
     #[arg(long, value_delimiter = ',')]
     backends: Vec<Devices>,
-    /// Start N servers of this machine's processor, in processes of their own, and compare the first alone
+    /// Start N servers of this machine's processor in child processes, and compare the first alone
     /// and all together.
     #[arg(long, value_name = "N", default_value_t = 0)]
     serve: usize,
@@ -81,7 +83,7 @@ pub(super) struct CompareBackendsArgs {
     json: bool,
 }
 
-/// What `compare-backends --json` prints.
+/// The output of `compare-backends --json`.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Comparison {
     /// Steps of training.
@@ -105,12 +107,12 @@ struct Course {
     validation_losses: Vec<f64>,
     /// Largest relative difference of any of them from that of cpu.
     difference: f64,
-    /// Seconds of the run, starting up and compiling kernels included.
+    /// Seconds of the run, start-up and compilation of kernels included.
     seconds: f64,
 }
 
 impl CompareBackendsArgs {
-    /// Losses too far apart are exit code 1.
+    /// The exit code is 1 if losses differ too much.
     pub(super) fn run(&self) -> Result<()> {
         ensure!(self.steps > 0, "--steps is 0; compare at least one");
         let mut backends = self.backends()?;
@@ -141,7 +143,7 @@ impl CompareBackendsArgs {
         }
     }
 
-    /// cpu first, to which the others are compared.
+    /// The backends to compare, cpu first.
     fn backends(&self) -> Result<Vec<Devices>> {
         let cpu = Devices(vec![Backend::Cpu]);
         let mut backends = vec![cpu.clone()];
@@ -156,7 +158,7 @@ impl CompareBackendsArgs {
         } else {
             for devices in self.backends.iter().filter(|devices| **devices != cpu) {
                 for device in &devices.0 {
-                    // Says what to do about one that is not there.
+                    // The error says how to get a missing backend.
                     device.device()?;
                 }
                 backends.push(devices.clone());
@@ -208,7 +210,7 @@ fn serve(count: usize, folder: &Path) -> Result<Vec<Server>> {
     (0..count).map(|server| Server::start(&folder.join(format!("serve-{server}.log")))).collect()
 }
 
-/// The arguments of the first run, which makes the recipe and the CNN of all.
+/// The arguments of the first run, which makes the recipe and the CNN for all.
 fn first(steps: usize) -> Vec<String> {
     let mut arguments = vec!["motion".to_string()];
     let changes = [
@@ -228,7 +230,8 @@ fn first(steps: usize) -> Vec<String> {
     arguments
 }
 
-/// Trains in a process of its own: a backend's settings are a process's, and so is its failure.
+/// Trains in a child process, because the settings of a backend apply to a whole process, and a
+/// failure may end it.
 fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let log = run.with_extension("log");
@@ -263,7 +266,8 @@ fn losses(run: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((training, validation))
 }
 
-/// Infinite where one has steps that the other has not, or something is not a number.
+/// The largest relative difference; infinite if one has more steps than the other, or if a value is
+/// not a number.
 fn largest_difference(found: &[f64], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;
@@ -302,7 +306,7 @@ fn table(comparison: &Comparison) -> String {
 mod tests {
     use super::*;
 
-    /// 2.2 against 2 is a tenth off.
+    /// 2.2 differs from 2 by a tenth.
     #[test]
     fn differences_by_hand() {
         assert!((largest_difference(&[1.0, 2.2], &[1.0, 2.0]) - 0.1).abs() < 1e-12);
@@ -311,14 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn devices_that_share_a_batch() {
+    fn devices_are_joined_by_plus_signs() {
         let devices: Devices = "cpu+cuda:1".parse().unwrap();
         assert_eq!((devices.joined(","), devices.to_string()), ("cpu,cuda:1".into(), "cpu+cuda:1".into()));
         assert!("cpu+".parse::<Devices>().is_err());
     }
 
     #[test]
-    fn the_first_run_s_recipe_is_valid() {
+    fn the_recipe_of_the_first_run_is_valid() {
         let arguments = first(3);
         let changes: Vec<String> = arguments[1..].iter().filter(|word| *word != "--set").cloned().collect();
         let recipe = crate::recipe::load(&arguments[0], &changes).unwrap();

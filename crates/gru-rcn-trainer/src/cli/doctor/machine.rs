@@ -1,4 +1,4 @@
-//! What the machine has beside devices.
+//! The machine without its devices: cores, memory, disk, decoders.
 
 use std::path::Path;
 
@@ -12,24 +12,24 @@ use crate::preflight::machine;
 pub(crate) struct Machine {
     /// Cores that this process may use.
     pub(crate) cores: usize,
-    /// Bytes of memory, where the system says so.
+    /// Bytes of memory, if the system reports them.
     pub(crate) memory_bytes: Option<u64>,
-    /// Bytes of it that can still be used.
+    /// Bytes of memory that are available.
     pub(crate) available_bytes: Option<u64>,
     /// The folder that runs are written to.
     pub(crate) runs: String,
-    /// Bytes that may still be written there.
+    /// Bytes free on the disk of that folder.
     pub(crate) free_disk_bytes: Option<u64>,
     /// FFmpeg's version, if it is installed.
     pub(crate) ffmpeg: Option<String>,
-    /// Otherwise how it is installed.
+    /// How to install it, if it is not.
     pub(crate) ffmpeg_advice: Option<String>,
-    /// Whether UCF-101's video format can be decoded without it.
+    /// Whether UCF-101's video format can be decoded without FFmpeg.
     pub(crate) pure_decoder: bool,
 }
 
 impl Machine {
-    /// Looks.
+    /// Inspects this machine.
     pub(crate) fn look(runs: &Path) -> Self {
         let ffmpeg = Ffmpeg::locate();
         Self {
@@ -44,7 +44,7 @@ impl Machine {
         }
     }
 
-    /// For people, one fact a line.
+    /// Text for people, one fact per line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let size = |bytes: Option<u64>| {
             bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / (1u64 << 30) as f64))

@@ -1,4 +1,5 @@
-//! `doctor`: what this program can do on this machine, and whether its backends compute what they should.
+//! `doctor`: the abilities of this program on this machine, and whether its backends compute
+//! correctly.
 
 mod machine;
 mod probe;
@@ -21,7 +22,7 @@ use smoke::Smoke;
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Look, but compute nothing.
+    /// List the devices, but compute nothing.
     #[arg(long)]
     quick: bool,
     /// Where runs are kept.
@@ -32,18 +33,18 @@ pub(super) struct DoctorArgs {
     json: bool,
     #[command(flatten)]
     device: DeviceArgs,
-    /// What `doctor` starts for each backend.
+    /// Probes one backend; `doctor` starts this in a child process for each.
     #[arg(long, hide = true, value_parser = parse_backend)]
     probe: Option<Backend>,
 }
 
 impl DoctorArgs {
-    /// The backend that Burn's hidden defaults are to mean.
+    /// The backend of Burn's default device.
     pub(super) fn backend(&self) -> Backend {
         self.probe.unwrap_or(self.device.backend)
     }
 
-    /// A backend that fails on a device that it has found is exit code 1.
+    /// The exit code is 1 if a backend fails on a device that it has found.
     pub(super) fn run(&self) -> Result<()> {
         if let Some(backend) = self.probe {
             return probe::answer(backend, !self.quick);
@@ -80,7 +81,7 @@ impl DoctorArgs {
     }
 }
 
-/// What `doctor --json` prints.
+/// The output of `doctor --json`.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Report {
     /// Version of the program.
@@ -89,9 +90,9 @@ struct Report {
     burn: String,
     /// The machine.
     machine: Machine,
-    /// Every backend there is, built in or not.
+    /// All backends, built in or not.
     backends: Vec<BackendReport>,
-    /// Whether the backend asked for works, and every other one that has a device.
+    /// Whether the requested backend works, and every other that has a device.
     ok: bool,
 }
 
@@ -100,15 +101,15 @@ struct Report {
 struct BackendReport {
     /// Its name for `--backend`.
     name: String,
-    /// Whether this build has it.
+    /// Whether it is in this build.
     built_in: bool,
-    /// Otherwise how it is built in.
+    /// How to build it in, if it is not.
     advice: Option<String>,
     /// The devices found.
     devices: Vec<FoundDevice>,
-    /// A small computation on the first of them.
+    /// Result of a small computation on the first of them.
     smoke: Option<Smoke>,
-    /// What went wrong.
+    /// The error, if there was one.
     error: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Asking for a backend's devices in a process of its own, so that a broken driver takes down no more than that.
+//! Probes a backend's devices in a child process, so that a broken driver ends only that process.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -11,30 +11,30 @@ use serde::{Deserialize, Serialize};
 use super::smoke::{Smoke, smoke};
 use crate::device::backend::Backend;
 
-/// Longest time for one backend; kernels are compiled, and tuned where that is built in.
+/// Longest time for one backend. Kernels are compiled, and tuned if autotuning is built in.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A device as it is found.
+/// A device of a backend.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct FoundDevice {
-    /// Its name, or what Burn calls it.
+    /// Its name, or Burn's description of it.
     pub(crate) name: String,
     /// Whether it is a graphics driver that computes on the CPU.
     pub(crate) software: bool,
 }
 
-/// What the process of one backend prints.
+/// The output of the child process.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(super) struct Probe {
     /// The devices found.
     pub(crate) devices: Vec<FoundDevice>,
-    /// The small computation on the first of them.
+    /// Result of a small computation on the first of them.
     pub(crate) smoke: Option<Smoke>,
-    /// Why there is none.
+    /// Why there is no result.
     pub(crate) error: Option<String>,
 }
 
-/// What the child process does: prints a [`Probe`] as one line.
+/// The work of the child process: prints a [`Probe`] as one line.
 pub(super) fn answer(backend: Backend, compute: bool) -> Result<()> {
     let devices = backend.devices();
     let mut probe =
@@ -71,7 +71,7 @@ fn named(device: &Device) -> String {
     format!("{device:?}")
 }
 
-/// Starts this program once more for one backend and reads its answer.
+/// Starts this program again for one backend and reads its answer.
 pub(super) fn ask(backend: Backend, compute: bool) -> Probe {
     let answer = run(backend, compute);
     answer.unwrap_or_else(|error| Probe { error: Some(format!("{error:#}")), ..Probe::default() })
@@ -90,7 +90,7 @@ fn run(backend: Backend, compute: bool) -> Result<Probe> {
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot start this program once more")?;
-    // Both pipes are emptied while it runs, or it would wait for that.
+    // Both pipes are read while it runs, because a full pipe would block it.
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let started = Instant::now();
     let status = loop {

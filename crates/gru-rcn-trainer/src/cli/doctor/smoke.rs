@@ -1,4 +1,5 @@
-//! A small computation that a healthy backend gets right: a ConvGRU forward and backward, against the CPU backend.
+//! A small computation that a healthy backend does correctly: a ConvGRU forward and backward,
+//! compared with the CPU backend.
 
 use std::time::Instant;
 
@@ -10,19 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use gru_rcn_data::base::SplitMix64;
 
-/// Largest difference from the CPU backend, relative to the largest value of a tensor. float32 agrees to 1e-6; CUDA rounds the
-/// inputs of its convolutions to TF32, ten bits, which is 5e-4 for each and more after three steps of time.
+/// Largest allowed difference from the CPU backend, relative to the largest value of a tensor.
+/// float32 agrees to 1e-6. CUDA rounds the inputs of its convolutions to TF32, ten bits: 5e-4 for
+/// each, and more after three time steps.
 const TOLERANCE: f64 = 5e-3;
 
 const CHANNELS: usize = 5;
 const HIDDEN: usize = 7;
 
-/// What came of it.
+/// Its result.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct Smoke {
-    /// Whether outputs and gradients agree with the CPU's.
+    /// Whether output and gradients agree with those of the CPU.
     pub(crate) ok: bool,
-    /// Seconds, the compilation of kernels included.
+    /// Duration in seconds, compilation of kernels included.
     pub(crate) seconds: f64,
     /// Largest difference of output and gradients, relative to the largest value of its tensor.
     pub(crate) difference: f64,
@@ -30,7 +32,7 @@ pub(crate) struct Smoke {
     pub bf16: bool,
 }
 
-/// Computes on a device and compares.
+/// Computes on a device and compares with the CPU.
 ///
 /// # Errors
 ///
@@ -44,7 +46,8 @@ pub(super) fn smoke(device: &Device) -> Result<Smoke> {
     Ok(Smoke { ok: difference <= TOLERANCE, seconds, difference, bf16 })
 }
 
-/// The output and the gradients of all weights, the same numbers on every device.
+/// The output and the gradients of all weights, for input and weights that are the same on every
+/// device.
 fn numbers(device: &Device) -> Result<Vec<Vec<f32>>> {
     let device = device.clone().autodiff();
     let layer = ConvGruConfig::new(CHANNELS, HIDDEN).init(&device).map(&mut Redraw(10));
@@ -57,7 +60,7 @@ fn numbers(device: &Device) -> Result<Vec<Vec<f32>>> {
     collect.found.into_iter().collect()
 }
 
-/// Replaces every weight by numbers that no backend draws by itself.
+/// Replaces every weight by numbers that are not drawn by the backend.
 struct Redraw(u64);
 
 impl ModuleMapper for Redraw {
@@ -93,7 +96,7 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-/// Infinite where shapes differ or something is not a number.
+/// The largest difference; infinite if shapes differ or if a value is not a number.
 fn largest_difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
     let mut worst = if found.len() == expected.len() { 0f64 } else { f64::INFINITY };
     for (found, expected) in found.iter().zip(expected) {

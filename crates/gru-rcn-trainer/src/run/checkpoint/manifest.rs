@@ -1,4 +1,4 @@
-//! `MANIFEST.json`: what a checkpoint consists of, and how to tell that it is as it was written.
+//! `MANIFEST.json`: the members of a checkpoint, with checksums that detect damage.
 
 use std::fs;
 use std::path::Path;
@@ -16,23 +16,24 @@ pub(super) const VERSION: u32 = 2;
 /// The manifest's file.
 pub(super) const FILE: &str = "MANIFEST.json";
 
-/// The form that every version of the format keeps, so that a newer one is told from a damaged one.
+/// The outer form, the same in every version of the format, so that a newer version can be
+/// distinguished from a damaged file.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     version: u32,
     body: Value,
-    /// Of version and body as compact JSON.
+    /// Checksum of version and body as compact JSON.
     checksum: String,
 }
 
-/// The members of a checkpoint and what it belongs to.
+/// The members of a checkpoint and the fingerprint of its run.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Manifest {
     /// Version of the program.
     pub(super) program: String,
-    /// What the checkpoint belongs to.
+    /// The fingerprint of the run.
     pub(super) identity: RunFingerprint,
-    /// The recipe's hash, for people.
+    /// Hash of the recipe, for people.
     pub(super) recipe_hash: String,
     /// The other files.
     pub(super) files: Vec<Member>,
@@ -48,9 +49,9 @@ pub(super) struct Member {
 
 /// Why a checkpoint is not loaded.
 pub(super) enum Fault {
-    /// It is not as it was written; an older one may be.
+    /// It is damaged; an older one may be whole.
     Damaged(anyhow::Error),
-    /// It is whole, but of another kind, and so are those before it.
+    /// It is whole, but of another run or format, and so are those before it.
     Foreign(anyhow::Error),
 }
 
@@ -59,7 +60,7 @@ impl Member {
         Self { name: name.into(), bytes: content.len() as u64, checksum: hash(content) }
     }
 
-    /// The file's content, if it is as it was written.
+    /// The content of the file, if it is undamaged.
     pub(super) fn read(&self, folder: &Path) -> Result<Vec<u8>, Fault> {
         let damaged = |what: String| Fault::Damaged(anyhow!(what));
         let name = &self.name;

@@ -1,18 +1,19 @@
 //! Checkpoints of one training stage: a folder per checkpoint that appears whole or not at all.
 //!
 //! ```text
-//! checkpoints/STAGE/step-00001234/   by steps done
+//! checkpoints/STAGE/step-00001234/   named by the number of steps done
 //!     model.bpk       the weights
 //!     optimizer.bpk   the optimizer's state
-//!     best.bpk        the weights of the best epoch, once there is one
-//!     state.json      the place in the order of the clips, sums of the running epoch, early stopping
-//!     MANIFEST.json   sizes and checksums of the others, and what run they belong to
-//! checkpoints/STAGE/latest           the newest one's name, for people and scripts
+//!     best.bpk        the weights of the best epoch, after the first epoch
+//!     state.json      the place in the order of the clips, sums of the current epoch, early stopping
+//!     MANIFEST.json   sizes and checksums of the others, and the fingerprint of the run
+//! checkpoints/STAGE/latest           name of the newest, for people and scripts
 //! ```
 //!
-//! The members are written into a temporary sibling and synchronised, the manifest last; then the folder is renamed, its
-//! parent synchronised and `latest` moved, and only then older ones are removed. Loading goes from the newest to the oldest
-//! by number. A damaged one is renamed to `step-….corrupt` and reported; one that belongs to something else is refused.
+//! The members are written into a temporary sibling and synchronised, the manifest last. Then the
+//! folder is renamed, its parent synchronised and `latest` moved, and only then are older
+//! checkpoints removed. Loading goes from the newest to the oldest by number. A damaged checkpoint
+//! is renamed to `step-….corrupt` and reported; one of another run is refused.
 
 mod manifest;
 mod position;
@@ -34,7 +35,7 @@ use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
 
 pub(crate) use position::{EpochSums, Position};
 
-/// Checkpoints kept: one more than is needed, for the case that the newest is damaged.
+/// Number of checkpoints kept: one more than needed, in case the newest is damaged.
 const KEPT: usize = 2;
 
 const PREFIX: &str = "step-";
@@ -46,7 +47,7 @@ pub(crate) struct Checkpoints {
     fingerprint: RunFingerprint,
 }
 
-/// What a checkpoint gives back.
+/// The state that a checkpoint restores.
 pub(crate) struct Loaded<M> {
     /// The model.
     pub(crate) model: M,
@@ -54,7 +55,7 @@ pub(crate) struct Loaded<M> {
     pub(crate) optimizer: ModuleOptimizer,
     /// The weights of the best epoch so far, as [`weights`] gives them.
     pub(crate) best: Option<Vec<u8>>,
-    /// Where training stood.
+    /// The position of the training.
     pub(crate) position: Position,
 }
 
@@ -80,12 +81,12 @@ impl Checkpoints {
         self.root.join(format!("{PREFIX}{steps:08}"))
     }
 
-    /// Saves all that training needs to continue, then removes all but the newest two.
+    /// Saves everything that training needs to resume, then removes all but the newest two.
     ///
     /// # Errors
     ///
-    /// If it could not be written, as on a full disk. What was there before is still there then, and nothing of the
-    /// attempt remains.
+    /// If it could not be written, as on a full disk. The earlier checkpoints then remain, and
+    /// nothing of the attempt does.
     pub(crate) fn save<M: Module>(
         &self,
         model: &M,
@@ -98,7 +99,7 @@ impl Checkpoints {
         let saved =
             self.write(&scratch, model, optimizer, best, position).and_then(|()| self.commit(&scratch, &target));
         if saved.is_err() {
-            // Frees the room that it took; that it stays is no worse than what happened.
+            // Frees the room; a second failure here adds nothing to the first.
             let _ = remove(&scratch);
         }
         saved.with_context(|| format!("could not save the checkpoint {}", target.display()))?;
@@ -122,7 +123,7 @@ impl Checkpoints {
             files.push(Member::new(name, content));
             Ok(())
         };
-        // One after the other, so that no two are in memory at once.
+        // One after the other, so that only one of them is in memory at a time.
         add("model.bpk", &weights(model)?)?;
         add("optimizer.bpk", &optimizer.into_bytes().context("could not write the optimizer")?)?;
         if let Some(best) = best {
@@ -139,12 +140,13 @@ impl Checkpoints {
         Ok(sync_folder(scratch)?)
     }
 
-    /// Gives a checkpoint that is whole on disk its name.
+    /// Gives a checkpoint its final name after it is whole on disk.
     fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
         let old = self.old_name(target);
         if target.exists() {
-            // An epoch's end has the number of its last step. A folder cannot be replaced in one go: until the new one has
-            // the name the old one keeps another, by which `recover` finds it.
+            // The end of an epoch has the number of its last step, so the name may be taken. A
+            // folder cannot be replaced atomically: the old one is renamed first, to a name by
+            // which `recover` finds it.
             remove(&old)?;
             fs::rename(target, &old)?;
         }
@@ -160,7 +162,7 @@ impl Checkpoints {
         self.root.join(format!(".{name}.old"))
     }
 
-    /// Removes all but the newest; failing to is not worth stopping for.
+    /// Removes all but the newest; a failure does not stop the training.
     fn remove_old(&self) {
         for (_, path) in self.list().into_iter().rev().skip(KEPT) {
             if let Err(error) = fs::remove_dir_all(&path) {
@@ -169,7 +171,7 @@ impl Checkpoints {
         }
     }
 
-    /// Checkpoints on disk, oldest first, by number.
+    /// Checkpoints on disk, ascending by number.
     fn list(&self) -> Vec<(u64, PathBuf)> {
         let steps = |name: &str| name.strip_prefix(PREFIX)?.parse().ok();
         let mut found: Vec<(u64, PathBuf)> =
@@ -183,7 +185,7 @@ impl Checkpoints {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
-    /// Cleans up after a process that was killed while it saved.
+    /// Cleans up after a process that was killed while saving.
     fn recover(&self) -> Result<()> {
         for name in self.names() {
             let path = self.root.join(&name);
@@ -208,13 +210,13 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest checkpoint that is whole, with its model and optimizer loaded into those given. `warn` is told of those
-    /// that are not.
+    /// The newest whole checkpoint, loaded into the given model and optimizer. `warn` is called for
+    /// each damaged one.
     ///
     /// # Errors
     ///
-    /// If it belongs to another run or is of another format, since continuing from an older one, or from nothing, is not
-    /// what was requested.
+    /// If it belongs to another run or has another format. Resuming from an older one, or from
+    /// nothing, would not be what was requested.
     pub(crate) fn load_newest<M: Module>(
         &self,
         model: &M,
@@ -251,11 +253,13 @@ impl Checkpoints {
         let need = |name: &str| -> Result<Vec<u8>, Fault> {
             read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
         };
-        // All is looked at before anything is used; what is whole but does not fit is not damaged.
+        // All members are checked before any is used. A member that is whole but does not fit is
+        // not damaged.
         let (weights, state, best) = (need("model.bpk")?, need("optimizer.bpk")?, read("best.bpk")?);
         let position = serde_json::from_slice(&need("state.json")?)
             .map_err(|error| Fault::Foreign(anyhow!("state.json is not as this program writes it: {error}")))?;
-        // The model first: the optimizer's state is keyed by the parameter identities that its record restores.
+        // The model first: its record restores the parameter identities by which the optimizer's
+        // state is keyed.
         let model = with_weights(model, weights).map_err(|error| Fault::Foreign(error.context("model.bpk")))?;
         let optimizer = optimizer
             .clone()
@@ -265,7 +269,7 @@ impl Checkpoints {
     }
 }
 
-/// Renames a damaged checkpoint, so that it is out of the way but not lost.
+/// Renames a damaged checkpoint, so that it is not loaded but not lost either.
 fn set_aside(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut aside = path.with_file_name(format!("{name}.corrupt"));
@@ -278,7 +282,7 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
     Ok(aside)
 }
 
-/// Removes a file or a folder with all it holds; nothing there is well too.
+/// Removes a file or a folder with its content, if there is one.
 fn remove(path: &Path) -> std::io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),

@@ -1,35 +1,35 @@
-//! Where a training stands.
+//! The position of a training.
 
 use serde::{Deserialize, Serialize};
 
 use crate::run::card::EpochPoint;
 
-/// What a checkpoint holds beside weights and optimizer. It is always between two steps: of a step that is made of several
-/// batches nothing is kept until it is taken.
+/// Everything that a checkpoint holds beside weights and optimizer. It is always between two steps:
+/// of a step of several micro-batches nothing is kept until the step is taken.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Position {
     /// Epochs done, their validation included.
     pub(crate) epochs: usize,
-    /// Batches of the running epoch done: the place in the order of its clips.
+    /// Batches of the current epoch done: the place in the order of its clips.
     pub(crate) batches: usize,
-    /// Steps done, those skipped included.
+    /// Steps done, skipped ones included.
     pub(crate) steps: u64,
     /// Steps skipped because the loss or a gradient was not finite.
     pub(crate) skipped: u64,
-    /// Sums of the running epoch.
+    /// Sums of the current epoch.
     pub(crate) sums: EpochSums,
     /// Best validation log-probability so far, negated.
     pub(crate) best_loss: Option<f64>,
-    /// The epoch it was reached in.
+    /// The epoch that reached it.
     pub(crate) best_epoch: usize,
     /// Seconds spent.
     pub(crate) seconds: f64,
-    /// The course so far.
+    /// The learning curve so far.
     pub(crate) curve: Vec<EpochPoint>,
 }
 
-/// Sums over the part of an epoch that is done.
+/// Sums over the finished part of an epoch.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EpochSums {
@@ -41,7 +41,7 @@ pub(crate) struct EpochSums {
     pub(crate) clips: usize,
     /// Clips that could not be read.
     pub(crate) bad: usize,
-    /// Steps skipped because something was not finite.
+    /// Steps skipped because the loss or a gradient was not finite.
     pub(crate) skipped: u64,
     /// Seconds waited for clips.
     pub(crate) wait: f64,
@@ -50,7 +50,7 @@ pub(crate) struct EpochSums {
 }
 
 impl EpochSums {
-    /// Adds those of a step.
+    /// Adds the sums of a step.
     pub(crate) fn add(&mut self, step: &Self) {
         self.loss += step.loss;
         self.correct += step.correct;

@@ -18,7 +18,8 @@ fn optimizer() -> ModuleOptimizer {
     AdamConfig::new().init()
 }
 
-/// Checkpoints after these numbers of steps, with an optimizer that has a state and with best weights.
+/// Checkpoints after these numbers of steps, with an optimizer that has a state and with best
+/// weights.
 fn saved(steps: &[u64]) -> Saved {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().join("stage"), fingerprint());
@@ -47,9 +48,9 @@ impl Saved {
     }
 }
 
-/// 9, 10 and 100 are in another order as text, and so are numbers that outgrow the zeros.
+/// 9, 10 and 100 have another order as text, and so do numbers with more digits than the padding.
 #[test]
-fn the_newest_by_number_is_taken_and_two_are_kept() {
+fn loads_the_newest_by_number_and_keeps_two() {
     let saved = saved(&[9, 99_999_999, 100_000_000]);
     assert_eq!(saved.steps(), [99_999_999, 100_000_000]);
     let (loaded, warnings) = saved.load();
@@ -62,9 +63,10 @@ fn the_newest_by_number_is_taken_and_two_are_kept() {
     assert_eq!(latest, "step-100000000\n");
 }
 
-/// Every member, in every way: the checkpoint before it is loaded, the damage is named, and the damaged one set aside.
+/// Every member is damaged in every way. The checkpoint before is loaded, the damage is named, and
+/// the damaged checkpoint is set aside.
 #[test]
-fn damage_to_any_member_is_found() {
+fn damage_to_any_member_is_detected() {
     for member in ["model.bpk", "optimizer.bpk", "best.bpk", "state.json", MANIFEST] {
         for damage in ["truncated", "flipped", "emptied", "removed"] {
             let saved = saved(&[9, 10]);
@@ -91,7 +93,7 @@ fn damage_to_any_member_is_found() {
 }
 
 #[test]
-fn if_all_are_damaged_nothing_is_loaded() {
+fn loads_nothing_if_all_are_damaged() {
     let saved = saved(&[9, 10]);
     for steps in [9, 10] {
         fs::remove_file(saved.checkpoints.folder(steps).join(MANIFEST)).unwrap();
@@ -101,9 +103,9 @@ fn if_all_are_damaged_nothing_is_loaded() {
     assert_eq!(warnings.len(), 2);
 }
 
-/// Killed before the first rename, between the two, and after the second.
+/// The process is killed before the first rename, between the two, and after the second.
 #[test]
-fn what_a_kill_leaves_is_cleaned_up() {
+fn cleans_up_after_a_killed_save() {
     let saved = saved(&[9, 10]);
     let (root, at) = (&saved.checkpoints.root, saved.checkpoints.folder(10));
     fs::create_dir(root.join(".step-00000011.tmp")).unwrap();
@@ -115,7 +117,7 @@ fn what_a_kill_leaves_is_cleaned_up() {
 }
 
 #[test]
-fn a_number_may_be_saved_again() {
+fn a_step_may_be_saved_again() {
     let saved = saved(&[9, 10]);
     let position = Position { steps: 10, epochs: 1, ..Position::default() };
     saved.checkpoints.save(&saved.model, &optimizer(), None, &position).unwrap();
@@ -165,14 +167,14 @@ fn another_model_is_refused() {
 }
 
 #[test]
-fn none_is_none() {
+fn loads_nothing_without_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().join("x"), fingerprint());
     let model = LinearConfig::new(2, 3).init(&Device::flex());
     assert!(checkpoints.load_newest(&model, &optimizer(), |_| ()).unwrap().is_none());
 }
 
-/// A file where the stage's folder should be.
+/// There is a file in place of the stage's folder.
 #[test]
 fn a_failed_save_names_the_checkpoint() {
     let saved = saved(&[9]);
@@ -183,9 +185,9 @@ fn a_failed_save_names_the_checkpoint() {
     assert!(message.contains("could not save the checkpoint") && message.contains("step-00000011"), "{message}");
 }
 
-/// A file of the name that is used for writing is removed, like what a killed process left.
+/// A file with the temporary name is removed, like the remains of a killed process.
 #[test]
-fn what_is_in_the_way_is_removed() {
+fn files_with_the_temporary_name_are_removed() {
     let saved = saved(&[9]);
     for name in [".step-00000011.tmp", ".step-00000009.old"] {
         fs::write(saved.checkpoints.root.join(name), "in the way").unwrap();
