@@ -8,8 +8,9 @@ use std::path::Path;
 
 #[cfg(feature = "pure-decode")]
 use fast_image_resize::Filter;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x2, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{DataError, DecodeLimits, Frames};
@@ -229,24 +230,35 @@ const KEPT_BYTES: usize = 16 << 20;
 
 fn convolve(
     pixels: &[u8],
-    [width, height]: [usize; 2],
+    size: [usize; 2],
     channels: usize,
+    crop: Rectangle,
+    out_size: [usize; 2],
+    filter: FilterType,
+    target: &mut [u8],
+) -> Result<(), String> {
+    match channels {
+        1 => convolve_pixels::<U8>(pixels, size, crop, out_size, filter, target),
+        2 => convolve_pixels::<U8x2>(pixels, size, crop, out_size, filter, target),
+        3 => convolve_pixels::<U8x3>(pixels, size, crop, out_size, filter, target),
+        _ => Err(format!("frames of {channels} channels are not resized")),
+    }
+}
+
+/// Of one pixel type: [`Resizer::resize`] would compile the code of all fourteen into this crate.
+fn convolve_pixels<P: PixelTrait>(
+    pixels: &[u8],
+    [width, height]: [usize; 2],
     crop: Rectangle,
     [out_width, out_height]: [usize; 2],
     filter: FilterType,
     target: &mut [u8],
 ) -> Result<(), String> {
-    let kind = match channels {
-        1 => PixelType::U8,
-        2 => PixelType::U8x2,
-        3 => PixelType::U8x3,
-        _ => return Err(format!("frames of {channels} channels are not resized")),
-    };
-    let source = ImageRef::new(width as u32, height as u32, pixels, kind).map_err(|e| e.to_string())?;
+    let source = TypedImageRef::<P>::from_buffer(width as u32, height as u32, pixels).map_err(|e| e.to_string())?;
     let mut target =
-        Image::from_slice_u8(out_width as u32, out_height as u32, target, kind).map_err(|e| e.to_string())?;
+        TypedImage::<P>::from_buffer(out_width as u32, out_height as u32, target).map_err(|e| e.to_string())?;
     let crop = crop.inside([height, width]);
-    // Of two channels the library would take the second for transparency.
+    // The library would treat the second of two channels as transparency.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
         crop.x,
         crop.y,
@@ -254,7 +266,7 @@ fn convolve(
         crop.height,
     );
     RESIZER.with_borrow_mut(|resizer| {
-        let done = resizer.resize(&source, &mut target, &options).map_err(|e| e.to_string());
+        let done = resizer.resize_typed(&source, &mut target, &options).map_err(|e| e.to_string());
         if resizer.size_of_internal_buffers() > KEPT_BYTES {
             resizer.reset_internal_buffers();
         }
