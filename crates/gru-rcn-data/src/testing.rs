@@ -9,7 +9,8 @@ pub(crate) fn say(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
-/// The clips of UCF-101 below `GRU_RCN_TEST_DATA/ucf101`, which are not part of this project; none without the variable.
+/// The clips of UCF-101 below `GRU_RCN_TEST_DATA/ucf101`, which are not part of this project; none
+/// without the variable.
 pub(crate) fn ucf101_clips() -> Vec<PathBuf> {
     let Some(root) = std::env::var_os("GRU_RCN_TEST_DATA").filter(|root| !root.is_empty()) else {
         say("SKIPPED: set GRU_RCN_TEST_DATA to a folder that holds ucf101 to run this test");

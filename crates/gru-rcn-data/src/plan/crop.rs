@@ -1,4 +1,4 @@
-//! Which part of the frame the network sees.
+//! Crops: the part of the frame that the network gets.
 
 use serde::{Deserialize, Serialize};
 

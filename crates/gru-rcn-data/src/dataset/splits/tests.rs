@@ -45,7 +45,7 @@ fn ucf101_faults_are_named() {
         let error = error(contents);
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     };
-    has(&[], &["trainlist01.txt", "not there"]);
+    has(&[], &["trainlist01.txt", "does not exist"]);
     has(&[("trainlist01.txt", "A/x.avi 1\n")], &["testlist01.txt"]);
     has(&[("testlist02.txt", "A/x.avi\n")], &["trainlist02.txt"]);
     let test = ("testlist01.txt", "A/y.avi\n");
