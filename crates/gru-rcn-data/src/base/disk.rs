@@ -66,8 +66,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Bytes that may still be written to the disk of `path`; `None` where the system does not state
-/// it.
+/// Free bytes on the disk of `path`; `None` where the system does not state them.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     // A folder that does not exist yet lies on the disk of its nearest parent that does.
     let place = path.ancestors().find(|place| place.exists())?;

@@ -1,11 +1,11 @@
-//! Bounds on what one clip may cost.
+//! Bounds on the size of one clip and the time to decode it.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::error::DataError;
 
-/// Bounds on what one file or folder of frames may cost.
+/// Bounds on one file or folder of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Most frames of one file. Default 100 000.

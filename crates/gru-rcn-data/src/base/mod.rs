@@ -1,6 +1,29 @@
 //! What every other module needs: errors, frames in memory, limits, stable random numbers, safe
 //! files.
 
+/// `Display` and `FromStr` of an enum by the names of its variants; further names are only read.
+macro_rules! named {
+    ($type:ident, $key:literal, $reason:literal, $($variant:ident = $name:literal $(| $also:literal)*),+) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(match self { $(Self::$variant => $name),+ })
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::base::DataError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($name $(| $also)* => Ok(Self::$variant),)+
+                    _ => Err($crate::base::DataError::setting($key, text, $reason)),
+                }
+            }
+        }
+    };
+}
+pub(crate) use named;
+
 mod disk;
 mod error;
 mod frames;

@@ -1,11 +1,6 @@
 //! The three parts of a data set.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
-
-use super::error::DataError;
 
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,28 +14,14 @@ pub enum Split {
     Test,
 }
 
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Train => "train",
-            Self::Validation => "validation",
-            Self::Test => "test",
-        })
-    }
-}
-
-impl FromStr for Split {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        match text {
-            "train" => Ok(Self::Train),
-            "validation" | "val" => Ok(Self::Validation),
-            "test" => Ok(Self::Test),
-            _ => Err(DataError::setting("split", text, "it is train, validation (or val) or test")),
-        }
-    }
-}
+super::named!(
+    Split,
+    "split",
+    "it is train, validation (or val) or test",
+    Train = "train",
+    Validation = "validation" | "val",
+    Test = "test"
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! A folder of clips to a data set.
+//! Makes a data set of a folder of clips.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use super::scan::{Clips, Found, aside, part_folders, scan};
 use super::{Dataset, Sample, prepared};
 use crate::base::{DataError, Fnv64};
 
-/// Where the clips lie and how they are divided.
+/// The folder of clips and its division into parts.
 ///
 /// The root has one folder per class, named after it; a clip is a video file in it (known by its
 /// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are
@@ -282,7 +282,7 @@ fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String]
         if part.is_some() {
             return;
         }
-        // The share is one of the clips there were at first.
+        // The share refers to the clips before any were held out.
         let share = (fraction * all / parts.train.len().max(1) as f32).min(1.0);
         let member = |clip: &Found| Member {
             group: groups.of(&clip.id),

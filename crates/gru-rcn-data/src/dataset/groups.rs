@@ -31,7 +31,7 @@ impl Groups {
         Self(map)
     }
 
-    /// The group that the map has for a clip, by its path or its file stem.
+    /// The group of a clip in the map, by its path or its file stem.
     pub(crate) fn named(&self, id: &str) -> Option<&str> {
         let name = id.rsplit('/').next().unwrap_or(id);
         [id, name, stem(name)].into_iter().find_map(|key| self.0.get(key)).map(String::as_str)
@@ -69,7 +69,7 @@ pub(crate) fn group_of(layout: Layout, id: &str) -> String {
     found.unwrap_or(id).to_owned()
 }
 
-/// What stands before `_<class>` and the six parts that HMDB-51 describes a clip with.
+/// The part before `_<class>` and the six parts by which HMDB-51 describes a clip.
 fn hmdb_movie<'a>(class: &str, stem: &'a str) -> Option<&'a str> {
     let mut rest = stem;
     let known: [fn(&str) -> bool; 6] = [
@@ -91,7 +91,7 @@ fn hmdb_movie<'a>(class: &str, stem: &'a str) -> Option<&'a str> {
     (!movie.is_empty()).then_some(movie)
 }
 
-/// What stands before `_<start>_<end>`.
+/// The part before `_<start>_<end>`.
 fn youtube_id(stem: &str) -> Option<&str> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (rest, end) = stem.rsplit_once('_')?;

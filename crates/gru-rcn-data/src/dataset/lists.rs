@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use super::scan::{Clips, is_video};
 use crate::base::DataError;
 
-/// Name under which the list of clips not to be used is looked for and written by default.
+/// Default name of the list of clips that are not to be used.
 pub const QUARANTINE: &str = "quarantine.jsonl";
 
 /// Ids with the numbers of their lines, counted from 1.
@@ -84,7 +84,7 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
     Err("no such clip in the data set; paths are relative to its root, as in `Class/clip.avi`".to_owned())
 }
 
-/// The path with plain `/`, or why it is refused.
+/// The path with `/` as separator, or why it is refused.
 pub(crate) fn normal(entry: &str) -> Result<String, String> {
     let windows_prefix = entry.as_bytes().get(1) == Some(&b':');
     if entry.contains('\0') || entry.starts_with(['/', '\\']) || windows_prefix {

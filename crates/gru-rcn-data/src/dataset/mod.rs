@@ -29,7 +29,7 @@ use crate::base::{DataError, Fnv64, Split};
 /// Where the frames of a clip come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClipSource {
-    /// A video file, decoded by FFmpeg.
+    /// A video file.
     Video(PathBuf),
     /// A folder of JPEG or PNG images, one per frame.
     FrameFolder(PathBuf),

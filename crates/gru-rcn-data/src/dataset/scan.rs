@@ -8,11 +8,11 @@ use super::{ClipSource, Sample};
 use crate::base::DataError;
 use crate::image::is_frame;
 
-/// File name extensions, in lower case, that are taken for videos.
+/// File name extensions of videos, in lower case.
 pub const VIDEO_EXTENSIONS: [&str; 16] =
     ["3gp", "asf", "avi", "flv", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"];
 
-/// A clip that was found, its class still by name.
+/// A clip with its class by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) id: String,

@@ -12,14 +12,14 @@
 //! - **UCF-101** cuts the clips of a group from one video: `v_Diving_g01_c03` is of `v_Diving_g01`.
 //! - **HMDB-51** names a clip
 //!   `<movie>_<class>_<visible>_<camera>_<people>_<side>_<quality>_<number>`, as in
-//!   `winKen_wave_u_cm_np1_ri_bad_2`. What stands before the class names the movie, and a movie's
-//!   clips are one group whatever their class. The class is looked for in front of the last six
-//!   parts; where it is not found, all that comes before them is the group. The official splits
+//!   `winKen_wave_u_cm_np1_ri_bad_2`. The part before the class names the movie, and a movie's
+//!   clips are one group whatever their class. The class stands before the last six parts; where it
+//!   does not, everything before them is the group. The official splits
 //!   keep a movie on one side within each class; in another class it may lie on the other side.
 //! - **MSVD** cuts clips from YouTube videos: `-8y1Q0rA3n8_108_115` is seconds 108 to 115 of
 //!   `-8y1Q0rA3n8`.
-//! - **Folders** have a file that maps clips to groups, or names like UCF-101's, or each clip is a
-//!   group of its own.
+//! - **Folders** have a file that maps clips to groups, or names like UCF-101's. Otherwise each
+//!   clip is a group of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

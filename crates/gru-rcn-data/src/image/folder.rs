@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn common_names_and_sizes() {
+    fn common_names_and_size_rules_are_read() {
         let folder = temporary();
         save(folder.path(), "img_00001.jpg", 4, 200);
         save(folder.path(), "img_00002.JPG", 4, 200);

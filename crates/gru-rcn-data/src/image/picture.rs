@@ -107,7 +107,7 @@ fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
 }
 
 fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>) -> Result<[usize; 2], String> {
-    // Not strict: what others read is read; `verify` is there to find what is doubtful.
+    // Not strict, as most readers are; `verify` finds doubtful files.
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(side).set_max_height(side);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| error.to_string())?;
@@ -116,8 +116,8 @@ fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>
     let (out, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
     let length = width * height * channels;
-    // Of a file that was cut off the decoder leaves some as it was: nothing of another image may be
-    // there.
+    // The decoder leaves part of the buffer unchanged where a file was cut off: it must not hold
+    // another image.
     pixels.clear();
     pixels.resize(length, 0);
     decoder.decode_into(pixels).map_err(|error| error.to_string())?;

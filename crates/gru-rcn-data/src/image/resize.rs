@@ -50,7 +50,7 @@ impl SizeRule {
         }
     }
 
-    /// Height and width as far as the rule states them.
+    /// Height and width if the rule states them.
     pub(crate) fn sides(self) -> Option<[usize; 2]> {
         match self {
             Self::Source => None,
@@ -221,7 +221,7 @@ fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop, target: &mut [u
 }
 
 thread_local! {
-    /// Keeps what it needs between the two directions of a frame, for the next frame.
+    /// Its buffer between the two directions is kept for the next frame.
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 

@@ -1,14 +1,12 @@
 //! How a prepared data set was made: the first line of its manifest.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::DataError;
+use crate::base::{DataError, named};
 use crate::image::SizeRule;
 use crate::video::DecoderId;
 
@@ -34,29 +32,15 @@ pub enum Layout {
     Folder,
 }
 
-impl Layout {
-    const ALL: [Self; 4] = [Self::Ucf101, Self::Hmdb51, Self::Msvd, Self::Folder];
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ucf101 => "ucf101",
-            Self::Hmdb51 => "hmdb51",
-            Self::Msvd => "msvd",
-            Self::Folder => "folder",
-        })
-    }
-}
-
-impl FromStr for Layout {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        let found = Self::ALL.into_iter().find(|layout| layout.to_string() == text);
-        found.ok_or_else(|| DataError::setting("layout", text, "it is ucf101, hmdb51, msvd or folder"))
-    }
-}
+named!(
+    Layout,
+    "layout",
+    "it is ucf101, hmdb51, msvd or folder",
+    Ucf101 = "ucf101",
+    Hmdb51 = "hmdb51",
+    Msvd = "msvd",
+    Folder = "folder"
+);
 
 /// How images are stored.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +186,7 @@ mod tests {
 
     #[test]
     fn layouts_read_back() {
-        for layout in Layout::ALL {
+        for layout in [Layout::Ucf101, Layout::Hmdb51, Layout::Msvd, Layout::Folder] {
             assert_eq!(layout.to_string().parse::<Layout>().unwrap(), layout);
             assert_eq!(serde_json::to_string(&layout).unwrap(), format!("\"{layout}\""));
         }

@@ -46,7 +46,8 @@ pub struct ClipRecord {
     pub width: usize,
     /// Rows of every frame and flow image.
     pub height: usize,
-    /// Frames per second as the container has it; absent where it does not say.
+    /// Frames per second that the container states, rounded to hundredths by FFmpeg; absent where
+    /// it states none.
     pub fps: Option<f64>,
     /// Flow fields: one less than there are frames, or 0 where the data set has no flow.
     pub flow: usize,
@@ -78,7 +79,7 @@ impl ClipRecord {
     }
 }
 
-/// Refuses what is no `<class>/<clip>` below the data set's root.
+/// Refuses an id that is not `<class>/<clip>` below the data set's root.
 pub(crate) fn check_id(id: &str) -> Result<(), String> {
     let shown: String = id.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect();
     let parts: Vec<&str> = id.split('/').collect();
@@ -160,8 +161,7 @@ impl Manifest {
     /// Writes the manifest, whole or not at all.
     ///
     /// # Errors
-    /// [`DataError::Io`] with the operating system's words, [`DataError::NotFound`] without the
-    /// folder.
+    /// [`DataError::Io`]; [`DataError::NotFound`] without the folder.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         let mut text = line_of(path, &self.header)?;
         for clip in &self.clips {

@@ -1,4 +1,4 @@
-//! Which part of the frame the network sees.
+//! Crops: the part of the frame that the network gets.
 
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +142,7 @@ mod tests {
 
     // 256×340, 224 in the middle: x = (340 − 224) / 2 = 58, y = (256 − 224) / 2 = 16.
     #[test]
-    fn evaluation_crops() {
+    fn evaluation_crops_are_in_the_middle() {
         let paper = CropRule::paper().evaluation(FRAME, INPUT);
         assert_eq!(paper, Crop { x: 58, y: 16, width: 224, height: 224 });
         let centre = CropRule::Centre.evaluation(FRAME, INPUT);

@@ -1,4 +1,4 @@
-//! Which frames, which crop, mirrored or not: decided before any pixel is read.
+//! Plans of clips: which frames, which crop, mirrored or not, decided before any pixel is read.
 //!
 //! A [`ClipPlan`] is a pure function of its key (seed, epoch, sample id), so it does not depend on
 //! the number of workers, on the order of loading or on a resume. There is one crop, one mirroring
@@ -222,7 +222,7 @@ impl ClipPlanner {
 /// Writes the picture of a given number into a buffer.
 type TakePicture<'a> = dyn FnMut(usize, &mut [u8]) -> Result<(), DataError> + 'a;
 
-/// What to take out of a decoded video.
+/// The frames, the crop and the changes that make a clip of a video.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ClipPlan {

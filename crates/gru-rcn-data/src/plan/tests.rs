@@ -47,7 +47,7 @@ fn a_flip_mirrors_every_frame() {
 // Values 0 and 100, mean 50; contrast 0.5 gives 25 and 75; brightness 2 gives 50 and 150; tint 1,
 // 0.5, 2 gives 50, 25, 100 and 150, 75, 255 (300 cut).
 #[test]
-fn photometric_by_hand() {
+fn photometric_draws_follow_their_formula() {
     let draw = PhotometricDraw { brightness: 2.0, contrast: 0.5, tint: [1.0, 0.5, 2.0] };
     let mut data = [0, 0, 0, 100, 100, 100];
     draw.apply(&mut data);

@@ -106,7 +106,7 @@ impl ClipMaker<'_> {
     }
 }
 
-/// A folder of frames in the place of a video: without rate and times.
+/// The frames of a folder, without rate and times.
 struct FolderFrames {
     folder: PathBuf,
     files: Vec<PathBuf>,
@@ -144,7 +144,7 @@ struct Making<'m, 's> {
     frames: usize,
     /// Width and height.
     size: (usize, usize),
-    /// Keeps what it needs of the frame before.
+    /// Holds what it needs of the previous frame.
     flow: Option<(&'m FlowMaker, FlowRun)>,
 }
 

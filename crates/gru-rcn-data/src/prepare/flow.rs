@@ -1,14 +1,12 @@
 //! Optical flow between neighbouring frames, coded as grey images.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use gru_rcn_flow::{Dis, DisWorkspace, Flow, FlowCoding, FlowError, Image, TvL1, TvL1Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::DataError;
+use crate::base::{DataError, named};
 use crate::manifest::{FlowFormat, ImageCoding};
 
 /// Which optical flow.
@@ -21,26 +19,7 @@ pub enum FlowMethod {
     Dis,
 }
 
-impl fmt::Display for FlowMethod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::TvL1 => "tvl1",
-            Self::Dis => "dis",
-        })
-    }
-}
-
-impl FromStr for FlowMethod {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        match text {
-            "tvl1" => Ok(Self::TvL1),
-            "dis" => Ok(Self::Dis),
-            _ => Err(DataError::setting("flow", text, "it is tvl1, dis or none")),
-        }
-    }
-}
+named!(FlowMethod, "flow", "it is tvl1, dis or none", TvL1 = "tvl1", Dis = "dis");
 
 /// How flow is computed and stored.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -22,8 +22,8 @@ pub struct Merged {
 
 /// Joins the manifests of the shards in a prepared folder, and their failures; then removes them.
 ///
-/// All shards must be there. When shards were merged before and some have been run again, those are
-/// enough: they replace their clips in the manifest.
+/// All shards must exist. Where shards were merged before and some were run again, only those must
+/// exist: they replace their clips in the manifest.
 ///
 /// # Errors
 /// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different
@@ -98,7 +98,7 @@ fn join(root: &Path, merged: Option<&Manifest>, shards: &[(Shard, Manifest)]) ->
             }
         }
     }
-    // Of a shard that was run again, everything counts as it is now.
+    // A shard that was run again replaces all its clips.
     let again = |id: &str| shards.iter().any(|(shard, _)| shard.has(id));
     let before = merged.into_iter().flat_map(|merged| &merged.clips).filter(|clip| !again(&clip.id));
     let clips = before.chain(shards.iter().flat_map(|(_, manifest)| &manifest.clips)).cloned();

@@ -51,7 +51,7 @@ use crate::video::VideoDecoder;
 pub struct Prepare {
     /// How the source is laid out.
     pub layout: Layout,
-    /// The folder of videos. A folder of frames in the place of a video is taken as well.
+    /// The folder of videos. A folder of frames may replace a video.
     pub source: PathBuf,
     /// The folder to make.
     pub output: PathBuf,
@@ -59,14 +59,14 @@ pub struct Prepare {
     pub lists: Option<PathBuf>,
     /// The user's own lists and groups, for [`Layout::Folder`].
     pub own_lists: OwnLists,
-    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`] has the
-    /// usual ones.
+    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`]
+    /// returns the usual ones.
     pub size: SizeRule,
     /// JPEG quality of the frames, 1 to 100. Default 95.
     pub quality: u8,
     /// Optical flow, if wanted.
     pub flow: Option<FlowOptions>,
-    /// Clips that are prepared at once; 0 is one for each processor.
+    /// Clips that are prepared at the same time; 0 is one for each processor.
     pub workers: usize,
     /// The part of the clips that this run prepares; all of them without it.
     pub shard: Option<Shard>,
@@ -156,8 +156,8 @@ pub struct PrepareOutcome {
 }
 
 impl Prepare {
-    /// The size that the paper's protocol and its successors use for a data set: 256×340 for
-    /// UCF-101's 240×320, otherwise 256 for the shorter side.
+    /// The size of frames in the paper's protocol and its successors: 256×340 for UCF-101's
+    /// 240×320, otherwise 256 for the shorter side.
     pub fn size_for(layout: Layout) -> SizeRule {
         match layout {
             Layout::Ucf101 => SizeRule::Exact { height: 256, width: 340 },

@@ -110,11 +110,10 @@ impl Written {
         Ok(())
     }
 
-    /// Gets the files onto the disk and their folders to their places; flow first, so that frames
-    /// are never without it.
+    /// Makes the files durable and renames their folders; flow first, so that frames never exist
+    /// without it.
     fn commit(self, partial: &Folders, folders: &Folders, flow: bool) -> Result<u64, DataError> {
-        // All at the end: the first of them makes the disk write what is waiting, the others find
-        // little left.
+        // All at the end: the first call writes most of what is waiting, so the others are fast.
         for path in &self.files {
             File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
         }
@@ -201,7 +200,7 @@ fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) ->
 
 /// Clips that are tried.
 const PROBES: usize = 3;
-/// Frames of each that are coded; flow of a long clip would take minutes.
+/// Frames of each that are made; the flow of a long clip would take minutes.
 const FRAMES: usize = 16;
 
 /// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is
@@ -215,7 +214,7 @@ pub struct Estimate {
     /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the
     /// estimates are then 0.
     pub probed: usize,
-    /// Time with the workers asked for.
+    /// Seconds with the workers asked for.
     pub seconds: f64,
     /// Bytes of the images.
     pub bytes: u64,

@@ -74,7 +74,8 @@ impl Source {
         Ok(Self { root, clips, lists })
     }
 
-    /// An error in words that are the same wherever the source lies.
+    /// The text of an error with paths relative to the source, so that it is the same on every
+    /// machine.
     pub(crate) fn relative(&self, error: &DataError) -> String {
         error.to_string().replace(&format!("{}{}", self.root.display(), std::path::MAIN_SEPARATOR), "")
     }

@@ -404,7 +404,7 @@ fn one_frame_has_no_flow() {
 }
 
 #[test]
-fn an_estimate_writes_nothing_and_is_near() {
+fn an_estimate_writes_nothing_and_is_within_a_factor_of_two() {
     let (_folder, options) = setting(true);
     let estimate = options.estimate(&Drawing::new()).unwrap();
     assert!(!options.output.exists());

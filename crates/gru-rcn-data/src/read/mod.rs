@@ -1,4 +1,4 @@
-//! Clips from wherever they lie, and loading them in parallel and in order.
+//! Reading clips from every source, and loading them in parallel and in order.
 
 mod ordered;
 mod reader;

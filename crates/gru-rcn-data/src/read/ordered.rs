@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::base::{DataError, panic_message};
 
-/// How many jobs run at once and what they may hold.
+/// Number of loading threads and the memory of their results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderConfig {
     /// Loading threads; 0 loads in the calling thread, when a result is asked for.

@@ -31,8 +31,8 @@ impl ClipReader {
         Self { limits, ..Self::default() }
     }
 
-    /// The same reader with another decoder for video files. Whether this build has it shows when
-    /// the first video is read, or by [`DecoderKind::require`].
+    /// The same reader with another decoder for video files. A decoder that this build lacks is an
+    /// error of the first video read; check before with [`DecoderKind::require`].
     pub fn with_decoder(self, kind: DecoderKind) -> Self {
         Self { kind, found: Mutex::new(None), limits: self.limits }
     }
@@ -71,8 +71,7 @@ impl ClipReader {
     /// As [`ClipReader::read`] and [`ClipPlanner::evaluation`].
     pub fn read_planned(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(Frames, usize), DataError> {
         planner.validate()?;
-        // A planner that validates plans every positive count, and there are no videos of zero
-        // frames.
+        // A validated planner has a plan for every positive count, and no video has zero frames.
         let select = |total: usize| planner.evaluation(total).map(|plan| plan.frames).unwrap_or_default();
         self.read_some(source, planner.frame_size.into(), select)
     }
@@ -233,7 +232,7 @@ impl Pictures {
         }
     }
 
-    /// A file of them, to name the clip by.
+    /// A file that names the clip in messages.
     fn path(&self) -> &Path {
         match self {
             Self::Rgb(files) | Self::Flow([files, _]) => files.first().map_or(Path::new(""), PathBuf::as_path),

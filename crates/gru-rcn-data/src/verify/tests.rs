@@ -144,7 +144,7 @@ fn each_planted_fault_is_named() {
 
 #[cfg(unix)]
 #[test]
-fn links_and_names() {
+fn links_out_and_names_that_are_not_utf_8_are_faults() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     let other = temporary();
@@ -287,7 +287,7 @@ fn faults_of_others_are_named() {
 }
 
 #[test]
-fn sequences_that_are_none() {
+fn broken_numbering_is_a_fault() {
     use FaultKind::*;
     let made = |names: &[&str]| {
         let folder = temporary();

@@ -39,7 +39,7 @@ const FORMATS: &str = "3gp,asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,m
 
 /// Frames decoded ahead of the caller.
 const AHEAD: usize = 4;
-/// Lines of FFmpeg's complaints that are kept, and bytes of each.
+/// FFmpeg's last error messages that are kept, and bytes of each.
 const LINES: usize = 5;
 const LINE_BYTES: u64 = 300;
 /// Longest time from a picture to the log line that belongs to it, which was written before it.
@@ -158,7 +158,6 @@ struct Decoding {
     pictures: Receiver<io::Result<VideoFrame>>,
     log: Receiver<LogLine>,
     rate: Option<f64>,
-    complaints: VecDeque<String>,
     warnings: String,
     frames: usize,
     limits: DecodeLimits,
@@ -180,36 +179,24 @@ impl Decoding {
             pictures: read_pictures(stdout, limits.max_side),
             log: read_log(stderr),
             rate: None,
-            complaints: VecDeque::new(),
             warnings: String::new(),
             frames: 0,
             limits: *limits,
         })
     }
 
-    /// The time stamp of the picture that has just come, with all log lines up to it.
+    /// The time stamp of the picture that has just come.
     fn time(&mut self, deadline: Instant) -> Result<Option<f64>, DataError> {
-        let deadline = deadline.min(Instant::now() + LOG_DELAY);
+        let until = deadline.min(Instant::now() + LOG_DELAY);
         loop {
-            match self.log.recv_deadline(deadline) {
+            match self.log.recv_deadline(until) {
+                Ok(LogLine::Rate(rate)) => self.rate = Some(rate),
                 Ok(LogLine::Frame(time)) => return Ok(time),
-                Ok(other) => self.note(other),
-                Err(_) => return Err(self.broken("its filter `showinfo` did not state a frame's time".to_owned())),
-            }
-        }
-    }
-
-    fn note(&mut self, line: LogLine) {
-        match line {
-            LogLine::Rate(rate) => self.rate = Some(rate),
-            LogLine::Complaint(text) => {
-                self.complaints.push_back(text);
-                if self.complaints.len() > LINES {
-                    self.complaints.pop_front();
+                Err(RecvTimeoutError::Timeout) if until == deadline => return Err(self.late()),
+                Ok(LogLine::Error(_)) | Err(_) => {
+                    return Err(self.broken("its filter `showinfo` did not state a frame's time".to_owned()));
                 }
-                self.warnings = Vec::from(self.complaints.clone()).join("; ");
             }
-            LogLine::Frame(_) => {}
         }
     }
 
@@ -218,7 +205,9 @@ impl Decoding {
         let status = self.wait(deadline)?;
         let until = Instant::now() + Duration::from_secs(1);
         while let Ok(line) = self.log.recv_deadline(until) {
-            self.note(line);
+            if let LogLine::Error(text) = line {
+                self.warnings = text;
+            }
         }
         let words = if self.warnings.is_empty() { format!("nothing, {status}") } else { self.warnings.clone() };
         match (status.success(), self.frames) {
@@ -366,22 +355,32 @@ enum LogLine {
     Rate(f64),
     /// A frame left the filters, with its time in seconds.
     Frame(Option<f64>),
-    /// An error message.
-    Complaint(String),
+    /// An error message; at the end of a log the last few of them.
+    Error(String),
 }
 
-/// Reads the whole log, so that the child never blocks.
+/// Reads the whole log, so that the child never blocks. Error messages are kept until its end.
 fn read_log(stderr: ChildStderr) -> Receiver<LogLine> {
     let (sender, receiver) = unbounded();
     thread::spawn(move || {
         let (mut stream, mut line, mut log) = (BufReader::new(stderr), Vec::new(), Log::default());
+        let mut errors = VecDeque::new();
         while stream.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             for found in log.line(String::from_utf8_lossy(&line).trim()) {
-                // Nobody listens any more: the rest is read all the same.
-                let _ = sender.send(found);
+                match found {
+                    LogLine::Error(text) => {
+                        errors.push_back(text);
+                        if errors.len() > LINES {
+                            errors.pop_front();
+                        }
+                    }
+                    // When the receiver is gone, the rest is read all the same.
+                    other => drop(sender.send(other)),
+                }
             }
             line.clear();
         }
+        let _ = sender.send(LogLine::Error(Vec::from(errors).join("; ")));
     });
     receiver
 }
@@ -391,8 +390,8 @@ fn read_log(stderr: ChildStderr) -> Receiver<LogLine> {
 struct Log {
     /// Seconds of one tick of the filters' clock.
     tick: f64,
-    /// Whether the description of the input is over.
-    output: bool,
+    /// Whether the rate is known, or the description of the input is over.
+    described: bool,
     /// Whether the line before was an error, which a line without a level continues.
     error: bool,
 }
@@ -424,10 +423,11 @@ impl Log {
         };
         self.error = level.map_or(self.error && !rest.is_empty(), |(_, level)| ERRORS.contains(&level));
         if self.error && !text.is_empty() {
-            found.push(LogLine::Complaint(without_addresses(&text)));
+            found.push(LogLine::Error(without_addresses(&text)));
         } else if text.trim_start().starts_with("Output #") {
-            self.output = true;
-        } else if let Some(rate) = rate_in(text.trim_start()).filter(|_| !self.output) {
+            self.described = true;
+        } else if let Some(rate) = rate_in(text.trim_start()).filter(|_| !self.described) {
+            self.described = true;
             found.push(LogLine::Rate(rate));
         }
         found
@@ -506,10 +506,10 @@ mod tests {
         assert_eq!(line(frame), [LogLine::Frame(Some(30.0 * (1001.0 / 30_000.0)))]);
         let lost =
             "[Parsed_showinfo_2 @ 0x55] [info] n:   4 pts: NOPTS pts_time:NOPTS pos: 9 [mpeg4 @ 0x9] [error] torn";
-        assert_eq!(line(lost), [LogLine::Frame(None), LogLine::Complaint("torn".to_owned())]);
+        assert_eq!(line(lost), [LogLine::Frame(None), LogLine::Error("torn".to_owned())]);
         let error = "[mpeg4 @ 0x56b0fd00] [IMGUTILS @ 0x7ffd] [error] Picture size";
-        assert_eq!(line(error), [LogLine::Complaint("[mpeg4] [IMGUTILS] Picture size".to_owned())]);
-        assert_eq!(line("goes on @ home"), [LogLine::Complaint("goes on @ home".to_owned())]);
+        assert_eq!(line(error), [LogLine::Error("[mpeg4] [IMGUTILS] Picture size".to_owned())]);
+        assert_eq!(line("goes on @ home"), [LogLine::Error("goes on @ home".to_owned())]);
         assert_eq!(line("[info] fine"), []);
     }
 }

@@ -16,12 +16,11 @@ mod pure;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{DataError, DecodeLimits, Frames};
+use crate::base::{DataError, DecodeLimits, Frames, named};
 use crate::image::SizeRule;
 
 pub use ffmpeg::Ffmpeg;
@@ -204,8 +203,7 @@ pub trait FrameSource {
         None
     }
 
-    /// What the decoder complained about so far although it gave frames; whole at the end of the
-    /// stream.
+    /// What the decoder complained about although it gave frames; known at the end of the stream.
     fn warnings(&self) -> &str {
         ""
     }
@@ -241,7 +239,7 @@ impl VideoFrames {
     }
 
     /// What the decoder complained about although it gave frames: FFmpeg conceals damage where it
-    /// can. Whole after the last frame, empty for a sound file.
+    /// can. Known after the last frame, empty for a sound file.
     pub fn warnings(&self) -> &str {
         self.source.warnings()
     }
@@ -341,26 +339,7 @@ impl DecoderKind {
     }
 }
 
-impl fmt::Display for DecoderKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ffmpeg => "ffmpeg",
-            Self::Pure => "pure",
-        })
-    }
-}
-
-impl FromStr for DecoderKind {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        match text {
-            "ffmpeg" => Ok(Self::Ffmpeg),
-            "pure" => Ok(Self::Pure),
-            _ => Err(DataError::setting("decoder", text, "it is ffmpeg or pure")),
-        }
-    }
-}
+named!(DecoderKind, "decoder", "it is ffmpeg or pure", Ffmpeg = "ffmpeg", Pure = "pure");
 
 #[cfg(test)]
 mod tests;

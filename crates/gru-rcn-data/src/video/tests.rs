@@ -3,10 +3,22 @@
 use std::process::Command;
 
 use super::*;
-use crate::testing::{make_video, make_with, temporary};
+use crate::testing::{make_video, make_with, temporary, ucf101_clips};
 
 fn ffmpeg() -> Ffmpeg {
     Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg")
+}
+
+/// All decoders of this build.
+fn decoders(limits: DecodeLimits) -> impl Iterator<Item = Box<dyn VideoDecoder>> {
+    let kinds = [DecoderKind::Ffmpeg, DecoderKind::Pure].into_iter().filter(|kind| kind.is_built_in());
+    kinds.map(move |kind| kind.open(limits).expect("these tests need FFmpeg: apt install ffmpeg"))
+}
+
+/// The same decoder with the default limits.
+fn unlimited(decoder: &dyn VideoDecoder) -> Box<dyn VideoDecoder> {
+    let kind: DecoderKind = decoder.id().name.parse().unwrap();
+    kind.open(DecodeLimits::default()).unwrap()
 }
 
 /// The count by another way: FFmpeg's null output reports it.
@@ -37,6 +49,17 @@ fn every_frame_comes_once() {
     }
 }
 
+// XviD packs two frames into one packet, so different decoders count UCF-101's files differently.
+#[test]
+fn ucf101_counts_are_those_of_decoding() {
+    for path in ucf101_clips() {
+        let (clip, name) = (ffmpeg().decode(&path, SizeRule::ShortSide { pixels: 64 }).unwrap(), path.display());
+        let counted = [clip.time, ffmpeg().count(&path).unwrap()];
+        assert_eq!(counted, [reference_count(&path); 2], "{name}");
+        assert_eq!((clip.height, clip.width), (64, 85), "{name}");
+    }
+}
+
 // A red film stays red: (254, 0, 0) up to the rounding of YUV.
 #[test]
 fn colours_are_rgb() {
@@ -49,7 +72,7 @@ fn colours_are_rgb() {
 
 // 96×64 with a short side of 32: 48×32. Its transpose: 32×48. 50×20 with 7: 17.5 -> 18.
 #[test]
-fn sizes() {
+fn frames_are_scaled_by_the_size_rule() {
     let folder = temporary();
     let wide = make_video(folder.path(), "wide.mp4", "testsrc=size=96x64:rate=10", 2);
     let tall = make_video(folder.path(), "tall.mp4", "testsrc=size=64x96:rate=10", 2);
@@ -66,24 +89,51 @@ fn sizes() {
     assert!(ffmpeg().decode(&wide, SizeRule::ShortSide { pixels: 0 }).is_err());
 }
 
+// In one pass where the whole film fits, and in two where it does not.
 #[test]
 fn selected_frames_equal_those_of_the_whole() {
     let folder = temporary();
-    let path = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 12);
-    let whole = ffmpeg().decode(&path, SizeRule::Source).unwrap();
-    let mut asked = 0;
-    let (some, total) = ffmpeg()
-        .decode_selected(&path, SizeRule::Source, &mut |n| {
+    let extra = ["-c:v", "mpeg4", "-bf", "2"];
+    let path = make_with(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12, &extra);
+    let size = SizeRule::ShortSide { pixels: 96 };
+    // Eleven of the twelve frames would fit. The pure decoder's own pictures take less than that.
+    let tight = DecodeLimits { max_bytes: 96 * 144 * 3 * 11, ..DecodeLimits::default() };
+    for decoder in decoders(DecodeLimits::default()).chain(decoders(tight)) {
+        let whole = unlimited(&*decoder).decode(&path, size).unwrap();
+        let mut asked = 0;
+        let mut select = |n| {
             asked = n;
             vec![7, 2, 2]
-        })
-        .unwrap();
-    assert_eq!((asked, total, some.time), (12, 12, 3));
-    assert_eq!(some.frame(0), whole.frame(7));
-    assert_eq!(some.frame(1), whole.frame(2));
-    assert_eq!(some.frame(2), whole.frame(2));
-    assert!(ffmpeg().decode_selected(&path, SizeRule::Source, &mut |n| vec![n]).is_err());
-    assert!(ffmpeg().decode_selected(&path, SizeRule::Source, &mut |_| vec![]).is_err());
+        };
+        let (some, total) = decoder.decode_selected(&path, size, &mut select).unwrap();
+        assert_eq!((asked, total, some.time, whole.height, whole.width), (12, 12, 3, 96, 144));
+        assert_eq!([0, 1, 2].map(|t| some.frame(t)), [7, 2, 2].map(|t| whole.frame(t)));
+        assert!(decoder.decode_selected(&path, size, &mut |n| vec![n]).is_err());
+        assert!(decoder.decode_selected(&path, size, &mut |_| vec![]).is_err());
+    }
+}
+
+#[test]
+fn limits_hold() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "clip.avi", "testsrc=size=64x32:rate=10", 10);
+    let default = DecodeLimits::default();
+    for (limits, words) in [
+        (DecodeLimits { max_frames: 9, ..default }, "`max_frames` of 9"),
+        // 8 macroblocks of 8192 bytes are kept by the pure decoder, more than the clip.
+        (DecodeLimits { max_bytes: 64 * 32 * 3 * 10 - 1, ..default }, "`max_bytes`"),
+        (DecodeLimits { max_side: 63, ..default }, "`max_side` of 63"),
+        (DecodeLimits { timeout: Duration::ZERO, ..default }, "`timeout`"),
+    ] {
+        for decoder in decoders(limits) {
+            let error = decoder.decode(&path, SizeRule::Source).unwrap_err().to_string();
+            assert!(error.contains(words), "{decoder:?}: {error}");
+        }
+    }
+    for decoder in decoders(default) {
+        let zero = decoder.decode(&path, SizeRule::ShortSide { pixels: 0 });
+        assert!(matches!(zero, Err(DataError::Setting { .. })), "{decoder:?}");
+    }
 }
 
 #[test]
@@ -166,22 +216,6 @@ fn frames_are_not_held() {
     frames.next().unwrap().unwrap();
     std::thread::sleep(Duration::from_millis(2100));
     assert_eq!(frames.map(Result::unwrap).count(), 9);
-}
-
-#[test]
-fn limits_hold() {
-    let folder = temporary();
-    let path = make_video(folder.path(), "clip.avi", "testsrc=size=64x32:rate=10", 10);
-    let limited = |change: fn(&mut DecodeLimits)| {
-        let mut limits = DecodeLimits::default();
-        change(&mut limits);
-        ffmpeg().with_limits(limits).decode(&path, SizeRule::Source).unwrap_err().to_string()
-    };
-    assert!(limited(|l| l.max_frames = 9).contains("`max_frames` of 9"));
-    assert!(limited(|l| l.max_bytes = 64 * 32 * 3 * 10 - 1).contains("`max_bytes`"));
-    let side = limited(|l| l.max_side = 63);
-    assert!(side.contains("`max_side` of 63"), "{side}");
-    assert!(limited(|l| l.timeout = Duration::ZERO).contains("`timeout`"));
 }
 
 #[test]

@@ -7,11 +7,11 @@
 //!
 //! *Why that holds exactly.* Each clip of T frames draws three virtual trajectories, for x, y and
 //! the logarithm of the size, from the same distributions whatever the class: a centre c, a speed v
-//! > 0, a sign s = ±1 and a frame index u, uniform in 0…T−1. The value at time t is c + s·v·(t − m)
-//! with m = (T − 1)/2. In the trajectory that the class names, s is the class's and t is the real
-//! time; each of the other two stands still at its own time u. Now look at one frame, at a time
-//! drawn uniformly from 0…T−1: t − m is distributed symmetrically about 0, so s·v·(t − m) has the
-//! same distribution for s = 1, for s = −1 and for a random s, and a still trajectory's u is
+//! above 0, a sign s = ±1 and a frame index u, uniform in 0…T−1. The value at time t is c + s·v·(t
+//! − m) with m = (T − 1)/2. In the trajectory that the class names, s is the class's and t is the
+//! real time; each of the other two stands still at its own time u. Now look at one frame, at a
+//! time drawn uniformly from 0…T−1: t − m is distributed symmetrically about 0, so s·v·(t − m) has
+//! the same distribution for s = 1, for s = −1 and for a random s, and a still trajectory's u is
 //! distributed like t. So every class has the same joint distribution of (x, y, log size) in a
 //! single frame. The angle is uniform on the circle, and adding ω·t leaves it so. Texture, colours,
 //! background and noise do not know the class.

@@ -126,7 +126,7 @@ mod tests {
     // triangles ½·1·0.45·sin 36° each: 1.3225 / 4 = 0.331; cross (2·1.9·0.66 − 0.66²) / 4 = 0.518;
     // ring π(0.95² − 0.45²) / 4 = 0.550.
     #[test]
-    fn areas_by_hand() {
+    fn areas_match_geometry() {
         for (shape, expected) in [(0, 0.64), (1, 0.351), (2, 0.331), (3, 0.518), (4, 0.550)] {
             assert!((area(shape) - expected).abs() < 0.01, "shape {shape}: {}", area(shape));
         }

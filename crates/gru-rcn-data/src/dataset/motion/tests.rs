@@ -101,7 +101,7 @@ fn reversal_exchanges_opposite_classes() {
 }
 
 #[test]
-fn only_what_the_class_names_moves_and_the_way_it_says() {
+fn only_the_trajectory_of_the_class_moves() {
     for index in 0..40 {
         for motion in 0..8 {
             let clip = clip(motion, index);

@@ -19,7 +19,7 @@ fn named<'a>(lists: &'a [SplitList], name: &str) -> (&'a [String], &'a [String])
 }
 
 #[test]
-fn ucf101_lists() {
+fn ucf101_lists_are_read() {
     let folder = files(&[
         ("classInd.txt", "1 Archery\r\n2 Diving\r\n"),
         ("trainlist01.txt", "Archery/v_Archery_g08_c01.avi 1\r\nDiving/v_Diving_g09_c02.avi 2\r\n\r\n"),
@@ -45,7 +45,7 @@ fn ucf101_faults_are_named() {
         let error = error(contents);
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     };
-    has(&[], &["trainlist01.txt", "not there"]);
+    has(&[], &["trainlist01.txt", "does not exist"]);
     has(&[("trainlist01.txt", "A/x.avi 1\n")], &["testlist01.txt"]);
     has(&[("testlist02.txt", "A/x.avi\n")], &["trainlist02.txt"]);
     let test = ("testlist01.txt", "A/y.avi\n");
@@ -60,7 +60,7 @@ fn ucf101_faults_are_named() {
 }
 
 #[test]
-fn hmdb51_marks() {
+fn hmdb51_marks_divide_the_clips() {
     let folder = files(&[
         ("wave_test_split1.txt", "m_wave_u_cm_np1_ri_bad_0.avi 1 \nm_wave_u_cm_np1_ri_bad_1.avi 2 \nn.avi 0 \n"),
         ("climb_stairs_test_split1.txt", "[x]!;_(1).avi 2 \n"),

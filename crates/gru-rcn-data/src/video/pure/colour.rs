@@ -138,7 +138,7 @@ mod tests {
     // BT.601: black, white, and pure red at (81, 90, 240), green at (145, 54, 34), blue at (41,
     // 240, 110).
     #[test]
-    fn known_colours() {
+    fn known_colours_are_converted_exactly() {
         let pixel = |y, cb: i32, cr: i32| convert(y, (cb - 128) << CHROMA_BITS, (cr - 128) << CHROMA_BITS);
         assert_eq!(pixel(16, 128, 128), [0, 0, 0]);
         assert_eq!(pixel(235, 128, 128), [255, 255, 255]);

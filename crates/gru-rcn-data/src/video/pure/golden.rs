@@ -6,13 +6,12 @@
 //! measured with FFmpeg 5.1; `cargo test -- --nocapture` prints what it is. A frame in the wrong
 //! place or a wrong vector is far outside of them.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::colour::{Planes, to_rgb};
 use super::*;
-use crate::testing::{make_with, temporary};
+use crate::testing::{make_with, say, temporary, ucf101_clips};
 use crate::video::Ffmpeg;
 
 /// Differences of a film's worst frame.
@@ -95,11 +94,6 @@ fn compare(path: &Path) -> Apart {
     worst
 }
 
-fn say(words: &str) {
-    // Past the capture of the test harness, which would swallow the words of a test that passes.
-    let _ = writeln!(std::io::stderr(), "{words}");
-}
-
 fn has_xvid() -> bool {
     let output = Command::new("ffmpeg").args(["-hide_banner", "-encoders"]).output();
     let output = output.expect("these tests need FFmpeg: apt install ffmpeg");
@@ -123,7 +117,7 @@ fn near(apart: Apart, name: &str) {
 }
 
 #[test]
-fn films_of_ffmpeg() {
+fn films_of_ffmpeg_are_decoded_alike() {
     let folder = temporary();
     for (name, source, extra) in [
         ("plain.avi", SMOOTH, &["-c:v", "mpeg4", "-q:v", "4"][..]),
@@ -142,7 +136,7 @@ fn films_of_ffmpeg() {
 }
 
 #[test]
-fn films_of_xvid() {
+fn films_of_xvid_are_decoded_alike() {
     if !has_xvid() {
         return;
     }
@@ -173,7 +167,7 @@ fn rewritten(path: &Path, name: &str, extra: &[&str]) -> PathBuf {
 }
 
 #[test]
-fn frames_unpacked_by_ffmpeg() {
+fn films_unpacked_by_ffmpeg_are_decoded_alike() {
     if !has_xvid() {
         return;
     }
@@ -235,7 +229,7 @@ fn pictures_without_content_are_no_frames() {
 // A stream that packs its pictures and does not say so: FFmpeg shows the first of each chunk. One
 // that lacks a placeholder leaves no place for a frame that others need.
 #[test]
-fn packed_films_with_faults() {
+fn packed_films_with_faults_follow_ffmpeg_or_are_refused() {
     if !has_xvid() {
         return;
     }
@@ -259,28 +253,9 @@ fn packed_films_with_faults() {
     assert!(matches!(error, DataError::BrokenVideo { .. }) && error.to_string().contains("no place"), "{error}");
 }
 
-/// The clips of UCF-101, if they are there.
-fn clips() -> Option<Vec<PathBuf>> {
-    let root = std::env::var_os("GRU_RCN_TEST_DATA").filter(|root| !root.is_empty());
-    let Some(root) = root else {
-        say("SKIPPED: set GRU_RCN_TEST_DATA to a folder that holds ucf101 to run this test");
-        return None;
-    };
-    let folder = |path: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(path).expect("a folder of class folders");
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        paths.sort();
-        paths
-    };
-    let classes = folder(&Path::new(&root).join("ucf101"));
-    let clips: Vec<_> = classes.iter().filter(|path| path.is_dir()).flat_map(|class| folder(class)).collect();
-    assert!(!clips.is_empty(), "GRU_RCN_TEST_DATA names a folder without clips in ucf101");
-    Some(clips)
-}
-
 #[test]
-fn clips_of_ucf101() {
-    for path in clips().unwrap_or_default() {
+fn clips_of_ucf101_are_decoded_alike() {
+    for path in ucf101_clips() {
         let apart = compare(&path);
         assert!(
             apart.luma_max <= 10 && apart.chroma_max <= 6 && apart.luma_mean <= 0.3,
@@ -292,10 +267,10 @@ fn clips_of_ucf101() {
 }
 
 #[test]
-fn clips_of_ucf101_at_another_size() {
+fn clips_of_ucf101_are_alike_at_another_size() {
     let size = SizeRule::ShortSide { pixels: 128 };
     // One of each class.
-    for path in clips().unwrap_or_default().iter().step_by(5) {
+    for path in ucf101_clips().iter().step_by(5) {
         let (clip, reference) =
             (PureDecoder::default().decode(path, size).unwrap(), Ffmpeg::locate().unwrap().decode(path, size).unwrap());
         let (max, mean) = differences(&clip.data, &reference.data);

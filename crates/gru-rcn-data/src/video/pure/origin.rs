@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn codecs() {
+    fn codec_letters_of_mpeg4_are_known() {
         assert!(is_mpeg4(*b"xvid") && is_mpeg4(*b"XVID") && !is_mpeg4(*b"H264") && !is_mpeg4(*b"DIV3"));
     }
 }

@@ -1,7 +1,6 @@
 //! What is refused, what is damaged, and the limits; with films that FFmpeg makes.
 
 use std::fs;
-use std::time::Duration;
 
 use super::*;
 use crate::testing::{make_with, temporary};
@@ -138,24 +137,6 @@ fn a_film_without_its_first_frame_is_refused() {
     assert!(error(&path).to_string().contains("begins with a frame that is predicted"), "{}", error(&path));
 }
 
-#[test]
-fn limits_hold() {
-    let folder = temporary();
-    let path = make_with(folder.path(), "clip.avi", "testsrc=size=64x32:rate=10", 10, B_FRAMES);
-    let limited = |change: fn(&mut DecodeLimits)| {
-        let mut limits = DecodeLimits::default();
-        change(&mut limits);
-        PureDecoder::default().with_limits(limits).decode(&path, SizeRule::Source).unwrap_err().to_string()
-    };
-    assert!(limited(|l| l.max_frames = 9).contains("`max_frames` of 9"));
-    // 8 macroblocks of 8192 bytes are kept by the decoder, more than the clip's 61 440.
-    assert!(limited(|l| l.max_bytes = 8 * 8192 - 1).contains("`max_bytes`"));
-    assert!(limited(|l| l.max_side = 63).contains("`max_side` of 63"));
-    assert!(limited(|l| l.timeout = Duration::ZERO).contains("`timeout`"));
-    let zero = PureDecoder::default().decode(&path, SizeRule::ShortSide { pixels: 0 });
-    assert!(matches!(zero, Err(DataError::Setting { .. })));
-}
-
 // The header's size is enough for a refusal; no picture is decoded for it.
 #[test]
 fn sizes_are_checked_before_memory_is_taken() {
@@ -164,19 +145,6 @@ fn sizes_are_checked_before_memory_is_taken() {
     let limits = DecodeLimits { max_side: 2047, ..DecodeLimits::default() };
     let error = PureDecoder::default().with_limits(limits).count(&path).unwrap_err();
     assert!(matches!(error, DataError::TooLarge { limit: "max_side", .. }), "{error}");
-}
-
-#[test]
-fn selected_frames_equal_those_of_the_whole() {
-    let folder = temporary();
-    let path = make_with(folder.path(), "clip.avi", SOURCE, 12, B_FRAMES);
-    let pure = PureDecoder::default();
-    let whole = pure.decode(&path, SHORT).unwrap();
-    assert_eq!((whole.time, whole.height, whole.width), (12, 48, 72));
-    let (some, total) = pure.decode_selected(&path, SHORT, &mut |_| vec![7, 2, 2]).unwrap();
-    assert_eq!((total, some.time), (12, 3));
-    assert_eq!([some.frame(0), some.frame(1), some.frame(2)], [whole.frame(7), whole.frame(2), whole.frame(2)]);
-    assert!(pure.decode_selected(&path, SHORT, &mut |n| vec![n]).is_err());
 }
 
 #[test]
