@@ -10,6 +10,8 @@ mod cargo;
 mod check;
 mod goldens;
 mod offline;
+#[cfg(test)]
+mod layers;
 mod program;
 mod soak;
 

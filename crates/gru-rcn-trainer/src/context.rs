@@ -1,5 +1,9 @@
 //! What every part of a run needs: where it writes, how it was asked to work, who is told.
 
+use std::cell::RefCell;
+use std::time::Instant;
+
+use anyhow::Result;
 use burn::tensor::Device;
 
 use crate::device::replicas::Replicas;
@@ -24,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) replicas: Replicas,
     /// Whether a stop was requested.
     pub(crate) stop: StopFlag,
+    /// How long its parts take.
+    pub(crate) clock: Clock,
     /// Whoever follows the run.
     pub(crate) observers: Observers,
 }
@@ -37,5 +43,26 @@ impl Context {
     /// The seed of a stage.
     pub(crate) fn stage_seed(&self, key: &str) -> u64 {
         stage_seed(self.recipe.seed, key)
+    }
+}
+
+/// Seconds of each part of the work.
+#[derive(Default)]
+pub(crate) struct Clock {
+    parts: RefCell<Vec<(String, f64)>>,
+}
+
+impl Clock {
+    /// Does a part of the work and keeps its duration.
+    pub(crate) fn time<T>(&self, part: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        let result = work()?;
+        self.parts.borrow_mut().push((part.to_string(), started.elapsed().as_secs_f64()));
+        Ok(result)
+    }
+
+    /// The parts so far.
+    pub(crate) fn take(&self) -> Vec<(String, f64)> {
+        self.parts.take()
     }
 }

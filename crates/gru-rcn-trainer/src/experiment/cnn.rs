@@ -13,7 +13,6 @@ use gru_rcn_data::Sample;
 
 use super::backbone::{self, FrameCnn};
 use super::data::Clips;
-use super::outcome::Clock;
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, LivePixels, PixelStore, Source, appearances};
@@ -50,7 +49,6 @@ pub(super) fn obtain(
     clips: &Clips,
     pretrained: Option<Cnn>,
     classes: usize,
-    clock: &Clock,
 ) -> Result<Cnn> {
     let (recipe, kept) = (&context.recipe, context.dir.backbone());
     if kept.is_file() {
@@ -58,11 +56,11 @@ pub(super) fn obtain(
     }
     let cnn = match (pretrained, &recipe.backbone.pretrain) {
         (Some(cnn), _) => cnn,
-        (None, Some(training)) => clock.time("CNN", || pretrain(context, clips, training))?,
+        (None, Some(training)) => context.clock.time("CNN", || pretrain(context, clips, training))?,
         (None, None) => bail!("the recipe gives the CNN neither weights nor training"),
     };
     let cnn = match &recipe.backbone.finetune {
-        Some(section) => clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
+        Some(section) => context.clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
         None => cnn,
     };
     export_torchvision(&cnn, &kept)?;

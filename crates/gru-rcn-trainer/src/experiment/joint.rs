@@ -9,8 +9,9 @@ use gru_rcn::weights::{export, export_torchvision, import};
 use gru_rcn_data::Sample;
 
 use super::backbone;
-use super::system::System;
-use super::systems::{OfLevels, TrainedSystem, Work, trained_parameters};
+use super::data::Clips;
+use super::system::{OfLevels, System, TrainedSystem, trained_parameters};
+use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, LivePixels};
 use crate::run::card::EpochPoint;
@@ -18,23 +19,27 @@ use crate::train::{Stage, Trainer};
 
 /// Trains GRU-RCN together with its CNN, or loads both if an interrupted run has trained them. The
 /// constants of the normalisation fit the maps of the CNN before.
-pub(super) fn train(work: Work) -> Result<TrainedSystem> {
-    let Work { context, clips, cnn, clock, .. } = work;
+pub(super) fn train(
+    context: &Context,
+    clips: &Clips,
+    cnn: &Cnn,
+    build: impl FnOnce() -> GruRcnClassifier,
+) -> Result<TrainedSystem> {
     let (recipe, dataset, device) = (&context.recipe, &clips.dataset, &context.device);
     let (key, name) = (System::GruRcn.key(), format!("{} and CNN", System::GruRcn.name(recipe)));
-    let classifier = initial::drawn(context.stage_seed(&key), device, || work.gru_rcn(&recipe.model.norm));
+    let classifier = initial::drawn(context.stage_seed(&key), device, build);
     let classifier = classifier.computing_in(clips.loader.dtype);
     let (weights, backbone_file) = (context.dir.model(), context.dir.joint_backbone());
     if let Some(curve) = context.dir.done(&key)? {
         let config = backbone::config(recipe, cnn.num_classes())?;
         let tuned = backbone::load(&config, &backbone_file, device)?;
-        return Ok(trained(work, import(classifier.valid(), &weights)?, tuned, curve));
+        return Ok(trained(context, import(classifier.valid(), &weights)?, tuned, curve));
     }
     // Only those taps that are recurred over, so that no level above them is computed in vain.
     let mut tapped = cnn.clone();
     tapped.set_taps(&recipe.level_names())?;
     let model = Recognizer { backbone: tapped.train(), classifier };
-    let trained_model = clock.time(&name, || {
+    let trained_model = context.clock.time(&name, || {
         let pixels =
             |samples: &[Sample], loader: ClipLoader| LivePixels::new(cnn.pixels(), samples, loader, device);
         let train = pixels(&dataset.train, clips.training_loader(&context.dir, &recipe.training));
@@ -53,11 +58,11 @@ pub(super) fn train(work: Work) -> Result<TrainedSystem> {
     let description = RecognizerDescription::new(&tuned, true, &classifier, dataset.classes.clone())?;
     export(&classifier, &weights, &System::GruRcn.metadata(recipe, Some(&description)))?;
     context.dir.mark_done(&key, &trained_model.position.curve)?;
-    Ok(trained(work, classifier, tuned, trained_model.position.curve))
+    Ok(trained(context, classifier, tuned, trained_model.position.curve))
 }
 
-fn trained(work: Work, classifier: GruRcnClassifier, cnn: Cnn, curve: Vec<EpochPoint>) -> TrainedSystem {
-    let levels = System::GruRcn.levels(&work.context.recipe);
+fn trained(context: &Context, classifier: GruRcnClassifier, cnn: Cnn, curve: Vec<EpochPoint>) -> TrainedSystem {
+    let levels = System::GruRcn.levels(&context.recipe);
     TrainedSystem {
         system: System::GruRcn,
         parameters: trained_parameters(&classifier, &levels),

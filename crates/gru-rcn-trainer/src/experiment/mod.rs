@@ -25,7 +25,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 
-use crate::context::Context;
+use crate::context::{Clock, Context};
 use crate::device::precision::Precision;
 use crate::device::replicas::Replicas;
 use crate::observe::{Event, JsonLines, Observers, TensorBoard, for_person};
@@ -37,7 +37,6 @@ use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use data::Clips;
-use outcome::Clock;
 
 /// A run to make or to resume, as the command line asks for it.
 pub(crate) struct Plan {
@@ -92,7 +91,9 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let stop = StopFlag::install()?;
     let clips = Clips::of_recipe(&plan.recipe, &plan.device, plan.precision.dtype())?;
     preflight::check_clips(&plan.recipe, &clips.dataset)?;
-    let card = outcome::new_card(&plan, &clips.dataset)?;
+    let weights = cnn::weights_file(plan.folder.resumed(), &plan.recipe);
+    let (devices, precision) = (&plan.device_names, plan.precision);
+    let card = outcome::new_card(&plan.recipe, &clips.dataset, weights.as_deref(), devices, precision)?;
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
@@ -111,7 +112,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
         Box::new(TensorBoard::new(dir.clone())),
     ]);
     let replicas = Replicas::new(plan.device.clone(), plan.others);
-    let context = Context { dir, fingerprint, recipe: plan.recipe, device: plan.device, replicas, stop, observers };
+    let context = Context { dir, fingerprint, recipe: plan.recipe, device: plan.device, replicas, stop, clock: Clock::default(), observers };
     outcome::announce(&context, &clips.dataset, &card, &memory);
 
     let card = run(&context, &clips, card, pretrained);
@@ -124,15 +125,14 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
 
 /// The stages of a run.
 fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
-    let clock = Clock::default();
-    let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes, &clock)?;
+    let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes)?;
     let levels: Vec<String> =
         cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
     context.message(format!("levels: {}", levels.join(", ")));
     let cache = percepts::open_cache(context, &cnn)?;
-    let sources = percepts::training_sources(context, clips, &cnn, cache.as_ref(), &clock)?;
-    let trained = systems::train_all(context, clips, &cnn, &sources, &clock)?;
+    let sources = percepts::training_sources(context, clips, &cnn, cache.as_ref())?;
+    let trained = systems::train_all(context, clips, &cnn, &sources)?;
     drop(sources);
-    let tested = test::test_all(context, clips, &cnn, cache.as_ref(), &trained, &clock)?;
-    outcome::write(context, clips, card, &tested, &clock)
+    let tested = test::test_all(context, clips, &cnn, cache.as_ref(), &trained)?;
+    outcome::write(context, clips, card, &tested)
 }

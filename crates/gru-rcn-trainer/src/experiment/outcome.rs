@@ -1,18 +1,18 @@
 //! What a run leaves behind: its card, scores, report, and the table on standard output.
 
-use std::cell::RefCell;
-use std::time::Instant;
+use std::path::Path;
 
 use anyhow::Result;
 use gru_rcn_data::{Dataset, Frames};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
 
+use super::backbone;
 use super::data::Clips;
 use super::test::TestedSystem;
-use super::{Plan, backbone, cnn};
 use crate::context::Context;
+use crate::device::precision::Precision;
 use crate::preflight::memory::Memory;
-use crate::recipe::to_toml;
+use crate::recipe::{Recipe, to_toml};
 use crate::report::{GalleryClip, RunReport, jpeg_base64};
 use crate::run::card::{BURN, DataCard, RunCard, VERSION};
 use crate::run::dir::RunDir;
@@ -24,26 +24,15 @@ const GALLERY: usize = 16;
 /// Frames shown of each.
 const STRIP: usize = 8;
 
-/// Seconds of each part of the work.
-#[derive(Default)]
-pub(crate) struct Clock {
-    parts: RefCell<Vec<(String, f64)>>,
-}
-
-impl Clock {
-    /// Does a part of the work and keeps its duration.
-    pub(crate) fn time<T>(&self, part: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let started = Instant::now();
-        let result = work()?;
-        self.parts.borrow_mut().push((part.to_string(), started.elapsed().as_secs_f64()));
-        Ok(result)
-    }
-}
-
-/// The card of a run that is to begin.
-pub(super) fn new_card(plan: &Plan, dataset: &Dataset) -> Result<RunCard> {
-    let recipe = &plan.recipe;
-    let weights = cnn::weights_file(plan.folder.resumed(), recipe);
+/// The card of a run that is to begin on these devices, whose CNN is read from `weights` if it is not
+/// trained.
+pub(super) fn new_card(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    weights: Option<&Path>,
+    devices: &str,
+    precision: Precision,
+) -> Result<RunCard> {
     // What is wrong with the recipe comes before what is wrong with the file.
     backbone::config(recipe, dataset.classes.len())?;
     Ok(RunCard {
@@ -52,8 +41,8 @@ pub(super) fn new_card(plan: &Plan, dataset: &Dataset) -> Result<RunCard> {
         burn: BURN.into(),
         recipe: recipe.name.clone(),
         seed: recipe.seed,
-        backend: plan.device_names.clone(),
-        dtype: plan.precision.name().into(),
+        backend: devices.into(),
+        dtype: precision.name().into(),
         data: DataCard {
             name: dataset.name.clone(),
             fingerprint: dataset.fingerprint(),
@@ -62,7 +51,7 @@ pub(super) fn new_card(plan: &Plan, dataset: &Dataset) -> Result<RunCard> {
             test: dataset.test.len(),
         },
         classes: dataset.classes.clone(),
-        cnn_classes: backbone::classes(recipe, dataset, weights.as_deref())?,
+        cnn_classes: backbone::classes(recipe, dataset, weights)?,
         seconds: Vec::new(),
         bad_clips: Vec::new(),
         systems: Vec::new(),
@@ -95,10 +84,9 @@ pub(super) fn write(
     clips: &Clips,
     mut card: RunCard,
     tested: &[TestedSystem],
-    clock: &Clock,
 ) -> Result<RunCard> {
     let dir = &context.dir;
-    card.seconds = clock.parts.take();
+    card.seconds = context.clock.take();
     card.bad_clips = clips.skipped();
     if let Some(first) = card.bad_clips.first() {
         context.message(format!(

@@ -9,7 +9,6 @@ use gru_rcn_data::Sample;
 
 use super::backbone;
 use super::data::Clips;
-use super::outcome::Clock;
 use crate::context::Context;
 use crate::percepts::{Cache, ClipLoader, Live, MEASURED_CLIPS, Source, Store, bytes_of_clips};
 
@@ -48,7 +47,6 @@ pub(crate) fn training_sources(
     clips: &Clips,
     cnn: &Cnn,
     cache: Option<&Cache>,
-    clock: &Clock,
 ) -> Result<Sources> {
     let (recipe, dataset) = (&context.recipe, &clips.dataset);
     let (train, validation) = (&dataset.train, &dataset.validation);
@@ -66,7 +64,7 @@ pub(crate) fn training_sources(
             Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
             None => format!("computing percepts, {mib} MiB in memory"),
         });
-        return clock.time("Percepts", || {
+        return context.clock.time("Percepts", || {
             let store = store(context, cnn, cache, &all, recipe.features.copies, &training)?;
             // A store of its own, also where `all` has them: here a clip that cannot be read is an error,
             // there it is skipped.

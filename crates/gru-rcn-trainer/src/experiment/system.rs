@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
+use burn::module::Module;
+use gru_rcn::backbone::Cnn;
 use gru_rcn::baselines::{Baseline, BaselineOptions};
 use gru_rcn::classifier::GruRcnClassifierConfig;
-use gru_rcn::percepts::Level;
+use gru_rcn::head::LevelLogits;
+use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::recurrent::{Form, GruRcnConfig};
 
 use crate::recipe::{NormSection, Recipe};
+use crate::run::card::EpochPoint;
 use crate::run::dir::RunDir;
+use crate::scoring::Scorable;
 
 /// Something that can be trained on the percepts of a CNN.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +91,42 @@ impl System {
     pub(crate) fn scores(&self, dir: &RunDir) -> PathBuf {
         if let Self::GruRcn = self { dir.scores("test") } else { dir.baseline_scores(&self.key()) }
     }
+}
+
+/// A trained system.
+pub(crate) struct TrainedSystem {
+    /// Which one.
+    pub(crate) system: System,
+    /// The model, for percepts of all levels.
+    pub(crate) model: Box<dyn Scorable<Percepts>>,
+    /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
+    pub(crate) cnn: Option<Cnn>,
+    /// Its learning curve.
+    pub(crate) curve: Vec<EpochPoint>,
+    /// Number of parameters that were trained.
+    pub(crate) parameters: usize,
+}
+
+/// A model that takes in some of the levels.
+pub(crate) struct OfLevels<M> {
+    /// The model.
+    pub(crate) model: M,
+    /// Positions of the levels; none for all.
+    pub(crate) levels: Option<Vec<usize>>,
+}
+
+impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
+    fn logits(&self, percepts: Percepts) -> LevelLogits {
+        match &self.levels {
+            Some(levels) => self.model.logits(percepts.select(levels)),
+            None => self.model.logits(percepts),
+        }
+    }
+}
+
+/// Number of trained parameters: all but the factors of the normalisation, one per level.
+pub(crate) fn trained_parameters<M: Module>(model: &M, levels: &Option<Vec<usize>>) -> usize {
+    model.num_params() - levels.as_ref().map_or(1, Vec::len)
 }
 
 /// The recipe's GRU-RCN over its levels of the backbone's.

@@ -3,58 +3,23 @@
 use std::rc::Rc;
 
 use anyhow::Result;
-use burn::module::Module;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{BaselineModel, BaselineVisitor};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
-use gru_rcn::head::LevelLogits;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::weights::{export, import};
 
 use super::data::Clips;
 use super::joint;
-use super::outcome::Clock;
 use super::percepts::Sources;
-use super::system::{self, System};
+use super::system::{self, OfLevels, System, TrainedSystem, trained_parameters};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{Levels, Source};
 use crate::recipe::{NormSection, RefitSection, TrainingSection};
 use crate::run::card::EpochPoint;
-use crate::scoring::Scorable;
 use crate::train::{SelectWeights, Stage, Trainer};
-
-/// A trained system.
-pub(crate) struct TrainedSystem {
-    /// Which one.
-    pub(crate) system: System,
-    /// The model, for percepts of all levels.
-    pub(crate) model: Box<dyn Scorable<Percepts>>,
-    /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
-    pub(crate) cnn: Option<Cnn>,
-    /// Its learning curve.
-    pub(crate) curve: Vec<EpochPoint>,
-    /// Number of parameters that were trained.
-    pub(crate) parameters: usize,
-}
-
-/// A model that takes in some of the levels.
-pub(crate) struct OfLevels<M> {
-    /// The model.
-    pub(crate) model: M,
-    /// Positions of the levels; none for all.
-    pub(crate) levels: Option<Vec<usize>>,
-}
-
-impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
-        match &self.levels {
-            Some(levels) => self.model.logits(percepts.select(levels)),
-            None => self.model.logits(percepts),
-        }
-    }
-}
 
 /// Trains or loads all systems; the first of the result is the one that the run is about.
 pub(crate) fn train_all(
@@ -62,9 +27,8 @@ pub(crate) fn train_all(
     clips: &Clips,
     cnn: &Cnn,
     sources: &Sources,
-    clock: &Clock,
 ) -> Result<Vec<TrainedSystem>> {
-    let work = Work { context, clips, cnn, sources, clock };
+    let work = Work { context, clips, cnn, sources };
     let systems = System::of_recipe(&context.recipe);
     let mut trained: Vec<TrainedSystem> =
         systems.into_iter().map(|system| work.train(system)).collect::<Result<_>>()?;
@@ -74,19 +38,20 @@ pub(crate) fn train_all(
 
 /// What the training of a system needs.
 #[derive(Clone, Copy)]
-pub(super) struct Work<'a> {
-    pub(super) context: &'a Context,
-    pub(super) clips: &'a Clips,
-    pub(super) cnn: &'a Cnn,
+struct Work<'a> {
+    context: &'a Context,
+    clips: &'a Clips,
+    cnn: &'a Cnn,
     sources: &'a Sources,
-    pub(super) clock: &'a Clock,
 }
 
 impl Work<'_> {
     fn train(self, system: System) -> Result<TrainedSystem> {
         let recipe = &self.context.recipe;
         match &system {
-            System::GruRcn if recipe.model.finetune_backbone => joint::train(self),
+            System::GruRcn if recipe.model.finetune_backbone => {
+                joint::train(self.context, self.clips, self.cnn, || self.gru_rcn(&recipe.model.norm))
+            }
             System::GruRcn => {
                 let classes = || self.clips.dataset.classes.clone();
                 let describe = |model: &_| Ok(Some(RecognizerDescription::new(self.cnn, false, model, classes())?));
@@ -98,7 +63,7 @@ impl Work<'_> {
     }
 
     /// A GRU-RCN with freshly drawn weights under a normalisation, on the CPU.
-    pub(super) fn gru_rcn(self, norm: &NormSection) -> GruRcnClassifier {
+    fn gru_rcn(self, norm: &NormSection) -> GruRcnClassifier {
         let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
         let levels = recipe.levels();
         let statistics = self.sources.statistics(|percepts| percepts.select(&levels));
@@ -114,7 +79,7 @@ impl Work<'_> {
     where
         M: ClipClassifier<Input = Percepts> + 'static,
     {
-        let Self { context, clock, sources, .. } = self;
+        let Self { context, sources, .. } = self;
         let (recipe, device) = (&context.recipe, &context.device);
         let (key, name) = (system.key(), system.name(recipe));
         let model = initial::drawn(context.stage_seed(&system.initial_key()), device, build);
@@ -135,7 +100,7 @@ impl Work<'_> {
             ..Stage::new(key, name, training)
         };
         let first_weights = model.clone();
-        let mut trained = clock.time(&name, || {
+        let mut trained = context.clock.time(&name, || {
             let trainer = Trainer::new(context, stage(&key, &name, &recipe.training));
             trainer.run(model, &*of_system(&sources.train), &*validation)
         })?;
@@ -144,7 +109,7 @@ impl Work<'_> {
             let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
             let training = TrainingSection { epochs, steps: None, ..recipe.training.clone() };
             let stage = Stage { select: SelectWeights::Last, ..stage(&key, &name, &training) };
-            trained.model = clock.time(&name, || {
+            trained.model = context.clock.time(&name, || {
                 let all = of_system(&sources.all);
                 Ok(Trainer::new(context, stage).run(first_weights, &*all, &*validation)?.model)
             })?;
@@ -171,11 +136,6 @@ impl Work<'_> {
             curve,
         }
     }
-}
-
-/// Number of trained parameters: all but the factors of the normalisation, one per level.
-pub(super) fn trained_parameters<M: Module>(model: &M, levels: &Option<Vec<usize>>) -> usize {
-    model.num_params() - levels.as_ref().map_or(1, Vec::len)
 }
 
 struct TrainBaseline<'a> {

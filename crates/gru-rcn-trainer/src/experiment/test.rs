@@ -5,10 +5,8 @@ use gru_rcn::backbone::Cnn;
 use gru_rcn::percepts::Percepts;
 
 use super::data::Clips;
-use super::outcome::Clock;
 use super::percepts::{live, scoring_source};
-use super::system::System;
-use super::systems::TrainedSystem;
+use super::system::{System, TrainedSystem};
 use crate::context::Context;
 use crate::observe::Interval;
 use crate::percepts::Cache;
@@ -38,14 +36,13 @@ pub(crate) fn test_all(
     cnn: &Cnn,
     cache: Option<&Cache>,
     trained: &[TrainedSystem],
-    clock: &Clock,
 ) -> Result<Vec<TestedSystem>> {
     let rule = context.recipe.views();
     context.message(match rule.is_single() {
         true => "scoring the test clips".to_owned(),
         false => format!("scoring the test clips by {}", context.recipe.describe_views(rule)),
     });
-    clock.time("Test", || {
+    context.clock.time("Test", || {
         let (own, shared): (Vec<_>, Vec<_>) = trained.iter().partition(|system| system.cnn.is_some());
         let mut scores = Vec::new();
         for system in own {

@@ -9,8 +9,8 @@ use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::weights::import;
 use gru_rcn_data::{DecoderKind, TestViews};
 
-use super::systems::OfLevels;
-use super::{backbone, system};
+use super::backbone;
+use super::system::{self, OfLevels};
 use crate::percepts::ClipLoader;
 use crate::recipe::{DataSection, Recipe};
 use crate::run::card::RunCard;

@@ -53,7 +53,7 @@ pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
         [] => toml::from_str(text)?,
         _ => toml::from_str(&toml::to_string(&table)?)?,
     };
-    let recipe = recipe.modernised();
+    let recipe = recipe.resolved();
     recipe.validate()?;
     Ok(recipe)
 }
@@ -95,6 +95,21 @@ mod tests {
             let recipe = parse(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
             assert_eq!(recipe.name, name);
             assert_eq!(parse(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
+        }
+    }
+
+    /// The recipe for folders fits every network, by the two topmost levels.
+    #[test]
+    fn taps_follow_the_network() {
+        let (_, folder) = BUILT_IN.iter().find(|(name, _)| *name == "folder").unwrap();
+        for (network, taps) in [
+            ("squeezenet", ["pool8", "fire9"]),
+            ("efficientnet-lite0", ["stage5", "stage7"]),
+            ("vgg16", ["pool5", "fc7"]),
+        ] {
+            let recipe = parse(folder, &[format!("backbone.network={network}")]).unwrap();
+            assert_eq!(recipe.backbone.taps, taps);
+            assert_eq!(recipe.level_names(), taps);
         }
     }
 

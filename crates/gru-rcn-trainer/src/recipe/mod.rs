@@ -61,15 +61,17 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// The recipe with what earlier versions wrote in other words.
-    fn modernised(mut self) -> Self {
+    /// The recipe with defaults that depend on other keys, and with what earlier versions wrote in other
+    /// words.
+    fn resolved(mut self) -> Self {
+        self.backbone.name_taps(self.clip.input_size);
         self.model.name_levels(&self.backbone.taps);
         self
     }
 
     /// A recipe that was saved as JSON.
     pub(crate) fn from_json(value: serde_json::Value) -> serde_json::Result<Self> {
-        serde_json::from_value::<Self>(value).map(Self::modernised)
+        serde_json::from_value::<Self>(value).map(Self::resolved)
     }
 
     /// Names of the levels that are recurred over, bottom up.

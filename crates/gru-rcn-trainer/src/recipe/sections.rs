@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use gru_rcn::backbone::Network;
+use gru_rcn::backbone::{Network, NetworkOptions};
 use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
@@ -81,7 +81,9 @@ impl Default for FolderSection {
 pub(crate) struct BackboneSection {
     /// Which network.
     pub(crate) network: Network,
-    /// The levels of percepts, bottom up; an unknown one is refused with the names of all.
+    /// The levels of percepts, bottom up; the two topmost of the network if not given. An unknown one is
+    /// refused with the names of all.
+    #[serde(default)]
     pub(crate) taps: Vec<String>,
     /// Pretrained weights in torchvision's layout (.safetensors, .pth); `--weights` sets it. Without them
     /// the network must be pretrained by the section below.
@@ -99,6 +101,16 @@ pub(crate) struct BackboneSection {
 }
 
 impl BackboneSection {
+    /// Names the taps that a recipe leaves to the network.
+    pub(super) fn name_taps(&mut self, input_size: [usize; 2]) {
+        if self.taps.is_empty() {
+            let (num_classes, in_channels) = (1, 3);
+            let options = NetworkOptions { num_classes, in_channels, input_size, taps: Vec::new() };
+            let known = self.network.config(&options).known_taps();
+            self.taps = known[known.len().saturating_sub(2)..].to_vec();
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         ensure!(!self.taps.is_empty(), "recipe: backbone.taps is empty; name at least one level");
         ensure!(

@@ -8,12 +8,14 @@
 mod gradients;
 mod optimizer;
 mod saving;
+mod stage;
 mod step;
+
+pub(crate) use stage::{SelectWeights, Stage};
 
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
-use burn::module::ParamGroup;
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
@@ -21,53 +23,14 @@ use crate::observe::{
     Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics,
 };
 use crate::percepts::Source;
-use crate::recipe::{Nonfinite, TrainingSection};
+use crate::recipe::Nonfinite;
 use crate::run::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};
 use crate::run::scores::Scores;
 use crate::scoring::{Scorable, score, single_view};
 use crate::signals::Interrupted;
 use optimizer::{learning_rate, optimizer, rates_by_group};
-use saving::{Saver, State};
+use saving::{Saver, State, check_room};
 use step::{StepOutcome, accumulate_gradients};
-
-/// Which weights of a training are its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SelectWeights {
-    /// Those of the epoch with the best validation log-probability.
-    Best,
-    /// Those of the last epoch, whatever validation says.
-    Last,
-}
-
-/// One training: what it is called and how it is done.
-pub(crate) struct Stage {
-    /// Its name in files; its seed is derived from it.
-    pub(crate) key: String,
-    /// Its name for people.
-    pub(crate) name: String,
-    /// How the model is trained.
-    pub(crate) training: TrainingSection,
-    /// Names of the model's classifiers; empty if it has one only.
-    pub(crate) levels: Vec<String>,
-    /// Which weights are its result.
-    pub(crate) select: SelectWeights,
-    /// Groups of parameters that have a learning rate of their own: a factor of the stage's rate.
-    pub(crate) lr_factors: Vec<(ParamGroup, f64)>,
-}
-
-impl Stage {
-    /// A stage whose model has one classifier and whose best weights are kept.
-    pub(crate) fn new(key: &str, name: &str, training: &TrainingSection) -> Self {
-        Self {
-            key: key.into(),
-            name: name.into(),
-            training: training.clone(),
-            levels: Vec::new(),
-            select: SelectWeights::Best,
-            lr_factors: Vec::new(),
-        }
-    }
-}
 
 /// A trained model.
 pub(crate) struct Trained<M> {
@@ -85,9 +48,9 @@ pub(crate) struct Trainer<'a> {
 }
 
 /// The parts of a training that change from step to step beside its [`State`].
-struct Progress {
+struct Progress<'a> {
     epochs: usize,
-    saver: Saver,
+    saver: Saver<'a>,
     epoch: Throughput,
     stage: Throughput,
 }
@@ -141,7 +104,7 @@ impl<'a> Trainer<'a> {
         let (context, training) = (self.context, &self.stage.training);
         let checkpoints = Checkpoints::new(context.dir.checkpoints(&self.stage.key), context.fingerprint.clone());
         let mut state = self.start(model, &checkpoints)?;
-        self.check_room(&state)?;
+        check_room(context, &self.stage, &state)?;
         context.dir.rewind(&self.stage.key, state.position.epochs, state.position.steps)?;
         let epochs = training.most_epochs(train.len());
         context.observers.send(Event::StageStarted(StageStarted {
@@ -152,11 +115,11 @@ impl<'a> Trainer<'a> {
             clips_per_epoch: train.len(),
             steps_done: state.position.steps,
         }));
-        let saver = Saver::new(training, checkpoints);
+        let saver = Saver::new(context, &self.stage.name, training, checkpoints);
         let mut progress = Progress { epochs, saver, epoch: Throughput::new(), stage: Throughput::new() };
         while !self.is_finished(&state.position, epochs) {
             if context.stop.is_set() {
-                return Err(self.interrupted(&progress.saver));
+                return Err(progress.saver.interrupted());
             }
             state = self.train_epoch(state, train, &mut progress)?;
             let started = Instant::now();
@@ -164,11 +127,11 @@ impl<'a> Trainer<'a> {
                 Ok(scores) => {
                     state.position.sums.seconds += started.elapsed().as_secs_f64();
                     self.close_epoch(&mut state, &scores, epochs)?;
-                    self.save(&mut progress.saver, &state);
+                    progress.saver.save(&state);
                 }
                 Err(error) => {
-                    self.save(&mut progress.saver, &state);
-                    return Err(if error.is::<Interrupted>() { self.interrupted(&progress.saver) } else { error });
+                    progress.saver.save(&state);
+                    return Err(if error.is::<Interrupted>() { progress.saver.interrupted() } else { error });
                 }
             }
         }
@@ -208,7 +171,7 @@ impl<'a> Trainer<'a> {
         &self,
         mut state: State<M>,
         train: &dyn Source<M::Input>,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
     ) -> Result<State<M>>
     where
         M::Input: 'static,
@@ -223,7 +186,7 @@ impl<'a> Trainer<'a> {
                 Ok(Some(outcome)) => state = self.step(state, outcome, train, progress)?,
                 Ok(None) => break,
                 Err(error) => {
-                    self.save(&mut progress.saver, &state);
+                    progress.saver.save(&state);
                     return Err(error);
                 }
             }
@@ -237,7 +200,7 @@ impl<'a> Trainer<'a> {
         mut state: State<M>,
         mut outcome: StepOutcome,
         train: &dyn Source<M::Input>,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
     ) -> Result<State<M>>
     where
         M::Input: 'static,
@@ -246,7 +209,7 @@ impl<'a> Trainer<'a> {
         let rate = learning_rate(&self.stage.training, position.epochs, progress.epochs, position.steps);
         if outcome.is_nonfinite() {
             if let Err(error) = self.skip(&outcome, position, train) {
-                self.save(&mut progress.saver, &state);
+                progress.saver.save(&state);
                 return Err(error);
             }
             // A value that is not a number must not become part of the sums.
@@ -262,9 +225,9 @@ impl<'a> Trainer<'a> {
         self.report_step(&outcome, rate, &state.position, train.len(), progress);
         let stop = self.context.stop.is_set();
         if stop || progress.saver.is_due(&state.position) {
-            self.save(&mut progress.saver, &state);
+            progress.saver.save(&state);
         }
-        if stop { Err(self.interrupted(&progress.saver)) } else { Ok(state) }
+        if stop { Err(progress.saver.interrupted()) } else { Ok(state) }
     }
 
     fn report_step(
@@ -273,7 +236,7 @@ impl<'a> Trainer<'a> {
         rate: f64,
         position: &Position,
         clips: usize,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
     ) {
         progress.epoch.add(outcome);
         progress.stage.add(outcome);
@@ -375,19 +338,6 @@ impl<'a> Trainer<'a> {
         position.curve.push(epoch.point());
         self.context.observers.send(Event::Epoch(epoch));
         Ok(())
-    }
-
-    /// The error of a training that was asked to stop.
-    fn interrupted(&self, saver: &Saver) -> anyhow::Error {
-        if saver.has_failed() {
-            // Exit codes 130 and 143 promise that everything is saved.
-            return anyhow!(
-                "stopped as requested, but the newest state of {} could not be saved; --resume continues from the one \
-                 before",
-                self.stage.name
-            );
-        }
-        self.context.stop.training_interrupted().into()
     }
 }
 

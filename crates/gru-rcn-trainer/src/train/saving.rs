@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use gru_rcn_data::free_bytes;
 
-use super::Trainer;
+use super::stage::Stage;
+use crate::context::Context;
 use crate::recipe::{OptimizerName, TrainingSection};
 use crate::run::checkpoint::{Checkpoints, Position};
 
@@ -21,7 +22,9 @@ pub(super) struct State<M> {
 }
 
 /// Saves a stage after some steps or minutes.
-pub(super) struct Saver {
+pub(super) struct Saver<'a> {
+    context: &'a Context,
+    name: &'a str,
     checkpoints: Checkpoints,
     steps: Option<u64>,
     minutes: Option<Duration>,
@@ -30,62 +33,77 @@ pub(super) struct Saver {
     failed: bool,
 }
 
-impl Saver {
-    pub(super) fn new(training: &TrainingSection, checkpoints: Checkpoints) -> Self {
+impl<'a> Saver<'a> {
+    /// Saves the stage of this name as its training section says.
+    pub(super) fn new(
+        context: &'a Context,
+        name: &'a str,
+        training: &TrainingSection,
+        checkpoints: Checkpoints,
+    ) -> Self {
         let minutes = training.checkpoint_minutes;
         let minutes = minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX));
-        Self { checkpoints, steps: training.checkpoint_steps, minutes, last: Instant::now(), failed: false }
+        let steps = training.checkpoint_steps;
+        Self { context, name, checkpoints, steps, minutes, last: Instant::now(), failed: false }
     }
 
     /// Whether to save now, within an epoch.
     pub(super) fn is_due(&self, position: &Position) -> bool {
-        self.steps.is_some_and(|steps| position.steps.is_multiple_of(steps)) || self.minutes.is_some_and(|minutes| self.last.elapsed() >= minutes)
+        self.steps.is_some_and(|steps| position.steps.is_multiple_of(steps))
+            || self.minutes.is_some_and(|minutes| self.last.elapsed() >= minutes)
     }
 
-    /// Whether the newest attempt to save failed.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed
-    }
-}
-
-impl Trainer<'_> {
     /// Saves. If that fails, as on a full disk, the checkpoint before is still there and training
     /// continues: stopping would lose what is learnt, and there may be room the next time. The failure is
     /// reported at once, and again by the exit code.
-    pub(super) fn save<M: Module>(&self, saver: &mut Saver, state: &State<M>) {
-        let (context, position) = (self.context, &state.position);
-        let saved = saver.checkpoints.save(&state.model, &state.optimizer, state.best.as_deref(), position);
-        saver.last = Instant::now();
-        saver.failed = saved.is_err();
+    pub(super) fn save<M: Module>(&mut self, state: &State<M>) {
+        let position = &state.position;
+        let saved = self.checkpoints.save(&state.model, &state.optimizer, state.best.as_deref(), position);
+        self.last = Instant::now();
+        self.failed = saved.is_err();
         if let Err(error) = saved {
-            context.message(format!(
+            self.context.message(format!(
                 "warning: {error:#}. Training continues; the checkpoint before is still there, and saving is tried again"
             ));
-            context.dir.note_loss(format!("the checkpoint of {} after step {}", self.stage.name, position.steps));
+            self.context.dir.note_loss(format!("the checkpoint of {} after step {}", self.name, position.steps));
         }
     }
 
-    /// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one more
-    /// if there are some already.
-    pub(super) fn check_room<M: Module>(&self, state: &State<M>) -> Result<()> {
-        let Some(free) = free_bytes(self.context.dir.root()) else { return Ok(()) };
-        // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each; and the rest.
-        let copies = match self.stage.training.optimizer {
-            OptimizerName::Adam => 4,
-            OptimizerName::Sgd => 2 + u64::from(self.stage.training.momentum > 0.0),
-        };
-        let checkpoint = state.model.num_params() as u64 * 4 * copies + (64 << 10);
-        let (needed, how_many) = if state.position.steps == 0 { (2, "two of them") } else { (1, "one more") };
-        if free < needed * checkpoint {
-            bail!(
-                "{}: a checkpoint of {} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room for {how_many}, \
-                 or train in another folder with `--run`",
-                self.context.dir.root().display(),
-                self.stage.name,
-                checkpoint as f64 / f64::from(1 << 20),
-                free as f64 / f64::from(1 << 20)
+    /// The error of a training that was asked to stop.
+    pub(super) fn interrupted(&self) -> anyhow::Error {
+        if self.failed {
+            // Exit codes 130 and 143 promise that everything is saved.
+            return anyhow!(
+                "stopped as requested, but the newest state of {} could not be saved; --resume continues from the one \
+                 before",
+                self.name
             );
         }
-        Ok(())
+        self.context.stop.training_interrupted().into()
     }
+}
+
+/// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one more if
+/// there are some already.
+pub(super) fn check_room<M: Module>(context: &Context, stage: &Stage, state: &State<M>) -> Result<()> {
+    let root = context.dir.root();
+    let Some(free) = free_bytes(root) else { return Ok(()) };
+    // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each; and the rest.
+    let copies = match stage.training.optimizer {
+        OptimizerName::Adam => 4,
+        OptimizerName::Sgd => 2 + u64::from(stage.training.momentum > 0.0),
+    };
+    let checkpoint = state.model.num_params() as u64 * 4 * copies + (64 << 10);
+    let (needed, how_many) = if state.position.steps == 0 { (2, "two of them") } else { (1, "one more") };
+    if free < needed * checkpoint {
+        bail!(
+            "{}: a checkpoint of {} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room for \
+             {how_many}, or train in another folder with `--run`",
+            root.display(),
+            stage.name,
+            checkpoint as f64 / f64::from(1 << 20),
+            free as f64 / f64::from(1 << 20)
+        );
+    }
+    Ok(())
 }

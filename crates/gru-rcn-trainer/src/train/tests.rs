@@ -16,7 +16,7 @@ use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
 use crate::percepts::{Batch, SkippedClips};
-use crate::recipe::{self, OptimizerName};
+use crate::recipe::{self, OptimizerName, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -139,6 +139,7 @@ impl Bench {
             device: Device::flex(),
             replicas: Replicas::new(Device::flex(), Vec::new()),
             stop,
+            clock: Default::default(),
         };
         (context, messages)
     }
