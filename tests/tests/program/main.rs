@@ -8,6 +8,7 @@ mod backends;
 mod bad_clips;
 mod bad_data;
 mod bad_usage;
+mod baselines;
 mod clips;
 mod decoder;
 mod earlier;

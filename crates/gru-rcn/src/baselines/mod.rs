@@ -92,6 +92,8 @@ baselines! {
     Frame: frame::{FrameClassifier, FrameClassifierConfig},
     /// A fully connected GRU on the pooled top level.
     TopRnn: top_rnn::{TopRnn, TopRnnConfig},
+    /// The maximum over time of the top level, then fully connected layers.
+    ConvPooling: conv_pooling::{ConvPooling, ConvPoolingConfig},
 }
 
 #[cfg(test)]

@@ -1,0 +1,19 @@
+//! Baselines that a recipe names.
+
+use crate::harness::{keys, temporary};
+use crate::tiny;
+
+/// A baseline of the model crate needs nothing in the program: it is trained, tested and reported by its
+/// name.
+#[test]
+fn a_baseline_is_trained_by_its_name() {
+    let folder = temporary();
+    let changes = ["baselines.others=[\"conv_pooling\"]", "training.epochs=1"];
+    let outcome = tiny::train(folder.path(), &changes).args(["--json"]).run().succeeds();
+    assert_eq!(keys(&outcome.json()["baselines"]), ["top_rnn", "conv_pooling"]);
+    let root = folder.path().join("run");
+    assert!(root.join("baselines/conv_pooling.safetensors").is_file());
+    assert!(root.join("baselines/scores-test-conv_pooling.safetensors").is_file());
+    assert!(std::fs::read_to_string(root.join("report.html")).unwrap().contains("Conv pooling"));
+    tiny::train(folder.path(), &["baselines.others=[\"c4d\"]"]).run().refuses(&["unknown variant `c4d`", "conv_pooling"]);
+}
