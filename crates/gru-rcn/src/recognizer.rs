@@ -75,6 +75,7 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
 mod tests {
     use super::*;
     use crate::backbone::Vgg16;
+    use crate::input::ClipInput;
     use crate::backbone::Vgg16Config;
     use crate::classifier::GruRcnClassifierConfig;
     use crate::percepts::{NormRule, PerceptNormConfig};
