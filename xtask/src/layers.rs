@@ -22,7 +22,8 @@ fn imports(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
                 let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
                 let named = lines.flat_map(|line| line.split("crate::").skip(1));
-                let word = |rest: &str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
+                let word =
+                    |rest: &str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
                 edges.entry(module.clone()).or_default().extend(named.map(word).filter(|to| *to != module));
             }
         }
@@ -55,8 +56,19 @@ fn modules_import_in_one_direction() {
 #[test]
 fn the_trainer_imports_downwards() {
     let layers = [
-        "cli", "experiment", "train", "scoring", "report", "preflight", "percepts", "context", "observe", "run", "device",
-        "recipe", "signals",
+        "cli",
+        "experiment",
+        "train",
+        "scoring",
+        "report",
+        "preflight",
+        "percepts",
+        "context",
+        "observe",
+        "run",
+        "device",
+        "recipe",
+        "signals",
     ];
     let rank = |module: &str| layers.iter().position(|layer| *layer == module).expect("a layer of the trainer");
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/gru-rcn-trainer/src");

@@ -9,9 +9,9 @@ mod bench;
 mod cargo;
 mod check;
 mod goldens;
-mod offline;
 #[cfg(test)]
 mod layers;
+mod offline;
 mod program;
 mod soak;
 

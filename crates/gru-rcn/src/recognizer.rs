@@ -75,9 +75,9 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
 mod tests {
     use super::*;
     use crate::backbone::Vgg16;
-    use crate::input::ClipInput;
     use crate::backbone::Vgg16Config;
     use crate::classifier::GruRcnClassifierConfig;
+    use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
     use crate::testing::{assert_same, difference, drawn, redrawn};

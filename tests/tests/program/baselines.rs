@@ -15,5 +15,7 @@ fn a_baseline_is_trained_by_its_name() {
     assert!(root.join("baselines/conv_pooling.safetensors").is_file());
     assert!(root.join("baselines/scores-test-conv_pooling.safetensors").is_file());
     assert!(std::fs::read_to_string(root.join("report.html")).unwrap().contains("Conv pooling"));
-    tiny::train(folder.path(), &["baselines.others=[\"c4d\"]"]).run().refuses(&["unknown variant `c4d`", "conv_pooling"]);
+    tiny::train(folder.path(), &["baselines.others=[\"c4d\"]"])
+        .run()
+        .refuses(&["unknown variant `c4d`", "conv_pooling"]);
 }

@@ -36,8 +36,7 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
         assert_eq!(outcome.stdout, "");
         assert!(!root.join("report.html").exists());
         // An unfinished run cannot be used, and the message says how to finish it.
-        run(folder.path(), ["evaluate", "--run", "run"])
-            .refuses(&["is not finished", "train --resume --run run"]);
+        run(folder.path(), ["evaluate", "--run", "run"]).refuses(&["is not finished", "train --resume --run run"]);
         run(folder.path(), ["report", "--run", "run"]).refuses(&["not finished", "report.json"]);
     }
     let outcome = start(folder.path(), true).finish().succeeds();

@@ -89,7 +89,9 @@ impl FeaturesArgs {
             }
             let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref(), decoder.decoder)?;
             let Some(weights) = &recipe.backbone.weights else {
-                bail!("the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR");
+                bail!(
+                    "the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR"
+                );
             };
             if recipe.backbone.finetune.is_some() {
                 bail!(

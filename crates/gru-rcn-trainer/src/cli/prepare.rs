@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
-    DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists,
-    Prepare, PrepareOutcome, Progress, Shard, SizeRule, VideoDecoder,
+    DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
+    PrepareOutcome, Progress, Shard, SizeRule, VideoDecoder,
 };
 use serde_json::json;
 

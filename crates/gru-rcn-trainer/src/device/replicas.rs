@@ -95,7 +95,11 @@ impl Replicas {
             mean += outcome.loss * f64::from(share(outcome.log_probabilities.dims()[0]));
             log_probabilities.push(outcome.log_probabilities);
         }
-        Ok(BatchGradients { loss: mean, log_probabilities: Tensor::cat(log_probabilities, 0), gradients: gradients.grads() })
+        Ok(BatchGradients {
+            loss: mean,
+            log_probabilities: Tensor::cat(log_probabilities, 0),
+            gradients: gradients.grads(),
+        })
     }
 }
 

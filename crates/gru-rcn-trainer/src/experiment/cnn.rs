@@ -44,12 +44,7 @@ pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Dev
 
 /// The frozen CNN on the plain device, with `classes` classes: as saved with the run, from a file, or
 /// trained here.
-pub(super) fn obtain(
-    context: &Context,
-    clips: &Clips,
-    pretrained: Option<Cnn>,
-    classes: usize,
-) -> Result<Cnn> {
+pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, classes: usize) -> Result<Cnn> {
     let (recipe, kept) = (&context.recipe, context.dir.backbone());
     if kept.is_file() {
         return backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device);
@@ -95,14 +90,15 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
     let stage = Stage::new("cnn_finetune", "CNN fine-tuning", &section.training);
     device.seed(context.stage_seed(&stage.key));
     let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device)?);
-    let frames = |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
-        Ok(if section.cache {
-            let classes = samples.iter().map(|sample| sample.class).collect();
-            Rc::new(PixelStore::fill(samples, classes, drawn, loader, cnn.pixels(), device)?)
-        } else {
-            Rc::new(LivePixels::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
-        })
-    };
+    let frames =
+        |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
+            Ok(if section.cache {
+                let classes = samples.iter().map(|sample| sample.class).collect();
+                Rc::new(PixelStore::fill(samples, classes, drawn, loader, cnn.pixels(), device)?)
+            } else {
+                Rc::new(LivePixels::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
+            })
+        };
     let training_loader = clips.training_loader(&context.dir, &section.training);
     let train = frames(&dataset.train, Some(section.frames), &training_loader)?;
     let validation = frames(&dataset.validation, None, &clips.loader)?;

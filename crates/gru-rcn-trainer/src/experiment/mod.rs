@@ -112,7 +112,16 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
         Box::new(TensorBoard::new(dir.clone())),
     ]);
     let replicas = Replicas::new(plan.device.clone(), plan.others);
-    let context = Context { dir, fingerprint, recipe: plan.recipe, device: plan.device, replicas, stop, clock: Clock::default(), observers };
+    let context = Context {
+        dir,
+        fingerprint,
+        recipe: plan.recipe,
+        device: plan.device,
+        replicas,
+        stop,
+        clock: Clock::default(),
+        observers,
+    };
     outcome::announce(&context, &clips.dataset, &card, &memory);
 
     let card = run(&context, &clips, card, pretrained);

@@ -79,12 +79,7 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
 }
 
 /// Writes scores, card and report of a run whose systems are tested; returns the card.
-pub(super) fn write(
-    context: &Context,
-    clips: &Clips,
-    mut card: RunCard,
-    tested: &[TestedSystem],
-) -> Result<RunCard> {
+pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested: &[TestedSystem]) -> Result<RunCard> {
     let dir = &context.dir;
     card.seconds = context.clock.take();
     card.bad_clips = clips.skipped();

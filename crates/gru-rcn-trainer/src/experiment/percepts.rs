@@ -42,12 +42,7 @@ pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> 
 }
 
 /// Percepts of training and validation clips, in memory if the recipe says so.
-pub(crate) fn training_sources(
-    context: &Context,
-    clips: &Clips,
-    cnn: &Cnn,
-    cache: Option<&Cache>,
-) -> Result<Sources> {
+pub(crate) fn training_sources(context: &Context, clips: &Clips, cnn: &Cnn, cache: Option<&Cache>) -> Result<Sources> {
     let (recipe, dataset) = (&context.recipe, &clips.dataset);
     let (train, validation) = (&dataset.train, &dataset.validation);
     let mut all = train.clone();
@@ -99,12 +94,7 @@ pub(crate) fn scoring_source(
 }
 
 /// Percepts of clips computed whenever a batch is requested.
-pub(crate) fn live(
-    context: &Context,
-    cnn: &Cnn,
-    samples: &[Sample],
-    loader: &ClipLoader,
-) -> Rc<dyn Source<Percepts>> {
+pub(crate) fn live(context: &Context, cnn: &Cnn, samples: &[Sample], loader: &ClipLoader) -> Rc<dyn Source<Percepts>> {
     Rc::new(Live::new(cnn.clone(), samples, loader.clone(), &context.device))
 }
 

@@ -22,12 +22,7 @@ use crate::run::card::EpochPoint;
 use crate::train::{SelectWeights, Stage, Trainer};
 
 /// Trains or loads all systems; the first of the result is the one that the run is about.
-pub(crate) fn train_all(
-    context: &Context,
-    clips: &Clips,
-    cnn: &Cnn,
-    sources: &Sources,
-) -> Result<Vec<TrainedSystem>> {
+pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &Sources) -> Result<Vec<TrainedSystem>> {
     let work = Work { context, clips, cnn, sources };
     let systems = System::of_recipe(&context.recipe);
     let mut trained: Vec<TrainedSystem> =

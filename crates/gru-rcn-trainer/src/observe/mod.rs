@@ -4,17 +4,17 @@
 //! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl` and
 //! `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for all.
 
-mod time;
 mod json_lines;
 mod plain;
 mod tensorboard;
 mod terminal;
+mod time;
 
-pub(crate) use time::{Interval, duration};
 pub(crate) use json_lines::JsonLines;
 pub(crate) use plain::Plain;
 pub(crate) use tensorboard::TensorBoard;
 pub(crate) use terminal::Terminal;
+pub(crate) use time::{Interval, duration};
 
 use std::cell::RefCell;
 use std::io::IsTerminal;

@@ -109,7 +109,13 @@ impl CacheWriter {
     }
 
     /// Adds a clip: per level the shape and the values.
-    pub(crate) fn push(&mut self, id: &str, class: &str, split: Split, maps: Vec<(Vec<usize>, Vec<f32>)>) -> Result<()> {
+    pub(crate) fn push(
+        &mut self,
+        id: &str,
+        class: &str,
+        split: Split,
+        maps: Vec<(Vec<usize>, Vec<f32>)>,
+    ) -> Result<()> {
         let shard = shard_name(self.index.kind, self.shards);
         self.index.clips.push(CachedClip { id: id.into(), class: class.into(), split, shard });
         for (level, (shape, values)) in self.index.levels.iter().zip(maps) {

@@ -4,7 +4,7 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{ClipSource, Dataset, Sample, Modality};
+use gru_rcn_data::{ClipSource, Dataset, Modality, Sample};
 
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;

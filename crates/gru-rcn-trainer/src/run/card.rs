@@ -3,7 +3,6 @@
 use gru_rcn_metrics::Classification;
 use serde::{Deserialize, Serialize};
 
-
 /// The run card.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct RunCard {

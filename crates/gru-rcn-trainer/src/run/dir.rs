@@ -73,7 +73,10 @@ impl RunDir {
     /// Creates a new run in an empty or absent folder.
     pub(crate) fn create(root: &Path) -> Result<Self> {
         if root.join("recipe.toml").exists() {
-            bail!("{} already holds a run; resume it with `--resume`, or give another folder with `--run`", root.display());
+            bail!(
+                "{} already holds a run; resume it with `--resume`, or give another folder with `--run`",
+                root.display()
+            );
         }
         fs::create_dir_all(root).with_context(|| format!("could not create the run folder {}", root.display()))?;
         Ok(Self::at(root.into()))

@@ -141,8 +141,7 @@ pub(crate) fn top_classes<'a>(
     classes: &'a [String],
     count: usize,
 ) -> impl Iterator<Item = (&'a str, f32)> {
-    let mut ranked: Vec<(&str, f32)> =
-        classes.iter().map(String::as_str).zip(probabilities.iter().copied()).collect();
+    let mut ranked: Vec<(&str, f32)> = classes.iter().map(String::as_str).zip(probabilities.iter().copied()).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.into_iter().take(count)
 }

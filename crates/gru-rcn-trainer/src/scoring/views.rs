@@ -147,7 +147,7 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gru_rcn_data::{Crop, PhotometricDraw, Modality};
+    use gru_rcn_data::{Crop, Modality, PhotometricDraw};
 
     fn view(first: usize, time: usize, flip: bool) -> (ClipPlan, usize) {
         let (crop, photometric) = (Crop::whole(4, 4), PhotometricDraw::IDENTITY);

@@ -19,9 +19,7 @@ use anyhow::{Context as _, Result, anyhow};
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
-use crate::observe::{
-    Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics,
-};
+use crate::observe::{Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics};
 use crate::percepts::Source;
 use crate::recipe::Nonfinite;
 use crate::run::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};

@@ -149,7 +149,8 @@ impl CompareBackendsArgs {
         let mut backends = vec![cpu.clone()];
         if self.backends.is_empty() && self.serve == 0 {
             let others = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Cpu);
-            backends.extend(others.filter(|backend| !backend.devices().is_empty()).map(|backend| Devices(vec![backend])));
+            backends
+                .extend(others.filter(|backend| !backend.devices().is_empty()).map(|backend| Devices(vec![backend])));
             ensure!(
                 backends.len() > 1,
                 "this build has no other backend than cpu, or no device for it; run `cargo xtask compare-backends`, which \
