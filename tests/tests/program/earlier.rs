@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Call, copy_folder, run, temporary};
 use crate::micro::metrics;
 
-fn earlier(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/earlier").join(name)
 }
 
@@ -21,28 +21,28 @@ fn assert_close(found: &Value, expected: &Value, tolerance: f64) {
 
 #[test]
 fn an_earlier_run_is_evaluated_to_the_same_scores() {
-    let folder = temporary();
-    copy_folder(&earlier("finished"), &folder.path().join("run"));
-    let card: Value = serde_json::from_slice(&std::fs::read(folder.path().join("run/run.json")).unwrap()).unwrap();
-    let found = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
+    let temporary = temporary();
+    copy_folder(&folder("finished"), &temporary.path().join("run"));
+    let card: Value = serde_json::from_slice(&std::fs::read(temporary.path().join("run/run.json")).unwrap()).unwrap();
+    let found = run(temporary.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
     assert_close(&found["test"]["nll"], &card["systems"][0]["test"]["nll"], 1e-4);
     assert_eq!(found["test"]["top1"], card["systems"][0]["test"]["top1"]);
-    run(folder.path(), ["report", "--run", "run"]).succeeds();
-    assert!(folder.path().join("run/report.html").is_file());
+    run(temporary.path(), ["report", "--run", "run"]).succeeds();
+    assert!(temporary.path().join("run/report.html").is_file());
 }
 
 /// With the names of an earlier recipe in its folder and in its checkpoint.
 #[test]
 fn an_earlier_checkpoint_is_resumed_to_the_same_metrics() {
-    let folder = temporary();
-    let root = folder.path().join("run");
-    copy_folder(&earlier("interrupted"), &root);
+    let temporary = temporary();
+    let root = temporary.path().join("run");
+    copy_folder(&folder("interrupted"), &root);
     assert!(std::fs::read_to_string(root.join("recipe.toml")).unwrap().contains("bias_learning_rate"));
-    let outcome = Call::new(folder.path(), ["train", "--resume", "--run", "run"]).run().succeeds();
+    let outcome = Call::new(temporary.path(), ["train", "--resume", "--run", "run"]).run().succeeds();
     assert!(outcome.stderr.contains("batches of the next, step 5"), "{}", outcome.stderr);
     let of_last_stage =
         |root: &Path| metrics(root).into_iter().filter(|line| line["stage"] == "gru_rcn").collect::<Vec<_>>();
-    let (found, expected) = (of_last_stage(&root), of_last_stage(&earlier("finished")));
+    let (found, expected) = (of_last_stage(&root), of_last_stage(&folder("finished")));
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
         assert_close(&found["train"]["loss"], &expected["train"]["loss"], 1e-3);

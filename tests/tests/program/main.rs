@@ -22,6 +22,7 @@ mod motion;
 mod overnight;
 mod prepared;
 mod real_clips;
+mod recognizer;
 mod refit;
 mod resume;
 mod tiny;

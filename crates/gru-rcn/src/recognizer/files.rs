@@ -292,7 +292,7 @@ mod tests {
             ("/classifier/recurrent/kernel_size", huge.clone()),
             ("/classifier/recurrent/levels", json!([])),
             ("/classifier/recurrent/levels/0/channels", json!(9)),
-            ("/classifier/recurrent/form", json!("Bidirectional")),
+            ("/classifier/recurrent/form", json!("bidirectional")),
             ("/classifier/recurrent/form", json!("Sideways")),
             ("/cnn/Vgg16/stages", json!([])),
             ("/cnn/Vgg16/stages", json!([[32768, 32768], [32768, 32768]])),
