@@ -50,7 +50,12 @@ pub fn sync_folder(folder: &Path) -> Result<(), DataError> {
 }
 
 pub(crate) fn sync_folder_of(path: &Path) -> Result<(), DataError> {
-    path.parent().map_or(Ok(()), sync_folder)
+    // The parent of a bare name is the empty path, which means the current folder.
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new(".")),
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
 }
 
 /// Removes a file or a folder with everything in it, if it exists. Links are removed, not followed.

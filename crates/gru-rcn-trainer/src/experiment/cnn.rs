@@ -59,7 +59,8 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
         None => cnn,
     };
     export_torchvision(&cnn, &kept)?;
-    Ok(cnn)
+    // As a resumed run has it: without the dropout of its training.
+    backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device)
 }
 
 /// Trains a new CNN on single frames, by the clips' appearances.

@@ -20,7 +20,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use gru_rcn_data::base::{self, FolderLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -332,7 +332,7 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("could not write {}", path.display()))?;
     }
-    Ok(base::write_atomically(path, content)?)
+    base::write_atomically(path, content).map_err(|error| anyhow!("could not write {error}"))
 }
 
 #[cfg(test)]
