@@ -125,10 +125,10 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     outcome::announce(&context, &clips.dataset, &card, &memory);
 
     let card = run(&context, &clips, card, pretrained);
+    context.observers.send(Event::RunEnded);
     if let Some(peak) = preflight::machine::peak() {
         context.message(format!("memory: {:.2} GiB at most were taken", peak as f64 / (1u64 << 30) as f64));
     }
-    context.observers.send(Event::RunEnded);
     Ok((context.dir, card?))
 }
 
