@@ -12,29 +12,23 @@ use crate::signals::StopFlag;
 
 /// One run under way.
 pub(crate) struct Context {
-    /// Its folder.
     pub(crate) dir: RunDir,
     /// What its checkpoints belong to.
     pub(crate) fingerprint: RunFingerprint,
-    /// Its recipe, as resolved.
     pub(crate) recipe: Recipe,
     /// The plain device that models and percepts are on.
     pub(crate) device: Device,
     /// That device and those that share batches with it.
     pub(crate) replicas: Replicas,
-    /// Whether a stop was requested.
     pub(crate) stop: StopFlag,
-    /// Whoever follows the run.
     pub(crate) observers: Observers,
 }
 
 impl Context {
-    /// Tells the observers something in words.
     pub(crate) fn message(&self, text: impl Into<String>) {
         self.observers.message(text);
     }
 
-    /// The seed of a stage.
     pub(crate) fn stage_seed(&self, key: &str) -> u64 {
         stage_seed(self.recipe.seed, key)
     }

@@ -18,7 +18,6 @@ use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, ViewBatch, score, single_view};
 use crate::signals::{Interrupted, StopFlag};
 
-/// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub(super) struct EvaluateArgs {
     /// Another folder of clips than the run was trained on.
@@ -55,8 +54,7 @@ impl EvaluateArgs {
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();
-        let trained =
-            TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        let trained = TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
         let samples = self.samples(&trained)?;
         let own = self.data.is_none() && self.list.is_none();
         if own && self.split == Split::Validation && trained.recipe.refit.is_some() {

@@ -23,7 +23,6 @@ use crate::signals::StopFlag;
 /// Clips that go through the CNN at once.
 const BATCH: usize = 8;
 
-/// Arguments of `features`.
 #[derive(Args, Debug)]
 pub(super) struct FeaturesArgs {
     /// A built-in recipe or a TOML file; without it, the recipe and the CNN of a run.
@@ -89,7 +88,9 @@ impl FeaturesArgs {
             }
             let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref(), decoder.decoder)?;
             let Some(weights) = &recipe.backbone.weights else {
-                bail!("the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR");
+                bail!(
+                    "the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR"
+                );
             };
             if recipe.backbone.finetune.is_some() {
                 bail!(

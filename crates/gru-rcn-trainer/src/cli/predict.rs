@@ -16,7 +16,6 @@ use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
 use crate::signals::StopFlag;
 
-/// Arguments of `predict`.
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
     /// Video files, or folders of frames.
@@ -61,15 +60,12 @@ struct ClassProbability {
 }
 
 impl PredictArgs {
-    /// # Errors
-    ///
-    /// If a file cannot be read; those before it have been printed, unless as JSON, which is one document
-    /// or none.
+    /// If a file cannot be read, those before it have been printed, unless as JSON, which is one
+    /// document or none.
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();
-        let trained =
-            TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        let trained = TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
         if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",

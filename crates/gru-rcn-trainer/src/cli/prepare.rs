@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
-    DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists,
-    Prepare, PrepareOutcome, Progress, Shard, SizeRule, VideoDecoder,
+    DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
+    PrepareOutcome, Progress, Shard, SizeRule, VideoDecoder,
 };
 use serde_json::json;
 
@@ -19,7 +19,6 @@ use crate::signals::{Faults, StopFlag};
 /// Time between two lines where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Arguments of `prepare`.
 #[derive(Args, Debug)]
 pub(super) struct PrepareArgs {
     /// How the videos are laid out: ucf101, hmdb51, msvd or folder (a folder per class).

@@ -12,7 +12,6 @@ use crate::experiment::{Folder, Plan, print, train};
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
 
-/// Arguments of `train`.
 #[derive(Args, Debug)]
 pub(super) struct TrainArgs {
     /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv, fight-surv-flow,

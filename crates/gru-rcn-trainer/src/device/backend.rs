@@ -16,9 +16,7 @@ pub(crate) enum Backend {
     Ndarray,
     /// The GPU interface that the machine has.
     Wgpu,
-    /// Vulkan.
     Vulkan,
-    /// Metal.
     Metal,
     /// CUDA, with the index of the device.
     Cuda(usize),
@@ -75,7 +73,6 @@ impl Backend {
     /// Every backend of this machine, the first device of each.
     pub(crate) const ALL: [Self; 6] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda(0)];
 
-    /// Its Cargo feature.
     pub(crate) fn feature(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -88,7 +85,6 @@ impl Backend {
         }
     }
 
-    /// Whether it is in this build.
     pub(crate) fn is_compiled_in(self) -> bool {
         match self {
             Self::Cpu => true,
@@ -102,10 +98,6 @@ impl Backend {
     }
 
     /// Checks that it is in this build.
-    ///
-    /// # Errors
-    ///
-    /// If it is not; the message says how to build it in.
     pub(crate) fn require(self) -> Result<()> {
         if !self.is_compiled_in() {
             let name = self.feature();
@@ -118,10 +110,6 @@ impl Backend {
     }
 
     /// The device.
-    ///
-    /// # Errors
-    ///
-    /// If the backend is not in this build, or the machine has no such device.
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
         match self {

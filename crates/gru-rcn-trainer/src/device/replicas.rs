@@ -40,17 +40,12 @@ impl Replicas {
         Self { first, others }
     }
 
-    /// The number of devices.
     pub(crate) fn count(&self) -> usize {
         1 + self.others.len()
     }
 
     /// Forward and backward over a batch. `input` is on the plain first device, `model` on its
     /// autodiff device.
-    ///
-    /// # Errors
-    ///
-    /// If a device's results cannot be read, or its thread has panicked.
     pub(crate) fn batch<M: ClipClassifier>(
         &self,
         model: &M,
@@ -95,7 +90,11 @@ impl Replicas {
             mean += outcome.loss * f64::from(share(outcome.log_probabilities.dims()[0]));
             log_probabilities.push(outcome.log_probabilities);
         }
-        Ok(BatchGradients { loss: mean, log_probabilities: Tensor::cat(log_probabilities, 0), gradients: gradients.grads() })
+        Ok(BatchGradients {
+            loss: mean,
+            log_probabilities: Tensor::cat(log_probabilities, 0),
+            gradients: gradients.grads(),
+        })
     }
 }
 

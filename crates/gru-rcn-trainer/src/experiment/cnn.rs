@@ -16,7 +16,7 @@ use super::data::Clips;
 use super::outcome::Clock;
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{ClipLoader, LivePixels, PixelStore, Source, appearances};
+use crate::percepts::{ClipLoader, Live, PixelStore, Source, appearances};
 use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::train::{Stage, Trainer};
@@ -30,10 +30,6 @@ pub(super) fn weights_file(resumed: Option<&RunDir>, recipe: &Recipe) -> Option<
 
 /// The CNN that the recipe names a file for. A resumed run has a copy of its own and does not need the
 /// file any more.
-///
-/// # Errors
-///
-/// Also if the recipe's CNN cannot be built.
 pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Device) -> Result<Option<Cnn>> {
     match &recipe.backbone.weights {
         Some(weights) if !resumed.is_some_and(|dir| dir.backbone().is_file()) => {
@@ -97,14 +93,15 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
     let stage = Stage::new("cnn_finetune", "CNN fine-tuning", &section.training);
     device.seed(context.stage_seed(&stage.key));
     let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device)?);
-    let frames = |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
-        Ok(if section.cache {
-            let classes = samples.iter().map(|sample| sample.class).collect();
-            Rc::new(PixelStore::fill(samples, classes, drawn, loader, cnn.pixels(), device)?)
-        } else {
-            Rc::new(LivePixels::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
-        })
-    };
+    let frames =
+        |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
+            Ok(if section.cache {
+                let classes = samples.iter().map(|sample| sample.class).collect();
+                Rc::new(PixelStore::fill(samples, classes, drawn, loader, cnn.pixels(), device)?)
+            } else {
+                Rc::new(Live::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
+            })
+        };
     let training_loader = clips.training_loader(&context.dir, &section.training);
     let train = frames(&dataset.train, Some(section.frames), &training_loader)?;
     let validation = frames(&dataset.validation, None, &clips.loader)?;

@@ -12,7 +12,7 @@ use super::backbone;
 use super::system::System;
 use super::systems::{OfLevels, TrainedSystem, Work, trained_parameters};
 use crate::device::initial;
-use crate::percepts::{ClipLoader, LivePixels};
+use crate::percepts::{ClipLoader, Live};
 use crate::run::card::EpochPoint;
 use crate::train::{Stage, Trainer};
 
@@ -35,8 +35,7 @@ pub(super) fn train(work: Work) -> Result<TrainedSystem> {
     tapped.set_taps(&recipe.level_names())?;
     let model = Recognizer { backbone: tapped.train(), classifier };
     let trained_model = clock.time(&name, || {
-        let pixels =
-            |samples: &[Sample], loader: ClipLoader| LivePixels::new(cnn.pixels(), samples, loader, device);
+        let pixels = |samples: &[Sample], loader: ClipLoader| Live::new(cnn.pixels(), samples, loader, device);
         let train = pixels(&dataset.train, clips.training_loader(&context.dir, &recipe.training));
         let validation = pixels(&dataset.validation, clips.loader.clone());
         let of_the_cnn = ParamGroup::from_regex(r"^backbone\.").map_err(|error| anyhow!("{error:?}"))?;

@@ -15,9 +15,7 @@ use crate::percepts::{Cache, ClipLoader, Live, MEASURED_CLIPS, Source, Store, by
 
 /// Training and validation clips as percepts of all levels.
 pub(crate) struct Sources {
-    /// The training clips.
     pub(crate) train: Rc<dyn Source<Percepts>>,
-    /// The validation clips.
     pub(crate) validation: Rc<dyn Source<Percepts>>,
     /// Both together, where systems are trained again.
     pub(crate) all: Rc<dyn Source<Percepts>>,
@@ -101,12 +99,7 @@ pub(crate) fn scoring_source(
 }
 
 /// Percepts of clips computed whenever a batch is requested.
-pub(crate) fn live(
-    context: &Context,
-    cnn: &Cnn,
-    samples: &[Sample],
-    loader: &ClipLoader,
-) -> Rc<dyn Source<Percepts>> {
+pub(crate) fn live(context: &Context, cnn: &Cnn, samples: &[Sample], loader: &ClipLoader) -> Rc<dyn Source<Percepts>> {
     Rc::new(Live::new(cnn.clone(), samples, loader.clone(), &context.device))
 }
 

@@ -27,21 +27,17 @@ use crate::train::{SelectWeights, Stage, Trainer};
 
 /// A trained system.
 pub(crate) struct TrainedSystem {
-    /// Which one.
     pub(crate) system: System,
     /// The model, for percepts of all levels.
     pub(crate) model: Box<dyn Scorable<Percepts>>,
     /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
     pub(crate) cnn: Option<Cnn>,
-    /// Its learning curve.
     pub(crate) curve: Vec<EpochPoint>,
-    /// Number of parameters that were trained.
     pub(crate) parameters: usize,
 }
 
 /// A model that takes in some of the levels.
 pub(crate) struct OfLevels<M> {
-    /// The model.
     pub(crate) model: M,
     /// Positions of the levels; none for all.
     pub(crate) levels: Option<Vec<usize>>,

@@ -22,11 +22,8 @@ pub(crate) const SCORE_BATCH: usize = 16;
 
 /// A system with its test result.
 pub(crate) struct TestedSystem {
-    /// Which one.
     pub(crate) system: System,
-    /// Its entry in card and report.
     pub(crate) result: SystemResult,
-    /// Its scores.
     pub(crate) scores: Scores,
 }
 

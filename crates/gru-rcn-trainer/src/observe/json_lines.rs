@@ -25,7 +25,6 @@ pub(crate) struct JsonLines {
 }
 
 impl JsonLines {
-    /// Writes into a run folder.
     pub(crate) fn new(dir: RunDir) -> Self {
         Self { dir, stage: String::new(), unwritten: BTreeMap::new(), last_progress: Instant::now() }
     }
@@ -33,9 +32,7 @@ impl JsonLines {
     fn write(&mut self, log: Log, line: &impl Serialize) -> Result<()> {
         let lines = self.unwritten.entry(log).or_default();
         lines.push_str(&format!("{}\n", serde_json::to_string(line)?));
-        self.dir
-            .append(log, lines)
-            .map_err(|error| anyhow!("{error:#}; it is tried again with the next line"))?;
+        self.dir.append(log, lines).map_err(|error| anyhow!("{error:#}; it is tried again with the next line"))?;
         lines.clear();
         Ok(())
     }

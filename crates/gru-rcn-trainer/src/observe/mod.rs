@@ -4,17 +4,17 @@
 //! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl` and
 //! `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for all.
 
-mod time;
 mod json_lines;
 mod plain;
 mod tensorboard;
 mod terminal;
+mod time;
 
-pub(crate) use time::{Interval, duration};
 pub(crate) use json_lines::JsonLines;
 pub(crate) use plain::Plain;
 pub(crate) use tensorboard::TensorBoard;
 pub(crate) use terminal::Terminal;
+pub(crate) use time::{Interval, duration};
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -34,17 +34,13 @@ pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
 /// start in the middle of an epoch, when training is resumed. Messages may come at any time.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// Something to say in words.
     Message(String),
-    /// A training stage starts.
     StageStarted(StageStarted),
-    /// An optimizer step was taken.
     Step(Step),
     /// A step was skipped because its loss or gradients were not finite.
     NonfiniteStep(NonfiniteStep),
     /// An epoch ended, its validation included.
     Epoch(Epoch),
-    /// The stage is over.
     StageFinished,
     /// The program ends, possibly within a stage.
     RunEnded,
@@ -59,9 +55,7 @@ pub(crate) struct StageStarted {
     pub(crate) name: String,
     /// Most epochs, those before a resumption included.
     pub(crate) epochs: usize,
-    /// Optimizer steps in an epoch.
     pub(crate) steps_per_epoch: usize,
-    /// Training clips in an epoch.
     pub(crate) clips_per_epoch: usize,
     /// Steps that were taken before a resumption.
     pub(crate) steps_done: u64,
@@ -70,7 +64,6 @@ pub(crate) struct StageStarted {
 /// One optimizer step; a line of `progress.jsonl`.
 #[derive(Serialize, Clone, Debug)]
 pub(crate) struct Step {
-    /// The stage's name in files.
     pub(crate) stage: String,
     /// The epoch, from one.
     pub(crate) epoch: usize,
@@ -86,7 +79,6 @@ pub(crate) struct Step {
     pub(crate) accuracy: f64,
     /// Norm of all gradients before clipping.
     pub(crate) gradient_norm: f32,
-    /// The learning rate.
     pub(crate) learning_rate: f64,
     /// Training clips a second, in this epoch and process.
     pub(crate) clips_per_second: f64,
@@ -101,57 +93,41 @@ pub(crate) struct Step {
 /// A step that was not taken; a line of `nonfinite.jsonl`.
 #[derive(Serialize, Clone, Debug)]
 pub(crate) struct NonfiniteStep {
-    /// The stage's name in files.
     pub(crate) stage: String,
-    /// The epoch, from one.
     pub(crate) epoch: usize,
     /// The step, counted over the stage, from one.
     pub(crate) steps: u64,
-    /// Losses of the micro-batches.
     #[serde(serialize_with = "numbers_or_words")]
     pub(crate) losses: Vec<f64>,
-    /// Norm of the gradients.
     #[serde(serialize_with = "number_or_word")]
     pub(crate) gradient_norm: f64,
-    /// Names of the clips.
     pub(crate) clips: Vec<String>,
 }
 
 /// One epoch, after its validation; a line of `metrics.jsonl`.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(crate) struct Epoch {
-    /// The stage's name in files.
     pub(crate) stage: String,
-    /// The epoch, from one.
     pub(crate) epoch: usize,
-    /// Steps of the stage so far.
     pub(crate) steps: u64,
     /// Duration, validation included.
     pub(crate) seconds: f64,
     /// The learning rate of the last step.
     pub(crate) learning_rate: f64,
-    /// Loss and accuracy over the training clips.
     pub(crate) train: TrainMetrics,
-    /// Loss and accuracy over the validation clips.
     pub(crate) validation: ValidationMetrics,
-    /// Training clips that could not be read.
     pub(crate) bad_clips: usize,
-    /// Steps that were skipped because something was not finite.
     pub(crate) nonfinite_steps: u64,
-    /// Seconds of waiting for clips.
     pub(crate) data_wait_seconds: f64,
-    /// Whether it is the best epoch so far.
     pub(crate) best: bool,
 }
 
 /// Metrics over the training clips of an epoch.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(crate) struct TrainMetrics {
-    /// Mean loss.
     pub(crate) loss: f64,
     /// Accuracy, a fraction.
     pub(crate) accuracy: f64,
-    /// Clips that were trained on.
     pub(crate) clips: usize,
 }
 
@@ -160,7 +136,6 @@ pub(crate) struct TrainMetrics {
 pub(crate) struct ValidationMetrics {
     /// Mean negative log-probability.
     pub(crate) loss: f64,
-    /// Accuracy, a fraction.
     pub(crate) accuracy: f64,
     /// Accuracy of the classifier of each level alone; empty if there is one only.
     pub(crate) levels: Vec<LevelAccuracy>,
@@ -169,7 +144,6 @@ pub(crate) struct ValidationMetrics {
 /// Accuracy of one level's classifier.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(crate) struct LevelAccuracy {
-    /// The level.
     pub(crate) level: String,
     /// A fraction.
     pub(crate) accuracy: f64,
@@ -191,11 +165,7 @@ impl Epoch {
 
 /// Follows a run.
 pub(crate) trait Observer {
-    /// Takes an event.
-    ///
-    /// # Errors
-    ///
-    /// If it could not be recorded. That is no reason to stop training; the others are told.
+    /// Takes an event. An error is no reason to stop training; it is reported to the others.
     fn observe(&mut self, event: &Event) -> Result<()>;
 }
 
@@ -225,7 +195,6 @@ impl Observers {
         }
     }
 
-    /// Tells all observers something in words.
     pub(crate) fn message(&self, text: impl Into<String>) {
         self.send(Event::Message(text.into()));
     }
@@ -244,12 +213,10 @@ pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     }
 }
 
-/// A fraction in percent.
 fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
 }
 
-/// The levels in one line.
 fn level_list(levels: &[LevelAccuracy]) -> String {
     let level = |level: &LevelAccuracy| format!("{} {}", level.level, percent(level.accuracy));
     levels.iter().map(level).collect::<Vec<_>>().join(", ")

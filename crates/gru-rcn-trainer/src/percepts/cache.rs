@@ -24,7 +24,6 @@ const SCHEMA: u32 = 1;
 /// Bytes of percepts after which a shard is closed.
 const SHARD_BYTES: usize = 256 << 20;
 
-/// The index's file name.
 const INDEX: &str = "index.json";
 
 /// What the tensors of a cache are.
@@ -37,49 +36,37 @@ pub(crate) enum Kind {
     Encodings,
 }
 
-/// Where a clip lies.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct CachedClip {
-    /// Its id in the data set.
     pub(crate) id: String,
-    /// Name of its class.
     pub(crate) class: String,
-    /// Its part of the data set.
     pub(crate) split: Split,
-    /// The shard's file name.
     pub(crate) shard: String,
 }
 
 /// `index.json`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct Index {
-    /// Version of this layout.
     pub(crate) schema: u32,
     /// The program that wrote it.
     pub(crate) tool: String,
-    /// What the tensors are.
     pub(crate) kind: Kind,
-    /// The CNN's architecture.
     pub(crate) network: String,
     /// Checksum of the CNN's weights.
     pub(crate) weights: String,
     /// How clips were cut; each is the one that is evaluated.
     pub(crate) clip: ClipPlanner,
-    /// Name of the data set.
     pub(crate) data: String,
     /// What decoded its videos; absent where there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) decoder: Option<DecoderKind>,
     /// The levels, bottom up.
     pub(crate) levels: Vec<Level>,
-    /// The classes.
     pub(crate) classes: Vec<String>,
-    /// The clips.
     pub(crate) clips: Vec<CachedClip>,
 }
 
 impl Index {
-    /// An index without clips.
     pub(crate) fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
         let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
         let (decoder, levels, classes, clips) = (None, Vec::new(), Vec::new(), Vec::new());
@@ -109,7 +96,13 @@ impl CacheWriter {
     }
 
     /// Adds a clip: per level the shape and the values.
-    pub(crate) fn push(&mut self, id: &str, class: &str, split: Split, maps: Vec<(Vec<usize>, Vec<f32>)>) -> Result<()> {
+    pub(crate) fn push(
+        &mut self,
+        id: &str,
+        class: &str,
+        split: Split,
+        maps: Vec<(Vec<usize>, Vec<f32>)>,
+    ) -> Result<()> {
         let shard = shard_name(self.index.kind, self.shards);
         self.index.clips.push(CachedClip { id: id.into(), class: class.into(), split, shard });
         for (level, (shape, values)) in self.index.levels.iter().zip(maps) {

@@ -4,18 +4,13 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{ClipSource, Dataset, Sample, Modality};
+use gru_rcn_data::{ClipSource, Dataset, Modality, Sample};
 
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
 use crate::run::dir::RunDir;
 
 /// Checks that the clips are what the recipe needs.
-///
-/// # Errors
-///
-/// If a part is empty, if the decoder is missing that videos need, or if a clip has no flow and the
-/// recipe takes in flow.
 pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     for (part, clips) in [("training", &dataset.train), ("validation", &dataset.validation), ("test", &dataset.test)] {
         if clips.is_empty() {

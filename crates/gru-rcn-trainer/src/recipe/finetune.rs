@@ -27,7 +27,13 @@ pub(crate) struct FinetuneSection {
 
 impl Default for FinetuneSection {
     fn default() -> Self {
-        Self { dropout: Vec::new(), classifier_std: 1e-3, frames: 1, cache: false, training: TrainingSection::default() }
+        Self {
+            dropout: Vec::new(),
+            classifier_std: 1e-3,
+            frames: 1,
+            cache: false,
+            training: TrainingSection::default(),
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 
 mod finetune;
 mod load;
-pub(crate) mod seed;
 mod sections;
+pub(crate) mod seed;
 mod training;
 
 pub(crate) use finetune::FinetuneSection;

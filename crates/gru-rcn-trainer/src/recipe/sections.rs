@@ -287,7 +287,9 @@ impl ModelSection {
                 None if taps.contains(level) => {
                     bail!("recipe: model.levels has {level:?} out of order; name each level once, bottom up")
                 }
-                None => bail!("recipe: model.levels has {level:?}, which is not one of backbone.taps: {}", taps.join(", ")),
+                None => {
+                    bail!("recipe: model.levels has {level:?}, which is not one of backbone.taps: {}", taps.join(", "))
+                }
             }
         }
         ensure!(

@@ -225,7 +225,8 @@ mod tests {
     #[test]
     fn earlier_names_and_zeros_are_read() {
         let parse = |text: &str| toml::from_str::<TrainingSection>(text).unwrap();
-        let before = parse("bias_learning_rate = 2.0\nfinal_learning_rate = 0.1\nclip_norm = 0.0\ncheckpoint_minutes = 0");
+        let before =
+            parse("bias_learning_rate = 2.0\nfinal_learning_rate = 0.1\nclip_norm = 0.0\ncheckpoint_minutes = 0");
         assert_eq!((before.bias_lr_factor, before.final_lr_factor), (2.0, 0.1));
         assert_eq!((before.clip_norm, before.checkpoint_minutes), (None, None));
         assert_eq!(parse(&toml::to_string(&before).unwrap()), before);

@@ -9,7 +9,6 @@ use maud::{Markup, html};
 /// With this number of classes or fewer, top-5 accuracy is always 100 %.
 const TRIVIAL_TOP5: usize = 5;
 
-/// The table of systems.
 pub(super) fn comparison(report: &RunReport) -> Markup {
     let top5 = report.classes.len() > TRIVIAL_TOP5;
     html! {

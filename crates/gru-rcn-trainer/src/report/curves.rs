@@ -42,7 +42,6 @@ const ACCURACY: Panel = Panel {
     ceiling: Some(1.0),
 };
 
-/// The curves of every trained system.
 pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
     let trained: Vec<_> = systems.iter().filter(|s| !s.curve.is_empty()).collect();
     let again = trained.iter().find_map(|system| system.refit);

@@ -8,10 +8,6 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 const QUALITY: u8 = 80;
 
 /// Encodes an RGB frame, `[height, width, 3]` in bytes, as a JPEG in Base64.
-///
-/// # Errors
-///
-/// If `rgb` does not have that size, or if the frame is empty or too large for the format.
 pub(crate) fn jpeg_base64(rgb: &[u8], height: usize, width: usize) -> Result<String> {
     ensure!(
         rgb.len() == height * width * 3,

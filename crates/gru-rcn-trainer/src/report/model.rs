@@ -10,7 +10,6 @@ use crate::run::dir::{RunDir, read_json, write_atomically, write_json};
 /// Everything a report shows.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct RunReport {
-    /// The name of the experiment.
     pub(crate) title: String,
     /// One or two sentences on the task and the data; may be empty.
     #[serde(default)]
@@ -30,7 +29,6 @@ pub(crate) struct RunReport {
 }
 
 impl RunReport {
-    /// Reads the report of a finished run.
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
         read_json(&dir.report_data())?
             .with_context(|| format!("{}: no such file; the run is not finished", dir.report_data().display()))
@@ -46,9 +44,7 @@ impl RunReport {
 /// One test clip with the predictions of the system.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct GalleryClip {
-    /// The name of the clip.
     pub(crate) id: String,
-    /// The name of its true class.
     pub(crate) truth: String,
     /// The most probable classes with their probabilities, the most probable first.
     pub(crate) top: Vec<(String, f32)>,

@@ -32,16 +32,12 @@ use crate::recipe::{self, Recipe};
 /// A file of a run that grows line by line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Log {
-    /// One line per epoch.
     Metrics,
-    /// One line every few seconds.
     Progress,
-    /// One line per step that was not taken.
     Nonfinite,
 }
 
 impl Log {
-    /// The name of the file.
     pub(crate) fn file_name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics.jsonl",
@@ -73,7 +69,10 @@ impl RunDir {
     /// Creates a new run in an empty or absent folder.
     pub(crate) fn create(root: &Path) -> Result<Self> {
         if root.join("recipe.toml").exists() {
-            bail!("{} already holds a run; resume it with `--resume`, or give another folder with `--run`", root.display());
+            bail!(
+                "{} already holds a run; resume it with `--resume`, or give another folder with `--run`",
+                root.display()
+            );
         }
         fs::create_dir_all(root).with_context(|| format!("could not create the run folder {}", root.display()))?;
         Ok(Self::at(root.into()))
@@ -104,7 +103,6 @@ impl RunDir {
         }
     }
 
-    /// Opens the run in a folder.
     pub(crate) fn open_at(root: &Path) -> Result<Self> {
         if !root.is_dir() {
             bail!("{}: no such run folder", root.display());
@@ -130,7 +128,6 @@ impl RunDir {
         }
     }
 
-    /// The folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -214,14 +211,12 @@ impl RunDir {
         self.path(&format!("checkpoints/{key}.json"))
     }
 
-    /// The recipe that the run was made with.
     pub(crate) fn read_recipe(&self) -> Result<Recipe> {
         let path = self.recipe_file();
         let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         recipe::parse(&text, &[]).with_context(|| path.display().to_string())
     }
 
-    /// Writes the recipe.
     pub(crate) fn write_recipe(&self, recipe: &Recipe) -> Result<()> {
         write_atomically(&self.recipe_file(), recipe::to_toml(recipe)?.as_bytes())
     }
@@ -238,7 +233,6 @@ impl RunDir {
         Ok(card)
     }
 
-    /// Writes the run card.
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
         write_json(&self.card_file(), card)
     }
@@ -259,7 +253,6 @@ impl RunDir {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    /// The losses noted so far.
     pub(crate) fn losses(&self) -> Vec<String> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

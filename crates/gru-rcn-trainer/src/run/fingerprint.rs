@@ -24,16 +24,13 @@ const FREE_IN_TRAINING: [&str; 4] = ["checkpoint_steps", "checkpoint_minutes", "
 pub(crate) struct RunFingerprint {
     /// Version of Burn; checkpoints hold its optimizers and records.
     pub(crate) burn: String,
-    /// Fingerprint of the data set.
     pub(crate) data: String,
     /// Names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
-    /// The resolved recipe.
     pub(crate) recipe: Value,
 }
 
 impl RunFingerprint {
-    /// Of a run.
     pub(crate) fn new(recipe: &Recipe, card: &RunCard) -> Result<Self> {
         Ok(Self {
             burn: card.burn.clone(),
@@ -143,7 +140,9 @@ mod tests {
         assert!(said.contains("training.batch was 64 and is 7"), "{said}");
         assert!(said.contains("backbone.pretrain.epochs was 9 and is 3"), "{said}");
         assert!(obstacle(&["training.steps=5"]).contains("training.steps was not set and is 5"));
-        assert!(fingerprint(&[]).obstacle(&fingerprint(&["training.steps=5"])).unwrap().contains("was 5 and is not set"));
+        assert!(
+            fingerprint(&[]).obstacle(&fingerprint(&["training.steps=5"])).unwrap().contains("was 5 and is not set")
+        );
         assert_ne!(fingerprint(&["seed=2"]).recipe_hash(), fingerprint(&[]).recipe_hash());
     }
 
@@ -166,7 +165,9 @@ mod tests {
         let base = fingerprint(&[]);
         let obstacle = |other: RunFingerprint| base.obstacle(&other).unwrap();
         assert!(obstacle(RunFingerprint { data: "abd".into(), ..base.clone() }).contains("abd then, abc now"));
-        assert!(obstacle(RunFingerprint { classes: vec!["b".into()], ..base.clone() }).contains("for other classes: b"));
+        assert!(
+            obstacle(RunFingerprint { classes: vec!["b".into()], ..base.clone() }).contains("for other classes: b")
+        );
         assert!(obstacle(RunFingerprint { burn: "0.21.0".into(), ..base.clone() }).contains("with Burn 0.21.0"));
     }
 }

@@ -46,10 +46,7 @@ impl<M: ClipClassifier> Scorable<M::Input> for M {
 
 /// Scores clips with these true classes by each of the models. `progress` gets the number of clips
 /// whose views have all been scored, as far as batches come in the order of the clips.
-///
-/// # Errors
-///
-/// [`Interrupted`](crate::signals::Interrupted) if a stop was requested, and the errors of `batches`.
+/// The error is [`Interrupted`](crate::signals::Interrupted) if a stop was requested.
 pub(crate) fn score<I: Clone>(
     models: &[&dyn Scorable<I>],
     batches: impl Iterator<Item = Result<ViewBatch<I>>>,

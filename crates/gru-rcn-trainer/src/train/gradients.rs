@@ -47,7 +47,12 @@ pub(super) fn scale<M: Module>(module: &M, mut gradients: GradientsParams, facto
 }
 
 /// Scales all gradients by the same factor, such that their norm is at most `largest`.
-pub(super) fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, norm: f32, largest: f32) -> GradientsParams {
+pub(super) fn clip_global_norm<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    norm: f32,
+    largest: f32,
+) -> GradientsParams {
     if norm > largest { scale(module, gradients, largest / norm) } else { gradients }
 }
 

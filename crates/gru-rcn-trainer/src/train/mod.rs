@@ -17,9 +17,7 @@ use burn::module::ParamGroup;
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
-use crate::observe::{
-    Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics,
-};
+use crate::observe::{Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics};
 use crate::percepts::Source;
 use crate::recipe::{Nonfinite, TrainingSection};
 use crate::run::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};
@@ -45,11 +43,9 @@ pub(crate) struct Stage {
     pub(crate) key: String,
     /// Its name for people.
     pub(crate) name: String,
-    /// How the model is trained.
     pub(crate) training: TrainingSection,
     /// Names of the model's classifiers; empty if it has one only.
     pub(crate) levels: Vec<String>,
-    /// Which weights are its result.
     pub(crate) select: SelectWeights,
     /// Groups of parameters that have a learning rate of their own: a factor of the stage's rate.
     pub(crate) lr_factors: Vec<(ParamGroup, f64)>,
@@ -73,7 +69,6 @@ impl Stage {
 pub(crate) struct Trained<M> {
     /// With the weights that [`Stage::select`] asks for, on the plain device.
     pub(crate) model: M,
-    /// Where training ended.
     pub(crate) position: Position,
 }
 
@@ -117,18 +112,13 @@ impl Throughput {
 }
 
 impl<'a> Trainer<'a> {
-    /// Of a stage of a run.
     pub(crate) fn new(context: &'a Context, stage: Stage) -> Self {
         let seed = context.stage_seed(&stage.key);
         Self { context, stage, seed }
     }
 
     /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Interrupted`] after a stop was requested and everything is saved. Before any other error the
-    /// last good state is saved too.
+    /// The last good state is saved before any error; that of a requested stop is [`Interrupted`].
     pub(crate) fn run<M: ClipClassifier>(
         &self,
         model: M,

@@ -39,10 +39,10 @@ impl Saver {
 
     /// Whether to save now, within an epoch.
     pub(super) fn is_due(&self, position: &Position) -> bool {
-        self.steps.is_some_and(|steps| position.steps.is_multiple_of(steps)) || self.minutes.is_some_and(|minutes| self.last.elapsed() >= minutes)
+        self.steps.is_some_and(|steps| position.steps.is_multiple_of(steps))
+            || self.minutes.is_some_and(|minutes| self.last.elapsed() >= minutes)
     }
 
-    /// Whether the newest attempt to save failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
-use crate::percepts::{Batch, SkippedClips};
+use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
 use crate::recipe::{self, OptimizerName};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
@@ -63,25 +63,14 @@ impl Source<Percepts> for Numbers {
         format!("clip {clip}")
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        _epoch: Option<u64>,
-        batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
-        let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
-        Box::new(parts.into_iter().map(|part| {
+    fn batches(&self, order: Vec<usize>, _epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
+        in_batches(&order, batch, |part| {
             let clips: Vec<usize> = part.iter().copied().filter(|clip| !self.bad.contains(clip)).collect();
             let values: Vec<f32> = clips.iter().map(|&clip| self.values[clip]).collect();
             let shape = [clips.len(), 1, 1, 1, 1];
             let map = || Tensor::from_data(TensorData::new(values, shape), &Device::flex());
-            Ok(Batch {
-                input: (!clips.is_empty()).then(|| Percepts::new(vec![map()])),
-                targets: clips.iter().map(|&clip| self.targets[clip]).collect(),
-                bad: part.len() - clips.len(),
-                clips,
-            })
-        }))
+            Ok(Batch::new(clips, part.len(), &self.targets, || Percepts::new(vec![map()])))
+        })
     }
 }
 
@@ -326,12 +315,7 @@ fn a_stop_during_validation_saves_the_epoch() {
         fn id(&self, clip: usize) -> String {
             self.0.id(clip)
         }
-        fn batches<'a>(
-            &'a self,
-            order: Vec<usize>,
-            epoch: Option<u64>,
-            batch: usize,
-        ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+        fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
             self.1.set();
             self.0.batches(order, epoch, batch)
         }
@@ -389,12 +373,7 @@ fn too_many_unreadable_clips_stop_the_training_with_its_state_saved() {
         fn id(&self, clip: usize) -> String {
             self.0.id(clip)
         }
-        fn batches<'a>(
-            &'a self,
-            order: Vec<usize>,
-            epoch: Option<u64>,
-            batch: usize,
-        ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+        fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
             Box::new(self.0.batches(order, epoch, batch).enumerate().map(|(place, batch)| {
                 if place == 2 {
                     self.1.skip("some clip", DataError::EmptyFile("some clip".into()))?;

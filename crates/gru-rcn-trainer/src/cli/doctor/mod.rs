@@ -19,7 +19,6 @@ use machine::Machine;
 use probe::{FoundDevice, Probe};
 use smoke::Smoke;
 
-/// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
     /// List the devices, but compute nothing.
@@ -84,11 +83,8 @@ impl DoctorArgs {
 /// The output of `doctor --json`.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Report {
-    /// Version of the program.
     program: String,
-    /// Version of Burn.
     burn: String,
-    /// The machine.
     machine: Machine,
     /// All backends, built in or not.
     backends: Vec<BackendReport>,
@@ -96,20 +92,15 @@ struct Report {
     ok: bool,
 }
 
-/// One backend.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct BackendReport {
-    /// Its name for `--backend`.
     name: String,
-    /// Whether it is in this build.
     built_in: bool,
     /// How to build it in, if it is not.
     advice: Option<String>,
-    /// The devices found.
     devices: Vec<FoundDevice>,
     /// Result of a small computation on the first of them.
     smoke: Option<Smoke>,
-    /// The error, if there was one.
     error: Option<String>,
 }
 

@@ -49,13 +49,10 @@ pub(crate) struct Checkpoints {
 
 /// The state that a checkpoint restores.
 pub(crate) struct Loaded<M> {
-    /// The model.
     pub(crate) model: M,
-    /// Its optimizer.
     pub(crate) optimizer: ModuleOptimizer,
     /// The weights of the best epoch so far, as [`weights`] gives them.
     pub(crate) best: Option<Vec<u8>>,
-    /// The position of the training.
     pub(crate) position: Position,
 }
 
@@ -72,7 +69,6 @@ pub(crate) fn with_weights<M: Module>(model: &M, weights: Vec<u8>) -> Result<M> 
 }
 
 impl Checkpoints {
-    /// In this folder, of this run.
     pub(crate) fn new(root: PathBuf, fingerprint: RunFingerprint) -> Self {
         Self { root, fingerprint }
     }
@@ -81,12 +77,9 @@ impl Checkpoints {
         self.root.join(format!("{PREFIX}{steps:08}"))
     }
 
-    /// Saves everything that training needs to resume, then removes all but the newest two.
-    ///
-    /// # Errors
-    ///
-    /// If it could not be written, as on a full disk. The earlier checkpoints then remain, and
-    /// nothing of the attempt does.
+    /// Saves everything that training needs to resume, then removes all but the newest two. If it
+    /// cannot be written, as on a full disk, the earlier checkpoints remain, and nothing of the
+    /// attempt does.
     pub(crate) fn save<M: Module>(
         &self,
         model: &M,
@@ -211,12 +204,8 @@ impl Checkpoints {
     }
 
     /// The newest whole checkpoint, loaded into the given model and optimizer. `warn` is called for
-    /// each damaged one.
-    ///
-    /// # Errors
-    ///
-    /// If it belongs to another run or has another format. Resuming from an older one, or from
-    /// nothing, would not be what was requested.
+    /// each damaged one. One of another run or format is an error: resuming from an older one, or
+    /// from nothing, would not be what was requested.
     pub(crate) fn load_newest<M: Module>(
         &self,
         model: &M,

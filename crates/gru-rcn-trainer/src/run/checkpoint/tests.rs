@@ -11,7 +11,12 @@ struct Saved {
 }
 
 fn fingerprint() -> RunFingerprint {
-    RunFingerprint { burn: "0.22.1".into(), data: "abc".into(), recipe: json!({"seed": 1}), ..RunFingerprint::default() }
+    RunFingerprint {
+        burn: "0.22.1".into(),
+        data: "abc".into(),
+        recipe: json!({"seed": 1}),
+        ..RunFingerprint::default()
+    }
 }
 
 fn optimizer() -> ModuleOptimizer {
