@@ -28,34 +28,19 @@ impl FromStr for Backend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, index) = match text.split_once(':') {
-            Some((name, index)) => (name, Some(index)),
-            None => (text, None),
-        };
-        let backend = match (name, index) {
-            ("cpu", None) => Self::Cpu,
-            ("ndarray", None) => Self::Ndarray,
-            ("wgpu", None) => Self::Wgpu,
-            ("vulkan", None) => Self::Vulkan,
-            ("metal", None) => Self::Metal,
-            ("remote", Some(address)) => match address.parse() {
-                Ok(address) => Self::Remote(address),
-                Err(_) => {
-                    return Err(format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000"));
-                }
-            },
-            ("cuda", None) => Self::Cuda(0),
-            ("cuda", Some(index)) => match index.parse() {
-                Ok(index) => Self::Cuda(index),
-                Err(_) => return Err(format!("{text}: the number after cuda: is not one")),
-            },
-            _ => {
-                return Err(format!(
-                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
-                ));
+        match text.split_once(':') {
+            Some(("remote", address)) => address.parse().map(Self::Remote).map_err(|_| {
+                format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000")
+            }),
+            Some(("cuda", index)) => {
+                index.parse().map(Self::Cuda).map_err(|_| format!("{text}: the number after cuda: is not one"))
             }
-        };
-        Ok(backend)
+            _ => Self::ALL.into_iter().find(|backend| backend.feature() == text).ok_or_else(|| {
+                format!(
+                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
+                )
+            }),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use std::io::IsTerminal;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::run::card::EpochPoint;
 
@@ -62,7 +63,7 @@ pub(crate) struct StageStarted {
 }
 
 /// One optimizer step; a line of `progress.jsonl`.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct Step {
     pub(crate) stage: String,
     /// The epoch, from one.
@@ -97,15 +98,13 @@ pub(crate) struct NonfiniteStep {
     pub(crate) epoch: usize,
     /// The step, counted over the stage, from one.
     pub(crate) steps: u64,
-    #[serde(serialize_with = "numbers_or_words")]
-    pub(crate) losses: Vec<f64>,
-    #[serde(serialize_with = "number_or_word")]
-    pub(crate) gradient_norm: f64,
+    pub(crate) losses: Vec<Value>,
+    pub(crate) gradient_norm: Value,
     pub(crate) clips: Vec<String>,
 }
 
 /// One epoch, after its validation; a line of `metrics.jsonl`.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct Epoch {
     pub(crate) stage: String,
     pub(crate) epoch: usize,
@@ -123,7 +122,7 @@ pub(crate) struct Epoch {
 }
 
 /// Metrics over the training clips of an epoch.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct TrainMetrics {
     pub(crate) loss: f64,
     /// Accuracy, a fraction.
@@ -132,7 +131,7 @@ pub(crate) struct TrainMetrics {
 }
 
 /// Metrics over the validation clips.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct ValidationMetrics {
     /// Mean negative log-probability.
     pub(crate) loss: f64,
@@ -142,7 +141,7 @@ pub(crate) struct ValidationMetrics {
 }
 
 /// Accuracy of one level's classifier.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug)]
 pub(crate) struct LevelAccuracy {
     pub(crate) level: String,
     /// A fraction.
@@ -223,23 +222,6 @@ fn level_list(levels: &[LevelAccuracy]) -> String {
 }
 
 /// JSON has no numbers that are not finite; such a number is written as a word.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum NumberOrWord {
-    Number(f64),
-    Word(String),
-}
-
-impl From<f64> for NumberOrWord {
-    fn from(value: f64) -> Self {
-        if value.is_finite() { Self::Number(value) } else { Self::Word(value.to_string()) }
-    }
-}
-
-fn number_or_word<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    NumberOrWord::from(*value).serialize(serializer)
-}
-
-fn numbers_or_words<S: serde::Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
-    values.iter().copied().map(NumberOrWord::from).collect::<Vec<_>>().serialize(serializer)
+pub(crate) fn number_or_word(value: f64) -> Value {
+    if value.is_finite() { value.into() } else { value.to_string().into() }
 }

@@ -10,7 +10,7 @@ use super::{Batch, Batches, ClipLoader, Source, in_batches, percepts_of, pixels_
 
 /// Makes what a model takes in of clips of the same shape.
 pub(crate) trait MakeInput {
-    type Input: 'static;
+    type Input;
 
     fn input(&self, clips: &[Frames], device: &Device, dtype: FloatDType) -> Self::Input;
 }

@@ -45,7 +45,7 @@ pub(crate) fn in_batches<'a, I>(
 }
 
 /// Hands out batches of clips.
-pub(crate) trait Source<I: 'static> {
+pub(crate) trait Source<I> {
     /// Targets of all clips, in the order of the list.
     fn targets(&self) -> &[usize];
 

@@ -8,7 +8,7 @@ use crate::run::card::SystemResult;
 use crate::run::dir::{RunDir, read_json, write_atomically, write_json};
 
 /// Everything a report shows.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub(crate) struct RunReport {
     pub(crate) title: String,
     /// One or two sentences on the task and the data; may be empty.

@@ -133,16 +133,7 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_still_a_page() {
-        let report = RunReport {
-            title: "empty".into(),
-            subtitle: String::new(),
-            run_card: Vec::new(),
-            classes: Vec::new(),
-            systems: Vec::new(),
-            confusion: Vec::new(),
-            gallery: Vec::new(),
-            recipe: String::new(),
-        };
+        let report = RunReport { title: "empty".into(), ..RunReport::default() };
         assert!(render(&report).contains("<h1>empty</h1>"));
     }
 }

@@ -77,10 +77,7 @@ pub(crate) fn score<I: Clone>(
 }
 
 /// All clips of a source as they are evaluated, each as one view.
-pub(crate) fn single_view<I: 'static>(
-    source: &dyn Source<I>,
-    batch: usize,
-) -> impl Iterator<Item = Result<ViewBatch<I>>> + '_ {
+pub(crate) fn single_view<I>(source: &dyn Source<I>, batch: usize) -> impl Iterator<Item = Result<ViewBatch<I>>> + '_ {
     source.evaluation(batch).map(|batch| {
         let batch = batch?;
         let Some(input) = batch.input else { bail!("no clip of a batch could be read") };

@@ -17,15 +17,17 @@ use burn::module::ParamGroup;
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
-use crate::observe::{Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics};
+use crate::observe::{
+    Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
+};
 use crate::percepts::Source;
 use crate::recipe::{Nonfinite, TrainingSection};
-use crate::run::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};
+use crate::run::checkpoint::{Checkpoints, EpochSums, Position, State, weights, with_weights};
 use crate::run::scores::Scores;
 use crate::scoring::{Scorable, score, single_view};
 use crate::signals::Interrupted;
 use optimizer::{learning_rate, optimizer, rates_by_group};
-use saving::{Saver, State};
+use saving::Saver;
 use step::{StepOutcome, accumulate_gradients};
 
 /// Which weights of a training are its result.
@@ -124,10 +126,7 @@ impl<'a> Trainer<'a> {
         model: M,
         train: &dyn Source<M::Input>,
         validation: &dyn Source<M::Input>,
-    ) -> Result<Trained<M>>
-    where
-        M::Input: 'static,
-    {
+    ) -> Result<Trained<M>> {
         let (context, training) = (self.context, &self.stage.training);
         let checkpoints = Checkpoints::new(context.dir.checkpoints(&self.stage.key), context.fingerprint.clone());
         let mut state = self.start(model, &checkpoints)?;
@@ -185,7 +184,7 @@ impl<'a> Trainer<'a> {
         let Position { steps, epochs, batches, .. } = loaded.position;
         let within = if batches > 0 { format!(" and {batches} batches of the next") } else { String::new() };
         context.message(format!("{name}: resuming after epoch {epochs}{within}, step {steps}"));
-        Ok(State { model: loaded.model, optimizer: loaded.optimizer, best: loaded.best, position: loaded.position })
+        Ok(loaded)
     }
 
     fn is_finished(&self, position: &Position, epochs: usize) -> bool {
@@ -199,10 +198,7 @@ impl<'a> Trainer<'a> {
         mut state: State<M>,
         train: &dyn Source<M::Input>,
         progress: &mut Progress,
-    ) -> Result<State<M>>
-    where
-        M::Input: 'static,
-    {
+    ) -> Result<State<M>> {
         let training = &self.stage.training;
         let epoch = state.position.epochs as u64 + 1;
         let mut batches = train.epoch(self.seed, epoch, training.batch, state.position.batches);
@@ -228,10 +224,7 @@ impl<'a> Trainer<'a> {
         mut outcome: StepOutcome,
         train: &dyn Source<M::Input>,
         progress: &mut Progress,
-    ) -> Result<State<M>>
-    where
-        M::Input: 'static,
-    {
+    ) -> Result<State<M>> {
         let position = &state.position;
         let rate = learning_rate(&self.stage.training, position.epochs, progress.epochs, position.steps);
         if outcome.is_nonfinite() {
@@ -289,14 +282,14 @@ impl<'a> Trainer<'a> {
     }
 
     /// Records a step that is not finite; an error if it may not be skipped.
-    fn skip<I: 'static>(&self, outcome: &StepOutcome, position: &Position, train: &dyn Source<I>) -> Result<()> {
+    fn skip<I>(&self, outcome: &StepOutcome, position: &Position, train: &dyn Source<I>) -> Result<()> {
         let (name, step) = (&self.stage.name, position.steps + 1);
         self.context.observers.send(Event::NonfiniteStep(NonfiniteStep {
             stage: self.stage.key.clone(),
             epoch: position.epochs + 1,
             steps: step,
-            losses: outcome.losses.clone(),
-            gradient_norm: f64::from(outcome.norm),
+            losses: outcome.losses.iter().copied().map(number_or_word).collect(),
+            gradient_norm: number_or_word(f64::from(outcome.norm)),
             clips: outcome.clips.iter().map(|&clip| train.id(clip)).collect(),
         }));
         if matches!(self.stage.training.nonfinite, Nonfinite::Skip(most) if position.skipped < most) {
@@ -322,7 +315,7 @@ impl<'a> Trainer<'a> {
         ))
     }
 
-    fn validate<I: Clone + 'static>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
+    fn validate<I: Clone>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
         let batches = single_view(validation, self.stage.training.batch);
         let mut scores = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
         Ok(scores.swap_remove(0))

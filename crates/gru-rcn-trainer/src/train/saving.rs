@@ -4,21 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use gru_rcn_data::free_bytes;
 
 use super::Trainer;
 use crate::recipe::{OptimizerName, TrainingSection};
-use crate::run::checkpoint::{Checkpoints, Position};
-
-/// Everything that a checkpoint holds.
-pub(super) struct State<M> {
-    pub(super) model: M,
-    pub(super) optimizer: ModuleOptimizer,
-    /// Weights of the best epoch.
-    pub(super) best: Option<Vec<u8>>,
-    pub(super) position: Position,
-}
+use crate::run::checkpoint::{Checkpoints, Position, State};
 
 /// Saves a stage after some steps or minutes.
 pub(super) struct Saver {
@@ -54,7 +44,7 @@ impl Trainer<'_> {
     /// reported at once, and again by the exit code.
     pub(super) fn save<M: Module>(&self, saver: &mut Saver, state: &State<M>) {
         let (context, position) = (self.context, &state.position);
-        let saved = saver.checkpoints.save(&state.model, &state.optimizer, state.best.as_deref(), position);
+        let saved = saver.checkpoints.save(state);
         saver.last = Instant::now();
         saver.failed = saved.is_err();
         if let Err(error) = saved {
