@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Call, copy_folder, run, temporary};
-use crate::micro::metrics;
+use crate::harness::{copy_folder, metrics, read_json, run, temporary};
 
 fn earlier(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/earlier").join(name)
@@ -23,7 +22,7 @@ fn assert_close(found: &Value, expected: &Value, tolerance: f64) {
 fn an_earlier_run_is_evaluated_to_the_same_scores() {
     let folder = temporary();
     copy_folder(&earlier("finished"), &folder.path().join("run"));
-    let card: Value = serde_json::from_slice(&std::fs::read(folder.path().join("run/run.json")).unwrap()).unwrap();
+    let card = read_json(&folder.path().join("run/run.json"));
     let found = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
     assert_close(&found["test"]["nll"], &card["systems"][0]["test"]["nll"], 1e-4);
     assert_eq!(found["test"]["top1"], card["systems"][0]["test"]["top1"]);
@@ -38,8 +37,7 @@ fn an_earlier_checkpoint_is_resumed_to_the_same_metrics() {
     let root = folder.path().join("run");
     copy_folder(&earlier("interrupted"), &root);
     assert!(std::fs::read_to_string(root.join("recipe.toml")).unwrap().contains("bias_learning_rate"));
-    let outcome = Call::new(folder.path(), ["train", "--resume", "--run", "run"]).run().succeeds();
-    assert!(outcome.stderr.contains("batches of the next, step 5"), "{}", outcome.stderr);
+    run(folder.path(), ["train", "--resume", "--run", "run"]).succeeds().says(&["batches of the next, step 5"]);
     let of_last_stage =
         |root: &Path| metrics(root).into_iter().filter(|line| line["stage"] == "gru_rcn").collect::<Vec<_>>();
     let (found, expected) = (of_last_stage(&root), of_last_stage(&earlier("finished")));

@@ -1,6 +1,7 @@
 //! The estimate of memory against what the program takes.
 
-use crate::harness::{Call, temporary};
+use crate::harness::temporary;
+use crate::tiny;
 
 /// The number of GiB after some words.
 #[track_caller]
@@ -16,8 +17,12 @@ fn gib(stderr: &str, words: &str, end: &str) -> f64 {
 fn the_estimate_is_within_a_quarter_of_the_peak() {
     let cnn: &[&str] = &["backbone.pretrain.batch=256", "training.batch=4"];
     let recurrent: &[&str] = &["model.hidden=[96, 96]", "backbone.taps=[\"pool1\", \"pool2\"]", "training.batch=48"];
-    let joint: &[&str] =
-        &["model.finetune_backbone=true", "training.batch=24", "baselines.top_rnn=0", "backbone.taps=[\"pool2\", \"fc7\"]"];
+    let joint: &[&str] = &[
+        "model.finetune_backbone=true",
+        "training.batch=24",
+        "baselines.top_rnn=0",
+        "backbone.taps=[\"pool2\", \"fc7\"]",
+    ];
     let common = [
         "data.motion.size=64",
         "clip.frame_size=[64, 64]",
@@ -36,10 +41,11 @@ fn the_estimate_is_within_a_quarter_of_the_peak() {
     ];
     for changes in [cnn, recurrent, joint] {
         let folder = temporary();
-        let changes = common.iter().chain(changes).flat_map(|change| ["--set", change]);
-        let outcome = Call::new(folder.path(), ["train", "motion-tiny", "--run", "run"]).args(changes).run().succeeds();
+        let changes = [&common[..], changes].concat();
+        let outcome = tiny::train(folder.path(), &changes).run().succeeds();
         let estimated = gib(&outcome.stderr, "memory: about ", " GiB at most, in the stage");
-        let taken = gib(&outcome.stderr[outcome.stderr.rfind("memory: ").unwrap()..], "memory: ", " GiB at most were taken");
+        let taken =
+            gib(&outcome.stderr[outcome.stderr.rfind("memory: ").unwrap()..], "memory: ", " GiB at most were taken");
         let ratio = estimated / taken;
         assert!((0.75..=1.25).contains(&ratio), "{estimated} GiB estimated, {taken} taken:\n{}", outcome.stderr);
     }

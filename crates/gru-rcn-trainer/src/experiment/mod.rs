@@ -38,6 +38,7 @@ use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use data::Clips;
 use outcome::Clock;
+use percepts::PerceptMaker;
 
 /// A run to make or to resume, as the command line asks for it.
 pub(crate) struct Plan {
@@ -122,9 +123,10 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
         cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
     context.message(format!("levels: {}", levels.join(", ")));
     let cache = percepts::open_cache(context, &cnn)?;
-    let sources = percepts::training_sources(context, clips, &cnn, cache.as_ref(), &clock)?;
+    let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
+    let sources = percepts.training_sources(clips, &clock)?;
     let trained = systems::train_all(context, clips, &cnn, &sources, &clock)?;
     drop(sources);
-    let tested = test::test_all(context, clips, &cnn, cache.as_ref(), &trained, &clock)?;
+    let tested = test::test_all(percepts, clips, &trained, &clock)?;
     outcome::write(context, clips, card, &tested, &clock)
 }

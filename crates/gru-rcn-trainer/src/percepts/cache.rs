@@ -16,7 +16,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::run::dir::write_atomically;
+use crate::recipe::Recipe;
+use crate::run::dir::{write_atomically, write_json};
 
 /// Version of the index's layout.
 const SCHEMA: u32 = 1;
@@ -116,7 +117,7 @@ impl CacheWriter {
     /// Writes what is left, then the index; a cache without one is none.
     pub(crate) fn finish(mut self) -> Result<Index> {
         self.close_shard()?;
-        write_atomically(&self.root.join(INDEX), serde_json::to_string_pretty(&self.index)?.as_bytes())?;
+        write_json(&self.root.join(INDEX), &self.index)?;
         Ok(self.index)
     }
 
@@ -166,8 +167,8 @@ impl Cache {
     }
 
     /// Checks that these are the percepts that a recipe would compute.
-    pub(crate) fn check(&self, network: &str, weights: &str, clip: &ClipPlanner, levels: &[Level]) -> Result<()> {
-        let (index, root) = (&self.index, self.root.display());
+    pub(crate) fn check(&self, recipe: &Recipe, weights: &str, levels: &[Level]) -> Result<()> {
+        let (index, root, network) = (&self.index, self.root.display(), recipe.backbone.network.name());
         ensure!(index.kind == Kind::Percepts, "{root} holds encodings, not percepts; training starts from percepts");
         ensure!(index.network == network, "{root} is of the network {}, the recipe has {network}", index.network);
         ensure!(
@@ -179,33 +180,23 @@ impl Cache {
         let evaluated =
             |planner: &ClipPlanner| ClipPlanner { flip: false, photometric: Default::default(), ..planner.clone() };
         ensure!(
-            evaluated(&index.clip) == evaluated(clip),
+            evaluated(&index.clip) == evaluated(&recipe.clip),
             "{root} holds clips that were cut otherwise; its [clip] section is in {INDEX}"
         );
         for level in levels {
             if !index.levels.contains(level) {
-                bail!(
-                    "{root} does not have the level {} of {}×{}×{}",
-                    level.name,
-                    level.channels,
-                    level.height,
-                    level.width
-                );
+                let Level { name, channels, height, width, .. } = level;
+                bail!("{root} does not have the level {name} of {channels}×{height}×{width}");
             }
         }
-        Ok(())
-    }
-
-    /// Checks that videos were decoded as a recipe says; another decoder gives other pixels.
-    pub(crate) fn check_decoder(&self, decoder: DecoderKind) -> Result<()> {
-        let other = self.index.decoder.filter(|&there| there != decoder);
-        match other {
-            Some(there) => bail!(
-                "{} was computed from videos that {there} decoded, the recipe has {decoder}; use `--decoder {there}`",
-                self.root.display()
-            ),
-            None => Ok(()),
+        // Another decoder gives other pixels.
+        let decoder = recipe.decoder();
+        if let Some(other) = index.decoder.filter(|&other| other != decoder) {
+            bail!(
+                "{root} was computed from videos that {other} decoded, the recipe has {decoder}; use `--decoder {other}`"
+            );
         }
+        Ok(())
     }
 
     /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:
