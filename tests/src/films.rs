@@ -1,7 +1,32 @@
 //! Short films drawn by FFmpeg, in the containers that FFmpeg can write on this machine.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Returns from the test that calls it, and says so, where FFmpeg is not installed.
+#[macro_export]
+macro_rules! needs_ffmpeg {
+    () => {
+        fn here() {}
+        if !$crate::films::ffmpeg_for(std::any::type_name_of_val(&here)) {
+            return;
+        }
+    };
+}
+
+/// Whether FFmpeg is installed; if not, prints that the test around the item `here` is skipped.
+pub fn ffmpeg_for(here: &str) -> bool {
+    static INSTALLED: OnceLock<bool> = OnceLock::new();
+    let starts = |program: &&str| Command::new(program).arg("-version").output().is_ok_and(|out| out.status.success());
+    let installed = *INSTALLED.get_or_init(|| ["ffmpeg", "ffprobe"].iter().all(starts));
+    if !installed {
+        // Bypasses the capture of the test harness, which hides the output of passing tests.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {}: apt install ffmpeg", here.trim_end_matches("::here"));
+    }
+    installed
+}
 
 /// Frames of every film: two seconds at ten frames a second.
 pub const FRAMES: usize = 20;

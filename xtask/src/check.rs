@@ -40,15 +40,8 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     let mut documentation = cargo_at_root(&["doc", "--release", "--workspace", "--no-deps", "--lib"])?;
     run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
     if backends {
-        run(&mut cargo_at_root(&[
-            "test",
-            "--release",
-            "--package",
-            "gru-rcn-tests",
-            "--doc",
-            "--features",
-            "learner",
-        ])?)?;
+        let learner = ["test", "--release", "--package", "gru-rcn-tests", "--doc", "--features", "learner"];
+        run(&mut cargo_at_root(&learner)?)?;
         let mut lints = cargo();
         lints.current_dir(offline::workspace()?).args(["clippy", "--release"]).args(offline::patch()?);
         lints.args(["--package", "gru-rcn-trainer", "--lib", "--bins", "--features", BACKENDS, "--", "-D", "warnings"]);

@@ -1,6 +1,6 @@
 //! `soak`: the long form of the tests of stopping and resuming, with runs killed without warning.
 //!
-//! - `kills`: runs killed at random moments and resumed, with 0, 1 and 4 reading threads, end in
+//! - `kills`: runs killed at any moment and resumed, with 0, 1 and 4 reading threads, end in
 //!   the same bytes as an uninterrupted run;
 //! - `saving`: after a kill while a checkpoint is written, the newest complete one is readable;
 //! - `memory`: over 300 epochs the memory of the process does not grow after the first 20.
@@ -31,7 +31,7 @@ const RESULTS: [&str; 5] = [
 const CLOCK: [&str; 2] = ["\"seconds\":", "\"data_wait_seconds\":"];
 
 /// What the program prints when it resumes a stage, and when it does so within an epoch.
-const RESUMED: &str = "going on after";
+const RESUMED: &str = "resuming after";
 const RESUMED_WITHIN_EPOCH: &str = "batches of the next";
 
 const PARTS: [&str; 3] = ["kills", "saving", "memory"];
@@ -126,7 +126,7 @@ impl Soak {
         self.finish(&uninterrupted, &[])?;
         let seconds = started.elapsed().as_secs_f64();
         println!("kills: an uninterrupted run takes {seconds:.1} s");
-        let mut random = Random(1);
+        let mut starts = 0;
         for workers in [0, 1, 4] {
             let changes = [format!("features.workers={workers}")];
             let (mut kills, mut runs, mut within) = (0, 0, 0);
@@ -135,7 +135,8 @@ impl Soak {
                 let folder = self.folder.join(format!("workers-{workers}-{runs}"));
                 while kills < self.rounds {
                     let mut child = self.start(&folder, &changes)?;
-                    sleep(Duration::from_secs_f64(seconds * random.next()));
+                    starts += 1;
+                    sleep(Duration::from_secs_f64(seconds * moment(starts)));
                     if let Some(status) = child.try_wait()? {
                         ensure!(status.success(), "{status}: {}", log(&folder));
                         break;
@@ -172,16 +173,14 @@ impl Soak {
         .map(String::from);
         let folder = self.folder.join("saving");
         let stage = folder.join("run/checkpoints/gru_rcn");
-        let mut random = Random(2);
         let (mut kills, mut during, mut steps) = (0, 0, 0);
         while kills < 5 * self.rounds {
             let mut child = self.start(&folder, &changes)?;
-            // After the first new checkpoint, kill at a random moment while the next one is
-            // written.
+            // After the first new checkpoint, kill at any moment while the next one is written.
             let before = newest(&stage);
             wait(&mut child, &folder, || newest(&stage) > before)?;
             wait(&mut child, &folder, || writing(&stage))?;
-            sleep(Duration::from_secs_f64(0.02 * random.next()));
+            sleep(Duration::from_secs_f64(0.02 * moment(kills)));
             child.kill()?;
             child.wait()?;
             kills += 1;
@@ -279,39 +278,20 @@ fn check_same(uninterrupted: &Path, resumed: &Path) -> Result<()> {
 
 /// Removes the values that depend on the clock from lines of JSON: numbers, followed by a comma.
 fn without_clock(text: &str) -> String {
-    let mut text = text.to_string();
-    for key in CLOCK {
-        while let Some(at) = text.find(key) {
-            let end = text[at..].find(',').map_or(text.len(), |length| at + length + 1);
-            text.replace_range(at..end, "");
-        }
-    }
-    text
+    let timeless = |field: &&str| !CLOCK.iter().any(|key| field.starts_with(key));
+    text.split_inclusive(',').filter(timeless).collect()
 }
 
-#[cfg(target_os = "linux")]
+/// Memory that a process holds; none on systems other than Linux.
 fn resident_kib(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-#[cfg(not(target_os = "linux"))]
-fn resident_kib(_process: u32) -> Option<u64> {
-    None
-}
-
-/// Numbers in [0, 1), the same in every soak (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
+/// Numbers spread evenly over [0, 1), the same in every soak: multiples of the golden ratio.
+fn moment(count: usize) -> f64 {
+    (count as f64 * 0.618_033_988_749_895).fract()
 }
 
 #[cfg(test)]

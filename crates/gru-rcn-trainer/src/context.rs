@@ -16,17 +16,14 @@ use crate::signals::StopFlag;
 
 /// One run under way.
 pub(crate) struct Context {
-    /// Its folder.
     pub(crate) dir: RunDir,
     /// What its checkpoints belong to.
     pub(crate) fingerprint: RunFingerprint,
-    /// Its recipe, as resolved.
     pub(crate) recipe: Recipe,
     /// The plain device that models and percepts are on.
     pub(crate) device: Device,
     /// That device and those that share batches with it.
     pub(crate) replicas: Replicas,
-    /// Whether a stop was requested.
     pub(crate) stop: StopFlag,
     /// How long its parts take.
     pub(crate) clock: Clock,
@@ -35,12 +32,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Tells the observers something in words.
     pub(crate) fn message(&self, text: impl Into<String>) {
         self.observers.message(text);
     }
 
-    /// The seed of a stage.
     pub(crate) fn stage_seed(&self, key: &str) -> u64 {
         stage_seed(self.recipe.seed, key)
     }

@@ -40,7 +40,6 @@ impl StopFlag {
         Ok(stop)
     }
 
-    /// Whether a stop was requested.
     pub(crate) fn is_set(&self) -> bool {
         self.requested.load(Ordering::Relaxed)
     }

@@ -55,20 +55,11 @@ fn compare(case: &str) {
     }
 }
 
-/// Without biases, from the zero state.
+/// Without biases from the zero state; with biases from a given state; maps of 1x1 cells with 1x1
+/// kernels, a fully connected GRU.
 #[test]
-fn matches_without_bias_from_the_zero_state() {
-    compare("plain");
-}
-
-/// With biases, from a given state.
-#[test]
-fn matches_with_bias_from_a_given_state() {
-    compare("bias");
-}
-
-/// Maps of 1x1 cells with 1x1 kernels: a fully connected GRU.
-#[test]
-fn matches_a_fully_connected_gru_on_vectors() {
-    compare("vector");
+fn matches_with_and_without_bias_and_on_vectors() {
+    for case in ["plain", "bias", "vector"] {
+        compare(case);
+    }
 }

@@ -5,21 +5,12 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use gru_rcn_data::base::{Fnv64, SplitMix64};
 
-/// The 64-bit FNV-1a hash of a name.
-fn fnv1a(key: &str) -> u64 {
-    key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
-}
-
-/// The SplitMix64 sequence of a seed and a name.
+/// The SplitMix64 sequence of a seed and the FNV-1a hash of a name.
 fn words(seed: u64, key: &str) -> impl Iterator<Item = u64> {
-    let start = seed ^ fnv1a(key);
-    (1u64..).map(move |count| {
-        let mut z = start.wrapping_add(count.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    })
+    let start = seed ^ Fnv64::default().bytes(key.as_bytes()).finish();
+    (0..).map(move |index| SplitMix64::at(start, index))
 }
 
 /// Values in (-bound, bound) from the top 24 bits of each word: exact in float64 up to the last
@@ -80,6 +71,6 @@ pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usiz
 /// is taken out).
 #[test]
 fn splitmix64() {
-    let found: Vec<u64> = words(1_234_567 ^ fnv1a(""), "").take(3).collect();
+    let found: Vec<u64> = words(1_234_567 ^ Fnv64::default().finish(), "").take(3).collect();
     assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
 }

@@ -9,7 +9,7 @@ use gru_rcn_tests::test_data;
 use image::imageops::{FilterType, crop_imm, resize};
 
 use crate::counter::blocky_picture;
-use crate::golden::{Golden, Worst, keys};
+use crate::golden::{Golden, Worst};
 
 const SEED: u64 = 19_051_946;
 
@@ -33,19 +33,8 @@ fn imagenet_weights() {
         model.config.input_size = size;
         let clip = model.pixels().normalise(blocky_picture(SEED, &format!("frame.{name}"), size, &device));
         let x = clip.squeeze_dim::<4>(1);
-        for (level, map) in model.levels().iter().zip(model.taps(x.clone())) {
-            assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
-            worst.digest(map, &golden, &format!("{name}.{}", level.name));
-        }
-        let logits = model.forward(x);
-        worst.digest(logits.clone(), &golden, &format!("{name}.logits"));
-        let (best, classes) = logits.sort_descending_with_indices(1);
-        let classes = classes.narrow(1, 0, 5).into_data().try_to_vec_as::<i64>().unwrap();
-        assert_eq!(
-            classes.into_iter().map(|class| class as usize).collect::<Vec<_>>(),
-            golden.indices(&format!("{name}.best"))
-        );
-        worst.check(best.narrow(1, 0, 5), &golden, &keys(&name, &["best_logits"]));
+        worst.levels(&model, x.clone(), &golden, &name);
+        worst.logits(model.forward(x), &golden, &name);
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::{Device, Tensor, TensorData};
+use gru_rcn::backbone::Backbone;
 
 /// Largest allowed deviation, relative to the largest magnitude of the tensor: some eighty times
 /// the resolution of float32, for sums of up to a few thousand products.
@@ -94,6 +95,24 @@ impl Worst {
     /// Compares a tensor with the tensors of a golden, one after the other.
     pub(crate) fn check<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, keys: &[String]) {
         self.compare(&keys.join("+"), &found.into_data().try_to_vec::<f32>().unwrap(), &golden.floats(keys));
+    }
+
+    /// Compares all levels of a network with their summaries.
+    pub(crate) fn levels(&mut self, network: &impl Backbone, x: Tensor<4>, golden: &Golden, name: &str) {
+        for (level, map) in network.levels().iter().zip(network.taps(x)) {
+            assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
+            self.digest(map, golden, &format!("{name}.{}", level.name));
+        }
+    }
+
+    /// Compares logits with their summary, and the five best classes.
+    pub(crate) fn logits(&mut self, logits: Tensor<2>, golden: &Golden, name: &str) {
+        self.digest(logits.clone(), golden, &format!("{name}.logits"));
+        let (best, classes) = logits.sort_descending_with_indices(1);
+        let classes = classes.narrow(1, 0, 5).into_data().try_to_vec_as::<i64>().unwrap();
+        let classes: Vec<usize> = classes.into_iter().map(|class| class as usize).collect();
+        assert_eq!(classes, golden.indices(&format!("{name}.best")));
+        self.check(best.narrow(1, 0, 5), golden, &keys(name, &["best_logits"]));
     }
 
     /// Compares a large tensor with its summary in a golden: shape, mean, root mean square, and

@@ -56,10 +56,7 @@ fn full_width_matches_torchvision() {
         let mut worst = Worst::of(format!("VGG-16, {name}"));
         model.config.input_size = size;
         let x = frame(SEED, &format!("frame.{name}"), size, 2.0, &device);
-        for (level, map) in model.levels().iter().zip(model.taps(x.clone())) {
-            assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
-            worst.digest(map, &golden, &format!("{name}.{}", level.name));
-        }
+        worst.levels(&model, x.clone(), &golden, &name);
         let logits = model.forward(x).narrow(1, 0, 32);
         worst.check(logits, &golden, &keys(&name, &["logits"]));
     }

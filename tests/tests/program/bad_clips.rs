@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use gru_rcn_tests::needs_ffmpeg;
+
 use crate::clips::clips;
 use crate::harness::{Call, Outcome, run, temporary};
 use crate::micro::reference;
@@ -12,6 +14,7 @@ fn predict(folder: &Path, clip: &str) -> Outcome {
 
 #[test]
 fn files_that_are_not_clips_are_named() {
+    needs_ffmpeg!();
     let folder = temporary();
     let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
     predict(folder.path(), "nowhere.mp4").refuses(&["nowhere.mp4: no such file or folder"]);
@@ -34,6 +37,7 @@ fn files_that_are_not_clips_are_named() {
 
 #[test]
 fn a_truncated_film_is_refused() {
+    needs_ffmpeg!();
     let folder = temporary();
     let film = clips().paths.iter().find(|path| path.extension().is_some_and(|extension| extension == "mp4")).unwrap();
     let bytes = std::fs::read(film).unwrap();
@@ -44,6 +48,7 @@ fn a_truncated_film_is_refused() {
 /// JSON output is one document or none: a bad file among good ones leaves standard output empty.
 #[test]
 fn one_bad_file_among_good_ones_leaves_json_empty() {
+    needs_ffmpeg!();
     let folder = temporary();
     let (film, root) = (clips().paths[0].to_str().unwrap(), reference().root.to_str().unwrap());
     run(folder.path(), ["predict", "--json", "--run", root, film, "nowhere.mp4"]).refuses(&["nowhere.mp4"]);
@@ -53,6 +58,7 @@ fn one_bad_file_among_good_ones_leaves_json_empty() {
 
 #[test]
 fn unusual_file_names_are_accepted() {
+    needs_ffmpeg!();
     let folder = temporary();
     let film = &clips().paths[0];
     let extension = film.extension().unwrap().to_str().unwrap();
@@ -65,6 +71,7 @@ fn unusual_file_names_are_accepted() {
 
 #[test]
 fn without_ffmpeg_the_message_says_how_to_get_it() {
+    needs_ffmpeg!();
     let folder = temporary();
     let (film, root) = (clips().paths[0].to_str().unwrap(), reference().root.to_str().unwrap());
     let call = || Call::new(folder.path(), ["predict", "--run", root, film]);
@@ -80,6 +87,7 @@ fn without_ffmpeg_the_message_says_how_to_get_it() {
 /// Folders of frames are read without FFmpeg, as the message says.
 #[test]
 fn frames_need_no_ffmpeg() {
+    needs_ffmpeg!();
     let folder = temporary();
     let frames = clips().paths.iter().find(|path| path.is_dir()).unwrap().to_str().unwrap();
     let call = Call::new(folder.path(), ["predict", "--json", "--run", reference().root.to_str().unwrap(), frames]);

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use gru_rcn_tests::needs_ffmpeg;
+
 use crate::clips::{self, clips};
 use crate::harness::{Call, Outcome, run, temporary};
 use crate::micro;
@@ -18,6 +20,7 @@ fn refuses(folder: &Path, call: Call, words: &[&str]) -> Outcome {
 
 #[test]
 fn folders_that_are_not_a_data_set_are_refused() {
+    needs_ffmpeg!();
     let folder = temporary();
     let (at, film) = (|name: &str| folder.path().join(name), &clips().paths[0]);
     fs::write(at("file"), "x").unwrap();
@@ -43,6 +46,7 @@ fn folders_that_are_not_a_data_set_are_refused() {
 
 #[test]
 fn lists_that_do_not_fit_are_refused() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
     let cases = [
@@ -68,6 +72,7 @@ fn lists_that_do_not_fit_are_refused() {
 #[cfg(unix)]
 #[test]
 fn links_out_of_the_data_set_are_refused() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
     std::os::unix::fs::symlink(&clips().paths[0], root.join("life/linked.mp4")).unwrap();
@@ -76,6 +81,7 @@ fn links_out_of_the_data_set_are_refused() {
 
 #[test]
 fn weights_of_another_network_are_refused() {
+    needs_ffmpeg!();
     let folder = temporary();
     fs::write(folder.path().join("words.safetensors"), "These are words.").unwrap();
     fs::write(folder.path().join("words.pth"), "These are words.").unwrap();
@@ -108,6 +114,7 @@ fn weights_of_another_network_are_refused() {
 
 #[test]
 fn missing_data_and_weights_are_requested() {
+    needs_ffmpeg!();
     let folder = temporary();
     let (data, weights) = (clips().root.to_str().unwrap(), clips().weights.to_str().unwrap());
     let call = |line: &[&str]| Call::new(folder.path(), line);
@@ -127,6 +134,7 @@ fn missing_data_and_weights_are_requested() {
 /// Videos need FFmpeg; the error comes before anything is computed or written.
 #[test]
 fn training_on_videos_without_ffmpeg_is_refused() {
+    needs_ffmpeg!();
     let folder = temporary();
     let call = clips::train(folder.path(), &clips().root).env("GRU_RCN_FFMPEG", "/nowhere/ffmpeg");
     refuses(folder.path(), call, &["/nowhere/ffmpeg", "`apt install ffmpeg`"]);

@@ -3,13 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use burn::tensor::Device;
-use gru_rcn::backbone::SqueezeNetConfig;
-use gru_rcn::weights::export_torchvision;
 use gru_rcn_tests::films;
 use serde_json::Value;
 
-use crate::harness::{Call, shared};
+use crate::harness::{Call, shared, write_squeezenet};
 
 /// The films and the weights.
 pub(crate) struct Clips {
@@ -17,15 +14,12 @@ pub(crate) struct Clips {
     pub(crate) root: PathBuf,
     /// All clips, files and one folder of frames.
     pub(crate) paths: Vec<PathBuf>,
-    /// An untrained SqueezeNet in torchvision's layout.
     pub(crate) weights: PathBuf,
 }
 
-/// A finished run on them.
+/// A finished run on them: its folder and the output of `train --json`.
 pub(crate) struct FolderRun {
-    /// Its folder.
     pub(crate) root: PathBuf,
-    /// The output of `train --json`.
     pub(crate) document: Value,
 }
 
@@ -36,7 +30,7 @@ pub(crate) fn clips() -> &'static Clips {
         let folder = shared("clips");
         let (root, weights) = (folder.join("films"), folder.join("squeezenet.safetensors"));
         let paths = films::draw_classes(&root);
-        export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), &weights).expect("weights are written");
+        write_squeezenet(&weights);
         Clips { root, paths, weights }
     })
 }
@@ -52,10 +46,8 @@ pub(crate) fn train(folder: &Path, data: &Path) -> Call {
         "training.epochs=2",
         "baselines.top_rnn=4",
     ];
-    Call::new(folder, ["train", "folder", "--data"])
-        .args([data])
-        .args(changes.into_iter().flat_map(|change| ["--set", change]))
-        .args(["--weights".as_ref(), clips().weights.as_os_str()])
+    let call = Call::new(folder, ["train", "folder", "--data"]).args([data]).set(changes);
+    call.args(["--weights".as_ref(), clips().weights.as_os_str()])
 }
 
 /// The run on these films that all tests share; tests read it and never change it.
@@ -73,13 +65,8 @@ pub(crate) fn some(folder: &Path, count: usize) -> PathBuf {
     let root = folder.join("films");
     for path in &clips().paths {
         let clip = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let number: usize = clip["clip-".len()..]
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .collect::<String>()
-            .parse()
-            .expect("a number");
-        if number >= count || path.is_dir() {
+        let number = clip.strip_prefix("clip-").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        if path.is_dir() || number.expect("a number") >= count {
             continue;
         }
         let class = root.join(path.parent().and_then(Path::file_name).expect("a class"));

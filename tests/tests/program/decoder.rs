@@ -1,15 +1,12 @@
 //! `--decoder pure`: the XviD files of UCF-101 without FFmpeg.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use burn::tensor::Device;
-use gru_rcn::backbone::SqueezeNetConfig;
-use gru_rcn::weights::export_torchvision;
 use gru_rcn_tests::test_data;
 use serde_json::Value;
 
-use crate::harness::{Call, run, temporary};
+use crate::harness::{Call, clips_below, read_json, run, temporary, write_squeezenet};
 use crate::micro::reference;
 
 /// A call on a machine without FFmpeg.
@@ -17,21 +14,10 @@ fn alone<'a>(folder: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Cal
     Call::new(folder, arguments).env("PATH", "").without("GRU_RCN_FFMPEG")
 }
 
-/// The clips of UCF-101, below their class folders.
-fn ucf101(root: &Path) -> Vec<PathBuf> {
-    let entries = |folder: &Path| {
-        let listing = fs::read_dir(folder).expect("a folder of class folders");
-        let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("an entry").path()).collect();
-        paths.sort();
-        paths
-    };
-    entries(root).iter().filter(|path| path.is_dir()).flat_map(|class| entries(class)).collect()
-}
-
 #[test]
 fn ucf101_is_prepared_and_predicted_without_ffmpeg() {
     let Some(root) = test_data("ucf101_is_prepared_and_predicted_without_ffmpeg", "ucf101") else { return };
-    let clips = ucf101(&root);
+    let clips = clips_below(&root);
     let folder = temporary();
     let source = root.to_str().expect("UTF-8");
     let line = ["prepare", "ucf101", source, "--out", "out", "--size", "32", "--decoder", "pure", "--json"];
@@ -68,7 +54,7 @@ fn a_run_keeps_its_decoder() {
     let at = |name: &str| folder.path().join(name);
     // Three clips of each class for training, one each for the other parts.
     let mut lists = [String::new(), String::new(), String::new()];
-    for clip in ucf101(&root) {
+    for clip in clips_below(&root) {
         let name = clip.file_name().unwrap().to_str().unwrap();
         let class = clip.parent().unwrap().file_name().unwrap().to_str().unwrap();
         let part = if name.ends_with("c04.avi") { 1 } else { usize::from(name.ends_with("c05.avi")) * 2 };
@@ -79,8 +65,7 @@ fn a_run_keeps_its_decoder() {
     for (list, name) in lists.iter().zip(["train.txt", "validation.txt", "test.txt"]) {
         fs::write(at("clips").join(name), list).unwrap();
     }
-    let weights = at("squeezenet.safetensors");
-    export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), &weights).expect("weights are written");
+    write_squeezenet(&at("squeezenet.safetensors"));
     let changes = [
         "data.folder.train_list=train.txt",
         "data.folder.validation_list=validation.txt",
@@ -93,11 +78,8 @@ fn a_run_keeps_its_decoder() {
         "training.epochs=1",
         "baselines={}",
     ];
-    let train = || {
-        let line =
-            ["train", "folder", "--data", "clips", "--weights", "squeezenet.safetensors", "--run", "run", "--json"];
-        alone(folder.path(), line.into_iter().chain(changes.iter().flat_map(|&change| ["--set", change])))
-    };
+    let line = "train folder --data clips --weights squeezenet.safetensors --run run --json";
+    let train = || alone(folder.path(), line.split(' ')).set(changes);
     train().run().refuses(&["`ffmpeg` could not be run"]);
     assert!(!at("run").exists());
     train().args(["--decoder", "pure"]).run().succeeds();
@@ -107,14 +89,13 @@ fn a_run_keeps_its_decoder() {
     let line = ["train", "--resume", "--run", "run", "--decoder", "ffmpeg"];
     run(folder.path(), line).refuses(&["--decoder pure", "half-way"]);
     alone(folder.path(), ["evaluate", "--run", "run", "--json"]).run().succeeds();
-    let clip = ucf101(&root)[0].to_str().unwrap().to_owned();
+    let clip = clips_below(&root)[0].to_str().unwrap().to_owned();
     alone(folder.path(), ["predict", "--run", "run", &clip]).run().succeeds();
     let line = ["predict", "--run", "run", "--decoder", "ffmpeg", &clip];
     alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run"]);
     // Percepts on disk record the decoder of their videos.
     alone(folder.path(), ["features", "--run", "run", "--out", "percepts"]).run().succeeds();
-    let index: Value = serde_json::from_slice(&fs::read(at("percepts/index.json")).unwrap()).unwrap();
-    assert_eq!(index["decoder"], "pure");
+    assert_eq!(read_json(&at("percepts/index.json"))["decoder"], "pure");
     fs::remove_dir_all(at("run")).unwrap();
     let from_percepts = || train().args(["--decoder", "pure", "--set", "features.from=percepts"]).run();
     from_percepts().succeeds();

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Call, copy_folder, run, temporary};
-use crate::micro::metrics;
+use crate::harness::{copy_folder, metrics, read_json, run, temporary};
 
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/earlier").join(name)

@@ -6,17 +6,17 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Call, run, temporary};
+use crate::harness::{Call, read_json, run, temporary};
 use crate::micro;
 
 /// The small experiment with the CNN of another run and further changes.
 fn from_weights(folder: &Path, weights: &Path, changes: &[&str]) -> Call {
-    let changes = changes.iter().copied().flat_map(|change| ["--set", change]);
-    micro::train(folder).arg_path("--weights", weights).args(changes).args(["--run", "run"])
+    let call = micro::train(folder).args(["--weights".as_ref(), weights.as_os_str()]);
+    call.set(changes.iter().copied()).args(["--run", "run"])
 }
 
 fn card(run: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(run.join("run.json")).unwrap()).unwrap()
+    read_json(&run.join("run.json"))
 }
 
 const FINETUNE: &str = "backbone.finetune={frames=2, training={epochs=2, batch=32, learning_rate=1e-3}}";
@@ -30,8 +30,7 @@ fn a_fine_tuned_cnn_starts_other_runs() {
     let shapes = micro::reference().root.join("backbone.safetensors");
     let changes = [&[FINETUNE, "training.epochs=1"][..], &NO_BASELINES[..]].concat();
     let outcome = from_weights(folder.path(), &shapes, &changes).run().succeeds();
-    let said = "its classifier classifier.6 of 6 classes is replaced by a new one of 8";
-    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    outcome.says(&["its classifier classifier.6 of 6 classes is replaced by a new one of 8"]);
     let root = folder.path().join("run");
     assert_eq!(card(&root)["cnn_classes"], 8);
     let motions = root.join("backbone.safetensors");
@@ -97,7 +96,7 @@ fn a_run_that_needs_too_much_memory_is_refused() {
     let words = ["memory: about", "more than the --max-memory of 0.00 GiB", "training.batch"];
     run(folder.path(), ["train", "--max-memory", "0.001"]).refuses(&words);
     assert!(!folder.path().join("runs").exists());
-    assert!(micro::reference().told.contains("memory: about"));
+    assert!(micro::reference().stderr.contains("memory: about"));
 }
 
 #[test]
@@ -106,8 +105,8 @@ fn the_papers_recipes_name_missing_data_and_weights() {
     let shapes = micro::reference().root.join("backbone.safetensors");
     for recipe in ["ucf101-rgb", "ucf101-flow"] {
         run(folder.path(), ["train", recipe]).refuses(&["--weights FILE"]);
-        let with =
-            |more: &[&str]| Call::new(folder.path(), ["train", recipe]).arg_path("--weights", &shapes).args(more).run();
+        let line = ["train", recipe, "--weights", shapes.to_str().unwrap()];
+        let with = |more: &[&str]| run(folder.path(), line.iter().chain(more));
         with(&[]).refuses(&["needs the folder of its clips", "--data DIR"]);
         with(&["--data", "nowhere"]).refuses(&["nowhere"]);
     }

@@ -2,14 +2,16 @@
 //! of frames.
 
 use gru_rcn_tests::films::{CLASSES, CLIPS, FRAMES};
+use gru_rcn_tests::needs_ffmpeg;
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::json;
 
 use crate::clips::{clips, reference, some, train};
-use crate::harness::{copy_folder, keys, run, temporary};
+use crate::harness::{copy_folder, keys, read_json, run, temporary};
 
 #[test]
 fn trains_on_a_folder_of_films() {
+    needs_ffmpeg!();
     let run = reference();
     assert_eq!(keys(&run.document), ["run", "test", "baselines"]);
     // One of the six clips of each class is held out for each of the other parts: 0.15 of six,
@@ -20,7 +22,7 @@ fn trains_on_a_folder_of_films() {
     for clip in scores.metadata("clips").as_array().unwrap() {
         assert!(clips().root.join(clip.as_str().unwrap()).exists(), "{clip}");
     }
-    let card: serde_json::Value = serde_json::from_slice(&std::fs::read(run.root.join("run.json")).unwrap()).unwrap();
+    let card = read_json(&run.root.join("run.json"));
     let parts = ["train", "validation", "test"].map(|part| card["data"][part].as_u64().unwrap() as usize);
     assert_eq!(parts, [4 * CLASSES.len(), CLASSES.len(), CLASSES.len()]);
     assert_eq!(parts.iter().sum::<usize>(), CLASSES.len() * CLIPS);
@@ -28,6 +30,7 @@ fn trains_on_a_folder_of_films() {
 
 #[test]
 fn predicts_every_container() {
+    needs_ffmpeg!();
     let folder = temporary();
     let mut arguments = vec!["predict", "--json", "--run", reference().root.to_str().unwrap()];
     arguments.extend(clips().paths.iter().map(|path| path.to_str().unwrap()));
@@ -48,6 +51,7 @@ fn predicts_every_container() {
 
 #[test]
 fn evaluate_reproduces_the_test_result() {
+    needs_ffmpeg!();
     let folder = temporary();
     copy_folder(&reference().root, &folder.path().join("run"));
     let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
@@ -57,11 +61,12 @@ fn evaluate_reproduces_the_test_result() {
         let difference = found[key].as_f64().unwrap() - expected[key].as_f64().unwrap();
         assert!(difference.abs() < 1e-5, "{key}: {found} {expected}");
     }
-    assert!(outcome.stderr.contains("scores-test.safetensors"), "{}", outcome.stderr);
+    outcome.says(&["scores-test.safetensors"]);
 }
 
 #[test]
 fn evaluate_accepts_other_clips_of_the_same_classes() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = some(folder.path(), 3);
     let mut list = String::new();
@@ -85,6 +90,7 @@ fn evaluate_accepts_other_clips_of_the_same_classes() {
 /// test clips.
 #[test]
 fn evaluate_refuses_a_folder_with_added_clips() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = some(folder.path(), 4);
     train(folder.path(), &root).args(["--run", "run", "--json"]).run().succeeds();
@@ -94,6 +100,7 @@ fn evaluate_refuses_a_folder_with_added_clips() {
 
 #[test]
 fn evaluate_refuses_other_classes() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = some(folder.path(), 4);
     std::fs::rename(root.join("zoom"), root.join("zoomed")).unwrap();

@@ -6,6 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use burn::tensor::Device;
+use gru_rcn::backbone::SqueezeNetConfig;
+use gru_rcn::weights::export_torchvision;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -81,10 +84,9 @@ impl Call {
         self
     }
 
-    /// With an option that takes a path.
-    pub(crate) fn arg_path(mut self, option: &str, path: &Path) -> Self {
-        self.command.arg(option).arg(path);
-        self
+    /// With changes of the recipe, `KEY=VALUE` each.
+    pub(crate) fn set<'a>(self, changes: impl IntoIterator<Item = &'a str>) -> Self {
+        self.args(changes.into_iter().flat_map(|change| ["--set", change]))
     }
 
     /// With an environment variable set.
@@ -188,11 +190,61 @@ impl Outcome {
         outcome
     }
 
+    /// Checks that standard error contains all of `words`.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) {
+        for word in words {
+            assert!(self.stderr.contains(word), "{}\nlacks `{word}`:\n{}", self.command, self.stderr);
+        }
+    }
+
     /// Standard output as one JSON document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{}: {error}\n{}", self.command, self.stdout))
     }
+}
+
+/// A JSON file.
+#[track_caller]
+pub(crate) fn read_json(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines of a run's `metrics.jsonl`; none if there is no such file yet.
+pub(crate) fn metrics(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    // A line that is being written is incomplete.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// The same lines without measured times.
+pub(crate) fn timeless_metrics(run: &Path) -> Vec<Value> {
+    let mut lines = metrics(run);
+    for line in &mut lines {
+        for key in ["seconds", "data_wait_seconds"] {
+            assert!(line.as_object_mut().is_some_and(|line| line.remove(key).is_some()), "{key}");
+        }
+    }
+    lines
+}
+
+/// An untrained SqueezeNet in torchvision's layout.
+pub(crate) fn write_squeezenet(path: &Path) {
+    export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), path).expect("weights are written");
+}
+
+/// The files below the class folders of a data set, sorted.
+pub(crate) fn clips_below(root: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| {
+        let listing = std::fs::read_dir(folder).expect("a folder of class folders");
+        let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    };
+    entries(root).iter().filter(|path| path.is_dir()).flat_map(|class| entries(class)).collect()
 }
 
 /// The keys of a JSON object, in the order of the document.

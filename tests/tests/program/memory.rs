@@ -1,6 +1,7 @@
 //! The estimate of memory against what the program takes.
 
-use crate::harness::{Call, temporary};
+use crate::harness::temporary;
+use crate::tiny;
 
 /// The number of GiB after some words.
 #[track_caller]
@@ -40,8 +41,8 @@ fn the_estimate_is_within_a_quarter_of_the_peak() {
     ];
     for changes in [cnn, recurrent, joint] {
         let folder = temporary();
-        let changes = common.iter().chain(changes).flat_map(|change| ["--set", change]);
-        let outcome = Call::new(folder.path(), ["train", "motion-tiny", "--run", "run"]).args(changes).run().succeeds();
+        let changes = [&common[..], changes].concat();
+        let outcome = tiny::train(folder.path(), &changes).run().succeeds();
         let estimated = gib(&outcome.stderr, "memory: about ", " GiB at most, in the stage");
         let taken =
             gib(&outcome.stderr[outcome.stderr.rfind("memory: ").unwrap()..], "memory: ", " GiB at most were taken");

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::harness::{Call, assert_same_files, shared};
+use crate::harness::{Call, assert_same_files, metrics, shared};
 
 /// Clips of the test part.
 pub(crate) const TEST_CLIPS: usize = 48;
@@ -45,20 +45,16 @@ const CHANGES: [&str; 14] = [
     "baselines.norms=[]",
 ];
 
-/// A finished run.
+/// A finished run: its folder, the output of `train --json` and standard error.
 pub(crate) struct Micro {
-    /// Its folder.
     pub(crate) root: PathBuf,
-    /// The output of `train --json`.
     pub(crate) document: Value,
-    /// Its standard error.
-    pub(crate) told: String,
+    pub(crate) stderr: String,
 }
 
 /// A minimal `train motion` in the current folder `folder`.
 pub(crate) fn train(folder: &Path) -> Call {
-    let changes = CHANGES.into_iter().flat_map(|change| ["--set", change]);
-    Call::new(folder, ["train", "motion"]).args(changes)
+    Call::new(folder, ["train", "motion"]).set(CHANGES)
 }
 
 /// The run that all tests share; tests read it and never change it.
@@ -67,7 +63,7 @@ pub(crate) fn reference() -> &'static Micro {
     RUN.get_or_init(|| {
         let folder = shared("micro");
         let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
-        Micro { root: folder.join("run"), document: outcome.json(), told: outcome.stderr }
+        Micro { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
     })
 }
 
@@ -75,14 +71,6 @@ pub(crate) fn reference() -> &'static Micro {
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
     assert_same_files(run, &reference().root, &OUTCOME);
-}
-
-/// The lines of `metrics.jsonl`; none if there is no such file yet.
-pub(crate) fn metrics(run: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    // A line that is being written is incomplete.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
 /// The stages and epochs in `metrics.jsonl`, in its order.
@@ -93,6 +81,5 @@ pub(crate) fn epochs(run: &Path) -> Vec<(String, u64)> {
 
 /// The stages and epochs of a run from its beginning to its end.
 pub(crate) fn all_epochs() -> Vec<(String, u64)> {
-    let stage = |(name, epochs): (&str, usize)| (1..=epochs as u64).map(|epoch| (name.to_string(), epoch)).collect();
-    STAGES.into_iter().flat_map(|stage_and_epochs| -> Vec<_> { stage(stage_and_epochs) }).collect()
+    STAGES.iter().flat_map(|&(name, epochs)| (1..=epochs as u64).map(move |epoch| (name.to_string(), epoch))).collect()
 }

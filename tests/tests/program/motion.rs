@@ -1,11 +1,12 @@
 //! The built-in experiment from beginning to end: train, evaluate, predict, report.
 
+use gru_rcn_tests::needs_ffmpeg;
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::{Value, json};
 
 use crate::clips::clips;
-use crate::harness::{copy_folder, keys, run, temporary};
-use crate::micro::{self, EPOCHS, OUTCOME, TEST_CLIPS, all_epochs, assert_same_outcome, epochs, metrics, reference};
+use crate::harness::{copy_folder, keys, metrics, read_json, run, temporary};
+use crate::micro::{self, EPOCHS, OUTCOME, TEST_CLIPS, all_epochs, assert_same_outcome, epochs, reference};
 
 /// The keys of a test result.
 const RESULT: [&str; 5] = ["top1", "top5", "mean_class", "nll", "clips"];
@@ -33,7 +34,7 @@ fn the_run_folder_holds_what_it_documents() {
     }
     let recipe = std::fs::read_to_string(root.join("recipe.toml")).unwrap();
     assert!(recipe.contains("hidden = [8, 8, 8]") && recipe.contains("patience = "), "not resolved:\n{recipe}");
-    let card: Value = serde_json::from_slice(&std::fs::read(root.join("run.json")).unwrap()).unwrap();
+    let card = read_json(&root.join("run.json"));
     assert_eq!((&card["recipe"], &card["seed"], &card["backend"]), (&json!("motion"), &json!(1), &json!("cpu")));
     assert_eq!(card["data"]["test"], TEST_CLIPS);
     assert_eq!(card["classes"].as_array().map(Vec::len), Some(8));
@@ -113,9 +114,9 @@ fn train_prints_one_document() {
     }
     // Everything else is on standard error, with the values of each epoch.
     for words in ["96 training, 24 validation and 48 test clips of 8 classes", "train loss", "validation loss"] {
-        assert!(run.told.contains(words), "{words}\n{}", run.told);
+        assert!(run.stderr.contains(words), "{words}\n{}", run.stderr);
     }
-    assert!(run.told.contains(&format!("GRU-RCN epoch {EPOCHS}/{EPOCHS}")), "{}", run.told);
+    assert!(run.stderr.contains(&format!("GRU-RCN epoch {EPOCHS}/{EPOCHS}")), "{}", run.stderr);
 }
 
 #[test]
@@ -143,6 +144,7 @@ fn evaluate_reproduces_the_result_of_train() {
 
 #[test]
 fn predict_names_the_most_probable_classes() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = reference().root.to_str().unwrap();
     let film = clips().paths[0].to_str().unwrap();

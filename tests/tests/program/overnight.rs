@@ -4,17 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::clips;
-use crate::harness::{run, temporary};
-use crate::micro::metrics;
-use crate::tiny::{self, assert_same_outcome, resume};
+use gru_rcn_data::base::SplitMix64;
+use gru_rcn_tests::needs_ffmpeg;
 
-/// A number from 0 to below 1, the same whenever the tests run.
-fn draw(seed: u64) -> f64 {
-    let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed >> 11) as f64 / (1u64 << 53) as f64
-}
+use crate::clips;
+use crate::harness::{clips_below, metrics, run, temporary};
+use crate::tiny::{self, assert_same_outcome, resume};
 
 /// The short form of `cargo xtask soak`: a run is killed at any moment, with any number of reading
 /// threads.
@@ -30,7 +25,9 @@ fn a_run_killed_anywhere_resumes_to_the_same_bytes() {
             let begun = folder.path().join("run/recipe.toml").exists();
             let call = if begun { resume(folder.path()) } else { tiny::train(folder.path(), &[&workers]) };
             let running = call.start();
-            std::thread::sleep(Duration::from_secs_f64(0.1 + 1.5 * draw(100 * round + attempt)));
+            // The same times whenever the test runs.
+            let share = SplitMix64::at(round, attempt) as f64 / u64::MAX as f64;
+            std::thread::sleep(Duration::from_secs_f64(0.1 + 1.5 * share));
             running.stop_by("KILL");
         }
         let outcome = resume(folder.path()).run().succeeds();
@@ -55,7 +52,7 @@ fn a_signal_finishes_the_step_and_saves() {
         let saved = root.join(format!("checkpoints/{stage}/step-{step:08}"));
         running.wait_until("a step within an epoch", || saved.exists());
         let outcome = running.stop_by(signal).exits(code);
-        assert!(outcome.stderr.contains("resume with --resume"), "{}", outcome.stderr);
+        outcome.says(&["resume with --resume"]);
         within += usize::from(outcome.stderr.contains("batches of the next"));
     }
     let outcome = resume(folder.path()).run().succeeds();
@@ -102,7 +99,7 @@ fn a_resumed_run_must_match_its_fingerprint() {
     // Without a matching checksum the checkpoint counts as damaged, and the one before is loaded;
     // only a few steps are lost.
     let outcome = resume(folder.path()).run().succeeds();
-    assert!(outcome.stderr.contains("MANIFEST.json is not as it was written"), "{}", outcome.stderr);
+    outcome.says(&["MANIFEST.json is not as it was written"]);
     assert_same_outcome(&folder.path().join("run"));
 }
 
@@ -152,9 +149,8 @@ fn a_full_disk_costs_checkpoints_only() {
     assert!(root.join("checkpoints/top_rnn").join(newest.trim()).join("MANIFEST.json").is_file());
     std::fs::remove_file(&filler).unwrap();
     let outcome = running.finish().exits(1);
-    assert!(outcome.stderr.contains("could not save the checkpoint"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("No space left") && outcome.stderr.contains("Training goes on"));
-    assert!(outcome.stderr.contains("error: the run is done, but not all could be kept"), "{}", outcome.stderr);
+    outcome.says(&["could not save the checkpoint", "No space left", "Training continues"]);
+    outcome.says(&["error: the run is done, but not all could be kept"]);
     assert!(root.join("model.safetensors").is_file() && before < 40);
     // Lines that had to wait for room were written later: none is missing, none is there twice.
     let epochs: Vec<u64> = metrics(&root)
@@ -197,21 +193,19 @@ fn a_folder_that_cannot_be_written_is_refused() {
 #[cfg(unix)]
 #[test]
 fn skips_broken_training_clips_if_the_recipe_allows_it() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = clips::some(folder.path(), 6);
     // The training clips are drawn at random; breaking clips one by one finds one of them.
-    let films = std::fs::read_dir(root.join("zoom")).unwrap().map(|entry| entry.unwrap().path());
-    let mut films: Vec<_> = films.collect();
-    films.sort();
     let mut tried = Vec::new();
-    for film in films {
+    for film in clips_below(&root).into_iter().filter(|film| film.starts_with(root.join("zoom"))) {
         let whole = std::fs::read(&film).unwrap();
         std::fs::write(&film, "not a film").unwrap();
         let name = format!("zoom/{}", film.file_name().unwrap().to_string_lossy());
         let call = clips::train(folder.path(), &root).args(["--set", "training.max_bad_fraction=0.2"]);
         let outcome = call.args(["--run", "run"]).run();
         if outcome.code == Some(0) {
-            assert!(outcome.stderr.contains("1 of ") && outcome.stderr.contains("could not be read and were skipped"));
+            outcome.says(&["1 of ", "could not be read and were skipped"]);
             let record = std::fs::read_to_string(folder.path().join("run/quarantine.jsonl")).unwrap();
             assert!(record.lines().count() == 1 && record.contains(&name), "{record}");
             assert!(metrics(&folder.path().join("run")).iter().all(|line| line["bad_clips"] == 1));

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use gru_rcn_tests::films::{CLASSES, FRAMES};
+use gru_rcn_tests::needs_ffmpeg;
 use gru_rcn_tests::tensors::Tensors;
 
 use crate::clips::{clips, reference, some, train};
-use crate::harness::{Call, copy_folder, run, shared, temporary};
+use crate::harness::{Call, copy_folder, read_json, run, shared, temporary};
 
 /// Clips of each class in the prepared folder.
 const CLIPS: usize = 4;
@@ -40,6 +41,7 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn a_prepared_folder_passes_verify() {
+    needs_ffmpeg!();
     let report = run(prepared(), ["verify", ".", "--json"]).succeeds().json();
     assert_eq!((&report["clips"], &report["faults"]), (&(CLIPS * CLASSES.len()).into(), &serde_json::json!([])));
     let clip = prepared().join("flow/life/clip-0");
@@ -52,6 +54,7 @@ fn a_prepared_folder_passes_verify() {
 /// uninterrupted run.
 #[test]
 fn a_killed_prepare_continues_to_the_same_manifest() {
+    needs_ffmpeg!();
     let folder = temporary();
     some(folder.path(), CLIPS);
     let root = folder.path().join("out");
@@ -72,6 +75,7 @@ fn a_killed_prepare_continues_to_the_same_manifest() {
 
 #[test]
 fn merged_shards_give_the_whole_manifest() {
+    needs_ffmpeg!();
     let folder = temporary();
     some(folder.path(), CLIPS);
     for shard in ["1/2", "2/2"] {
@@ -85,6 +89,7 @@ fn merged_shards_give_the_whole_manifest() {
 
 #[test]
 fn other_settings_are_refused_in_the_same_folder() {
+    needs_ffmpeg!();
     let (folder, _) = copy();
     some(folder.path(), CLIPS);
     let outcome = run(folder.path(), ["prepare", "folder", "films", "--out", "out", "--size", "64", "--flow", "dis"]);
@@ -94,6 +99,7 @@ fn other_settings_are_refused_in_the_same_folder() {
 /// Each fault is reported by name with exit code 1. Training skips the affected clips and says so.
 #[test]
 fn faults_are_named_and_their_clips_skipped_in_training() {
+    needs_ffmpeg!();
     let (folder, root) = copy();
     let frames = root.join("frames");
     fs::remove_file(frames.join("life/clip-0/000003.jpg")).unwrap();
@@ -117,9 +123,8 @@ fn faults_are_named_and_their_clips_skipped_in_training() {
     ] {
         assert!(found(clip).contains(&kind.to_owned()), "{clip}: {:?}", found(clip));
     }
-    assert!(outcome.stderr.contains("4 clips"), "{}", outcome.stderr);
-    let outcome = train(folder.path(), &root).args(["--run", "run", "--plain"]).run().succeeds();
-    assert!(outcome.stderr.contains("4 clips are in quarantine"), "{}", outcome.stderr);
+    outcome.says(&["4 clips"]);
+    train(folder.path(), &root).args(["--run", "run", "--plain"]).run().succeeds().says(&["4 clips are in quarantine"]);
 }
 
 /// A folder has all kinds of faults at once. Each is found at its clip, in little memory, although
@@ -127,6 +132,7 @@ fn faults_are_named_and_their_clips_skipped_in_training() {
 #[cfg(target_os = "linux")]
 #[test]
 fn faults_of_every_kind_are_found_in_bounded_memory() {
+    needs_ffmpeg!();
     use std::os::unix::ffi::OsStrExt;
     let (folder, root) = copy();
     let (frames, flow) = (root.join("frames"), root.join("flow"));
@@ -183,6 +189,7 @@ fn faults_of_every_kind_are_found_in_bounded_memory() {
 /// Training on stacks of ten fields, with weights for RGB, writes scores that can be fused.
 #[test]
 fn trains_on_flow() {
+    needs_ffmpeg!();
     let folder = temporary();
     let changes = ["--set", "clip.stream=flow", "--set", "clip.photometric={}", "--run", "run", "--json"];
     let document = train(folder.path(), prepared()).args(changes).run().succeeds().json();
@@ -199,6 +206,7 @@ fn trains_on_flow() {
 
 #[test]
 fn training_on_flow_refuses_videos() {
+    needs_ffmpeg!();
     let folder = temporary();
     let changes = ["--set", "clip.stream=flow", "--set", "clip.photometric={}", "--run", "run"];
     train(folder.path(), &clips().root).args(changes).run().refuses(&["no optical flow", "prepare"]);
@@ -207,6 +215,7 @@ fn training_on_flow_refuses_videos() {
 /// Percepts on disk are those that training computes: both give the same model.
 #[test]
 fn trains_from_percepts_on_disk() {
+    needs_ffmpeg!();
     let folder = temporary();
     let weights = clips().weights.to_str().unwrap();
     let recipe = "--set clip.temporal.spread.frames=4 --set clip.frame_size=[36,48] --set clip.input_size=[32,40]";
@@ -222,8 +231,7 @@ fn trains_from_percepts_on_disk() {
         let [a, b] = [&live, &cached].map(|document| document["test"][key].as_f64().unwrap());
         assert!((a - b).abs() < 1e-4, "{key}: {a} {b}");
     }
-    let index: serde_json::Value =
-        serde_json::from_slice(&fs::read(folder.path().join("percepts/index.json")).unwrap()).unwrap();
+    let index = read_json(&folder.path().join("percepts/index.json"));
     let clip = &index["clips"][0];
     let shard = Tensors::read(&folder.path().join("percepts").join(clip["shard"].as_str().unwrap()));
     let level = &index["levels"][0];
@@ -239,11 +247,11 @@ fn trains_from_percepts_on_disk() {
 
 #[test]
 fn writes_encodings_of_a_run() {
+    needs_ffmpeg!();
     let folder = temporary();
     let run_folder = reference().root.to_str().unwrap();
     run(folder.path(), ["features", "--run", run_folder, "--encodings", "--out", "codes"]).succeeds();
-    let index: serde_json::Value =
-        serde_json::from_slice(&fs::read(folder.path().join("codes/index.json")).unwrap()).unwrap();
+    let index = read_json(&folder.path().join("codes/index.json"));
     assert_eq!(index["kind"], "encodings");
     // Two directions of four channels.
     assert_eq!(index["levels"][0]["channels"], 8);
@@ -251,6 +259,7 @@ fn writes_encodings_of_a_run() {
 
 #[test]
 fn computes_flow_between_two_images() {
+    needs_ffmpeg!();
     let folder = temporary();
     let frames = prepared().join("frames/scroll/clip-0");
     let [a, b] = ["000000.jpg", "000001.jpg"].map(|name| frames.join(name).to_str().unwrap().to_owned());

@@ -3,23 +3,22 @@
 use std::path::Path;
 
 use gru_rcn_tests::films;
+use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips::{self, clips};
-use crate::harness::{Running, run, temporary};
+use crate::harness::{Call, Running, run, temporary};
 use crate::micro::{self, all_epochs, assert_same_outcome, epochs};
 
 /// Starts the small experiment, or resumes it.
 fn start(folder: &Path, resume: bool) -> Running {
-    if resume {
-        return crate::harness::Call::new(folder, ["train", "--resume", "--run", "run", "--json"]).start();
-    }
-    micro::train(folder).args(["--run", "run", "--json"]).start()
+    let call = if resume { Call::new(folder, ["train", "--resume"]) } else { micro::train(folder) };
+    call.args(["--run", "run", "--json"]).start()
 }
 
 /// Waits until a stage has logged an epoch.
 fn wait_for(running: &mut Running, run: &Path, stage: &str, epoch: u64) {
-    let told = || epochs(run).contains(&(stage.to_string(), epoch));
-    running.wait_until(&format!("epoch {epoch} of {stage}"), told);
+    let logged = || epochs(run).contains(&(stage.to_string(), epoch));
+    running.wait_until(&format!("epoch {epoch} of {stage}"), logged);
 }
 
 /// Each signal stops the run in another stage. The result is that of a run that was not stopped.
@@ -32,7 +31,7 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
         let mut running = start(folder.path(), resume);
         wait_for(&mut running, &root, stage, 1);
         let outcome = running.stop_by(signal).exits(code);
-        assert!(outcome.stderr.contains("resume with --resume"), "{}", outcome.stderr);
+        outcome.says(&["resume with --resume"]);
         assert_eq!(outcome.stdout, "");
         assert!(!root.join("report.html").exists());
         // An unfinished run cannot be used, and the message says how to finish it.
@@ -40,7 +39,7 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
         run(folder.path(), ["report", "--run", "run"]).refuses(&["not finished", "report.json"]);
     }
     let outcome = start(folder.path(), true).finish().succeeds();
-    assert!(outcome.stderr.contains("resuming after epoch"), "{}", outcome.stderr);
+    outcome.says(&["resuming after epoch"]);
     assert_eq!(outcome.json()["test"], micro::reference().document["test"]);
     assert_same_outcome(&root);
     assert_eq!(epochs(&root), all_epochs());
@@ -71,8 +70,7 @@ fn a_killed_run_resumes_to_the_same_bytes_despite_damaged_checkpoints() {
         std::fs::write(&model, bytes).unwrap();
     }
     let outcome = start(folder.path(), true).finish().succeeds();
-    let warning = "warning: skipping the checkpoint";
-    assert!(outcome.stderr.contains(warning) && outcome.stderr.contains("model.bpk is not"), "{}", outcome.stderr);
+    outcome.says(&["warning: skipping the checkpoint", "model.bpk is not"]);
     assert_same_outcome(&root);
     assert_eq!(epochs(&root), all_epochs());
 }
@@ -100,7 +98,7 @@ fn a_folder_belongs_to_one_run() {
     // The operating system releases the lock of a dead process.
     again().refuses(&["run already holds a run"]);
     let changed = ["train", "--resume", "--run", "run", "--seed", "3"];
-    run(folder.path(), changed).refuses(&["--resume goes on with the run's own recipe", "--seed"]);
+    run(folder.path(), changed).refuses(&["--resume keeps the run's own recipe", "--seed"]);
 }
 
 #[test]
@@ -116,6 +114,7 @@ fn resuming_needs_a_run() {
 /// resumes.
 #[test]
 fn a_run_resumes_after_a_broken_clip_is_replaced() {
+    needs_ffmpeg!();
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
     let clip = root.join("zoom/clip-9.avi");

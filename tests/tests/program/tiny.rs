@@ -4,10 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
-use crate::harness::{Call, assert_same_files, shared};
-use crate::micro::metrics;
+use crate::harness::{Call, assert_same_files, shared, timeless_metrics};
 
 /// The files that training writes: equal bytes mean equal runs.
 const OUTCOME: [&str; 5] = [
@@ -18,13 +15,9 @@ const OUTCOME: [&str; 5] = [
     "baselines/scores-test-top_rnn.safetensors",
 ];
 
-/// Keys of `metrics.jsonl` that measure time.
-const CLOCK: [&str; 2] = ["seconds", "data_wait_seconds"];
-
 /// `train motion-tiny` in `folder/run`.
 pub(crate) fn train(folder: &Path, changes: &[&str]) -> Call {
-    let changes = changes.iter().flat_map(|change| ["--set", change]);
-    Call::new(folder, ["train", "motion-tiny", "--run", "run"]).args(changes)
+    Call::new(folder, ["train", "motion-tiny", "--run", "run"]).set(changes.iter().copied())
 }
 
 /// Resumes it.
@@ -42,21 +35,9 @@ pub(crate) fn reference() -> &'static Path {
     })
 }
 
-/// The lines of `metrics.jsonl` without measured times.
-pub(crate) fn course(run: &Path) -> Vec<Value> {
-    let mut lines = metrics(run);
-    for line in &mut lines {
-        let line = line.as_object_mut().expect("an object a line");
-        for key in CLOCK {
-            assert!(line.remove(key).is_some(), "{key}");
-        }
-    }
-    lines
-}
-
 /// Checks that a run has the same bytes and metrics as an uninterrupted run.
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
     assert_same_files(run, reference(), &OUTCOME);
-    assert_eq!(course(run), course(reference()));
+    assert_eq!(timeless_metrics(run), timeless_metrics(reference()));
 }

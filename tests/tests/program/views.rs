@@ -5,14 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use burn::tensor::Device;
-use gru_rcn::backbone::SqueezeNetConfig;
-use gru_rcn::weights::export_torchvision;
 use gru_rcn_tests::tensors::Tensors;
 use image::RgbImage;
 use serde_json::Value;
 
-use crate::harness::{Call, copy_folder, run, shared, temporary};
+use crate::harness::{Call, copy_folder, run, shared, temporary, write_squeezenet};
 
 const CLASSES: [&str; 2] = ["fine", "wide"];
 /// Number of clips of each class, of their frames, and of the frames that the model takes.
@@ -60,11 +57,10 @@ fn setting() -> &'static Setting {
     SETTING.get_or_init(|| {
         let folder = shared("views");
         write(&folder.join("clips"), 0, FRAMES, false);
-        let weights = folder.join("squeezenet.safetensors");
-        export_torchvision(&SqueezeNetConfig::new().init(&Device::flex()), &weights).expect("weights are written");
+        write_squeezenet(&folder.join("squeezenet.safetensors"));
         let temporal = format!("clip.temporal={{consecutive={{frames={TIME}}}}}");
-        let changes: [&str; 11] = [
-            &temporal,
+        let changes = [
+            temporal.as_str(),
             "clip.frame_size=[32, 40]",
             "clip.input_size=[32, 40]",
             "clip.crop=full",
@@ -76,11 +72,9 @@ fn setting() -> &'static Setting {
             "baselines.top_rnn=4",
             "evaluation.views={starts=2, crops=\"ten\"}",
         ];
-        let line =
-            ["train", "folder", "--data", "clips", "--weights", "squeezenet.safetensors", "--run", "run", "--json"];
-        let call = Call::new(&folder, line.into_iter().chain(changes.into_iter().flat_map(|change| ["--set", change])));
-        let outcome = call.run().succeeds();
-        assert!(outcome.stderr.contains("by 20 views each, 2 starts of 10 crops"), "{}", outcome.stderr);
+        let line = "train folder --data clips --weights squeezenet.safetensors --run run --json";
+        let outcome = Call::new(&folder, line.split(' ')).set(changes).run().succeeds();
+        outcome.says(&["by 20 views each, 2 starts of 10 crops"]);
         Setting { folder, document: outcome.json() }
     })
 }
@@ -142,8 +136,7 @@ fn training_and_evaluation_use_the_recipes_views() {
     let folder = copy();
     let read = || Tensors::read(&folder.path().join("run/scores-test.safetensors")).floats("probabilities");
     let trained = read();
-    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
-    assert!(outcome.stderr.contains("20 views each"), "{}", outcome.stderr);
+    run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().says(&["20 views each"]);
     assert_near(&read(), &trained);
     // Other views have a file of their own.
     run(folder.path(), ["evaluate", "--run", "run", "--views", "1x1", "--json"]).succeeds();
@@ -165,9 +158,8 @@ fn mirror_images_are_skipped_if_flip_is_off() {
     assert!(recipe.contains("flip = true"));
     fs::write(&path, recipe.replace("flip = true", "flip = false")).unwrap();
     let line = ["evaluate", "--run", "run", "--data", "clips", "--views", "2x10", "--json"];
-    let outcome = run(folder.path(), line).succeeds();
     let words = "10 views each, 2 starts of 5 crops, no mirror images since clip.flip is off";
-    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    run(folder.path(), line).succeeds().says(&[words]);
     let found = Tensors::read(&folder.path().join("run/scores-other.safetensors")).floats("probabilities");
     let five = probabilities(folder.path(), "clips", "2x5", "scores-other.safetensors");
     assert_near(&found, &five);
@@ -177,8 +169,7 @@ fn mirror_images_are_skipped_if_flip_is_off() {
 fn invalid_rules_of_views_are_refused() {
     let folder = temporary();
     for views in ["25", "25x7", "0x5", "tenx10"] {
-        let outcome = run(folder.path(), ["evaluate", "--views", views]).exits(2);
-        assert!(outcome.stderr.contains(views), "{}", outcome.stderr);
+        run(folder.path(), ["evaluate", "--views", views]).exits(2).says(&[views]);
     }
     let line = ["train", "--set", "evaluation.views.starts=0"];
     run(folder.path(), line).refuses(&["views.starts"]);

@@ -18,7 +18,6 @@ use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, ViewBatch, score, single_view};
 use crate::signals::{Interrupted, StopFlag};
 
-/// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub(super) struct EvaluateArgs {
     /// Another folder of clips than the run was trained on.
@@ -28,7 +27,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
     /// Which part of the data: train, validation or test.
-    #[arg(long, default_value = "test", value_parser = parse_split)]
+    #[arg(long, default_value_t = Split::Test)]
     split: Split,
     /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
     /// in the paper. By default what the run's recipe says.
@@ -45,10 +44,6 @@ pub(super) struct EvaluateArgs {
     pub(super) device: DeviceArgs,
     #[command(flatten)]
     precision: PrecisionArgs,
-}
-
-fn parse_split(text: &str) -> Result<Split, String> {
-    text.parse().map_err(|error| format!("{error}"))
 }
 
 impl EvaluateArgs {

@@ -23,7 +23,6 @@ use crate::signals::StopFlag;
 /// Clips that go through the CNN at once.
 const BATCH: usize = 8;
 
-/// Arguments of `features`.
 #[derive(Args, Debug)]
 pub(super) struct FeaturesArgs {
     /// A built-in recipe or a TOML file; without it, the recipe and the CNN of a run.

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::shared::print_json;
 
-/// Arguments of `flow`.
 #[derive(Args, Debug)]
 pub(super) struct FlowArgs {
     /// The first image.

@@ -21,7 +21,6 @@ pub(super) struct Member {
     weight: f64,
 }
 
-/// Arguments of `fuse`.
 #[derive(Args, Debug)]
 pub(super) struct FuseArgs {
     /// Finished runs, or files of scores, each with its weight if it is not 1: `runs/rgb runs/flow=2` is

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::prepare::check_complete;
 use super::shared::print_json;
 
-/// Arguments of `merge`.
 #[derive(Args, Debug)]
 pub(super) struct MergeArgs {
     /// The prepared folder whose shards are all done.

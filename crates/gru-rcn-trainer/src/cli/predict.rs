@@ -16,7 +16,6 @@ use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
 use crate::signals::StopFlag;
 
-/// Arguments of `predict`.
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
     /// Video files, or folders of frames.
@@ -61,10 +60,8 @@ struct ClassProbability {
 }
 
 impl PredictArgs {
-    /// # Errors
-    ///
-    /// If a file cannot be read; those before it have been printed, unless as JSON, which is one document
-    /// or none.
+    /// If a file cannot be read, those before it have been printed, unless as JSON, which is one
+    /// document or none.
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();

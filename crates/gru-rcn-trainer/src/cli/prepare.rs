@@ -19,7 +19,6 @@ use crate::signals::{Faults, StopFlag};
 /// Time between two lines where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Arguments of `prepare`.
 #[derive(Args, Debug)]
 pub(super) struct PrepareArgs {
     /// How the videos are laid out: ucf101, hmdb51, msvd or folder (a folder per class).
@@ -94,7 +93,26 @@ fn parse_size(text: &str) -> Result<SizeRule, String> {
 
 impl PrepareArgs {
     pub(super) fn run(&self) -> Result<()> {
-        run(&self.options(), &*self.decoder.open(DecodeLimits::default())?, self.json)
+        let (options, decoder) = (self.options(), self.decoder.open(DecodeLimits::default())?);
+        let stop = StopFlag::install()?;
+        let estimate = options.estimate(&*decoder)?;
+        print_estimate(&estimate);
+        if !estimate.fits() {
+            bail!(
+                "{} needs about {} and its disk has {} free; make room, or give a smaller --size",
+                options.output.display(),
+                size(estimate.bytes),
+                size(estimate.free.unwrap_or(0))
+            );
+        }
+        let mut bar = Bar::default();
+        let outcome = options.run(&*decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
+        bar.finish();
+        print_outcome(&outcome, self.json)?;
+        if outcome.interrupted {
+            bail!(stop.interrupted("the same command continues where it stopped"));
+        }
+        check_complete(&outcome.failures)
     }
 
     fn options(&self) -> Prepare {
@@ -120,28 +138,6 @@ impl PrepareArgs {
             shard: self.shard,
         }
     }
-}
-
-fn run(options: &Prepare, decoder: &dyn VideoDecoder, as_json: bool) -> Result<()> {
-    let stop = StopFlag::install()?;
-    let estimate = options.estimate(decoder)?;
-    print_estimate(&estimate);
-    if !estimate.fits() {
-        bail!(
-            "{} needs about {} and its disk has {} free; make room, or give a smaller --size",
-            options.output.display(),
-            size(estimate.bytes),
-            size(estimate.free.unwrap_or(0))
-        );
-    }
-    let mut bar = Bar::default();
-    let outcome = options.run(decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
-    bar.finish();
-    print_outcome(&outcome, as_json)?;
-    if outcome.interrupted {
-        bail!(stop.interrupted("the same command continues where it stopped"));
-    }
-    check_complete(&outcome.failures)
 }
 
 /// Clips that could not be prepared are faults.

@@ -10,7 +10,6 @@ use crate::report::{RunReport, render};
 use crate::run::card::{RunCard, SystemResult};
 use crate::run::dir::{RunDir, write_atomically};
 
-/// Arguments of `report`.
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
     /// Finished runs to show beside each other on one page, the one it is about first; without them,
@@ -35,11 +34,8 @@ impl ReportArgs {
         Ok(())
     }
 
-    /// Several runs on one page: the model of each, by the run's name.
-    ///
-    /// # Errors
-    ///
-    /// Also if the runs were not tested on the same clips: their figures cannot be compared.
+    /// Several runs on one page: the model of each, by the run's name. They must have been tested
+    /// on the same clips.
     fn compare(&self) -> Result<()> {
         let mut page: Option<(RunReport, RunCard)> = None;
         for root in &self.compared {

@@ -8,7 +8,6 @@ use clap::Args;
 use super::shared::DeviceArgs;
 use crate::device::remote;
 
-/// Arguments of `serve`.
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
     /// Numeric address and port to listen on; port 0 takes a free one and prints it.

@@ -15,7 +15,7 @@ use crate::device::precision::Precision;
 #[derive(Args, Debug)]
 pub(super) struct DeviceArgs {
     /// Where to compute: cpu, ndarray, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
-    #[arg(long, default_value = "cpu", value_parser = parse_backend)]
+    #[arg(long, default_value = "cpu")]
     pub(super) backend: Backend,
 }
 
@@ -35,10 +35,6 @@ impl PrecisionArgs {
         self.dtype.check(backend, &device)?;
         Ok(device)
     }
-}
-
-pub(super) fn parse_backend(text: &str) -> Result<Backend, String> {
-    text.parse()
 }
 
 /// Options that name a run.

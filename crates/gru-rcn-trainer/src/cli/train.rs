@@ -5,14 +5,13 @@ use burn::tensor::Device;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, parse_backend, print_json};
+use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json};
 use crate::device::backend::Backend;
 use crate::experiment::data::resolve;
 use crate::experiment::{Folder, Plan, print, train};
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
 
-/// Arguments of `train`.
 #[derive(Args, Debug)]
 pub(super) struct TrainArgs {
     /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv, fight-surv-flow,
@@ -32,7 +31,7 @@ pub(super) struct TrainArgs {
     resume: bool,
     /// Train on several devices at once, each taking a part of every batch, such as `cuda:0,cuda:1`;
     /// instead of --backend.
-    #[arg(long, value_delimiter = ',', value_parser = parse_backend, conflicts_with = "backend")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
     /// Plain lines even on a terminal.
     #[arg(long)]

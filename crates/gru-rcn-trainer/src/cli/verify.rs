@@ -10,7 +10,6 @@ use super::shared::print_json;
 use crate::observe::Interval;
 use crate::signals::{Faults, StopFlag};
 
-/// Arguments of `verify`.
 #[derive(Args, Debug)]
 pub(super) struct VerifyArgs {
     /// A prepared folder, or one that other tools made: a folder of images per clip.

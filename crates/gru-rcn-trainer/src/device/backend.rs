@@ -16,9 +16,7 @@ pub(crate) enum Backend {
     Ndarray,
     /// The GPU interface that the machine has.
     Wgpu,
-    /// Vulkan.
     Vulkan,
-    /// Metal.
     Metal,
     /// CUDA, with the index of the device.
     Cuda(usize),
@@ -30,34 +28,19 @@ impl FromStr for Backend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, index) = match text.split_once(':') {
-            Some((name, index)) => (name, Some(index)),
-            None => (text, None),
-        };
-        let backend = match (name, index) {
-            ("cpu", None) => Self::Cpu,
-            ("ndarray", None) => Self::Ndarray,
-            ("wgpu", None) => Self::Wgpu,
-            ("vulkan", None) => Self::Vulkan,
-            ("metal", None) => Self::Metal,
-            ("remote", Some(address)) => match address.parse() {
-                Ok(address) => Self::Remote(address),
-                Err(_) => {
-                    return Err(format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000"));
-                }
-            },
-            ("cuda", None) => Self::Cuda(0),
-            ("cuda", Some(index)) => match index.parse() {
-                Ok(index) => Self::Cuda(index),
-                Err(_) => return Err(format!("{text}: the number after cuda: is not one")),
-            },
-            _ => {
-                return Err(format!(
-                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
-                ));
+        match text.split_once(':') {
+            Some(("remote", address)) => address.parse().map(Self::Remote).map_err(|_| {
+                format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000")
+            }),
+            Some(("cuda", index)) => {
+                index.parse().map(Self::Cuda).map_err(|_| format!("{text}: the number after cuda: is not one"))
             }
-        };
-        Ok(backend)
+            _ => Self::ALL.into_iter().find(|backend| backend.feature() == text).ok_or_else(|| {
+                format!(
+                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
+                )
+            }),
+        }
     }
 }
 
@@ -75,7 +58,6 @@ impl Backend {
     /// Every backend of this machine, the first device of each.
     pub(crate) const ALL: [Self; 6] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda(0)];
 
-    /// Its Cargo feature.
     pub(crate) fn feature(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -88,7 +70,6 @@ impl Backend {
         }
     }
 
-    /// Whether it is in this build.
     pub(crate) fn is_compiled_in(self) -> bool {
         match self {
             Self::Cpu => true,
@@ -102,10 +83,6 @@ impl Backend {
     }
 
     /// Checks that it is in this build.
-    ///
-    /// # Errors
-    ///
-    /// If it is not; the message says how to build it in.
     pub(crate) fn require(self) -> Result<()> {
         if !self.is_compiled_in() {
             let name = self.feature();
@@ -118,10 +95,6 @@ impl Backend {
     }
 
     /// The device.
-    ///
-    /// # Errors
-    ///
-    /// If the backend is not in this build, or the machine has no such device.
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
         match self {

@@ -10,10 +10,6 @@ use anyhow::{Result, anyhow};
 
 /// Runs `work` on a device and turns a panic into an error that names the device. The location of
 /// the panic is printed if `RUST_BACKTRACE` requests it.
-///
-/// # Errors
-///
-/// Those of `work`, and one if it panics.
 pub(crate) fn catch<T>(device: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     if std::env::var_os("RUST_BACKTRACE").is_none_or(|asked| asked == "0") {
         set_hook(Box::new(|_| {}));

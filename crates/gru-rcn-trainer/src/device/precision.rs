@@ -19,7 +19,6 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
-    /// The type in Burn.
     pub(crate) fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
@@ -36,10 +35,6 @@ impl Precision {
     }
 
     /// Checks that a device can compute in it.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot.
     pub(crate) fn check(self, backend: Backend, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());

@@ -20,10 +20,6 @@ pub(crate) const TOKEN_VARIABLE: &str = "GRU_RCN_TOKEN";
 const LEAST_TOKEN: usize = 16;
 
 /// The token in the environment, if there is one.
-///
-/// # Errors
-///
-/// If it is too short to keep anyone out.
 fn token() -> Result<Option<String>> {
     let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()) else { return Ok(None) };
     ensure!(
@@ -35,10 +31,6 @@ fn token() -> Result<Option<String>> {
 }
 
 /// The first device of the server at an address.
-///
-/// # Errors
-///
-/// If no server answers there, or if it has another token.
 pub(crate) fn connect(address: SocketAddr) -> Result<Device> {
     let mut host = RemoteHost::websocket(&format!("ws://{address}"));
     if let Some(token) = token()? {
@@ -54,10 +46,6 @@ pub(crate) fn connect(address: SocketAddr) -> Result<Device> {
 }
 
 /// Serves a device until Ctrl-C or SIGTERM.
-///
-/// # Errors
-///
-/// If other machines can reach the address, and `open` or a token is missing.
 pub(crate) fn serve(device: Device, address: SocketAddr, open: bool) -> Result<()> {
     let token = token()?;
     check(address, open, token.is_some())?;

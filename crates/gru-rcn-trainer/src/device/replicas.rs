@@ -40,17 +40,12 @@ impl Replicas {
         Self { first, others }
     }
 
-    /// The number of devices.
     pub(crate) fn count(&self) -> usize {
         1 + self.others.len()
     }
 
     /// Forward and backward over a batch. `input` is on the plain first device, `model` on its
     /// autodiff device.
-    ///
-    /// # Errors
-    ///
-    /// If a device's results cannot be read, or its thread has panicked.
     pub(crate) fn batch<M: ClipClassifier>(
         &self,
         model: &M,

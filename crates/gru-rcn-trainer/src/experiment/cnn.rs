@@ -15,7 +15,7 @@ use super::backbone::{self, FrameCnn};
 use super::data::Clips;
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{ClipLoader, LivePixels, PixelStore, Source, appearances};
+use crate::percepts::{ClipLoader, Live, PixelStore, Source, appearances};
 use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::train::{Stage, Trainer};
@@ -29,10 +29,6 @@ pub(super) fn weights_file(resumed: Option<&RunDir>, recipe: &Recipe) -> Option<
 
 /// The CNN that the recipe names a file for. A resumed run has a copy of its own and does not need the
 /// file any more.
-///
-/// # Errors
-///
-/// Also if the recipe's CNN cannot be built.
 pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Device) -> Result<Option<Cnn>> {
     match &recipe.backbone.weights {
         Some(weights) if !resumed.is_some_and(|dir| dir.backbone().is_file()) => {

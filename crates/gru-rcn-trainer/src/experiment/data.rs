@@ -15,7 +15,6 @@ use crate::run::dir::RunDir;
 
 /// The clips of a run, and how they are read.
 pub(crate) struct Clips {
-    /// The lists of clips.
     pub(crate) dataset: Dataset,
     /// Reads clips; one that cannot be read is an error.
     pub(crate) loader: ClipLoader,
@@ -24,7 +23,6 @@ pub(crate) struct Clips {
 }
 
 impl Clips {
-    /// The clips of a recipe.
     pub(crate) fn of_recipe(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Result<Self> {
         let loader = ClipLoader::new(recipe, recipe.decoder(), device, dtype);
         Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default() })
@@ -46,7 +44,6 @@ impl Clips {
     }
 }
 
-/// Lists the clips of a recipe.
 pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
     match &recipe.data {
         DataSection::Motion(config) => Ok(config.dataset()?),

@@ -13,7 +13,7 @@ use super::data::Clips;
 use super::system::{OfLevels, System, TrainedSystem, trained_parameters};
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{ClipLoader, LivePixels};
+use crate::percepts::{ClipLoader, Live};
 use crate::run::card::EpochPoint;
 use crate::train::{Stage, Trainer};
 

@@ -40,9 +40,7 @@ use data::Clips;
 
 /// A run to make or to resume, as the command line asks for it.
 pub(crate) struct Plan {
-    /// The resolved recipe.
     pub(crate) recipe: Recipe,
-    /// Where the run is kept.
     pub(crate) folder: Folder,
     /// The device that holds the models.
     pub(crate) device: Device,
@@ -54,11 +52,9 @@ pub(crate) struct Plan {
     pub(crate) precision: Precision,
     /// Most memory that the run may take, GiB; what the machine has if not given.
     pub(crate) max_memory: Option<f64>,
-    /// Plain lines even on a terminal.
     pub(crate) plain: bool,
 }
 
-/// Where a run is kept.
 pub(crate) enum Folder {
     /// An interrupted run to resume.
     Resumed(RunDir),
@@ -82,11 +78,8 @@ impl Folder {
     }
 }
 
-/// Makes or resumes a run and returns its card.
-///
-/// # Errors
-///
-/// [`Interrupted`](crate::signals::Interrupted) after a stop was requested and everything is saved.
+/// Makes or resumes a run and returns its card. The error
+/// [`Interrupted`](crate::signals::Interrupted) means that everything is saved.
 pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let stop = StopFlag::install()?;
     let clips = Clips::of_recipe(&plan.recipe, &plan.device, plan.precision.dtype())?;
@@ -132,7 +125,6 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     Ok((context.dir, card?))
 }
 
-/// The stages of a run.
 fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
     let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes)?;
     let levels: Vec<String> =

@@ -132,7 +132,7 @@ fn gallery(clips: &Clips, main: &TestedSystem) -> Result<Vec<GalleryClip>> {
 
 fn gallery_clip(clips: &Clips, main: &TestedSystem, clip: usize) -> Result<GalleryClip> {
     let sample = &clips.dataset.test[clip];
-    let frames = clips.loader.evaluated(sample)?;
+    let frames = clips.loader.read_one(sample, None)?;
     let (probabilities, classes) = (&main.scores.probabilities, main.scores.classes);
     let row = &probabilities[clip * classes..(clip + 1) * classes];
     Ok(GalleryClip {

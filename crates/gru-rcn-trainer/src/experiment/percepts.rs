@@ -14,9 +14,7 @@ use crate::percepts::{Cache, ClipLoader, Live, MEASURED_CLIPS, Source, Store, by
 
 /// Training and validation clips as percepts of all levels.
 pub(crate) struct Sources {
-    /// The training clips.
     pub(crate) train: Rc<dyn Source<Percepts>>,
-    /// The validation clips.
     pub(crate) validation: Rc<dyn Source<Percepts>>,
     /// Both together, where systems are trained again.
     pub(crate) all: Rc<dyn Source<Percepts>>,
@@ -31,13 +29,22 @@ impl Sources {
     }
 }
 
+/// Makes percepts of clips by a CNN, or reads those on disk.
+#[derive(Clone, Copy)]
+pub(crate) struct PerceptMaker<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) cnn: &'a Cnn,
+    pub(crate) cache: Option<&'a Cache>,
+    /// Whether percepts are computed once and kept in memory, or whenever a batch is requested.
+    pub(crate) in_memory: bool,
+}
+
 /// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would give.
 pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> {
     let recipe = &context.recipe;
     let Some(folder) = &recipe.features.from else { return Ok(None) };
     let cache = Cache::open(folder)?;
-    cache.check(recipe.backbone.network.name(), &backbone::fingerprint(cnn), &recipe.clip, &cnn.levels())?;
-    cache.check_decoder(recipe.decoder())?;
+    cache.check(recipe, &backbone::fingerprint(cnn), &cnn.levels())?;
     Ok(Some(cache))
 }
 
@@ -78,18 +85,72 @@ pub(crate) fn training_sources(context: &Context, clips: &Clips, cnn: &Cnn, cach
     })
 }
 
-/// Percepts of clips to score: in memory if the recipe says so, each computed once.
-pub(crate) fn scoring_source(
-    context: &Context,
-    cnn: &Cnn,
-    cache: Option<&Cache>,
-    samples: &[Sample],
-    loader: &ClipLoader,
-) -> Result<Rc<dyn Source<Percepts>>> {
-    if context.recipe.features.cache && context.recipe.uses_percepts() {
-        store_of_test(context, cnn, cache, samples, loader)
-    } else {
-        Ok(live(context, cnn, samples, loader))
+    /// Percepts of training and validation clips.
+    pub(crate) fn training_sources(self, clips: &Clips, clock: &Clock) -> Result<Sources> {
+        let (recipe, dataset) = (&self.context.recipe, &clips.dataset);
+        let (train, validation) = (&dataset.train, &dataset.validation);
+        let mut all = train.clone();
+        if recipe.refit.is_some() {
+            all.extend(validation.iter().cloned());
+        }
+        let training = clips.training_loader(&self.context.dir, &recipe.training);
+        if self.in_memory {
+            let bytes = self.bytes(all.len(), recipe.features.copies) + self.bytes(validation.len(), 0);
+            let mib = self.check_size(bytes, "these")?;
+            self.context.message(match &recipe.features.from {
+                Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
+                None => format!("computing percepts, {mib} MiB in memory"),
+            });
+            return clock.time("Percepts", || {
+                let store = self.store(&all, recipe.features.copies, &training)?;
+                // A store of its own, also where `all` has them: here a clip that cannot be read is an
+                // error, there it is skipped.
+                let validation = Rc::new(self.store(validation, 0, &clips.loader)?);
+                let train = store.part(0..train.len());
+                Ok(Sources { measured: train.clone(), train: Rc::new(train), validation, all: Rc::new(store) })
+            });
+        }
+        // A few clips are enough for a handful of constants.
+        let measured = self.store(&train[..train.len().min(MEASURED_CLIPS)], 0, &training)?;
+        Ok(Sources {
+            train: self.live(train, &training),
+            validation: self.live(validation, &clips.loader),
+            all: self.live(&all, &training),
+            measured,
+        })
+    }
+
+    /// Percepts of clips to score.
+    pub(crate) fn scoring_source(self, samples: &[Sample], loader: &ClipLoader) -> Result<Rc<dyn Source<Percepts>>> {
+        Ok(if self.in_memory { Rc::new(self.store(samples, 0, loader)?) } else { self.live(samples, loader) })
+    }
+
+    fn live(self, samples: &[Sample], loader: &ClipLoader) -> Rc<dyn Source<Percepts>> {
+        Rc::new(Live::new(self.cnn.clone(), samples, loader.clone(), &self.context.device))
+    }
+
+    fn store(self, samples: &[Sample], copies: usize, loader: &ClipLoader) -> Result<Store> {
+        self.check_size(self.bytes(samples.len(), copies), &samples.len().to_string())?;
+        match self.cache {
+            Some(cache) => Store::read(cache, self.cnn.levels(), samples, loader, &self.context.device),
+            None => Store::fill(self.context, self.cnn, samples, copies, loader),
+        }
+    }
+
+    fn bytes(self, clips: usize, copies: usize) -> usize {
+        bytes_of_clips(&self.cnn.levels(), self.context.recipe.clip.temporal.frames(), clips, copies)
+    }
+
+    /// The size of percepts in memory, MiB, if the recipe allows it.
+    fn check_size(self, bytes: usize, clips: &str) -> Result<usize> {
+        let (mib, most) = (bytes.div_ceil(1 << 20), self.context.recipe.features.max_mib);
+        if mib > most {
+            bail!(
+                "the percepts of {clips} clips take {mib} MiB, more than features.max_mib = {most}; raise it, take fewer \
+                 levels or copies, or set features.cache=false"
+            );
+        }
+        Ok(mib)
     }
 }
 

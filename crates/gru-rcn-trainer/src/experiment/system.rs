@@ -82,12 +82,10 @@ impl System {
         metadata
     }
 
-    /// Where its weights are kept.
     pub(crate) fn weights(&self, dir: &RunDir) -> PathBuf {
         if let Self::GruRcn = self { dir.model() } else { dir.baseline(&self.key()) }
     }
 
-    /// Where its scores of the test clips are kept.
     pub(crate) fn scores(&self, dir: &RunDir) -> PathBuf {
         if let Self::GruRcn = self { dir.scores("test") } else { dir.baseline_scores(&self.key()) }
     }

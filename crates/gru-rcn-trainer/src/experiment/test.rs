@@ -1,7 +1,6 @@
 //! The test: every system on the test clips, which nothing has looked at before.
 
 use anyhow::Result;
-use gru_rcn::backbone::Cnn;
 use gru_rcn::percepts::Percepts;
 
 use super::data::Clips;
@@ -9,7 +8,6 @@ use super::percepts::{live, scoring_source};
 use super::system::{System, TrainedSystem};
 use crate::context::Context;
 use crate::observe::Interval;
-use crate::percepts::Cache;
 use crate::run::card::SystemResult;
 use crate::run::scores::Scores;
 use crate::scoring::views::ViewPercepts;
@@ -20,23 +18,19 @@ pub(crate) const SCORE_BATCH: usize = 16;
 
 /// A system with its test result.
 pub(crate) struct TestedSystem {
-    /// Which one.
     pub(crate) system: System,
-    /// Its entry in card and report.
     pub(crate) result: SystemResult,
-    /// Its scores.
     pub(crate) scores: Scores,
 }
 
 /// Scores every system; all take in the same percepts, except for a GRU-RCN that was trained together
 /// with its CNN, which takes in those of that CNN.
 pub(crate) fn test_all(
-    context: &Context,
+    percepts: PerceptMaker,
     clips: &Clips,
-    cnn: &Cnn,
-    cache: Option<&Cache>,
     trained: &[TrainedSystem],
 ) -> Result<Vec<TestedSystem>> {
+    let context = percepts.context;
     let rule = context.recipe.views();
     context.message(match rule.is_single() {
         true => "scoring the test clips".to_owned(),
@@ -46,25 +40,20 @@ pub(crate) fn test_all(
         let (own, shared): (Vec<_>, Vec<_>) = trained.iter().partition(|system| system.cnn.is_some());
         let mut scores = Vec::new();
         for system in own {
-            let cnn = system.cnn.as_ref().unwrap_or(cnn);
-            scores.extend(scores_of(context, clips, cnn, None, false, &[system])?);
+            let cnn = system.cnn.as_ref().unwrap_or(percepts.cnn);
+            let percepts = PerceptMaker { cnn, cache: None, in_memory: false, ..percepts };
+            scores.extend(scores_of(percepts, clips, &[system])?);
         }
         if !shared.is_empty() {
-            scores.extend(scores_of(context, clips, cnn, cache, true, &shared)?);
+            scores.extend(scores_of(percepts, clips, &shared)?);
         }
         trained.iter().zip(scores).map(|(system, scores)| tested(context, system, scores)).collect()
     })
 }
 
 /// The scores of systems that take in the percepts of the same CNN.
-fn scores_of(
-    context: &Context,
-    clips: &Clips,
-    cnn: &Cnn,
-    cache: Option<&Cache>,
-    in_memory: bool,
-    systems: &[&TrainedSystem],
-) -> Result<Vec<Scores>> {
+fn scores_of(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Result<Vec<Scores>> {
+    let PerceptMaker { context, cnn, .. } = percepts;
     let (samples, loader, rule) = (&clips.dataset.test, &clips.loader, context.recipe.views());
     let models: Vec<&dyn Scorable<Percepts>> = systems.iter().map(|system| &*system.model).collect();
     let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
@@ -78,10 +67,7 @@ fn scores_of(
         let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
         return score(&models, batches, &targets, &context.stop, progress);
     }
-    let source = match in_memory {
-        true => scoring_source(context, cnn, cache, samples, loader)?,
-        false => live(context, cnn, samples, loader),
-    };
+    let source = percepts.scoring_source(samples, loader)?;
     score(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)
 }
 

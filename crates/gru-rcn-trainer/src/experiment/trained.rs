@@ -18,19 +18,13 @@ use crate::run::dir::RunDir;
 
 /// A finished run.
 pub(crate) struct TrainedRun {
-    /// Its folder.
     pub(crate) dir: RunDir,
-    /// Its recipe.
     pub(crate) recipe: Recipe,
-    /// Its card.
     pub(crate) card: RunCard,
-    /// Its CNN.
     pub(crate) cnn: Cnn,
     /// Its GRU-RCN, for percepts of all levels of the CNN.
     pub(crate) model: OfLevels<GruRcnClassifier>,
-    /// The device that both are on.
     pub(crate) device: Device,
-    /// Reads its clips.
     pub(crate) loader: ClipLoader,
 }
 

@@ -25,7 +25,6 @@ pub(crate) struct JsonLines {
 }
 
 impl JsonLines {
-    /// Writes into a run folder.
     pub(crate) fn new(dir: RunDir) -> Self {
         Self { dir, stage: String::new(), unwritten: BTreeMap::new(), last_progress: Instant::now() }
     }

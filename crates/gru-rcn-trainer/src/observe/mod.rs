@@ -21,6 +21,7 @@ use std::io::IsTerminal;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::run::card::EpochPoint;
 
@@ -34,17 +35,13 @@ pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
 /// start in the middle of an epoch, when training is resumed. Messages may come at any time.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// Something to say in words.
     Message(String),
-    /// A training stage starts.
     StageStarted(StageStarted),
-    /// An optimizer step was taken.
     Step(Step),
     /// A step was skipped because its loss or gradients were not finite.
     NonfiniteStep(NonfiniteStep),
     /// An epoch ended, its validation included.
     Epoch(Epoch),
-    /// The stage is over.
     StageFinished,
     /// The program ends, possibly within a stage.
     RunEnded,
@@ -59,18 +56,15 @@ pub(crate) struct StageStarted {
     pub(crate) name: String,
     /// Most epochs, those before a resumption included.
     pub(crate) epochs: usize,
-    /// Optimizer steps in an epoch.
     pub(crate) steps_per_epoch: usize,
-    /// Training clips in an epoch.
     pub(crate) clips_per_epoch: usize,
     /// Steps that were taken before a resumption.
     pub(crate) steps_done: u64,
 }
 
 /// One optimizer step; a line of `progress.jsonl`.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct Step {
-    /// The stage's name in files.
     pub(crate) stage: String,
     /// The epoch, from one.
     pub(crate) epoch: usize,
@@ -86,7 +80,6 @@ pub(crate) struct Step {
     pub(crate) accuracy: f64,
     /// Norm of all gradients before clipping.
     pub(crate) gradient_norm: f32,
-    /// The learning rate.
     pub(crate) learning_rate: f64,
     /// Training clips a second, in this epoch and process.
     pub(crate) clips_per_second: f64,
@@ -101,75 +94,55 @@ pub(crate) struct Step {
 /// A step that was not taken; a line of `nonfinite.jsonl`.
 #[derive(Serialize, Clone, Debug)]
 pub(crate) struct NonfiniteStep {
-    /// The stage's name in files.
     pub(crate) stage: String,
-    /// The epoch, from one.
     pub(crate) epoch: usize,
     /// The step, counted over the stage, from one.
     pub(crate) steps: u64,
-    /// Losses of the micro-batches.
-    #[serde(serialize_with = "numbers_or_words")]
-    pub(crate) losses: Vec<f64>,
-    /// Norm of the gradients.
-    #[serde(serialize_with = "number_or_word")]
-    pub(crate) gradient_norm: f64,
-    /// Names of the clips.
+    pub(crate) losses: Vec<Value>,
+    pub(crate) gradient_norm: Value,
     pub(crate) clips: Vec<String>,
 }
 
 /// One epoch, after its validation; a line of `metrics.jsonl`.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct Epoch {
-    /// The stage's name in files.
     pub(crate) stage: String,
-    /// The epoch, from one.
     pub(crate) epoch: usize,
-    /// Steps of the stage so far.
     pub(crate) steps: u64,
     /// Duration, validation included.
     pub(crate) seconds: f64,
     /// The learning rate of the last step.
     pub(crate) learning_rate: f64,
-    /// Loss and accuracy over the training clips.
     pub(crate) train: TrainMetrics,
-    /// Loss and accuracy over the validation clips.
     pub(crate) validation: ValidationMetrics,
-    /// Training clips that could not be read.
     pub(crate) bad_clips: usize,
-    /// Steps that were skipped because something was not finite.
     pub(crate) nonfinite_steps: u64,
-    /// Seconds of waiting for clips.
     pub(crate) data_wait_seconds: f64,
-    /// Whether it is the best epoch so far.
     pub(crate) best: bool,
 }
 
 /// Metrics over the training clips of an epoch.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct TrainMetrics {
-    /// Mean loss.
     pub(crate) loss: f64,
     /// Accuracy, a fraction.
     pub(crate) accuracy: f64,
-    /// Clips that were trained on.
     pub(crate) clips: usize,
 }
 
 /// Metrics over the validation clips.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct ValidationMetrics {
     /// Mean negative log-probability.
     pub(crate) loss: f64,
-    /// Accuracy, a fraction.
     pub(crate) accuracy: f64,
     /// Accuracy of the classifier of each level alone; empty if there is one only.
     pub(crate) levels: Vec<LevelAccuracy>,
 }
 
 /// Accuracy of one level's classifier.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug)]
 pub(crate) struct LevelAccuracy {
-    /// The level.
     pub(crate) level: String,
     /// A fraction.
     pub(crate) accuracy: f64,
@@ -191,11 +164,7 @@ impl Epoch {
 
 /// Follows a run.
 pub(crate) trait Observer {
-    /// Takes an event.
-    ///
-    /// # Errors
-    ///
-    /// If it could not be recorded. That is no reason to stop training; the others are told.
+    /// Takes an event. An error is no reason to stop training; it is reported to the others.
     fn observe(&mut self, event: &Event) -> Result<()>;
 }
 
@@ -225,7 +194,6 @@ impl Observers {
         }
     }
 
-    /// Tells all observers something in words.
     pub(crate) fn message(&self, text: impl Into<String>) {
         self.send(Event::Message(text.into()));
     }
@@ -244,35 +212,16 @@ pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     }
 }
 
-/// A fraction in percent.
 fn percent(fraction: f64) -> String {
     format!("{:.1} %", fraction * 100.0)
 }
 
-/// The levels in one line.
 fn level_list(levels: &[LevelAccuracy]) -> String {
     let level = |level: &LevelAccuracy| format!("{} {}", level.level, percent(level.accuracy));
     levels.iter().map(level).collect::<Vec<_>>().join(", ")
 }
 
 /// JSON has no numbers that are not finite; such a number is written as a word.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum NumberOrWord {
-    Number(f64),
-    Word(String),
-}
-
-impl From<f64> for NumberOrWord {
-    fn from(value: f64) -> Self {
-        if value.is_finite() { Self::Number(value) } else { Self::Word(value.to_string()) }
-    }
-}
-
-fn number_or_word<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    NumberOrWord::from(*value).serialize(serializer)
-}
-
-fn numbers_or_words<S: serde::Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
-    values.iter().copied().map(NumberOrWord::from).collect::<Vec<_>>().serialize(serializer)
+pub(crate) fn number_or_word(value: f64) -> Value {
+    if value.is_finite() { value.into() } else { value.to_string().into() }
 }

@@ -169,36 +169,25 @@ mod tests {
         let events = [
             Event::StageStarted(plan(10, 2)),
             Event::Step(Step {
-                stage: "gru_rcn".into(),
                 epoch: 3,
                 step: 1,
-                steps: 5,
                 loss: 1.25,
-                mean_loss: 1.25,
                 accuracy: 0.5,
-                gradient_norm: 1.0,
-                learning_rate: 0.1,
                 clips_per_second: 212.4,
                 data_wait: 0.031,
-                seconds_left: 1.0,
-                bad_clips: 0,
+                ..Step::default()
             }),
             Event::Epoch(Epoch {
-                stage: "gru_rcn".into(),
                 epoch: 3,
-                steps: 5,
                 seconds: 4.0,
-                learning_rate: 0.1,
                 train: TrainMetrics { loss: 1.0, accuracy: 0.625, clips: 64 },
                 validation: ValidationMetrics {
                     loss: 1.5,
                     accuracy: 0.25,
                     levels: vec![level("pool3", 0.125), level("pool4", 0.5)],
                 },
-                bad_clips: 0,
-                nonfinite_steps: 0,
-                data_wait_seconds: 0.0,
                 best: true,
+                ..Epoch::default()
             }),
             Event::Message("the learning rate is now 0.0001".into()),
             Event::StageFinished,

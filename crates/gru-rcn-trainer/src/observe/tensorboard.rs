@@ -33,7 +33,6 @@ pub(crate) struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Writes into a run folder.
     pub(crate) fn new(dir: RunDir) -> Self {
         Self { dir, events: None, last_step: Instant::now() }
     }
@@ -86,7 +85,6 @@ impl Observer for TensorBoard {
     }
 }
 
-/// Writes one file of events.
 #[derive(Debug)]
 struct EventWriter {
     file: File,
@@ -111,7 +109,6 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// Writes scalars of one step.
     fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
         let mut summary = Vec::new();
         for (tag, value) in scalars {

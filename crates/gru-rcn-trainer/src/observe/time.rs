@@ -26,7 +26,6 @@ pub(crate) fn duration(seconds: f64) -> String {
 pub(crate) struct Interval(Instant);
 
 impl Default for Interval {
-    /// An interval that begins now.
     fn default() -> Self {
         Self(Instant::now())
     }

@@ -16,7 +16,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::run::dir::write_atomically;
+use crate::recipe::Recipe;
+use crate::run::dir::{write_atomically, write_json};
 
 /// Version of the index's layout.
 const SCHEMA: u32 = 1;
@@ -24,7 +25,6 @@ const SCHEMA: u32 = 1;
 /// Bytes of percepts after which a shard is closed.
 const SHARD_BYTES: usize = 256 << 20;
 
-/// The index's file name.
 const INDEX: &str = "index.json";
 
 /// What the tensors of a cache are.
@@ -37,49 +37,37 @@ pub(crate) enum Kind {
     Encodings,
 }
 
-/// Where a clip lies.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct CachedClip {
-    /// Its id in the data set.
     pub(crate) id: String,
-    /// Name of its class.
     pub(crate) class: String,
-    /// Its part of the data set.
     pub(crate) split: Split,
-    /// The shard's file name.
     pub(crate) shard: String,
 }
 
 /// `index.json`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct Index {
-    /// Version of this layout.
     pub(crate) schema: u32,
     /// The program that wrote it.
     pub(crate) tool: String,
-    /// What the tensors are.
     pub(crate) kind: Kind,
-    /// The CNN's architecture.
     pub(crate) network: String,
     /// Checksum of the CNN's weights.
     pub(crate) weights: String,
     /// How clips were cut; each is the one that is evaluated.
     pub(crate) clip: ClipPlanner,
-    /// Name of the data set.
     pub(crate) data: String,
     /// What decoded its videos; absent where there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) decoder: Option<DecoderKind>,
     /// The levels, bottom up.
     pub(crate) levels: Vec<Level>,
-    /// The classes.
     pub(crate) classes: Vec<String>,
-    /// The clips.
     pub(crate) clips: Vec<CachedClip>,
 }
 
 impl Index {
-    /// An index without clips.
     pub(crate) fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
         let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
         let (decoder, levels, classes, clips) = (None, Vec::new(), Vec::new(), Vec::new());
@@ -129,7 +117,7 @@ impl CacheWriter {
     /// Writes what is left, then the index; a cache without one is none.
     pub(crate) fn finish(mut self) -> Result<Index> {
         self.close_shard()?;
-        write_atomically(&self.root.join(INDEX), serde_json::to_string_pretty(&self.index)?.as_bytes())?;
+        write_json(&self.root.join(INDEX), &self.index)?;
         Ok(self.index)
     }
 
@@ -179,8 +167,8 @@ impl Cache {
     }
 
     /// Checks that these are the percepts that a recipe would compute.
-    pub(crate) fn check(&self, network: &str, weights: &str, clip: &ClipPlanner, levels: &[Level]) -> Result<()> {
-        let (index, root) = (&self.index, self.root.display());
+    pub(crate) fn check(&self, recipe: &Recipe, weights: &str, levels: &[Level]) -> Result<()> {
+        let (index, root, network) = (&self.index, self.root.display(), recipe.backbone.network.name());
         ensure!(index.kind == Kind::Percepts, "{root} holds encodings, not percepts; training starts from percepts");
         ensure!(index.network == network, "{root} is of the network {}, the recipe has {network}", index.network);
         ensure!(
@@ -192,33 +180,23 @@ impl Cache {
         let evaluated =
             |planner: &ClipPlanner| ClipPlanner { flip: false, photometric: Default::default(), ..planner.clone() };
         ensure!(
-            evaluated(&index.clip) == evaluated(clip),
+            evaluated(&index.clip) == evaluated(&recipe.clip),
             "{root} holds clips that were cut otherwise; its [clip] section is in {INDEX}"
         );
         for level in levels {
             if !index.levels.contains(level) {
-                bail!(
-                    "{root} does not have the level {} of {}×{}×{}",
-                    level.name,
-                    level.channels,
-                    level.height,
-                    level.width
-                );
+                let Level { name, channels, height, width, .. } = level;
+                bail!("{root} does not have the level {name} of {channels}×{height}×{width}");
             }
         }
-        Ok(())
-    }
-
-    /// Checks that videos were decoded as a recipe says; another decoder gives other pixels.
-    pub(crate) fn check_decoder(&self, decoder: DecoderKind) -> Result<()> {
-        let other = self.index.decoder.filter(|&there| there != decoder);
-        match other {
-            Some(there) => bail!(
-                "{} was computed from videos that {there} decoded, the recipe has {decoder}; use `--decoder {there}`",
-                self.root.display()
-            ),
-            None => Ok(()),
+        // Another decoder gives other pixels.
+        let decoder = recipe.decoder();
+        if let Some(other) = index.decoder.filter(|&other| other != decoder) {
+            bail!(
+                "{root} was computed from videos that {other} decoded, the recipe has {decoder}; use `--decoder {other}`"
+            );
         }
+        Ok(())
     }
 
     /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, ClipViews, DataError, DecoderKind, Frames, LoaderConfig, PlanKey, Sample,
-    TemporalSampling, TestViews,
+    ClipPlanner, ClipReader, DataError, DecoderKind, Frames, LoaderConfig, OrderedLoader, PlanKey, Sample,
+    TemporalSampling, ordered,
 };
 use serde_json::{Value, json};
 
@@ -19,11 +19,8 @@ use crate::recipe::Recipe;
 /// Reads clips as a recipe says.
 #[derive(Clone, Debug)]
 pub(crate) struct ClipLoader {
-    /// Draws the plans.
     pub(crate) planner: ClipPlanner,
-    /// Opens the files.
     pub(crate) reader: Arc<ClipReader>,
-    /// Threads and memory.
     pub(crate) limits: LoaderConfig,
     /// Seed of the plans.
     pub(crate) seed: u64,
@@ -69,14 +66,21 @@ impl ClipLoader {
         Self { skipped: Some(skipped.clone()), ..self.clone() }
     }
 
-    /// Reads a clip as it is evaluated.
-    pub(crate) fn evaluated(&self, sample: &Sample) -> Result<Frames> {
-        Ok(self.read(sample, &[None])?.swap_remove(0))
+    /// What `read` makes of clips, of which it holds `versions` each, in their order. Threads read
+    /// ahead, within the memory of the recipe.
+    pub(crate) fn in_order<T: Send + 'static>(
+        &self,
+        samples: Vec<Sample>,
+        versions: usize,
+        read: impl Fn(&Self, &Sample) -> Result<T, DataError> + Send + Sync + 'static,
+    ) -> OrderedLoader<T> {
+        let (worker, bytes) = (self.clone(), self.bytes_of(versions));
+        ordered(samples, move |_| bytes, self.limits, move |sample| read(&worker, sample))
     }
 
-    /// Reads several views of a clip.
-    pub(crate) fn views(&self, sample: &Sample, rule: TestViews) -> Result<ClipViews, DataError> {
-        self.reader.read_views(&sample.source, &self.planner, rule)
+    /// Reads the version of a clip for an epoch; without one, that which is evaluated.
+    pub(crate) fn read_one(&self, sample: &Sample, epoch: Option<u64>) -> Result<Frames, DataError> {
+        Ok(self.read(sample, &[epoch])?.swap_remove(0))
     }
 
     /// Reads a clip once and cuts the versions of these epochs; `None` is the version that is
@@ -119,10 +123,7 @@ impl SkippedClips {
     }
 
     /// Records a clip that could not be read.
-    ///
-    /// # Errors
-    ///
-    /// If there are too many of them.
+    /// It is an error if there are too many of them.
     pub(crate) fn skip(&self, clip: &str, fault: DataError) -> Result<()> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.insert(clip.to_string()) {

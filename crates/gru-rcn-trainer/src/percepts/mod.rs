@@ -3,8 +3,8 @@
 //! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`] computes
 //! them once and keeps them in memory, with a few augmented versions of each training clip. [`Live`]
 //! runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that is trained takes
-//! in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by [`LivePixels`]. All hand
-//! out [`Batch`]es through [`Source`].
+//! in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by [`Live`]. All hand out
+//! [`Batch`]es through [`Source`].
 
 mod cache;
 mod live;
@@ -14,10 +14,10 @@ mod source;
 mod store;
 
 pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
-pub(crate) use live::{Live, LivePixels};
+pub(crate) use live::Live;
 pub(crate) use loader::{ClipLoader, SkippedClips};
 pub(crate) use pixels::{PixelStore, appearances};
-pub(crate) use source::{Batch, Levels, Source};
+pub(crate) use source::{Batch, Batches, Levels, Source, in_batches};
 pub(crate) use store::{Store, bytes_of_clips};
 
 use std::panic::resume_unwind;

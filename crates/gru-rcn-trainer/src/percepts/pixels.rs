@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::Pixels;
 use gru_rcn::input::PixelClips;
-use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
+use gru_rcn_data::{Frames, PlanKey, Sample};
 
-use super::{Batch, ClipLoader, Source, pixels_of};
+use super::{Batch, Batches, ClipLoader, Source, in_batches, pixels_of};
 
 /// Clips kept in memory as bytes and handed out as normalised pixels.
 pub(crate) struct PixelStore {
@@ -18,7 +18,6 @@ pub(crate) struct PixelStore {
     frames: Option<usize>,
     seed: u64,
     pixels: Pixels,
-    /// What the CNN computes in.
     dtype: FloatDType,
     device: Device,
 }
@@ -34,13 +33,7 @@ impl PixelStore {
         pixels: Pixels,
         device: &Device,
     ) -> Result<Self> {
-        let (worker, bytes) = (loader.clone(), loader.bytes_of(1));
-        let clips = ordered(
-            samples.to_vec(),
-            move |_| bytes,
-            loader.limits,
-            move |sample| Ok(worker.read(sample, &[None])?.swap_remove(0)),
-        );
+        let clips = loader.in_order(samples.to_vec(), 1, |loader, sample| loader.read_one(sample, None));
         let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
         let clips = clips.zip(&ids).map(|(clip, id)| loader.or_skip(id, clip)).collect::<Result<Vec<_>>>()?;
         let (seed, dtype) = (loader.seed, loader.dtype);
@@ -63,10 +56,6 @@ impl PixelStore {
 }
 
 /// The appearance of each clip.
-///
-/// # Errors
-///
-/// If the data has none.
 pub(crate) fn appearances(samples: &[Sample]) -> Result<Vec<usize>> {
     let appearance = |sample: &Sample| {
         sample.appearance.with_context(|| {
@@ -88,24 +77,13 @@ impl Source<PixelClips> for PixelStore {
         self.ids[clip].clone()
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        epoch: Option<u64>,
-        batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<PixelClips>>> + 'a> {
-        let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
-        Box::new(batches.into_iter().map(move |part| {
-            let places = part.len();
+    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, PixelClips> {
+        in_batches(&order, batch, move |part| {
+            let requested = part.len();
             let read = part.into_iter().filter_map(|clip| Some((clip, self.drawn(clip, epoch)?)));
             let (clips, frames): (Vec<usize>, Vec<Frames>) = read.unzip();
-            let input = (!frames.is_empty()).then(|| pixels_of(&self.pixels, &frames, &self.device, self.dtype));
-            Ok(Batch {
-                input,
-                targets: clips.iter().map(|&clip| self.targets[clip]).collect(),
-                bad: places - clips.len(),
-                clips,
-            })
-        }))
+            let input = || pixels_of(&self.pixels, &frames, &self.device, self.dtype);
+            Ok(Batch::new(clips, requested, &self.targets, input))
+        })
     }
 }

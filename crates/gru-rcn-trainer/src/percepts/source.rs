@@ -19,42 +19,54 @@ pub(crate) struct Batch<I> {
     pub(crate) bad: usize,
 }
 
+/// Batches in their order.
+pub(crate) type Batches<'a, I> = Box<dyn Iterator<Item = Result<Batch<I>>> + 'a>;
+
+impl<I> Batch<I> {
+    /// The batch of those of `requested` clips that could be read.
+    pub(crate) fn new(clips: Vec<usize>, requested: usize, targets: &[usize], input: impl FnOnce() -> I) -> Self {
+        Self {
+            input: (!clips.is_empty()).then(input),
+            targets: clips.iter().map(|&clip| targets[clip]).collect(),
+            bad: requested - clips.len(),
+            clips,
+        }
+    }
+}
+
+/// What `make` makes of `batch` clips each, in this order.
+pub(crate) fn in_batches<'a, I>(
+    order: &[usize],
+    batch: usize,
+    make: impl FnMut(Vec<usize>) -> Result<Batch<I>> + 'a,
+) -> Batches<'a, I> {
+    let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+    Box::new(parts.into_iter().map(make))
+}
+
 /// Hands out batches of clips.
-pub(crate) trait Source<I: 'static> {
+pub(crate) trait Source<I> {
     /// Targets of all clips, in the order of the list.
     fn targets(&self) -> &[usize];
 
-    /// The name of a clip.
     fn id(&self, clip: usize) -> String;
 
     /// Batches of `batch` clips each, in this order; the last one holds the rest. With an epoch, each
     /// clip is augmented as (seed, epoch, clip) say; without one, clips are as they are evaluated.
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        epoch: Option<u64>,
-        batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<I>>> + 'a>;
+    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, I>;
 
-    /// Number of clips.
     fn len(&self) -> usize {
         self.targets().len()
     }
 
     /// All clips in the order of the list, as they are evaluated.
-    fn evaluation<'a>(&'a self, batch: usize) -> Box<dyn Iterator<Item = Result<Batch<I>>> + 'a> {
+    fn evaluation(&self, batch: usize) -> Batches<'_, I> {
         self.batches((0..self.len()).collect(), None, batch)
     }
 
     /// One epoch of training, in the order that (seed, epoch) say, without its first `skip` batches,
     /// which cost nothing.
-    fn epoch<'a>(
-        &'a self,
-        seed: u64,
-        epoch: u64,
-        batch: usize,
-        skip: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<I>>> + 'a> {
+    fn epoch(&self, seed: u64, epoch: u64, batch: usize, skip: usize) -> Batches<'_, I> {
         let mut order = epoch_order(seed, epoch, self.len());
         order.drain(..(skip * batch).min(order.len()));
         self.batches(order, Some(epoch), batch)
@@ -83,12 +95,7 @@ impl Source<Percepts> for Levels {
         self.source.id(clip)
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        epoch: Option<u64>,
-        batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
+    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
         Box::new(self.source.batches(order, epoch, batch).map(|batch| {
             let batch = batch?;
             Ok(Batch { input: batch.input.map(|percepts| percepts.select(&self.levels)), ..batch })

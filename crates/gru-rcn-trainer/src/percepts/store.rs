@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
-use gru_rcn_data::{Frames, PlanKey, Sample, ordered};
+use gru_rcn_data::{Frames, PlanKey, Sample};
 
-use super::{Batch, Cache, ClipLoader, Source, chunk_of, side_by_side, workers};
+use super::{Batch, Batches, Cache, ClipLoader, Source, chunk_of, in_batches, side_by_side, workers};
 use crate::context::Context;
 use crate::observe::Interval;
 
@@ -58,9 +58,8 @@ impl Store {
     ) -> Result<Self> {
         let mut data = Data::new(cnn.levels(), samples, 1 + copies, loader, &context.device);
         let versions: Vec<Option<u64>> = std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
-        let (worker, bytes) = (loader.clone(), loader.bytes_of(versions.len()));
-        let clips =
-            ordered(samples.to_vec(), move |_| bytes, loader.limits, move |sample| worker.read(sample, &versions));
+        let read = move |loader: &ClipLoader, sample: &Sample| loader.read(sample, &versions);
+        let clips = loader.in_order(samples.to_vec(), 1 + copies, read);
         let [height, width] = loader.planner.input_size;
         let chunk = chunk_of(data.time * height * width);
         let at_once = workers(loader) * chunk;
@@ -187,28 +186,17 @@ impl Source<Percepts> for Store {
         self.data.ids[self.clips.start + clip].clone()
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        epoch: Option<u64>,
-        batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
-        let batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
         let (data, first) = (&self.data, self.clips.start);
-        Box::new(batches.into_iter().map(move |clips| {
+        in_batches(&order, batch, move |part| {
             let row = |clip: usize| {
                 let row = data.first_rows[first + clip]? + data.version(first + clip, epoch);
                 Some((clip, row))
             };
-            let places = clips.len();
-            let (clips, rows): (Vec<usize>, Vec<usize>) = clips.into_iter().filter_map(row).unzip();
-            Ok(Batch {
-                input: (!rows.is_empty()).then(|| data.rows(&rows)),
-                targets: clips.iter().map(|&clip| data.targets[first + clip]).collect(),
-                bad: places - clips.len(),
-                clips,
-            })
-        }))
+            let requested = part.len();
+            let (clips, rows): (Vec<usize>, Vec<usize>) = part.into_iter().filter_map(row).unzip();
+            Ok(Batch::new(clips, requested, self.targets(), || data.rows(&rows)))
+        })
     }
 }
 

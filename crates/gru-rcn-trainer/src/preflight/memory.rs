@@ -15,10 +15,8 @@ use super::machine::{resident, total};
 use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, chunk_of, workers};
 use crate::recipe::{OptimizerName, Recipe, TrainingSection};
 
-/// Bytes of a float32.
 const F32: usize = 4;
 
-/// Bytes of a GiB.
 const GIB: f64 = (1u64 << 30) as f64;
 
 /// What every stage of a run takes; nothing where that is not known.
@@ -48,7 +46,6 @@ impl Stage {
 }
 
 impl Memory {
-    /// Of a run with this CNN.
     pub(crate) fn of_run(recipe: &Recipe, dataset: &Dataset, loader: &ClipLoader, cnn: CnnConfig) -> Self {
         let stages = if loader.on_cpu { Estimate { recipe, dataset, loader, cnn }.stages() } else { Vec::new() };
         Self { stages }

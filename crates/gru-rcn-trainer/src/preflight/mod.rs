@@ -11,11 +11,6 @@ use crate::run::card::RunCard;
 use crate::run::dir::RunDir;
 
 /// Checks that the clips are what the recipe needs.
-///
-/// # Errors
-///
-/// If a part is empty, if the decoder is missing that videos need, or if a clip has no flow and the
-/// recipe takes in flow.
 pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     for (part, clips) in [("training", &dataset.train), ("validation", &dataset.validation), ("test", &dataset.test)] {
         if clips.is_empty() {

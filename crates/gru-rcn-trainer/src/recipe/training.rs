@@ -138,11 +138,9 @@ impl TrainingSection {
         for (key, value) in positive {
             ensure!(value > 0.0 && value.is_finite(), "recipe: training.{key} is {value}, it must be positive");
         }
-        ensure!(
-            (0.0..1.0).contains(&self.momentum),
-            "recipe: training.momentum is {}, it must be from 0 to below 1",
-            self.momentum
-        );
+        for (key, value) in [("momentum", self.momentum), ("max_bad_fraction", self.max_bad_fraction)] {
+            ensure!((0.0..1.0).contains(&value), "recipe: training.{key} is {value}, it must be from 0 to below 1");
+        }
         ensure!(
             self.final_lr_factor > 0.0 && self.final_lr_factor <= 1.0,
             "recipe: training.final_lr_factor is {}, it must be above 0 and at most 1",
@@ -156,7 +154,7 @@ impl TrainingSection {
             );
             ensure!(
                 self.final_lr_factor == 1.0,
-                "recipe: training.final_lr_factor belongs to the cosine; leave it out with schedule = {{ step = … }}"
+                "recipe: training.final_lr_factor belongs to the cosine; remove it with schedule = {{ step = … }}"
             );
         }
         ensure!(
@@ -167,11 +165,6 @@ impl TrainingSection {
         if let Some(norm) = self.clip_norm {
             ensure!(norm > 0.0, "recipe: training.clip_norm is {norm}, it cannot be negative");
         }
-        ensure!(
-            (0.0..1.0).contains(&self.max_bad_fraction),
-            "recipe: training.max_bad_fraction is {}, it must be from 0 to below 1",
-            self.max_bad_fraction
-        );
         if let Some(minutes) = self.checkpoint_minutes {
             ensure!(
                 minutes > 0.0 && minutes.is_finite(),

@@ -1,15 +1,13 @@
 //! The systems side by side, and the levels of the first one.
 
-use super::bars::{Line, bar, bar_list};
-use super::format::{amount, percent, percent_range};
-use super::model::RunReport;
+use super::RunReport;
+use super::format::{Line, amount, bar, bar_list, percent, percent_range};
 use crate::run::card::SystemResult;
 use maud::{Markup, html};
 
 /// With this number of classes or fewer, top-5 accuracy is always 100 %.
 const TRIVIAL_TOP5: usize = 5;
 
-/// The table of systems.
 pub(super) fn comparison(report: &RunReport) -> Markup {
     let top5 = report.classes.len() > TRIVIAL_TOP5;
     html! {
@@ -55,7 +53,7 @@ fn system_row(system: &SystemResult, first: bool, top5: bool) -> Markup {
     }
 }
 
-fn note(classes: usize) -> String {
+pub(super) fn note(classes: usize) -> String {
     let mut note = String::from("The line over a bar is the 95 % interval (Wilson).");
     if classes > 1 {
         note += &format!(
@@ -87,33 +85,5 @@ pub(super) fn levels(report: &RunReport) -> Markup {
             }
             (bar_list(&lines, false))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sample;
-    use super::*;
-
-    #[test]
-    fn top5_is_left_out_where_it_is_trivial() {
-        let mut report = sample::report();
-        assert!(comparison(&report).into_string().contains("Top-5"));
-        report.classes.truncate(5);
-        assert!(!comparison(&report).into_string().contains("Top-5"));
-    }
-
-    /// ln 10 = 2.302585...
-    #[test]
-    fn the_note_gives_accuracy_and_nll_of_chance() {
-        assert!(note(10).contains("10.0\u{202f}% and an NLL of 2.303"));
-        assert!(!note(1).contains("Guessing"));
-    }
-
-    #[test]
-    fn a_single_level_has_no_section() {
-        let mut report = sample::report();
-        report.systems[0].levels.truncate(1);
-        assert!(levels(&report).into_string().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Which classes are confused, and the accuracy of each.
 
-use super::bars::{Line, bar_list};
-use super::model::RunReport;
+use super::RunReport;
+use super::format::{Line, bar_list};
 use gru_rcn_metrics::ConfusionMatrix;
 use maud::{Markup, html};
 
@@ -141,38 +141,4 @@ fn per_class(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
         }
     };
     bar_list(&order.into_iter().map(line).collect::<Vec<_>>(), classes.len() > 6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sample;
-    use super::*;
-
-    #[test]
-    fn counts_and_mistakes_are_listed() {
-        let report = sample::report();
-        let html = confusion(&report).into_string();
-        let matrix = ConfusionMatrix::try_from(report.confusion).unwrap();
-        assert_eq!(html.matches("<td class=\"right").count(), matrix.classes());
-        assert!(html.contains(" taken for "));
-        assert!(html.contains(&format!("{}/", matrix.rows()[0][0])));
-    }
-
-    #[test]
-    fn many_classes_become_a_map() {
-        let mut report = sample::report();
-        report.classes = (0..101).map(|i| format!("class {i}")).collect();
-        report.confusion = vec![vec![0; 101]; 101];
-        report.confusion[3][5] = 2;
-        let html = confusion(&report).into_string();
-        assert!(html.contains("class 3 taken for class 5: 2"));
-        assert!(!html.contains("<table"));
-    }
-
-    #[test]
-    fn counts_that_do_not_fit_the_classes_are_not_shown() {
-        let mut report = sample::report();
-        report.classes.pop();
-        assert!(confusion(&report).into_string().is_empty());
-    }
 }

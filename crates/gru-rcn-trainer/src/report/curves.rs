@@ -13,7 +13,7 @@ const TOP: f64 = 22.0;
 const BOTTOM: f64 = 30.0;
 
 /// The values of an epoch that a panel shows.
-struct Panel {
+pub(super) struct Panel {
     title: &'static str,
     train: fn(&EpochPoint) -> f64,
     validation: fn(&EpochPoint) -> f64,
@@ -23,7 +23,7 @@ struct Panel {
     ceiling: Option<f64>,
 }
 
-const LOSS: Panel = Panel {
+pub(super) const LOSS: Panel = Panel {
     title: "Loss",
     train: |p| p.train_loss,
     validation: |p| p.validation_loss,
@@ -42,7 +42,6 @@ const ACCURACY: Panel = Panel {
     ceiling: Some(1.0),
 };
 
-/// The curves of every trained system.
 pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
     let trained: Vec<_> = systems.iter().filter(|s| !s.curve.is_empty()).collect();
     let again = trained.iter().find_map(|system| system.refit);
@@ -79,7 +78,7 @@ pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
 }
 
 /// The epoch whose weights were kept: the last one marked as best so far.
-fn kept(curve: &[EpochPoint]) -> Option<&EpochPoint> {
+pub(super) fn kept(curve: &[EpochPoint]) -> Option<&EpochPoint> {
     curve.iter().rev().find(|p| p.best)
 }
 
@@ -103,7 +102,7 @@ impl Scale {
     }
 }
 
-fn panel(panel: &Panel, system: &SystemResult) -> Markup {
+pub(super) fn panel(panel: &Panel, system: &SystemResult) -> Markup {
     let curve = &system.curve;
     let values = || curve.iter().flat_map(|p| [(panel.train)(p), (panel.validation)(p)]);
     let largest = values().filter(|v| v.is_finite()).fold(0.0, f64::max);
@@ -181,7 +180,7 @@ fn at(position: f64) -> String {
 }
 
 /// The round step (1, 2 or 5 times a power of ten) that divides `span` into at most about `parts`.
-fn step(span: f64, parts: usize) -> f64 {
+pub(super) fn step(span: f64, parts: usize) -> f64 {
     let rough = span / parts as f64;
     if !rough.is_finite() || rough <= 0.0 {
         return 1.0;
@@ -189,55 +188,4 @@ fn step(span: f64, parts: usize) -> f64 {
     let power = 10f64.powf(rough.log10().floor());
     let fits = [1.0, 2.0, 2.5, 5.0].into_iter().find(|m| m * power >= rough * 0.999);
     fits.unwrap_or(10.0) * power
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sample;
-    use super::*;
-
-    /// 2.3 / 4 = 0.575, next round number 1; 1 / 4 is itself; 39 / 6 = 6.5, next 10.
-    #[test]
-    fn steps_are_round() {
-        assert_eq!(step(2.3, 4), 1.0);
-        assert_eq!(step(1.0, 4), 0.25);
-        assert_eq!(step(39.0, 6), 10.0);
-        assert_eq!(step(0.0, 4), 1.0);
-        assert_eq!(step(f64::NAN, 4), 1.0);
-    }
-
-    #[test]
-    fn a_second_training_is_mentioned() {
-        let mut systems = sample::report().systems;
-        let plain = learning_curves(&systems).into_string();
-        assert!(plain.contains("epoch kept") && !plain.contains("trained again"));
-        systems.iter_mut().for_each(|system| system.refit = Some(20));
-        let again = learning_curves(&systems).into_string();
-        assert!(again.contains("for 20 epochs") && again.contains("best: epoch") && !again.contains("kept: epoch"));
-    }
-
-    #[test]
-    fn the_last_best_epoch_was_kept() {
-        let curve = &sample::report().systems[0].curve;
-        let best: Vec<usize> = curve.iter().filter(|p| p.best).map(|p| p.epoch).collect();
-        assert_eq!(kept(curve).map(|p| p.epoch), best.last().copied());
-    }
-
-    #[test]
-    fn a_value_that_is_not_a_number_interrupts_the_line() {
-        let mut system = sample::report().systems[0].clone();
-        system.curve[3].train_loss = f64::NAN;
-        let svg = panel(&LOSS, &system).into_string();
-        assert!(!svg.contains("NaN") && !svg.contains("inf"));
-        let path = svg.split("line train").nth(1).unwrap();
-        let path = path.split("</path>").next().unwrap();
-        assert_eq!(path.matches('M').count(), 2);
-    }
-
-    #[test]
-    fn one_epoch_is_a_dot() {
-        let mut system = sample::report().systems[0].clone();
-        system.curve.truncate(1);
-        assert_eq!(panel(&LOSS, &system).into_string().matches("class=\"dot").count(), 2);
-    }
 }

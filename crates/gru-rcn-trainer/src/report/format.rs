@@ -1,4 +1,6 @@
-//! Numbers formatted for people.
+//! Numbers and bars for people.
+
+use maud::{Markup, html};
 
 /// A space that does not break and is narrower than one between words.
 const THIN: char = '\u{202f}';
@@ -49,31 +51,43 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("one {noun}") } else { format!("{count} {noun}s") }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentages() {
-        assert_eq!(percent(0.924), "92.4\u{202f}%");
-        assert_eq!(percent(1.0), "100\u{202f}%");
-        assert_eq!(percent(0.9996), "99.9\u{202f}%");
-        assert_eq!(percent(f64::NAN), "–");
-        assert_eq!(percent_range((0.5, 1.0)), "50.0–100\u{202f}%");
+/// A bar, with a whisker over it if an interval is known.
+pub(super) fn bar(fraction: f64, interval: Option<(f64, f64)>) -> Markup {
+    html! {
+        span.bar aria-hidden="true" {
+            span.fill style=(format!("width:{}", width(fraction))) {}
+            @if let Some((low, high)) = interval {
+                span.whisker
+                    style=(format!("left:{};width:{}", width(low), width(high - low))) {}
+            }
+        }
     }
+}
 
-    #[test]
-    fn amounts() {
-        assert_eq!(amount(812), "812");
-        assert_eq!(amount(3_149), "3.1\u{202f}k");
-        assert_eq!(amount(14_714_688), "14.7\u{202f}M");
-        assert_eq!(amount(138_357_544), "138\u{202f}M");
-    }
+/// One line of a list of bars: name, value, and an optional remark.
+pub(super) struct Line<'a> {
+    pub(super) name: &'a str,
+    /// `None` if there is nothing to measure.
+    pub(super) fraction: Option<f64>,
+    pub(super) remark: String,
+    /// Whether the others are compared with this line.
+    pub(super) strong: bool,
+}
 
-    #[test]
-    fn widths_stay_inside() {
-        assert_eq!(width(0.5), "50.00%");
-        assert_eq!(width(7.0), "100.00%");
-        assert_eq!(width(f64::NAN), "0.00%");
+/// A list of named bars on one scale.
+pub(super) fn bar_list(lines: &[Line], columns: bool) -> Markup {
+    html! {
+        ul.bars.columns[columns] {
+            @for line in lines {
+                li.strong[line.strong] {
+                    span.name { (line.name) }
+                    (bar(line.fraction.unwrap_or(0.0), None))
+                    span.value {
+                        @match line.fraction { Some(f) => (percent(f)), None => "–" }
+                        @if !line.remark.is_empty() { " " small { (line.remark) } }
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! Test clips with the predictions of the system.
 
-use super::format::{percent, width};
-use super::model::GalleryClip;
+use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use maud::{Markup, html};
+
+use super::GalleryClip;
+use super::format::{percent, width};
 
 /// Number of predictions that are shown for a clip.
 const GUESSES: usize = 3;
@@ -24,7 +28,7 @@ pub(super) fn gallery(clips: &[GalleryClip]) -> Markup {
     }
 }
 
-fn card(clip: &GalleryClip) -> Markup {
+pub(super) fn card(clip: &GalleryClip) -> Markup {
     html! {
         figure.card.wrong[!clip.is_right()] {
             (strip(clip))
@@ -75,25 +79,22 @@ fn guess(class: &str, probability: f32, truth: &str) -> Markup {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::sample;
-    use super::*;
+/// Sufficient for thumbnails, at a few kilobytes each.
+const QUALITY: u8 = 80;
 
-    #[test]
-    fn right_and_wrong_are_written_as_words() {
-        let clips = sample::report().gallery;
-        let html = gallery(&clips).into_string();
-        let right = clips.iter().filter(|c| c.is_right()).count();
-        assert_eq!(html.matches("✓ correct").count(), right);
-        assert_eq!(html.matches("✗ wrong").count(), clips.len() - right);
-    }
-
-    #[test]
-    fn a_clip_without_guesses_is_wrong() {
-        let mut clip = sample::report().gallery[0].clone();
-        clip.top.clear();
-        assert!(!clip.is_right());
-        assert!(card(&clip).into_string().contains("✗ wrong"));
-    }
+/// Encodes an RGB frame, `[height, width, 3]` in bytes, as a JPEG in Base64.
+pub(crate) fn jpeg_base64(rgb: &[u8], height: usize, width: usize) -> Result<String> {
+    ensure!(
+        rgb.len() == height * width * 3,
+        "a frame of {width}×{height} pixels needs {} bytes, got {}",
+        height * width * 3,
+        rgb.len()
+    );
+    ensure!(height > 0 && width > 0, "a frame of {width}×{height} pixels shows nothing");
+    let side = |pixels: usize| u32::try_from(pixels).context("the frame is too large for a JPEG");
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+        .encode(rgb, side(width)?, side(height)?, ExtendedColorType::Rgb8)
+        .context("cannot encode a frame")?;
+    Ok(STANDARD.encode(bytes))
 }

@@ -1,11 +1,11 @@
 //! The layout of the page.
 
+use super::RunReport;
 use super::comparison::{comparison, levels};
 use super::confusion::confusion;
 use super::curves::learning_curves;
 use super::format::{counted, percent, percent_range};
 use super::gallery::gallery;
-use super::model::RunReport;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The style of the page; the only text that is not escaped, since it is our own.
@@ -82,67 +82,5 @@ fn run_card(report: &RunReport) -> Markup {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sample;
-    use super::*;
-
-    #[test]
-    fn the_page_loads_nothing() {
-        let page = render(&sample::report());
-        for forbidden in ["http://", "https://", "<script", "<link", "@import", "url("] {
-            assert!(!page.contains(forbidden), "{forbidden}");
-        }
-    }
-
-    #[test]
-    fn names_are_escaped() {
-        let mut report = sample::report();
-        let hostile = "<img src=x onerror=alert(1)>\"'";
-        report.title = hostile.into();
-        report.classes[0] = hostile.into();
-        report.gallery[0].id = hostile.into();
-        report.gallery[0].frames_jpeg[0] = "\" onload=\"alert(1)".into();
-        report.run_card.push((hostile.into(), hostile.into()));
-        report.recipe = "</code></pre><b>".into();
-        let page = render(&report);
-        assert!(!page.contains("<img src=x") && !page.contains("\" onload"));
-        assert!(!page.contains("</pre><b>"));
-    }
-
-    #[test]
-    fn a_report_survives_json() {
-        let report = sample::report();
-        let text = serde_json::to_string(&report).unwrap();
-        let back: RunReport = serde_json::from_str(&text).unwrap();
-        // Pages are compared, not reports: a number may differ in its last bit after JSON.
-        assert!(render(&back) == render(&report));
-    }
-
-    /// To look at the page, set the variable to a file name.
-    #[test]
-    fn the_sample_can_be_written() {
-        let page = render(&sample::report());
-        if let Some(path) = std::env::var_os("GRU_RCN_SAMPLE_REPORT") {
-            std::fs::write(path, page).unwrap();
-        }
-    }
-
-    #[test]
-    fn an_empty_report_is_still_a_page() {
-        let report = RunReport {
-            title: "empty".into(),
-            subtitle: String::new(),
-            run_card: Vec::new(),
-            classes: Vec::new(),
-            systems: Vec::new(),
-            confusion: Vec::new(),
-            gallery: Vec::new(),
-            recipe: String::new(),
-        };
-        assert!(render(&report).contains("<h1>empty</h1>"));
     }
 }

@@ -6,22 +6,15 @@ use serde::{Deserialize, Serialize};
 /// The run card.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct RunCard {
-    /// Version of the layout of this file.
     pub(crate) version: u32,
-    /// Version of the program.
     pub(crate) program: String,
-    /// Version of Burn.
     pub(crate) burn: String,
-    /// The recipe's name.
     pub(crate) recipe: String,
-    /// The seed.
     pub(crate) seed: u64,
-    /// The backend.
     pub(crate) backend: String,
     /// Precision of convolutions and gates, f32 or bf16; weights are always float32.
     #[serde(default = "float32")]
     pub(crate) dtype: String,
-    /// The data.
     pub(crate) data: DataCard,
     /// Names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
@@ -29,7 +22,6 @@ pub(crate) struct RunCard {
     pub(crate) cnn_classes: usize,
     /// Seconds of each part of the work, one entry per training stage.
     pub(crate) seconds: Vec<(String, f64)>,
-    /// Training clips that could not be read and were skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) bad_clips: Vec<String>,
     /// The systems with their test results; empty until they are scored.
@@ -43,15 +35,11 @@ fn float32() -> String {
 /// The clips of a run.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct DataCard {
-    /// Name of the data set.
     pub(crate) name: String,
     /// Hash over classes and clips.
     pub(crate) fingerprint: String,
-    /// Training clips.
     pub(crate) train: usize,
-    /// Validation clips.
     pub(crate) validation: usize,
-    /// Test clips.
     pub(crate) test: usize,
 }
 
@@ -62,14 +50,11 @@ pub(crate) struct SystemResult {
     pub(crate) name: String,
     /// The name in files, such as `gru_rcn`.
     pub(crate) key: String,
-    /// The number of parameters that were trained.
     pub(crate) parameters: usize,
-    /// The result on the test clips.
     pub(crate) test: Classification,
     /// Top-1 test accuracy of the classifier of every level alone; empty if there is only one.
     #[serde(default)]
     pub(crate) levels: Vec<(String, f64)>,
-    /// The learning curve.
     #[serde(default)]
     pub(crate) curve: Vec<EpochPoint>,
     /// Epochs of the second training, on training and validation clips; the weights after the last
@@ -83,19 +68,15 @@ pub(crate) struct SystemResult {
 pub(crate) struct EpochPoint {
     /// The epoch, counted from one.
     pub(crate) epoch: usize,
-    /// Mean loss over the training clips.
     pub(crate) train_loss: f64,
     /// Accuracy over the training clips, a fraction.
     pub(crate) train_accuracy: f64,
-    /// Mean loss over the validation clips.
     pub(crate) validation_loss: f64,
-    /// Accuracy over the validation clips, a fraction.
     pub(crate) validation_accuracy: f64,
     /// Whether it was the best epoch so far. The weights of the last such epoch were kept.
     pub(crate) best: bool,
 }
 
-/// Version of Burn.
 pub(crate) const BURN: &str = "0.22.1";
 
 /// Version of the layout that this program writes and reads.

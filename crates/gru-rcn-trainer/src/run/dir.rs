@@ -32,16 +32,12 @@ use crate::recipe::{self, Recipe};
 /// A file of a run that grows line by line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Log {
-    /// One line per epoch.
     Metrics,
-    /// One line every few seconds.
     Progress,
-    /// One line per step that was not taken.
     Nonfinite,
 }
 
 impl Log {
-    /// The name of the file.
     pub(crate) fn file_name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics.jsonl",
@@ -63,6 +59,39 @@ pub(crate) struct RunDir {
 #[derive(Serialize, serde::Deserialize)]
 struct Done {
     curve: Vec<EpochPoint>,
+}
+
+macro_rules! files {
+    ($($(#[$doc:meta])* $name:ident($($key:ident)?) => $file:literal;)*) => {
+        impl RunDir {
+            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)?) -> PathBuf { self.root.join(format!($file)) })*
+        }
+    };
+}
+
+files! {
+    recipe_file() => "recipe.toml";
+    card_file() => "run.json";
+    backbone() => "backbone.safetensors";
+    /// The CNN that was trained together with GRU-RCN. The frozen CNN that it started from, which
+    /// the baselines use, has its own file.
+    joint_backbone() => "backbone-joint.safetensors";
+    model() => "model.safetensors";
+    /// The weights of another system.
+    baseline(key) => "baselines/{key}.safetensors";
+    /// The class probabilities of GRU-RCN on the clips called `name`, such as `test`.
+    scores(name) => "scores-{name}.safetensors";
+    /// The class probabilities of another system on the test clips.
+    baseline_scores(key) => "baselines/scores-test-{key}.safetensors";
+    quarantine() => "quarantine.jsonl";
+    tensorboard(stage) => "tensorboard/{stage}";
+    checkpoints(stage) => "checkpoints/{stage}";
+    fingerprint() => "checkpoints/identity.json";
+    /// The data that the report is drawn from.
+    report_data() => "report.json";
+    report() => "report.html";
+    /// The file that marks a system as trained.
+    done_file(key) => "checkpoints/{key}.json";
 }
 
 impl RunDir {
@@ -107,7 +136,6 @@ impl RunDir {
         }
     }
 
-    /// Opens the run in a folder.
     pub(crate) fn open_at(root: &Path) -> Result<Self> {
         if !root.is_dir() {
             bail!("{}: no such run folder", root.display());
@@ -133,98 +161,16 @@ impl RunDir {
         }
     }
 
-    /// The folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.join(name)
-    }
-
-    /// The recipe.
-    pub(crate) fn recipe_file(&self) -> PathBuf {
-        self.path("recipe.toml")
-    }
-
-    /// The run card.
-    pub(crate) fn card_file(&self) -> PathBuf {
-        self.path("run.json")
-    }
-
-    /// The CNN.
-    pub(crate) fn backbone(&self) -> PathBuf {
-        self.path("backbone.safetensors")
-    }
-
-    /// The CNN that was trained together with GRU-RCN. The frozen CNN that it started from, which
-    /// the baselines use, has its own file.
-    pub(crate) fn joint_backbone(&self) -> PathBuf {
-        self.path("backbone-joint.safetensors")
-    }
-
-    /// The weights of GRU-RCN.
-    pub(crate) fn model(&self) -> PathBuf {
-        self.path("model.safetensors")
-    }
-
-    /// The weights of another system.
-    pub(crate) fn baseline(&self, key: &str) -> PathBuf {
-        self.path(&format!("baselines/{key}.safetensors"))
-    }
-
-    /// The class probabilities of GRU-RCN on the clips called `name`, such as `test`.
-    pub(crate) fn scores(&self, name: &str) -> PathBuf {
-        self.path(&format!("scores-{name}.safetensors"))
-    }
-
-    /// The class probabilities of another system on the test clips.
-    pub(crate) fn baseline_scores(&self, key: &str) -> PathBuf {
-        self.path(&format!("baselines/scores-test-{key}.safetensors"))
-    }
-
-    /// Training clips that could not be read.
-    pub(crate) fn quarantine(&self) -> PathBuf {
-        self.path("quarantine.jsonl")
-    }
-
-    /// Event files of a stage.
-    pub(crate) fn tensorboard(&self, stage: &str) -> PathBuf {
-        self.path("tensorboard").join(stage)
-    }
-
-    /// Checkpoints of a stage.
-    pub(crate) fn checkpoints(&self, stage: &str) -> PathBuf {
-        self.path("checkpoints").join(stage)
-    }
-
-    /// The fingerprint of the run.
-    pub(crate) fn fingerprint(&self) -> PathBuf {
-        self.path("checkpoints/identity.json")
-    }
-
-    /// The data that the report is drawn from.
-    pub(crate) fn report_data(&self) -> PathBuf {
-        self.path("report.json")
-    }
-
-    /// The report.
-    pub(crate) fn report(&self) -> PathBuf {
-        self.path("report.html")
-    }
-
-    fn done_file(&self, key: &str) -> PathBuf {
-        self.path(&format!("checkpoints/{key}.json"))
-    }
-
-    /// The recipe that the run was made with.
     pub(crate) fn read_recipe(&self) -> Result<Recipe> {
         let path = self.recipe_file();
         let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         recipe::parse(&text, &[]).with_context(|| path.display().to_string())
     }
 
-    /// Writes the recipe.
     pub(crate) fn write_recipe(&self, recipe: &Recipe) -> Result<()> {
         write_atomically(&self.recipe_file(), recipe::to_toml(recipe)?.as_bytes())
     }
@@ -241,7 +187,6 @@ impl RunDir {
         Ok(card)
     }
 
-    /// Writes the run card.
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
         write_json(&self.card_file(), card)
     }
@@ -262,7 +207,6 @@ impl RunDir {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    /// The losses noted so far.
     pub(crate) fn losses(&self) -> Vec<String> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -279,7 +223,7 @@ impl RunDir {
 
     /// Appends lines to a log, all or none of them.
     pub(crate) fn append(&self, log: Log, lines: &str) -> Result<()> {
-        let path = self.path(log.file_name());
+        let path = self.root.join(log.file_name());
         let append = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             let before = file.metadata()?.len();
@@ -303,7 +247,7 @@ impl RunDir {
     /// Keeps the lines of other stages, and those of this stage that `keep` accepts. An incomplete
     /// line, which a killed process may have left, is removed.
     fn rewind_log(&self, log: Log, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
-        let path = self.path(log.file_name());
+        let path = self.root.join(log.file_name());
         let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
         let kept =
             |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || keep(&line));

@@ -24,16 +24,13 @@ const FREE_IN_TRAINING: [&str; 4] = ["checkpoint_steps", "checkpoint_minutes", "
 pub(crate) struct RunFingerprint {
     /// Version of Burn; checkpoints hold its optimizers and records.
     pub(crate) burn: String,
-    /// Fingerprint of the data set.
     pub(crate) data: String,
     /// Names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
-    /// The resolved recipe.
     pub(crate) recipe: Value,
 }
 
 impl RunFingerprint {
-    /// Of a run.
     pub(crate) fn new(recipe: &Recipe, card: &RunCard) -> Result<Self> {
         Ok(Self {
             burn: card.burn.clone(),

@@ -14,7 +14,6 @@ use super::dir::write_atomically;
 /// Class probabilities of a list of clips, of the model and of each of its classifiers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Scores {
-    /// Number of classes.
     pub(crate) classes: usize,
     /// `[clip, class]`.
     pub(crate) probabilities: Vec<f32>,
@@ -25,7 +24,6 @@ pub(crate) struct Scores {
 }
 
 impl Scores {
-    /// The model's predictions.
     pub(crate) fn predictions(&self) -> Result<Predictions> {
         Ok(Predictions::new(self.classes, self.probabilities.clone(), self.targets.clone())?)
     }
@@ -65,18 +63,12 @@ impl Scores {
 pub(crate) struct SavedScores {
     /// The scores of the whole model; the file has none of single levels.
     pub(crate) scores: Scores,
-    /// The clips' names.
     pub(crate) clips: Vec<String>,
-    /// The classes' names.
     pub(crate) classes: Vec<String>,
 }
 
 impl SavedScores {
     /// Reads a file.
-    ///
-    /// # Errors
-    ///
-    /// If it does not exist or is not such a file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&bytes).with_context(|| format!("{} is not a file of scores", path.display()))
@@ -112,10 +104,6 @@ impl SavedScores {
 
     /// The positions in this file of the other file's clips, in that file's order. A video and the
     /// frames that were extracted from it are the same clip.
-    ///
-    /// # Errors
-    ///
-    /// If the classes or the clips differ, or if a clip has another class.
     pub(crate) fn order_of(&self, other: &Self) -> Result<Vec<usize>> {
         ensure!(
             self.classes == other.classes,

@@ -46,10 +46,7 @@ impl<M: ClipClassifier> Scorable<M::Input> for M {
 
 /// Scores clips with these true classes by each of the models. `progress` gets the number of clips
 /// whose views have all been scored, as far as batches come in the order of the clips.
-///
-/// # Errors
-///
-/// [`Interrupted`](crate::signals::Interrupted) if a stop was requested, and the errors of `batches`.
+/// The error is [`Interrupted`](crate::signals::Interrupted) if a stop was requested.
 pub(crate) fn score<I: Clone>(
     models: &[&dyn Scorable<I>],
     batches: impl Iterator<Item = Result<ViewBatch<I>>>,
@@ -80,10 +77,7 @@ pub(crate) fn score<I: Clone>(
 }
 
 /// All clips of a source as they are evaluated, each as one view.
-pub(crate) fn single_view<I: 'static>(
-    source: &dyn Source<I>,
-    batch: usize,
-) -> impl Iterator<Item = Result<ViewBatch<I>>> + '_ {
+pub(crate) fn single_view<I>(source: &dyn Source<I>, batch: usize) -> impl Iterator<Item = Result<ViewBatch<I>>> + '_ {
     source.evaluation(batch).map(|batch| {
         let batch = batch?;
         let Some(input) = batch.input else { bail!("no clip of a batch could be read") };

@@ -9,7 +9,7 @@ use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::Cnn;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{ClipPlan, ClipViews, Sample, TestViews, ordered};
+use gru_rcn_data::{ClipPlan, ClipViews, Sample, TestViews};
 
 use super::{View, ViewBatch};
 use crate::percepts::{ClipLoader, chunk_of, side_by_side, workers};
@@ -22,9 +22,7 @@ const VIEWS_AT_ONCE: usize = 16;
 pub(crate) struct ViewPercepts<'a> {
     /// The CNN, on the plain device.
     pub(crate) cnn: &'a Cnn,
-    /// How clips are read.
     pub(crate) loader: &'a ClipLoader,
-    /// The device of the CNN.
     pub(crate) device: &'a Device,
 }
 
@@ -43,16 +41,15 @@ impl<'a> ViewPercepts<'a> {
         samples: &[Sample],
         rule: TestViews,
     ) -> impl Iterator<Item = Result<ViewBatch<Percepts>>> + use<'a> {
-        let (worker, bytes) = (self.loader.clone(), self.loader.bytes_of(1));
-        let clips =
-            ordered(samples.to_vec(), move |_| bytes, self.loader.limits, move |sample| worker.views(sample, rule));
+        let read =
+            move |loader: &ClipLoader, sample: &Sample| loader.reader.read_views(&sample.source, &loader.planner, rule);
+        let clips = self.loader.in_order(samples.to_vec(), 1, read);
         clips.enumerate().flat_map(move |(clip, views)| match views {
             Ok(views) => self.of_clip(clip, views),
             Err(error) => Box::new(std::iter::once(Err(error.into()))),
         })
     }
 
-    /// The views of one clip.
     pub(crate) fn of_clip(
         self,
         clip: usize,

@@ -34,7 +34,6 @@ use step::{StepOutcome, accumulate_gradients};
 pub(crate) struct Trained<M> {
     /// With the weights that [`Stage::select`] asks for, on the plain device.
     pub(crate) model: M,
-    /// Where training ended.
     pub(crate) position: Position,
 }
 
@@ -78,27 +77,19 @@ impl Throughput {
 }
 
 impl<'a> Trainer<'a> {
-    /// Of a stage of a run.
     pub(crate) fn new(context: &'a Context, stage: Stage) -> Self {
         let seed = context.stage_seed(&stage.key);
         Self { context, stage, seed }
     }
 
     /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Interrupted`] after a stop was requested and everything is saved. Before any other error the
-    /// last good state is saved too.
+    /// The last good state is saved before any error; that of a requested stop is [`Interrupted`].
     pub(crate) fn run<M: ClipClassifier>(
         &self,
         model: M,
         train: &dyn Source<M::Input>,
         validation: &dyn Source<M::Input>,
-    ) -> Result<Trained<M>>
-    where
-        M::Input: 'static,
-    {
+    ) -> Result<Trained<M>> {
         let (context, training) = (self.context, &self.stage.training);
         let checkpoints = Checkpoints::new(context.dir.checkpoints(&self.stage.key), context.fingerprint.clone());
         let mut state = self.start(model, &checkpoints)?;
@@ -156,7 +147,7 @@ impl<'a> Trainer<'a> {
         let Position { steps, epochs, batches, .. } = loaded.position;
         let within = if batches > 0 { format!(" and {batches} batches of the next") } else { String::new() };
         context.message(format!("{name}: resuming after epoch {epochs}{within}, step {steps}"));
-        Ok(State { model: loaded.model, optimizer: loaded.optimizer, best: loaded.best, position: loaded.position })
+        Ok(loaded)
     }
 
     fn is_finished(&self, position: &Position, epochs: usize) -> bool {
@@ -260,14 +251,14 @@ impl<'a> Trainer<'a> {
     }
 
     /// Records a step that is not finite; an error if it may not be skipped.
-    fn skip<I: 'static>(&self, outcome: &StepOutcome, position: &Position, train: &dyn Source<I>) -> Result<()> {
+    fn skip<I>(&self, outcome: &StepOutcome, position: &Position, train: &dyn Source<I>) -> Result<()> {
         let (name, step) = (&self.stage.name, position.steps + 1);
         self.context.observers.send(Event::NonfiniteStep(NonfiniteStep {
             stage: self.stage.key.clone(),
             epoch: position.epochs + 1,
             steps: step,
-            losses: outcome.losses.clone(),
-            gradient_norm: f64::from(outcome.norm),
+            losses: outcome.losses.iter().copied().map(number_or_word).collect(),
+            gradient_norm: number_or_word(f64::from(outcome.norm)),
             clips: outcome.clips.iter().map(|&clip| train.id(clip)).collect(),
         }));
         if matches!(self.stage.training.nonfinite, Nonfinite::Skip(most) if position.skipped < most) {
@@ -293,7 +284,7 @@ impl<'a> Trainer<'a> {
         ))
     }
 
-    fn validate<I: Clone + 'static>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
+    fn validate<I: Clone>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
         let batches = single_view(validation, self.stage.training.batch);
         let mut scores = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
         Ok(scores.swap_remove(0))

@@ -4,22 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use gru_rcn_data::free_bytes;
 
 use super::stage::Stage;
 use crate::context::Context;
 use crate::recipe::{OptimizerName, TrainingSection};
-use crate::run::checkpoint::{Checkpoints, Position};
-
-/// Everything that a checkpoint holds.
-pub(super) struct State<M> {
-    pub(super) model: M,
-    pub(super) optimizer: ModuleOptimizer,
-    /// Weights of the best epoch.
-    pub(super) best: Option<Vec<u8>>,
-    pub(super) position: Position,
-}
+use crate::run::checkpoint::{Checkpoints, Position, State};
 
 /// Saves a stage after some steps or minutes.
 pub(super) struct Saver<'a> {

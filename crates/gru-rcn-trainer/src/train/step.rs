@@ -20,7 +20,6 @@ pub(super) struct StepOutcome {
     pub(super) micro_batches: usize,
     /// Places of the clips that were trained on.
     pub(super) clips: Vec<usize>,
-    /// Losses of the micro-batches.
     pub(super) losses: Vec<f64>,
     /// Norm of the gradients before clipping.
     pub(super) norm: f32,

@@ -48,10 +48,12 @@ struct Numbers {
     targets: Vec<usize>,
     /// These are not handed out.
     bad: Vec<usize>,
+    /// Called before each batch, with the number of those before it.
+    before: Box<dyn Fn(usize) -> Result<()>>,
 }
 
 fn numbers(values: &[f32], targets: &[usize]) -> Numbers {
-    Numbers { values: values.to_vec(), targets: targets.to_vec(), bad: Vec::new() }
+    Numbers { values: values.to_vec(), targets: targets.to_vec(), bad: Vec::new(), before: Box::new(|_| Ok(())) }
 }
 
 impl Source<Percepts> for Numbers {
@@ -63,25 +65,17 @@ impl Source<Percepts> for Numbers {
         format!("clip {clip}")
     }
 
-    fn batches<'a>(
-        &'a self,
-        order: Vec<usize>,
-        _epoch: Option<u64>,
-        batch: usize,
-    ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
-        let parts: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
-        Box::new(parts.into_iter().map(|part| {
+    fn batches(&self, order: Vec<usize>, _epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
+        let mut count = 0;
+        in_batches(&order, batch, move |part| {
+            (self.before)(count)?;
+            count += 1;
             let clips: Vec<usize> = part.iter().copied().filter(|clip| !self.bad.contains(clip)).collect();
             let values: Vec<f32> = clips.iter().map(|&clip| self.values[clip]).collect();
             let shape = [clips.len(), 1, 1, 1, 1];
             let map = || Tensor::from_data(TensorData::new(values, shape), &Device::flex());
-            Ok(Batch {
-                input: (!clips.is_empty()).then(|| Percepts::new(vec![map()])),
-                targets: clips.iter().map(|&clip| self.targets[clip]).collect(),
-                bad: part.len() - clips.len(),
-                clips,
-            })
-        }))
+            Ok(Batch::new(clips, part.len(), &self.targets, || Percepts::new(vec![map()])))
+        })
     }
 }
 
@@ -319,28 +313,15 @@ fn skips_at_most_n_nonfinite_steps() {
 /// A stop while the validation clips are scored: they are scored again, and nothing else is repeated.
 #[test]
 fn a_stop_during_validation_saves_the_epoch() {
-    struct Slow<'a>(Numbers, &'a StopFlag);
-    impl Source<Percepts> for Slow<'_> {
-        fn targets(&self) -> &[usize] {
-            self.0.targets()
-        }
-        fn id(&self, clip: usize) -> String {
-            self.0.id(clip)
-        }
-        fn batches<'a>(
-            &'a self,
-            order: Vec<usize>,
-            epoch: Option<u64>,
-            batch: usize,
-        ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
-            self.1.set();
-            self.0.batches(order, epoch, batch)
-        }
-    }
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
     let bench = Bench::new(sgd());
     let (context, _) = bench.context(None);
-    let slow = Slow(numbers(&[1.0], &[0]), &context.stop);
+    let stop = context.stop.clone();
+    let stopping = Box::new(move |_| {
+        stop.set();
+        Ok(())
+    });
+    let slow = Numbers { before: stopping, ..numbers(&[1.0], &[0]) };
     let stopped = bench.trainer(&context).run(line(), &clips, &slow);
     assert!(stopped.err().unwrap().is::<Interrupted>());
     let (trained, messages) = bench.train(&clips, None);
@@ -382,32 +363,14 @@ fn lines_that_cannot_be_written_are_reported() {
 /// The error of too many unreadable clips comes through unchanged, after the state is saved.
 #[test]
 fn too_many_unreadable_clips_stop_the_training_with_its_state_saved() {
-    struct Broken(Numbers, SkippedClips);
-    impl Source<Percepts> for Broken {
-        fn targets(&self) -> &[usize] {
-            self.0.targets()
-        }
-        fn id(&self, clip: usize) -> String {
-            self.0.id(clip)
-        }
-        fn batches<'a>(
-            &'a self,
-            order: Vec<usize>,
-            epoch: Option<u64>,
-            batch: usize,
-        ) -> Box<dyn Iterator<Item = Result<Batch<Percepts>>> + 'a> {
-            Box::new(self.0.batches(order, epoch, batch).enumerate().map(|(place, batch)| {
-                if place == 2 {
-                    self.1.skip("some clip", DataError::EmptyFile("some clip".into()))?;
-                }
-                batch
-            }))
-        }
-    }
     let bench = Bench::new(TrainingSection { batch: 1, accumulate: 2, ..sgd() });
     let (context, _) = bench.context(None);
     let skipped = SkippedClips::new(context.dir.quarantine(), 4, 0.0);
-    let clips = Broken(numbers(&[1.0, 2.0, 6.0, 3.0], &[0, 0, 1, 1]), skipped);
+    let broken = Box::new(move |batch| match batch {
+        2 => skipped.skip("some clip", DataError::EmptyFile("some clip".into())),
+        _ => Ok(()),
+    });
+    let clips = Numbers { before: broken, ..numbers(&[1.0, 2.0, 6.0, 3.0], &[0, 0, 1, 1]) };
     let stopped = bench.trainer(&context).run(line(), &clips, &numbers(&[1.0], &[0]));
     let message = format!("{:#}", stopped.err().unwrap());
     assert!(message.contains("some clip") && message.contains("max_bad_fraction"), "{message}");

@@ -19,7 +19,6 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it; its output goes to a file.
     pub(super) fn start(log: &Path) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;

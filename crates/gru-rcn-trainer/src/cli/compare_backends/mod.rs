@@ -58,7 +58,6 @@ impl Devices {
     }
 }
 
-/// Arguments of `compare-backends`.
 #[derive(Args, Debug)]
 pub(super) struct CompareBackendsArgs {
     /// The backends to compare, such as `wgpu,cuda:0+cuda:1`; devices joined by `+` share each
@@ -86,24 +85,17 @@ pub(super) struct CompareBackendsArgs {
 /// The output of `compare-backends --json`.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Comparison {
-    /// Steps of training.
     steps: usize,
-    /// Largest relative difference allowed.
     tolerance: f64,
-    /// The backends, cpu first.
     backends: Vec<Course>,
-    /// Whether all agree.
     ok: bool,
 }
 
 /// One backend.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Course {
-    /// Its name.
     name: String,
-    /// Training loss of each step.
     losses: Vec<f64>,
-    /// Validation loss after each step.
     validation_losses: Vec<f64>,
     /// Largest relative difference of any of them from that of cpu.
     difference: f64,
@@ -203,7 +195,6 @@ impl CompareBackendsArgs {
     }
 }
 
-/// Starts `count` servers.
 fn serve(count: usize, folder: &Path) -> Result<Vec<Server>> {
     if count > 0 {
         Backend::Remote(([127, 0, 0, 1], 0).into()).require()?;

@@ -10,17 +10,12 @@ use crate::preflight::machine;
 /// Cores, memory, disk, decoders.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(crate) struct Machine {
-    /// Cores that this process may use.
     pub(crate) cores: usize,
     /// Bytes of memory, if the system reports them.
     pub(crate) memory_bytes: Option<u64>,
-    /// Bytes of memory that are available.
     pub(crate) available_bytes: Option<u64>,
-    /// The folder that runs are written to.
     pub(crate) runs: String,
-    /// Bytes free on the disk of that folder.
     pub(crate) free_disk_bytes: Option<u64>,
-    /// FFmpeg's version, if it is installed.
     pub(crate) ffmpeg: Option<String>,
     /// How to install it, if it is not.
     pub(crate) ffmpeg_advice: Option<String>,
@@ -29,7 +24,6 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Inspects this machine.
     pub(crate) fn look(runs: &Path) -> Self {
         let ffmpeg = Ffmpeg::locate();
         Self {

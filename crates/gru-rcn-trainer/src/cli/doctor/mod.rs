@@ -11,15 +11,15 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::shared::{DeviceArgs, parse_backend, print_json};
+use super::shared::{DeviceArgs, print_json};
 use crate::device::backend::Backend;
 use crate::run::card::BURN;
 use crate::signals::Faults;
 use machine::Machine;
-use probe::{FoundDevice, Probe};
-use smoke::Smoke;
+use probe::Probe;
 
-/// Arguments of `doctor`.
+const NO_DEVICE: &str = "built in, no device found; is a driver installed?";
+
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
     /// List the devices, but compute nothing.
@@ -34,7 +34,7 @@ pub(super) struct DoctorArgs {
     #[command(flatten)]
     device: DeviceArgs,
     /// Probes one backend; `doctor` starts this in a child process for each.
-    #[arg(long, hide = true, value_parser = parse_backend)]
+    #[arg(long, hide = true)]
     probe: Option<Backend>,
 }
 
@@ -52,11 +52,8 @@ impl DoctorArgs {
         let mut backends: Vec<BackendReport> =
             Backend::ALL.into_iter().map(|backend| BackendReport::of(backend, !self.quick)).collect();
         let needed = backends.iter_mut().find(|report| report.name == self.device.backend.feature());
-        if let Some(report) = needed.filter(|report| report.devices.is_empty() && report.error.is_none()) {
-            report.error = Some(match report.built_in {
-                true => "built in, no device found; is a driver installed?".into(),
-                false => "not built in".into(),
-            });
+        if let Some(report) = needed.filter(|report| report.probe.devices.is_empty() && report.probe.error.is_none()) {
+            report.probe.error = Some(if report.built_in { NO_DEVICE } else { "not built in" }.into());
         }
         let report = Report {
             program: env!("CARGO_PKG_VERSION").into(),
@@ -84,11 +81,8 @@ impl DoctorArgs {
 /// The output of `doctor --json`.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Report {
-    /// Version of the program.
     program: String,
-    /// Version of Burn.
     burn: String,
-    /// The machine.
     machine: Machine,
     /// All backends, built in or not.
     backends: Vec<BackendReport>,
@@ -96,21 +90,14 @@ struct Report {
     ok: bool,
 }
 
-/// One backend.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct BackendReport {
-    /// Its name for `--backend`.
     name: String,
-    /// Whether it is in this build.
     built_in: bool,
     /// How to build it in, if it is not.
     advice: Option<String>,
-    /// The devices found.
-    devices: Vec<FoundDevice>,
-    /// Result of a small computation on the first of them.
-    smoke: Option<Smoke>,
-    /// The error, if there was one.
-    error: Option<String>,
+    #[serde(flatten)]
+    probe: Probe,
 }
 
 impl BackendReport {
@@ -118,22 +105,21 @@ impl BackendReport {
         let name = backend.feature().to_string();
         if !backend.is_compiled_in() {
             let advice = format!("cargo xtask VERB --backend {name}, or install with --features {name}");
-            return Self { name, built_in: false, advice: Some(advice), devices: vec![], smoke: None, error: None };
+            return Self { name, built_in: false, advice: Some(advice), probe: Probe::default() };
         }
-        let Probe { devices, smoke, error } = probe::ask(backend, compute);
-        Self { name, built_in: true, advice: None, devices, smoke, error }
+        Self { name, built_in: true, advice: None, probe: probe::ask(backend, compute) }
     }
 
     /// A backend that is not built in is no fault, and neither is a machine without its device.
     fn is_well(&self) -> bool {
-        self.error.is_none() && self.smoke.as_ref().is_none_or(|smoke| smoke.ok)
+        self.probe.error.is_none() && self.probe.smoke.as_ref().is_none_or(|smoke| smoke.ok)
     }
 
     fn line(&self) -> String {
-        let state = match (&self.advice, &self.error, &self.smoke) {
+        let state = match (&self.advice, &self.probe.error, &self.probe.smoke) {
             (Some(advice), ..) => format!("not built in: {advice}"),
             (_, Some(error), _) => format!("FAILS: {error}"),
-            _ if self.devices.is_empty() => "built in, no device found; is a driver installed?".into(),
+            _ if self.probe.devices.is_empty() => NO_DEVICE.into(),
             (_, _, None) => "built in".into(),
             (_, _, Some(smoke)) => {
                 let verdict = if smoke.ok { "works" } else { "WRONG RESULTS" };
@@ -142,7 +128,7 @@ impl BackendReport {
             }
         };
         let mut lines = vec![format!("{:<9} {state}", self.name)];
-        for device in &self.devices {
+        for device in &self.probe.devices {
             let warning = match device.software {
                 true => "; NOT A GPU: a graphics driver that computes on the CPU, slower than --backend cpu",
                 false => "",
@@ -156,6 +142,8 @@ impl BackendReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use probe::FoundDevice;
+    use smoke::Smoke;
 
     fn report(devices: usize, smoke: Option<(bool, f64)>, error: Option<&str>) -> BackendReport {
         let device = FoundDevice { name: "a card".into(), software: false };
@@ -163,9 +151,11 @@ mod tests {
             name: "cuda".into(),
             built_in: true,
             advice: None,
-            devices: vec![device; devices],
-            smoke: smoke.map(|(ok, difference)| Smoke { ok, seconds: 1.0, difference, bf16: true }),
-            error: error.map(String::from),
+            probe: Probe {
+                devices: vec![device; devices],
+                smoke: smoke.map(|(ok, difference)| Smoke { ok, seconds: 1.0, difference, bf16: true }),
+                error: error.map(String::from),
+            },
         }
     }
 

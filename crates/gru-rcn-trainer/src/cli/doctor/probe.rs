@@ -26,11 +26,8 @@ pub(crate) struct FoundDevice {
 /// The output of the child process.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(super) struct Probe {
-    /// The devices found.
     pub(crate) devices: Vec<FoundDevice>,
-    /// Result of a small computation on the first of them.
     pub(crate) smoke: Option<Smoke>,
-    /// Why there is no result.
     pub(crate) error: Option<String>,
 }
 

@@ -19,7 +19,6 @@ const TOLERANCE: f64 = 5e-3;
 const CHANNELS: usize = 5;
 const HIDDEN: usize = 7;
 
-/// Its result.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct Smoke {
     /// Whether output and gradients agree with those of the CPU.
@@ -33,10 +32,7 @@ pub(crate) struct Smoke {
 }
 
 /// Computes on a device and compares with the CPU.
-///
-/// # Errors
-///
-/// If a result cannot be read back. A broken driver may also panic or end the process.
+/// A broken driver may also panic or end the process.
 pub(super) fn smoke(device: &Device) -> Result<Smoke> {
     let started = Instant::now();
     let found = numbers(device)?;

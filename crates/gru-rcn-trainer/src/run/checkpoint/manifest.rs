@@ -13,7 +13,6 @@ use crate::run::fingerprint::RunFingerprint;
 /// The format that this program writes and reads. Format 1 was saved after whole epochs only.
 pub(super) const VERSION: u32 = 2;
 
-/// The manifest's file.
 pub(super) const FILE: &str = "MANIFEST.json";
 
 /// The outer form, the same in every version of the format, so that a newer version can be
@@ -29,13 +28,10 @@ struct Envelope {
 /// The members of a checkpoint and the fingerprint of its run.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Manifest {
-    /// Version of the program.
     pub(super) program: String,
-    /// The fingerprint of the run.
     pub(super) identity: RunFingerprint,
     /// Hash of the recipe, for people.
     pub(super) recipe_hash: String,
-    /// The other files.
     pub(super) files: Vec<Member>,
 }
 
@@ -77,14 +73,12 @@ impl Member {
 }
 
 impl Manifest {
-    /// The manifest as a file.
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
         let body = serde_json::to_value(self)?;
         let checksum = hash(&serde_json::to_vec(&(VERSION, &body))?);
         Ok(serde_json::to_vec_pretty(&Envelope { version: VERSION, body, checksum })?)
     }
 
-    /// Reads the manifest of a checkpoint.
     pub(super) fn read(folder: &Path) -> Result<Self, Fault> {
         let read = || -> Result<Envelope> {
             let text = fs::read(folder.join(FILE)).with_context(|| format!("{FILE} cannot be read"))?;

@@ -47,15 +47,12 @@ pub(crate) struct Checkpoints {
     fingerprint: RunFingerprint,
 }
 
-/// The state that a checkpoint restores.
-pub(crate) struct Loaded<M> {
-    /// The model.
+/// Everything that a checkpoint holds.
+pub(crate) struct State<M> {
     pub(crate) model: M,
-    /// Its optimizer.
     pub(crate) optimizer: ModuleOptimizer,
     /// The weights of the best epoch so far, as [`weights`] gives them.
     pub(crate) best: Option<Vec<u8>>,
-    /// The position of the training.
     pub(crate) position: Position,
 }
 
@@ -72,7 +69,6 @@ pub(crate) fn with_weights<M: Module>(model: &M, weights: Vec<u8>) -> Result<M> 
 }
 
 impl Checkpoints {
-    /// In this folder, of this run.
     pub(crate) fn new(root: PathBuf, fingerprint: RunFingerprint) -> Self {
         Self { root, fingerprint }
     }
@@ -81,23 +77,13 @@ impl Checkpoints {
         self.root.join(format!("{PREFIX}{steps:08}"))
     }
 
-    /// Saves everything that training needs to resume, then removes all but the newest two.
-    ///
-    /// # Errors
-    ///
-    /// If it could not be written, as on a full disk. The earlier checkpoints then remain, and
-    /// nothing of the attempt does.
-    pub(crate) fn save<M: Module>(
-        &self,
-        model: &M,
-        optimizer: &ModuleOptimizer,
-        best: Option<&[u8]>,
-        position: &Position,
-    ) -> Result<()> {
-        let target = self.folder(position.steps);
-        let scratch = self.root.join(format!(".{PREFIX}{:08}.tmp", position.steps));
-        let saved =
-            self.write(&scratch, model, optimizer, best, position).and_then(|()| self.commit(&scratch, &target));
+    /// Saves everything that training needs to resume, then removes all but the newest two. If it
+    /// cannot be written, as on a full disk, the earlier checkpoints remain, and nothing of the
+    /// attempt does.
+    pub(crate) fn save<M: Module>(&self, state: &State<M>) -> Result<()> {
+        let target = self.folder(state.position.steps);
+        let scratch = self.root.join(format!(".{PREFIX}{:08}.tmp", state.position.steps));
+        let saved = self.write(&scratch, state).and_then(|()| self.commit(&scratch, &target));
         if saved.is_err() {
             // Frees the room; a second failure here adds nothing to the first.
             let _ = remove(&scratch);
@@ -107,14 +93,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    fn write<M: Module>(
-        &self,
-        scratch: &Path,
-        model: &M,
-        optimizer: &ModuleOptimizer,
-        best: Option<&[u8]>,
-        position: &Position,
-    ) -> Result<()> {
+    fn write<M: Module>(&self, scratch: &Path, state: &State<M>) -> Result<()> {
         remove(scratch)?;
         fs::create_dir_all(scratch)?;
         let mut files = Vec::new();
@@ -124,12 +103,12 @@ impl Checkpoints {
             Ok(())
         };
         // One after the other, so that only one of them is in memory at a time.
-        add("model.bpk", &weights(model)?)?;
-        add("optimizer.bpk", &optimizer.into_bytes().context("could not write the optimizer")?)?;
-        if let Some(best) = best {
+        add("model.bpk", &weights(&state.model)?)?;
+        add("optimizer.bpk", &state.optimizer.into_bytes().context("could not write the optimizer")?)?;
+        if let Some(best) = &state.best {
             add("best.bpk", best)?;
         }
-        add("state.json", &serde_json::to_vec_pretty(position)?)?;
+        add("state.json", &serde_json::to_vec_pretty(&state.position)?)?;
         let manifest = Manifest {
             program: env!("CARGO_PKG_VERSION").into(),
             recipe_hash: self.fingerprint.recipe_hash(),
@@ -211,18 +190,14 @@ impl Checkpoints {
     }
 
     /// The newest whole checkpoint, loaded into the given model and optimizer. `warn` is called for
-    /// each damaged one.
-    ///
-    /// # Errors
-    ///
-    /// If it belongs to another run or has another format. Resuming from an older one, or from
-    /// nothing, would not be what was requested.
+    /// each damaged one. One of another run or format is an error: resuming from an older one, or
+    /// from nothing, would not be what was requested.
     pub(crate) fn load_newest<M: Module>(
         &self,
         model: &M,
         optimizer: &ModuleOptimizer,
         mut warn: impl FnMut(&str),
-    ) -> Result<Option<Loaded<M>>> {
+    ) -> Result<Option<State<M>>> {
         self.recover()?;
         for (_, path) in self.list().into_iter().rev() {
             match self.load(&path, model, optimizer) {
@@ -242,7 +217,7 @@ impl Checkpoints {
         Ok(None)
     }
 
-    fn load<M: Module>(&self, path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<Loaded<M>, Fault> {
+    fn load<M: Module>(&self, path: &Path, model: &M, optimizer: &ModuleOptimizer) -> Result<State<M>, Fault> {
         let manifest = Manifest::read(path)?;
         if let Some(obstacle) = self.fingerprint.obstacle(&manifest.identity) {
             return Err(Fault::Foreign(anyhow!("it was made {obstacle}")));
@@ -265,7 +240,7 @@ impl Checkpoints {
             .clone()
             .from_bytes(Bytes::from_bytes_vec(state))
             .map_err(|error| Fault::Foreign(anyhow!("optimizer.bpk: {error}")))?;
-        Ok(Loaded { model, optimizer, best, position })
+        Ok(State { model, optimizer, best, position })
     }
 }
 

@@ -17,15 +17,12 @@ pub(crate) struct Position {
     pub(crate) steps: u64,
     /// Steps skipped because the loss or a gradient was not finite.
     pub(crate) skipped: u64,
-    /// Sums of the current epoch.
     pub(crate) sums: EpochSums,
     /// Best validation log-probability so far, negated.
     pub(crate) best_loss: Option<f64>,
     /// The epoch that reached it.
     pub(crate) best_epoch: usize,
-    /// Seconds spent.
     pub(crate) seconds: f64,
-    /// The learning curve so far.
     pub(crate) curve: Vec<EpochPoint>,
 }
 
@@ -33,11 +30,8 @@ pub(crate) struct Position {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EpochSums {
-    /// Losses of the clips.
     pub(crate) loss: f64,
-    /// Clips classified correctly.
     pub(crate) correct: usize,
-    /// Clips trained on.
     pub(crate) clips: usize,
     /// Clips that could not be read.
     pub(crate) bad: usize,
@@ -45,12 +39,10 @@ pub(crate) struct EpochSums {
     pub(crate) skipped: u64,
     /// Seconds waited for clips.
     pub(crate) wait: f64,
-    /// Seconds spent.
     pub(crate) seconds: f64,
 }
 
 impl EpochSums {
-    /// Adds the sums of a step.
     pub(crate) fn add(&mut self, step: &Self) {
         self.loss += step.loss;
         self.correct += step.correct;
@@ -61,12 +53,10 @@ impl EpochSums {
         self.seconds += step.seconds;
     }
 
-    /// Mean loss over the clips.
     pub(crate) fn mean_loss(&self) -> f64 {
         self.loss / self.clips.max(1) as f64
     }
 
-    /// Share of the clips classified correctly.
     pub(crate) fn accuracy(&self) -> f64 {
         self.correct as f64 / self.clips.max(1) as f64
     }

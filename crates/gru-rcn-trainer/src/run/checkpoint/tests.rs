@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 struct Saved {
     _folder: tempfile::TempDir,
     checkpoints: Checkpoints,
-    model: Linear,
+    state: State<Linear>,
 }
 
 fn fingerprint() -> RunFingerprint {
@@ -33,18 +33,20 @@ fn saved(steps: &[u64]) -> Saved {
     let loss = model.forward(Tensor::<2>::ones([1, 2], &Device::flex()).autodiff()).sum();
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
     model = optimizer.step(0.1, model, gradients);
+    let best = Some(weights(&model).unwrap());
+    let mut state = State { model, optimizer, best, position: Position::default() };
     for &steps in steps {
-        let position = Position { steps, ..Position::default() };
-        checkpoints.save(&model, &optimizer, Some(&weights(&model).unwrap()), &position).unwrap();
+        state.position.steps = steps;
+        checkpoints.save(&state).unwrap();
     }
-    Saved { _folder: folder, checkpoints, model }
+    Saved { _folder: folder, checkpoints, state }
 }
 
 impl Saved {
-    fn load(&self) -> (Result<Option<Loaded<Linear>>>, Vec<String>) {
+    fn load(&self) -> (Result<Option<State<Linear>>>, Vec<String>) {
         let mut warnings = Vec::new();
         let loaded =
-            self.checkpoints.load_newest(&self.model, &optimizer(), |warning| warnings.push(warning.to_string()));
+            self.checkpoints.load_newest(&self.state.model, &optimizer(), |warning| warnings.push(warning.to_string()));
         (loaded, warnings)
     }
 
@@ -61,7 +63,7 @@ fn loads_the_newest_by_number_and_keeps_two() {
     let (loaded, warnings) = saved.load();
     let loaded = loaded.unwrap().unwrap();
     assert_eq!((loaded.position.steps, warnings.len()), (100_000_000, 0));
-    assert_eq!(loaded.best.unwrap(), weights(&saved.model).unwrap());
+    assert_eq!(loaded.best.unwrap(), weights(&saved.state.model).unwrap());
     let state = |optimizer: &ModuleOptimizer| optimizer.to_record().len();
     assert_eq!(state(&loaded.optimizer), 4, "two moments of weight and bias");
     let latest = fs::read_to_string(saved.checkpoints.root.join("latest")).unwrap();
@@ -123,9 +125,9 @@ fn cleans_up_after_a_killed_save() {
 
 #[test]
 fn a_step_may_be_saved_again() {
-    let saved = saved(&[9, 10]);
-    let position = Position { steps: 10, epochs: 1, ..Position::default() };
-    saved.checkpoints.save(&saved.model, &optimizer(), None, &position).unwrap();
+    let mut saved = saved(&[9, 10]);
+    (saved.state.position.epochs, saved.state.best) = (1, None);
+    saved.checkpoints.save(&saved.state).unwrap();
     let loaded = saved.load().0.unwrap().unwrap();
     assert_eq!((loaded.position.epochs, loaded.best), (1, None));
     assert_eq!(saved.checkpoints.names().len(), 3);
@@ -182,22 +184,23 @@ fn loads_nothing_without_checkpoints() {
 /// There is a file in place of the stage's folder.
 #[test]
 fn a_failed_save_names_the_checkpoint() {
-    let saved = saved(&[9]);
+    let mut saved = saved(&[9]);
     let file = saved.checkpoints.root.join("latest");
-    let blocked = Checkpoints::new(file.join("stage"), fingerprint());
-    let error = blocked.save(&saved.model, &optimizer(), None, &Position { steps: 11, ..Position::default() });
-    let message = format!("{:#}", error.unwrap_err());
+    saved.state.position.steps = 11;
+    let error = Checkpoints::new(file.join("stage"), fingerprint()).save(&saved.state).unwrap_err();
+    let message = format!("{error:#}");
     assert!(message.contains("could not save the checkpoint") && message.contains("step-00000011"), "{message}");
 }
 
 /// A file with the temporary name is removed, like the remains of a killed process.
 #[test]
 fn files_with_the_temporary_name_are_removed() {
-    let saved = saved(&[9]);
+    let mut saved = saved(&[9]);
     for name in [".step-00000011.tmp", ".step-00000009.old"] {
         fs::write(saved.checkpoints.root.join(name), "in the way").unwrap();
     }
-    saved.checkpoints.save(&saved.model, &optimizer(), None, &Position { steps: 11, ..Position::default() }).unwrap();
+    saved.state.position.steps = 11;
+    saved.checkpoints.save(&saved.state).unwrap();
     assert_eq!(saved.load().0.unwrap().unwrap().position.steps, 11);
     assert_eq!(saved.checkpoints.names().len(), 3);
 }
