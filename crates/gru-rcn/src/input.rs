@@ -8,7 +8,7 @@ use crate::percepts::Percepts;
 ///
 /// A training loop needs no more of it than these four: to divide a batch among devices and to
 /// enter it into the graph.
-pub trait ClipInput: Clone + Send {
+pub trait ClipInput: Clone + Send + 'static {
     /// `clips` clips of the batch, from the clip `start` on.
     fn narrow(&self, start: usize, clips: usize) -> Self;
 

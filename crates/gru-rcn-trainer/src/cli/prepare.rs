@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
     DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
-    PrepareOutcome, Progress, Shard, SizeRule, VideoDecoder,
+    PrepareOutcome, Progress, Shard, SizeRule,
 };
 use serde_json::json;
 

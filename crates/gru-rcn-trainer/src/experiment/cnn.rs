@@ -93,7 +93,7 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
                 let classes = samples.iter().map(|sample| sample.class).collect();
                 Rc::new(PixelStore::fill(samples, classes, drawn, loader, cnn.pixels(), device)?)
             } else {
-                Rc::new(LivePixels::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
+                Rc::new(Live::new(cnn.pixels(), samples, loader.single_frames(section.frames), device))
             })
         };
     let training_loader = clips.training_loader(&context.dir, &section.training);

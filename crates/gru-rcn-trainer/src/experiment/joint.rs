@@ -40,7 +40,7 @@ pub(super) fn train(
     tapped.set_taps(&recipe.level_names())?;
     let model = Recognizer { backbone: tapped.train(), classifier };
     let trained_model = context.clock.time(&name, || {
-        let pixels = |samples: &[Sample], loader: ClipLoader| LivePixels::new(cnn.pixels(), samples, loader, device);
+        let pixels = |samples: &[Sample], loader: ClipLoader| Live::new(cnn.pixels(), samples, loader, device);
         let train = pixels(&dataset.train, clips.training_loader(&context.dir, &recipe.training));
         let validation = pixels(&dataset.validation, clips.loader.clone());
         let of_the_cnn = ParamGroup::from_regex(r"^backbone\.").map_err(|error| anyhow!("{error:?}"))?;

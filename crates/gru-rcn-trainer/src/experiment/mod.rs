@@ -37,6 +37,7 @@ use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use data::Clips;
+use percepts::PerceptMaker;
 
 /// A run to make or to resume, as the command line asks for it.
 pub(crate) struct Plan {
@@ -131,9 +132,10 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
         cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
     context.message(format!("levels: {}", levels.join(", ")));
     let cache = percepts::open_cache(context, &cnn)?;
-    let sources = percepts::training_sources(context, clips, &cnn, cache.as_ref())?;
+    let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
+    let sources = percepts.training_sources(clips)?;
     let trained = systems::train_all(context, clips, &cnn, &sources)?;
     drop(sources);
-    let tested = test::test_all(context, clips, &cnn, cache.as_ref(), &trained)?;
+    let tested = test::test_all(percepts, clips, &trained)?;
     outcome::write(context, clips, card, &tested)
 }

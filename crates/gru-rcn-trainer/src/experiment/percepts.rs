@@ -48,45 +48,13 @@ pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> 
     Ok(Some(cache))
 }
 
-/// Percepts of training and validation clips, in memory if the recipe says so.
-pub(crate) fn training_sources(context: &Context, clips: &Clips, cnn: &Cnn, cache: Option<&Cache>) -> Result<Sources> {
-    let (recipe, dataset) = (&context.recipe, &clips.dataset);
-    let (train, validation) = (&dataset.train, &dataset.validation);
-    let mut all = train.clone();
-    if recipe.refit.is_some() {
-        all.extend(validation.iter().cloned());
+impl<'a> PerceptMaker<'a> {
+    pub(crate) fn new(context: &'a Context, cnn: &'a Cnn, cache: Option<&'a Cache>) -> Self {
+        Self { context, cnn, cache, in_memory: context.recipe.features.cache && context.recipe.uses_percepts() }
     }
-    let training = clips.training_loader(&context.dir, &recipe.training);
-    if recipe.features.cache && recipe.uses_percepts() {
-        let (levels, time) = (cnn.levels(), recipe.clip.temporal.frames());
-        let bytes = bytes_of_clips(&levels, time, all.len(), recipe.features.copies)
-            + bytes_of_clips(&levels, time, validation.len(), 0);
-        let mib = check_size(context, bytes, "these")?;
-        context.message(match &recipe.features.from {
-            Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
-            None => format!("computing percepts, {mib} MiB in memory"),
-        });
-        return context.clock.time("Percepts", || {
-            let store = store(context, cnn, cache, &all, recipe.features.copies, &training)?;
-            // A store of its own, also where `all` has them: here a clip that cannot be read is an error,
-            // there it is skipped.
-            let validation = store_of_test(context, cnn, cache, validation, &clips.loader)?;
-            let train = store.part(0..train.len());
-            Ok(Sources { measured: train.clone(), train: Rc::new(train), validation, all: Rc::new(store) })
-        });
-    }
-    // A few clips are enough for a handful of constants.
-    let measured = store(context, cnn, cache, &train[..train.len().min(MEASURED_CLIPS)], 0, &training)?;
-    Ok(Sources {
-        train: live(context, cnn, train, &training),
-        validation: live(context, cnn, validation, &clips.loader),
-        all: live(context, cnn, &all, &training),
-        measured,
-    })
-}
 
     /// Percepts of training and validation clips.
-    pub(crate) fn training_sources(self, clips: &Clips, clock: &Clock) -> Result<Sources> {
+    pub(crate) fn training_sources(self, clips: &Clips) -> Result<Sources> {
         let (recipe, dataset) = (&self.context.recipe, &clips.dataset);
         let (train, validation) = (&dataset.train, &dataset.validation);
         let mut all = train.clone();
@@ -101,7 +69,7 @@ pub(crate) fn training_sources(context: &Context, clips: &Clips, cnn: &Cnn, cach
                 Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
                 None => format!("computing percepts, {mib} MiB in memory"),
             });
-            return clock.time("Percepts", || {
+            return self.context.clock.time("Percepts", || {
                 let store = self.store(&all, recipe.features.copies, &training)?;
                 // A store of its own, also where `all` has them: here a clip that cannot be read is an
                 // error, there it is skipped.
@@ -152,47 +120,4 @@ pub(crate) fn training_sources(context: &Context, clips: &Clips, cnn: &Cnn, cach
         }
         Ok(mib)
     }
-}
-
-/// Percepts of clips computed whenever a batch is requested.
-pub(crate) fn live(context: &Context, cnn: &Cnn, samples: &[Sample], loader: &ClipLoader) -> Rc<dyn Source<Percepts>> {
-    Rc::new(Live::new(cnn.clone(), samples, loader.clone(), &context.device))
-}
-
-fn store_of_test(
-    context: &Context,
-    cnn: &Cnn,
-    cache: Option<&Cache>,
-    samples: &[Sample],
-    loader: &ClipLoader,
-) -> Result<Rc<dyn Source<Percepts>>> {
-    Ok(Rc::new(store(context, cnn, cache, samples, 0, loader)?))
-}
-
-fn store(
-    context: &Context,
-    cnn: &Cnn,
-    cache: Option<&Cache>,
-    samples: &[Sample],
-    copies: usize,
-    loader: &ClipLoader,
-) -> Result<Store> {
-    let (levels, time) = (cnn.levels(), context.recipe.clip.temporal.frames());
-    check_size(context, bytes_of_clips(&levels, time, samples.len(), copies), &samples.len().to_string())?;
-    match cache {
-        Some(cache) => Store::read(cache, levels, samples, loader, &context.device),
-        None => Store::fill(context, cnn, samples, copies, loader),
-    }
-}
-
-/// The size of percepts in memory, MiB, if the recipe allows it.
-fn check_size(context: &Context, bytes: usize, clips: &str) -> Result<usize> {
-    let (mib, most) = (bytes.div_ceil(1 << 20), context.recipe.features.max_mib);
-    if mib > most {
-        bail!(
-            "the percepts of {clips} clips take {mib} MiB, more than features.max_mib = {most}; raise it, take fewer levels \
-             or copies, or set features.cache=false"
-        );
-    }
-    Ok(mib)
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use gru_rcn::percepts::Percepts;
 
 use super::data::Clips;
-use super::percepts::{live, scoring_source};
+use super::percepts::PerceptMaker;
 use super::system::{System, TrainedSystem};
 use crate::context::Context;
 use crate::observe::Interval;
@@ -25,11 +25,7 @@ pub(crate) struct TestedSystem {
 
 /// Scores every system; all take in the same percepts, except for a GRU-RCN that was trained together
 /// with its CNN, which takes in those of that CNN.
-pub(crate) fn test_all(
-    percepts: PerceptMaker,
-    clips: &Clips,
-    trained: &[TrainedSystem],
-) -> Result<Vec<TestedSystem>> {
+pub(crate) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[TrainedSystem]) -> Result<Vec<TestedSystem>> {
     let context = percepts.context;
     let rule = context.recipe.views();
     context.message(match rule.is_single() {

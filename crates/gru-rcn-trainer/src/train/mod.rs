@@ -19,15 +19,17 @@ use anyhow::{Context as _, Result, anyhow};
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
-use crate::observe::{Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics};
+use crate::observe::{
+    Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
+};
 use crate::percepts::Source;
 use crate::recipe::Nonfinite;
-use crate::run::checkpoint::{Checkpoints, EpochSums, Position, weights, with_weights};
+use crate::run::checkpoint::{Checkpoints, EpochSums, Position, State, weights, with_weights};
 use crate::run::scores::Scores;
 use crate::scoring::{Scorable, score, single_view};
 use crate::signals::Interrupted;
 use optimizer::{learning_rate, optimizer, rates_by_group};
-use saving::{Saver, State, check_room};
+use saving::{Saver, check_room};
 use step::{StepOutcome, accumulate_gradients};
 
 /// A trained model.
@@ -161,10 +163,7 @@ impl<'a> Trainer<'a> {
         mut state: State<M>,
         train: &dyn Source<M::Input>,
         progress: &mut Progress<'_>,
-    ) -> Result<State<M>>
-    where
-        M::Input: 'static,
-    {
+    ) -> Result<State<M>> {
         let training = &self.stage.training;
         let epoch = state.position.epochs as u64 + 1;
         let mut batches = train.epoch(self.seed, epoch, training.batch, state.position.batches);
@@ -190,10 +189,7 @@ impl<'a> Trainer<'a> {
         mut outcome: StepOutcome,
         train: &dyn Source<M::Input>,
         progress: &mut Progress<'_>,
-    ) -> Result<State<M>>
-    where
-        M::Input: 'static,
-    {
+    ) -> Result<State<M>> {
         let position = &state.position;
         let rate = learning_rate(&self.stage.training, position.epochs, progress.epochs, position.steps);
         if outcome.is_nonfinite() {

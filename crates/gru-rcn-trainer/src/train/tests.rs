@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
-use crate::percepts::{Batch, SkippedClips};
+use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
 use crate::recipe::{self, OptimizerName, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
