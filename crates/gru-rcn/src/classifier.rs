@@ -4,8 +4,8 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
-use crate::input::ClipInput;
 use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind, Pooling};
+use crate::input::ClipInput;
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
 

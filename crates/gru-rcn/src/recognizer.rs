@@ -74,9 +74,9 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::Vgg16;
-    use crate::backbone::Vgg16Config;
+    use crate::backbone::{Vgg16, Vgg16Config};
     use crate::classifier::GruRcnClassifierConfig;
+    use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
     use crate::testing::{assert_same, difference, drawn, redrawn};

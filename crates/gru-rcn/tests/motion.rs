@@ -66,7 +66,7 @@ fn percepts(cnn: &Vgg16, clips: Tensor<5, Int>) -> Percepts {
 }
 
 /// Trains on all clips at once and returns the accuracy on others.
-fn accuracy<C: ClipClassifier>(model: C, [train, test]: &[(Percepts, Tensor<1, Int>); 2]) -> f64 {
+fn accuracy<C: ClipClassifier<Input = Percepts>>(model: C, [train, test]: &[(Percepts, Tensor<1, Int>); 2]) -> f64 {
     let mut model = model.train();
     let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
     let classes = train.1.clone().autodiff();

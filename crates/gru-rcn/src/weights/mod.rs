@@ -38,5 +38,5 @@ pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
 /// If the file is missing or is no safetensors file.
 pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
     WeightsError::require_file(path)?;
-    file::metadata(path).map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
+    file::metadata(path).map_err(|error| WeightsError::unreadable(path, &error))
 }

@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use super::*;
 use crate::backbone::Vgg16Config;
 use crate::head::LevelHeadsConfig;
-use crate::testing::{assert_same, difference, drawn, redrawn};
+use crate::testing::{assert_panics, assert_same, difference, drawn, redrawn};
 
 const BATCH: usize = 2;
 const TIME: usize = 4;
@@ -225,29 +225,15 @@ fn validate_names_the_level_at_fault() {
 }
 
 #[test]
-#[should_panic(expected = "at least one level")]
-fn init_refuses_an_invalid_configuration() {
-    GruRcnConfig::new(vec![], vec![]).init(&Device::flex());
-}
-
-#[test]
-#[should_panic(expected = "needs the whole clip")]
-fn the_bidirectional_form_refuses_streams() {
-    model(Form::Bidirectional).step(frame(&percepts(90), 0), None);
-}
-
-#[test]
-#[should_panic(expected = "GruRcn: maps of 2 levels, expected 3")]
-fn a_stream_without_a_level_is_refused() {
-    let mut maps = frame(&percepts(90), 0);
-    maps.pop();
-    model(Form::Independent).step(maps, None);
-}
-
-#[test]
-#[should_panic(expected = "GruRcn `middle`: maps of shape [2, 4, 3, 4, 3], expected 4 channels")]
-fn a_level_of_other_channels_is_named() {
+fn what_does_not_fit_is_refused() {
+    let maps = || frame(&percepts(90), 0);
+    assert_panics("at least one level", || GruRcnConfig::new(vec![], vec![]).init(&Device::flex()));
+    assert_panics("needs the whole clip", || model(Form::Bidirectional).step(maps(), None));
+    let two = maps().drain(..2).collect::<Vec<_>>();
+    let independent = model(Form::Independent);
+    assert_panics("GruRcn: maps of 2 levels, expected 3", || independent.step(two, None));
     let mut percepts = percepts(90);
     percepts.maps[1] = percepts.maps[1].clone().narrow(2, 0, 3);
-    model(Form::Independent).forward(percepts);
+    let message = "GruRcn `middle`: maps of shape [2, 4, 3, 4, 3], expected 4 channels";
+    assert_panics(message, || independent.forward(percepts));
 }
