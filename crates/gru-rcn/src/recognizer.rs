@@ -98,7 +98,8 @@ mod tests {
     fn a_stream_equals_the_clip() {
         let clip = drawn::<5>(3, [2, 4, 3, 32, 32], &Device::flex());
         for form in [Form::Independent, Form::Stacked] {
-            for rule in [NormRule::CausalCentre, NormRule::AbsDifference, NormRule::Scale, NormRule::Identity] {
+            use NormRule::{AbsDifference, CausalCentre, Difference, Identity, Scale};
+            for rule in [CausalCentre, Difference, AbsDifference, Scale, Identity] {
                 let model = recognizer(form, rule);
                 let mut state = StreamState::default();
                 let mut before = None;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::{
-    ApplyError, ApplyResult, BurnToPyTorchAdapter, KeyRemapper, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
+    ApplyError, BurnToPyTorchAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
     PytorchStore, SafetensorsStore, burn_pack,
 };
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -87,7 +87,7 @@ impl WeightsError {
 /// # Errors
 ///
 /// If the file is missing or unreadable, or if its keys or shapes are not exactly the model's.
-pub fn import_torchvision<M: Module + Backbone>(mut module: M, path: &Path) -> Result<M, WeightsError> {
+pub fn import_torchvision<M: Module + Backbone>(module: M, path: &Path) -> Result<M, WeightsError> {
     let mut tensors = read(path)?;
     module.convert_weights(&mut tensors);
     let pairs = module.key_prefixes();
@@ -97,9 +97,8 @@ pub fn import_torchvision<M: Module + Backbone>(mut module: M, path: &Path) -> R
         tensor
     };
     let tensors = tensors.into_iter().map(renamed).collect();
-    let result = module.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
     let theirs = |key: &str| rename(key, pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())));
-    checked(module, &result, path, theirs)
+    apply(module, tensors, Some(Box::new(PyTorchToBurnAdapter)), path, theirs)
 }
 
 /// All tensors of a weight file by their names in it; their values are read when asked for.
@@ -112,7 +111,7 @@ fn read(path: &Path) -> Result<FileTensors, WeightsError> {
     }
 }
 
-fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTensors, WeightsError> {
+pub(super) fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTensors, WeightsError> {
     store.get_all_tensors().cloned().map_err(|error| WeightsError::unreadable(path, &error))
 }
 
@@ -155,25 +154,18 @@ fn rename<'a>(key: &str, mut pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
     renamed.unwrap_or_else(|| key.to_string())
 }
 
-/// Applies a lenient store strictly: anything missing, unused or misshapen is an error in the
+/// Gives a module its tensors, strictly: anything missing, unused or misshapen is an error in the
 /// file's own key names.
-pub(super) fn apply<M: Module, S: ModuleStore>(
+pub(super) fn apply<M: Module>(
     mut module: M,
-    store: &mut S,
+    tensors: Vec<burn_pack::Tensor>,
+    adapter: Option<Box<dyn ModuleAdapter>>,
     path: &Path,
     name: impl Fn(&str) -> String,
 ) -> Result<M, WeightsError> {
-    let result = module.load_from(store).map_err(|error| WeightsError::unreadable(path, &error))?;
-    checked(module, &result, path, name)
-}
-
-/// The module with the tensors that were applied to it, if they are exactly its own.
-fn checked<M: Module>(
-    module: M,
-    result: &ApplyResult,
-    path: &Path,
-    name: impl Fn(&str) -> String,
-) -> Result<M, WeightsError> {
+    // The names of enum variants are in the keys of modules, but not in those of others' files.
+    let skip_enum_variants = adapter.is_some();
+    let result = module.apply(tensors, None, adapter, skip_enum_variants);
     let misshapen: HashMap<String, String> = result.errors.iter().map(|error| describe(error, &name)).collect();
     let mut missing: Vec<String> = result.missing.iter().map(|(key, _)| name(key)).collect();
     missing.retain(|key| !misshapen.contains_key(key));
