@@ -38,7 +38,7 @@ mod workspace;
 
 use rayon::prelude::*;
 
-use crate::error::FlowError;
+use crate::error::{FlowError, ensure};
 use crate::field::Flow;
 use crate::image::Image;
 
@@ -197,29 +197,26 @@ impl Dis {
 
     /// Fails for a setting out of range.
     fn check(&self) -> Result<(), FlowError> {
-        let range = |ok: bool, setting: &'static str, value: &dyn std::fmt::Display, reason: &'static str| {
-            if ok { Ok(()) } else { Err(FlowError::Setting { setting, value: value.to_string(), reason }) }
-        };
-        range(self.finest_scale <= 16, "finest_scale", &self.finest_scale, "0 to 16")?;
+        ensure(self.finest_scale <= 16, "finest_scale", self.finest_scale, "0 to 16")?;
         if let Some(coarsest) = self.coarsest_scale {
             let ok = (self.finest_scale..=16).contains(&coarsest);
-            range(ok, "coarsest_scale", &coarsest, "finest_scale to 16")?;
+            ensure(ok, "coarsest_scale", coarsest, "finest_scale to 16")?;
         }
-        range((4..=64).contains(&self.patch_size), "patch_size", &self.patch_size, "4 to 64")?;
+        ensure((4..=64).contains(&self.patch_size), "patch_size", self.patch_size, "4 to 64")?;
         let stride_ok = (1..=self.patch_size).contains(&self.patch_stride);
-        range(stride_ok, "patch_stride", &self.patch_stride, "1 to patch_size, so that patches cover the image")?;
+        ensure(stride_ok, "patch_stride", self.patch_stride, "1 to patch_size, so that patches cover the image")?;
         let iterations = self.variational_refinement_iterations;
-        range(iterations <= 1000, "variational_refinement_iterations", &iterations, "at most 1000")?;
+        ensure(iterations <= 1000, "variational_refinement_iterations", iterations, "at most 1000")?;
         // Without any smoothness the equations of flat pixels have no solution.
         let alpha = self.variational_refinement_alpha;
-        range((1e-6..=1e6).contains(&alpha), "variational_refinement_alpha", &alpha, "1e-6 to 1e6")?;
+        ensure((1e-6..=1e6).contains(&alpha), "variational_refinement_alpha", alpha, "1e-6 to 1e6")?;
         for (setting, value) in [
             ("variational_refinement_delta", self.variational_refinement_delta),
             ("variational_refinement_gamma", self.variational_refinement_gamma),
         ] {
-            range((0.0..=1e6).contains(&value), setting, &value, "0 to 1e6")?;
+            ensure((0.0..=1e6).contains(&value), setting, value, "0 to 1e6")?;
         }
         let epsilon = self.variational_refinement_epsilon;
-        range((1e-6..=1e3).contains(&epsilon), "variational_refinement_epsilon", &epsilon, "1e-6 to 1e3")
+        ensure((1e-6..=1e3).contains(&epsilon), "variational_refinement_epsilon", epsilon, "1e-6 to 1e3")
     }
 }

@@ -78,3 +78,13 @@ pub enum FlowError {
         source: std::io::Error,
     },
 }
+
+/// Fails for a setting outside its range.
+pub(crate) fn ensure(
+    ok: bool,
+    setting: &'static str,
+    value: impl std::fmt::Display,
+    reason: &'static str,
+) -> Result<(), FlowError> {
+    if ok { Ok(()) } else { Err(FlowError::Setting { setting, value: value.to_string(), reason }) }
+}

@@ -1,6 +1,7 @@
 //! Flow fields.
 
 use crate::error::FlowError;
+use crate::image::check;
 
 /// A dense displacement field: the pixel `(x, y)` of the first image is found at `(x + u, y + v)`
 /// in the second.
@@ -29,14 +30,8 @@ impl Flow {
 
     /// The components are public, so their length may have changed.
     pub(crate) fn check(&self) -> Result<(), FlowError> {
-        let Self { width, height, .. } = *self;
-        let expected = width.saturating_mul(height);
-        for (what, found) in [("the horizontal flow", self.u.len()), ("the vertical flow", self.v.len())] {
-            if found != expected {
-                return Err(FlowError::Length { what, width, height, expected, found });
-            }
-        }
-        Ok(())
+        check(self.width, self.height, 1, "the horizontal flow", self.u.len())?;
+        check(self.width, self.height, 1, "the vertical flow", self.v.len())
     }
 
     /// No motion anywhere.

@@ -98,9 +98,8 @@ pub fn write(flow: &Flow, mut writer: impl Write) -> Result<(), FlowError> {
 /// [`FlowError::Io`] if the file cannot be read, [`FlowError::BadFlo`] as [`read`]. Both name the
 /// file.
 pub fn load(path: impl AsRef<Path>) -> Result<Flow, FlowError> {
-    let path = path.as_ref();
-    let file = File::open(path).map_err(|source| FlowError::Io { path: path.to_path_buf(), source })?;
-    read(BufReader::new(file)).map_err(|error| named(error, path))
+    let file = File::open(&path).map_err(|source| FlowError::Stream { source });
+    file.and_then(|file| read(BufReader::new(file))).map_err(|error| named(error, path.as_ref()))
 }
 
 /// Writes a file, or replaces it.
@@ -108,9 +107,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Flow, FlowError> {
 /// # Errors
 /// [`FlowError::Io`] if the file cannot be written, otherwise as [`write()`].
 pub fn save(flow: &Flow, path: impl AsRef<Path>) -> Result<(), FlowError> {
-    let path = path.as_ref();
-    let file = File::create(path).map_err(|source| FlowError::Io { path: path.to_path_buf(), source })?;
-    write(flow, BufWriter::new(file)).map_err(|error| named(error, path))
+    let file = File::create(&path).map_err(|source| FlowError::Stream { source });
+    file.and_then(|file| write(flow, BufWriter::new(file))).map_err(|error| named(error, path.as_ref()))
 }
 
 /// Appends at most `most` bytes, fewer only at the end of the stream.

@@ -60,7 +60,14 @@ impl Image {
     }
 }
 
-fn check(width: usize, height: usize, channels: usize, what: &'static str, found: usize) -> Result<(), FlowError> {
+/// Fails unless there are as many values as pixels times channels.
+pub(crate) fn check(
+    width: usize,
+    height: usize,
+    channels: usize,
+    what: &'static str,
+    found: usize,
+) -> Result<(), FlowError> {
     let expected = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(channels));
     if expected == Some(found) {
         return Ok(());

@@ -20,7 +20,7 @@
 //! - **NaN** has the code of no motion. Infinities and Middlebury's unknown flow, above 1e9,
 //!   saturate.
 
-use crate::error::FlowError;
+use crate::error::{FlowError, ensure};
 
 /// The code of no motion.
 pub const ZERO: u8 = 128;
@@ -44,11 +44,8 @@ impl FlowCoding {
     /// # Errors
     /// [`FlowError::Setting`] unless the bound is a finite number above 0.
     pub fn new(bound: f32) -> Result<Self, FlowError> {
-        if bound > 0.0 && bound.is_finite() {
-            return Ok(Self { bound });
-        }
-        let reason = "must be finite and above 0";
-        Err(FlowError::Setting { setting: "bound", value: bound.to_string(), reason })
+        ensure(bound > 0.0 && bound.is_finite(), "bound", bound, "must be finite and above 0")?;
+        Ok(Self { bound })
     }
 
     /// The largest displacement, in pixels.

@@ -33,7 +33,7 @@ mod solver;
 
 use rayon::prelude::*;
 
-use crate::error::FlowError;
+use crate::error::{FlowError, ensure};
 use crate::field::Flow;
 use crate::image::Image;
 
@@ -166,34 +166,20 @@ impl TvL1 {
     }
 
     fn check(&self) -> Result<(), FlowError> {
-        let refuse = |setting, value: String, reason| Err(FlowError::Setting { setting, value, reason });
         for (setting, value) in [("tau", self.tau), ("lambda", self.lambda), ("theta", self.theta)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return refuse(setting, value.to_string(), "must be finite and above 0");
-            }
+            ensure(value > 0.0 && value.is_finite(), setting, value, "must be finite and above 0")?;
         }
-        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
-            return refuse("epsilon", self.epsilon.to_string(), "must be finite and not negative");
-        }
-        if !(self.scale_step > 0.0 && self.scale_step < 1.0) {
-            return refuse("scale_step", self.scale_step.to_string(), "must be between 0 and 1");
-        }
-        if !(1..=64).contains(&self.scales) {
-            return refuse("scales", self.scales.to_string(), "must be 1 to 64");
-        }
-        let counts = [
+        let Self { epsilon, scale_step, scales, median_filtering, .. } = *self;
+        ensure(epsilon >= 0.0 && epsilon.is_finite(), "epsilon", epsilon, "must be finite and not negative")?;
+        ensure(scale_step > 0.0 && scale_step < 1.0, "scale_step", scale_step, "must be between 0 and 1")?;
+        ensure((1..=64).contains(&scales), "scales", scales, "must be 1 to 64")?;
+        for (setting, value) in [
             ("warps", self.warps),
             ("inner_iterations", self.inner_iterations),
             ("outer_iterations", self.outer_iterations),
-        ];
-        for (setting, value) in counts {
-            if value == 0 {
-                return refuse(setting, value.to_string(), "must be at least 1");
-            }
+        ] {
+            ensure(value > 0, setting, value, "must be at least 1")?;
         }
-        if ![1, 5].contains(&self.median_filtering) {
-            return refuse("median_filtering", self.median_filtering.to_string(), "must be 5, or 1 for none");
-        }
-        Ok(())
+        ensure([1, 5].contains(&median_filtering), "median_filtering", median_filtering, "must be 5, or 1 for none")
     }
 }

@@ -27,19 +27,11 @@ fn reads_and_writes_bytes_derived_by_hand() {
 }
 
 #[test]
-fn rejects_every_truncation() {
+fn rejects_truncations_trailing_bytes_and_another_magic_number() {
     for length in 0..TWO_PIXELS.len() {
         assert!(reason(&TWO_PIXELS[..length]).contains("ends"), "{length}");
     }
-}
-
-#[test]
-fn rejects_trailing_bytes() {
     assert!(reason(&[TWO_PIXELS.as_slice(), &[0]].concat()).contains("left over"));
-}
-
-#[test]
-fn rejects_another_magic_number() {
     assert!(reason(b"HEIP\x02\0\0\0\x01\0\0\0").contains("begins with"));
 }
 

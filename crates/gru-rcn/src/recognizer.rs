@@ -74,8 +74,7 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::Vgg16;
-    use crate::backbone::Vgg16Config;
+    use crate::backbone::{Vgg16, Vgg16Config};
     use crate::classifier::GruRcnClassifierConfig;
     use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
@@ -99,7 +98,8 @@ mod tests {
     fn a_stream_equals_the_clip() {
         let clip = drawn::<5>(3, [2, 4, 3, 32, 32], &Device::flex());
         for form in [Form::Independent, Form::Stacked] {
-            for rule in [NormRule::CausalCentre, NormRule::AbsDifference, NormRule::Scale, NormRule::Identity] {
+            use NormRule::{AbsDifference, CausalCentre, Difference, Identity, Scale};
+            for rule in [CausalCentre, Difference, AbsDifference, Scale, Identity] {
                 let model = recognizer(form, rule);
                 let mut state = StreamState::default();
                 let mut before = None;

@@ -75,3 +75,14 @@ pub(crate) fn assert_numbers<const D: usize>(found: Tensor<D>, expected: &[f32])
     let close = found.len() == expected.len() && found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 2e-6);
     assert!(close, "{found:?} instead of {expected:?}");
 }
+
+/// Asserts that a call panics with a message that contains `expected`.
+#[track_caller]
+pub(crate) fn assert_panics<T>(expected: &str, call: impl FnOnce() -> T) {
+    let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) else {
+        panic!("no panic with \"{expected}\"")
+    };
+    let formatted = payload.downcast_ref::<String>().map(String::as_str);
+    let message = formatted.or(payload.downcast_ref::<&str>().copied()).expect("a panic has a message");
+    assert!(message.contains(expected), "\"{message}\" instead of \"{expected}\"");
+}

@@ -2,8 +2,9 @@
 //!
 //! A new backbone is a file in `cnn/` and a line in the table `backbones!` below. The file defines
 //! a configuration with the public fields `num_classes`, `in_channels`, `input_size`, `tap_names`
-//! and `pixels`, the constant `NAME` and the methods `init`, `plan`, `drop_probabilities` and
-//! `check_architecture`; and a module with the public field `config` that implements [`Backbone`].
+//! and `pixels`, the constant `NAME` and the methods `build`, `plan`, `drop_probabilities` and
+//! `check_architecture`; and a module with the public field `config` and the method `maps`, which
+//! returns the maps at the lowest taps, that implements [`Backbone`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,9 +32,10 @@ pub struct NetworkOptions {
     pub taps: Vec<String>,
 }
 
-/// The methods of [`Backbone`] that a network answers from its configuration.
-macro_rules! from_config {
-    () => {
+/// The methods of [`Backbone`] that a network answers from its configuration, its method `maps` and
+/// its first convolution, a field.
+macro_rules! shared_methods {
+    ($($first:tt)+) => {
         fn levels(&self) -> Vec<Level> {
             self.config.levels()
         }
@@ -59,6 +61,21 @@ macro_rules! from_config {
             config.validate()?;
             self.config = config;
             Ok(())
+        }
+
+        fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
+            let known = self.config.known_taps();
+            let wanted = |tap: &String| self.config.tap_names.contains(tap);
+            // No further up than the highest tap.
+            let lowest = known.iter().rposition(wanted).map_or(0, |tap| tap + 1);
+            let maps = self.maps(frames, lowest).into_iter().zip(&known);
+            maps.filter(|(_, tap)| wanted(tap)).map(|(map, _)| map).collect()
+        }
+
+        fn across_modality(mut self, channels: usize) -> Self {
+            let config = &mut self.config;
+            crate::backbone::cross_modality::widen(&mut self.$($first)+, &mut config.in_channels, &mut config.pixels, channels);
+            self
         }
     };
 }
@@ -116,6 +133,23 @@ macro_rules! backbones {
         }
 
         $(impl $config {
+            /// The full network for frames of another size.
+            pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
+                Self::new().with_num_classes(num_classes).with_input_size(input_size)
+            }
+
+            /// A network with freshly drawn weights (He's normal distribution, zero biases).
+            ///
+            /// # Panics
+            ///
+            /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
+            pub fn init(&self, device: &Device) -> $cnn {
+                if let Err(error) = self.validate() {
+                    panic!("{error}");
+                }
+                self.build(device)
+            }
+
             /// The same network with other taps.
             pub fn with_taps(self, taps: impl IntoIterator<Item = impl Into<String>>) -> Self {
                 self.with_tap_names(taps.into_iter().map(Into::into).collect())
@@ -196,10 +230,25 @@ backbones! { $
     efficientnet: EfficientNetLite0, EfficientNetLite0Config { EfficientnetLite0 "efficientnet-lite0" full }
 }
 
+/// Methods of an enum of backbones that call the method of the same name of the value inside.
+macro_rules! delegate {
+    ($kind:ident: $($(#[$doc:meta])* $vis:vis fn $name:ident(&$self:ident $($argument:ident: $type:ty),*) -> $output:ty;)+) => {
+        $($(#[$doc])* $vis fn $name(&$self, $($argument: $type),*) -> $output {
+            each!($kind, $self, inner => inner.$name($($argument),*))
+        })+
+    };
+}
+
 impl CnnConfig {
-    /// Checks the configuration; see the networks' own `validate`.
-    pub fn validate(&self) -> Result<(), BackboneConfigError> {
-        each!(CnnConfig, self, config => config.validate())
+    delegate! { CnnConfig:
+        /// Checks the configuration; see the networks' own `validate`.
+        pub fn validate(&self) -> Result<(), BackboneConfigError>;
+        /// Names of all taps of the architecture, bottom up.
+        pub fn known_taps(&self) -> Vec<String>;
+        /// The levels of the configured taps, bottom up whatever order they are listed in.
+        pub fn levels(&self) -> Vec<Level>;
+        /// The layers from input to classifier, at the configured frame size.
+        pub fn layers(&self) -> Vec<LayerShape>;
     }
 
     /// Classes of the network's own classifier.
@@ -220,21 +269,6 @@ impl CnnConfig {
     /// Normalisation of 8-bit pixels.
     pub fn pixels(&self) -> &Pixels {
         each!(CnnConfig, self, config => &config.pixels)
-    }
-
-    /// Names of all taps of the architecture, bottom up.
-    pub fn known_taps(&self) -> Vec<String> {
-        each!(CnnConfig, self, config => config.known_taps())
-    }
-
-    /// The levels of the configured taps, bottom up whatever order they are listed in.
-    pub fn levels(&self) -> Vec<Level> {
-        each!(CnnConfig, self, config => config.levels())
-    }
-
-    /// The layers from input to classifier, at the configured frame size.
-    pub fn layers(&self) -> Vec<LayerShape> {
-        each!(CnnConfig, self, config => config.layers())
     }
 
     /// Drop probabilities in training the network itself, bottom up.
@@ -260,36 +294,28 @@ impl CnnConfig {
 }
 
 impl Backbone for Cnn {
-    fn levels(&self) -> Vec<Level> {
-        each!(Cnn, self, cnn => cnn.levels())
-    }
-
-    fn pixels(&self) -> Pixels {
-        each!(Cnn, self, cnn => cnn.pixels())
-    }
-
-    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
-        each!(Cnn, self, cnn => cnn.taps(frames))
-    }
-
-    fn set_taps<S: AsRef<str>>(&mut self, taps: &[S]) -> Result<(), BackboneConfigError> {
-        each!(Cnn, self, cnn => cnn.set_taps(taps))
-    }
-
-    fn num_classes(&self) -> usize {
-        each!(Cnn, self, cnn => cnn.num_classes())
+    delegate! { Cnn:
+        fn levels(&self) -> Vec<Level>;
+        fn pixels(&self) -> Pixels;
+        fn taps(&self frames: Tensor<4>) -> Vec<Tensor<4>>;
+        fn num_classes(&self) -> usize;
+        fn dropout(&self) -> Vec<f64>;
+        fn layers(&self) -> Vec<LayerShape>;
+        fn key_prefixes(&self) -> Vec<(String, String)>;
+        fn classifier_key(&self) -> &'static str;
+        fn convert_weights(&self tensors: &mut FileTensors) -> ();
     }
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
         each!(Cnn, self, cnn => Backbone::forward(cnn, frames))
     }
 
-    fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
-        each!(Cnn, self, cnn => cnn.replace_classifier(classes, std, device))
+    fn set_taps<S: AsRef<str>>(&mut self, taps: &[S]) -> Result<(), BackboneConfigError> {
+        each!(Cnn, self, cnn => cnn.set_taps(taps))
     }
 
-    fn dropout(&self) -> Vec<f64> {
-        each!(Cnn, self, cnn => cnn.dropout())
+    fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
+        each!(Cnn, self, cnn => cnn.replace_classifier(classes, std, device))
     }
 
     fn set_dropout(&mut self, probabilities: &[f64]) -> Result<(), BackboneConfigError> {
@@ -298,22 +324,6 @@ impl Backbone for Cnn {
 
     fn across_modality(self, channels: usize) -> Self {
         each!(Cnn, self, cnn => wrap cnn.across_modality(channels))
-    }
-
-    fn layers(&self) -> Vec<LayerShape> {
-        each!(Cnn, self, cnn => cnn.layers())
-    }
-
-    fn key_prefixes(&self) -> Vec<(String, String)> {
-        each!(Cnn, self, cnn => cnn.key_prefixes())
-    }
-
-    fn classifier_key(&self) -> &'static str {
-        each!(Cnn, self, cnn => cnn.classifier_key())
-    }
-
-    fn convert_weights(&self, tensors: &mut FileTensors) {
-        each!(Cnn, self, cnn => cnn.convert_weights(tensors))
     }
 }
 

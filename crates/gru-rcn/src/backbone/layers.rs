@@ -1,4 +1,9 @@
-//! A network's layers and taps, derived from its configuration.
+//! A network's layers and taps, derived from its configuration, and layers with drawn weights.
+
+use burn::module::Param;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::{Device, Tensor};
 
 use crate::percepts::Level;
 
@@ -122,4 +127,43 @@ impl Plan {
         let [channels, height, width] = self.shape;
         self.levels.push(Level::new(name.into(), channels, height, width));
     }
+}
+
+fn he() -> Initializer {
+    Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false }
+}
+
+/// Burn draws biases from the weights' distribution; those of a CNN are zero.
+pub(super) fn zero_bias(outputs: usize, device: &Device) -> Option<Param<Tensor<1>>> {
+    Some(Initializer::Zeros.init([outputs], device))
+}
+
+/// A convolution from input to output channels with kernel, stride and number of groups: weights
+/// from He's normal distribution, zero biases.
+pub(super) fn he_conv(
+    channels: [usize; 2],
+    [kernel, stride, groups]: [usize; 3],
+    padding: PaddingConfig2d,
+    device: &Device,
+) -> Conv2d {
+    let mut conv = Conv2dConfig::new(channels, [kernel, kernel])
+        .with_stride([stride, stride])
+        .with_groups(groups)
+        .with_padding(padding)
+        .with_initializer(he())
+        .init(device);
+    conv.bias = zero_bias(channels[1], device);
+    conv
+}
+
+/// A linear layer with weights from He's normal distribution and zero biases.
+pub(super) fn he_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    let mut linear = LinearConfig::new(inputs, outputs).with_initializer(he()).init(device);
+    linear.bias = zero_bias(outputs, device);
+    linear
+}
+
+/// Weights of a new classifier, from N(0, `std`²).
+pub(super) fn classifier_weight<const D: usize>(shape: [usize; D], std: f64, device: &Device) -> Param<Tensor<D>> {
+    Initializer::Normal { mean: 0.0, std }.init(shape, device)
 }

@@ -17,7 +17,6 @@ pub use pixels::Pixels;
 
 use std::collections::BTreeMap;
 
-use burn::nn::Initializer;
 use burn::store::burn_pack;
 use burn::tensor::{Device, Tensor};
 
@@ -160,11 +159,6 @@ pub trait Backbone {
     /// Changes the tensors of such a file, under the file's own keys, into those that the network
     /// has, where the two differ by more than names.
     fn convert_weights(&self, _tensors: &mut FileTensors) {}
-}
-
-/// Initialisation of a new classifier's weights.
-fn classifier_initializer(std: f64) -> Initializer {
-    Initializer::Normal { mean: 0.0, std }
 }
 
 #[cfg(test)]

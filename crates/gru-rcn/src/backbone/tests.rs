@@ -5,7 +5,7 @@ use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::{Device, Distribution, Tensor};
 
 use super::*;
-use crate::testing::{assert_same, drawn, numbers};
+use crate::testing::{assert_numbers, assert_panics, assert_same, drawn, numbers};
 
 /// Sizes whose halves come out even, ones that do not, and the smallest that SqueezeNet takes.
 const SIZES: [[usize; 2]; 4] = [[96, 128], [224, 224], [63, 47], [21, 22]];
@@ -74,14 +74,41 @@ fn layers_describe_the_network() {
     }
 }
 
-/// 138,357,544 parameters of VGG-16 and 1,248,424 of SqueezeNet 1.0, as published. The two
-/// convolutions of VGG-16's second stage make maps of 128 x 112 x 112 from 64 and from 128
+/// 138,357,544 parameters of VGG-16 and 1,248,424 of SqueezeNet 1.0, as published. For
+/// EfficientNet-Lite0 timm counts 4,652,008, among them γ and β of 21,008 channels, for which the
+/// folded network has a bias. The levels at 224x224 are the paper's table for VGG-16, and
+/// SqueezeNet's by hand: the stem leaves (224 - 7) / 2 + 1 = 109 cells a side, the maxima, rounded
+/// up, 54, 27 and 13.
+#[test]
+fn sizes_are_the_published_ones() {
+    let networks: [(CnnConfig, usize, &[(&str, usize, usize)]); 3] = [
+        (
+            CnnConfig::Vgg16(Vgg16Config::new()),
+            138_357_544,
+            &[("pool2", 128, 56), ("pool3", 256, 28), ("pool4", 512, 14), ("pool5", 512, 7), ("fc7", 4096, 1)],
+        ),
+        (
+            CnnConfig::SqueezeNet(SqueezeNetConfig::new()),
+            1_248_424,
+            &[("pool1", 96, 54), ("pool4", 256, 27), ("pool8", 512, 13), ("fire9", 512, 13)],
+        ),
+        (
+            CnnConfig::EfficientNetLite0(EfficientNetLite0Config::new()),
+            4_652_008 - 21_008,
+            &[("stage2", 24, 56), ("stage3", 40, 28), ("stage5", 112, 14), ("stage7", 320, 7)],
+        ),
+    ];
+    for (config, parameters, levels) in networks {
+        assert_eq!(config.layers().iter().map(|layer| layer.parameters).sum::<usize>(), parameters);
+        let level = |&(name, channels, side): &(&str, _, _)| Level::new(name.into(), channels, side, side);
+        assert_eq!(config.levels(), levels.iter().map(level).collect::<Vec<_>>());
+    }
+}
+
+/// The two convolutions of VGG-16's second stage make maps of 128 x 112 x 112 from 64 and from 128
 /// channels.
 #[test]
-fn published_sizes() {
-    let count = |layers: Vec<LayerShape>| layers.iter().map(|layer| layer.parameters).sum::<usize>();
-    assert_eq!(count(Vgg16Config::new().layers()), 138_357_544);
-    assert_eq!(count(SqueezeNetConfig::new().layers()), 1_248_424);
+fn layers_by_hand() {
     let kind = LayerKind::Conv { kernel: 3, stride: 1, groups: 1 };
     let conv = |name: &str, input, parameters| LayerShape {
         name: name.into(),
@@ -90,9 +117,9 @@ fn published_sizes() {
         output: [128, 112, 112],
         parameters,
     };
-    let stage: Vec<_> =
-        Vgg16Config::new().layers().into_iter().filter(|layer| layer.name.starts_with("conv2")).collect();
-    assert_eq!(stage, [conv("conv2_1", 64, 128 * (9 * 64 + 1)), conv("conv2_2", 128, 128 * (9 * 128 + 1))]);
+    let mut layers = Vgg16Config::new().layers();
+    layers.retain(|layer| layer.name.starts_with("conv2"));
+    assert_eq!(layers, [conv("conv2_1", 64, 128 * (9 * 64 + 1)), conv("conv2_2", 128, 128 * (9 * 128 + 1))]);
 }
 
 #[test]
@@ -105,40 +132,6 @@ fn networks_by_name() {
     }
     let error = "alexnet".parse::<Network>().unwrap_err().to_string();
     assert!(error.starts_with("there is no network \"alexnet\"; known are vgg16, small, squeezenet"), "{error}");
-}
-
-/// A network for stacks of flow is the network for RGB across modalities.
-#[test]
-fn networks_for_flow() {
-    for (network, config) in networks([32, 32]) {
-        let options = |in_channels| NetworkOptions {
-            num_classes: 3,
-            in_channels,
-            input_size: [32, 32],
-            taps: config.known_taps(),
-        };
-        let flow = network.config(&options(20));
-        assert_eq!(flow.in_channels(), 20);
-        assert_eq!(flow.pixels().mean, [128.0 / 255.0; 20]);
-        assert_eq!(flow.to_string(), network.config(&options(3)).across_modality(20).to_string());
-    }
-}
-
-/// The paper's table for VGG-16 at 224x224, and SqueezeNet's by hand: the stem leaves (224 - 7) / 2
-/// + 1 = 109 cells a side, the maxima, rounded up, 54, 27 and 13.
-#[test]
-fn levels_at_224() {
-    let shape = |level: &Level| (level.name.clone(), level.channels, level.height, level.width);
-    let table = |rows: &[(&str, usize, usize)]| -> Vec<_> {
-        rows.iter().map(|&(name, channels, side)| (name.to_string(), channels, side, side)).collect()
-    };
-    let vgg: Vec<_> = Vgg16Config::new().levels().iter().map(shape).collect();
-    assert_eq!(
-        vgg,
-        table(&[("pool2", 128, 56), ("pool3", 256, 28), ("pool4", 512, 14), ("pool5", 512, 7), ("fc7", 4096, 1)])
-    );
-    let squeezenet: Vec<_> = SqueezeNetConfig::new().levels().iter().map(shape).collect();
-    assert_eq!(squeezenet, table(&[("pool1", 96, 54), ("pool4", 256, 27), ("pool8", 512, 13), ("fire9", 512, 13)]));
 }
 
 fn level_names(cnn: &impl Backbone) -> Vec<String> {
@@ -162,8 +155,6 @@ fn taps_alone_and_together() {
         assert_same(some[0].clone(), all[0].clone());
         assert_same(some[1].clone(), all[2].clone());
     }
-    assert_eq!(Vgg16Config::small(6, [32, 32]).known_taps(), ["pool1", "pool2", "pool3", "pool4", "fc7"]);
-    assert_eq!(SqueezeNetConfig::new().known_taps(), ["pool1", "pool4", "pool8", "fire9"]);
 }
 
 #[test]
@@ -171,13 +162,16 @@ fn unknown_taps_are_refused() {
     let config = CnnConfig::Vgg16(Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "conv5"]));
     let error = config.validate().unwrap_err();
     assert_eq!(error.to_string(), "VGG-16 has no tap \"conv5\"; it has pool1, pool2, pool3, pool4, fc7");
+    assert_panics("has no tap \"conv5\"", || config.init(&Device::flex()));
     // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of
-    // four.
+    // four; nor are there logits.
+    let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false);
     for tap in ["fc7", "pool5"] {
-        let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps([tap]);
-        let message = config.validate().unwrap_err().to_string();
+        let message = config.clone().with_taps([tap]).validate().unwrap_err().to_string();
         assert!(message.ends_with("it has pool1, pool2, pool3, pool4"), "{message}");
     }
+    let cnn = config.with_taps(["pool4"]).init(&Device::flex());
+    assert_panics("no fully connected layers", || cnn.forward(frames(3)));
     let error = SqueezeNetConfig::new().with_taps(["fc7"]).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
     for (network, config) in networks([32, 32]) {
@@ -188,29 +182,19 @@ fn unknown_taps_are_refused() {
     }
 }
 
+/// Four maxima by two leave nothing of 15 pixels; SqueezeNet's smallest frame is 21 pixels a side.
 #[test]
-fn counts_of_zero_are_refused() {
+fn no_classes_no_taps_and_small_frames_are_refused() {
     for (network, config) in networks([32, 32]) {
         let message = config.with_num_classes(0).validate().unwrap_err().to_string();
         assert!(message.ends_with("with zero classes cannot be built"), "{network}: {message}");
     }
-}
-
-/// Four maxima by two leave nothing of 15 pixels; SqueezeNet's smallest frame is 21 pixels a side.
-#[test]
-fn no_taps_and_small_frames_are_refused() {
     let none = SqueezeNetConfig::new().with_taps([""; 0]).validate().unwrap_err();
     assert!(matches!(none, BackboneConfigError::NoTaps { .. }), "{none}");
     let small = Vgg16Config::small(6, [32, 32]).with_input_size([32, 15]).validate().unwrap_err();
     assert_eq!(small.to_string(), "frames of 32x15 pixels are too small for VGG-16: it needs 16x16 at least");
     assert!(SqueezeNetConfig::new().with_input_size([20, 64]).validate().is_err());
     assert!(SqueezeNetConfig::new().with_input_size([21, 21]).validate().is_ok());
-}
-
-#[test]
-#[should_panic(expected = "has no tap \"pool9\"")]
-fn init_refuses_an_unknown_tap() {
-    Vgg16Config::new().with_taps(["pool9"]).init(&Device::flex());
 }
 
 /// A convolution that passes its input on, then a maximum over 2x2 of an 8x12 picture that already
@@ -235,17 +219,7 @@ fn the_top_map_is_averaged_to_the_grid() {
     let picture: Tensor<6> = blocks.repeat_dim(3, 2).repeat_dim(5, 2);
     let map = vgg.taps(picture.reshape([1, 1, 8, 12])).remove(0);
     assert_eq!(map.dims(), [1, 4, 1, 1]);
-    crate::testing::assert_numbers(map, &[5.0, 8.0, 17.0, 20.0]);
-}
-
-/// Twenty channels: ten flow fields.
-#[test]
-fn any_number_of_channels() {
-    for (_, config) in networks([32, 32]) {
-        assert_levels_are_the_maps(&config.across_modality(20).init(&Device::flex()), 20, [32, 32]);
-    }
-    let vgg = Vgg16Config::small(6, [32, 32]).with_in_channels(20).init(&Device::flex());
-    assert_eq!(vgg.convs[0].weight.dims(), [8, 20, 3, 3]);
+    assert_numbers(map, &[5.0, 8.0, 17.0, 20.0]);
 }
 
 /// Frames of clips go through as one batch and come back clip by clip, in order.
@@ -263,13 +237,6 @@ fn percepts_keep_clips_and_frames_apart() {
             }
         }
     }
-}
-
-#[test]
-#[should_panic(expected = "no fully connected layers")]
-fn a_vgg_without_fully_connected_layers_does_not_classify() {
-    let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool4"]);
-    config.init(&Device::flex()).forward(Tensor::zeros([1, 3, 32, 32], &Device::flex()));
 }
 
 /// Weights and biases of a network's classifier.
@@ -345,29 +312,31 @@ fn drop_probabilities_are_those_of_the_network() {
     }
 }
 
-/// The sum over 20 equal channels x of the mean of three kernels is 20/3 of the sum over three
-/// equal channels, so channels of 3/20 x give what three channels of x gave, but for rounding.
+/// A network for stacks of ten flow fields is the network for RGB across modalities. 128 is no
+/// motion, and becomes zero. The sum over 20 equal channels x of the mean of three kernels is 20/3
+/// of the sum over three equal channels, so channels of 3/20 x give what three channels of x gave,
+/// but for rounding.
 #[test]
-fn equal_channels_see_the_mean_kernel() {
+fn networks_for_flow_have_the_mean_kernel() {
     for (network, config) in networks([32, 32]) {
+        let (num_classes, input_size, taps) = (3, [32, 32], config.known_taps());
+        let flow = network.config(&NetworkOptions { num_classes, in_channels: 20, input_size, taps });
+        assert_eq!(flow.in_channels(), 20);
+        assert_eq!(flow.pixels().mean, [128.0 / 255.0; 20]);
+        assert_eq!(flow.to_string(), config.clone().across_modality(20).to_string());
+        let still = Tensor::full([1, 1, 32, 32, 20], 128, &Device::flex());
+        assert_same(flow.pixels().normalise(still), Tensor::<5>::zeros([1, 1, 20, 32, 32], &Device::flex()));
+        assert_levels_are_the_maps(&flow.init(&Device::flex()), 20, [32, 32]);
+
         let cnn = config.init(&Device::flex());
         let grey = frames(1);
         let before = cnn.taps(grey.clone().repeat_dim(1, 3));
-        let after = cnn.across_modality(20).taps(grey.repeat_dim(1, 20) * 0.15);
-        for (before, after) in before.into_iter().zip(after) {
+        let widened = cnn.across_modality(20);
+        assert_eq!(widened.config().to_string(), flow.to_string());
+        for (before, after) in before.into_iter().zip(widened.taps(grey.repeat_dim(1, 20) * 0.15)) {
             let scale = before.clone().abs().max().into_scalar::<f32>();
             assert!((before - after).abs().max().into_scalar::<f32>() < 1e-5 * scale, "{network}");
         }
-    }
-}
-
-/// 128 is no motion, and becomes zero.
-#[test]
-fn the_code_of_no_motion_becomes_zero() {
-    for (_, config) in networks([32, 32]) {
-        let still = Tensor::full([1, 1, 32, 32, 20], 128, &Device::flex());
-        let cnn = config.init(&Device::flex()).across_modality(20);
-        assert_same(cnn.pixels().normalise(still), Tensor::<5>::zeros([1, 1, 20, 32, 32], &Device::flex()));
     }
 }
 
@@ -396,10 +365,5 @@ fn three_methods_make_a_backbone() {
     assert!(Fixed.set_dropout(&[0.5]).is_err());
     assert_eq!((Fixed.num_classes(), Fixed.classifier_key()), (0, ""));
     assert!(Fixed.layers().is_empty() && Fixed.key_prefixes().is_empty());
-}
-
-#[test]
-#[should_panic(expected = "no classifier of its own")]
-fn a_backbone_without_a_classifier_does_not_classify() {
-    Fixed.forward(frames(3));
+    assert_panics("no classifier of its own", || Fixed.forward(frames(3)));
 }

@@ -263,22 +263,6 @@ mod tests {
         close(apply(NormRule::AbsDifference, 1.0), [0.0, 7.0 / rms, 5.0 / rms]);
     }
 
-    #[test]
-    fn a_stream_equals_the_clip() {
-        let device = Device::flex();
-        let clip = percepts(&[2.0, 9.0, 4.0], &device);
-        for rule in [NormRule::CausalCentre, NormRule::Difference, NormRule::AbsDifference] {
-            let norm = PerceptNormConfig::new().with_rule(rule).with_gain(0.3).init(1, &device);
-            let whole = values(norm.forward(clip.clone()));
-            let mut state = NormState::default();
-            for (t, expected) in whole.iter().enumerate() {
-                let step = clip.maps[0].clone().narrow(1, t, 1).squeeze_dim::<4>(1);
-                let found = norm.step(vec![step], &mut state)[0].clone().into_scalar::<f32>();
-                assert!((found - expected).abs() < 1e-6, "{rule:?}");
-            }
-        }
-    }
-
     /// A clip of one frame has not changed.
     #[test]
     fn the_difference_of_one_frame_is_zero() {

@@ -187,6 +187,8 @@ mod tests {
     use burn::tensor::DType;
     use serde_json::{Value, json};
 
+    const CLASSES: [&str; 3] = ["a", "b", "c"];
+
     fn recognizer(form: Form, rule: NormRule) -> Recognizer<Cnn, GruRcnClassifier> {
         let device = Device::flex();
         let backbone = Cnn::from(Vgg16Config::small(5, [32, 48]).with_taps(["pool1", "pool3"]).init(&device));
@@ -207,10 +209,10 @@ mod tests {
             (Form::Bidirectional, NormRule::Scale, false),
         ] {
             let saved = recognizer(form, rule);
-            saved.save(folder.path(), ["a", "b", "c"]).unwrap();
+            saved.save(folder.path(), CLASSES).unwrap();
             let opened = Recognizer::open(folder.path(), &device).unwrap();
             assert_same(opened.forward(clip.clone()).logits, saved.forward(clip.clone()).logits);
-            assert_eq!(opened.classes(), ["a", "b", "c"]);
+            assert_eq!(opened.classes(), CLASSES);
             let RecognizerInput { channels, height, width, pixels } = opened.input();
             assert_eq!(([channels, height, width], pixels), ([3, 32, 48], saved.backbone.pixels()));
             let frame = clip.clone().narrow(1, 0, 1).squeeze_dim::<4>(1);
@@ -230,7 +232,7 @@ mod tests {
         let Recognizer { mut backbone, classifier } = recognizer(Form::Independent, NormRule::Scale);
         let before = backbone.levels();
         backbone.set_taps(&["pool1", "pool2", "pool3", "fc7"]).unwrap();
-        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let classes = CLASSES.map(String::from).to_vec();
         let description = RecognizerDescription::new(&backbone, true, &classifier, classes).unwrap();
         let metadata = [("system", "gru_rcn".into()), ("recipe", "test".into()), description.metadata()];
         weights::export(&classifier, &folder.path().join(MODEL), &metadata).unwrap();
@@ -247,7 +249,7 @@ mod tests {
         let error = model.save(folder.path(), ["a"]).unwrap_err().to_string();
         assert_eq!(error, "the description of the recognizer is inconsistent: 1 class names for 3 classes");
         let other = Cnn::from(Vgg16Config::small(5, [64, 64]).init(&Device::flex()));
-        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let classes = CLASSES.map(String::from).to_vec();
         let error = RecognizerDescription::new(&other, false, &model.classifier, classes).unwrap_err();
         assert!(error.to_string().contains("the CNN has the levels"), "{error}");
     }
@@ -267,7 +269,7 @@ mod tests {
     fn hostile_files_are_errors() {
         let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
         let model = recognizer(Form::Independent, NormRule::Scale);
-        model.save(folder.path(), ["a", "b", "c"]).unwrap();
+        model.save(folder.path(), CLASSES).unwrap();
         let path = folder.path().join(MODEL);
         let good = weights::metadata(&path).unwrap()[RecognizerDescription::KEY].clone();
         let with = |text: &str| {

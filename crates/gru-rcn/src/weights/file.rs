@@ -40,7 +40,10 @@ pub(super) fn metadata(path: &Path) -> std::io::Result<BTreeMap<String, String>>
         #[serde(rename = "__metadata__", default)]
         metadata: BTreeMap<String, String>,
     }
-    let mut file = File::open(path)?;
+    Ok(serde_json::from_slice::<Header>(&read_header(&mut File::open(path)?)?)?.metadata)
+}
+
+fn read_header(file: &mut File) -> std::io::Result<Vec<u8>> {
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
@@ -49,15 +52,12 @@ pub(super) fn metadata(path: &Path) -> std::io::Result<BTreeMap<String, String>>
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header)?;
-    Ok(serde_json::from_slice::<Header>(&header)?.metadata)
+    Ok(header)
 }
 
 fn sort_metadata_of(path: &Path) -> std::io::Result<()> {
     let mut file: File = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let mut header = vec![0; u64::from_le_bytes(length) as usize];
-    file.read_exact(&mut header)?;
+    let mut header = read_header(&mut file)?;
     sort_header(&mut header);
     file.seek(std::io::SeekFrom::Start(8))?;
     file.write_all(&header)

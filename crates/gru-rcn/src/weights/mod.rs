@@ -27,8 +27,8 @@ pub fn export<M: Module>(module: &M, path: &Path, metadata: &[(&str, String)]) -
 /// Reads what [`export`] wrote into a module of the same shape; strict as the rest of this module.
 pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
     WeightsError::require_file(path)?;
-    let mut store = SafetensorsStore::from_file(path).allow_partial(true).validate(false);
-    torchvision::apply(module, &mut store, path, |key| key.to_string())
+    let tensors = torchvision::all_of(SafetensorsStore::from_file(path), path)?.into_values().collect();
+    torchvision::apply(module, tensors, None, path, str::to_string)
 }
 
 /// The metadata that [`export`] wrote into a safetensors file.
@@ -38,5 +38,5 @@ pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
 /// If the file is missing or is no safetensors file.
 pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
     WeightsError::require_file(path)?;
-    file::metadata(path).map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
+    file::metadata(path).map_err(|error| WeightsError::unreadable(path, &error))
 }

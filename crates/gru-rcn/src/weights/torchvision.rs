@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::{
-    ApplyError, ApplyResult, BurnToPyTorchAdapter, KeyRemapper, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
+    ApplyError, BurnToPyTorchAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
     PytorchStore, SafetensorsStore, burn_pack,
 };
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -72,6 +72,10 @@ impl WeightsError {
         Self::Write { path: path.into(), reason: error.to_string() }
     }
 
+    pub(super) fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Self {
+        Self::Unreadable { path: path.into(), reason: error.to_string() }
+    }
+
     pub(super) fn require_file(path: &Path) -> Result<(), Self> {
         if path.is_file() { Ok(()) } else { Err(Self::NotFound { path: path.into() }) }
     }
@@ -83,7 +87,7 @@ impl WeightsError {
 /// # Errors
 ///
 /// If the file is missing or unreadable, or if its keys or shapes are not exactly the model's.
-pub fn import_torchvision<M: Module + Backbone>(mut module: M, path: &Path) -> Result<M, WeightsError> {
+pub fn import_torchvision<M: Module + Backbone>(module: M, path: &Path) -> Result<M, WeightsError> {
     let mut tensors = read(path)?;
     module.convert_weights(&mut tensors);
     let pairs = module.key_prefixes();
@@ -93,9 +97,8 @@ pub fn import_torchvision<M: Module + Backbone>(mut module: M, path: &Path) -> R
         tensor
     };
     let tensors = tensors.into_iter().map(renamed).collect();
-    let result = module.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
     let theirs = |key: &str| rename(key, pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())));
-    checked(module, &result, path, theirs)
+    apply(module, tensors, Some(Box::new(PyTorchToBurnAdapter)), path, theirs)
 }
 
 /// All tensors of a weight file by their names in it; their values are read when asked for.
@@ -108,9 +111,8 @@ fn read(path: &Path) -> Result<FileTensors, WeightsError> {
     }
 }
 
-fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTensors, WeightsError> {
-    let tensors = store.get_all_tensors();
-    tensors.cloned().map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
+pub(super) fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTensors, WeightsError> {
+    store.get_all_tensors().cloned().map_err(|error| WeightsError::unreadable(path, &error))
 }
 
 /// Number of classes in a weight file of a network like `module`, from its classifier's bias. A
@@ -134,51 +136,36 @@ pub fn torchvision_classes<M: Backbone>(module: &M, path: &Path) -> Result<usize
 /// Writes weights in the layout of the network's PyTorch original to a `.safetensors` file, which
 /// appears whole or not at all.
 pub fn export_torchvision<M: Module + Backbone>(module: &M, path: &Path) -> Result<(), WeightsError> {
-    let pairs = module.key_prefixes();
-    let to_theirs = remapper(pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())), path)?;
+    let pairs = module.key_prefixes().into_iter();
+    let patterns = pairs.map(|(theirs, ours)| (format!("^{}\\.", ours.replace('.', "\\.")), format!("{theirs}.")));
+    let to_theirs =
+        KeyRemapper::from_patterns(patterns.collect()).map_err(|error| WeightsError::write(path, &error))?;
     super::file::save(module, path, |store| {
         store.with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true).metadata("format", "pt").remap(to_theirs)
     })
 }
 
-/// Regular expressions that replace whole prefixes.
-fn remapper<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, path: &Path) -> Result<KeyRemapper, WeightsError> {
-    let patterns = pairs.map(|(from, to)| (format!("^{}\\.", from.replace('.', "\\.")), format!("{to}."))).collect();
-    KeyRemapper::from_patterns(patterns)
-        .map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })
-}
-
-/// The same for one key, for messages in the file's own words.
+/// Replaces the prefix of a key.
 fn rename<'a>(key: &str, mut pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    pairs
-        .find_map(|(from, to)| {
-            let rest = key.strip_prefix(from)?;
-            rest.starts_with('.').then(|| format!("{to}{rest}"))
-        })
-        .unwrap_or_else(|| key.to_string())
+    let renamed = pairs.find_map(|(from, to)| {
+        let rest = key.strip_prefix(from)?;
+        rest.starts_with('.').then(|| format!("{to}{rest}"))
+    });
+    renamed.unwrap_or_else(|| key.to_string())
 }
 
-/// Applies a lenient store strictly: anything missing, unused or misshapen is an error in the
+/// Gives a module its tensors, strictly: anything missing, unused or misshapen is an error in the
 /// file's own key names.
-pub(super) fn apply<M: Module, S: ModuleStore>(
+pub(super) fn apply<M: Module>(
     mut module: M,
-    store: &mut S,
+    tensors: Vec<burn_pack::Tensor>,
+    adapter: Option<Box<dyn ModuleAdapter>>,
     path: &Path,
     name: impl Fn(&str) -> String,
 ) -> Result<M, WeightsError> {
-    let result = module
-        .load_from(store)
-        .map_err(|error| WeightsError::Unreadable { path: path.into(), reason: error.to_string() })?;
-    checked(module, &result, path, name)
-}
-
-/// The module with the tensors that were applied to it, if they are exactly its own.
-fn checked<M: Module>(
-    module: M,
-    result: &ApplyResult,
-    path: &Path,
-    name: impl Fn(&str) -> String,
-) -> Result<M, WeightsError> {
+    // The names of enum variants are in the keys of modules, but not in those of others' files.
+    let skip_enum_variants = adapter.is_some();
+    let result = module.apply(tensors, None, adapter, skip_enum_variants);
     let misshapen: HashMap<String, String> = result.errors.iter().map(|error| describe(error, &name)).collect();
     let mut missing: Vec<String> = result.missing.iter().map(|(key, _)| name(key)).collect();
     missing.retain(|key| !misshapen.contains_key(key));
@@ -209,34 +196,41 @@ impl ModuleMapper for SinglePrecision {
     }
 }
 
+/// The key that an error is about, and the error's text.
 fn describe(error: &ApplyError, name: &impl Fn(&str) -> String) -> (String, String) {
-    let key = |path: &str| name(path);
-    match error {
+    let (path, text) = match error {
         ApplyError::ShapeMismatch { path, expected, found } => {
-            (key(path), format!("{} is {:?} instead of {:?}", key(path), &found[..], &expected[..]))
+            (path, format!(" is {:?} instead of {:?}", &found[..], &expected[..]))
         }
-        ApplyError::DTypeMismatch { path, expected, found } => {
-            (key(path), format!("{} is {found:?} instead of {expected:?}", key(path)))
-        }
+        ApplyError::DTypeMismatch { path, expected, found } => (path, format!(" is {found:?} instead of {expected:?}")),
         ApplyError::AdapterError { path, message } | ApplyError::LoadError { path, message } => {
-            (key(path), format!("{}: {message}", key(path)))
+            (path, format!(": {message}"))
         }
-    }
+    };
+    let key = name(path);
+    let text = format!("{key}{text}");
+    (key, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::{SqueezeNetConfig, Vgg16Config};
-    use burn::tensor::{Device, Distribution};
+    use crate::backbone::{SqueezeNet, SqueezeNetConfig, Vgg16, Vgg16Config};
+    use crate::testing::{difference, drawn};
+    use burn::tensor::Device;
 
-    fn frame(side: usize) -> Tensor<4> {
-        Tensor::random([1, 3, side, side], Distribution::Default, &Device::flex())
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        (folder, path)
     }
 
-    fn assert_equal(a: Tensor<2>, b: Tensor<2>) {
-        let difference = (a - b).abs().max().into_scalar::<f32>();
-        assert_eq!(difference, 0.0);
+    fn vgg(classes: usize) -> Vgg16 {
+        Vgg16Config::small(classes, [32, 32]).init(&Device::flex())
+    }
+
+    fn squeezenet(classes: usize) -> SqueezeNet {
+        SqueezeNetConfig::new().with_num_classes(classes).init(&Device::flex())
     }
 
     #[test]
@@ -248,85 +242,66 @@ mod tests {
         assert_eq!(theirs[13..], ["classifier.0", "classifier.3", "classifier.6"]);
     }
 
+    fn assert_exported_weights_are_imported<B: Module + Backbone>(new: impl Fn() -> B) {
+        let (_folder, path) = folder();
+        let saved = new();
+        export_torchvision(&saved, &path).unwrap();
+        let loaded = import_torchvision(new(), &path).unwrap();
+        let frame = drawn::<4>(1, [1, 3, 32, 32], &Device::flex());
+        assert_eq!(difference(Backbone::forward(&saved, frame.clone()), Backbone::forward(&loaded, frame)), 0.0);
+    }
+
     #[test]
     fn exported_weights_are_imported() {
-        let device = Device::flex();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        let config = Vgg16Config::small(6, [32, 32]);
-        let saved = config.init(&device);
-        export_torchvision(&saved, &path).unwrap();
-        let loaded = import_torchvision(config.init(&device), &path).unwrap();
-        let x = frame(32);
-        assert_equal(saved.forward(x.clone()), loaded.forward(x.clone()));
-
-        let net = SqueezeNetConfig::new().with_num_classes(7).init(&device);
-        export_torchvision(&net, &path).unwrap();
-        let again = import_torchvision(SqueezeNetConfig::new().with_num_classes(7).init(&device), &path).unwrap();
-        assert_equal(net.forward(x.clone()), again.forward(x));
+        assert_exported_weights_are_imported(|| vgg(6));
+        assert_exported_weights_are_imported(|| squeezenet(7));
     }
 
     #[test]
     fn the_number_of_classes_is_read_from_the_file() {
-        let device = Device::flex();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        let vgg = |classes| Vgg16Config::small(classes, [32, 32]).init(&device);
-        let net = |classes| SqueezeNetConfig::new().with_num_classes(classes).init(&device);
+        let (_folder, path) = folder();
         export_torchvision(&vgg(6), &path).unwrap();
         assert_eq!(torchvision_classes(&vgg(1000), &path).unwrap(), 6);
         // Of another network: its classifier lies elsewhere.
-        let Err(WeightsError::Mismatch { missing, .. }) = torchvision_classes(&net(1000), &path) else {
+        let Err(WeightsError::Mismatch { missing, .. }) = torchvision_classes(&squeezenet(1000), &path) else {
             panic!("the classes of another network's file were read")
         };
         assert_eq!(missing, ["classifier.1.bias"]);
-        export_torchvision(&net(7), &path).unwrap();
-        assert_eq!(torchvision_classes(&net(1000), &path).unwrap(), 7);
+        export_torchvision(&squeezenet(7), &path).unwrap();
+        assert_eq!(torchvision_classes(&squeezenet(1000), &path).unwrap(), 7);
     }
 
     #[test]
     fn import_is_strict_about_every_key() {
-        let device = Device::flex();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        export_torchvision(&Vgg16Config::small(6, [32, 32]).init(&device), &path).unwrap();
-
-        let other_head = Vgg16Config::small(8, [32, 32]).init(&device);
-        let Err(WeightsError::Mismatch { misshapen, missing, unused, .. }) = import_torchvision(other_head, &path)
-        else {
-            panic!("a head of another size was accepted")
+        let (_folder, path) = folder();
+        export_torchvision(&vgg(6), &path).unwrap();
+        let mismatch = |config: Vgg16Config| match import_torchvision(config.init(&Device::flex()), &path) {
+            Err(WeightsError::Mismatch { missing, unused, misshapen, .. }) => (missing, unused, misshapen),
+            other => panic!("{other:?}"),
         };
+        let config = Vgg16Config::small(6, [32, 32]);
+        let (missing, unused, misshapen) = mismatch(config.clone().with_num_classes(8));
         assert!(missing.is_empty() && unused.is_empty(), "{missing:?} {unused:?}");
         assert_eq!(misshapen.len(), 2, "{misshapen:?}");
         assert!(misshapen.iter().all(|text| text.starts_with("classifier.6.")), "{misshapen:?}");
-
-        let deeper = Vgg16Config::small(6, [32, 32]).with_stages(vec![[1, 8], [1, 16], [1, 32], [2, 32]]).init(&device);
-        let Err(WeightsError::Mismatch { missing, .. }) = import_torchvision(deeper, &path) else {
-            panic!("a missing layer was accepted")
-        };
+        let (missing, ..) = mismatch(config.clone().with_stages(vec![[1, 8], [1, 16], [1, 32], [2, 32]]));
         assert!(missing.contains(&"features.11.weight".to_string()), "{missing:?}");
-
-        let headless = Vgg16Config::small(6, [32, 32]).with_fully_connected(false).with_taps(["pool1"]).init(&device);
-        let Err(WeightsError::Mismatch { unused, .. }) = import_torchvision(headless, &path) else {
-            panic!("unused keys were accepted")
-        };
+        let (_, unused, _) = mismatch(config.with_fully_connected(false).with_taps(["pool1"]));
         assert!(unused.contains(&"classifier.0.weight".to_string()), "{unused:?}");
     }
 
     #[test]
     fn unreadable_files_are_errors() {
-        let device = Device::flex();
-        let dir = tempfile::tempdir().unwrap();
-        let net = || Vgg16Config::small(6, [32, 32]).init(&device);
-        let missing = dir.path().join("none.safetensors");
-        assert!(matches!(import_torchvision(net(), &missing), Err(WeightsError::NotFound { .. })));
-        for name in ["text.safetensors", "text.pth"] {
-            let path = dir.path().join(name);
+        let (_folder, path) = folder();
+        assert!(matches!(import_torchvision(vgg(6), &path), Err(WeightsError::NotFound { .. })));
+        let read = |name: &str| {
+            let path = path.with_file_name(name);
             std::fs::write(&path, "not weights").unwrap();
-            assert!(matches!(import_torchvision(net(), &path), Err(WeightsError::Unreadable { .. })), "{name}");
+            import_torchvision(vgg(6), &path).unwrap_err()
+        };
+        for name in ["text.safetensors", "text.pth"] {
+            assert!(matches!(read(name), WeightsError::Unreadable { .. }), "{name}");
         }
-        let path = dir.path().join("weights.caffemodel");
-        std::fs::write(&path, "x").unwrap();
-        assert!(matches!(import_torchvision(net(), &path), Err(WeightsError::UnknownFormat { .. })));
+        assert!(matches!(read("weights.caffemodel"), WeightsError::UnknownFormat { .. }));
     }
 }

@@ -2,14 +2,13 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::backbone::cross_modality::widen;
-use crate::backbone::layers::{LayerShape, Plan};
-use crate::backbone::{Backbone, BackboneConfigError, FileTensors, Pixels, classifier_initializer, error};
+use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
+use crate::backbone::{Backbone, BackboneConfigError, FileTensors, Pixels, error};
 use crate::head::average_pool;
 use crate::percepts::Level;
 use crate::precision::{conv, linear};
@@ -111,11 +110,6 @@ pub struct EfficientNetLite0 {
 impl EfficientNetLite0Config {
     pub(super) const NAME: &str = "EfficientNet-Lite0";
 
-    /// The network for frames of another size.
-    pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
-        Self::new().with_num_classes(num_classes).with_input_size(input_size)
-    }
-
     pub(super) fn plan(&self) -> Plan {
         let strided = |size: [usize; 2], stride: usize| size.map(|side| side.div_ceil(stride));
         let mut plan = Plan::new(self.in_channels, self.input_size);
@@ -161,17 +155,11 @@ impl EfficientNetLite0Config {
         error::check_size(Self::NAME, self.input_size, 1)
     }
 
-    /// A network with freshly drawn weights (He's normal distribution, zero biases).
-    ///
-    /// # Panics
-    ///
-    /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
-    pub fn init(&self, device: &Device) -> EfficientNetLite0 {
-        if let Err(error) = self.validate() {
-            panic!("{error}");
-        }
-        let conv = |[input, output]: [usize; 2], kernel, stride, groups| {
-            same_conv([input, output], kernel, stride, groups, device)
+    pub(super) fn build(&self, device: &Device) -> EfficientNetLite0 {
+        // TensorFlow's padding: the output has `⌈side / stride⌉` cells, and where the padding is
+        // odd, its larger half is below and to the right.
+        let conv = |channels, kernel, stride, groups| {
+            he_conv(channels, [kernel, stride, groups], PaddingConfig2d::Same, device)
         };
         let mut channels = STEM;
         let mut blocks = Vec::new();
@@ -186,8 +174,7 @@ impl EfficientNetLite0Config {
                 channels = stage.channels;
             }
         }
-        let mut classifier = LinearConfig::new(HEAD, self.num_classes).with_initializer(he()).init(device);
-        classifier.bias = Some(Initializer::Zeros.init([self.num_classes], device));
+        let classifier = he_linear(HEAD, self.num_classes, device);
         EfficientNetLite0 {
             stem: conv([self.in_channels, STEM], 3, 2, 1),
             blocks,
@@ -197,23 +184,6 @@ impl EfficientNetLite0Config {
             config: self.clone(),
         }
     }
-}
-
-fn he() -> Initializer {
-    Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false }
-}
-
-/// A convolution with TensorFlow's padding: the output has `⌈side / stride⌉` cells, and where the
-/// padding is odd, its larger half is below and to the right.
-fn same_conv(channels: [usize; 2], kernel: usize, stride: usize, groups: usize, device: &Device) -> Conv2d {
-    let mut conv = Conv2dConfig::new(channels, [kernel, kernel])
-        .with_stride([stride, stride])
-        .with_groups(groups)
-        .with_padding(PaddingConfig2d::Same)
-        .with_initializer(he())
-        .init(device);
-    conv.bias = Some(Initializer::Zeros.init([channels[1]], device));
-    conv
 }
 
 fn relu6(map: Tensor<4>) -> Tensor<4> {
@@ -236,41 +206,38 @@ impl InvertedResidual {
 }
 
 impl EfficientNetLite0 {
-    /// The maps after the first `stages` stages.
-    fn maps(&self, frames: Tensor<4>, stages: usize) -> Vec<Tensor<4>> {
+    /// The maps at the lowest `taps` taps.
+    fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
         let mut x = relu6(conv(&self.stem, frames));
         let mut blocks = self.blocks.iter();
-        let mut maps = Vec::with_capacity(stages);
-        for stage in STAGES.iter().take(stages) {
+        let mut maps = Vec::new();
+        for stage in &STAGES {
+            if maps.len() == taps {
+                break;
+            }
             for block in blocks.by_ref().take(stage.blocks) {
                 x = block.forward(x);
             }
-            maps.push(x.clone());
+            if stage.tapped {
+                maps.push(x.clone());
+            }
         }
         maps
     }
 }
 
 impl Backbone for EfficientNetLite0 {
-    from_config!();
-
-    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
-        let wanted = |stage: usize| self.config.tap_names.contains(&format!("stage{}", stage + 1));
-        // No further up than the highest tap.
-        let stages = (0..STAGES.len()).rev().find(|&stage| wanted(stage)).map_or(0, |stage| stage + 1);
-        let maps = self.maps(frames, stages).into_iter().enumerate();
-        maps.filter(|(stage, _)| wanted(*stage)).map(|(_, map)| map).collect()
-    }
+    shared_methods!(stem);
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        let top = self.maps(frames, STAGES.len()).pop().expect("a network has a stage");
+        let top = self.maps(frames, STAGES.len()).pop().expect("the last stage is tapped");
         let pooled = average_pool(relu6(conv(&self.head, top)));
         linear(&self.classifier, self.dropout.forward(pooled))
     }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
-        self.classifier.weight = classifier_initializer(std).init([HEAD, classes], device);
-        self.classifier.bias = Some(Initializer::Zeros.init([classes], device));
+        self.classifier.weight = classifier_weight([HEAD, classes], std, device);
+        self.classifier.bias = zero_bias(classes, device);
         self.config.num_classes = classes;
     }
 
@@ -279,11 +246,6 @@ impl Backbone for EfficientNetLite0 {
         self.config.dropout = probabilities[0];
         self.dropout = DropoutConfig::new(self.config.dropout).init();
         Ok(())
-    }
-
-    fn across_modality(mut self, channels: usize) -> Self {
-        widen(&mut self.stem, &mut self.config.in_channels, &mut self.config.pixels, channels);
-        self
     }
 
     /// The keys of the port `efficientnet_lite_pytorch`, which are those of `efficientnet_pytorch`.
@@ -386,18 +348,5 @@ mod tests {
             fold(&mut file, "c", "n");
             assert_eq!(file.keys().cloned().collect::<Vec<_>>(), before);
         }
-    }
-
-    /// timm counts 4,652,008 parameters, among them γ and β of 21,008 channels, for which the
-    /// folded network has a bias.
-    #[test]
-    fn sizes_are_the_published_ones() {
-        let config = EfficientNetLite0Config::new();
-        let parameters: usize = config.layers().iter().map(|layer| layer.parameters).sum();
-        assert_eq!(parameters, 4_652_008 - 21_008);
-        let side = |level: &Level| (level.name.clone(), level.channels, level.height, level.width);
-        let table = [("stage2", 24, 56), ("stage3", 40, 28), ("stage5", 112, 14), ("stage7", 320, 7)];
-        let expected = table.map(|(name, channels, side)| (name.to_string(), channels, side, side));
-        assert_eq!(config.levels().iter().map(side).collect::<Vec<_>>(), expected);
     }
 }

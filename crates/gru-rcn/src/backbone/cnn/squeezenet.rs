@@ -3,15 +3,14 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Dropout, DropoutConfig, Initializer, PaddingConfig2d};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
-use crate::backbone::cross_modality::widen;
-use crate::backbone::layers::{LayerShape, Plan};
-use crate::backbone::{Backbone, BackboneConfigError, Pixels, classifier_initializer, error};
+use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, zero_bias};
+use crate::backbone::{Backbone, BackboneConfigError, Pixels, error};
 use crate::head::average_pool;
 use crate::percepts::Level;
 use crate::precision;
@@ -84,11 +83,6 @@ pub struct SqueezeNet {
 impl SqueezeNetConfig {
     pub(super) const NAME: &str = "SqueezeNet";
 
-    /// The network for frames of another size.
-    pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
-        Self::new().with_num_classes(num_classes).with_input_size(input_size)
-    }
-
     pub(super) fn plan(&self) -> Plan {
         let pooled = |size: [usize; 2]| size.map(|side| side.saturating_sub(3).div_ceil(2) + 1);
         let mut plan = Plan::new(self.in_channels, self.input_size);
@@ -127,48 +121,33 @@ impl SqueezeNetConfig {
         error::check_size(Self::NAME, self.input_size, LEAST_SIDE)
     }
 
-    /// A network with freshly drawn weights (He's normal distribution, zero biases).
-    ///
-    /// # Panics
-    ///
-    /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
-    pub fn init(&self, device: &Device) -> SqueezeNet {
-        if let Err(error) = self.validate() {
-            panic!("{error}");
-        }
+    pub(super) fn build(&self, device: &Device) -> SqueezeNet {
+        // 3x3 kernels are padded, the 7x7 of the stem is not.
+        let conv = |input, output, kernel, stride| {
+            let pad = usize::from(kernel == 3);
+            he_conv([input, output], [kernel, stride, 1], PaddingConfig2d::Explicit(pad, pad, pad, pad), device)
+        };
         let mut channels = STEM;
         let fires = FIRES
             .iter()
             .map(|&[squeeze, expand]| {
                 let fire = Fire {
-                    squeeze: conv(channels, squeeze, 1, 1, device),
-                    expand1x1: conv(squeeze, expand, 1, 1, device),
-                    expand3x3: conv(squeeze, expand, 3, 1, device),
+                    squeeze: conv(channels, squeeze, 1, 1),
+                    expand1x1: conv(squeeze, expand, 1, 1),
+                    expand3x3: conv(squeeze, expand, 3, 1),
                 };
                 channels = 2 * expand;
                 fire
             })
             .collect();
         SqueezeNet {
-            conv1: conv(self.in_channels, STEM, 7, 2, device),
+            conv1: conv(self.in_channels, STEM, 7, 2),
             fires,
-            conv10: conv(channels, self.num_classes, 1, 1, device),
+            conv10: conv(channels, self.num_classes, 1, 1),
             dropout: DropoutConfig::new(self.dropout).init(),
             config: self.clone(),
         }
     }
-}
-
-/// A convolution with He's initialisation; 3x3 ones are padded, the 7x7 of the stem is not.
-fn conv(input: usize, output: usize, kernel: usize, stride: usize, device: &Device) -> Conv2d {
-    let pad = usize::from(kernel == 3);
-    let mut conv = Conv2dConfig::new([input, output], [kernel, kernel])
-        .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
-        .with_initializer(Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false })
-        .init(device);
-    conv.bias = Some(Initializer::Zeros.init([output], device));
-    conv
 }
 
 fn pool(map: Tensor<4>) -> Tensor<4> {
@@ -189,7 +168,7 @@ impl Fire {
 }
 
 impl SqueezeNet {
-    /// The maps at the first `taps` of [`TAPS`].
+    /// The maps at the lowest `taps` taps.
     fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
         let mut x = relu(precision::conv(&self.conv1, frames));
         let mut done = 0;
@@ -209,15 +188,7 @@ impl SqueezeNet {
 }
 
 impl Backbone for SqueezeNet {
-    from_config!();
-
-    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
-        let wanted = |(name, _): &(&str, usize)| self.config.tap_names.iter().any(|tap| tap == name);
-        // No further up than the highest tap.
-        let highest = TAPS.iter().rposition(wanted).map_or(0, |tap| tap + 1);
-        let maps = self.maps(frames, highest);
-        maps.into_iter().zip(&TAPS).filter(|(_, tap)| wanted(tap)).map(|(map, _)| map).collect()
-    }
+    shared_methods!(conv1);
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
         let top = self.maps(frames, TAPS.len()).pop().expect("a network has a tap");
@@ -226,8 +197,8 @@ impl Backbone for SqueezeNet {
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         let width = self.conv10.weight.dims()[1];
-        self.conv10.weight = classifier_initializer(std).init([classes, width, 1, 1], device);
-        self.conv10.bias = Some(Initializer::Zeros.init([classes], device));
+        self.conv10.weight = classifier_weight([classes, width, 1, 1], std, device);
+        self.conv10.bias = zero_bias(classes, device);
         self.config.num_classes = classes;
     }
 
@@ -236,11 +207,6 @@ impl Backbone for SqueezeNet {
         self.config.dropout = probabilities[0];
         self.dropout = DropoutConfig::new(self.config.dropout).init();
         Ok(())
-    }
-
-    fn across_modality(mut self, channels: usize) -> Self {
-        widen(&mut self.conv1, &mut self.config.in_channels, &mut self.config.pixels, channels);
-        self
     }
 
     /// torchvision's `squeezenet1_0`: conv1, ReLU, maximum, three fires, maximum, four fires,

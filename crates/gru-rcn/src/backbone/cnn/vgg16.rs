@@ -2,15 +2,14 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
 
-use crate::backbone::cross_modality::widen;
-use crate::backbone::layers::{LayerShape, Plan};
-use crate::backbone::{Backbone, BackboneConfigError, Pixels, classifier_initializer, error};
+use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
+use crate::backbone::{Backbone, BackboneConfigError, Pixels, error};
 use crate::percepts::Level;
 use crate::precision::{conv, linear};
 
@@ -72,17 +71,10 @@ pub struct Vgg16 {
 impl Vgg16Config {
     pub(super) const NAME: &str = "VGG-16";
 
-    /// The full network for frames of another size.
-    pub fn full(num_classes: usize, input_size: [usize; 2]) -> Self {
-        Self::new().with_num_classes(num_classes).with_input_size(input_size)
-    }
-
     /// The small network for the built-in motion data: four stages of one convolution each, 8 to 32
     /// channels.
     pub fn small(num_classes: usize, input_size: [usize; 2]) -> Self {
-        Self::new()
-            .with_num_classes(num_classes)
-            .with_input_size(input_size)
+        Self::full(num_classes, input_size)
             .with_stages(vec![[1, 8], [1, 16], [1, 32], [1, 32]])
             .with_grid([input_size[0] / 16, input_size[1] / 16])
             .with_fc_width(64)
@@ -130,45 +122,22 @@ impl Vgg16Config {
         error::check_size(Self::NAME, self.input_size, least)
     }
 
-    /// A network with freshly drawn weights (He's normal distribution; the fully connected layers
-    /// too).
-    ///
-    /// # Panics
-    ///
-    /// If the configuration is wrong; [`validate`](Self::validate) says so without a panic.
-    pub fn init(&self, device: &Device) -> Vgg16 {
-        if let Err(error) = self.validate() {
-            panic!("{error}");
-        }
-        let he = Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false };
+    pub(super) fn build(&self, device: &Device) -> Vgg16 {
         let mut channels = self.in_channels;
         let mut convs = Vec::new();
         for &[count, width] in &self.stages {
             for _ in 0..count {
-                let mut conv = Conv2dConfig::new([channels, width], [3, 3])
-                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                    .with_initializer(he.clone())
-                    .init(device);
-                conv.bias = Some(Initializer::Zeros.init([width], device));
-                convs.push(conv);
+                let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
+                convs.push(he_conv([channels, width], [3, 1, 1], padding, device));
                 channels = width;
             }
         }
-        let fc = |inputs, outputs| {
-            let mut linear = LinearConfig::new(inputs, outputs).with_initializer(he.clone()).init(device);
-            linear.bias = Some(Initializer::Zeros.init([outputs], device));
-            linear
-        };
-        let fcs = if self.fully_connected {
+        let mut fcs = Vec::new();
+        if self.fully_connected {
             let cells = self.grid[0] * self.grid[1];
-            vec![
-                fc(channels * cells, self.fc_width),
-                fc(self.fc_width, self.fc_width),
-                fc(self.fc_width, self.num_classes),
-            ]
-        } else {
-            Vec::new()
-        };
+            let widths = [channels * cells, self.fc_width, self.fc_width, self.num_classes];
+            fcs.extend(widths.windows(2).map(|pair| he_linear(pair[0], pair[1], device)));
+        }
         Vgg16 { convs, fcs, dropout: self.dropout.map(|drop| DropoutConfig::new(drop).init()), config: self.clone() }
     }
 }
@@ -196,32 +165,22 @@ impl Vgg16 {
         let fc6 = between(relu(linear(&self.fcs[0], top.flatten::<2>(1, 3))));
         relu(linear(&self.fcs[1], fc6))
     }
-}
 
-impl Backbone for Vgg16 {
-    from_config!();
-
-    fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
-        let wanted = |name: &str| self.config.tap_names.iter().any(|tap| tap == name);
-        let all = self.config.stages.len();
-        let fc7 = wanted("fc7");
-        // No further up than the highest tap.
-        let stages = if fc7 { all } else { (1..=all).rev().find(|n| wanted(&format!("pool{n}"))).unwrap_or(0) };
-        let pools = self.pools(frames, stages);
-        let top = pools.last().cloned();
-        let mut maps: Vec<Tensor<4>> = pools
-            .into_iter()
-            .enumerate()
-            .filter(|(stage, _)| wanted(&format!("pool{}", stage + 1)))
-            .map(|(_, map)| map)
-            .collect();
-        if let (true, Some(top)) = (fc7, top) {
-            let fc7 = self.fc7(top, |x| x);
+    /// The maps at the lowest `taps` taps.
+    fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
+        let stages = taps.min(self.config.stages.len());
+        let mut maps = self.pools(frames, stages);
+        if let Some(top) = maps.last().filter(|_| taps > stages) {
+            let fc7 = self.fc7(top.clone(), |x| x);
             let [batch, features] = fc7.dims();
             maps.push(fc7.reshape([batch, features, 1, 1]));
         }
         maps
     }
+}
+
+impl Backbone for Vgg16 {
+    shared_methods!(convs[0]);
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
         assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
@@ -233,8 +192,8 @@ impl Backbone for Vgg16 {
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         let fc8 = self.fcs.last_mut().expect("a VGG-16 without fully connected layers has no classifier to replace");
-        fc8.weight = classifier_initializer(std).init([fc8.weight.dims()[0], classes], device);
-        fc8.bias = Some(Initializer::Zeros.init([classes], device));
+        fc8.weight = classifier_weight([fc8.weight.dims()[0], classes], std, device);
+        fc8.bias = zero_bias(classes, device);
         self.config.num_classes = classes;
     }
 
@@ -243,11 +202,6 @@ impl Backbone for Vgg16 {
         self.config.dropout.copy_from_slice(probabilities);
         self.dropout = self.config.dropout.map(|p| DropoutConfig::new(p).init());
         Ok(())
-    }
-
-    fn across_modality(mut self, channels: usize) -> Self {
-        widen(&mut self.convs[0], &mut self.config.in_channels, &mut self.config.pixels, channels);
-        self
     }
 
     /// torchvision's `features.N` counts convolutions, ReLUs and maxima alike; `classifier.{0,3,6}`

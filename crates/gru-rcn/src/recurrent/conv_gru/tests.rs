@@ -5,7 +5,7 @@ use burn::nn::gru::GruConfig;
 use burn::tensor::{DType, TensorData};
 
 use super::*;
-use crate::testing::{assert_numbers, assert_same, difference, drawn, numbers, redrawn};
+use crate::testing::{assert_numbers, assert_panics, assert_same, difference, drawn, numbers, redrawn};
 
 const LN2: f32 = std::f32::consts::LN_2;
 
@@ -13,9 +13,12 @@ fn ln(x: f32) -> f32 {
     x.ln()
 }
 
+fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+}
+
 fn weight(values: &[f32], [out, input, kernel]: [usize; 3]) -> Param<Tensor<4>> {
-    let data = TensorData::new(values.to_vec(), [out, input, kernel, kernel]);
-    Param::from_tensor(Tensor::from_data(data, &Device::flex()))
+    Param::from_tensor(tensor(values, [out, input, kernel, kernel]))
 }
 
 /// A layer with weights of (-0.7, 0.7): large enough for the gates to open and close.
@@ -41,8 +44,7 @@ fn set_bias(layer: &mut ConvGru, [z, r, candidate]: [f32; 3]) {
 /// 0.2 * 0.8 = 0.52.
 #[test]
 fn two_steps_by_hand() {
-    let device = Device::flex();
-    let mut layer = ConvGruConfig::new(1, 1).with_kernel_size(1).init(&device);
+    let mut layer = ConvGruConfig::new(1, 1).with_kernel_size(1).init(&Device::flex());
     let (w_z, w_r, w) = (ln(3.0), 1.0, LN2);
     let u_z = (-ln(4.0) - 2.0 * w_z) / 0.45;
     let u_r = -2.0 * w_r / 0.45;
@@ -50,8 +52,7 @@ fn two_steps_by_hand() {
     layer.input_to_hidden.weight = weight(&[w_z, w_r, w], [3, 1, 1]);
     layer.hidden_to_gates.weight = weight(&[u_z, u_r], [2, 1, 1]);
     layer.hidden_to_candidate.weight = weight(&[u], [1, 1, 1]);
-    let clip = Tensor::from_data(TensorData::new(vec![1.0f32, 2.0], [1, 2, 1, 1, 1]), &device);
-    let output = layer.forward(clip, None);
+    let output = layer.forward(tensor(&[1.0, 2.0], [1, 2, 1, 1, 1]), None);
     assert_numbers(output.sequence, &[0.45, 0.52]);
     assert_numbers(output.last, &[0.52]);
 }
@@ -63,13 +64,12 @@ fn two_steps_by_hand() {
 /// would leave 0.09.
 #[test]
 fn the_reset_gate_acts_before_the_product() {
-    let device = Device::flex();
-    let mut layer = ConvGruConfig::new(1, 2).with_kernel_size(1).init(&device);
+    let mut layer = ConvGruConfig::new(1, 2).with_kernel_size(1).init(&Device::flex());
     layer.input_to_hidden.weight = weight(&[0.0; 6], [6, 1, 1]);
     layer.hidden_to_gates.weight = weight(&[0.0, 0.0, 0.0, 0.0, ln(3.0), 0.0, -ln(4.0), 0.0], [4, 2, 1]);
     layer.hidden_to_candidate.weight = weight(&[0.0, 0.0, 4.0 / 3.0 * LN2, 0.0], [2, 2, 1]);
-    let state = Tensor::from_data(TensorData::new(vec![1.0f32, 0.0], [1, 2, 1, 1]), &device);
-    assert_numbers(layer.step(Tensor::zeros([1, 1, 1, 1], &device), Some(state)), &[0.5, 0.3]);
+    let state = tensor(&[1.0, 0.0], [1, 2, 1, 1]);
+    assert_numbers(layer.step(tensor(&[0.0], [1, 1, 1, 1]), Some(state)), &[0.5, 0.3]);
 }
 
 /// A map of one row, (1, 0). The candidate's kernel has one tap, ln 3 on the left neighbour, and
@@ -77,14 +77,12 @@ fn the_reset_gate_acts_before_the_product() {
 /// 0. A kernel turned over would swap them.
 #[test]
 fn kernels_are_not_turned_over() {
-    let device = Device::flex();
-    let mut layer = ConvGruConfig::new(1, 1).init(&device);
+    let mut layer = ConvGruConfig::new(1, 1).init(&Device::flex());
     let mut taps = [0.0; 27];
     // Third gate, second row, first column.
     taps[18 + 3] = ln(3.0);
     layer.input_to_hidden.weight = weight(&taps, [3, 1, 3]);
-    let map = Tensor::from_data(TensorData::new(vec![1.0f32, 0.0], [1, 1, 1, 2]), &device);
-    assert_numbers(layer.step(map, None), &[0.0, 0.4]);
+    assert_numbers(layer.step(tensor(&[1.0, 0.0], [1, 1, 1, 2]), None), &[0.0, 0.4]);
 }
 
 /// The bottom-up input, from the zero state with x = 0 and all bottom-up weights ln 3: z =
@@ -132,27 +130,18 @@ fn one_cell_sees_the_centre_taps_only() {
 }
 
 /// A bias of -1000 shuts the update gate: sigmoid is exactly 0 and the state comes back bit by bit.
-/// In the opposite convention it would be replaced.
+/// In the opposite convention it would be replaced. With the update gate open and the reset gate
+/// shut, nothing of the state is left: h = tanh(W * x + b).
 #[test]
-fn a_shut_update_gate_keeps_the_state() {
+fn the_update_gate_keeps_the_state_or_takes_the_candidate() {
     let device = Device::flex();
     let mut layer = layer(ConvGruConfig::new(2, 3).with_bias(true));
+    let (x, state) = (drawn::<4>(4, [2, 2, 4, 5], &device), drawn::<4>(3, [2, 3, 4, 5], &device));
     set_bias(&mut layer, [-1000.0, 0.0, 0.3]);
-    let state = drawn::<4>(3, [2, 3, 4, 5], &device);
-    let next = layer.step(drawn(4, [2, 2, 4, 5], &device), Some(state.clone()));
-    assert_eq!(difference(next, state), 0.0);
-}
-
-/// With the update gate open and the reset gate shut, nothing of the state is left: h = tanh(W * x
-/// + b).
-#[test]
-fn an_open_update_gate_takes_the_candidate() {
-    let device = Device::flex();
-    let mut layer = layer(ConvGruConfig::new(2, 3).with_bias(true));
+    assert_eq!(difference(layer.step(x.clone(), Some(state.clone())), state.clone()), 0.0);
     set_bias(&mut layer, [1000.0, -1000.0, 0.3]);
-    let x = drawn::<4>(4, [2, 2, 4, 5], &device);
-    let next = layer.step(x.clone(), Some(drawn(3, [2, 3, 4, 5], &device)));
-    assert_same(next, tanh(layer.input_to_hidden.forward(x).narrow(1, 6, 3)));
+    let candidate = tanh(layer.input_to_hidden.forward(x.clone()).narrow(1, 6, 3));
+    assert_same(layer.step(x, Some(state)), candidate);
 }
 
 /// Two windows of one scene, offset by one row and two columns, agree where they overlap and the
@@ -278,40 +267,19 @@ fn every_gate_is_drawn_on_its_own() {
 }
 
 #[test]
-#[should_panic(expected = "must be odd, not 2")]
-fn even_kernels_are_refused() {
-    ConvGruConfig::new(2, 3).with_kernel_size(2).init(&Device::flex());
-}
-
-#[test]
-#[should_panic(expected = "no bottom-up weights")]
-fn an_unexpected_bottom_up_input_is_refused() {
+fn sizes_that_do_not_fit_are_refused() {
     let device = Device::flex();
-    let map = Tensor::<4>::zeros([1, 2, 3, 3], &device);
-    ConvGruConfig::new(2, 3).init(&device).step_stacked(map.clone(), Some(map), None);
-}
-
-#[test]
-#[should_panic(expected = "give it the hidden maps")]
-fn a_missing_bottom_up_input_is_refused() {
-    let device = Device::flex();
-    let layer = ConvGruConfig::new(2, 3).with_below_channels(Some(2)).init(&device);
-    layer.step(Tensor::zeros([1, 2, 3, 3], &device), None);
-}
-
-#[test]
-#[should_panic(expected = "ConvGru: an input of shape [1, 5, 3, 3], expected [_, 2, _, _]")]
-fn an_input_of_other_channels_is_refused() {
-    let device = Device::flex();
-    ConvGruConfig::new(2, 3).init(&device).step(Tensor::zeros([1, 5, 3, 3], &device), None);
-}
-
-#[test]
-#[should_panic(expected = "ConvGru: a state of shape [1, 3, 2, 2], expected [1, 3, 3, 3]")]
-fn a_state_of_another_size_is_refused() {
-    let device = Device::flex();
-    let state = Tensor::zeros([1, 3, 2, 2], &device);
-    ConvGruConfig::new(2, 3).init(&device).step(Tensor::zeros([1, 2, 3, 3], &device), Some(state));
+    let zeros = |channels, side| Tensor::<4>::zeros([1, channels, side, side], &device);
+    let config = ConvGruConfig::new(2, 3);
+    let layer = config.init(&device);
+    let stacked = config.clone().with_below_channels(Some(2)).init(&device);
+    assert_panics("must be odd, not 2", || config.with_kernel_size(2).init(&device));
+    assert_panics("no bottom-up weights", || layer.step_stacked(zeros(2, 3), Some(zeros(2, 3)), None));
+    assert_panics("give it the hidden maps", || stacked.step(zeros(2, 3), None));
+    let message = "ConvGru: an input of shape [1, 5, 3, 3], expected [_, 2, _, _]";
+    assert_panics(message, || layer.step(zeros(5, 3), None));
+    let message = "ConvGru: a state of shape [1, 3, 2, 2], expected [1, 3, 3, 3]";
+    assert_panics(message, || layer.step(zeros(2, 3), Some(zeros(3, 2))));
 }
 
 #[test]
