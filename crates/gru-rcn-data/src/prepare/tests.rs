@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::*;
 use crate::base::{DecodeLimits, FolderLock};
 use crate::manifest::{MANIFEST, Manifest};
-use crate::testing::temporary;
+use crate::testing::{refused, temporary};
 use crate::verify::{FaultKind, VerifyOptions, VerifyReport, verify};
 use crate::video::{DecoderId, FrameSource, VideoFrame};
 
@@ -367,8 +367,7 @@ fn two_runs_in_one_folder_are_refused() {
     let (_folder, options) = setting(false);
     fs::create_dir(&options.output).unwrap();
     let lock = FolderLock::whole(&options.output).unwrap();
-    let error = run(&options, &Drawing::new()).unwrap_err().to_string();
-    assert!(error.contains("another process"), "{error}");
+    refused(run(&options, &Drawing::new()), &["another process"]);
     assert!(merge(&options.output).is_err());
     drop(lock);
     run(&options, &Drawing::new()).unwrap();

@@ -69,7 +69,7 @@ pub(super) mod tests {
     use crate::dataset::{ClipSource, PreparedClip, Sample};
     use crate::plan::{ClipPlanner, CropRule, Modality, Photometric, TemporalSampling, TestCrops, TestViews};
     use crate::read::ClipReader;
-    use crate::testing::{make_video, temporary};
+    use crate::testing::{make_video, refused, temporary};
 
     /// A prepared clip of lossless flow fields `[height, width]` with x = 100 + t and y = 50 + t.
     pub(crate) fn flow_clip(folder: &Path, fields: u8, [height, width]: [usize; 2]) -> PreparedClip {
@@ -138,8 +138,7 @@ pub(super) mod tests {
         // Only visible frames are kept: one start of two frames in the middle.
         let few = reader.read_views(&source, &planner, TestViews { starts: 1, crops: TestCrops::Five }).unwrap();
         assert_eq!(few.pictures.keys().copied().collect::<Vec<_>>(), [2, 3]);
-        let error = few.cut(&views.plans()[0].0).unwrap_err().to_string();
-        assert!(error.contains("frame 0") && error.contains("no view"), "{error}");
+        refused(few.cut(&views.plans()[0].0), &["frame 0", "no view"]);
     }
 
     #[test]
@@ -150,8 +149,7 @@ pub(super) mod tests {
         let rule = TestViews { starts: 3, crops: TestCrops::Centre };
         let limits = |frames: usize| DecodeLimits { max_bytes: 16 * 24 * 3 * frames, ..DecodeLimits::default() };
         assert!(ClipReader::new(limits(6)).read_views(&source, &planner(Modality::Rgb), rule).is_ok());
-        let error = ClipReader::new(limits(5)).read_views(&source, &planner(Modality::Rgb), rule).unwrap_err();
-        assert!(error.to_string().contains("max_bytes"), "{error}");
+        refused(ClipReader::new(limits(5)).read_views(&source, &planner(Modality::Rgb), rule), &["max_bytes"]);
     }
 
     // A film that does not fit into memory is read in two passes.
@@ -196,7 +194,6 @@ pub(super) mod tests {
         let source = ClipSource::Video("nowhere.avi".into());
         let planner = ClipPlanner { flip: false, ..planner(Modality::Rgb) };
         let rule = TestViews { starts: 0, crops: TestCrops::Centre };
-        let error = ClipReader::default().read_views(&source, &planner, rule).unwrap_err().to_string();
-        assert!(error.contains("views.starts"), "{error}");
+        refused(ClipReader::default().read_views(&source, &planner, rule), &["views.starts"]);
     }
 }
