@@ -44,6 +44,33 @@ pub(crate) fn refused<T>(result: Result<T, DataError>, words: &[&str]) {
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
 }
 
+/// The names of enums are those of JSON and are read back.
+mod names {
+    use crate::base::Split;
+    use crate::{DataError, DecoderKind, FlowMethod, Layout};
+
+    fn read_back<T>(all: &[T], known: &str)
+    where
+        T: std::str::FromStr<Err = DataError> + std::fmt::Display + std::fmt::Debug + PartialEq + serde::Serialize,
+    {
+        for value in all {
+            assert_eq!(value.to_string().parse::<T>().unwrap(), *value);
+            assert_eq!(serde_json::to_string(value).unwrap(), format!("\"{value}\""));
+        }
+        super::refused("farneback".parse::<T>(), &["farneback", known]);
+    }
+
+    #[test]
+    fn names_are_read_and_written() {
+        read_back(&[Split::Train, Split::Validation, Split::Test], "`split`");
+        read_back(&[Layout::Ucf101, Layout::Hmdb51, Layout::Msvd, Layout::Folder], "ucf101");
+        read_back(&[DecoderKind::Ffmpeg, DecoderKind::Pure], "ffmpeg or pure");
+        read_back(&[FlowMethod::TvL1, FlowMethod::Dis], "tvl1");
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Validation);
+        assert_eq!(DecoderKind::default(), DecoderKind::Ffmpeg);
+    }
+}
+
 /// Writes a file below `root`, and the folders above it.
 pub(crate) fn put(root: &Path, file: &str, content: impl AsRef<[u8]>) {
     let path = root.join(file);

@@ -178,15 +178,6 @@ mod tests {
     }
 
     #[test]
-    fn layouts_read_back() {
-        for layout in [Layout::Ucf101, Layout::Hmdb51, Layout::Msvd, Layout::Folder] {
-            assert_eq!(layout.to_string().parse::<Layout>().unwrap(), layout);
-            assert_eq!(serde_json::to_string(&layout).unwrap(), format!("\"{layout}\""));
-        }
-        assert!("ucf".parse::<Layout>().unwrap_err().to_string().contains("ucf101"));
-    }
-
-    #[test]
     fn sizes_say_their_rule() {
         let text = serde_json::to_string(&SizeRule::Exact { height: 256, width: 340 }).unwrap();
         assert_eq!(text, r#"{"rule":"exact","height":256,"width":340}"#);
