@@ -1,8 +1,17 @@
-//! Temporary folders and small films for the tests of several modules.
+//! Temporary folders, small films and planners for the tests of several modules.
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+use image::{Rgb, RgbImage};
+
+use crate::{ClipPlanner, ClipSource, CropRule, DataError, Modality, Photometric, Sample, TemporalSampling};
+
+/// A switch that cancels nothing.
+pub(crate) static GO: AtomicBool = AtomicBool::new(false);
 
 /// Says why a test is skipped, past the harness, which captures the output of tests that pass.
 pub(crate) fn say(words: &str) {
@@ -26,6 +35,79 @@ pub(crate) fn ucf101_clips() -> Vec<PathBuf> {
     let clips: Vec<_> = classes.iter().filter(|path| path.is_dir()).flat_map(|class| folder(class)).collect();
     assert!(!clips.is_empty(), "GRU_RCN_TEST_DATA names a folder without clips in ucf101");
     clips
+}
+
+/// Asserts that a result is an error whose message has all of `words`.
+#[track_caller]
+pub(crate) fn refused<T>(result: Result<T, DataError>, words: &[&str]) {
+    let error = result.err().expect("an error").to_string();
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+}
+
+/// The names of enums are those of JSON and are read back.
+mod names {
+    use crate::base::Split;
+    use crate::{DataError, DecoderKind, FlowMethod, Layout};
+
+    fn read_back<T>(all: &[T], known: &str)
+    where
+        T: std::str::FromStr<Err = DataError> + std::fmt::Display + std::fmt::Debug + PartialEq + serde::Serialize,
+    {
+        for value in all {
+            assert_eq!(value.to_string().parse::<T>().unwrap(), *value);
+            assert_eq!(serde_json::to_string(value).unwrap(), format!("\"{value}\""));
+        }
+        super::refused("farneback".parse::<T>(), &["farneback", known]);
+    }
+
+    #[test]
+    fn names_are_read_and_written() {
+        read_back(&[Split::Train, Split::Validation, Split::Test], "`split`");
+        read_back(&[Layout::Ucf101, Layout::Hmdb51, Layout::Msvd, Layout::Folder], "ucf101");
+        read_back(&[DecoderKind::Ffmpeg, DecoderKind::Pure], "ffmpeg or pure");
+        read_back(&[FlowMethod::TvL1, FlowMethod::Dis], "tvl1");
+        assert_eq!("val".parse::<Split>().unwrap(), Split::Validation);
+        assert_eq!(DecoderKind::default(), DecoderKind::Ffmpeg);
+    }
+}
+
+/// Writes a file below `root`, and the folders above it.
+pub(crate) fn put(root: &Path, file: &str, content: impl AsRef<[u8]>) {
+    let path = root.join(file);
+    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs::write(path, content).expect("writing");
+}
+
+/// Saves a frame of `height` × `width`, whose colours depend on place and number, as an image.
+pub(crate) fn save_frame(path: &Path, [height, width]: [u32; 2], t: u32) {
+    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    let value = |x: u32, y: u32| Rgb([(t * 40) as u8, (x * 9) as u8, (y * 11) as u8]);
+    RgbImage::from_fn(width, height, value).save(path).expect("saving");
+}
+
+/// A PNG and a JPEG of a few bytes whose headers state 60 000 × 60 000 pixels, 10.8 GB decoded.
+pub(crate) fn huge_images() -> [Vec<u8>; 2] {
+    let coded = |format| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        RgbImage::new(16, 16).write_to(&mut bytes, format).expect("coding");
+        bytes.into_inner()
+    };
+    let (mut png, mut jpeg) = (coded(image::ImageFormat::Png), coded(image::ImageFormat::Jpeg));
+    png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame header");
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
+    [png, jpeg]
+}
+
+/// A sample called `a/b`, of class 0.
+pub(crate) fn sample(source: ClipSource) -> Sample {
+    Sample { id: "a/b".to_owned(), class: 0, appearance: None, source }
+}
+
+/// A planner of RGB clips from the middle of the frame, mirrored in training.
+pub(crate) fn planner(temporal: TemporalSampling, frame_size: [usize; 2], input_size: [usize; 2]) -> ClipPlanner {
+    let (crop, photometric) = (CropRule::Centre, Photometric::default());
+    ClipPlanner { modality: Modality::Rgb, temporal, frame_size, input_size, crop, flip: true, photometric }
 }
 
 pub(crate) fn temporary() -> tempfile::TempDir {

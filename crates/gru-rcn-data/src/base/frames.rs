@@ -66,6 +66,7 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::refused;
 
     // Two frames of 1×2 pixels of 3 values: 12 bytes; frame 1 is bytes 6..12.
     #[test]
@@ -77,8 +78,7 @@ mod tests {
 
     #[test]
     fn a_wrong_length_is_refused() {
-        let error = Frames::new(vec![0; 11], 2, 1, 2, 3).unwrap_err().to_string();
-        assert!(error.contains("[2, 1, 2, 3]") && error.contains("11 bytes"), "{error}");
+        refused(Frames::new(vec![0; 11], 2, 1, 2, 3), &["[2, 1, 2, 3]", "11 bytes"]);
         assert!(Frames::new(vec![], usize::MAX, 2, 1, 1).is_err());
     }
 }

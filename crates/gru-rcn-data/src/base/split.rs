@@ -22,17 +22,3 @@ super::named!(
     Validation = "validation" | "val",
     Test = "test"
 );
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_read_back() {
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
-        }
-        assert_eq!("val".parse::<Split>().unwrap(), Split::Validation);
-        assert!("tset".parse::<Split>().unwrap_err().to_string().contains("tset"));
-    }
-}

@@ -17,7 +17,7 @@ pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine};
 pub(crate) use lists::{find, lines, without_extension};
-pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES, contact_sheet};
+pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES};
 pub use prepared::PreparedClip;
 pub use scan::VIDEO_EXTENSIONS;
 pub(crate) use scan::{Found, aside, part_folders, scan, videos_of};

@@ -107,7 +107,7 @@ mod tests {
     use crate::base::Split;
     use crate::dataset::{Dataset, FolderOptions};
     use crate::manifest::tests::{header, record};
-    use crate::testing::temporary;
+    use crate::testing::{refused, temporary};
 
     /// Clips of two classes and three frames of 4×2, as their records say.
     fn prepared(ids: &[&str]) -> tempfile::TempDir {
@@ -173,12 +173,10 @@ mod tests {
         assert_eq!(clip.frame_files().unwrap().len(), 3);
         assert!(clip.flow_files().unwrap_err().to_string().contains("without optical flow"));
         fs::remove_file(folder.path().join("frames/a/1/000002.jpg")).unwrap();
-        let error = clip.frame_files().unwrap_err().to_string();
-        assert!(error.contains("2 images, the manifest says 3"), "{error}");
+        refused(clip.frame_files(), &["2 images, the manifest says 3"]);
         fs::remove_dir_all(folder.path().join("frames/b/2")).unwrap();
         let options = FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() };
-        let error = Dataset::from_folder(&options).unwrap_err().to_string();
-        assert!(error.contains("b/2") && error.contains("verify"), "{error}");
+        refused(Dataset::from_folder(&options), &["b/2", "verify"]);
     }
 
     #[cfg(unix)]

@@ -146,11 +146,10 @@ fn decode_other(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use image::codecs::jpeg::JpegEncoder;
-    use image::{ExtendedColorType, GrayImage, Luma, Rgb};
+    use image::{GrayImage, Luma, Rgb};
 
     use super::*;
-    use crate::testing::temporary;
+    use crate::testing::{huge_images, temporary};
 
     fn limits() -> DecodeLimits {
         DecodeLimits::default()
@@ -177,19 +176,10 @@ mod tests {
         }
     }
 
-    // A header of 60 000 × 60 000 pixels, 10.8 GB once decoded, in a few bytes.
     #[test]
     fn sides_are_checked_before_memory_is_taken() {
         let folder = temporary();
-        let mut jpeg = Vec::new();
-        JpegEncoder::new(&mut jpeg).encode(&[9; 16 * 16 * 3], 16, 16, ExtendedColorType::Rgb8).unwrap();
-        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
-        jpeg[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
-        let mut png = Cursor::new(Vec::new());
-        GrayImage::new(4, 4).write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let mut png = png.into_inner();
-        png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
-        for bytes in [jpeg, png] {
+        for bytes in huge_images() {
             let path = folder.path().join("0.jpg");
             fs::write(&path, bytes).unwrap();
             let error = decode(&path, Colours::Rgb, &limits()).unwrap_err();

@@ -189,7 +189,7 @@ pub(crate) fn line_of<T: Serialize>(path: &Path, value: &T) -> Result<String, Da
 pub(crate) mod tests {
     use super::*;
     use crate::image::SizeRule;
-    use crate::testing::temporary;
+    use crate::testing::{refused, temporary};
     use crate::video::DecoderId;
 
     pub(crate) fn header() -> Header {
@@ -201,6 +201,11 @@ pub(crate) mod tests {
             frames: FrameFormat { size: SizeRule::ShortSide { pixels: 256 }, image: ImageCoding::Jpeg { quality: 95 } },
             flow: None,
         }
+    }
+
+    pub(crate) fn flow_format() -> FlowFormat {
+        let (algorithm, parameters) = ("dis".to_owned(), Default::default());
+        FlowFormat { algorithm, parameters, bound: 20.0, coding: String::new(), image: ImageCoding::Png }
     }
 
     pub(crate) fn record(id: &str) -> ClipRecord {
@@ -231,13 +236,9 @@ pub(crate) mod tests {
         let path = Path::new("m.jsonl");
         let line = |value: &ClipRecord| line_of(path, value).unwrap();
         let head = line_of(path, &header()).unwrap();
-        let error = |text: String| Manifest::parse(path, &text).unwrap_err().to_string();
         let one = line(&record("a/x"));
         assert!(Manifest::parse(path, &format!("{head}{one}")).is_ok());
-        let has = |text: String, words: &[&str]| {
-            let error = error(text);
-            assert!(words.iter().all(|word| error.contains(word)), "{error}");
-        };
+        let has = |text: String, words: &[&str]| refused(Manifest::parse(path, &text), words);
         has(String::new(), &["line 1", "empty"]);
         has(head.trim_end().to_owned(), &["line 1", "torn"]);
         has(format!("{head}{}", one.trim_end()), &["line 2", "torn"]);

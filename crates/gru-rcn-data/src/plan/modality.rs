@@ -88,15 +88,8 @@ mod tests {
     use crate::plan::{ClipPlan, PhotometricDraw};
 
     fn plan(frames: Vec<usize>, flip: bool) -> ClipPlan {
-        let crop = Crop::whole(1, 2);
-        ClipPlan {
-            modality: Modality::Flow,
-            frames,
-            crop,
-            flip,
-            photometric: PhotometricDraw::IDENTITY,
-            output: [1, 2],
-        }
+        let (modality, crop, photometric) = (Modality::Flow, Crop::whole(1, 2), PhotometricDraw::IDENTITY);
+        ClipPlan { modality, frames, crop, flip, photometric, output: [1, 2] }
     }
 
     /// Twelve fields of 1x2 pixels; field t has x = 10 t, 10 t + 1 and y = 10 t + 2, 10 t + 3. The

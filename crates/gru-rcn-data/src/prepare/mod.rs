@@ -110,7 +110,7 @@ impl OwnLists {
 }
 
 /// Progress of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Finished clips, prepared or failed.
     pub done: usize,

@@ -36,7 +36,7 @@ pub(super) fn run(
         Folders::of(&root, &clip.id).remove()?;
     }
     let mut tally = Tally::new(&to_do, plan.done.clone());
-    progress(tally.progress(None));
+    progress(tally.progress.clone());
     let mut journal = Journal::open(&plan.place.journal, &plan.header)?;
     let made = |index: usize, made: Made| {
         let clip: &SourceClip = to_do[index];
@@ -49,12 +49,12 @@ pub(super) fn run(
             Err(Fault::Clip(error)) => Some(plan.source.relative(&error)),
             Err(Fault::Run(error)) => return Err(error),
         };
-        tally.finished(clip, error.clone());
-        progress(tally.progress(Some((clip.id.clone(), error))));
+        tally.finished(clip, error);
+        progress(tally.progress.clone());
         Ok(())
     };
     for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
-    let interrupted = cancel.load(Ordering::Relaxed) && tally.ended < to_do.len();
+    let interrupted = cancel.load(Ordering::Relaxed) && tally.progress.done < to_do.len();
     finish(&plan, journal, tally, interrupted)
 }
 
@@ -130,50 +130,44 @@ impl Written {
 /// Counts of a run.
 struct Tally {
     start: Instant,
+    /// All prepared clips, and how many of them earlier runs prepared.
     done: BTreeMap<String, ClipRecord>,
     kept: usize,
     failures: Vec<Failure>,
-    total: usize,
-    ended: usize,
-    frames: u64,
-    bytes: u64,
+    progress: Progress,
     /// Bytes of all videos and of the finished ones.
     work: (u64, u64),
 }
 
 impl Tally {
     fn new(to_do: &[&SourceClip], done: BTreeMap<String, ClipRecord>) -> Self {
-        let (kept, total) = (done.len(), to_do.len());
         let work = (to_do.iter().map(|clip| clip.bytes.max(1)).sum(), 0);
-        Self { start: Instant::now(), done, kept, failures: Vec::new(), total, ended: 0, frames: 0, bytes: 0, work }
+        let progress = Progress { total: to_do.len(), ..Progress::default() };
+        Self { start: Instant::now(), kept: done.len(), done, failures: Vec::new(), progress, work }
     }
 
     fn add(&mut self, record: ClipRecord, bytes: u64) {
-        self.frames += record.frames as u64;
-        self.bytes += bytes;
+        self.progress.frames += record.frames as u64;
+        self.progress.bytes += bytes;
         self.done.insert(record.id.clone(), record);
     }
 
     fn finished(&mut self, clip: &SourceClip, error: Option<String>) {
-        self.ended += 1;
         self.work.1 += clip.bytes.max(1);
+        let ((all, over), elapsed) = (self.work, self.start.elapsed());
+        let remaining = elapsed.as_secs_f64() * all.saturating_sub(over) as f64 / over as f64;
+        self.progress.done += 1;
+        self.progress.failed += usize::from(error.is_some());
+        self.progress.elapsed = elapsed;
+        self.progress.remaining = Duration::try_from_secs_f64(remaining).ok();
+        self.progress.clip = Some((clip.id.clone(), error.clone()));
         self.failures.extend(error.map(|error| Failure { clip: clip.id.clone(), error }));
-    }
-
-    fn progress(&self, clip: Option<(String, Option<String>)>) -> Progress {
-        let elapsed = self.start.elapsed();
-        let (all, over) = self.work;
-        let remaining = (over > 0)
-            .then(|| elapsed.as_secs_f64() * all.saturating_sub(over) as f64 / over as f64)
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let (failed, frames, bytes) = (self.failures.len(), self.frames, self.bytes);
-        Progress { done: self.ended, total: self.total, failed, frames, bytes, elapsed, remaining, clip }
     }
 }
 
 /// Writes failures, lists and the manifest.
 fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
-    let Tally { done, kept, mut failures, ended, frames, bytes, .. } = tally;
+    let Tally { done, kept, mut failures, progress: Progress { done: ended, frames, bytes, .. }, .. } = tally;
     failures.sort_by(|a, b| a.clip.cmp(&b.clip));
     let outcome = PrepareOutcome {
         manifest: plan.place.manifest.clone(),

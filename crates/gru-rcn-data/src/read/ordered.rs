@@ -193,9 +193,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing::refused;
 
-    fn config(workers: usize, max_bytes: usize) -> LoaderConfig {
-        LoaderConfig { workers, max_bytes }
+    /// Jobs of `job` bytes on four threads, of which 100 may be held.
+    fn start<T: Send + 'static>(
+        jobs: Vec<usize>,
+        load: impl Fn(usize) -> T + Send + Sync + 'static,
+    ) -> OrderedLoader<T> {
+        ordered(jobs, |&job| job, LoaderConfig { workers: 4, max_bytes: 100 }, move |&job| Ok(load(job)))
+    }
+
+    /// Waits, in milliseconds.
+    fn wait(time: u64) {
+        thread::sleep(Duration::from_millis(time));
     }
 
     // Early jobs are the slow ones, so with several workers the results arrive in another order
@@ -203,15 +213,11 @@ mod tests {
     #[test]
     fn results_come_in_order_for_any_number_of_workers() {
         for workers in [0, 1, 4] {
-            let loader = ordered(
-                (0..40u64).collect(),
-                |_| 1,
-                config(workers, 8),
-                |&job| {
-                    thread::sleep(Duration::from_millis(if job % 4 == 0 { 8 } else { 1 }));
-                    Ok(job * job)
-                },
-            );
+            let square = |&job: &u64| {
+                wait(if job % 4 == 0 { 8 } else { 1 });
+                Ok(job * job)
+            };
+            let loader = ordered((0..40).collect(), |_| 1, LoaderConfig { workers, max_bytes: 8 }, square);
             assert_eq!(loader.len(), 40);
             let results: Vec<u64> = loader.map(Result::unwrap).collect();
             assert_eq!(results, (0..40).map(|job| job * job).collect::<Vec<_>>(), "{workers} workers");
@@ -221,55 +227,35 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_of_its_job_alone() {
         for workers in [0, 1, 4] {
-            let loader = ordered(
-                (0..6).collect(),
-                |_| 1,
-                config(workers, 100),
-                |&job: &usize| {
-                    assert!(job != 3, "job three is broken");
-                    Ok(job)
-                },
-            );
-            let results: Vec<_> = loader.collect();
-            assert_eq!(results.len(), 6);
-            for (job, result) in results.into_iter().enumerate() {
-                match result {
-                    Ok(value) => assert_eq!(value, job),
-                    Err(error) => {
-                        assert_eq!(job, 3);
-                        let text = error.to_string();
-                        assert!(text.contains("job 3") && text.contains("job three is broken"), "{text}");
-                    }
-                }
-            }
+            let load = |&job: &usize| {
+                assert!(job != 3, "job three is broken");
+                Ok(job)
+            };
+            let loader = ordered((0..6).collect(), |_| 1, LoaderConfig { workers, max_bytes: 100 }, load);
+            let mut results: Vec<_> = loader.collect();
+            refused(results.remove(3), &["job 3", "job three is broken"]);
+            assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
         }
     }
 
     // Jobs of 30 bytes, 100 allowed: never more than 3 are held, and 4 workers do reach 3.
     #[test]
     fn bytes_are_bounded() {
-        let held = Arc::new(AtomicUsize::new(0));
-        let peak = Arc::new(AtomicUsize::new(0));
-        let (counted, highest) = (Arc::clone(&held), Arc::clone(&peak));
-        let loader = ordered(
-            vec![30usize; 40],
-            |&bytes| bytes,
-            config(4, 100),
-            move |&bytes| {
-                let now = counted.fetch_add(bytes, Ordering::SeqCst) + bytes;
-                highest.fetch_max(now, Ordering::SeqCst);
-                thread::sleep(Duration::from_millis(2));
-                Ok(())
-            },
-        );
-        thread::sleep(Duration::from_millis(50));
-        for result in loader.inspect(|_| thread::sleep(Duration::from_millis(1))) {
+        let counts = Arc::new([const { AtomicUsize::new(0) }; 2]);
+        let shared = Arc::clone(&counts);
+        let loader = start(vec![30; 40], move |bytes| {
+            let now = shared[0].fetch_add(bytes, Ordering::SeqCst) + bytes;
+            shared[1].fetch_max(now, Ordering::SeqCst);
+            wait(2);
+        });
+        wait(50);
+        for result in loader.inspect(|_| wait(1)) {
             // Given back here, after the loader's own count: the bound seen from outside is one job
             // looser.
             result.unwrap();
-            held.fetch_sub(30, Ordering::SeqCst);
+            counts[0].fetch_sub(30, Ordering::SeqCst);
         }
-        let peak = peak.load(Ordering::SeqCst);
+        let peak = counts[1].load(Ordering::SeqCst);
         assert!((90..=120).contains(&peak), "{peak}");
     }
 
@@ -278,26 +264,17 @@ mod tests {
     fn the_bound_is_exact_before_the_first_result() {
         let started = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&started);
-        let mut loader = ordered(
-            vec![30usize; 10],
-            |&bytes| bytes,
-            config(4, 100),
-            move |_| {
-                count.fetch_add(1, Ordering::SeqCst);
-                Ok(())
-            },
-        );
-        thread::sleep(Duration::from_millis(100));
+        let mut loader = start(vec![30; 10], move |_| count.fetch_add(1, Ordering::SeqCst));
+        wait(100);
         assert_eq!(started.load(Ordering::SeqCst), 3);
         loader.next().unwrap().unwrap();
-        thread::sleep(Duration::from_millis(100));
+        wait(100);
         assert_eq!(started.load(Ordering::SeqCst), 4);
     }
 
     #[test]
     fn a_job_above_the_bound_runs_alone() {
-        let loader = ordered(vec![500usize, 10, 500, usize::MAX], |&bytes| bytes, config(4, 100), |&bytes| Ok(bytes));
-        let results: Vec<usize> = loader.map(Result::unwrap).collect();
+        let results: Vec<_> = start(vec![500, 10, 500, usize::MAX], |bytes| bytes).map(Result::unwrap).collect();
         assert_eq!(results, [500, 10, 500, usize::MAX]);
     }
 
@@ -305,16 +282,8 @@ mod tests {
     fn dropping_stops_the_workers() {
         let started = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&started);
-        let mut loader = ordered(
-            (0..1000).collect(),
-            |_| 1,
-            config(4, 5),
-            move |&job: &usize| {
-                count.fetch_add(1, Ordering::SeqCst);
-                Ok(job)
-            },
-        );
-        assert_eq!(loader.next().unwrap().unwrap(), 0);
+        let mut loader = start(vec![20; 1000], move |_| count.fetch_add(1, Ordering::SeqCst));
+        loader.next().unwrap().unwrap();
         drop(loader);
         // One was consumed and five may be held.
         assert!(started.load(Ordering::SeqCst) <= 6);
@@ -323,6 +292,6 @@ mod tests {
 
     #[test]
     fn no_jobs_no_results() {
-        assert_eq!(ordered(Vec::<u8>::new(), |_| 1, config(4, 1), |_| Ok(())).count(), 0);
+        assert_eq!(start(vec![], |job| job).count(), 0);
     }
 }

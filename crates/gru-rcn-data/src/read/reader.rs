@@ -283,20 +283,12 @@ impl Pictures {
 mod tests {
     use super::*;
     use crate::dataset::MotionConfig;
-    use crate::plan::{CropRule, Photometric, TemporalSampling};
+    use crate::plan::{CropRule, TemporalSampling};
     use crate::read::views::tests::flow_clip;
-    use crate::testing::{make_video, temporary};
+    use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
 
     fn planner(frames: usize) -> ClipPlanner {
-        ClipPlanner {
-            modality: Modality::Rgb,
-            temporal: TemporalSampling::Spread { frames },
-            frame_size: [16, 24],
-            input_size: [16, 16],
-            crop: CropRule::Centre,
-            flip: false,
-            photometric: Photometric::default(),
-        }
+        testing::planner(TemporalSampling::Spread { frames }, [16, 24], [16, 16])
     }
 
     // The same film as a video that fits and as one that does not: the planned frames are those of
@@ -322,15 +314,12 @@ mod tests {
     #[test]
     fn frame_folders_are_read_by_plan() {
         let folder = temporary();
-        for i in 0..6u8 {
-            let image = image::RgbImage::from_pixel(24, 16, image::Rgb([i * 20; 3]));
-            image.save(folder.path().join(format!("{i:06}.png"))).unwrap();
-        }
+        (0..6).for_each(|t| save_frame(&folder.path().join(format!("{t:06}.png")), [16, 24], t));
         let reader = ClipReader::default();
         let source = source_of(folder.path()).unwrap();
         let (frames, total) = reader.read_planned(&source, &planner(3)).unwrap();
         // Parts of two frames, their middles 1, 3 and 5.
-        assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [20, 60, 100]));
+        assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [40, 120, 200]));
         assert_eq!(reader.read_path(folder.path(), [16, 24]).unwrap().time, 6);
         assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
     }
@@ -344,14 +333,8 @@ mod tests {
 
     /// Two whole frames of 8×8 pixels.
     fn whole(modality: Modality) -> ClipPlanner {
-        ClipPlanner {
-            modality,
-            temporal: TemporalSampling::Consecutive { frames: 2 },
-            frame_size: [8, 8],
-            input_size: [8, 8],
-            crop: CropRule::Full,
-            ..planner(2)
-        }
+        let all = testing::planner(TemporalSampling::Consecutive { frames: 2 }, [8, 8], [8, 8]);
+        ClipPlanner { modality, crop: CropRule::Full, ..all }
     }
 
     /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive
@@ -359,9 +342,7 @@ mod tests {
     #[test]
     fn flow_is_read_as_stacks() {
         let folder = temporary();
-        let clip = flow_clip(folder.path(), 12, [16, 16]);
-        let source = ClipSource::Prepared(clip);
-        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
+        let sample = sample(ClipSource::Prepared(flow_clip(folder.path(), 12, [16, 16])));
         let planner = whole(Modality::Flow);
         let clips = ClipReader::default().read_clips(&sample, &planner, &[None]).unwrap();
         let first = planner.evaluation(12).unwrap().frames[0] as u8;
@@ -374,12 +355,8 @@ mod tests {
     #[test]
     fn planned_frames_are_those_of_the_whole() {
         let folder = temporary();
-        for t in 0..5u8 {
-            let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([t * 40, x as u8 * 9, y as u8 * 11]));
-            image.save(folder.path().join(format!("{t}.png"))).unwrap();
-        }
-        let source = ClipSource::FrameFolder(folder.path().to_owned());
-        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source };
+        (0..5).for_each(|t| save_frame(&folder.path().join(format!("{t}.png")), [8, 8], t));
+        let sample = sample(ClipSource::FrameFolder(folder.path().to_owned()));
         let (planner, reader) = (whole(Modality::Rgb), ClipReader::default());
         let keys = [None, Some(PlanKey { seed: 1, epoch: 2, sample: "a/b".into() })];
         let clips = reader.read_clips(&sample, &planner, &keys).unwrap();
@@ -390,10 +367,8 @@ mod tests {
 
     #[test]
     fn flow_of_a_video_is_an_error_that_says_what_to_do() {
-        let source = ClipSource::Video("a.avi".into());
-        let sample = Sample { id: "a".into(), class: 0, appearance: None, source };
-        let error = ClipReader::default().read_clips(&sample, &whole(Modality::Flow), &[None]).unwrap_err();
-        assert!(error.to_string().contains("prepare"), "{error}");
+        let sample = sample(ClipSource::Video("a.avi".into()));
+        refused(ClipReader::default().read_clips(&sample, &whole(Modality::Flow), &[None]), &["prepare"]);
     }
 
     #[cfg(feature = "pure-decode")]

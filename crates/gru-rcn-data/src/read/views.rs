@@ -66,10 +66,11 @@ pub(super) mod tests {
     use std::path::Path;
 
     use crate::base::DecodeLimits;
-    use crate::dataset::{ClipSource, PreparedClip, Sample};
-    use crate::plan::{ClipPlanner, CropRule, Modality, Photometric, TemporalSampling, TestCrops, TestViews};
+    use crate::dataset::{ClipSource, PreparedClip};
+    use crate::image::flip_horizontal;
+    use crate::plan::{ClipPlanner, CropRule, Modality, TemporalSampling, TestCrops, TestViews};
     use crate::read::ClipReader;
-    use crate::testing::{make_video, temporary};
+    use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
 
     /// A prepared clip of lossless flow fields `[height, width]` with x = 100 + t and y = 50 + t.
     pub(crate) fn flow_clip(folder: &Path, fields: u8, [height, width]: [usize; 2]) -> PreparedClip {
@@ -93,22 +94,13 @@ pub(super) mod tests {
     }
 
     fn planner(modality: Modality) -> ClipPlanner {
-        ClipPlanner {
-            modality,
-            temporal: TemporalSampling::Consecutive { frames: 2 },
-            frame_size: [16, 24],
-            input_size: [12, 12],
-            crop: CropRule::FivePoint { ratios: vec![1.0, 0.75], max_distort: 0 },
-            flip: true,
-            photometric: Photometric::default(),
-        }
+        let crop = CropRule::FivePoint { ratios: vec![1.0, 0.75], max_distort: 0 };
+        let centre = testing::planner(TemporalSampling::Consecutive { frames: 2 }, [16, 24], [12, 12]);
+        ClipPlanner { modality, crop, ..centre }
     }
 
-    fn frames(folder: &Path, count: u32, size: [u32; 2]) {
-        for t in 0..count {
-            let value = |x: u32, y: u32| image::Rgb([(t * 40) as u8, (x * 9) as u8, (y * 11) as u8]);
-            image::RgbImage::from_fn(size[1], size[0], value).save(folder.join(format!("{t}.png"))).unwrap();
-        }
+    fn frames(folder: &Path, size: [u32; 2]) {
+        (0..6).for_each(|t| save_frame(&folder.join(format!("{t}.png")), size, t));
     }
 
     // Six frames, clips of two: the starts of three views are 0, 2 and 4, so all six frames are
@@ -117,41 +109,35 @@ pub(super) mod tests {
     fn views_of_stored_frames_are_those_of_single_plans() {
         let folder = temporary();
         // Twice the planned size: crops are scaled, not the frames.
-        frames(folder.path(), 6, [32, 48]);
+        frames(folder.path(), [32, 48]);
         let source = ClipSource::FrameFolder(folder.path().to_owned());
         let (reader, planner) = (ClipReader::default(), planner(Modality::Rgb));
         let views = reader.read_views(&source, &planner, TestViews { starts: 3, crops: TestCrops::Ten }).unwrap();
         assert_eq!((views.plans().len(), views.total(), views.pictures.len()), (30, 6, 6));
         // The middle view is the plain evaluation.
-        let sample = Sample { id: "a/b".into(), class: 0, appearance: None, source: source.clone() };
-        let plain = reader.read_clips(&sample, &planner, &[None]).unwrap().remove(0);
+        let plain = reader.read_clips(&sample(source.clone()), &planner, &[None]).unwrap().remove(0);
         let (middle, _) = &views.plans()[14];
         assert_eq!((middle, &views.cut(middle).unwrap()), (&planner.evaluation(6).unwrap(), &plain));
         // The mirror image of a view is the view, mirrored.
         let (mirrored, _) = &views.plans()[19];
         let mut expected = plain;
-        for row in expected.data.chunks_exact_mut(12 * 3) {
-            let pixels: Vec<u8> = row.chunks_exact(3).rev().flatten().copied().collect();
-            row.copy_from_slice(&pixels);
-        }
+        flip_horizontal(&mut expected.data, 12, 3);
         assert_eq!(views.cut(mirrored).unwrap(), expected);
         // Only visible frames are kept: one start of two frames in the middle.
         let few = reader.read_views(&source, &planner, TestViews { starts: 1, crops: TestCrops::Five }).unwrap();
         assert_eq!(few.pictures.keys().copied().collect::<Vec<_>>(), [2, 3]);
-        let error = few.cut(&views.plans()[0].0).unwrap_err().to_string();
-        assert!(error.contains("frame 0") && error.contains("no view"), "{error}");
+        refused(few.cut(&views.plans()[0].0), &["frame 0", "no view"]);
     }
 
     #[test]
     fn memory_is_bounded_by_the_limit() {
         let folder = temporary();
-        frames(folder.path(), 6, [16, 24]);
+        frames(folder.path(), [16, 24]);
         let source = ClipSource::FrameFolder(folder.path().to_owned());
         let rule = TestViews { starts: 3, crops: TestCrops::Centre };
         let limits = |frames: usize| DecodeLimits { max_bytes: 16 * 24 * 3 * frames, ..DecodeLimits::default() };
         assert!(ClipReader::new(limits(6)).read_views(&source, &planner(Modality::Rgb), rule).is_ok());
-        let error = ClipReader::new(limits(5)).read_views(&source, &planner(Modality::Rgb), rule).unwrap_err();
-        assert!(error.to_string().contains("max_bytes"), "{error}");
+        refused(ClipReader::new(limits(5)).read_views(&source, &planner(Modality::Rgb), rule), &["max_bytes"]);
     }
 
     // A film that does not fit into memory is read in two passes.
@@ -196,7 +182,6 @@ pub(super) mod tests {
         let source = ClipSource::Video("nowhere.avi".into());
         let planner = ClipPlanner { flip: false, ..planner(Modality::Rgb) };
         let rule = TestViews { starts: 0, crops: TestCrops::Centre };
-        let error = ClipReader::default().read_views(&source, &planner, rule).unwrap_err().to_string();
-        assert!(error.contains("views.starts"), "{error}");
+        refused(ClipReader::default().read_views(&source, &planner, rule), &["views.starts"]);
     }
 }

@@ -14,29 +14,16 @@ use std::sync::atomic::AtomicBool;
 
 use super::files::{Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, image};
-use crate::base::{DataError, for_each};
+use super::{VerifyOptions, check_all, image};
+use crate::base::DataError;
 use crate::image::is_frame;
 
 /// Depth to which folders are searched.
 const DEPTH: usize = 8;
 /// Top-level folders that name the kind of images below them and are not part of a clip's id.
-const TREES: [&str; 12] = [
-    "frames",
-    "rgb",
-    "images",
-    "img",
-    "jpegs",
-    "rawframes", // RGB
-    "flow",
-    "flows",
-    "optical_flow",
-    "tvl1",
-    "tvl1_flow",
-    "flow_tvl1",
-];
-/// Index of the first one of flow.
-const FLOW_TREES: usize = 6;
+const TREES: [&str; 6] = ["frames", "rgb", "images", "img", "jpegs", "rawframes"];
+/// Those of flow.
+const FLOW_TREES: [&str; 6] = ["flow", "flows", "optical_flow", "tvl1", "tvl1_flow", "flow_tvl1"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
@@ -86,19 +73,14 @@ pub(super) fn verify(
         return Err(DataError::dataset(root, "there is neither a manifest nor any JPEG or PNG image"));
     }
     let all: Vec<(String, Clip)> = clips.into_iter().collect();
-    let (total, mut over) = (all.len(), 0);
     let one = |(id, clip): &(String, Clip)| check_clip(root, id, clip, options);
-    for_each(&all, options.workers, cancel, one, |_, found| {
-        faults.extend(found);
-        over += 1;
-        progress(over, total);
-        Ok(())
-    })?;
+    let mut report = check_all(&all, options, cancel, progress, one)?;
     let known: BTreeSet<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
     faults.extend(check_lists(root, &options.lists, |id| known.contains(id)));
-    faults.sort();
-    faults.dedup();
-    Ok(VerifyReport { clips: over, faults, interrupted: over < total })
+    report.faults.append(&mut faults);
+    report.faults.sort();
+    report.faults.dedup();
+    Ok(report)
 }
 
 /// Finds the images below a folder. Every folder is visited once, so circles of links end.
@@ -142,12 +124,12 @@ fn clip_of(root: &Path, folder: &Path) -> (String, Option<Role>) {
     // The tree's name in front, with the component's below it in some layouts.
     while parts.len() > 1 {
         place.push(&parts[0]);
-        let tree = TREES.iter().position(|tree| parts[0].eq_ignore_ascii_case(tree));
+        let [tree, flow_tree] = [TREES, FLOW_TREES].map(|trees| trees.contains(&&*parts[0].to_ascii_lowercase()));
         let component = component(&place, in_flow);
-        if tree.is_none() && component.is_none() {
+        if !tree && !flow_tree && component.is_none() {
             break;
         }
-        in_flow |= tree.is_some_and(|tree| tree >= FLOW_TREES);
+        in_flow |= flow_tree;
         found = found.or(component);
         parts.remove(0);
     }

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicBool;
 
 pub use report::{Fault, FaultKind, VerifyReport, write_quarantine};
 
-use crate::base::DataError;
+use crate::base::{DataError, for_each};
 use crate::manifest::{MANIFEST, ledgers};
 
 /// Settings of [`verify`].
@@ -76,6 +76,25 @@ pub fn verify(
     } else {
         foreign::verify(&real, options, cancel, progress)
     }
+}
+
+/// The faults that `one` finds in each of `clips`, and the number of clips that it saw.
+fn check_all<T: Sync>(
+    clips: &[T],
+    options: &VerifyOptions,
+    cancel: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+    one: impl Fn(&T) -> Vec<Fault> + Sync,
+) -> Result<VerifyReport, DataError> {
+    let mut report = VerifyReport::default();
+    for_each(clips, options.workers, cancel, one, |_, found| {
+        report.faults.extend(found);
+        report.clips += 1;
+        progress(report.clips, clips.len());
+        Ok(())
+    })?;
+    report.interrupted = report.clips < clips.len();
+    Ok(report)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::files::{Entry, Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, image};
-use crate::base::{DataError, PARTIAL, for_each};
+use super::{VerifyOptions, check_all, image};
+use crate::base::{DataError, PARTIAL};
 use crate::manifest::{
     COMPONENTS, ClipRecord, ContentHash, FAILURES, FLOW, FRAMES, Failure, Folders, ImageCoding, MANIFEST, Manifest,
     Part, ledgers, read_failures,
@@ -27,15 +27,9 @@ pub(super) fn verify(
             return Ok(VerifyReport { clips: 0, faults, interrupted: false });
         }
     };
-    let mut faults = Vec::new();
-    let (total, mut over) = (manifest.clips.len(), 0);
     let one = |clip: &ClipRecord| check_clip(root, &manifest, clip, options);
-    for_each(&manifest.clips, options.workers, cancel, one, |_, found| {
-        faults.extend(found);
-        over += 1;
-        progress(over, total);
-        Ok(())
-    })?;
+    let mut report = check_all(&manifest.clips, options, cancel, progress, one)?;
+    let faults = &mut report.faults;
     faults.extend(strangers(root, &manifest));
     faults.extend(unfinished(root)?);
     let failures = match read_failures(&root.join(FAILURES)) {
@@ -47,14 +41,10 @@ pub(super) fn verify(
     };
     let failed: BTreeSet<&str> = failures.iter().map(|failure| failure.clip.as_str()).collect();
     faults.extend(check_lists(root, &options.lists, |id| manifest.get(id).is_some() || failed.contains(id)));
-    let not_prepared = |failure: &Failure| Fault {
-        clip: failure.clip.clone(),
-        kind: FaultKind::NotPrepared,
-        detail: failure.error.clone(),
-    };
-    faults.extend(failures.iter().map(not_prepared));
+    let not_prepared = |Failure { clip, error }| Fault { clip, kind: FaultKind::NotPrepared, detail: error };
+    faults.extend(failures.into_iter().map(not_prepared));
     faults.sort();
-    Ok(VerifyReport { clips: over, faults, interrupted: over < total })
+    Ok(report)
 }
 
 /// The faults of one clip.
@@ -62,7 +52,7 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
     let mut findings = Findings::new(root, &clip.id);
     let folders = Folders::of(root, &clip.id);
     let (frames, flow) = (manifest.header.frames.image, manifest.header.flow.as_ref().map(|flow| flow.image));
-    let mut there = BTreeMap::new();
+    let mut there = BTreeSet::new();
     check_folder(&mut findings, &folders, Part::Frame, frames, clip.frames, &mut there);
     if let Some(coding) = flow {
         check_flow_folder(&mut findings, &folders.flow, clip);
@@ -78,7 +68,7 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
         }
         for (part, index, coding) in parts {
             let path = folders.file(part, index, coding);
-            if there.contains_key(&path) {
+            if there.contains(&path) {
                 check_image(&mut findings, &path, clip, options, &mut hash);
             }
         }
@@ -100,10 +90,8 @@ fn check_image(
     match image::check(path, options) {
         Ok(sound) => {
             if (sound.width, sound.height) != (clip.width, clip.height) {
-                let words = format!(
-                    "{}x{} pixels, the manifest says {}x{}",
-                    sound.width, sound.height, clip.width, clip.height
-                );
+                let [width, height] = [sound.width, sound.height];
+                let words = format!("{width}x{height} pixels, the manifest says {}x{}", clip.width, clip.height);
                 findings.add(FaultKind::WrongSize, path, &words);
             }
             hash.file(&sound.bytes);
@@ -119,18 +107,15 @@ fn check_folder(
     part: Part,
     coding: ImageCoding,
     count: usize,
-    there: &mut BTreeMap<PathBuf, ()>,
+    there: &mut BTreeSet<PathBuf>,
 ) {
     let wanted: Vec<PathBuf> = (0..count).map(|index| folders.file(part, index, coding)).collect();
     let first = folders.file(part, 0, coding);
     let Some(folder) = first.parent() else { return };
     if !folder.exists() && folder.symlink_metadata().is_err() {
         if count > 0 {
-            findings.add(
-                FaultKind::MissingClip,
-                folder,
-                &format!("the folder is missing, {count} images belong there"),
-            );
+            let words = format!("the folder is missing, {count} images belong there");
+            findings.add(FaultKind::MissingClip, folder, &words);
         }
         return;
     }
@@ -143,9 +128,7 @@ fn check_folder(
     for path in wanted {
         match found.remove(&path) {
             Some(entry) if entry.is_folder => findings.add(FaultKind::ExtraFile, &path, "a folder, not an image"),
-            Some(_) => {
-                there.insert(path, ());
-            }
+            Some(_) => drop(there.insert(path)),
             None => missing.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         }
     }

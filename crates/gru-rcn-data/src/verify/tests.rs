@@ -4,15 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use ::image::{GrayImage, Luma, Rgb, RgbImage};
+use ::image::{GrayImage, Luma, RgbImage};
 
 use super::*;
 use crate::dataset::read_quarantine;
-use crate::manifest::tests::header;
-use crate::manifest::{ClipRecord, ContentHash, FlowFormat, ImageCoding, Manifest};
-use crate::testing::temporary;
-
-static GO: AtomicBool = AtomicBool::new(false);
+use crate::manifest::tests::{flow_format, header, record};
+use crate::manifest::{ClipRecord, ContentHash, Header, Manifest};
+use crate::testing::{GO, huge_images, put, refused, save_frame, temporary};
 
 fn report(root: &Path) -> VerifyReport {
     verify(root, &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap()
@@ -27,8 +25,7 @@ fn only(root: &Path) -> (FaultKind, Vec<String>) {
 }
 
 fn frame(path: &Path, width: u32) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    RgbImage::from_fn(width, 16, |x, y| Rgb([(x * 9) as u8, (y * 9) as u8, 7])).save(path).unwrap();
+    save_frame(path, [16, width], 1);
 }
 
 fn flow(path: &Path) {
@@ -53,93 +50,69 @@ fn prepared() -> tempfile::TempDir {
                 hash.file(&fs::read(path).unwrap());
             }
         }
-        let class = id.split('/').next().unwrap().to_owned();
-        let (sha256, fps) = (hash.finish(), None);
-        clips.push(ClipRecord {
-            id: id.into(),
-            class,
-            group: id.into(),
-            frames: 4,
-            width: 24,
-            height: 16,
-            fps,
-            flow: 3,
-            sha256,
-        });
+        clips.push(ClipRecord { frames: 4, width: 24, height: 16, flow: 3, sha256: hash.finish(), ..record(id) });
     }
-    let format = FlowFormat {
-        algorithm: "dis".to_owned(),
-        parameters: Default::default(),
-        bound: 20.0,
-        coding: String::new(),
-        image: ImageCoding::Png,
-    };
-    Manifest::of(crate::manifest::Header { flow: Some(format), ..header() }, clips)
-        .write(&root.join(MANIFEST))
-        .unwrap();
-    fs::create_dir(root.join("splits")).unwrap();
-    fs::write(root.join("splits/train.txt"), "a/one\nb/three\n").unwrap();
+    let header = Header { flow: Some(flow_format()), ..header() };
+    Manifest::of(header, clips).write(&root.join(MANIFEST)).unwrap();
+    put(root, "splits/train.txt", "a/one\nb/three\n");
     folder
 }
 
-/// Plants one fault in a sound folder and says what is found.
-fn planted(plant: impl FnOnce(&Path)) -> (FaultKind, Vec<String>) {
+fn cut(root: &Path, file: &str, by: usize) {
+    let bytes = fs::read(root.join(file)).unwrap();
+    put(root, file, &bytes[..bytes.len() - by]);
+}
+
+/// Plants one fault in a sound folder; `kind` alone is then found, in `clip` alone.
+#[track_caller]
+fn planted(kind: FaultKind, clip: &str, plant: impl FnOnce(&Path)) {
     let folder = prepared();
     assert!(report(folder.path()).is_sound(), "{}", report(folder.path()).table());
     plant(folder.path());
-    only(folder.path())
-}
-
-fn cut(path: &Path, by: usize) {
-    let bytes = fs::read(path).unwrap();
-    fs::write(path, &bytes[..bytes.len() - by]).unwrap();
+    assert_eq!(only(folder.path()), (kind, vec![clip.to_owned()]));
 }
 
 #[test]
 fn each_planted_fault_is_named() {
     use FaultKind::*;
-    let two = |kind| (kind, vec!["a/two".to_owned()]);
-    let no_clip = |kind| (kind, vec![String::new()]);
-    assert_eq!(planted(|root| fs::remove_file(root.join("frames/a/two/000001.jpg")).unwrap()), two(MissingImage));
-    assert_eq!(planted(|root| frame(&root.join("frames/a/two/000004.jpg"), 24)), two(ExtraFile));
-    assert_eq!(planted(|root| fs::write(root.join("frames/a/two/notes.txt"), "x").unwrap()), two(ExtraFile));
-    assert_eq!(planted(|root| fs::create_dir(root.join("flow/a/two/z")).unwrap()), two(ExtraFile));
-    assert_eq!(planted(|root| fs::write(root.join("frames/a/two/000002.jpg"), "").unwrap()), two(EmptyFile));
-    assert_eq!(planted(|root| cut(&root.join("frames/a/two/000002.jpg"), 30)), two(Truncated));
-    assert_eq!(planted(|root| cut(&root.join("frames/a/two/000002.jpg"), 1)), two(Truncated));
-    assert_eq!(planted(|root| cut(&root.join("flow/a/two/x/000002.png"), 20)), two(Truncated));
-    assert_eq!(planted(|root| fs::write(root.join("frames/a/two/000002.jpg"), "hello").unwrap()), two(BadImage));
-    assert_eq!(planted(|root| frame(&root.join("frames/a/two/000002.jpg"), 23)), two(WrongSize));
-    assert_eq!(planted(|root| fs::remove_file(root.join("flow/a/two/y/000002.png")).unwrap()), two(FlowCount));
-    assert_eq!(planted(|root| flow(&root.join("flow/a/two/y/000003.png"))), two(ExtraFile));
-    assert_eq!(planted(|root| fs::remove_dir_all(root.join("flow/a/two/y")).unwrap()), two(MissingClip));
-    assert_eq!(planted(|root| fs::remove_dir_all(root.join("frames/a/two")).unwrap()), two(MissingClip));
-    // A PNG whose header says 60,000 x 60,000 pixels, in the place of a JPEG.
-    let huge = |root: &Path| {
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        RgbImage::new(4, 4).write_to(&mut bytes, ::image::ImageFormat::Png).unwrap();
-        let mut bytes = bytes.into_inner();
-        bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
-        fs::write(root.join("frames/a/two/000002.jpg"), bytes).unwrap();
-    };
-    assert_eq!(planted(huge), two(TooLarge));
+    let [huge, _] = huge_images();
+    for (kind, file, content) in [
+        (ExtraFile, "frames/a/two/notes.txt", &b"x"[..]),
+        (EmptyFile, "frames/a/two/000002.jpg", b""),
+        (BadImage, "frames/a/two/000002.jpg", b"hello"),
+        (TooLarge, "frames/a/two/000002.jpg", &huge),
+    ] {
+        planted(kind, "a/two", |root| put(root, file, content));
+    }
+    for (kind, clip, file, content) in [
+        (Unfinished, "", "manifest.partial.jsonl", ""),
+        (ExtraFile, "", "frames/readme", "x"),
+        (NotPrepared, "a/x", "failures.jsonl", "{\"clip\":\"a/x\",\"error\":\"torn\"}\n"),
+        (List, "a/gone", "splits/test.txt", "a/two.avi 1\na/gone\n"),
+        (List, "a/../../etc/passwd", "splits/test.txt", "a/../../etc/passwd\n"),
+    ] {
+        planted(kind, clip, |root| put(root, file, content));
+    }
+    for (kind, clip, folder) in [(ExtraFile, "a/two", "flow/a/two/z"), (Unfinished, "", "frames/a/.two.partial")] {
+        planted(kind, clip, |root| fs::create_dir(root.join(folder)).unwrap());
+    }
+    for (kind, file) in [(MissingImage, "frames/a/two/000001.jpg"), (FlowCount, "flow/a/two/y/000002.png")] {
+        planted(kind, "a/two", |root| fs::remove_file(root.join(file)).unwrap());
+    }
+    for folder in ["flow/a/two/y", "frames/a/two"] {
+        planted(MissingClip, "a/two", |root| fs::remove_dir_all(root.join(folder)).unwrap());
+    }
+    for (file, by) in [("frames/a/two/000002.jpg", 30), ("frames/a/two/000002.jpg", 1), ("flow/a/two/x/000002.png", 20)]
+    {
+        planted(Truncated, "a/two", |root| cut(root, file, by));
+    }
+    planted(Manifest, "", |root| cut(root, MANIFEST, 1));
+    planted(ExtraFile, "a/two", |root| frame(&root.join("frames/a/two/000004.jpg"), 24));
+    planted(UnlistedClip, "a/four", |root| frame(&root.join("frames/a/four/000000.jpg"), 24));
+    planted(WrongSize, "a/two", |root| frame(&root.join("frames/a/two/000002.jpg"), 23));
+    planted(ExtraFile, "a/two", |root| flow(&root.join("flow/a/two/y/000003.png")));
     // A sound image of the right size, but another one.
-    let swap = |root: &Path| {
-        RgbImage::new(24, 16).save(root.join("frames/a/two/000002.jpg")).unwrap();
-    };
-    assert_eq!(planted(swap), two(Hash));
-    let stranger = |root: &Path| frame(&root.join("frames/a/four/000000.jpg"), 24);
-    assert_eq!(planted(stranger), (UnlistedClip, vec!["a/four".to_owned()]));
-    assert_eq!(planted(|root| fs::create_dir(root.join("frames/a/.two.partial")).unwrap()), no_clip(Unfinished));
-    assert_eq!(planted(|root| fs::write(root.join("manifest.partial.jsonl"), "").unwrap()), no_clip(Unfinished));
-    assert_eq!(planted(|root| cut(&root.join(MANIFEST), 1)), no_clip(Manifest));
-    assert_eq!(planted(|root| fs::write(root.join("frames/readme"), "x").unwrap()), no_clip(ExtraFile));
-    let failures =
-        |root: &Path| fs::write(root.join("failures.jsonl"), "{\"clip\":\"a/x\",\"error\":\"torn\"}\n").unwrap();
-    assert_eq!(planted(failures), (NotPrepared, vec!["a/x".to_owned()]));
-    let list = |text: &'static str| move |root: &Path| fs::write(root.join("splits/test.txt"), text).unwrap();
-    assert_eq!(planted(list("a/two.avi 1\na/gone\n")), (List, vec!["a/gone".to_owned()]));
-    assert_eq!(planted(list("a/../../etc/passwd\n")), (List, vec!["a/../../etc/passwd".to_owned()]));
+    planted(Hash, "a/two", |root| RgbImage::new(24, 16).save(root.join("frames/a/two/000002.jpg")).unwrap());
 }
 
 #[cfg(unix)]
@@ -149,46 +122,34 @@ fn links_out_and_names_that_are_not_utf_8_are_faults() {
     use std::os::unix::fs::symlink;
     let other = temporary();
     frame(&other.path().join("000000.jpg"), 24);
-    let two = |kind| (kind, vec!["a/two".to_owned()]);
-    let file = |root: &Path| {
-        fs::remove_file(root.join("frames/a/two/000000.jpg")).unwrap();
-        symlink(other.path().join("000000.jpg"), root.join("frames/a/two/000000.jpg")).unwrap();
-    };
+    let file = |root: &Path| root.join("frames/a/two/000000.jpg");
     let folder = prepared();
-    file(folder.path());
-    let report = report(folder.path());
-    assert!(report.faults.iter().any(|fault| fault.kind == FaultKind::Link), "{}", report.table());
+    fs::remove_file(file(folder.path())).unwrap();
+    symlink(other.path().join("000000.jpg"), file(folder.path())).unwrap();
+    let found = report(folder.path());
+    assert!(found.faults.iter().any(|fault| fault.kind == FaultKind::Link), "{}", found.table());
     // A link within the data set is as good as the file.
-    let inner = |root: &Path| {
-        fs::rename(root.join("frames/a/two/000000.jpg"), root.join("kept.jpg")).unwrap();
-        symlink(root.join("kept.jpg"), root.join("frames/a/two/000000.jpg")).unwrap();
-    };
     let folder = prepared();
-    inner(folder.path());
-    assert!(super::verify(folder.path(), &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap().is_sound());
-    let whole = |root: &Path| {
-        fs::remove_dir_all(root.join("frames/a/two")).unwrap();
-        symlink(other.path(), root.join("frames/a/two")).unwrap();
-    };
+    fs::rename(file(folder.path()), folder.path().join("kept.jpg")).unwrap();
+    symlink(folder.path().join("kept.jpg"), file(folder.path())).unwrap();
+    assert!(report(folder.path()).is_sound());
     let folder = prepared();
-    whole(folder.path());
-    let (kind, clips) = {
-        let faults = super::verify(folder.path(), &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap().faults;
-        (faults[0].kind, faults.into_iter().map(|fault| fault.clip).collect::<Vec<_>>())
-    };
-    assert_eq!(kind, FaultKind::Link);
-    assert!(clips.iter().all(|clip| clip == "a/two" || clip.is_empty()), "{clips:?}");
+    fs::remove_dir_all(folder.path().join("frames/a/two")).unwrap();
+    symlink(other.path(), folder.path().join("frames/a/two")).unwrap();
+    let faults = report(folder.path()).faults;
+    assert_eq!(faults[0].kind, FaultKind::Link);
+    assert!(faults.iter().all(|fault| fault.clip == "a/two" || fault.clip.is_empty()), "{faults:?}");
     if cfg!(target_os = "linux") {
         let name = std::ffi::OsStr::from_bytes(b"\xff.jpg");
-        assert_eq!(planted(|root| fs::write(root.join("frames/a/two").join(name), "x").unwrap()), two(FaultKind::Name));
+        planted(FaultKind::Name, "a/two", |root| fs::write(root.join("frames/a/two").join(name), "x").unwrap());
     }
 }
 
 #[test]
 fn faulty_clips_are_quarantined() {
     let folder = prepared();
-    cut(&folder.path().join("frames/a/two/000002.jpg"), 9);
-    fs::write(folder.path().join("splits/test.txt"), "a/gone\n").unwrap();
+    cut(folder.path(), "frames/a/two/000002.jpg", 9);
+    put(folder.path(), "splits/test.txt", "a/gone\n");
     let report = report(folder.path());
     assert_eq!(report.faults.len(), 2);
     let path = folder.path().join("quarantine.jsonl");
@@ -199,10 +160,9 @@ fn faulty_clips_are_quarantined() {
         quarantine: Some("quarantine.jsonl".into()),
         ..Default::default()
     };
-    let clips = crate::Dataset::from_folder(&options);
-    // Of three clips in two classes two are left: too few for three parts, but the broken one is
+    // Two of three clips in two classes are left: too few for three parts, but the broken one is
     // out.
-    assert!(clips.unwrap_err().to_string().contains("part holds no clip"));
+    refused(crate::Dataset::from_folder(&options), &["part holds no clip"]);
 }
 
 #[test]
@@ -281,26 +241,26 @@ fn faults_of_others_are_named() {
         assert_eq!(planted(&|root| fs::remove_file(root.join(of(rgb, 5))).unwrap()), FlowCount);
         assert_eq!(planted(&|root| fs::remove_file(root.join(of(y, 4))).unwrap()), FlowCount);
         assert_eq!(planted(&|root| frame(&root.join(of(rgb, 2)), 20)), WrongSize);
-        assert_eq!(planted(&|root| cut(&root.join(of(rgb, 2)), 2)), Truncated);
+        assert_eq!(planted(&|root| cut(root, &of(rgb, 2), 2)), Truncated);
         assert_eq!(planted(&|root| fs::write(root.join(of(x, 2)), "").unwrap()), EmptyFile);
     }
 }
 
 #[test]
 fn broken_numbering_is_a_fault() {
-    use FaultKind::*;
-    let made = |names: &[&str]| {
+    for (kind, names) in [
+        (FaultKind::MissingImage, &["5.jpg", "6.jpg"][..]),
+        (FaultKind::Numbering, &["1.jpg", "01.jpg", "2.jpg"]),
+        (FaultKind::Numbering, &["1.jpg", "1.png", "2.jpg"]),
+        (FaultKind::Numbering, &["a_1.jpg", "b_1.jpg"]),
+        (FaultKind::Numbering, &["cover.jpg", "1.jpg"]),
+        (FaultKind::MissingImage, &["0.jpg", "18446744073709551615.jpg"]),
+        (FaultKind::Numbering, &["0.jpg", "99999999999999999999999.jpg"]),
+    ] {
         let folder = temporary();
         names.iter().for_each(|name| frame(&folder.path().join("a/x").join(name), 24));
-        only(folder.path()).0
-    };
-    assert_eq!(made(&["5.jpg", "6.jpg"]), MissingImage);
-    assert_eq!(made(&["1.jpg", "01.jpg", "2.jpg"]), Numbering);
-    assert_eq!(made(&["1.jpg", "1.png", "2.jpg"]), Numbering);
-    assert_eq!(made(&["a_1.jpg", "b_1.jpg"]), Numbering);
-    assert_eq!(made(&["cover.jpg", "1.jpg"]), Numbering);
-    assert_eq!(made(&["0.jpg", "18446744073709551615.jpg"]), MissingImage);
-    assert_eq!(made(&["0.jpg", "99999999999999999999999.jpg"]), Numbering);
+        assert_eq!(only(folder.path()).0, kind, "{names:?}");
+    }
 }
 
 #[test]
@@ -308,12 +268,10 @@ fn flow_may_lie_elsewhere_and_lists_are_checked() {
     let (frames, flows) = (temporary(), temporary());
     for t in 1..=3 {
         frame(&frames.path().join(format!("a/x/img_{t:05}.jpg")), 24);
-    }
-    for t in 1..=3 {
         flow(&flows.path().join(format!("a/x/flow_x_{t:05}.jpg")));
         flow(&flows.path().join(format!("a/x/flow_y_{t:05}.jpg")));
     }
-    fs::write(frames.path().join("list.txt"), "a/x.avi 1\na/y.avi 1\n").unwrap();
+    put(frames.path(), "list.txt", "a/x.avi 1\na/y.avi 1\n");
     let lists = vec!["list.txt".into()];
     let options = VerifyOptions { flow: Some(flows.path().to_owned()), lists, ..VerifyOptions::default() };
     let report = verify(frames.path(), &options, &GO, &mut |_, _| ()).unwrap();
@@ -325,8 +283,7 @@ fn flow_may_lie_elsewhere_and_lists_are_checked() {
 fn a_folder_without_images_is_an_error() {
     let folder = temporary();
     fs::write(folder.path().join("a.txt"), "x").unwrap();
-    let error = verify(folder.path(), &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap_err().to_string();
-    assert!(error.contains("neither a manifest nor"), "{error}");
+    refused(verify(folder.path(), &VerifyOptions::default(), &GO, &mut |_, _| ()), &["neither a manifest nor"]);
     let none = folder.path().join("none");
     assert!(matches!(verify(&none, &VerifyOptions::default(), &GO, &mut |_, _| ()), Err(DataError::NotFound(_))));
 }

@@ -26,7 +26,6 @@ mod trajectory;
 
 use serde::{Deserialize, Serialize};
 
-pub use render::contact_sheet;
 pub use trajectory::Pose;
 
 use super::{ClipSource, Dataset, Sample};

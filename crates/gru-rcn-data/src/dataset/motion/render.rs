@@ -86,27 +86,3 @@ fn gaussians(word: u64) -> [f64; 3] {
     // The sum of two uniform numbers has mean 1 and variance 1/6.
     std::array::from_fn(|i| (piece(2 * i) + piece(2 * i + 1) - 1.0) * 6f64.sqrt())
 }
-
-/// The clips as one picture for the eye: a row per clip, a column per frame, two grey pixels
-/// between.
-///
-/// Clips of one channel are shown grey; of more than three channels the first three are shown.
-pub fn contact_sheet(clips: &[Frames]) -> image::RgbImage {
-    const GAP: usize = 2;
-    let cell = |side: fn(&Frames) -> usize| clips.iter().map(side).max().unwrap_or(0) + GAP;
-    let (row, column) = (cell(|clip| clip.height), cell(|clip| clip.width));
-    let columns = clips.iter().map(|clip| clip.time).max().unwrap_or(0);
-    let (width, height) = (columns * column + GAP, clips.len() * row + GAP);
-    let mut sheet = image::RgbImage::from_pixel(width as u32, height as u32, image::Rgb([128; 3]));
-    for (line, clip) in clips.iter().enumerate().filter(|(_, clip)| clip.channels > 0) {
-        for t in 0..clip.time {
-            for (index, value) in clip.frame(t).chunks_exact(clip.channels).enumerate() {
-                let x = t * column + GAP + index % clip.width;
-                let y = line * row + GAP + index / clip.width;
-                let channel = |i: usize| value.get(i).copied().unwrap_or(value[0]);
-                sheet.put_pixel(x as u32, y as u32, image::Rgb([channel(0), channel(1), channel(2)]));
-            }
-        }
-    }
-    sheet
-}

@@ -47,10 +47,10 @@ fn planes_of_ffmpeg(path: &Path) -> Vec<u8> {
 
 /// Height and width, and the planes of every frame, cut to size and one after the other.
 fn planes(path: &Path) -> (usize, usize, Vec<u8>) {
-    let mut session = PureDecoder::default().session(path).unwrap_or_else(|error| panic!("{error}"));
+    let mut session = Session::open(path, SizeRule::Source, DecodeLimits::default()).unwrap();
     let (mut out, mut size) = (Vec::new(), [0, 0]);
-    while let Some(frame) = session.next_frame().unwrap_or_else(|error| panic!("{error}")) {
-        size = session.size();
+    while let Some(frame) = session.next_picture().unwrap() {
+        size = session.size.unwrap();
         let [height, width] = size;
         let luma = (frame.luma_samples(), frame.width(), height, width);
         let chroma = |plane| (plane, frame.width() / 2, height.div_ceil(2), width.div_ceil(2));

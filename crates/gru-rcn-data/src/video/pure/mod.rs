@@ -24,13 +24,11 @@ mod pictures;
 mod session;
 mod stream;
 
-use std::fs::File;
 use std::path::Path;
-use std::time::Instant;
 
-use super::{DecoderId, FrameSource, VideoDecoder, VideoFrame};
+use super::{DecoderId, FrameSource, VideoDecoder};
 use crate::base::{DataError, DecodeLimits};
-use crate::image::{SizeRule, resize_cubic};
+use crate::image::SizeRule;
 use session::Session;
 
 /// What decodes the macroblocks; the same as in the workspace's manifest.
@@ -60,11 +58,6 @@ impl PureDecoder {
         self.limits = limits;
         self
     }
-
-    fn session(&self, path: &Path) -> Result<Session, DataError> {
-        let file = File::open(path).map_err(|error| DataError::io(path, error))?;
-        Session::open(path, file, self.limits)
-    }
 }
 
 impl VideoDecoder for PureDecoder {
@@ -77,31 +70,7 @@ impl VideoDecoder for PureDecoder {
     }
 
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
-        Ok(Box::new(PureFrames { session: self.session(path)?, size }))
-    }
-}
-
-/// The decoded pictures of a session as RGB frames of one size.
-struct PureFrames {
-    session: Session,
-    size: SizeRule,
-}
-
-impl FrameSource for PureFrames {
-    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
-        let Some(frame) = self.session.next_frame()? else { return Ok(None) };
-        let [height, width] = self.session.size();
-        let [out_height, out_width] = self.size.of(height, width);
-        self.session.check_output(out_height, out_width)?;
-        let mut pixels = colour::to_rgb((&frame).into(), height, width);
-        if [height, width] != [out_height, out_width] {
-            pixels = resize_cubic(&pixels, [height, width], [out_height, out_width])?;
-        }
-        Ok(Some(VideoFrame { time: self.session.time(), height: out_height, width: out_width, pixels }))
-    }
-
-    fn rate(&self) -> Option<f64> {
-        self.session.rate()
+        Ok(Box::new(Session::open(path, size, self.limits)?))
     }
 }
 

@@ -106,13 +106,13 @@ impl Pictures {
         self.sequence.flush()
     }
 
-    /// A picture's header, and the bits behind it.
-    fn open<'a>(&self, unit: &Unit<'a>) -> Result<(VolHeader, VopHeader, BitReader<'a>), String> {
-        let layer = self.layer.ok_or("a picture comes before the header that tells its size")?;
+    /// A picture's layer and header, and the bits behind them.
+    pub(super) fn open<'a>(&self, unit: &Unit<'a>) -> Result<(VolHeader, VopHeader, BitReader<'a>), String> {
+        let layer = self.layer.ok_or("a picture comes before the header that states its size")?;
         let mut bits = BitReader::new(unit.bytes);
         bits.skip_bits(32).map_err(|_| "a picture without a header")?;
         let header = parse_vop_header_body(&mut bits, layer.time_increment_resolution, VopContext::from_vol(&layer))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| format!("a picture's header is damaged: {error}"))?;
         Ok((layer, header, bits))
     }
 }

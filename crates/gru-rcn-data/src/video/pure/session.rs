@@ -5,14 +5,19 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use oxideav_mpeg4video::DecodedFrame;
+use oxideav_mpeg4video::vop::{VopCodingType, VopHeader};
 
 use super::avi::{Avi, AviError};
+use super::colour;
 use super::origin::{Origin, check_colours, check_tools, is_mpeg4};
 use super::pictures::Pictures;
-use super::stream::{Kind, PICTURE, Picture, USER_DATA, Unit, VISUAL_OBJECT, units};
+use super::stream::{PICTURE, USER_DATA, Unit, VISUAL_OBJECT, units};
 use crate::base::{DataError, DecodeLimits, panic_message};
+use crate::image::{SizeRule, resize_cubic};
+use crate::video::{FrameSource, VideoFrame};
 
 /// Most bytes of a placeholder. FFmpeg decodes a picture held over in place of a chunk up to this
 /// size even where the stream does not call itself packed.
@@ -25,6 +30,8 @@ const MACROBLOCK_BYTES: usize = 8192;
 pub(super) struct Session {
     path: PathBuf,
     limits: DecodeLimits,
+    /// The size that frames are brought to.
+    output: SizeRule,
     avi: Avi<File>,
     pictures: Pictures,
     origin: Origin,
@@ -33,7 +40,7 @@ pub(super) struct Session {
     /// Pictures decoded that others are predicted from.
     anchors: usize,
     /// Height and width of the pictures.
-    size: Option<[usize; 2]>,
+    pub(super) size: Option<[usize; 2]>,
     ready: VecDeque<DecodedFrame>,
     /// Frames handed out.
     frames: usize,
@@ -48,7 +55,8 @@ enum Outcome {
 }
 
 impl Session {
-    pub(super) fn open(path: &Path, file: File, limits: DecodeLimits) -> Result<Self, DataError> {
+    pub(super) fn open(path: &Path, output: SizeRule, limits: DecodeLimits) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(|error| DataError::io(path, error))?;
         let avi = Avi::open(file, limits.max_bytes as u64).map_err(|error| of_file(path, 0, error))?;
         if !is_mpeg4(avi.video.codec) {
             let codec = String::from_utf8_lossy(&avi.video.codec).into_owned();
@@ -60,6 +68,7 @@ impl Session {
         let mut session = Self {
             path: path.to_owned(),
             limits,
+            output,
             avi,
             pictures: Pictures::default(),
             origin: Origin::default(),
@@ -76,29 +85,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Height and width of the frames given so far.
-    pub(super) fn size(&self) -> [usize; 2] {
-        self.size.unwrap_or_default()
-    }
-
-    /// Frames per second, if the file states them.
-    pub(super) fn rate(&self) -> Option<f64> {
-        self.avi.video.rate
-    }
-
-    /// Presentation time, in seconds, of the frame given last: its number by the rate.
-    pub(super) fn time(&self) -> Option<f64> {
-        self.rate().map(|rate| self.frames.saturating_sub(1) as f64 / rate)
-    }
-
-    /// Checks the size that frames are brought to.
-    pub(super) fn check_output(&self, height: usize, width: usize) -> Result<(), DataError> {
-        self.limits.check_side(&self.path, height, width)?;
-        self.limits.check(&self.path, 1, height * width * 3)
-    }
-
-    /// The next frame in the order of display, `None` at the end.
-    pub(super) fn next_frame(&mut self) -> Result<Option<DecodedFrame>, DataError> {
+    /// The next picture in the order of display, `None` at the end.
+    pub(super) fn next_picture(&mut self) -> Result<Option<DecodedFrame>, DataError> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
                 self.frames += 1;
@@ -126,7 +114,7 @@ impl Session {
         let Some(next) = next else { return Ok(()) };
         // Only a B-frame is held over, for only its place in the stream is not that of its display.
         let next = self.picture(&next)?;
-        if matches!(outcome, Outcome::Decoded) && self.origin.packed && next.kind == Kind::B {
+        if matches!(outcome, Outcome::Decoded) && self.origin.packed && next.coding_type == VopCodingType::B {
             self.held = Some(rest.to_vec());
             return Ok(());
         }
@@ -134,7 +122,7 @@ impl Session {
         // wrong.
         for unit in units(rest).filter(|unit| unit.code == PICTURE) {
             let picture = self.picture(&unit)?;
-            if picture.coded && picture.kind.is_anchor() {
+            if picture.coded && picture.coding_type != VopCodingType::B {
                 return Err(self.broken("a chunk holds a frame too many, which has no place in the film"));
             }
         }
@@ -187,20 +175,20 @@ impl Session {
         if self.anchors == 0 {
             self.origin.check(self.avi.video.codec).map_err(|reason| self.unsupported(reason))?;
         }
-        let anchor = picture.kind.is_anchor();
-        let seen = match (picture.coded, picture.kind) {
+        let anchor = picture.coding_type != VopCodingType::B;
+        let seen = match (picture.coded, picture.coding_type) {
             (false, _) if anchor && self.anchors > 0 => {
                 self.guarded(|pictures| pictures.skip(unit))?;
                 false
             }
             (false, _) => false,
             // At the start of a film that was cut out of a longer one.
-            (true, Kind::B) if self.anchors < 2 => false,
-            (true, Kind::B) if self.promises_order() => {
+            (true, VopCodingType::B) if self.anchors < 2 => false,
+            (true, VopCodingType::B) if self.promises_order() => {
                 let reason = "it has B-frames and says it has none, so their order is not known";
                 return Err(self.unsupported(reason.to_owned()));
             }
-            (true, Kind::P | Kind::S) if self.anchors == 0 => {
+            (true, VopCodingType::P | VopCodingType::S) if self.anchors == 0 => {
                 return Err(self.broken("the film begins with a frame that is predicted from another"));
             }
             (true, _) => {
@@ -223,12 +211,8 @@ impl Session {
         })
     }
 
-    fn picture(&self, unit: &Unit<'_>) -> Result<Picture, DataError> {
-        let Some(layer) = self.pictures.layer() else {
-            return Err(self.broken("a picture comes before the header that states its size"));
-        };
-        let picture = Picture::parse(unit, layer.time_increment_resolution);
-        picture.ok_or_else(|| self.broken("a picture's header is damaged"))
+    fn picture(&mut self, unit: &Unit<'_>) -> Result<VopHeader, DataError> {
+        self.guarded(|pictures| Ok(pictures.open(unit)?.1))
     }
 
     /// Runs the decoder, whose panics on a broken file are that file's affair and not the
@@ -251,6 +235,27 @@ impl Session {
 
     fn unsupported(&self, reason: String) -> DataError {
         DataError::PureUnsupported { path: self.path.clone(), reason }
+    }
+}
+
+impl FrameSource for Session {
+    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
+        let Some(frame) = self.next_picture()? else { return Ok(None) };
+        let [from_height, from_width] = self.size.unwrap_or_default();
+        let [height, width] = self.output.of(from_height, from_width);
+        self.limits.check_side(&self.path, height, width)?;
+        self.limits.check(&self.path, 1, height * width * 3)?;
+        let mut pixels = colour::to_rgb((&frame).into(), from_height, from_width);
+        if [from_height, from_width] != [height, width] {
+            pixels = resize_cubic(&pixels, [from_height, from_width], [height, width])?;
+        }
+        // The file states no times but the rate.
+        let time = self.rate().map(|rate| self.frames.saturating_sub(1) as f64 / rate);
+        Ok(Some(VideoFrame { time, height, width, pixels }))
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.avi.video.rate
     }
 }
 

@@ -46,77 +46,6 @@ fn start_code(data: &[u8], from: usize) -> Option<usize> {
     tail.windows(4).position(|four| four[..3] == [0, 0, 1]).map(|place| from + place)
 }
 
-/// How a picture is predicted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// From nothing.
-    I,
-    /// From the picture shown before it.
-    P,
-    /// From the pictures shown before and after it; no other picture needs it.
-    B,
-    /// From a warped picture shown before it.
-    S,
-}
-
-impl Kind {
-    /// Whether it comes whole from the stream in the order of display, and others are predicted
-    /// from it.
-    pub(super) fn is_anchor(self) -> bool {
-        self != Self::B
-    }
-}
-
-/// The start of a picture's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) kind: Kind,
-    /// `false` for a placeholder that says "as before" and has no content.
-    pub(super) coded: bool,
-}
-
-impl Picture {
-    /// Reads the header of a picture's unit; `ticks` is the number of time steps of a second (from
-    /// the layer's header). `None` where the header is damaged.
-    pub(super) fn parse(unit: &Unit<'_>, ticks: u16) -> Option<Self> {
-        let mut bits = Bits { bytes: unit.bytes.get(4..)?, at: 0 };
-        let kind = match bits.take(2)? {
-            0 => Kind::I,
-            1 => Kind::P,
-            2 => Kind::B,
-            _ => Kind::S,
-        };
-        // Whole seconds, in unary.
-        while bits.take(1)? == 1 {}
-        marker(&mut bits)?;
-        // Enough bits for 0 .. ticks, at least one.
-        bits.take((u16::BITS - ticks.saturating_sub(1).leading_zeros()).max(1))?;
-        marker(&mut bits)?;
-        Some(Self { kind, coded: bits.take(1)? == 1 })
-    }
-}
-
-fn marker(bits: &mut Bits<'_>) -> Option<()> {
-    (bits.take(1)? == 1).then_some(())
-}
-
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, count: u32) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,22 +57,5 @@ mod tests {
         // 00 00 00 01 is a zero and a start code; the last three bytes name none.
         assert_eq!(found, [(0xB2, 6, 7), (0xB6, 8, 15)]);
         assert_eq!(units(&[0, 0, 1]).count(), 0);
-    }
-
-    // 25 ticks take 5 bits (0 to 24): kind 01, one second 10, marker 1, 5 bits of time, marker 1,
-    // coded.
-    #[test]
-    fn picture_headers_are_read() {
-        let parse = |first: u8, second: u8, ticks| {
-            let bytes = [0, 0, 1, 0xB6, first, second];
-            Picture::parse(&units(&bytes).next().unwrap(), ticks)
-        };
-        assert_eq!(parse(0b0110_1010, 0b1011_0000, 25), Some(Picture { kind: Kind::P, coded: true }));
-        assert_eq!(parse(0b0110_1010, 0b1010_0000, 25), Some(Picture { kind: Kind::P, coded: false }));
-        // 1 tick still takes one bit: kind 10, end of seconds 0, marker 1, 0, marker 1, coded 1.
-        assert_eq!(parse(0b1001_0110, 0, 1), Some(Picture { kind: Kind::B, coded: true }));
-        // No marker; no end.
-        assert_eq!(parse(0b0000_0000, 0, 25), None);
-        assert_eq!(parse(0b0011_1111, 0xFF, 25), None);
     }
 }
