@@ -8,7 +8,7 @@
 //! train        epochs and steps      scoring  probabilities      report  the page      preflight  checks
 //! percepts     from clips to batches
 //! context      what every part of a run needs
-//! run, observe, device, recipe       files of a run, who is told, where is computed, what is asked for
+//! run, observe, device, recipe       files of a run; observers; devices; the TOML of an experiment
 //! signals      Ctrl-C and exit codes
 //! ```
 //!

@@ -18,7 +18,7 @@ use crate::recipe::{FinetuneSection, Recipe};
 /// Classes of ImageNet, which pretrained networks tell apart.
 const IMAGENET: usize = 1000;
 
-/// The CNN's configuration, with so many classes of its own.
+/// The CNN's configuration, with this number of classes of its own.
 pub(crate) fn config(recipe: &Recipe, classes: usize) -> Result<CnnConfig> {
     let (section, size) = (&recipe.backbone, recipe.clip.input_size);
     let config = match recipe.clip.modality {

@@ -1,6 +1,6 @@
 //! `train`: from a recipe to trained systems, their test results and a report.
 //!
-//! The story is told by [`train`] and [`run`]. What can be wrong with the input is checked before the
+//! [`train`] and [`run`] tell the story. What can be wrong with the input is checked before the
 //! run folder is made. Then come the stages, each of which finds what an interrupted run has done: the
 //! CNN, its percepts, the systems, the test, the report.
 

@@ -1,6 +1,6 @@
-//! What happens during a run, and who is told.
+//! What happens during a run, and its observers.
 //!
-//! A run tells what happens as [`Event`]s; each [`Observer`] takes what it needs. There are a
+//! A run reports what happens as [`Event`]s; each [`Observer`] takes what it needs. There are a
 //! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl` and
 //! `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for all.
 

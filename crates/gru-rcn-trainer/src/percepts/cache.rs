@@ -200,7 +200,7 @@ impl Cache {
     }
 
     /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:
-    /// `found` is told which of `ids` it gets.
+    /// `found` gets the place of each clip in `ids`.
     pub(crate) fn read(
         &self,
         ids: &[String],

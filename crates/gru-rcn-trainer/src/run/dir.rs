@@ -248,7 +248,11 @@ impl RunDir {
     /// line, which a killed process may have left, is removed.
     fn rewind_log(&self, log: Log, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
         let path = self.root.join(log.file_name());
-        let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
+        };
         let kept =
             |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || keep(&line));
         let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
