@@ -34,6 +34,8 @@ struct Stage {
 #[derive(Clone, Copy, Default)]
 struct Training {
     weights: usize,
+    /// The largest parameter, which the optimizer holds once more.
+    largest: usize,
     /// Highest point of the forward and backward pass of one micro-batch, without weights and their
     /// gradients.
     activations: usize,
@@ -157,19 +159,21 @@ impl Estimate<'_> {
         }
     }
 
-    /// Weights, those of the best epoch, the optimizer's moments, and the most of two: the passes with all
-    /// gradients, with accumulation twice, or a checkpoint's largest file as numbers and as bytes.
+    /// Weights, those of the best epoch, the optimizer's moments, and the most of three: the passes with all
+    /// gradients, with accumulation twice; the gradients and a copy of the largest parameter in the
+    /// optimizer's step; a checkpoint's largest file as numbers and as bytes.
     fn training(&self, training: &TrainingSection, model: Training) -> Vec<(&'static str, usize)> {
         let moments = match training.optimizer {
             OptimizerName::Adam => 2 * model.weights,
             OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
             OptimizerName::Sgd => 0,
         };
-        let gradients = model.weights * if training.accumulate > 1 { 2 } else { 1 };
+        let summed = if training.accumulate > 1 { model.weights } else { 0 };
+        let activations = (model.activations + summed).max(model.largest);
         let checkpoint = 2 * moments.max(model.weights);
         let mut parts = vec![("weights", model.weights), ("best weights", model.weights), ("optimizer", moments)];
-        match gradients + model.activations > checkpoint {
-            true => parts.extend([("gradients", gradients), ("activations", model.activations)]),
+        match model.weights + activations > checkpoint {
+            true => parts.extend([("gradients", model.weights), ("activations", activations)]),
             false => parts.push(("checkpoint", checkpoint)),
         }
         parts.push(("program", resident().unwrap_or(0)));
@@ -178,7 +182,8 @@ impl Estimate<'_> {
 
     fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
         let activations = activations_of(&self.cnn.layers(), frames);
-        let mut parts = self.training(training, Training { weights: self.cnn_weights(), activations });
+        let largest = self.cnn.layers().iter().map(|layer| layer.parameters * F32).max().unwrap_or(0);
+        let mut parts = self.training(training, Training { weights: self.cnn_weights(), largest, activations });
         // A batch as bytes and as numbers.
         parts.push(("clips", clips + frames * self.frame() * (1 + F32)));
         Stage { name, parts }
@@ -252,7 +257,8 @@ impl Estimate<'_> {
             largest = largest.max(3 * (input + 3 * time * map));
             below = hidden;
         }
-        Training { weights, activations: percepts + kept.max(percepts + outputs + largest) }
+        // The largest parameter is small beside the activations of a clip.
+        Training { weights, largest: 0, activations: percepts + kept.max(percepts + outputs + largest) }
     }
 }
 
