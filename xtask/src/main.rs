@@ -72,7 +72,7 @@ fn help() -> String {
         "\
 Usage: cargo xtask VERB [arguments]
 
-Verbs of the program gru-rcn, which is built with the backend asked for:
+Verbs of the program gru-rcn, which is built with the requested backend:
 {verbs}
 Verbs of the workspace:
   test               all tests, optimised: cargo test --release --workspace

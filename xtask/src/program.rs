@@ -1,4 +1,4 @@
-//! The verbs of the program `gru-rcn`: build it with the backend asked for, and run it.
+//! The verbs of the program `gru-rcn`: build it with the requested backend, and run it.
 
 use std::ffi::OsString;
 

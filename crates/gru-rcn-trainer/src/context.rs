@@ -1,4 +1,4 @@
-//! What every part of a run needs: where it writes, how it was asked to work, who is told.
+//! What every part of a run needs: its folder, recipe, devices and observers.
 
 use burn::tensor::Device;
 

@@ -8,12 +8,12 @@
 //! train        epochs and steps      scoring  probabilities      report  the page      preflight  checks
 //! percepts     from clips to batches
 //! context      what every part of a run needs
-//! run, observe, device, recipe       files of a run, who is told, where is computed, what is asked for
+//! run, observe, device, recipe       files, events, devices and recipe of a run
 //! signals      Ctrl-C and exit codes
 //! ```
 //!
-//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`; nothing
-//! here is public but [`main`].
+//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`;
+//! nothing here is public but [`main`].
 
 mod cli;
 mod context;

@@ -29,8 +29,8 @@ pub(super) struct EvaluateArgs {
     /// Which part of the data: train, validation or test.
     #[arg(long, default_value_t = Split::Test)]
     split: Split,
-    /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
-    /// in the paper. By default what the run's recipe says.
+    /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
+    /// crops, 25x10 in the paper. By default what the run's recipe says.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
     #[command(flatten)]
@@ -90,7 +90,8 @@ impl EvaluateArgs {
             );
         }
         let trained_on = &trained.card.data.fingerprint;
-        // With a clip more or less the parts are drawn anew, and training clips come among the others.
+        // With a clip more or less the parts are drawn anew, and training clips come among the
+        // others.
         if dataset.fingerprint() != *trained_on {
             bail!(
                 "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \

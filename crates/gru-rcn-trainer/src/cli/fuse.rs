@@ -1,4 +1,5 @@
-//! `fuse`: the class probabilities of several runs, averaged clip by clip, as the paper fuses its RGB and flow streams.
+//! `fuse`: the class probabilities of several runs, averaged clip by clip, as the paper fuses its
+//! RGB and flow streams.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -23,8 +24,8 @@ pub(super) struct Member {
 
 #[derive(Args, Debug)]
 pub(super) struct FuseArgs {
-    /// Finished runs, or files of scores, each with its weight if it is not 1: `runs/rgb runs/flow=2` is
-    /// the paper's fusion.
+    /// Finished runs, or files of scores, each with its weight if it is not 1:
+    /// `runs/rgb runs/flow=2` is the paper's fusion.
     #[arg(value_name = "RUN[=WEIGHT]", required = true)]
     members: Vec<Member>,
     /// Which scores of the runs: those of test, or what `evaluate --split` wrote.

@@ -24,8 +24,8 @@ pub(super) struct PredictArgs {
     /// How many classes to print of each.
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
-    /// in the paper.
+    /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
+    /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
     #[command(flatten)]

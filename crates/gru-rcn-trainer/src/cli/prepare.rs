@@ -44,7 +44,8 @@ pub(super) struct PrepareArgs {
     /// JSON map from clip to group, for the layout folder.
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
-    /// Size of the frames: pixels of the shorter side, HEIGHTxWIDTH, or `source`; by default 256, and 256x340 for UCF-101.
+    /// Size of the frames: pixels of the shorter side, HEIGHTxWIDTH, or `source`; by default 256,
+    /// and 256x340 for UCF-101.
     #[arg(long, value_parser = parse_size)]
     size: Option<SizeRule>,
     /// Quality of the JPEG frames, 1 to 100.
@@ -59,7 +60,8 @@ pub(super) struct PrepareArgs {
     /// How flow is stored.
     #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
     flow_format: FlowImage,
-    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed.
+    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing
+    /// installed.
     #[arg(long, default_value_t = DecoderKind::Ffmpeg)]
     decoder: DecoderKind,
     /// Clips at once; 0 is one for each processor.

@@ -22,8 +22,8 @@ pub(super) struct DeviceArgs {
 /// The precision of verbs that run a model.
 #[derive(Args, Debug)]
 pub(super) struct PrecisionArgs {
-    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are f32
-    /// always.
+    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are
+    /// f32 always.
     #[arg(long, value_enum, default_value_t)]
     pub(super) dtype: Precision,
 }
@@ -51,8 +51,8 @@ pub(super) struct RunArgs {
 /// The decoder of video files.
 #[derive(Args, Debug)]
 pub(super) struct DecoderArgs {
-    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing
-    /// installed. By default what the recipe says.
+    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with
+    /// nothing installed. By default what the recipe says.
     #[arg(long)]
     pub(super) decoder: Option<DecoderKind>,
 }

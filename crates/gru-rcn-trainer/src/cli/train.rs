@@ -29,8 +29,8 @@ pub(super) struct TrainArgs {
     /// Resume an interrupted run.
     #[arg(long)]
     resume: bool,
-    /// Train on several devices at once, each taking a part of every batch, such as `cuda:0,cuda:1`;
-    /// instead of --backend.
+    /// Train on several devices at once, each taking a part of every batch, such as
+    /// `cuda:0,cuda:1`; instead of --backend.
     #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
     /// Plain lines even on a terminal.

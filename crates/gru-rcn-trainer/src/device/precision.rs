@@ -40,7 +40,7 @@ impl Precision {
             return Ok(());
         }
         bail!(
-            "the device of --backend {backend} cannot compute in {}; leave out --dtype, which then is f32. bf16 is for \
+            "the device of --backend {backend} cannot compute in {}; without --dtype it is f32. bf16 is for \
              CUDA, and for trying out on cpu",
             self.name()
         )

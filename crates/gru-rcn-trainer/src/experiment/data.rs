@@ -28,8 +28,8 @@ impl Clips {
         Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default() })
     }
 
-    /// Reads the clips that a stage trains on: those that cannot be read are skipped, as many as the
-    /// recipe allows.
+    /// Reads the clips that a stage trains on: those that cannot be read are skipped, as many as
+    /// the recipe allows.
     pub(crate) fn training_loader(&self, dir: &RunDir, training: &TrainingSection) -> ClipLoader {
         let clips = self.dataset.train.len();
         let skipped = Arc::new(SkippedClips::new(dir.quarantine(), clips, training.max_bad_fraction));
@@ -76,8 +76,8 @@ fn quarantine(section: &FolderSection) -> Option<PathBuf> {
     section.quarantine.clone().or_else(|| found.is_file().then_some(found))
 }
 
-/// A recipe with what the command line says of it, its paths absolute, so that it means the same from
-/// everywhere.
+/// A recipe with what the command line says of it, its paths absolute, so that it means the same
+/// from everywhere.
 pub(crate) fn resolve(
     name: &str,
     set: &[String],
@@ -111,8 +111,8 @@ pub(crate) fn resolve(
     Ok(recipe)
 }
 
-/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run can be
-/// used from anywhere.
+/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run
+/// can be used from anywhere.
 pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
     folder_of(recipe, "--data")?.root = absolute(root);
     Ok(())

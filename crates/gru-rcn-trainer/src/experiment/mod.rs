@@ -1,8 +1,8 @@
 //! `train`: from a recipe to trained systems, their test results and a report.
 //!
-//! The story is told by [`train`] and [`run`]. What can be wrong with the input is checked before the
-//! run folder is made. Then come the stages, each of which finds what an interrupted run has done: the
-//! CNN, its percepts, the systems, the test, the report.
+//! The story is told by [`train`] and [`run`]. What can be wrong with the input is checked before
+//! the run folder is made. Then come the stages, each of which finds what an interrupted run has
+//! done: the CNN, its percepts, the systems, the test, the report.
 
 mod backbone;
 mod cnn;
@@ -40,7 +40,7 @@ use data::Clips;
 use outcome::Clock;
 use percepts::PerceptMaker;
 
-/// A run to make or to resume, as the command line asks for it.
+/// A run to make or to resume.
 pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) folder: Folder,

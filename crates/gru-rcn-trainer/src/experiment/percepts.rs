@@ -40,7 +40,8 @@ pub(crate) struct PerceptMaker<'a> {
     pub(crate) in_memory: bool,
 }
 
-/// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would give.
+/// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would
+/// give.
 pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> {
     let recipe = &context.recipe;
     let Some(folder) = &recipe.features.from else { return Ok(None) };
@@ -72,8 +73,8 @@ impl<'a> PerceptMaker<'a> {
             });
             return clock.time("Percepts", || {
                 let store = self.store(&all, recipe.features.copies, &training)?;
-                // A store of its own, also where `all` has them: here a clip that cannot be read is an
-                // error, there it is skipped.
+                // A store of its own, also where `all` has them: here a clip that cannot be read is
+                // an error, there it is skipped.
                 let validation = Rc::new(self.store(validation, 0, &clips.loader)?);
                 let train = store.part(0..train.len());
                 Ok(Sources { measured: train.clone(), train: Rc::new(train), validation, all: Rc::new(store) })

@@ -25,8 +25,8 @@ pub(crate) struct TestedSystem {
     pub(crate) scores: Scores,
 }
 
-/// Scores every system; all take in the same percepts, except for a GRU-RCN that was trained together
-/// with its CNN, which takes in those of that CNN.
+/// Scores every system; all take in the same percepts, except for a GRU-RCN that was trained
+/// together with its CNN, which takes in those of that CNN.
 pub(crate) fn test_all(
     percepts: PerceptMaker,
     clips: &Clips,

@@ -1,8 +1,9 @@
-//! What happens during a run, and who is told.
+//! What happens during a run, and who records it.
 //!
-//! A run tells what happens as [`Event`]s; each [`Observer`] takes what it needs. There are a
-//! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl` and
-//! `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for all.
+//! A run sends what happens as [`Event`]s; each [`Observer`] takes what it needs. There are a
+//! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl`
+//! and `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for
+//! all.
 
 mod json_lines;
 mod plain;
@@ -25,7 +26,7 @@ use serde_json::Value;
 
 use crate::run::card::EpochPoint;
 
-/// Asks for plain lines on a terminal too, if set to anything but the empty string.
+/// Gives plain lines on a terminal too, if set to anything but the empty string.
 pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
 
 /// Something that happened.
@@ -180,7 +181,7 @@ impl Observers {
         Self { list: RefCell::new(list) }
     }
 
-    /// Tells all observers; one that fails is reported to the others as a warning.
+    /// Sends to all observers; one that fails is reported to the others as a warning.
     pub(crate) fn send(&self, event: Event) {
         let mut list = self.list.borrow_mut();
         let warnings: Vec<String> =
@@ -200,13 +201,13 @@ impl Observers {
 }
 
 /// A progress bar where there is a terminal to show it on; plain lines elsewhere, and if `plain` or
-/// [`PLAIN_VARIABLE`] asks for them.
+/// [`PLAIN_VARIABLE`] is set.
 pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     let person = std::io::stderr().is_terminal();
     if plain || set(PLAIN_VARIABLE) || dumb || !person {
-        Box::new(Plain::default())
+        Box::new(Plain::new(std::io::stderr(), plain::INTERVAL))
     } else {
         Box::new(Terminal::default())
     }

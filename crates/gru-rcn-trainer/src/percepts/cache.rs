@@ -1,4 +1,5 @@
-//! Percepts on disk: safetensors shards with an index, made by `features`, read by training and by other programs.
+//! Percepts on disk: safetensors shards with an index, made by `features`, read by training and by
+//! other programs.
 //!
 //! ```text
 //! index.json                  what the percepts are of, and which clip lies in which shard
@@ -176,7 +177,8 @@ impl Cache {
             "{root} was computed with other weights of the CNN ({}, these are {weights})",
             index.weights
         );
-        // What is random in training has no part in clips that are evaluated, except by the crop it is the rule for.
+        // What is random in training has no part in clips that are evaluated, except by the crop it
+        // is the rule for.
         let evaluated =
             |planner: &ClipPlanner| ClipPlanner { flip: false, photometric: Default::default(), ..planner.clone() };
         ensure!(
@@ -199,8 +201,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that of the shards:
-    /// `found` is told which of `ids` it gets.
+    /// Hands out the maps of clips, per level; shards are read one at a time, so the order is that
+    /// of the shards: `found` gets the places of clip and level.
     pub(crate) fn read(
         &self,
         ids: &[String],

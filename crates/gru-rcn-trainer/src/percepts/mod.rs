@@ -1,10 +1,10 @@
 //! From clips to batches of percepts, or of pixels.
 //!
-//! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`] computes
-//! them once and keeps them in memory, with a few augmented versions of each training clip. [`Live`]
-//! runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that is trained takes
-//! in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by [`Live`]. All hand out
-//! [`Batch`]es through [`Source`].
+//! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`]
+//! computes them once and keeps them in memory, with a few augmented versions of each training
+//! clip. [`Live`] runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that
+//! is trained takes in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by
+//! [`Live`]. All hand out [`Batch`]es through [`Source`].
 
 mod cache;
 mod live;
@@ -31,8 +31,8 @@ use gru_rcn_data::Frames;
 /// Clips whose percepts are measured for the normalisation where not all are kept in memory.
 pub(crate) const MEASURED_CLIPS: usize = 64;
 
-/// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which the
-/// first maps of VGG-16, 64 floats a pixel, are the largest: 256 MiB each.
+/// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which
+/// the first maps of VGG-16, 64 floats a pixel, are the largest: 256 MiB each.
 const CHUNK_PIXELS: usize = 1 << 20;
 
 /// Clips of this many pixels that go through the frozen CNN together.

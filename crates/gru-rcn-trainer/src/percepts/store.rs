@@ -47,8 +47,8 @@ fn values_of(level: &Level) -> usize {
 }
 
 impl Store {
-    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated, and
-    /// runs the CNN over all.
+    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated,
+    /// and runs the CNN over all.
     pub(crate) fn fill(
         context: &Context,
         cnn: &Cnn,
@@ -85,8 +85,8 @@ impl Store {
         Ok(Self { clips: 0..samples.len(), data: Rc::new(data) })
     }
 
-    /// Takes the clips as they are evaluated from percepts on disk, which have been checked against the
-    /// recipe.
+    /// Takes the clips as they are evaluated from percepts on disk, which have been checked against
+    /// the recipe.
     pub(crate) fn read(
         cache: &Cache,
         levels: Vec<Level>,
@@ -204,7 +204,8 @@ impl Source<Percepts> for Store {
 mod tests {
     use super::*;
 
-    /// Ten clips with the targets 0 to 9, each of one percept, its own number; clip 7 could not be read.
+    /// Ten clips with the targets 0 to 9, each of one percept, its own number; clip 7 could not be
+    /// read.
     fn numbers() -> Store {
         let data = Data {
             levels: vec![Level::new("top".into(), 1, 1, 1)],

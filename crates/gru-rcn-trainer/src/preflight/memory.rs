@@ -1,10 +1,10 @@
 //! How much memory a run will take, before it takes any.
 //!
-//! The activations of VGG-16 outgrow a machine long before its weights do, and a run that is killed for
-//! memory in its second stage has wasted the first. So every stage is added up: weights and what the
-//! optimizer keeps of them, activations by the number of frames, percepts, and clips on their way. A run
-//! that cannot fit is refused with the largest part. The rules are those of the CPU backend; for other
-//! backends there is no estimate.
+//! The activations of VGG-16 outgrow a machine long before its weights do, and a run that is killed
+//! for memory in its second stage has wasted the first. So every stage is added up: weights and
+//! what the optimizer keeps of them, activations by the number of frames, percepts, and clips on
+//! their way. A run that cannot fit is refused with the largest part. The rules are those of the
+//! CPU backend; for other backends there is no estimate.
 
 use anyhow::{Result, bail};
 use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
@@ -28,15 +28,6 @@ pub(crate) struct Memory {
 struct Stage {
     name: &'static str,
     parts: Vec<(&'static str, usize)>,
-}
-
-/// A model that is trained, in bytes.
-#[derive(Clone, Copy, Default)]
-struct Training {
-    weights: usize,
-    /// Highest point of the forward and backward pass of one micro-batch, without weights and their
-    /// gradients.
-    activations: usize,
 }
 
 impl Stage {
@@ -126,7 +117,8 @@ impl Estimate<'_> {
         self.cnn.layers().iter().map(|layer| layer.parameters * F32).sum()
     }
 
-    /// Clips on their way: those that are being read, whole where they are videos, and those that wait.
+    /// Clips on their way: those that are being read, whole where they are videos, and those that
+    /// wait.
     fn queue(&self, loader: &ClipLoader, versions: usize) -> usize {
         let clips = self.dataset.train.len();
         let video = self.dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
@@ -146,7 +138,8 @@ impl Estimate<'_> {
         self.recipe.features.cache && self.recipe.uses_percepts()
     }
 
-    /// Percepts that are kept in memory: of all clips, or of those that the normalisation is measured on.
+    /// Percepts that are kept in memory: of all clips, or of those that the normalisation is
+    /// measured on.
     fn store(&self) -> usize {
         let (train, validation) = (self.dataset.train.len(), self.dataset.validation.len());
         let again = if self.recipe.refit.is_some() { validation } else { 0 };
@@ -157,19 +150,20 @@ impl Estimate<'_> {
         }
     }
 
-    /// Weights, those of the best epoch, the optimizer's moments, and the most of two: the passes with all
-    /// gradients, with accumulation twice, or a checkpoint's largest file as numbers and as bytes.
-    fn training(&self, training: &TrainingSection, model: Training) -> Vec<(&'static str, usize)> {
+    /// Weights, those of the best epoch, the optimizer's moments, and the most of two: the passes
+    /// with all gradients, with accumulation twice, or a checkpoint's largest file as numbers and
+    /// as bytes.
+    fn training(&self, training: &TrainingSection, weights: usize, activations: usize) -> Vec<(&'static str, usize)> {
         let moments = match training.optimizer {
-            OptimizerName::Adam => 2 * model.weights,
-            OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
+            OptimizerName::Adam => 2 * weights,
+            OptimizerName::Sgd if training.momentum > 0.0 => weights,
             OptimizerName::Sgd => 0,
         };
-        let gradients = model.weights * if training.accumulate > 1 { 2 } else { 1 };
-        let checkpoint = 2 * moments.max(model.weights);
-        let mut parts = vec![("weights", model.weights), ("best weights", model.weights), ("optimizer", moments)];
-        match gradients + model.activations > checkpoint {
-            true => parts.extend([("gradients", gradients), ("activations", model.activations)]),
+        let gradients = weights * if training.accumulate > 1 { 2 } else { 1 };
+        let checkpoint = 2 * moments.max(weights);
+        let mut parts = vec![("weights", weights), ("best weights", weights), ("optimizer", moments)];
+        match gradients + activations > checkpoint {
+            true => parts.extend([("gradients", gradients), ("activations", activations)]),
             false => parts.push(("checkpoint", checkpoint)),
         }
         parts.push(("program", resident().unwrap_or(0)));
@@ -178,7 +172,7 @@ impl Estimate<'_> {
 
     fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
         let activations = activations_of(&self.cnn.layers(), frames);
-        let mut parts = self.training(training, Training { weights: self.cnn_weights(), activations });
+        let mut parts = self.training(training, self.cnn_weights(), activations);
         // A batch as bytes and as numbers.
         parts.push(("clips", clips + frames * self.frame() * (1 + F32)));
         Stage { name, parts }
@@ -212,12 +206,12 @@ impl Estimate<'_> {
     fn systems(&self) -> Stage {
         let (recipe, joint) = (self.recipe, self.recipe.model.finetune_backbone);
         let clips = recipe.training.batch.min(self.dataset.train.len());
-        let mut model = self.recurrent(clips);
+        let (mut weights, mut activations) = self.recurrent(clips);
         if joint {
-            model.weights += self.cnn_weights();
-            model.activations += activations_of(&self.cnn.layers(), clips * self.time());
+            weights += self.cnn_weights();
+            activations += activations_of(&self.cnn.layers(), clips * self.time());
         }
-        let mut parts = self.training(&recipe.training, model);
+        let mut parts = self.training(&recipe.training, weights, activations);
         parts.extend([("frozen CNN", self.cnn_weights()), ("percepts", self.store())]);
         if joint || !self.caches() {
             let pixels = clips * self.time() * self.frame() * if joint { 1 + F32 } else { 1 };
@@ -226,16 +220,17 @@ impl Estimate<'_> {
         if !joint && !self.caches() {
             // The frozen CNN runs while nothing of the step is there yet.
             let live = self.frozen(clips, 1) + bytes_of_clips(&self.cnn.levels(), self.time(), clips, 0);
-            parts.push(("frozen activations", live.saturating_sub(model.activations)));
+            parts.push(("frozen activations", live.saturating_sub(activations)));
         }
         Stage { name: if joint { "GRU-RCN and CNN" } else { "GRU-RCN" }, parts }
     }
 
-    /// GRU-RCN over `clips` clips. A step keeps eleven maps of a level's state: three of the input's
-    /// convolution; two gates before and after their sigmoid, the candidate before its tanh, the reset state,
-    /// the candidate's distance from the state, and the state. The percepts are there twice. When the
-    /// backward pass has come to the input's convolutions, the gradients of their outputs are there at once.
-    fn recurrent(&self, clips: usize) -> Training {
+    /// Weights and activations of GRU-RCN over `clips` clips. A step keeps eleven maps of a level's state: three of the
+    /// input's convolution; two gates before and after their sigmoid, the candidate before its
+    /// tanh, the reset state, the candidate's distance from the state, and the state. The percepts
+    /// are there twice. When the backward pass has come to the input's convolutions, the gradients
+    /// of their outputs are there at once.
+    fn recurrent(&self, clips: usize) -> (usize, usize) {
         let (model, taps, time) = (&self.recipe.model, self.cnn.levels(), self.time());
         let directions = if model.form == Form::Bidirectional { 2 } else { 1 };
         let (mut weights, mut kept, mut percepts, mut outputs, mut largest) = (0, 0, 0, 0, 0);
@@ -252,7 +247,7 @@ impl Estimate<'_> {
             largest = largest.max(3 * (input + 3 * time * map));
             below = hidden;
         }
-        Training { weights, activations: percepts + kept.max(percepts + outputs + largest) }
+        (weights, percepts + kept.max(percepts + outputs + largest))
     }
 }
 
@@ -260,9 +255,10 @@ fn size([channels, height, width]: [usize; 3]) -> usize {
     channels * height * width * F32
 }
 
-/// The highest point of a training step of a CNN over `frames` frames, without weights and gradients of
-/// weights. Autodiff keeps the output of every layer, and the indices of a maximum, until the backward
-/// pass has come to it; the gradient of a convolution takes input and output three times.
+/// The highest point of a training step of a CNN over `frames` frames, without weights and
+/// gradients of weights. Autodiff keeps the output of every layer, and the indices of a maximum,
+/// until the backward pass has come to it; the gradient of a convolution takes input and output
+/// three times.
 fn activations_of(layers: &[LayerShape], frames: usize) -> usize {
     let kept = |layer: &LayerShape| {
         let output = size(layer.output);
@@ -315,9 +311,10 @@ mod tests {
         memory().check(Some(1.8)).unwrap();
     }
 
-    /// A convolution of 2 to 3 channels on 4×4, an activation, a maximum to 2×2: outputs of 48, 48 and 12
-    /// numbers and 12 indices are 120 kept. Backward of the maximum: 108 kept, gradients of 48 + 12. Of the
-    /// activation: 48 kept, gradients of 96. Of the convolution: nothing kept, 3 · (32 + 48) = 240.
+    /// A convolution of 2 to 3 channels on 4×4, an activation, a maximum to 2×2: outputs of 48, 48
+    /// and 12 numbers and 12 indices are 120 kept. Backward of the maximum: 108 kept, gradients of
+    /// 48 + 12. Of the activation: 48 kept, gradients of 96. Of the convolution: nothing kept, 3 ·
+    /// (32 + 48) = 240.
     #[test]
     fn the_highest_point_of_a_step_by_hand() {
         let layer = |kind, input, output| LayerShape { name: String::new(), kind, input, output, parameters: 0 };

@@ -1,4 +1,5 @@
-//! The norm of all gradients together, and clipping by it. Burn's own clipping works tensor by tensor.
+//! The norm of all gradients together, and clipping by it. Burn's own clipping works tensor by
+//! tensor.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -62,7 +63,8 @@ mod tests {
     use burn::nn::{Initializer, LinearConfig};
     use burn::tensor::{Device, TensorData};
 
-    /// y = w1 x1 + w2 x2 + b with x = (2, 2): the gradient is (2, 2, 1), its norm 3; clipped to 1.5 it is (1, 1, 0.5).
+    /// y = w1 x1 + w2 x2 + b with x = (2, 2): the gradient is (2, 2, 1), its norm 3; clipped to 1.5
+    /// it is (1, 1, 0.5).
     #[test]
     fn clipping_scales_all_gradients_alike() {
         let device = Device::flex().autodiff();

@@ -1,9 +1,10 @@
-//! Training of one model with early stopping on validation log-probability: epochs, steps, checkpoints.
+//! Training of one model with early stopping on validation log-probability: epochs, steps,
+//! checkpoints.
 //!
-//! A training can be stopped between any two steps and resumed later: everything that it depends on is
-//! either in a [`checkpoint`](crate::run::checkpoint) or a function of seed, epoch, step and clip. One
-//! step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm ([`gradients`]), the
-//! optimizer and its learning rate ([`optimizer`]).
+//! A training can be stopped between any two steps and resumed later: everything that it depends on
+//! is either in a [`checkpoint`](crate::run::checkpoint) or a function of seed, epoch, step and
+//! clip. One step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm
+//! ([`gradients`]), the optimizer and its learning rate ([`optimizer`]).
 
 mod gradients;
 mod optimizer;
@@ -69,7 +70,7 @@ impl Stage {
 
 /// A trained model.
 pub(crate) struct Trained<M> {
-    /// With the weights that [`Stage::select`] asks for, on the plain device.
+    /// With the weights of [`Stage::select`], on the plain device.
     pub(crate) model: M,
     pub(crate) position: Position,
 }
@@ -119,8 +120,9 @@ impl<'a> Trainer<'a> {
         Self { context, stage, seed }
     }
 
-    /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is one.
-    /// The last good state is saved before any error; that of a requested stop is [`Interrupted`].
+    /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is
+    /// one. The last good state is saved before any error; that of a requested stop is
+    /// [`Interrupted`].
     pub(crate) fn run<M: ClipClassifier>(
         &self,
         model: M,
@@ -360,9 +362,9 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// The error of a training that was asked to stop.
+    /// The error of a training that a signal stopped.
     fn interrupted(&self, saver: &Saver) -> anyhow::Error {
-        if saver.has_failed() {
+        if saver.failed {
             // Exit codes 130 and 143 promise that everything is saved.
             return anyhow!(
                 "stopped as requested, but the newest state of {} could not be saved; --resume continues from the one \

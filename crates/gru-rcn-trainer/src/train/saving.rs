@@ -17,7 +17,7 @@ pub(super) struct Saver {
     minutes: Option<Duration>,
     last: Instant,
     /// Whether the newest attempt failed.
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 impl Saver {
@@ -32,16 +32,12 @@ impl Saver {
         self.steps.is_some_and(|steps| position.steps.is_multiple_of(steps))
             || self.minutes.is_some_and(|minutes| self.last.elapsed() >= minutes)
     }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed
-    }
 }
 
 impl Trainer<'_> {
     /// Saves. If that fails, as on a full disk, the checkpoint before is still there and training
-    /// continues: stopping would lose what is learnt, and there may be room the next time. The failure is
-    /// reported at once, and again by the exit code.
+    /// continues: stopping would lose what is learnt, and there may be room the next time. The
+    /// failure is reported at once, and again by the exit code.
     pub(super) fn save<M: Module>(&self, saver: &mut Saver, state: &State<M>) {
         let (context, position) = (self.context, &state.position);
         let saved = saver.checkpoints.save(state);
@@ -55,11 +51,12 @@ impl Trainer<'_> {
         }
     }
 
-    /// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one more
-    /// if there are some already.
+    /// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one
+    /// more if there are some already.
     pub(super) fn check_room<M: Module>(&self, state: &State<M>) -> Result<()> {
         let Some(free) = free_bytes(self.context.dir.root()) else { return Ok(()) };
-        // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each; and the rest.
+        // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each;
+        // and the rest.
         let copies = match self.stage.training.optimizer {
             OptimizerName::Adam => 4,
             OptimizerName::Sgd => 2 + u64::from(self.stage.training.momentum > 0.0),

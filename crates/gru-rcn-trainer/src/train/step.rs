@@ -25,8 +25,8 @@ pub(super) struct StepOutcome {
     pub(super) norm: f32,
     /// What the step adds to the sums of the epoch.
     pub(super) sums: EpochSums,
-    /// The gradients, averaged over the clips and clipped; none if there was no clip or if a value was
-    /// not finite.
+    /// The gradients, averaged over the clips and clipped; none if there was no clip or if a value
+    /// was not finite.
     pub(super) gradients: Option<GradientsParams>,
 }
 
@@ -76,8 +76,8 @@ pub(super) fn accumulate_gradients<M: ClipClassifier>(
         outcome.sums.correct += count_correct(&result.log_probabilities, &batch.targets)?;
         outcome.sums.clips += clips;
         if outcome.sums.loss.is_finite() {
-            // Micro-batches may differ in size: sums of gradients are added, and divided by the number
-            // of clips at the end.
+            // Micro-batches may differ in size: sums of gradients are added, and divided by the
+            // number of clips at the end.
             let sums = if several { scale(model, result.gradients, clips as f32) } else { result.gradients };
             gradients.accumulate(model, sums);
         }

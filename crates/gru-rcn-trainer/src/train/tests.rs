@@ -188,10 +188,11 @@ fn sgd() -> TrainingSection {
     }
 }
 
-/// Both probabilities are ½, so the gradient by the logit of class 0 is −½ for a clip of class 0 and ½ for one of class 1.
-/// Over the clips 1 and 2 of class 0 and 6 of class 1 the weight's mean is (−½ − 1 + 3) / 3 = ½, the bias's
-/// (−½ − ½ + ½) / 3 = −⅙, and class 1 has the opposite. One step of rate 1 takes these away from 0. It is the same for one
-/// batch of three and for two of which the last is ragged, in whatever order; averages of averages would differ.
+/// Both probabilities are ½, so the gradient by the logit of class 0 is −½ for a clip of class 0
+/// and ½ for one of class 1. Over the clips 1 and 2 of class 0 and 6 of class 1 the weight's mean
+/// is (−½ − 1 + 3) / 3 = ½, the bias's (−½ − ½ + ½) / 3 = −⅙, and class 1 has the opposite. One
+/// step of rate 1 takes these away from 0. It is the same for one batch of three and for two of
+/// which the last is ragged, in whatever order; averages of averages would differ.
 #[test]
 fn a_step_of_several_batches_averages_over_clips() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
@@ -222,7 +223,8 @@ fn unreadable_clips_are_skipped_and_counted() {
     }
 }
 
-/// Stopped after every step of three epochs, within and between them, and resumed from what is saved.
+/// Stopped after every step of three epochs, within and between them, and resumed from what is
+/// saved.
 #[test]
 fn a_resumed_training_ends_like_an_uninterrupted_one() {
     let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
@@ -277,7 +279,8 @@ fn training_may_be_measured_in_steps() {
     assert_eq!(clips, [7, 4]);
 }
 
-/// The clip that is no number spoils the step that it is in, in each epoch. The others are trained on.
+/// The clip that is no number spoils the step that it is in, in each epoch. The others are trained
+/// on.
 #[test]
 fn skips_at_most_n_nonfinite_steps() {
     let clips = numbers(&[1.0, f32::NAN, 2.0, -3.0], &[1, 1, 1, 0]);
@@ -309,7 +312,8 @@ fn skips_at_most_n_nonfinite_steps() {
     }
 }
 
-/// A stop while the validation clips are scored: they are scored again, and nothing else is repeated.
+/// A stop while the validation clips are scored: they are scored again, and nothing else is
+/// repeated.
 #[test]
 fn a_stop_during_validation_saves_the_epoch() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
@@ -330,8 +334,8 @@ fn a_stop_during_validation_saves_the_epoch() {
     assert_eq!(bench.metrics(), whole.metrics());
 }
 
-/// The checkpoint folder is a file: nothing can be saved, training ends all the same, and the run knows
-/// what it lost.
+/// The checkpoint folder is a file: nothing can be saved, training ends all the same, and the run
+/// knows what it lost.
 #[test]
 fn a_training_that_cannot_be_saved_continues() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
@@ -346,7 +350,8 @@ fn a_training_that_cannot_be_saved_continues() {
     assert_eq!(context.dir.losses(), ["the checkpoint of Line after step 1"]);
 }
 
-/// A full disk in the place of a log: lines wait for the next one, and what is left at the end is lost.
+/// A full disk in the place of a log: lines wait for the next one, and what is left at the end is
+/// lost.
 #[test]
 fn lines_that_cannot_be_written_are_reported() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);

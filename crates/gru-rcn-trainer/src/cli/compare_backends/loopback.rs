@@ -28,17 +28,17 @@ impl Server {
         let mut process = command.spawn().context("cannot start a server")?;
         let started = Instant::now();
         loop {
-            let told = fs::read_to_string(log).unwrap_or_default();
-            if let Some(address) = address(&told) {
+            let output = fs::read_to_string(log).unwrap_or_default();
+            if let Some(address) = address(&output) {
                 return Ok(Self { process, address });
             }
             if let Some(status) = process.try_wait()? {
-                bail!("serve: {status}\n{told}");
+                bail!("serve: {status}\n{output}");
             }
             if started.elapsed() > PATIENCE {
                 process.kill().ok();
                 process.wait().ok();
-                bail!("serve tells no address after {} s:\n{told}", PATIENCE.as_secs());
+                bail!("serve prints no address after {} s:\n{output}", PATIENCE.as_secs());
             }
             sleep(Duration::from_millis(20));
         }
@@ -53,8 +53,8 @@ impl Drop for Server {
 }
 
 /// The address in the line `serving on ADDRESS; …`.
-fn address(told: &str) -> Option<SocketAddr> {
-    let (_, rest) = told.split_once("serving on ")?;
+fn address(output: &str) -> Option<SocketAddr> {
+    let (_, rest) = output.split_once("serving on ")?;
     rest.split_once(';')?.0.parse().ok()
 }
 
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_address_is_known_once_its_line_is_whole() {
         assert_eq!(address("serving on 127.0.0.1:30"), None);
-        let told = "serving on 127.0.0.1:3000; use it by --backend remote:127.0.0.1:3000; Ctrl-C ends it\n";
-        assert_eq!(address(told), Some("127.0.0.1:3000".parse().unwrap()));
+        let output = "serving on 127.0.0.1:3000; use it by --backend remote:127.0.0.1:3000; Ctrl-C ends it\n";
+        assert_eq!(address(output), Some("127.0.0.1:3000".parse().unwrap()));
     }
 }
