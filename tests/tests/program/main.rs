@@ -20,7 +20,6 @@ mod micro;
 mod motion;
 mod overnight;
 mod prepared;
-mod real_clips;
 mod refit;
 mod resume;
 mod tiny;

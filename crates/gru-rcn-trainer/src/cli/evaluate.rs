@@ -50,7 +50,7 @@ impl EvaluateArgs {
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();
-        let trained = TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        let trained = TrainedRun::open(self.run.open()?, &device, dtype, self.decoder.decoder)?;
         let samples = self.samples(&trained)?;
         let own = self.data.is_none() && self.list.is_none();
         if own && self.split == Split::Validation && trained.recipe.refit.is_some() {
@@ -78,13 +78,13 @@ impl EvaluateArgs {
                 bail!("the clips of this run are generated; name a folder with --data");
             };
             return Dataset::clips_of(&root, self.list.as_deref(), &trained.card.classes)
-                .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir.root().display()));
+                .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir));
         }
         let dataset = dataset(&trained.recipe)?;
         if dataset.classes != trained.card.classes {
             bail!(
                 "{} was made for other classes: it knows {}; the data has {}",
-                trained.dir.root().display(),
+                trained.dir,
                 trained.card.classes.join(", "),
                 dataset.classes.join(", ")
             );
@@ -96,7 +96,7 @@ impl EvaluateArgs {
             bail!(
                 "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \
                  name the clips to score with --list",
-                trained.dir.root().display(),
+                trained.dir,
                 dataset.name,
                 dataset.fingerprint()
             );
@@ -113,7 +113,7 @@ impl EvaluateArgs {
         if self.json {
             return print_json(&json!({ "test": summary }));
         }
-        println!("{} on {} {} clips", trained.dir.root().display(), summary.clips, self.split);
+        println!("{} on {} {} clips", trained.dir, summary.clips, self.split);
         println!("  top-1      {}", summary.top1_line());
         println!("  top-5       {:5.1} %", 100.0 * summary.top5);
         println!("  mean class  {:5.1} %", 100.0 * summary.mean_class);

@@ -104,9 +104,8 @@ impl FeaturesArgs {
         if !set.is_empty() || weights.is_some() {
             bail!("--set and --weights belong to a recipe; a run has its own");
         }
-        let (run, dtype) = (self.run.run.as_deref(), FloatDType::F32);
-        let TrainedRun { mut recipe, cnn, model, .. } =
-            TrainedRun::open(run, &self.run.runs, device, dtype, decoder.decoder)?;
+        let run = TrainedRun::open(self.run.open()?, device, FloatDType::F32, decoder.decoder)?;
+        let TrainedRun { mut recipe, cnn, model, .. } = run;
         if let Some(root) = data {
             set_root(&mut recipe, root)?;
         }

@@ -65,11 +65,11 @@ impl PredictArgs {
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();
-        let trained = TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        let trained = TrainedRun::open(self.run.open()?, &device, dtype, self.decoder.decoder)?;
         if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
-                trained.dir.root().display()
+                trained.dir
             );
         }
         let rule = trained.views(self.views);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::shared::RunArgs;
@@ -28,7 +28,7 @@ impl ReportArgs {
         if !self.compared.is_empty() {
             return self.compare();
         }
-        let dir = RunDir::open(self.run.run.as_deref(), &self.run.runs)?;
+        let dir = self.run.open()?;
         RunReport::read(&dir)?.write(&dir)?;
         println!("{}", dir.report().display());
         Ok(())
@@ -41,7 +41,7 @@ impl ReportArgs {
         for root in &self.compared {
             let dir = RunDir::open_at(root)?;
             let report = RunReport::read(&dir)?;
-            let card = dir.read_card()?.with_context(|| format!("{}: no such file", dir.card_file().display()))?;
+            let card = dir.card()?;
             let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
             let Some(system) = report.systems.first().cloned() else {
                 bail!("{}: the report has no system", root.display());

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
+use crate::run::dir::RunDir;
 
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
@@ -46,6 +47,16 @@ pub(super) struct RunArgs {
     /// Where runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(super) runs: PathBuf,
+}
+
+impl RunArgs {
+    /// The run: the one that is named, else the newest.
+    pub(super) fn open(&self) -> Result<RunDir> {
+        match &self.run {
+            Some(root) => RunDir::open_at(root),
+            None => RunDir::newest(&self.runs),
+        }
+    }
 }
 
 /// The decoder of video files.

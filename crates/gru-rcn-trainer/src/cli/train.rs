@@ -80,7 +80,7 @@ impl TrainArgs {
         let devices: Vec<Device> =
             backends.iter().map(|&backend| self.precision.device(backend)).collect::<Result<_>>()?;
         let folder = match (&self.run.run, self.resume) {
-            (run, true) => Folder::Resumed(RunDir::open(run.as_deref(), &self.run.runs)?),
+            (_, true) => Folder::Resumed(self.run.open()?),
             (Some(run), false) => Folder::New(run.clone()),
             (None, false) => Folder::Numbered(self.run.runs.clone()),
         };
@@ -116,8 +116,7 @@ impl TrainArgs {
         let recipe = dir.read_recipe().context("this run cannot be resumed")?;
         if let Some(decoder) = decoder.decoder.filter(|&decoder| decoder != recipe.decoder()) {
             bail!(
-                "{} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
-                dir.root().display(),
+                "{dir} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
                 recipe.decoder()
             );
         }

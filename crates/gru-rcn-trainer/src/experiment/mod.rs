@@ -39,6 +39,7 @@ use crate::signals::StopFlag;
 use data::Clips;
 use outcome::Clock;
 use percepts::PerceptMaker;
+use systems::Work;
 
 /// A run to make or to resume.
 pub(crate) struct Plan {
@@ -125,7 +126,7 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
     let cache = percepts::open_cache(context, &cnn)?;
     let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
     let sources = percepts.training_sources(clips, &clock)?;
-    let trained = systems::train_all(context, clips, &cnn, &sources, &clock)?;
+    let trained = systems::train_all(Work { context, clips, cnn: &cnn, sources: &sources, clock: &clock })?;
     drop(sources);
     let tested = test::test_all(percepts, clips, &trained, &clock)?;
     outcome::write(context, clips, card, &tested, &clock)

@@ -78,7 +78,7 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         card.data.validation,
         card.data.test,
         card.classes.len(),
-        context.dir.root().display()
+        context.dir
     ));
     if let Some(first) = dataset.skipped.first() {
         let clips = dataset.skipped.len();

@@ -53,15 +53,8 @@ impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
 }
 
 /// Trains or loads all systems; the first of the result is the one that the run is about.
-pub(crate) fn train_all(
-    context: &Context,
-    clips: &Clips,
-    cnn: &Cnn,
-    sources: &Sources,
-    clock: &Clock,
-) -> Result<Vec<TrainedSystem>> {
-    let work = Work { context, clips, cnn, sources, clock };
-    let systems = System::of_recipe(&context.recipe);
+pub(crate) fn train_all(work: Work) -> Result<Vec<TrainedSystem>> {
+    let systems = System::of_recipe(&work.context.recipe);
     let mut trained: Vec<TrainedSystem> =
         systems.into_iter().map(|system| work.train(system)).collect::<Result<_>>()?;
     trained.sort_by_key(|trained| trained.system != System::GruRcn);
@@ -70,11 +63,11 @@ pub(crate) fn train_all(
 
 /// What the training of a system needs.
 #[derive(Clone, Copy)]
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     pub(super) context: &'a Context,
     pub(super) clips: &'a Clips,
     pub(super) cnn: &'a Cnn,
-    sources: &'a Sources,
+    pub(super) sources: &'a Sources,
     pub(super) clock: &'a Clock,
 }
 

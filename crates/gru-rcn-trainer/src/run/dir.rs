@@ -15,6 +15,7 @@
 //! report.json, report.html
 //! ```
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -94,6 +95,12 @@ files! {
     done_file(key) => "checkpoints/{key}.json";
 }
 
+impl fmt::Display for RunDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.display().fmt(f)
+    }
+}
+
 impl RunDir {
     fn at(root: PathBuf) -> Self {
         Self { root, losses: Arc::default() }
@@ -128,14 +135,6 @@ impl RunDir {
         }
     }
 
-    /// Opens an existing run: the one in `run` if given, otherwise the newest in `runs`.
-    pub(crate) fn open(run: Option<&Path>, runs: &Path) -> Result<Self> {
-        match run {
-            Some(root) => Self::open_at(root),
-            None => Self::newest(runs),
-        }
-    }
-
     pub(crate) fn open_at(root: &Path) -> Result<Self> {
         if !root.is_dir() {
             bail!("{}: no such run folder", root.display());
@@ -147,7 +146,7 @@ impl RunDir {
     }
 
     /// The run in `RUNS` that was written to last.
-    fn newest(runs: &Path) -> Result<Self> {
+    pub(crate) fn newest(runs: &Path) -> Result<Self> {
         let entries = fs::read_dir(runs).ok().into_iter().flatten().flatten();
         let newest = entries
             .filter_map(|entry| {
@@ -163,6 +162,11 @@ impl RunDir {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The run card, which a run has once it has begun.
+    pub(crate) fn card(&self) -> Result<RunCard> {
+        self.read_card()?.with_context(|| format!("{}: no such file", self.card_file().display()))
     }
 
     pub(crate) fn read_recipe(&self) -> Result<Recipe> {
@@ -214,10 +218,7 @@ impl RunDir {
     /// Keeps other processes from training in this folder as long as the lock lives.
     pub(crate) fn lock(&self) -> Result<FolderLock> {
         FolderLock::whole(&self.root).with_context(|| {
-            format!(
-                "another process is training in {}; wait for it, or give another folder with `--run`",
-                self.root.display()
-            )
+            format!("another process is training in {self}; wait for it, or give another folder with `--run`")
         })
     }
 

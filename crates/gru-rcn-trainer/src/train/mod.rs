@@ -6,7 +6,6 @@
 //! clip. One step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm
 //! ([`gradients`]), the optimizer and its learning rate ([`optimizer`]).
 
-mod gradients;
 mod optimizer;
 mod saving;
 mod step;
@@ -313,7 +312,7 @@ impl<'a> Trainer<'a> {
              and nonfinite.jsonl names the clips. A smaller training.learning_rate or training.clip_norm=5 helps; \
              training.nonfinite={{ skip = N }} skips up to N such steps",
             position.epochs + 1,
-            self.context.dir.root().display()
+            self.context.dir
         ))
     }
 

@@ -67,7 +67,7 @@ impl Trainer<'_> {
             bail!(
                 "{}: a checkpoint of {} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room for {how_many}, \
                  or train in another folder with `--run`",
-                self.context.dir.root().display(),
+                self.context.dir,
                 self.stage.name,
                 checkpoint as f64 / f64::from(1 << 20),
                 free as f64 / f64::from(1 << 20)
