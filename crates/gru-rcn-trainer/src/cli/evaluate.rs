@@ -90,8 +90,7 @@ impl EvaluateArgs {
             );
         }
         let trained_on = &trained.card.data.fingerprint;
-        // With a clip more or less the parts are drawn anew, and training clips come among the
-        // others.
+        // With another number of clips the parts are drawn anew, and training clips may be scored.
         if dataset.fingerprint() != *trained_on {
             bail!(
                 "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \

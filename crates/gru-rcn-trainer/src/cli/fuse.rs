@@ -13,12 +13,10 @@ use serde::Serialize;
 use super::shared::print_json;
 use crate::run::scores::SavedScores;
 
-/// A run folder or a score file, and its weight in the average.
+/// A run folder or a score file, and its weight in the average; only the proportions matter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
-    /// The folder, or the file.
     path: PathBuf,
-    /// Its weight; only the proportions matter.
     weight: f64,
 }
 
@@ -44,14 +42,9 @@ impl FromStr for Member {
 
     /// `PATH` or `PATH=WEIGHT`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (path, weight) = match text.rsplit_once('=') {
-            // A path may hold `=`; what follows the last one is a weight if it is a number.
-            Some((path, weight)) => match weight.parse::<f64>() {
-                Ok(weight) => (path, weight),
-                Err(_) => (text, 1.0),
-            },
-            None => (text, 1.0),
-        };
+        // A path may hold `=`; what follows the last one is a weight if it is a number.
+        let parsed = text.rsplit_once('=').and_then(|(path, weight)| Some((path, weight.parse::<f64>().ok()?)));
+        let (path, weight) = parsed.unwrap_or((text, 1.0));
         if !(weight > 0.0 && weight.is_finite()) {
             return Err(format!("{text}: a weight is a number above 0"));
         }

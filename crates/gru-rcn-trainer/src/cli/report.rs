@@ -34,8 +34,7 @@ impl ReportArgs {
         Ok(())
     }
 
-    /// Several runs on one page: the model of each, by the run's name. They must have been tested
-    /// on the same clips.
+    /// Several runs on one page, by the run's name. They must have been tested on the same clips.
     fn compare(&self) -> Result<()> {
         let (mut first, mut systems, mut run_card) = (None::<(RunReport, RunCard)>, Vec::new(), Vec::new());
         for root in &self.compared {

@@ -171,8 +171,7 @@ fn strip(frames: &Frames) -> Result<Vec<String>> {
         .collect()
 }
 
-/// A step as RGB: a frame as it is, of a stack of flow the first field in the colours of its
-/// directions.
+/// A frame as RGB; of a stack of flow the first field, in the colours of its directions.
 fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     let pixels = frames.frame(t);
     if frames.channels == 3 {

@@ -40,8 +40,7 @@ pub(crate) struct PerceptMaker<'a> {
     pub(crate) in_memory: bool,
 }
 
-/// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would
-/// give.
+/// The percepts on disk that the recipe starts from, if any; they must be those of the CNN.
 pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> {
     let recipe = &context.recipe;
     let Some(folder) = &recipe.features.from else { return Ok(None) };

@@ -39,8 +39,7 @@ impl System {
         }
     }
 
-    /// The key that initial weights are drawn by: normalisations are compared from the same
-    /// weights.
+    /// The key of the initial weights: normalisations are compared from the same ones.
     pub(crate) fn initial_key(&self) -> String {
         if let Self::Norm(_) = self { Self::GruRcn.key() } else { self.key() }
     }

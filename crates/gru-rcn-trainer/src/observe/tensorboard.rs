@@ -95,8 +95,7 @@ impl EventWriter {
     /// process wrote them that was killed after its last checkpoint.
     fn create(folder: &Path, first_step: u64) -> Result<Self> {
         let now = seconds();
-        // TensorBoard reads files in the order of their names; the process id distinguishes two of
-        // the same second.
+        // TensorBoard reads files by name; the process id distinguishes two of the same second.
         let name = format!("events.out.tfevents.{:010}.gru-rcn.{}", now as u64, std::process::id());
         let path = folder.join(name);
         let create = || fs::create_dir_all(folder).and_then(|()| File::create(&path));
@@ -199,8 +198,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 bytes of zeros
-    /// and of ones.
+    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 zeros and ones.
     #[test]
     fn checksums_have_their_published_values() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
@@ -227,8 +225,8 @@ mod tests {
         assert_eq!(event(1.0, 300, 5, &field(1, &scalar("x", 0.5))), expected);
     }
 
-    /// The file begins with the version, of 9 + 2 + 13 = 24 bytes. A resumed training marks the
-    /// step that it starts from.
+    /// The version takes 9 + 2 + 13 = 24 bytes. A resumed training marks the step that it starts
+    /// from.
     #[test]
     fn a_file_holds_version_start_and_values() {
         let folder = tempfile::tempdir().unwrap();

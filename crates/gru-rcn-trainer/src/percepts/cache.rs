@@ -177,8 +177,7 @@ impl Cache {
             "{root} was computed with other weights of the CNN ({}, these are {weights})",
             index.weights
         );
-        // What is random in training has no part in clips that are evaluated, except by the crop it
-        // is the rule for.
+        // What is random in training has no part in clips that are evaluated.
         let evaluated =
             |planner: &ClipPlanner| ClipPlanner { flip: false, photometric: Default::default(), ..planner.clone() };
         ensure!(

@@ -83,9 +83,8 @@ impl ClipLoader {
         Ok(self.read(sample, &[epoch])?.swap_remove(0))
     }
 
-    /// Reads a clip once and cuts the versions of these epochs; `None` is the version that is
-    /// evaluated. A clip that cannot be read is tried a second time: a network file system may have
-    /// been away for a moment.
+    /// Reads a clip once and cuts the versions of these epochs; `None` is the one that is
+    /// evaluated. A second try helps where a network file system was unavailable for a moment.
     pub(crate) fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, DataError> {
         let key = |epoch: u64| PlanKey { seed: self.seed, epoch, sample: sample.id.clone() };
         let keys: Vec<Option<PlanKey>> = versions.iter().map(|version| version.map(key)).collect();
@@ -117,8 +116,7 @@ pub(crate) struct SkippedClips {
 }
 
 impl SkippedClips {
-    /// At most this fraction of `clips` training clips may be unreadable; they are recorded in
-    /// `record`.
+    /// At most this fraction of `clips` training clips may be unreadable.
     pub(crate) fn new(record: PathBuf, clips: usize, fraction: f64) -> Self {
         Self { record, clips, fraction, seen: Mutex::default() }
     }

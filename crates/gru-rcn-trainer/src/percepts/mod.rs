@@ -59,8 +59,7 @@ pub(crate) fn side_by_side<'a>(
     })
 }
 
-/// Uploads clips as bytes and runs the CNN over them in the given precision, a few at a time; the
-/// percepts are float32.
+/// Uploads clips as bytes and runs the CNN over them, a few at a time; the percepts are float32.
 pub(crate) fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
     let pixels = clips.first().map_or(1, |clip| clip.time * clip.height * clip.width);
     let parts = clips.chunks(chunk_of(pixels)).map(|part| {

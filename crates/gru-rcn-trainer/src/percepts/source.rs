@@ -52,8 +52,7 @@ pub(crate) trait Source<I> {
     fn id(&self, clip: usize) -> String;
 
     /// Batches of `batch` clips each, in this order; the last one holds the rest. With an epoch,
-    /// each clip is augmented as (seed, epoch, clip) say; without one, clips are as they are
-    /// evaluated.
+    /// clips are augmented by (seed, epoch, clip); without one, they are as they are evaluated.
     fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, I>;
 
     fn len(&self) -> usize {

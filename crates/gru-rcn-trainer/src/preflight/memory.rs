@@ -117,8 +117,7 @@ impl Estimate<'_> {
         self.cnn.layers().iter().map(|layer| layer.parameters * F32).sum()
     }
 
-    /// Clips on their way: those that are being read, whole where they are videos, and those that
-    /// wait.
+    /// Clips on their way: those being read, whole where they are videos, and those that wait.
     fn queue(&self, loader: &ClipLoader, versions: usize) -> usize {
         let clips = self.dataset.train.len();
         let video = self.dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
@@ -138,8 +137,7 @@ impl Estimate<'_> {
         self.recipe.features.cache && self.recipe.uses_percepts()
     }
 
-    /// Percepts that are kept in memory: of all clips, or of those that the normalisation is
-    /// measured on.
+    /// Percepts kept in memory: of all clips, or of those that the normalisation is measured on.
     fn store(&self) -> usize {
         let (train, validation) = (self.dataset.train.len(), self.dataset.validation.len());
         let again = if self.recipe.refit.is_some() { validation } else { 0 };
@@ -150,9 +148,8 @@ impl Estimate<'_> {
         }
     }
 
-    /// Weights, those of the best epoch, the optimizer's moments, and the most of two: the passes
-    /// with all gradients, with accumulation twice, or a checkpoint's largest file as numbers and
-    /// as bytes.
+    /// Weights, best weights, the optimizer's moments, and the larger of two: the passes with all
+    /// gradients, or a checkpoint's largest file as numbers and as bytes.
     fn training(&self, training: &TrainingSection, weights: usize, activations: usize) -> Vec<(&'static str, usize)> {
         let moments = match training.optimizer {
             OptimizerName::Adam => 2 * weights,

@@ -56,8 +56,8 @@ pub(crate) struct SystemResult {
     pub(crate) levels: Vec<(String, f64)>,
     #[serde(default)]
     pub(crate) curve: Vec<EpochPoint>,
-    /// Epochs of the second training, on training and validation clips; the weights after the last
-    /// of them were tested.
+    /// Epochs of the second training, on training and validation clips, whose last weights were
+    /// tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refit: Option<usize>,
 }

@@ -125,8 +125,7 @@ impl RunDir {
         let mut number = 1u32;
         loop {
             let root = runs.join(format!("{name}-{number}"));
-            // Creating the folder claims the number, because another run may be starting at the
-            // same moment.
+            // Creating the folder claims the number: another run may start at the same moment.
             match fs::create_dir(&root) {
                 Ok(()) => return Ok(Self::at(root)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
@@ -285,12 +284,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The process was killed after it logged epoch 3 but before it saved that epoch, within
-    /// another line.
-    #[test]
-    fn logs_are_rewound_to_the_checkpoint() {
+    fn run() -> (tempfile::TempDir, RunDir) {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path()).unwrap();
+        (folder, run)
+    }
+
+    /// The process was killed after it logged epoch 3 but before it saved that epoch, within a
+    /// line.
+    #[test]
+    fn logs_are_rewound_to_the_checkpoint() {
+        let (folder, run) = run();
         run.rewind("b", 0, 0).unwrap();
         for (stage, epoch) in [("a", 3), ("b", 1), ("b", 2), ("b", 3)] {
             run.append(Log::Metrics, &format!("{}\n", json!({"stage": stage, "epoch": epoch}))).unwrap();
@@ -307,8 +311,7 @@ mod tests {
     /// A missing file means that the system is not trained; a damaged one is an error.
     #[test]
     fn a_damaged_mark_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(folder.path()).unwrap();
+        let (folder, run) = run();
         assert_eq!(run.done("frame").unwrap(), None);
         run.mark_done("frame", &[]).unwrap();
         assert_eq!(run.done("frame").unwrap(), Some(Vec::new()));
@@ -318,8 +321,7 @@ mod tests {
 
     #[test]
     fn copies_share_the_losses() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(folder.path()).unwrap();
+        let (_folder, run) = run();
         run.clone().note_loss("a checkpoint".into());
         assert_eq!(run.losses(), ["a checkpoint"]);
     }

@@ -85,8 +85,7 @@ impl<'a> ViewPercepts<'a> {
     }
 }
 
-/// Divides views among pieces of at most `most` frames each; a view is never divided. Views of a
-/// piece have the same crop.
+/// Divides views among pieces of at most `most` frames, each with one crop; no view is divided.
 fn pieces(plans: &[(ClipPlan, usize)], most: usize) -> Vec<Piece> {
     let mut crops: Vec<Vec<&(ClipPlan, usize)>> = Vec::new();
     for view in plans {

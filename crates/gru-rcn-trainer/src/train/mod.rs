@@ -119,9 +119,8 @@ impl<'a> Trainer<'a> {
         Self { context, stage, seed }
     }
 
-    /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is
-    /// one. The last good state is saved before any error; that of a requested stop is
-    /// [`Interrupted`].
+    /// Trains a model on the autodiff device, from the newest checkpoint if there is one. The last
+    /// good state is saved before any error; that of a requested stop is [`Interrupted`].
     pub(crate) fn run<M: ClipClassifier>(
         &self,
         model: M,

@@ -27,8 +27,7 @@ pub(super) fn optimizer(training: &TrainingSection) -> Result<ModuleOptimizer> {
             grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
         }
         OptimizerName::Sgd => {
-            // As Caffe, PyTorch and the papers have it: Burn's own default dampens each gradient by
-            // a tenth.
+            // As in Caffe, PyTorch and the papers; Burn's default dampens each gradient by a tenth.
             let momentum = MomentumConfig::new().with_momentum(training.momentum).with_dampening(0.0);
             let config = || SgdConfig::new().with_momentum((training.momentum > 0.0).then(|| momentum.clone()));
             grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
@@ -83,8 +82,7 @@ pub(super) fn learning_rate(training: &TrainingSection, epoch: usize, epochs: us
     training.learning_rate * factor
 }
 
-/// The learning rate, times the factor of each group for the parameters in it. Where groups overlap
-/// the last one counts.
+/// The learning rate times the factor of each group; where groups overlap the last one counts.
 pub(super) fn rates_by_group(rate: f64, factors: &[(ParamGroup, f64)]) -> ModuleLearningRate {
     let base = ModuleLrScheduler::new(rate);
     let with =
@@ -152,8 +150,7 @@ mod tests {
         }
     }
 
-    /// Without momentum each step is rate times gradient: 1 − 0.1 (2 + 4) = 0.4, and 0.5 − 0.2 (1 +
-    /// 1) = 0.1.
+    /// Each step is rate times gradient: 1 − 0.1 (2 + 4) = 0.4, and 0.5 − 0.2 (1 + 1) = 0.1.
     #[test]
     fn plain_gradient_descent_by_hand() {
         let training = TrainingSection { momentum: 0.0, weight_decay: 0.0, ..sgd() };
@@ -170,8 +167,7 @@ mod tests {
         assert_eq!(walk(&training, &[2.0, 4.0], true), walk(&training, &[2.0, 4.0], false));
     }
 
-    /// 0.1 at first; halfway along the cosine the mean of 1 and 0.5; at the end the half. By steps:
-    /// a tenth after each 10.
+    /// Halfway along the cosine is the mean of 1 and 0.5. By steps: a tenth after each 10.
     #[test]
     fn rates_by_hand() {
         let cosine = TrainingSection { learning_rate: 0.1, final_lr_factor: 0.5, ..Default::default() };
@@ -196,9 +192,8 @@ mod tests {
         head: Linear,
     }
 
-    /// Weights of 1; the gradient of the sum of x w is x = 1 for each. At a rate of 0.5, and of a
-    /// tenth of that below, they become 0.5 and 0.95. The names of parameters have that of the
-    /// enum's variant in them.
+    /// Weights of 1 and gradients of 1: at rates of 0.5 and of a tenth of that they become 0.5 and
+    /// 0.95. The names of parameters contain that of the enum's variant.
     #[test]
     fn a_group_has_a_learning_rate_of_its_own() {
         let device = Device::flex().autodiff();

@@ -55,8 +55,8 @@ impl Trainer<'_> {
     /// more if there are some already.
     pub(super) fn check_room<M: Module>(&self, state: &State<M>) -> Result<()> {
         let Some(free) = free_bytes(self.context.dir.root()) else { return Ok(()) };
-        // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each;
-        // and the rest.
+        // Weights, best weights, and what the optimizer keeps of each, four bytes each; and the
+        // rest.
         let copies = match self.stage.training.optimizer {
             OptimizerName::Adam => 4,
             OptimizerName::Sgd => 2 + u64::from(self.stage.training.momentum > 0.0),

@@ -26,8 +26,7 @@ pub(super) struct StepOutcome {
     pub(super) norm: f32,
     /// What the step adds to the sums of the epoch.
     pub(super) sums: EpochSums,
-    /// The gradients, averaged over the clips and clipped; none if there was no clip or if a value
-    /// was not finite.
+    /// Averaged over the clips and clipped; none if there was no clip or a value was not finite.
     pub(super) gradients: Option<GradientsParams>,
 }
 
@@ -163,8 +162,8 @@ mod tests {
     use burn::nn::{Initializer, LinearConfig};
     use burn::tensor::{Device, TensorData};
 
-    /// y = w1 x1 + w2 x2 + b with x = (2, 2): the gradient is (2, 2, 1), its norm 3; clipped to 1.5
-    /// it is (1, 1, 0.5).
+    /// y = w1 x1 + w2 x2 + b at x = (2, 2): the gradient (2, 2, 1) of norm 3 is clipped to (1, 1,
+    /// 0.5).
     #[test]
     fn clipping_scales_all_gradients_alike() {
         let device = Device::flex().autodiff();

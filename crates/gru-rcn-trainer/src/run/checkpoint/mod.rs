@@ -123,9 +123,8 @@ impl Checkpoints {
     fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
         let old = self.old_name(target);
         if target.exists() {
-            // The end of an epoch has the number of its last step, so the name may be taken. A
-            // folder cannot be replaced atomically: the old one is renamed first, to a name by
-            // which `recover` finds it.
+            // The end of an epoch has the number of its last step, so the name may be taken. The
+            // old folder is renamed first, to a name by which `recover` finds it.
             remove(&old)?;
             fs::rename(target, &old)?;
         }
@@ -228,13 +227,12 @@ impl Checkpoints {
         let need = |name: &str| -> Result<Vec<u8>, Fault> {
             read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
         };
-        // All members are checked before any is used. A member that is whole but does not fit is
-        // not damaged.
+        // All members are checked before any is used; one that is whole may still not fit.
         let (weights, state, best) = (need("model.bpk")?, need("optimizer.bpk")?, read("best.bpk")?);
         let position = serde_json::from_slice(&need("state.json")?)
             .map_err(|error| Fault::Foreign(anyhow!("state.json is not as this program writes it: {error}")))?;
-        // The model first: its record restores the parameter identities by which the optimizer's
-        // state is keyed.
+        // The model first: its record restores the identities by which the optimizer's state is
+        // keyed.
         let model = with_weights(model, weights).map_err(|error| Fault::Foreign(error.context("model.bpk")))?;
         let optimizer = optimizer
             .clone()

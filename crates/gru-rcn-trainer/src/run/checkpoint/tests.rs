@@ -23,8 +23,7 @@ fn optimizer() -> ModuleOptimizer {
     AdamConfig::new().init()
 }
 
-/// Checkpoints after these numbers of steps, with an optimizer that has a state and with best
-/// weights.
+/// Checkpoints after these numbers of steps, of an optimizer with a state and with best weights.
 fn saved(steps: &[u64]) -> Saved {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().join("stage"), fingerprint());
