@@ -8,7 +8,6 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-/// The verbs of the program with their purpose.
 pub(crate) const VERBS: [(&str, &str); 13] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),

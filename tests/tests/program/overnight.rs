@@ -240,7 +240,6 @@ fn a_nonfinite_step_stops_the_run() {
     assert_eq!(outcome.stderr.matches("is skipped, its loss").count(), 2, "{}", outcome.stderr);
 }
 
-/// Lines for people and for programs, during a run and after it.
 #[test]
 fn progress_is_logged_for_people_and_programs() {
     let root = tiny::reference();

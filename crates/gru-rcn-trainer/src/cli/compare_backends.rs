@@ -89,7 +89,6 @@ struct Comparison {
     ok: bool,
 }
 
-/// One backend.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Course {
     name: String,

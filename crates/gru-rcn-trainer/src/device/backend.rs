@@ -7,7 +7,6 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-/// A backend of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// Pure Rust on the CPU, in every build.
@@ -94,12 +93,38 @@ impl Backend {
         Ok(())
     }
 
-    /// The device.
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
         match self {
             Self::Cpu => Ok(Device::flex()),
-            other => accelerated(other),
+            #[cfg(feature = "ndarray")]
+            Self::Ndarray => {
+                eprintln!(
+                    "note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster"
+                );
+                #[allow(deprecated)]
+                Ok(Device::ndarray())
+            }
+            #[cfg(feature = "wgpu-untuned")]
+            Self::Wgpu => Device::wgpu_options()
+                .init()
+                .map_err(|error| anyhow::anyhow!("no wgpu device: {error:?}; is a graphics driver installed?")),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+            #[cfg(feature = "metal")]
+            Self::Metal => Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => {
+                let found = self.devices().len();
+                if index >= found {
+                    bail!("no CUDA device {index}: this machine shows {found}; is the NVIDIA driver installed?");
+                }
+                Ok(Device::cuda(index))
+            }
+            #[cfg(feature = "remote")]
+            Self::Remote(address) => super::remote::connect(address),
+            #[allow(unreachable_patterns)]
+            other => unreachable!("{other} was checked to be compiled in"),
         }
     }
 
@@ -134,40 +159,6 @@ impl Backend {
         };
         // SAFETY: `main` calls it first, before any other thread exists.
         unsafe { std::env::set_var("BURN_DEVICE", name) };
-    }
-}
-
-#[allow(unused_variables, clippy::needless_return, clippy::match_single_binding)]
-fn accelerated(backend: Backend) -> Result<Device> {
-    match backend {
-        #[cfg(feature = "ndarray")]
-        Backend::Ndarray => {
-            eprintln!(
-                "note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster"
-            );
-            #[allow(deprecated)]
-            return Ok(Device::ndarray());
-        }
-        #[cfg(feature = "wgpu-untuned")]
-        Backend::Wgpu => match Device::wgpu_options().init() {
-            Ok(device) => return Ok(device),
-            Err(error) => bail!("no wgpu device: {error:?}; is a graphics driver installed?"),
-        },
-        #[cfg(feature = "vulkan")]
-        Backend::Vulkan => return Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "metal")]
-        Backend::Metal => return Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "cuda")]
-        Backend::Cuda(index) => {
-            let found = backend.devices().len();
-            if index >= found {
-                bail!("no CUDA device {index}: this machine shows {found}; is the NVIDIA driver installed?");
-            }
-            return Ok(Device::cuda(index));
-        }
-        #[cfg(feature = "remote")]
-        Backend::Remote(address) => return super::remote::connect(address),
-        other => unreachable!("{other} was checked to be compiled in"),
     }
 }
 

@@ -34,7 +34,6 @@ impl Precision {
         }
     }
 
-    /// Checks that a device can compute in it.
     pub(crate) fn check(self, backend: Backend, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());

@@ -23,7 +23,6 @@ pub(crate) struct Replicas {
     others: Vec<Device>,
 }
 
-/// Loss and gradients of a batch.
 pub(crate) struct BatchGradients {
     /// Mean loss over the clips.
     pub(crate) loss: f64,

@@ -59,7 +59,6 @@ pub(crate) struct Plan {
 }
 
 pub(crate) enum Folder {
-    /// An interrupted run to resume.
     Resumed(RunDir),
     /// A new folder of this name.
     New(PathBuf),

@@ -69,7 +69,6 @@ pub(super) fn new_card(plan: &Plan, dataset: &Dataset) -> Result<RunCard> {
     })
 }
 
-/// Says what the run consists of.
 pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, memory: &Memory) {
     context.message(format!(
         "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
@@ -186,7 +185,6 @@ fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     }
 }
 
-/// Prints the results as a table.
 pub(crate) fn print(dir: &RunDir, card: &RunCard) {
     println!();
     println!("{} test clips of {} classes, top-1 accuracy", card.data.test, card.classes.len());

@@ -54,7 +54,6 @@ impl<'a> PerceptMaker<'a> {
         Self { context, cnn, cache, in_memory: context.recipe.features.cache && context.recipe.uses_percepts() }
     }
 
-    /// Percepts of training and validation clips.
     pub(crate) fn training_sources(self, clips: &Clips, clock: &Clock) -> Result<Sources> {
         let (recipe, dataset) = (&self.context.recipe, &clips.dataset);
         let (train, validation) = (&dataset.train, &dataset.validation);
@@ -89,7 +88,6 @@ impl<'a> PerceptMaker<'a> {
         })
     }
 
-    /// Percepts of clips to score.
     pub(crate) fn scoring_source(self, samples: &[Sample], loader: &ClipLoader) -> Result<Rc<dyn Source<Percepts>>> {
         Ok(if self.in_memory { Rc::new(self.store(samples, 0, loader)?) } else { self.live(samples, loader) })
     }

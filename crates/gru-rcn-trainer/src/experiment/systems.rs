@@ -25,7 +25,6 @@ use crate::run::card::EpochPoint;
 use crate::scoring::Scorable;
 use crate::train::{SelectWeights, Stage, Trainer};
 
-/// A trained system.
 pub(crate) struct TrainedSystem {
     pub(crate) system: System,
     /// The model, for percepts of all levels.
@@ -61,7 +60,6 @@ pub(crate) fn train_all(work: Work) -> Result<Vec<TrainedSystem>> {
     Ok(trained)
 }
 
-/// What the training of a system needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Work<'a> {
     pub(super) context: &'a Context,

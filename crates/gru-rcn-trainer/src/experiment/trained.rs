@@ -16,7 +16,6 @@ use crate::recipe::{DataSection, Recipe};
 use crate::run::card::RunCard;
 use crate::run::dir::RunDir;
 
-/// A finished run.
 pub(crate) struct TrainedRun {
     pub(crate) dir: RunDir,
     pub(crate) recipe: Recipe,

@@ -122,7 +122,6 @@ pub(crate) struct Epoch {
     pub(crate) best: bool,
 }
 
-/// Metrics over the training clips of an epoch.
 #[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct TrainMetrics {
     pub(crate) loss: f64,
@@ -131,7 +130,6 @@ pub(crate) struct TrainMetrics {
     pub(crate) clips: usize,
 }
 
-/// Metrics over the validation clips.
 #[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct ValidationMetrics {
     /// Mean negative log-probability.
@@ -141,7 +139,6 @@ pub(crate) struct ValidationMetrics {
     pub(crate) levels: Vec<LevelAccuracy>,
 }
 
-/// Accuracy of one level's classifier.
 #[derive(Serialize, Clone, Debug)]
 pub(crate) struct LevelAccuracy {
     pub(crate) level: String,

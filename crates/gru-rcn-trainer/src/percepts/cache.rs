@@ -21,7 +21,7 @@ use crate::recipe::Recipe;
 use crate::run::dir::{write_atomically, write_json};
 
 /// Version of the index's layout.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// Bytes of percepts after which a shard is closed.
 const SHARD_BYTES: usize = 256 << 20;
@@ -66,14 +66,6 @@ pub(crate) struct Index {
     pub(crate) levels: Vec<Level>,
     pub(crate) classes: Vec<String>,
     pub(crate) clips: Vec<CachedClip>,
-}
-
-impl Index {
-    pub(crate) fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
-        let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
-        let (decoder, levels, classes, clips) = (None, Vec::new(), Vec::new(), Vec::new());
-        Self { schema: SCHEMA, tool, kind, network, weights, clip, data, decoder, levels, classes, clips }
-    }
 }
 
 /// Writes a cache, clip by clip.

@@ -13,7 +13,7 @@ mod pixels;
 mod source;
 mod store;
 
-pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
+pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind, SCHEMA as CACHE_SCHEMA};
 pub(crate) use live::Live;
 pub(crate) use loader::{ClipLoader, SkippedClips};
 pub(crate) use pixels::{PixelStore, appearances};

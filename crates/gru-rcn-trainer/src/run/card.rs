@@ -31,7 +31,6 @@ fn float32() -> String {
     "f32".into()
 }
 
-/// The clips of a run.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct DataCard {
     pub(crate) name: String,
@@ -42,7 +41,6 @@ pub(crate) struct DataCard {
     pub(crate) test: usize,
 }
 
-/// A system with its test result.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct SystemResult {
     /// The name for people, such as "GRU-RCN".
@@ -62,7 +60,6 @@ pub(crate) struct SystemResult {
     pub(crate) refit: Option<usize>,
 }
 
-/// One epoch of training.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct EpochPoint {
     /// The epoch, counted from one.

@@ -48,7 +48,6 @@ impl Log {
     }
 }
 
-/// The folder of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
     root: PathBuf,
@@ -56,7 +55,6 @@ pub(crate) struct RunDir {
     losses: Arc<Mutex<Vec<String>>>,
 }
 
-/// The file that marks a system as trained.
 #[derive(Serialize, serde::Deserialize)]
 struct Done {
     curve: Vec<EpochPoint>,
@@ -91,7 +89,6 @@ files! {
     /// The data that the report is drawn from.
     report_data() => "report.json";
     report() => "report.html";
-    /// The file that marks a system as trained.
     done_file(key) => "checkpoints/{key}.json";
 }
 

@@ -23,7 +23,6 @@ pub(crate) struct ViewBatch<I> {
     pub(crate) rows: Vec<View>,
 }
 
-/// One row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     /// Place of the clip in the list.

@@ -30,7 +30,6 @@ use optimizer::{learning_rate, optimizer, rates_by_group};
 use saving::Saver;
 use step::{StepOutcome, accumulate_gradients};
 
-/// Which weights of a training are its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SelectWeights {
     /// Those of the epoch with the best validation log-probability.
@@ -67,14 +66,12 @@ impl Stage {
     }
 }
 
-/// A trained model.
 pub(crate) struct Trained<M> {
     /// With the weights of [`Stage::select`], on the plain device.
     pub(crate) model: M,
     pub(crate) position: Position,
 }
 
-/// Trains the model of one stage.
 pub(crate) struct Trainer<'a> {
     context: &'a Context,
     stage: Stage,

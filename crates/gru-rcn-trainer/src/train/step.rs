@@ -135,7 +135,6 @@ impl ModuleVisitor for Scale<'_> {
     }
 }
 
-/// The Euclidean norm of all gradients of a module.
 fn global_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f32 {
     let mut squares = Squares { gradients, sums: Vec::new() };
     module.visit(&mut squares);
@@ -145,7 +144,6 @@ fn global_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f32 {
     Tensor::cat(squares.sums, 0).sum().sqrt().into_scalar::<f32>()
 }
 
-/// Multiplies all gradients of a module by the same factor.
 fn scale<M: Module>(module: &M, mut gradients: GradientsParams, factor: f32) -> GradientsParams {
     module.visit(&mut Scale { gradients: &mut gradients, factor });
     gradients

@@ -140,7 +140,6 @@ impl BackendReport {
     }
 }
 
-/// Cores, memory, disk, decoders.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Machine {
     cores: usize,

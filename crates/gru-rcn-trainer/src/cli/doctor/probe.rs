@@ -14,7 +14,6 @@ use crate::device::backend::Backend;
 /// Longest time for one backend. Kernels are compiled, and tuned if autotuning is built in.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A device of a backend.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct FoundDevice {
     /// Its name, or Burn's description of it.

@@ -40,7 +40,6 @@ const KEPT: usize = 2;
 
 const PREFIX: &str = "step-";
 
-/// The checkpoints of one stage.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     root: PathBuf,
@@ -56,13 +55,11 @@ pub(crate) struct State<M> {
     pub(crate) position: Position,
 }
 
-/// The weights of a model as bytes.
 pub(crate) fn weights<M: Module>(model: &M) -> Result<Vec<u8>> {
     let bytes = model.clone().into_record().into_bytes().context("could not write the weights")?;
     Ok(bytes.to_vec())
 }
 
-/// The model with these weights.
 pub(crate) fn with_weights<M: Module>(model: &M, weights: Vec<u8>) -> Result<M> {
     let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights)).context("could not read the weights")?;
     model.clone().try_load_record(record).context("the weights are not of this model")
