@@ -63,7 +63,7 @@ struct Done {
 macro_rules! files {
     ($($(#[$doc:meta])* $name:ident($($key:ident)?) => $file:literal;)*) => {
         impl RunDir {
-            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)?) -> PathBuf { self.root.join(format!($file)) })*
+            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)?) -> PathBuf { self.path(format_args!($file)) })*
         }
     };
 }
@@ -101,6 +101,10 @@ impl fmt::Display for RunDir {
 impl RunDir {
     fn at(root: PathBuf) -> Self {
         Self { root, losses: Arc::default() }
+    }
+
+    fn path(&self, name: fmt::Arguments) -> PathBuf {
+        self.root.join(name.to_string())
     }
 
     /// Creates a new run in an empty or absent folder.
