@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::shared::print_json;
+use super::shared::{print_json, this_program};
 use crate::device::backend::Backend;
 use crate::signals::Faults;
 
@@ -221,16 +221,15 @@ fn first(steps: usize) -> Vec<String> {
 
 /// In a child process: the settings of a backend apply to all of it, and a failure may end it.
 fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
-    let program = std::env::current_exe().context("cannot find this program")?;
     let log = run.with_extension("log");
-    let mut command = Command::new(program);
+    let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut command = this_program()?;
     command
         .arg("train")
         .args(arguments)
         .args(["--plain", "--json", "--devices", &backend.joined(","), "--run"])
         .arg(run);
-    let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).status()?;
+    let status = command.stdout(Stdio::null()).stderr(log_file).status()?;
     if !status.success() {
         let text = fs::read_to_string(&log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -300,11 +299,9 @@ struct Server {
 
 impl Server {
     fn start(log: &Path) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program")?;
         let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        let mut command = this_program()?;
+        command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(file);
         let mut process = command.spawn().context("cannot start a server")?;
         let started = Instant::now();
         loop {

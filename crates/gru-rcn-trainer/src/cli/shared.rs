@@ -1,8 +1,9 @@
 //! Arguments that several verbs share, and what they print alike.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use gru_rcn_data::DecoderKind;
@@ -83,6 +84,13 @@ pub(super) struct RecipeArgs {
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+}
+
+/// This program, to be started again without input.
+pub(super) fn this_program() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.stdin(Stdio::null());
+    Ok(command)
 }
 
 /// Prints one JSON document on standard output.

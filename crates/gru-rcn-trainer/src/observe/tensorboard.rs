@@ -14,27 +14,27 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Event, Observer};
+use super::{Event, Interval, Observer};
 use crate::run::dir::RunDir;
 
-/// Time between two points of the curves over steps.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Seconds between two points of the curves over steps.
+const INTERVAL: u64 = 10;
 
 /// Writes event files, one folder per stage.
 pub(crate) struct TensorBoard {
     dir: RunDir,
     /// None before the first stage, and after a failure, which is reported once.
     events: Option<EventWriter>,
-    last_step: Instant,
+    steps: Interval,
 }
 
 impl TensorBoard {
     pub(crate) fn new(dir: RunDir) -> Self {
-        Self { dir, events: None, last_step: Instant::now() }
+        Self { dir, events: None, steps: Interval::new(INTERVAL) }
     }
 
     fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
@@ -51,14 +51,13 @@ impl Observer for TensorBoard {
         match event {
             Event::StageStarted(stage) => {
                 let first = if stage.steps_done > 0 { stage.steps_done + 1 } else { 0 };
-                self.last_step = Instant::now();
+                self.steps = Interval::new(INTERVAL);
                 self.events = None;
                 let events = EventWriter::create(&self.dir.tensorboard(&stage.stage), first);
                 self.events = Some(events.map_err(|error| anyhow!("no events for TensorBoard: {error:#}"))?);
                 Ok(())
             }
-            Event::Step(step) if self.last_step.elapsed() >= INTERVAL => {
-                self.last_step = Instant::now();
+            Event::Step(step) if self.steps.is_over() => {
                 let scalars = [
                     ("step/loss", step.loss),
                     ("step/gradient_norm", f64::from(step.gradient_norm)),
