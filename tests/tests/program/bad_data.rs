@@ -7,16 +7,8 @@ use std::path::Path;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips::{self, clips};
-use crate::harness::{Call, Outcome, run, temporary};
+use crate::harness::{Call, refuses, run, temporary};
 use crate::micro;
-
-/// Checks that `train` refuses its input and leaves nothing behind.
-#[track_caller]
-fn refuses(folder: &Path, call: Call, words: &[&str]) -> Outcome {
-    let outcome = call.run().refuses(words);
-    assert!(!folder.join("runs").exists(), "a run folder was left behind\n{}", outcome.stderr);
-    outcome
-}
 
 #[test]
 fn folders_that_are_not_a_data_set_are_refused() {

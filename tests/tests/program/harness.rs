@@ -111,6 +111,13 @@ pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<I
     Call::new(folder, arguments).run()
 }
 
+/// Checks that a call in `folder` is refused and makes no run folder.
+#[track_caller]
+pub(crate) fn refuses(folder: &Path, call: Call, words: &[&str]) {
+    let outcome = call.run().refuses(words);
+    assert!(!folder.join("runs").exists(), "a run folder was left behind\n{}", outcome.stderr);
+}
+
 impl Running {
     /// Waits until `ready`; the program must not end before that.
     pub(crate) fn wait_until(&mut self, what: &str, ready: impl Fn() -> bool) {

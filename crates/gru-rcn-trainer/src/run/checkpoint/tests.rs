@@ -172,14 +172,6 @@ fn another_model_is_refused() {
     assert!(message.contains("model.bpk"), "{message}");
 }
 
-#[test]
-fn loads_nothing_without_checkpoints() {
-    let folder = tempfile::tempdir().unwrap();
-    let checkpoints = Checkpoints::new(folder.path().join("x"), fingerprint());
-    let model = LinearConfig::new(2, 3).init(&Device::flex());
-    assert!(checkpoints.load_newest(&model, &optimizer(), |_| ()).unwrap().is_none());
-}
-
 /// There is a file in place of the stage's folder.
 #[test]
 fn a_failed_save_names_the_checkpoint() {
