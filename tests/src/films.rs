@@ -46,10 +46,6 @@ const CONTAINERS: [(&str, &[&str]); 4] = [
 ];
 
 /// The source filter of FFmpeg for one clip of a class.
-///
-/// # Panics
-///
-/// If there is no such class.
 pub fn source(class: &str, clip: usize) -> String {
     match class {
         "life" => format!("life=size=96x64:rate=10:ratio=0.3:mold=20:seed={}", clip + 1),
@@ -61,10 +57,6 @@ pub fn source(class: &str, clip: usize) -> String {
 
 /// Draws a film of [`FRAMES`] frames in the container of the extension. A name such as `%06d.png`
 /// makes a folder of frames.
-///
-/// # Panics
-///
-/// If there is no FFmpeg or it fails.
 pub fn draw(path: &Path, source: &str, encoder: &str) {
     let frames = FRAMES.to_string();
     let mut command = Command::new("ffmpeg");
@@ -90,10 +82,6 @@ pub fn containers() -> Vec<(&'static str, &'static str)> {
 /// Draws a folder of [`CLIPS`] clips per class, their containers in turn; the last clip of the
 /// first class is a folder of PNG frames. Returns the clips' paths in the order of classes and
 /// clips.
-///
-/// # Panics
-///
-/// As [`draw`], and if no container can be written.
 pub fn draw_classes(root: &Path) -> Vec<PathBuf> {
     let containers = containers();
     assert!(!containers.is_empty(), "this FFmpeg can write no container");

@@ -11,11 +11,7 @@ use std::path::PathBuf;
 pub const DATA_VARIABLE: &str = "GRU_RCN_TEST_DATA";
 
 /// A part of the real data, such as `ucf101`. If the variable is not set, prints that `test` is
-/// skipped and returns `None`.
-///
-/// # Panics
-///
-/// If the variable is set but the folder lacks that part, because then the test is expected to run.
+/// skipped and returns `None`. If it is set, the part must be there.
 pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()) else {
         // Bypasses the capture of the test harness, which hides the output of passing tests.

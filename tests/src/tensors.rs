@@ -13,10 +13,6 @@ pub struct Tensors {
 
 impl Tensors {
     /// Reads a file.
-    ///
-    /// # Panics
-    ///
-    /// If it is not a safetensors file.
     pub fn read(path: &Path) -> Self {
         let content = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (length, rest) = content.split_first_chunk::<8>().expect("eight bytes of length");

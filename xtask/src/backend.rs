@@ -19,12 +19,10 @@ const KERNEL_COMPILER: &str = "--kernel-compiler";
 /// What to build for a verb of the program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Build {
-    /// Cargo features of the program.
     pub(crate) features: Vec<&'static str>,
     /// Whether NVRTC of the CUDA toolkit compiles the kernels at run time, instead of LLVM, which
     /// is downloaded during the build.
     pub(crate) nvrtc: bool,
-    /// The arguments for the program.
     pub(crate) arguments: Vec<OsString>,
 }
 

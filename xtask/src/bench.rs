@@ -14,7 +14,6 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo::{cargo_at_root, check, release_folder, root, run, show};
 use crate::usage;
 
-/// The environment variable that names the folder of real data.
 const DATA_VARIABLE: &str = "GRU_RCN_TEST_DATA";
 
 #[derive(Debug, PartialEq, Eq)]

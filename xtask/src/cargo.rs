@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 pub(crate) struct CommandFailure(ExitStatus);
 
 impl CommandFailure {
-    /// The exit code of the command.
     pub(crate) fn exit_code(&self) -> ExitCode {
         self.0.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
     }

@@ -10,7 +10,6 @@ use anyhow::Result;
 use crate::cargo::{cargo, cargo_at_root, root, run};
 use crate::{offline, usage};
 
-/// The backends of `check --backends`.
 const BACKENDS: &str = "ndarray,vulkan,cuda-nvrtc,remote";
 
 /// `cargo test` over the workspace, with `arguments` for it.

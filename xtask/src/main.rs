@@ -36,7 +36,6 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// An error of wrong usage.
 fn usage<T>(message: impl Into<String>) -> Result<T> {
     Err(UsageError(message.into()).into())
 }
@@ -74,7 +73,7 @@ fn help() -> String {
         "\
 Usage: cargo xtask VERB [arguments]
 
-Verbs of the program gru-rcn, which is built with the backend asked for:
+Verbs of the program gru-rcn, which is built with the requested backend:
 {verbs}
 Verbs of the workspace:
   test               all tests, optimised: cargo test --release --workspace

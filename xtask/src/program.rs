@@ -1,4 +1,4 @@
-//! The verbs of the program `gru-rcn`: build it with the backend asked for, and run it.
+//! The verbs of the program `gru-rcn`: build it with the requested backend, and run it.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,6 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-/// The verbs of the program with their purpose.
 pub(crate) const VERBS: [(&str, &str); 13] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),

@@ -113,7 +113,6 @@ impl Soak {
         command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
     }
 
-    /// Runs or resumes to the end.
     fn finish(&self, folder: &Path, changes: &[String]) -> Result<()> {
         let status = self.start(folder, changes)?.wait()?;
         ensure!(status.success(), "{status}: {}", log(folder));

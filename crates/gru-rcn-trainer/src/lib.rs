@@ -12,8 +12,8 @@
 //! signals      Ctrl-C and exit codes
 //! ```
 //!
-//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`; nothing
-//! here is public but [`main`].
+//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`;
+//! nothing here is public but [`main`].
 
 mod cli;
 mod context;

@@ -1,6 +1,6 @@
 //! What ends the program early: Ctrl-C, SIGTERM, and the errors that have exit codes of their own.
 //!
-//! The first signal asks for a stop after the step, the second leaves at once. Exit codes: 0 done,
+//! The first signal requests a stop after the step, the second leaves at once. Exit codes: 0 done,
 //! 1 the work found faults, 2 wrong usage or input, 130 and 143 stopped by a signal after saving.
 
 use std::fmt;
@@ -75,7 +75,7 @@ pub(crate) fn exit_on_broken_pipe() -> Result<()> {
     Ok(())
 }
 
-/// The error of work that was asked to stop. Everything done so far is saved.
+/// The error of work that a signal stopped. Everything done so far is saved.
 #[derive(Debug)]
 pub(crate) struct Interrupted {
     /// 130 after Ctrl-C, 143 after SIGTERM.

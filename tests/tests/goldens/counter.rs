@@ -66,11 +66,3 @@ pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usiz
     }
     file.flush()
 }
-
-/// The reference values of the original C program by Vigna for seed 1234567 (the empty name's hash
-/// is taken out).
-#[test]
-fn splitmix64() {
-    let found: Vec<u64> = words(1_234_567 ^ Fnv64::default().finish(), "").take(3).collect();
-    assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
-}

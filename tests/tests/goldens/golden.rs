@@ -17,13 +17,11 @@ pub(crate) struct Golden {
     tensors: BTreeMap<String, TensorData>,
 }
 
-/// The path of a file in `tests/goldens`.
 pub(crate) fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("goldens").join(name)
 }
 
 impl Golden {
-    /// Reads a file.
     pub(crate) fn open(name: &'static str) -> Self {
         let mut store = SafetensorsStore::from_file(path(name));
         let tensors = store.get_all_tensors().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -35,12 +33,10 @@ impl Golden {
         self.tensors.get(key).unwrap_or_else(|| panic!("{} has no tensor {key}", self.name))
     }
 
-    /// Whether there is such a tensor.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.tensors.contains_key(key)
     }
 
-    /// One tensor.
     pub(crate) fn tensor<const D: usize>(&self, key: &str, device: &Device) -> Tensor<D> {
         Tensor::from_data(self.data(key).clone(), device)
     }
@@ -72,7 +68,6 @@ pub(crate) struct Worst {
 }
 
 impl Worst {
-    /// Nothing compared so far.
     pub(crate) fn of(subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), deviation: 0.0, at: "nothing".into(), compared: 0 }
     }

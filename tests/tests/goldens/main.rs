@@ -11,4 +11,3 @@ mod golden;
 mod gru_rcn;
 mod squeezenet;
 mod vgg16;
-mod vgg_small;

@@ -3,15 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{Outcome, run, temporary};
+use crate::harness::{self, Call, run, temporary};
 use crate::micro;
 
-/// Checks that a call is refused and leaves nothing behind.
 #[track_caller]
-fn refuses(folder: &Path, line: &[&str], words: &[&str]) -> Outcome {
-    let outcome = run(folder, line).refuses(words);
-    assert!(!folder.join("runs").exists(), "a run folder was left behind\n{}", outcome.stderr);
-    outcome
+fn refuses(folder: &Path, line: &[&str], words: &[&str]) {
+    harness::refuses(folder, Call::new(folder, line), words);
 }
 
 #[test]
@@ -86,9 +83,8 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn folders_without_a_run_are_refused() {
     let folder = temporary();
-    let film = "x.mp4";
     fs::create_dir(folder.path().join("empty")).unwrap();
-    for verb in [vec!["predict", film], vec!["evaluate"], vec!["report"]] {
+    for verb in [vec!["predict", "x.mp4"], vec!["evaluate"], vec!["report"], vec!["train", "--resume"]] {
         let with = |more: &[&'static str]| [verb.as_slice(), more].concat();
         refuses(folder.path(), &verb, &["there is no run in runs", "train one first"]);
         refuses(folder.path(), &with(&["--run", "nowhere"]), &["nowhere: no such run folder"]);
@@ -110,7 +106,7 @@ fn damaged_runs_are_refused() {
         ("backbone.safetensors", "torn", "backbone.safetensors: not a readable weight file"),
     ];
     for (file, content, words) in cases {
-        crate::harness::copy_folder(&micro::reference().root, &root);
+        harness::copy_folder(&micro::reference().root, &root);
         fs::write(root.join(file), content).unwrap();
         run(folder.path(), ["evaluate", "--run", "run"]).refuses(&[words]);
     }

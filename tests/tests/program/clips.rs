@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use crate::harness::{Call, shared, write_squeezenet};
 
-/// The films and the weights.
 pub(crate) struct Clips {
     /// The folder with a folder per class.
     pub(crate) root: PathBuf,

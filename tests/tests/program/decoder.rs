@@ -1,9 +1,11 @@
-//! `--decoder pure`: the XviD files of UCF-101 without FFmpeg.
+//! The XviD files of UCF-101, which pack two frames into one packet: by FFmpeg, and by
+//! `--decoder pure` without it. They are not part of this project.
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use gru_rcn_tests::test_data;
+use gru_rcn_tests::{needs_ffmpeg, test_data};
 use serde_json::Value;
 
 use crate::harness::{Call, clips_below, read_json, run, temporary, write_squeezenet};
@@ -40,7 +42,7 @@ fn ucf101_is_prepared_and_predicted_without_ffmpeg() {
     alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run", "--decoder pure"]);
     // Another decoder in the same folder would give other pixels and is refused. This part needs
     // FFmpeg.
-    if std::process::Command::new("ffmpeg").arg("-version").output().is_err() {
+    if Command::new("ffmpeg").arg("-version").output().is_err() {
         return;
     }
     let line = ["prepare", "ucf101", source, "--out", "out", "--size", "32"];
@@ -126,4 +128,31 @@ fn files_that_the_pure_decoder_cannot_read_are_named() {
     let outcome = alone(folder.path(), line).run().exits(1);
     assert_eq!(outcome.json()["failures"].as_array().map(Vec::len), Some(2), "{}", outcome.stdout);
     assert!(outcome.stderr.contains("--decoder ffmpeg"), "{}", outcome.stderr);
+}
+
+/// The number of frames that `ffprobe` counts by decoding.
+fn probe(path: &Path) -> u64 {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-count_frames", "-select_streams", "v:0"]);
+    command.args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]);
+    let output = command.arg(path).stdin(Stdio::null()).output().expect("ffprobe starts");
+    String::from_utf8_lossy(&output.stdout).trim().trim_end_matches(',').parse().expect("a number of frames")
+}
+
+#[test]
+fn every_frame_of_a_real_clip_is_counted_once() {
+    needs_ffmpeg!();
+    let Some(root) = test_data("every_frame_of_a_real_clip_is_counted_once", "ucf101") else { return };
+    let clips = clips_below(&root);
+    assert!(!clips.is_empty(), "{} holds no clips", root.display());
+    let folder = temporary();
+    let mut arguments = vec!["predict".as_ref(), "--json".as_ref(), "--run".as_ref(), reference().root.as_os_str()];
+    arguments.extend(clips.iter().map(|path| path.as_os_str()));
+    let document = run(folder.path(), arguments).succeeds().json();
+    assert_eq!(document.as_array().map(Vec::len), Some(clips.len()));
+    for (prediction, clip) in document.as_array().expect("a list").iter().zip(&clips) {
+        assert_eq!(prediction["file"], clip.to_str().expect("UTF-8"));
+        assert!(prediction["frames"].as_u64().is_some_and(|frames| frames > 0), "{prediction}");
+        assert_eq!(prediction["frames"], probe(clip), "{}", clip.display());
+    }
 }

@@ -1,5 +1,5 @@
-//! Runs and checkpoints that an earlier version made are still read. They lie in `tests/data/earlier`:
-//! `train motion-tiny`, finished, and stopped in its last stage.
+//! Runs and checkpoints that an earlier version made are still read. They lie in
+//! `tests/data/earlier`: `train motion-tiny`, finished, and stopped in its last stage.
 
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,7 @@ use gru_rcn_tests::tensors::Tensors;
 use serde_json::json;
 
 use crate::clips::{clips, reference, some, train};
-use crate::harness::{copy_folder, keys, read_json, run, temporary};
+use crate::harness::{clips_below, copy_folder, keys, read_json, run, temporary};
 
 #[test]
 fn trains_on_a_folder_of_films() {
@@ -69,16 +69,9 @@ fn evaluate_accepts_other_clips_of_the_same_classes() {
     needs_ffmpeg!();
     let folder = temporary();
     let root = some(folder.path(), 3);
-    let mut list = String::new();
-    for class in CLASSES {
-        for clip in std::fs::read_dir(root.join(class)).unwrap() {
-            let name = clip.unwrap().file_name();
-            if name.to_string_lossy().starts_with("clip-0") {
-                list += &format!("{class}/{}\n", name.to_string_lossy());
-            }
-        }
-    }
-    std::fs::write(root.join("list.txt"), list).unwrap();
+    let names = clips_below(&root).into_iter().map(|clip| clip.strip_prefix(&root).unwrap().display().to_string());
+    let list: Vec<String> = names.filter(|name| name.contains("/clip-0")).collect();
+    std::fs::write(root.join("list.txt"), list.join("\n")).unwrap();
     copy_folder(&reference().root, &folder.path().join("run"));
     let all = ["evaluate", "--run", "run", "--data", "films", "--json"];
     assert_eq!(run(folder.path(), all).succeeds().json()["test"]["clips"], 3 * CLASSES.len());

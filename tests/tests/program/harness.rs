@@ -47,7 +47,6 @@ pub(crate) struct Call {
     command: Command,
 }
 
-/// How a call ended.
 pub(crate) struct Outcome {
     command: String,
     pub(crate) code: Option<i32>,
@@ -62,7 +61,6 @@ pub(crate) struct Running {
 }
 
 impl Call {
-    /// The program with these arguments in `folder`.
     pub(crate) fn new<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gru-rcn-program"));
         command.args(arguments).current_dir(folder);
@@ -78,7 +76,6 @@ impl Call {
         Self { command }
     }
 
-    /// With further arguments.
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
         self
@@ -89,34 +86,36 @@ impl Call {
         self.args(changes.into_iter().flat_map(|change| ["--set", change]))
     }
 
-    /// With an environment variable set.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Without an environment variable.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Starts it.
     pub(crate) fn start(mut self) -> Running {
         let command = format!("{:?}", self.command);
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running { command, child: Some(self.command.spawn().expect("the program starts")) }
     }
 
-    /// Runs it until it ends.
     pub(crate) fn run(self) -> Outcome {
         self.start().finish()
     }
 }
 
-/// Runs the program in `folder`.
 pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Outcome {
     Call::new(folder, arguments).run()
+}
+
+/// Checks that a call in `folder` is refused and makes no run folder.
+#[track_caller]
+pub(crate) fn refuses(folder: &Path, call: Call, words: &[&str]) {
+    let outcome = call.run().refuses(words);
+    assert!(!folder.join("runs").exists(), "a run folder was left behind\n{}", outcome.stderr);
 }
 
 impl Running {
@@ -140,7 +139,6 @@ impl Running {
         self.finish()
     }
 
-    /// Waits until the call ends.
     pub(crate) fn finish(mut self) -> Outcome {
         let child = self.child.take().expect("a call under way");
         let output = child.wait_with_output().expect("the program's output");
@@ -163,7 +161,6 @@ impl Drop for Running {
 }
 
 impl Outcome {
-    /// The outcome; it must be a success.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Self {
         self.exits(0)
@@ -205,7 +202,6 @@ impl Outcome {
     }
 }
 
-/// A JSON file.
 #[track_caller]
 pub(crate) fn read_json(path: &Path) -> Value {
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -10,8 +10,8 @@ fn gib(stderr: &str, words: &str, end: &str) -> f64 {
     rest.split_once(end).and_then(|(number, _)| number.trim().parse().ok()).unwrap_or_else(|| panic!("{stderr}"))
 }
 
-/// Stages of three kinds at sizes that leave the program itself behind: a CNN in training, GRU-RCN on
-/// percepts in memory, GRU-RCN together with its CNN.
+/// Stages of three kinds at sizes that leave the program itself behind: a CNN in training, GRU-RCN
+/// on percepts in memory, GRU-RCN together with its CNN.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_estimate_is_within_a_quarter_of_the_peak() {

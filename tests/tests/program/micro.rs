@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use crate::harness::{Call, assert_same_files, metrics, shared};
 
-/// Clips of the test part.
 pub(crate) const TEST_CLIPS: usize = 48;
 
 /// Epochs of every system.
@@ -67,7 +66,6 @@ pub(crate) fn reference() -> &'static Micro {
     })
 }
 
-/// Checks that a run ended in the same bytes as the shared one.
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
     assert_same_files(run, &reference().root, &OUTCOME);

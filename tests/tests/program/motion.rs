@@ -72,10 +72,8 @@ fn the_report_is_one_file_that_loads_nothing() {
 #[test]
 fn scores_have_a_row_per_test_clip() {
     let run = reference();
-    let mut files = vec![run.root.join("scores-test.safetensors")];
-    files.extend(["frame", "top_rnn"].map(|key| run.root.join(format!("baselines/scores-test-{key}.safetensors"))));
-    for file in files {
-        let scores = Tensors::read(&file);
+    for file in ["scores-test", "baselines/scores-test-frame", "baselines/scores-test-top_rnn"] {
+        let scores = Tensors::read(&run.root.join(file).with_extension("safetensors"));
         assert_eq!(scores.shape("probabilities"), ("F32", vec![TEST_CLIPS as u64, 8]));
         assert_eq!(scores.shape("targets"), ("I64", vec![TEST_CLIPS as u64]));
         assert_eq!(scores.metadata("clips").as_array().map(Vec::len), Some(TEST_CLIPS));

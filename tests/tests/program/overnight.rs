@@ -47,8 +47,7 @@ fn a_signal_finishes_the_step_and_saves() {
     for (signal, code, stage, step) in
         [("TERM", 143, "top_rnn", 2), ("INT", 130, "gru_rcn", 8), ("TERM", 143, "gru_rcn", 12)]
     {
-        let call = if root.exists() { resume(folder.path()) } else { tiny::train(folder.path(), &[]) };
-        let mut running = call.start();
+        let mut running = if root.exists() { resume(folder.path()) } else { tiny::train(folder.path(), &[]) }.start();
         let saved = root.join(format!("checkpoints/{stage}/step-{step:08}"));
         running.wait_until("a step within an epoch", || saved.exists());
         let outcome = running.stop_by(signal).exits(code);
@@ -202,7 +201,7 @@ fn skips_broken_training_clips_if_the_recipe_allows_it() {
         let whole = std::fs::read(&film).unwrap();
         std::fs::write(&film, "not a film").unwrap();
         let name = format!("zoom/{}", film.file_name().unwrap().to_string_lossy());
-        let call = clips::train(folder.path(), &root).args(["--set", "training.max_bad_fraction=0.2"]);
+        let call = clips::train(folder.path(), &root).set(["training.max_bad_fraction=0.2"]);
         let outcome = call.args(["--run", "run"]).run();
         if outcome.code == Some(0) {
             outcome.says(&["1 of ", "could not be read and were skipped"]);
@@ -241,7 +240,6 @@ fn a_nonfinite_step_stops_the_run() {
     assert_eq!(outcome.stderr.matches("is skipped, its loss").count(), 2, "{}", outcome.stderr);
 }
 
-/// Lines for people and for programs, during a run and after it.
 #[test]
 fn progress_is_logged_for_people_and_programs() {
     let root = tiny::reference();

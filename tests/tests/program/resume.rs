@@ -101,15 +101,6 @@ fn a_folder_belongs_to_one_run() {
     run(folder.path(), changed).refuses(&["--resume keeps the run's own recipe", "--seed"]);
 }
 
-#[test]
-fn resuming_needs_a_run() {
-    let folder = temporary();
-    run(folder.path(), ["train", "--resume"]).refuses(&["there is no run in runs", "--run"]);
-    run(folder.path(), ["train", "--resume", "--run", "nowhere"]).refuses(&["nowhere: no such run folder"]);
-    std::fs::create_dir(folder.path().join("empty")).unwrap();
-    run(folder.path(), ["train", "--resume", "--run", "empty"]).refuses(&["empty is not a run", "recipe.toml"]);
-}
-
 /// A clip that cannot be decoded stops the run, which names it. After the clip is replaced, the run
 /// resumes.
 #[test]

@@ -20,7 +20,6 @@ pub(crate) fn train(folder: &Path, changes: &[&str]) -> Call {
     Call::new(folder, ["train", "motion-tiny", "--run", "run"]).set(changes.iter().copied())
 }
 
-/// Resumes it.
 pub(crate) fn resume(folder: &Path) -> Call {
     Call::new(folder, ["train", "--resume", "--run", "run"])
 }

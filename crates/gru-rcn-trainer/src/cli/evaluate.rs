@@ -29,8 +29,8 @@ pub(super) struct EvaluateArgs {
     /// Which part of the data: train, validation or test.
     #[arg(long, default_value_t = Split::Test)]
     split: Split,
-    /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
-    /// in the paper. By default what the run's recipe says.
+    /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
+    /// crops, 25x10 in the paper. By default what the run's recipe says.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
     #[command(flatten)]
@@ -50,7 +50,7 @@ impl EvaluateArgs {
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();
-        let trained = TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        let trained = TrainedRun::open(self.run.open()?, &device, dtype, self.decoder.decoder)?;
         let samples = self.samples(&trained)?;
         let own = self.data.is_none() && self.list.is_none();
         if own && self.split == Split::Validation && trained.recipe.refit.is_some() {
@@ -78,24 +78,24 @@ impl EvaluateArgs {
                 bail!("the clips of this run are generated; name a folder with --data");
             };
             return Dataset::clips_of(&root, self.list.as_deref(), &trained.card.classes)
-                .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir.root().display()));
+                .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir));
         }
         let dataset = dataset(&trained.recipe)?;
         if dataset.classes != trained.card.classes {
             bail!(
                 "{} was made for other classes: it knows {}; the data has {}",
-                trained.dir.root().display(),
+                trained.dir,
                 trained.card.classes.join(", "),
                 dataset.classes.join(", ")
             );
         }
         let trained_on = &trained.card.data.fingerprint;
-        // With a clip more or less the parts are drawn anew, and training clips come among the others.
+        // With another number of clips the parts are drawn anew, and training clips may be scored.
         if dataset.fingerprint() != *trained_on {
             bail!(
                 "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \
                  name the clips to score with --list",
-                trained.dir.root().display(),
+                trained.dir,
                 dataset.name,
                 dataset.fingerprint()
             );
@@ -112,7 +112,7 @@ impl EvaluateArgs {
         if self.json {
             return print_json(&json!({ "test": summary }));
         }
-        println!("{} on {} {} clips", trained.dir.root().display(), summary.clips, self.split);
+        println!("{} on {} {} clips", trained.dir, summary.clips, self.split);
         println!("  top-1      {}", summary.top1_line());
         println!("  top-5       {:5.1} %", 100.0 * summary.top5);
         println!("  mean class  {:5.1} %", 100.0 * summary.mean_class);

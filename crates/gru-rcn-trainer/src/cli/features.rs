@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor};
 use clap::Args;
 use gru_rcn::backbone::{Backbone, Cnn};
@@ -15,7 +15,7 @@ use super::shared::{DeviceArgs, RecipeArgs, RunArgs, print_json};
 use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::observe::Interval;
-use crate::percepts::{CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, Source};
+use crate::percepts::{CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, Source};
 use crate::preflight::holds_videos;
 use crate::recipe::Recipe;
 use crate::signals::StopFlag;
@@ -57,17 +57,19 @@ impl FeaturesArgs {
         let stop = StopFlag::install()?;
         let network = self.open(&device)?;
         let dataset = dataset(&network.recipe)?;
-        let kind = if self.encodings { CacheKind::Encodings } else { CacheKind::Percepts };
-        let mut index = CacheIndex::new(
-            kind,
-            network.recipe.backbone.network.to_string(),
-            fingerprint(&network.cnn),
-            network.recipe.clip.clone(),
-            dataset.name.clone(),
-        );
-        index.classes = dataset.classes.clone();
-        index.levels = network.levels();
-        index.decoder = holds_videos(&dataset).then(|| network.recipe.decoder());
+        let index = CacheIndex {
+            schema: CACHE_SCHEMA,
+            tool: format!("gru-rcn {}", env!("CARGO_PKG_VERSION")),
+            kind: if self.encodings { CacheKind::Encodings } else { CacheKind::Percepts },
+            network: network.recipe.backbone.network.to_string(),
+            weights: fingerprint(&network.cnn),
+            clip: network.recipe.clip.clone(),
+            data: dataset.name.clone(),
+            decoder: holds_videos(&dataset).then(|| network.recipe.decoder()),
+            levels: network.levels(),
+            classes: dataset.classes.clone(),
+            clips: Vec::new(),
+        };
         let mut writer = CacheWriter::create(&self.out, index)?;
         for split in [Split::Train, Split::Validation, Split::Test] {
             network.write(&dataset, split, &mut writer, &stop, &device)?;
@@ -87,11 +89,9 @@ impl FeaturesArgs {
                 bail!("a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone");
             }
             let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref(), decoder.decoder)?;
-            let Some(weights) = &recipe.backbone.weights else {
-                bail!(
-                    "the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR"
-                );
-            };
+            let weights = recipe.backbone.weights.as_ref().context(
+                "the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR",
+            )?;
             if recipe.backbone.finetune.is_some() {
                 bail!(
                     "the recipe {} fine-tunes its CNN, so its percepts are those of a run: train it, then give --run DIR",
@@ -104,9 +104,8 @@ impl FeaturesArgs {
         if !set.is_empty() || weights.is_some() {
             bail!("--set and --weights belong to a recipe; a run has its own");
         }
-        let (run, dtype) = (self.run.run.as_deref(), FloatDType::F32);
-        let TrainedRun { mut recipe, cnn, model, .. } =
-            TrainedRun::open(run, &self.run.runs, device, dtype, decoder.decoder)?;
+        let run = TrainedRun::open(self.run.open()?, device, FloatDType::F32, decoder.decoder)?;
+        let TrainedRun { mut recipe, cnn, model, .. } = run;
         if let Some(root) = data {
             set_root(&mut recipe, root)?;
         }

@@ -1,4 +1,5 @@
-//! `fuse`: the class probabilities of several runs, averaged clip by clip, as the paper fuses its RGB and flow streams.
+//! `fuse`: the class probabilities of several runs, averaged clip by clip, as the paper fuses its
+//! RGB and flow streams.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,19 +13,17 @@ use serde::Serialize;
 use super::shared::print_json;
 use crate::run::scores::SavedScores;
 
-/// A run folder or a score file, and its weight in the average.
+/// A run folder or a score file, and its weight in the average; only the proportions matter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
-    /// The folder, or the file.
     path: PathBuf,
-    /// Its weight; only the proportions matter.
     weight: f64,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct FuseArgs {
-    /// Finished runs, or files of scores, each with its weight if it is not 1: `runs/rgb runs/flow=2` is
-    /// the paper's fusion.
+    /// Finished runs, or files of scores, each with its weight if it is not 1:
+    /// `runs/rgb runs/flow=2` is the paper's fusion.
     #[arg(value_name = "RUN[=WEIGHT]", required = true)]
     members: Vec<Member>,
     /// Which scores of the runs: those of test, or what `evaluate --split` wrote.
@@ -43,14 +42,9 @@ impl FromStr for Member {
 
     /// `PATH` or `PATH=WEIGHT`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (path, weight) = match text.rsplit_once('=') {
-            // A path may hold `=`; what follows the last one is a weight if it is a number.
-            Some((path, weight)) => match weight.parse::<f64>() {
-                Ok(weight) => (path, weight),
-                Err(_) => (text, 1.0),
-            },
-            None => (text, 1.0),
-        };
+        // A path may hold `=`; what follows the last one is a weight if it is a number.
+        let parsed = text.rsplit_once('=').and_then(|(path, weight)| Some((path, weight.parse::<f64>().ok()?)));
+        let (path, weight) = parsed.unwrap_or((text, 1.0));
         if !(weight > 0.0 && weight.is_finite()) {
             return Err(format!("{text}: a weight is a number above 0"));
         }

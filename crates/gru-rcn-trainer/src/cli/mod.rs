@@ -101,8 +101,8 @@ impl Verb {
     }
 }
 
-/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a failure,
-/// 130 and 143 stopped by a signal after saving.
+/// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a
+/// failure, 130 and 143 stopped by a signal after saving.
 pub(crate) fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     let backends = verb.backends();

@@ -24,8 +24,8 @@ pub(super) struct PredictArgs {
     /// How many classes to print of each.
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10 crops, 25x10
-    /// in the paper.
+    /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
+    /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
     #[command(flatten)]
@@ -65,11 +65,11 @@ impl PredictArgs {
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();
-        let trained = TrainedRun::open(self.run.run.as_deref(), &self.run.runs, &device, dtype, self.decoder.decoder)?;
+        let trained = TrainedRun::open(self.run.open()?, &device, dtype, self.decoder.decoder)?;
         if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
-                trained.dir.root().display()
+                trained.dir
             );
         }
         let rule = trained.views(self.views);

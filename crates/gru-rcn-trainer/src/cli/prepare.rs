@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -13,11 +12,8 @@ use gru_rcn_data::{
 use serde_json::json;
 
 use super::shared::print_json;
-use crate::observe::duration;
+use crate::observe::{Interval, duration};
 use crate::signals::{Faults, StopFlag};
-
-/// Time between two lines where there is no terminal.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(super) struct PrepareArgs {
@@ -44,7 +40,8 @@ pub(super) struct PrepareArgs {
     /// JSON map from clip to group, for the layout folder.
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
-    /// Size of the frames: pixels of the shorter side, HEIGHTxWIDTH, or `source`; by default 256, and 256x340 for UCF-101.
+    /// Size of the frames: pixels of the shorter side, HEIGHTxWIDTH, or `source`; by default 256,
+    /// and 256x340 for UCF-101.
     #[arg(long, value_parser = parse_size)]
     size: Option<SizeRule>,
     /// Quality of the JPEG frames, 1 to 100.
@@ -59,7 +56,8 @@ pub(super) struct PrepareArgs {
     /// How flow is stored.
     #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
     flow_format: FlowImage,
-    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing installed.
+    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing
+    /// installed.
     #[arg(long, default_value_t = DecoderKind::Ffmpeg)]
     decoder: DecoderKind,
     /// Clips at once; 0 is one for each processor.
@@ -197,7 +195,7 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
 /// A bar on a terminal; on a pipe a line every few seconds.
 #[derive(Default)]
 struct Bar {
-    last_line: Option<Instant>,
+    interval: Option<Interval>,
 }
 
 impl Bar {
@@ -210,15 +208,14 @@ impl Bar {
             let full = width * progress.done / progress.total.max(1);
             eprint!("\r\x1b[2K{}{} {line}", "█".repeat(full), "░".repeat(width - full));
             let _ = stderr().flush();
-            self.last_line = Some(Instant::now());
-        } else if self.last_line.is_none_or(|line| line.elapsed() >= INTERVAL) {
+        } else if self.interval.as_mut().is_none_or(Interval::is_over) {
             eprintln!("{line}");
-            self.last_line = Some(Instant::now());
         }
+        self.interval.get_or_insert_default();
     }
 
     fn finish(&self) {
-        if stderr().is_terminal() && self.last_line.is_some() {
+        if stderr().is_terminal() && self.interval.is_some() {
             eprintln!();
         }
     }

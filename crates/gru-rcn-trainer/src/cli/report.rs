@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::shared::RunArgs;
@@ -12,8 +12,8 @@ use crate::run::dir::{RunDir, write_atomically};
 
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
-    /// Finished runs to show beside each other on one page, the one it is about first; without them,
-    /// `--run` alone.
+    /// Finished runs to show beside each other on one page, the one it is about first; without
+    /// them, `--run` alone.
     #[arg(value_name = "RUN", conflicts_with = "run")]
     compared: Vec<PathBuf>,
     /// Where that page is written.
@@ -28,48 +28,41 @@ impl ReportArgs {
         if !self.compared.is_empty() {
             return self.compare();
         }
-        let dir = RunDir::open(self.run.run.as_deref(), &self.run.runs)?;
+        let dir = self.run.open()?;
         RunReport::read(&dir)?.write(&dir)?;
         println!("{}", dir.report().display());
         Ok(())
     }
 
-    /// Several runs on one page: the model of each, by the run's name. They must have been tested
-    /// on the same clips.
+    /// Several runs on one page, by the run's name. They must have been tested on the same clips.
     fn compare(&self) -> Result<()> {
-        let mut page: Option<(RunReport, RunCard)> = None;
+        let (mut first, mut systems, mut run_card) = (None::<(RunReport, RunCard)>, Vec::new(), Vec::new());
         for root in &self.compared {
             let dir = RunDir::open_at(root)?;
             let report = RunReport::read(&dir)?;
-            let card = dir.read_card()?.with_context(|| format!("{}: no such file", dir.card_file().display()))?;
+            let card = dir.card()?;
             let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
             let Some(system) = report.systems.first().cloned() else {
                 bail!("{}: the report has no system", root.display());
             };
-            let system = SystemResult { name: format!("{name}: {}", system.name), key: name.clone(), ..system };
-            let entry = (name, format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend));
-            match &mut page {
-                None => {
-                    let title = format!("{} runs on {}", self.compared.len(), card.data.name);
-                    let (systems, run_card) = (vec![system], vec![entry]);
-                    page = Some((RunReport { title, systems, run_card, recipe: String::new(), ..report }, card));
-                }
-                Some((page, first)) => {
-                    if first.data.fingerprint != card.data.fingerprint {
-                        bail!(
-                            "{} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
-                            root.display(),
-                            self.compared[0].display(),
-                            card.data.fingerprint,
-                            first.data.fingerprint
-                        );
-                    }
-                    page.systems.push(system);
-                    page.run_card.push(entry);
-                }
+            if let Some((_, first)) = &first
+                && first.data.fingerprint != card.data.fingerprint
+            {
+                bail!(
+                    "{} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
+                    root.display(),
+                    self.compared[0].display(),
+                    card.data.fingerprint,
+                    first.data.fingerprint
+                );
             }
+            systems.push(SystemResult { name: format!("{name}: {}", system.name), key: name.clone(), ..system });
+            run_card.push((name, format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend)));
+            first.get_or_insert((report, card));
         }
-        let Some((page, _)) = page else { bail!("name the runs to compare") };
+        let Some((report, card)) = first else { bail!("name the runs to compare") };
+        let title = format!("{} runs on {}", self.compared.len(), card.data.name);
+        let page = RunReport { title, systems, run_card, recipe: String::new(), ..report };
         write_atomically(&self.out, render(&page).as_bytes())?;
         println!("{}", self.out.display());
         Ok(())

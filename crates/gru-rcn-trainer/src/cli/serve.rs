@@ -13,7 +13,8 @@ pub(super) struct ServeArgs {
     /// Numeric address and port to listen on; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// Allow an address that other machines reach. The protocol is not encrypted, and a token is asked for: GRU_RCN_TOKEN.
+    /// Allow an address that other machines reach. The protocol is not encrypted, and a token is
+    /// asked for: GRU_RCN_TOKEN.
     #[arg(long)]
     open: bool,
     #[command(flatten)]

@@ -1,8 +1,9 @@
 //! Arguments that several verbs share, and what they print alike.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use gru_rcn_data::DecoderKind;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
+use crate::run::dir::RunDir;
 
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
@@ -22,8 +24,8 @@ pub(super) struct DeviceArgs {
 /// The precision of verbs that run a model.
 #[derive(Args, Debug)]
 pub(super) struct PrecisionArgs {
-    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are f32
-    /// always.
+    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are
+    /// f32 always.
     #[arg(long, value_enum, default_value_t)]
     pub(super) dtype: Precision,
 }
@@ -48,11 +50,21 @@ pub(super) struct RunArgs {
     pub(super) runs: PathBuf,
 }
 
+impl RunArgs {
+    /// The run: the one that is named, else the newest.
+    pub(super) fn open(&self) -> Result<RunDir> {
+        match &self.run {
+            Some(root) => RunDir::open_at(root),
+            None => RunDir::newest(&self.runs),
+        }
+    }
+}
+
 /// The decoder of video files.
 #[derive(Args, Debug)]
 pub(super) struct DecoderArgs {
-    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing
-    /// installed. By default what the recipe says.
+    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with
+    /// nothing installed. By default what the recipe says.
     #[arg(long)]
     pub(super) decoder: Option<DecoderKind>,
 }
@@ -72,6 +84,13 @@ pub(super) struct RecipeArgs {
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+}
+
+/// This program, to be started again without input.
+pub(super) fn this_program() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.stdin(Stdio::null());
+    Ok(command)
 }
 
 /// Prints one JSON document on standard output.

@@ -29,8 +29,8 @@ pub(super) struct TrainArgs {
     /// Resume an interrupted run.
     #[arg(long)]
     resume: bool,
-    /// Train on several devices at once, each taking a part of every batch, such as `cuda:0,cuda:1`;
-    /// instead of --backend.
+    /// Train on several devices at once, each taking a part of every batch, such as
+    /// `cuda:0,cuda:1`; instead of --backend.
     #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
     /// Plain lines even on a terminal.
@@ -80,7 +80,7 @@ impl TrainArgs {
         let devices: Vec<Device> =
             backends.iter().map(|&backend| self.precision.device(backend)).collect::<Result<_>>()?;
         let folder = match (&self.run.run, self.resume) {
-            (run, true) => Folder::Resumed(RunDir::open(run.as_deref(), &self.run.runs)?),
+            (_, true) => Folder::Resumed(self.run.open()?),
             (Some(run), false) => Folder::New(run.clone()),
             (None, false) => Folder::Numbered(self.run.runs.clone()),
         };
@@ -116,8 +116,7 @@ impl TrainArgs {
         let recipe = dir.read_recipe().context("this run cannot be resumed")?;
         if let Some(decoder) = decoder.decoder.filter(|&decoder| decoder != recipe.decoder()) {
             bail!(
-                "{} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
-                dir.root().display(),
+                "{dir} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
                 recipe.decoder()
             );
         }

@@ -20,7 +20,8 @@ pub(super) struct VerifyArgs {
     /// A list whose lines must name clips; may be given several times.
     #[arg(long, value_name = "FILE")]
     list: Vec<PathBuf>,
-    /// Write the clips with faults to a list that training skips; by default `quarantine.jsonl` in the folder.
+    /// Write the clips with faults to a list that training skips; by default `quarantine.jsonl` in
+    /// the folder.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     quarantine: Option<Option<PathBuf>>,
     /// Clips at once; 0 is one for each processor.

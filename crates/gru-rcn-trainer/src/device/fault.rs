@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 /// Runs `work` on a device and turns a panic into an error that names the device. The location of
 /// the panic is printed if `RUST_BACKTRACE` requests it.
 pub(crate) fn catch<T>(device: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    if std::env::var_os("RUST_BACKTRACE").is_none_or(|asked| asked == "0") {
+    if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0") {
         set_hook(Box::new(|_| {}));
     }
     let done = catch_unwind(AssertUnwindSafe(work));

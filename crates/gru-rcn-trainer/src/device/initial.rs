@@ -12,16 +12,14 @@ pub(crate) fn device() -> Device {
     Device::flex().autodiff()
 }
 
-/// A model that `build` makes on [`device`] with the random numbers of `seed`, moved to `target`
-/// for training.
+/// A model that `build` makes on [`device`] from `seed`, moved to `target` for training.
 pub(crate) fn drawn<M: Module>(seed: u64, target: &Device, build: impl FnOnce() -> M) -> M {
     device().seed(seed);
     moved(materialized(build()), target)
 }
 
-/// The same module with all its parameters drawn now, from the current seed. Burn draws a parameter
-/// at its first use, possibly after another seed was set; Burn's own `materialize` does not change
-/// that.
+/// The same module with all its parameters drawn now. Burn draws a parameter at its first use,
+/// possibly after another seed was set; Burn's own `materialize` does not change that.
 pub(crate) fn materialized<M: Module>(module: M) -> M {
     struct Draw;
     impl ModuleVisitor for Draw {

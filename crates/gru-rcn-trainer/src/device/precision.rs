@@ -34,13 +34,12 @@ impl Precision {
         }
     }
 
-    /// Checks that a device can compute in it.
     pub(crate) fn check(self, backend: Backend, device: &Device) -> Result<()> {
         if self == Self::F32 || device.supports_dtype(self.dtype()) {
             return Ok(());
         }
         bail!(
-            "the device of --backend {backend} cannot compute in {}; leave out --dtype, which then is f32. bf16 is for \
+            "the device of --backend {backend} cannot compute in {}; without --dtype it is f32. bf16 is for \
              CUDA, and for trying out on cpu",
             self.name()
         )

@@ -23,7 +23,6 @@ pub(crate) struct Replicas {
     others: Vec<Device>,
 }
 
-/// Loss and gradients of a batch.
 pub(crate) struct BatchGradients {
     /// Mean loss over the clips.
     pub(crate) loss: f64,
@@ -44,8 +43,8 @@ impl Replicas {
         1 + self.others.len()
     }
 
-    /// Forward and backward over a batch. `input` is on the plain first device, `model` on its
-    /// autodiff device.
+    /// Forward and backward over a batch: `input` on the plain device, `model` on the autodiff
+    /// device.
     pub(crate) fn batch<M: ClipClassifier>(
         &self,
         model: &M,
@@ -120,8 +119,7 @@ fn forward_backward<M: ClipClassifier>(
     })
 }
 
-/// First clip and number of clips of each part. Parts differ by at most one clip; larger ones come
-/// first.
+/// First clip and number of clips of each part; the larger parts come first.
 fn parts(clips: usize, count: usize) -> Vec<(usize, usize)> {
     let mut start = 0;
     (0..count)

@@ -1,4 +1,5 @@
-//! The CNN of a run: read from a file, pretrained by appearances, fine-tuned on the classes; then frozen.
+//! The CNN of a run: read from a file, pretrained by appearances, fine-tuned on the classes; then
+//! frozen.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,15 +21,13 @@ use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::train::{Stage, Trainer};
 
-/// The file that the CNN of a run is read from, if it is: that of an earlier session, or the one that the
-/// recipe names.
+/// The file that the CNN of a run is read from, if any: that of an earlier session comes first.
 pub(super) fn weights_file(resumed: Option<&RunDir>, recipe: &Recipe) -> Option<PathBuf> {
     let kept = resumed.map(RunDir::backbone).filter(|path| path.is_file());
     kept.or_else(|| recipe.backbone.weights.clone())
 }
 
-/// The CNN that the recipe names a file for. A resumed run has a copy of its own and does not need the
-/// file any more.
+/// The CNN of the recipe's file, if it names one. A resumed run has a copy of its own instead.
 pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Device) -> Result<Option<Cnn>> {
     match &recipe.backbone.weights {
         Some(weights) if !resumed.is_some_and(|dir| dir.backbone().is_file()) => {

@@ -28,8 +28,8 @@ impl Clips {
         Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default() })
     }
 
-    /// Reads the clips that a stage trains on: those that cannot be read are skipped, as many as the
-    /// recipe allows.
+    /// Reads the clips of a training stage; of those that cannot be read it skips what the recipe
+    /// allows.
     pub(crate) fn training_loader(&self, dir: &RunDir, training: &TrainingSection) -> ClipLoader {
         let clips = self.dataset.train.len();
         let skipped = Arc::new(SkippedClips::new(dir.quarantine(), clips, training.max_bad_fraction));
@@ -51,33 +51,24 @@ pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
             if section.root.as_os_str().is_empty() {
                 bail!("the recipe {} needs the folder of its clips: give it with --data DIR", recipe.name);
             }
-            Ok(Dataset::from_folder(&options(section))?)
+            // Without a list of clips to skip, the one that `verify --quarantine` wrote is used.
+            let found = section.root.join(QUARANTINE);
+            Ok(Dataset::from_folder(&FolderOptions {
+                root: section.root.clone(),
+                train_list: section.train_list.clone(),
+                validation_list: section.validation_list.clone(),
+                test_list: section.test_list.clone(),
+                groups: section.groups.clone(),
+                quarantine: section.quarantine.clone().or_else(|| found.is_file().then_some(found)),
+                validation_fraction: section.validation_fraction,
+                test_fraction: section.test_fraction,
+                seed: section.seed,
+            })?)
         }
     }
 }
 
-fn options(section: &FolderSection) -> FolderOptions {
-    FolderOptions {
-        root: section.root.clone(),
-        train_list: section.train_list.clone(),
-        validation_list: section.validation_list.clone(),
-        test_list: section.test_list.clone(),
-        groups: section.groups.clone(),
-        quarantine: quarantine(section),
-        validation_fraction: section.validation_fraction,
-        test_fraction: section.test_fraction,
-        seed: section.seed,
-    }
-}
-
-/// The recipe's list of clips to skip, or the one that `verify --quarantine` wrote into the folder.
-fn quarantine(section: &FolderSection) -> Option<PathBuf> {
-    let found = section.root.join(QUARANTINE);
-    section.quarantine.clone().or_else(|| found.is_file().then_some(found))
-}
-
-/// A recipe with what the command line says of it, its paths absolute, so that it means the same from
-/// everywhere.
+/// A recipe with the values of the command line, its paths absolute.
 pub(crate) fn resolve(
     name: &str,
     set: &[String],
@@ -111,8 +102,8 @@ pub(crate) fn resolve(
     Ok(recipe)
 }
 
-/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run can be
-/// used from anywhere.
+/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run
+/// can be used from anywhere.
 pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
     folder_of(recipe, "--data")?.root = absolute(root);
     Ok(())

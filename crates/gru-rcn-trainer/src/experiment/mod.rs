@@ -39,7 +39,7 @@ use crate::signals::StopFlag;
 use data::Clips;
 use percepts::PerceptMaker;
 
-/// A run to make or to resume, as the command line asks for it.
+/// A run to make or to resume.
 pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) folder: Folder,
@@ -57,7 +57,6 @@ pub(crate) struct Plan {
 }
 
 pub(crate) enum Folder {
-    /// An interrupted run to resume.
     Resumed(RunDir),
     /// A new folder of this name.
     New(PathBuf),

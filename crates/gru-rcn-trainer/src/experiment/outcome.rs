@@ -58,7 +58,6 @@ pub(super) fn new_card(
     })
 }
 
-/// Says what the run consists of.
 pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, memory: &Memory) {
     context.message(format!(
         "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
@@ -67,7 +66,7 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         card.data.validation,
         card.data.test,
         card.classes.len(),
-        context.dir.root().display()
+        context.dir
     ));
     if let Some(first) = dataset.skipped.first() {
         let clips = dataset.skipped.len();
@@ -154,7 +153,7 @@ fn strip(frames: &Frames) -> Result<Vec<String>> {
         .collect()
 }
 
-/// A step as RGB: a frame as it is, of a stack of flow the first field in the colours of its directions.
+/// A frame as RGB; of a stack of flow the first field, in the colours of its directions.
 fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     let pixels = frames.frame(t);
     if frames.channels == 3 {
@@ -169,7 +168,6 @@ fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     }
 }
 
-/// Prints the results as a table.
 pub(crate) fn print(dir: &RunDir, card: &RunCard) {
     println!();
     println!("{} test clips of {} classes, top-1 accuracy", card.data.test, card.classes.len());

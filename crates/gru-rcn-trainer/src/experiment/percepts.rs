@@ -39,7 +39,7 @@ pub(crate) struct PerceptMaker<'a> {
     pub(crate) in_memory: bool,
 }
 
-/// The percepts on disk that the recipe starts from, if it does; they must be what the CNN would give.
+/// The percepts on disk that the recipe starts from, if any; they must be those of the CNN.
 pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> {
     let recipe = &context.recipe;
     let Some(folder) = &recipe.features.from else { return Ok(None) };
@@ -71,8 +71,8 @@ impl<'a> PerceptMaker<'a> {
             });
             return self.context.clock.time("Percepts", || {
                 let store = self.store(&all, recipe.features.copies, &training)?;
-                // A store of its own, also where `all` has them: here a clip that cannot be read is an
-                // error, there it is skipped.
+                // A store of its own, also where `all` has them: here a clip that cannot be read is
+                // an error, there it is skipped.
                 let validation = Rc::new(self.store(validation, 0, &clips.loader)?);
                 let train = store.part(0..train.len());
                 Ok(Sources { measured: train.clone(), train: Rc::new(train), validation, all: Rc::new(store) })
@@ -88,7 +88,6 @@ impl<'a> PerceptMaker<'a> {
         })
     }
 
-    /// Percepts of clips to score.
     pub(crate) fn scoring_source(self, samples: &[Sample], loader: &ClipLoader) -> Result<Rc<dyn Source<Percepts>>> {
         Ok(if self.in_memory { Rc::new(self.store(samples, 0, loader)?) } else { self.live(samples, loader) })
     }

@@ -44,7 +44,7 @@ impl System {
         }
     }
 
-    /// The key that initial weights are drawn by: normalisations are compared from the same weights.
+    /// The key of the initial weights: normalisations are compared from the same ones.
     pub(crate) fn initial_key(&self) -> String {
         if let Self::Norm(_) = self { Self::GruRcn.key() } else { self.key() }
     }
@@ -70,8 +70,8 @@ impl System {
         if let Self::Baseline(_) = self { None } else { Some(recipe.levels()) }
     }
 
-    /// What is written beside its weights; the description makes a recognizer of the file, which a program
-    /// can open by itself.
+    /// What is written beside its weights; the description makes a recognizer of the file, which a
+    /// program can open by itself.
     pub(crate) fn metadata(
         &self,
         recipe: &Recipe,

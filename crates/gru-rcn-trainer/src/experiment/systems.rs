@@ -31,7 +31,6 @@ pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &S
     Ok(trained)
 }
 
-/// What the training of a system needs.
 #[derive(Clone, Copy)]
 struct Work<'a> {
     context: &'a Context,

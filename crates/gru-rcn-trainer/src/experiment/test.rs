@@ -16,7 +16,6 @@ use crate::scoring::{Scorable, score, single_view};
 /// Clips scored at once.
 pub(crate) const SCORE_BATCH: usize = 16;
 
-/// A system with its test result.
 pub(crate) struct TestedSystem {
     pub(crate) system: System,
     pub(crate) result: SystemResult,

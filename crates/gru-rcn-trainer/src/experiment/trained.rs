@@ -1,8 +1,8 @@
 //! A finished run opened for use: CNN, model and classes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
@@ -16,7 +16,6 @@ use crate::recipe::{DataSection, Recipe};
 use crate::run::card::RunCard;
 use crate::run::dir::RunDir;
 
-/// A finished run.
 pub(crate) struct TrainedRun {
     pub(crate) dir: RunDir,
     pub(crate) recipe: Recipe,
@@ -29,25 +28,14 @@ pub(crate) struct TrainedRun {
 }
 
 impl TrainedRun {
-    /// Opens the run in a folder, or without one the newest in `runs`, to compute in a precision.
-    /// `decoder` replaces what the recipe says.
-    pub(crate) fn open(
-        run: Option<&Path>,
-        runs: &Path,
-        device: &Device,
-        dtype: FloatDType,
-        decoder: Option<DecoderKind>,
-    ) -> Result<Self> {
-        let dir = RunDir::open(run, runs)?;
+    /// Opens a run to compute in a precision. `decoder` replaces what the recipe says.
+    pub(crate) fn open(dir: RunDir, device: &Device, dtype: FloatDType, decoder: Option<DecoderKind>) -> Result<Self> {
         let recipe = dir.read_recipe()?;
         let weights = dir.model();
         if !weights.is_file() {
-            bail!(
-                "{} is not finished: it has no model.safetensors; continue with `train --resume --run {0}`",
-                dir.root().display()
-            );
+            bail!("{dir} is not finished: it has no model.safetensors; continue with `train --resume --run {dir}`");
         }
-        let card = dir.read_card()?.with_context(|| format!("{}: no such file", dir.card_file().display()))?;
+        let card = dir.card()?;
         let config = backbone::config(&recipe, card.cnn_classes)?;
         let file = if recipe.model.finetune_backbone { dir.joint_backbone() } else { dir.backbone() };
         let cnn = backbone::load(&config, &file, device)?;

@@ -1,16 +1,15 @@
 //! The files of a run that grow line by line.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use serde::Serialize;
 
-use super::{Event, Observer};
+use super::{Event, Interval, Observer};
 use crate::run::dir::{Log, RunDir};
 
-/// Time between two lines of `progress.jsonl`.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Seconds between two lines of `progress.jsonl`.
+const INTERVAL: u64 = 10;
 
 /// Writes `metrics.jsonl`, `progress.jsonl` and `nonfinite.jsonl`.
 ///
@@ -21,12 +20,12 @@ pub(crate) struct JsonLines {
     dir: RunDir,
     stage: String,
     unwritten: BTreeMap<Log, String>,
-    last_progress: Instant,
+    progress: Interval,
 }
 
 impl JsonLines {
     pub(crate) fn new(dir: RunDir) -> Self {
-        Self { dir, stage: String::new(), unwritten: BTreeMap::new(), last_progress: Instant::now() }
+        Self { dir, stage: String::new(), unwritten: BTreeMap::new(), progress: Interval::new(INTERVAL) }
     }
 
     fn write(&mut self, log: Log, line: &impl Serialize) -> Result<()> {
@@ -43,12 +42,9 @@ impl Observer for JsonLines {
         match event {
             Event::StageStarted(stage) => {
                 self.stage = stage.stage.clone();
-                self.last_progress = Instant::now();
+                self.progress = Interval::new(INTERVAL);
             }
-            Event::Step(step) if self.last_progress.elapsed() >= INTERVAL => {
-                self.last_progress = Instant::now();
-                self.write(Log::Progress, step)?;
-            }
+            Event::Step(step) if self.progress.is_over() => self.write(Log::Progress, step)?,
             Event::NonfiniteStep(step) => self.write(Log::Nonfinite, step)?,
             Event::Epoch(epoch) => self.write(Log::Metrics, epoch)?,
             Event::StageFinished => {

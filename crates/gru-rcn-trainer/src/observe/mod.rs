@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::run::card::EpochPoint;
 
-/// Asks for plain lines on a terminal too, if set to anything but the empty string.
+/// Gives plain lines on a terminal too, if set to anything but the empty string.
 pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
 
 /// Something that happened.
@@ -121,7 +121,6 @@ pub(crate) struct Epoch {
     pub(crate) best: bool,
 }
 
-/// Metrics over the training clips of an epoch.
 #[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct TrainMetrics {
     pub(crate) loss: f64,
@@ -130,7 +129,6 @@ pub(crate) struct TrainMetrics {
     pub(crate) clips: usize,
 }
 
-/// Metrics over the validation clips.
 #[derive(Serialize, Clone, Debug, Default)]
 pub(crate) struct ValidationMetrics {
     /// Mean negative log-probability.
@@ -140,7 +138,6 @@ pub(crate) struct ValidationMetrics {
     pub(crate) levels: Vec<LevelAccuracy>,
 }
 
-/// Accuracy of one level's classifier.
 #[derive(Serialize, Clone, Debug)]
 pub(crate) struct LevelAccuracy {
     pub(crate) level: String,
@@ -180,7 +177,7 @@ impl Observers {
         Self { list: RefCell::new(list) }
     }
 
-    /// Tells all observers; one that fails is reported to the others as a warning.
+    /// Sends to all observers; one that fails is reported to the others as a warning.
     pub(crate) fn send(&self, event: Event) {
         let mut list = self.list.borrow_mut();
         let warnings: Vec<String> =
@@ -200,13 +197,13 @@ impl Observers {
 }
 
 /// A progress bar where there is a terminal to show it on; plain lines elsewhere, and if `plain` or
-/// [`PLAIN_VARIABLE`] asks for them.
+/// [`PLAIN_VARIABLE`] is set.
 pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     let person = std::io::stderr().is_terminal();
     if plain || set(PLAIN_VARIABLE) || dumb || !person {
-        Box::new(Plain::default())
+        Box::new(Plain::new(std::io::stderr(), plain::INTERVAL))
     } else {
         Box::new(Terminal::default())
     }

@@ -1,6 +1,6 @@
 //! Lines for pipes, log files and those who prefer them.
 
-use std::io::{Stderr, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,13 +8,13 @@ use anyhow::Result;
 use super::{Epoch, Event, Observer, StageStarted, Step, duration, level_list, percent};
 
 /// Longest silence within an epoch.
-const INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// One line per epoch, and one every few seconds within a long one.
 ///
 /// A line holds values, never only a bar: a log is read afterwards. Lines that cannot be written
 /// are dropped, since a closed pipe is no reason to lose a training.
-pub(crate) struct Plain<W: Write = Stderr> {
+pub(crate) struct Plain<W: Write> {
     out: W,
     interval: Duration,
     stage: Option<Stage>,
@@ -28,12 +28,6 @@ struct Stage {
     steps: usize,
     /// The last step, counted from the beginning of the stage.
     position: usize,
-}
-
-impl Default for Plain {
-    fn default() -> Self {
-        Self::new(std::io::stderr(), INTERVAL)
-    }
 }
 
 impl<W: Write> Plain<W> {

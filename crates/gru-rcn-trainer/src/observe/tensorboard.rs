@@ -14,27 +14,27 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Event, Observer};
+use super::{Event, Interval, Observer};
 use crate::run::dir::RunDir;
 
-/// Time between two points of the curves over steps.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Seconds between two points of the curves over steps.
+const INTERVAL: u64 = 10;
 
 /// Writes event files, one folder per stage.
 pub(crate) struct TensorBoard {
     dir: RunDir,
     /// None before the first stage, and after a failure, which is reported once.
     events: Option<EventWriter>,
-    last_step: Instant,
+    steps: Interval,
 }
 
 impl TensorBoard {
     pub(crate) fn new(dir: RunDir) -> Self {
-        Self { dir, events: None, last_step: Instant::now() }
+        Self { dir, events: None, steps: Interval::new(INTERVAL) }
     }
 
     fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
@@ -51,14 +51,13 @@ impl Observer for TensorBoard {
         match event {
             Event::StageStarted(stage) => {
                 let first = if stage.steps_done > 0 { stage.steps_done + 1 } else { 0 };
-                self.last_step = Instant::now();
+                self.steps = Interval::new(INTERVAL);
                 self.events = None;
                 let events = EventWriter::create(&self.dir.tensorboard(&stage.stage), first);
                 self.events = Some(events.map_err(|error| anyhow!("no events for TensorBoard: {error:#}"))?);
                 Ok(())
             }
-            Event::Step(step) if self.last_step.elapsed() >= INTERVAL => {
-                self.last_step = Instant::now();
+            Event::Step(step) if self.steps.is_over() => {
                 let scalars = [
                     ("step/loss", step.loss),
                     ("step/gradient_norm", f64::from(step.gradient_norm)),
@@ -95,8 +94,7 @@ impl EventWriter {
     /// process wrote them that was killed after its last checkpoint.
     fn create(folder: &Path, first_step: u64) -> Result<Self> {
         let now = seconds();
-        // TensorBoard reads files in the order of their names; the process id distinguishes two of
-        // the same second.
+        // TensorBoard reads files by name; the process id distinguishes two of the same second.
         let name = format!("events.out.tfevents.{:010}.gru-rcn.{}", now as u64, std::process::id());
         let path = folder.join(name);
         let create = || fs::create_dir_all(folder).and_then(|()| File::create(&path));
@@ -199,8 +197,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 bytes of zeros
-    /// and of ones.
+    /// The check value of the algorithm's catalogue, and two of RFC 3720, B.4: 32 zeros and ones.
     #[test]
     fn checksums_have_their_published_values() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
@@ -227,8 +224,8 @@ mod tests {
         assert_eq!(event(1.0, 300, 5, &field(1, &scalar("x", 0.5))), expected);
     }
 
-    /// The file begins with the version, of 9 + 2 + 13 = 24 bytes. A resumed training marks the
-    /// step that it starts from.
+    /// The version takes 9 + 2 + 13 = 24 bytes. A resumed training marks the step that it starts
+    /// from.
     #[test]
     fn a_file_holds_version_start_and_values() {
         let folder = tempfile::tempdir().unwrap();

@@ -13,8 +13,8 @@ const TEMPLATE: &str = "{prefix}  {wide_bar}\n{wide_msg}";
 
 /// A progress bar with the current step, and a line above it for every finished epoch.
 ///
-/// The terminal stays in its ordinary mode: finished epochs remain in its history, and Ctrl-C stays a
-/// signal.
+/// The terminal stays in its ordinary mode: finished epochs remain in its history, and Ctrl-C stays
+/// a signal.
 pub(crate) struct Terminal {
     lines: Plain<Above>,
     bars: MultiProgress,

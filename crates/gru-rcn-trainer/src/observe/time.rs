@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Time between two lines of work that has no display of its own.
-const INTERVAL: Duration = Duration::from_secs(5);
-
 /// A duration in at most two units: `4.2 s`, `37 s`, `3 min 41 s`, `2 h 5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
@@ -23,20 +20,29 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// Says when it is time for another line.
 #[derive(Debug)]
-pub(crate) struct Interval(Instant);
+pub(crate) struct Interval {
+    began: Instant,
+    length: Duration,
+}
 
 impl Default for Interval {
+    /// For work that has no display of its own.
     fn default() -> Self {
-        Self(Instant::now())
+        Self::new(5)
     }
 }
 
 impl Interval {
+    /// Of some seconds, from now on.
+    pub(crate) fn new(seconds: u64) -> Self {
+        Self { began: Instant::now(), length: Duration::from_secs(seconds) }
+    }
+
     /// Whether the interval is over; if it is, the next one begins.
     pub(crate) fn is_over(&mut self) -> bool {
-        let over = self.0.elapsed() >= INTERVAL;
+        let over = self.began.elapsed() >= self.length;
         if over {
-            self.0 = Instant::now();
+            self.began = Instant::now();
         }
         over
     }

@@ -1,4 +1,5 @@
-//! Percepts on disk: safetensors shards with an index, made by `features`, read by training and by other programs.
+//! Percepts on disk: safetensors shards with an index, made by `features`, read by training and by
+//! other programs.
 //!
 //! ```text
 //! index.json                  what the percepts are of, and which clip lies in which shard
@@ -20,7 +21,7 @@ use crate::recipe::Recipe;
 use crate::run::dir::{write_atomically, write_json};
 
 /// Version of the index's layout.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// Bytes of percepts after which a shard is closed.
 const SHARD_BYTES: usize = 256 << 20;
@@ -65,14 +66,6 @@ pub(crate) struct Index {
     pub(crate) levels: Vec<Level>,
     pub(crate) classes: Vec<String>,
     pub(crate) clips: Vec<CachedClip>,
-}
-
-impl Index {
-    pub(crate) fn new(kind: Kind, network: String, weights: String, clip: ClipPlanner, data: String) -> Self {
-        let tool = format!("gru-rcn {}", env!("CARGO_PKG_VERSION"));
-        let (decoder, levels, classes, clips) = (None, Vec::new(), Vec::new(), Vec::new());
-        Self { schema: SCHEMA, tool, kind, network, weights, clip, data, decoder, levels, classes, clips }
-    }
 }
 
 /// Writes a cache, clip by clip.
@@ -176,7 +169,7 @@ impl Cache {
             "{root} was computed with other weights of the CNN ({}, these are {weights})",
             index.weights
         );
-        // What is random in training has no part in clips that are evaluated, except by the crop it is the rule for.
+        // What is random in training has no part in clips that are evaluated.
         let evaluated =
             |planner: &ClipPlanner| ClipPlanner { flip: false, photometric: Default::default(), ..planner.clone() };
         ensure!(

@@ -1,4 +1,5 @@
-//! Freshly drawn clips in every epoch: through the frozen CNN, or as pixels for one that is trained.
+//! Freshly drawn clips in every epoch: through the frozen CNN, or as pixels for one that is
+//! trained.
 
 use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::{Cnn, Pixels};

@@ -54,8 +54,8 @@ impl ClipLoader {
         250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.modality.channels()
     }
 
-    /// The same loader for `frames` single frames, or stacks of flow, of each clip: in training a random
-    /// one of each of as many equal parts, in evaluation the middle one.
+    /// The same loader for `frames` single frames, or stacks of flow, of each clip: in training a
+    /// random one of each of as many equal parts, in evaluation the middle one.
     pub(crate) fn single_frames(&self, frames: usize) -> Self {
         let planner = ClipPlanner { temporal: TemporalSampling::Spread { frames }, ..self.planner.clone() };
         Self { planner, ..self.clone() }
@@ -83,9 +83,8 @@ impl ClipLoader {
         Ok(self.read(sample, &[epoch])?.swap_remove(0))
     }
 
-    /// Reads a clip once and cuts the versions of these epochs; `None` is the version that is
-    /// evaluated. A clip that cannot be read is tried a second time: a network file system may have been
-    /// away for a moment.
+    /// Reads a clip once and cuts the versions of these epochs; `None` is the one that is
+    /// evaluated. A second try helps where a network file system was unavailable for a moment.
     pub(crate) fn read(&self, sample: &Sample, versions: &[Option<u64>]) -> Result<Vec<Frames>, DataError> {
         let key = |epoch: u64| PlanKey { seed: self.seed, epoch, sample: sample.id.clone() };
         let keys: Vec<Option<PlanKey>> = versions.iter().map(|version| version.map(key)).collect();
@@ -103,8 +102,8 @@ impl ClipLoader {
     }
 }
 
-/// Training clips that could not be read. They are skipped, recorded and counted, and never replaced
-/// by others.
+/// Training clips that could not be read. They are skipped, recorded and counted, and never
+/// replaced by others.
 ///
 /// Every process finds them anew, so that a resumed run sees what an uninterrupted one would have
 /// seen: the file is a record for people and not read again.
@@ -117,13 +116,12 @@ pub(crate) struct SkippedClips {
 }
 
 impl SkippedClips {
-    /// At most this fraction of `clips` training clips may be unreadable; they are recorded in `record`.
+    /// At most this fraction of `clips` training clips may be unreadable.
     pub(crate) fn new(record: PathBuf, clips: usize, fraction: f64) -> Self {
         Self { record, clips, fraction, seen: Mutex::default() }
     }
 
-    /// Records a clip that could not be read.
-    /// It is an error if there are too many of them.
+    /// Records a clip that could not be read. It is an error if there are too many of them.
     pub(crate) fn skip(&self, clip: &str, fault: DataError) -> Result<()> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.insert(clip.to_string()) {
@@ -167,7 +165,8 @@ mod tests {
         DataError::EmptyFile(name.into())
     }
 
-    /// A tenth of 20 clips, 2, may be unreadable; the third is one too many. A clip that is found twice counts once.
+    /// A tenth of 20 clips, 2, may be unreadable; the third is one too many. A clip that is found
+    /// twice counts once.
     #[test]
     fn skips_at_most_the_allowed_fraction() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
 //! From clips to batches of percepts, or of pixels.
 //!
-//! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`] computes
-//! them once and keeps them in memory, with a few augmented versions of each training clip. [`Live`]
-//! runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that is trained takes
-//! in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by [`Live`]. All hand out
-//! [`Batch`]es through [`Source`].
+//! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`]
+//! computes them once and keeps them in memory, with a few augmented versions of each training
+//! clip. [`Live`] runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that
+//! is trained takes in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by
+//! [`Live`]. All hand out [`Batch`]es through [`Source`].
 
 mod cache;
 mod live;
@@ -13,7 +13,7 @@ mod pixels;
 mod source;
 mod store;
 
-pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind};
+pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind, SCHEMA as CACHE_SCHEMA};
 pub(crate) use live::Live;
 pub(crate) use loader::{ClipLoader, SkippedClips};
 pub(crate) use pixels::{PixelStore, appearances};
@@ -31,8 +31,8 @@ use gru_rcn_data::Frames;
 /// Clips whose percepts are measured for the normalisation where not all are kept in memory.
 pub(crate) const MEASURED_CLIPS: usize = 64;
 
-/// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which the
-/// first maps of VGG-16, 64 floats a pixel, are the largest: 256 MiB each.
+/// Pixels that go through the frozen CNN together; bounds the memory of its activations, of which
+/// the first maps of VGG-16, 64 floats a pixel, are the largest: 256 MiB each.
 const CHUNK_PIXELS: usize = 1 << 20;
 
 /// Clips of this many pixels that go through the frozen CNN together.
@@ -59,8 +59,7 @@ pub(crate) fn side_by_side<'a>(
     })
 }
 
-/// Uploads clips as bytes and runs the CNN over them in the given precision, a few at a time; the
-/// percepts are float32.
+/// Uploads clips as bytes and runs the CNN over them, a few at a time; the percepts are float32.
 pub(crate) fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
     let pixels = clips.first().map_or(1, |clip| clip.time * clip.height * clip.width);
     let parts = clips.chunks(chunk_of(pixels)).map(|part| {

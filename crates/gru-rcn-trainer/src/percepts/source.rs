@@ -51,8 +51,8 @@ pub(crate) trait Source<I> {
 
     fn id(&self, clip: usize) -> String;
 
-    /// Batches of `batch` clips each, in this order; the last one holds the rest. With an epoch, each
-    /// clip is augmented as (seed, epoch, clip) say; without one, clips are as they are evaluated.
+    /// Batches of `batch` clips each, in this order; the last one holds the rest. With an epoch,
+    /// clips are augmented by (seed, epoch, clip); without one, they are as they are evaluated.
     fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, I>;
 
     fn len(&self) -> usize {
@@ -64,8 +64,8 @@ pub(crate) trait Source<I> {
         self.batches((0..self.len()).collect(), None, batch)
     }
 
-    /// One epoch of training, in the order that (seed, epoch) say, without its first `skip` batches,
-    /// which cost nothing.
+    /// One epoch of training, in the order that (seed, epoch) say, without its first `skip`
+    /// batches, which cost nothing.
     fn epoch(&self, seed: u64, epoch: u64, batch: usize, skip: usize) -> Batches<'_, I> {
         let mut order = epoch_order(seed, epoch, self.len());
         order.drain(..(skip * batch).min(order.len()));

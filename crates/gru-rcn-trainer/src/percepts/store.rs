@@ -35,8 +35,7 @@ struct Data {
     device: Device,
 }
 
-/// Bytes of the percepts of clips with `copies` augmented versions each, beside the one that is
-/// evaluated.
+/// Bytes of the percepts of clips, each with `copies` augmented versions beside the original.
 pub(crate) fn bytes_of_clips(levels: &[Level], time: usize, clips: usize, copies: usize) -> usize {
     let row: usize = levels.iter().map(|level| time * values_of(level)).sum();
     clips * (1 + copies) * row * size_of::<f32>()
@@ -47,8 +46,8 @@ fn values_of(level: &Level) -> usize {
 }
 
 impl Store {
-    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated, and
-    /// runs the CNN over all.
+    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated,
+    /// and runs the CNN over all.
     pub(crate) fn fill(
         context: &Context,
         cnn: &Cnn,
@@ -85,8 +84,7 @@ impl Store {
         Ok(Self { clips: 0..samples.len(), data: Rc::new(data) })
     }
 
-    /// Takes the clips as they are evaluated from percepts on disk, which have been checked against the
-    /// recipe.
+    /// Takes the clips as they are evaluated from percepts on disk, which have been checked.
     pub(crate) fn read(
         cache: &Cache,
         levels: Vec<Level>,
@@ -114,8 +112,7 @@ impl Store {
         Self { data: self.data.clone(), clips: first + clips.start..first + clips.end }
     }
 
-    /// Mean squares of all versions of its clips, for the normalisation. `view` says what of the
-    /// percepts is measured.
+    /// Mean squares of all versions of its clips; `view` selects the percepts that are measured.
     pub(crate) fn statistics(&self, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
         let data = &self.data;
         let mut statistics = PerceptStatistics::default();
@@ -204,7 +201,7 @@ impl Source<Percepts> for Store {
 mod tests {
     use super::*;
 
-    /// Ten clips with the targets 0 to 9, each of one percept, its own number; clip 7 could not be read.
+    /// Clips 0 to 9, whose target and only percept is that number; clip 7 could not be read.
     fn numbers() -> Store {
         let data = Data {
             levels: vec![Level::new("top".into(), 1, 1, 1)],

@@ -12,8 +12,8 @@ pub(crate) fn available() -> Option<usize> {
     field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
-/// Memory that the program may take on this machine, bytes: the machine's, or less where its control group has a limit.
-/// `None` where the system does not say.
+/// Memory that the program may take on this machine, bytes: the machine's, or less where its
+/// control group has a limit. `None` where the system does not say.
 pub(crate) fn total() -> Option<usize> {
     let machine = installed()?;
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];

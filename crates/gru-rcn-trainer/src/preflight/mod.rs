@@ -46,12 +46,11 @@ pub(crate) fn check_same_data(resumed: Option<&RunDir>, card: &RunCard) -> Resul
     let Some(dir) = resumed else { return Ok(()) };
     let Some(before) = dir.read_card()? else { return Ok(()) };
     if before.classes != card.classes {
-        bail!("{} was made for other classes: {}", dir.root().display(), before.classes.join(", "));
+        bail!("{dir} was made for other classes: {}", before.classes.join(", "));
     }
     if before.data.fingerprint != card.data.fingerprint {
         bail!(
-            "{} was started on other clips ({} then, {} now); a run cannot change its data half-way",
-            dir.root().display(),
+            "{dir} was started on other clips ({} then, {} now); a run cannot change its data half-way",
             before.data.fingerprint,
             card.data.fingerprint
         );

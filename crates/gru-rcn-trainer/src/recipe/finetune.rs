@@ -1,25 +1,27 @@
-//! Fine-tuning of the CNN: the paper's first stage, in which a network trained on ImageNet learns the clips' classes.
+//! Fine-tuning of the CNN: the paper's first stage, in which a network trained on ImageNet learns
+//! the clips' classes.
 
 use anyhow::{Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::TrainingSection;
 
-/// Training of the pretrained CNN on single frames, or single stacks of flow, by the clips' classes.
+/// Training of the pretrained CNN on single frames, or single stacks of flow, by the clips'
+/// classes.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct FinetuneSection {
-    /// Drop probabilities of the network's training: after fc-6 and fc-7 of VGG-16, before conv10 of
-    /// SqueezeNet. Empty keeps those of ImageNet, 0.5 each.
+    /// Drop probabilities of the network's training: after fc-6 and fc-7 of VGG-16, before conv10
+    /// of SqueezeNet. Empty keeps those of ImageNet, 0.5 each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) dropout: Vec<f64>,
     /// Standard deviation of the new classifier's first weights.
     pub(crate) classifier_std: f64,
-    /// Frames, or stacks of flow, of each clip in each epoch: a random one of each of as many equal parts.
-    /// They share the clip's crop and mirroring.
+    /// Frames, or stacks of flow, of each clip in each epoch: a random one of each of as many equal
+    /// parts. They share the clip's crop and mirroring.
     pub(crate) frames: usize,
-    /// Read every clip once, as it is evaluated, and keep its frames in memory, instead of reading and
-    /// cutting frames anew in every epoch. For small sets: nothing is augmented then.
+    /// Read every clip once, as it is evaluated, and keep its frames in memory, instead of reading
+    /// and cutting frames anew in every epoch. For small sets: nothing is augmented then.
     pub(crate) cache: bool,
     /// How it is trained; `batch` counts clips.
     pub(crate) training: TrainingSection,

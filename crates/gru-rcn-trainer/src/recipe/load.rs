@@ -121,15 +121,4 @@ mod tests {
         assert_eq!(recipe.model.norm.rule, gru_rcn::percepts::NormRule::Scale);
         assert_eq!(recipe.model.norm.gain, 0.5);
     }
-
-    #[test]
-    fn mistakes_are_named() {
-        let message = |change: &str| format!("{:#}", parse(BUILT_IN[0].1, &[change.to_string()]).unwrap_err());
-        assert!(message("training.bacth=7").contains("bacth"), "{}", message("training.bacth=7"));
-        assert!(message("training.batch=many").contains("batch"), "{}", message("training.batch=many"));
-        assert!(message("training.batch").contains("KEY=VALUE"));
-        assert!(message("model.hidden=[1]").contains("one per level"));
-        assert!(message("seed.x=1").contains("not a section"));
-        assert!(message("model.dropout=1.0").contains("model.dropout"));
-    }
 }

@@ -11,7 +11,7 @@
 //! | generated clips | `data.motion.seed` |
 //!
 //! Nothing depends on time, on the number of threads or on what was computed before. Each stage has
-//! a stream of its own, so that leaving one out does not change another.
+//! a stream of its own, so that skipping one does not change another.
 
 use gru_rcn_data::base::SplitMix64;
 

@@ -47,7 +47,8 @@ pub(crate) enum Nonfinite {
 pub(crate) struct TrainingSection {
     /// Most epochs.
     pub(crate) epochs: usize,
-    /// Steps after which training ends, in place of `epochs`; the last epoch may be cut short by it.
+    /// Steps after which training ends, in place of `epochs`; the last epoch may be cut short by
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,
     /// Clips of a micro-batch, which are computed together; 64 in the paper.
@@ -68,14 +69,14 @@ pub(crate) struct TrainingSection {
     /// Factor of the learning rate at the last epoch, along a half cosine; 1 keeps it constant.
     #[serde(alias = "final_learning_rate")]
     pub(crate) final_lr_factor: f64,
-    /// Stop after this many epochs without a better validation log-probability; the best epoch's weights
-    /// are kept.
+    /// Stop after this many epochs without a better validation log-probability; the best epoch's
+    /// weights are kept.
     pub(crate) patience: usize,
     /// Largest norm of all gradients together; they are not clipped if not given.
     #[serde(deserialize_with = "zero_is_none", skip_serializing_if = "Option::is_none")]
     pub(crate) clip_norm: Option<f32>,
-    /// L2 penalty: this factor times the weights is added to their gradients after clipping. Biases have
-    /// none.
+    /// L2 penalty: this factor times the weights is added to their gradients after clipping. Biases
+    /// have none.
     pub(crate) weight_decay: f32,
     /// What happens to a step whose loss or gradients are not finite.
     pub(crate) nonfinite: Nonfinite,
@@ -192,7 +193,8 @@ impl TrainingSection {
 mod tests {
     use super::*;
 
-    /// Ten clips in batches of 4 are 3 batches, in pairs 2 steps; 5 steps reach into the third epoch.
+    /// Ten clips in batches of 4 are 3 batches, in pairs 2 steps; 5 steps reach into the third
+    /// epoch.
     #[test]
     fn steps_and_epochs() {
         let training = TrainingSection { batch: 4, accumulate: 2, steps: Some(5), ..Default::default() };

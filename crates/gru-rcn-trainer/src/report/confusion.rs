@@ -62,8 +62,7 @@ fn table(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
     }
 }
 
-/// Correct cells have a frame and a colour of their own, so that either is enough to recognise
-/// them.
+/// Correct cells have a frame and a colour of their own; either is enough to recognise them.
 fn cell(count: usize, clips: usize, right: bool) -> Markup {
     let share = count as f64 / clips.max(1) as f64;
     let tint = if right { "--heat-right" } else { "--heat-wrong" };

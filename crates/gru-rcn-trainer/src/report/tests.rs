@@ -122,14 +122,6 @@ fn a_clip_without_guesses_is_wrong() {
 }
 
 #[test]
-fn the_page_loads_nothing() {
-    let page = render(&report());
-    for forbidden in ["http://", "https://", "<script", "<link", "@import", "url("] {
-        assert!(!page.contains(forbidden), "{forbidden}");
-    }
-}
-
-#[test]
 fn names_are_escaped() {
     let mut report = self::report();
     let hostile = "<img src=x onerror=alert(1)>\"'";

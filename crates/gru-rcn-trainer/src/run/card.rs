@@ -32,7 +32,6 @@ fn float32() -> String {
     "f32".into()
 }
 
-/// The clips of a run.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct DataCard {
     pub(crate) name: String,
@@ -43,7 +42,6 @@ pub(crate) struct DataCard {
     pub(crate) test: usize,
 }
 
-/// A system with its test result.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct SystemResult {
     /// The name for people, such as "GRU-RCN".
@@ -57,13 +55,12 @@ pub(crate) struct SystemResult {
     pub(crate) levels: Vec<(String, f64)>,
     #[serde(default)]
     pub(crate) curve: Vec<EpochPoint>,
-    /// Epochs of the second training, on training and validation clips; the weights after the last
-    /// of them were tested.
+    /// Epochs of the second training, on training and validation clips, whose last weights were
+    /// tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refit: Option<usize>,
 }
 
-/// One epoch of training.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct EpochPoint {
     /// The epoch, counted from one.

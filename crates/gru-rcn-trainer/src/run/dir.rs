@@ -15,6 +15,7 @@
 //! report.json, report.html
 //! ```
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +48,6 @@ impl Log {
     }
 }
 
-/// The folder of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
     root: PathBuf,
@@ -55,7 +55,6 @@ pub(crate) struct RunDir {
     losses: Arc<Mutex<Vec<String>>>,
 }
 
-/// The file that marks a system as trained.
 #[derive(Serialize, serde::Deserialize)]
 struct Done {
     curve: Vec<EpochPoint>,
@@ -64,7 +63,7 @@ struct Done {
 macro_rules! files {
     ($($(#[$doc:meta])* $name:ident($($key:ident)?) => $file:literal;)*) => {
         impl RunDir {
-            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)?) -> PathBuf { self.root.join(format!($file)) })*
+            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)?) -> PathBuf { self.path(format_args!($file)) })*
         }
     };
 }
@@ -90,13 +89,22 @@ files! {
     /// The data that the report is drawn from.
     report_data() => "report.json";
     report() => "report.html";
-    /// The file that marks a system as trained.
     done_file(key) => "checkpoints/{key}.json";
+}
+
+impl fmt::Display for RunDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.display().fmt(f)
+    }
 }
 
 impl RunDir {
     fn at(root: PathBuf) -> Self {
         Self { root, losses: Arc::default() }
+    }
+
+    fn path(&self, name: fmt::Arguments) -> PathBuf {
+        self.root.join(name.to_string())
     }
 
     /// Creates a new run in an empty or absent folder.
@@ -118,21 +126,12 @@ impl RunDir {
         let mut number = 1u32;
         loop {
             let root = runs.join(format!("{name}-{number}"));
-            // Creating the folder claims the number, because another run may be starting at the
-            // same moment.
+            // Creating the folder claims the number: another run may start at the same moment.
             match fs::create_dir(&root) {
                 Ok(()) => return Ok(Self::at(root)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error).with_context(|| fail(&root)),
             }
-        }
-    }
-
-    /// Opens an existing run: the one in `run` if given, otherwise the newest in `runs`.
-    pub(crate) fn open(run: Option<&Path>, runs: &Path) -> Result<Self> {
-        match run {
-            Some(root) => Self::open_at(root),
-            None => Self::newest(runs),
         }
     }
 
@@ -147,7 +146,7 @@ impl RunDir {
     }
 
     /// The run in `RUNS` that was written to last.
-    fn newest(runs: &Path) -> Result<Self> {
+    pub(crate) fn newest(runs: &Path) -> Result<Self> {
         let entries = fs::read_dir(runs).ok().into_iter().flatten().flatten();
         let newest = entries
             .filter_map(|entry| {
@@ -163,6 +162,11 @@ impl RunDir {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The run card, which a run has once it has begun.
+    pub(crate) fn card(&self) -> Result<RunCard> {
+        self.read_card()?.with_context(|| format!("{}: no such file", self.card_file().display()))
     }
 
     pub(crate) fn read_recipe(&self) -> Result<Recipe> {
@@ -214,10 +218,7 @@ impl RunDir {
     /// Keeps other processes from training in this folder as long as the lock lives.
     pub(crate) fn lock(&self) -> Result<FolderLock> {
         FolderLock::whole(&self.root).with_context(|| {
-            format!(
-                "another process is training in {}; wait for it, or give another folder with `--run`",
-                self.root.display()
-            )
+            format!("another process is training in {self}; wait for it, or give another folder with `--run`")
         })
     }
 
@@ -288,12 +289,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The process was killed after it logged epoch 3 but before it saved that epoch, within
-    /// another line.
-    #[test]
-    fn logs_are_rewound_to_the_checkpoint() {
+    fn run() -> (tempfile::TempDir, RunDir) {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path()).unwrap();
+        (folder, run)
+    }
+
+    /// The process was killed after it logged epoch 3 but before it saved that epoch, within a
+    /// line.
+    #[test]
+    fn logs_are_rewound_to_the_checkpoint() {
+        let (folder, run) = run();
         run.rewind("b", 0, 0).unwrap();
         for (stage, epoch) in [("a", 3), ("b", 1), ("b", 2), ("b", 3)] {
             run.append(Log::Metrics, &format!("{}\n", json!({"stage": stage, "epoch": epoch}))).unwrap();
@@ -310,8 +316,7 @@ mod tests {
     /// A missing file means that the system is not trained; a damaged one is an error.
     #[test]
     fn a_damaged_mark_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(folder.path()).unwrap();
+        let (folder, run) = run();
         assert_eq!(run.done("frame").unwrap(), None);
         run.mark_done("frame", &[]).unwrap();
         assert_eq!(run.done("frame").unwrap(), Some(Vec::new()));
@@ -321,8 +326,7 @@ mod tests {
 
     #[test]
     fn copies_share_the_losses() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(folder.path()).unwrap();
+        let (_folder, run) = run();
         run.clone().note_loss("a checkpoint".into());
         assert_eq!(run.losses(), ["a checkpoint"]);
     }

@@ -88,7 +88,7 @@ impl RunFingerprint {
         if let Some(saved) = read_json::<Self>(&path)?
             && let Some(obstacle) = self.obstacle(&saved)
         {
-            bail!("{} was started {obstacle}", dir.root().display());
+            bail!("{dir} was started {obstacle}");
         }
         write_json(&path, self)
     }

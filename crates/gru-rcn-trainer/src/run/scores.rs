@@ -19,7 +19,6 @@ pub(crate) struct Scores {
     pub(crate) probabilities: Vec<f32>,
     /// Per level `[clip, class]`.
     pub(crate) levels: Vec<Vec<f32>>,
-    /// True classes.
     pub(crate) targets: Vec<usize>,
 }
 
@@ -68,7 +67,6 @@ pub(crate) struct SavedScores {
 }
 
 impl SavedScores {
-    /// Reads a file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&bytes).with_context(|| format!("{} is not a file of scores", path.display()))

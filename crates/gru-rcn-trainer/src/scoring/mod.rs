@@ -1,9 +1,9 @@
 //! Scoring: class probabilities of clips, averaged over the views of each.
 //!
-//! There is one engine, [`score`]. It takes batches whose rows are views of clips, gives every batch
-//! to every model, and averages the probabilities of each clip's views. A clip that is scored as it
-//! is has one view; [`single_view`] makes such batches of any source, [`views`] makes those of a test
-//! with several views, such as the paper's 25 × 10.
+//! There is one engine, [`score`]. It takes batches whose rows are views of clips, gives every
+//! batch to every model, and averages the probabilities of each clip's views. A clip that is scored
+//! as it is has one view; [`single_view`] makes such batches of any source, [`views`] makes those
+//! of a test with several views, such as the paper's 25 × 10.
 
 pub(crate) mod views;
 
@@ -23,7 +23,6 @@ pub(crate) struct ViewBatch<I> {
     pub(crate) rows: Vec<View>,
 }
 
-/// One row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     /// Place of the clip in the list.

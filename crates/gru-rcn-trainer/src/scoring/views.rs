@@ -2,8 +2,8 @@
 //!
 //! The paper's 250 views of 10 frames are 2,500 frames through the CNN for one clip. Here a clip is
 //! decoded once, equal views are computed once, and views with the same crop share the maps of the
-//! frames that they have in common: neighbouring starts are taken together, as many as keep a bounded
-//! number of frames in memory.
+//! frames that they have in common: neighbouring starts are taken together, as many as keep a
+//! bounded number of frames in memory.
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -85,8 +85,7 @@ impl<'a> ViewPercepts<'a> {
     }
 }
 
-/// Divides views among pieces of at most `most` frames each; a view is never divided. Views of a
-/// piece have the same crop.
+/// Divides views among pieces of at most `most` frames, each with one crop; no view is divided.
 fn pieces(plans: &[(ClipPlan, usize)], most: usize) -> Vec<Piece> {
     let mut crops: Vec<Vec<&(ClipPlan, usize)>> = Vec::new();
     for view in plans {

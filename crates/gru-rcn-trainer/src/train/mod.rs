@@ -1,11 +1,11 @@
-//! Training of one model with early stopping on validation log-probability: epochs, steps, checkpoints.
+//! Training of one model with early stopping on validation log-probability: epochs, steps,
+//! checkpoints.
 //!
-//! A training can be stopped between any two steps and resumed later: everything that it depends on is
-//! either in a [`checkpoint`](crate::run::checkpoint) or a function of seed, epoch, step and clip. One
-//! step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm ([`gradients`]), the
-//! optimizer and its learning rate ([`optimizer`]).
+//! A training can be stopped between any two steps and resumed later: everything that it depends on
+//! is either in a [`checkpoint`](crate::run::checkpoint) or a function of seed, epoch, step and
+//! clip. One step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm
+//! ([`gradients`]), the optimizer and its learning rate ([`optimizer`]).
 
-mod gradients;
 mod optimizer;
 mod saving;
 mod stage;
@@ -34,12 +34,11 @@ use step::{StepOutcome, accumulate_gradients};
 
 /// A trained model.
 pub(crate) struct Trained<M> {
-    /// With the weights that [`Stage::select`] asks for, on the plain device.
+    /// With the weights of [`Stage::select`], on the plain device.
     pub(crate) model: M,
     pub(crate) position: Position,
 }
 
-/// Trains the model of one stage.
 pub(crate) struct Trainer<'a> {
     context: &'a Context,
     stage: Stage,
@@ -84,8 +83,8 @@ impl<'a> Trainer<'a> {
         Self { context, stage, seed }
     }
 
-    /// Trains a model that lives on the autodiff device, from the newest checkpoint if there is one.
-    /// The last good state is saved before any error; that of a requested stop is [`Interrupted`].
+    /// Trains a model on the autodiff device, from the newest checkpoint if there is one. The last
+    /// good state is saved before any error; that of a requested stop is [`Interrupted`].
     pub(crate) fn run<M: ClipClassifier>(
         &self,
         model: M,
@@ -276,7 +275,7 @@ impl<'a> Trainer<'a> {
              and nonfinite.jsonl names the clips. A smaller training.learning_rate or training.clip_norm=5 helps; \
              training.nonfinite={{ skip = N }} skips up to N such steps",
             position.epochs + 1,
-            self.context.dir.root().display()
+            self.context.dir
         ))
     }
 

@@ -1,7 +1,7 @@
 //! Optimizers and learning rates of a recipe.
 //!
-//! The rate of a step is the product of three: the recipe's rate on its schedule, the factor of the group
-//! that a parameter is in (the CNN, in joint training), and the factor of biases.
+//! The rate of a step is the product of three: the recipe's rate on its schedule, the factor of the
+//! group that a parameter is in (the CNN, in joint training), and the factor of biases.
 
 use anyhow::{Result, anyhow};
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
@@ -16,8 +16,8 @@ use crate::recipe::{OptimizerName, Schedule, TrainingSection};
 /// Names of parameters that are biases, in whatever module.
 const BIASES: &str = r"(^|\.)bias$";
 
-/// The optimizer that a recipe asks for. Biases are a group of their own: they have no weight decay, and
-/// the recipe may give them a factor of the learning rate.
+/// The optimizer of a recipe. Biases are a group of their own: they have no weight
+/// decay, and the recipe may give them a factor of the learning rate.
 pub(super) fn optimizer(training: &TrainingSection) -> Result<ModuleOptimizer> {
     let decay = (training.weight_decay > 0.0).then(|| WeightDecayConfig::new(training.weight_decay));
     let factor = training.bias_lr_factor;
@@ -27,7 +27,7 @@ pub(super) fn optimizer(training: &TrainingSection) -> Result<ModuleOptimizer> {
             grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
         }
         OptimizerName::Sgd => {
-            // As Caffe, PyTorch and the papers have it: Burn's own default dampens each gradient by a tenth.
+            // As in Caffe, PyTorch and the papers; Burn's default dampens each gradient by a tenth.
             let momentum = MomentumConfig::new().with_momentum(training.momentum).with_dampening(0.0);
             let config = || SgdConfig::new().with_momentum((training.momentum > 0.0).then(|| momentum.clone()));
             grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
@@ -82,8 +82,7 @@ pub(super) fn learning_rate(training: &TrainingSection, epoch: usize, epochs: us
     training.learning_rate * factor
 }
 
-/// The learning rate, times the factor of each group for the parameters in it. Where groups overlap the
-/// last one counts.
+/// The learning rate times the factor of each group; where groups overlap the last one counts.
 pub(super) fn rates_by_group(rate: f64, factors: &[(ParamGroup, f64)]) -> ModuleLearningRate {
     let base = ModuleLrScheduler::new(rate);
     let with =
@@ -137,10 +136,10 @@ mod tests {
         }
     }
 
-    /// Rate 0.1, momentum 0.5, decay 0.25, biases twice as fast and not decayed.
-    /// Weight: g = 2 + 0.25 · 1 = 2.25, v = 2.25, w = 1 − 0.225 = 0.775;
-    /// g = 4 + 0.25 · 0.775 = 4.19375, v = 0.5 · 2.25 + 4.19375 = 5.31875, w = 0.775 − 0.531875 = 0.243125.
-    /// Bias: v = 1, b = 0.5 − 0.2 = 0.3; v = 1.5, b = 0.3 − 0.3 = 0.
+    /// Rate 0.1, momentum 0.5, decay 0.25, biases twice as fast and not decayed. Weight: g = 2 +
+    /// 0.25 · 1 = 2.25, v = 2.25, w = 1 − 0.225 = 0.775; g = 4 + 0.25 · 0.775 = 4.19375, v = 0.5 ·
+    /// 2.25 + 4.19375 = 5.31875, w = 0.775 − 0.531875 = 0.243125. Bias: v = 1, b = 0.5 − 0.2 = 0.3;
+    /// v = 1.5, b = 0.3 − 0.3 = 0.
     #[test]
     fn gradient_descent_with_momentum_by_hand() {
         for again in [false, true] {
@@ -151,7 +150,7 @@ mod tests {
         }
     }
 
-    /// Without momentum each step is rate times gradient: 1 − 0.1 (2 + 4) = 0.4, and 0.5 − 0.2 (1 + 1) = 0.1.
+    /// Each step is rate times gradient: 1 − 0.1 (2 + 4) = 0.4, and 0.5 − 0.2 (1 + 1) = 0.1.
     #[test]
     fn plain_gradient_descent_by_hand() {
         let training = TrainingSection { momentum: 0.0, weight_decay: 0.0, ..sgd() };
@@ -168,7 +167,7 @@ mod tests {
         assert_eq!(walk(&training, &[2.0, 4.0], true), walk(&training, &[2.0, 4.0], false));
     }
 
-    /// 0.1 at first; halfway along the cosine the mean of 1 and 0.5; at the end the half. By steps: a tenth after each 10.
+    /// Halfway along the cosine is the mean of 1 and 0.5. By steps: a tenth after each 10.
     #[test]
     fn rates_by_hand() {
         let cosine = TrainingSection { learning_rate: 0.1, final_lr_factor: 0.5, ..Default::default() };
@@ -193,8 +192,8 @@ mod tests {
         head: Linear,
     }
 
-    /// Weights of 1; the gradient of the sum of x w is x = 1 for each. At a rate of 0.5, and of a tenth of that below, they
-    /// become 0.5 and 0.95. The names of parameters have that of the enum's variant in them.
+    /// Weights of 1 and gradients of 1: at rates of 0.5 and of a tenth of that they become 0.5 and
+    /// 0.95. The names of parameters contain that of the enum's variant.
     #[test]
     fn a_group_has_a_learning_rate_of_its_own() {
         let device = Device::flex().autodiff();

@@ -20,7 +20,7 @@ pub(super) struct Saver<'a> {
     minutes: Option<Duration>,
     last: Instant,
     /// Whether the newest attempt failed.
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 impl<'a> Saver<'a> {

@@ -189,10 +189,11 @@ fn sgd() -> TrainingSection {
     }
 }
 
-/// Both probabilities are ½, so the gradient by the logit of class 0 is −½ for a clip of class 0 and ½ for one of class 1.
-/// Over the clips 1 and 2 of class 0 and 6 of class 1 the weight's mean is (−½ − 1 + 3) / 3 = ½, the bias's
-/// (−½ − ½ + ½) / 3 = −⅙, and class 1 has the opposite. One step of rate 1 takes these away from 0. It is the same for one
-/// batch of three and for two of which the last is ragged, in whatever order; averages of averages would differ.
+/// Both probabilities are ½, so the gradient by the logit of class 0 is −½ for a clip of class 0
+/// and ½ for one of class 1. Over the clips 1 and 2 of class 0 and 6 of class 1 the weight's mean
+/// is (−½ − 1 + 3) / 3 = ½, the bias's (−½ − ½ + ½) / 3 = −⅙, and class 1 has the opposite. One
+/// step of rate 1 takes these away from 0. It is the same for one batch of three and for two of
+/// which the last is ragged, in whatever order; averages of averages would differ.
 #[test]
 fn a_step_of_several_batches_averages_over_clips() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
@@ -223,7 +224,7 @@ fn unreadable_clips_are_skipped_and_counted() {
     }
 }
 
-/// Stopped after every step of three epochs, within and between them, and resumed from what is saved.
+/// Stopped after every step of three epochs, within and between them, and resumed.
 #[test]
 fn a_resumed_training_ends_like_an_uninterrupted_one() {
     let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
@@ -278,7 +279,7 @@ fn training_may_be_measured_in_steps() {
     assert_eq!(clips, [7, 4]);
 }
 
-/// The clip that is no number spoils the step that it is in, in each epoch. The others are trained on.
+/// The clip that is not a number spoils its step in each epoch. The others are trained on.
 #[test]
 fn skips_at_most_n_nonfinite_steps() {
     let clips = numbers(&[1.0, f32::NAN, 2.0, -3.0], &[1, 1, 1, 0]);
@@ -310,7 +311,7 @@ fn skips_at_most_n_nonfinite_steps() {
     }
 }
 
-/// A stop while the validation clips are scored: they are scored again, and nothing else is repeated.
+/// A stop while the validation clips are scored: only they are scored again.
 #[test]
 fn a_stop_during_validation_saves_the_epoch() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
@@ -331,8 +332,7 @@ fn a_stop_during_validation_saves_the_epoch() {
     assert_eq!(bench.metrics(), whole.metrics());
 }
 
-/// The checkpoint folder is a file: nothing can be saved, training ends all the same, and the run knows
-/// what it lost.
+/// The checkpoint folder is a file: nothing can be saved, and the run notes the loss.
 #[test]
 fn a_training_that_cannot_be_saved_continues() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
@@ -347,7 +347,7 @@ fn a_training_that_cannot_be_saved_continues() {
     assert_eq!(context.dir.losses(), ["the checkpoint of Line after step 1"]);
 }
 
-/// A full disk in the place of a log: lines wait for the next one, and what is left at the end is lost.
+/// A full disk in the place of a log: lines wait for the next one, and the rest is lost at the end.
 #[test]
 fn lines_that_cannot_be_written_are_reported() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);

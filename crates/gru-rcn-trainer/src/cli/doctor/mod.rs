@@ -1,21 +1,22 @@
 //! `doctor`: the abilities of this program on this machine, and whether its backends compute
 //! correctly.
 
-mod machine;
 mod probe;
 mod smoke;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use gru_rcn_data::{Ffmpeg, free_bytes};
 use serde::Serialize;
 
 use super::shared::{DeviceArgs, print_json};
 use crate::device::backend::Backend;
+use crate::experiment::data::absolute;
+use crate::preflight;
 use crate::run::card::BURN;
 use crate::signals::Faults;
-use machine::Machine;
 use probe::Probe;
 
 const NO_DEVICE: &str = "built in, no device found; is a driver installed?";
@@ -136,6 +137,60 @@ impl BackendReport {
             lines.push(format!("          {}{warning}", device.name));
         }
         lines.join("\n")
+    }
+}
+
+#[derive(Serialize, Clone, Debug, PartialEq)]
+struct Machine {
+    cores: usize,
+    /// Bytes of memory, if the system reports them.
+    memory_bytes: Option<u64>,
+    available_bytes: Option<u64>,
+    runs: String,
+    free_disk_bytes: Option<u64>,
+    ffmpeg: Option<String>,
+    /// How to install it, if it is not.
+    ffmpeg_advice: Option<String>,
+    /// Whether UCF-101's video format can be decoded without FFmpeg.
+    pure_decoder: bool,
+}
+
+impl Machine {
+    fn look(runs: &Path) -> Self {
+        let ffmpeg = Ffmpeg::locate();
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            memory_bytes: preflight::machine::installed().map(|bytes| bytes as u64),
+            available_bytes: preflight::machine::available().map(|bytes| bytes as u64),
+            runs: runs.display().to_string(),
+            free_disk_bytes: free_bytes(&absolute(runs)),
+            ffmpeg: ffmpeg.as_ref().ok().map(|ffmpeg| ffmpeg.version().to_string()),
+            ffmpeg_advice: ffmpeg.err().map(|error| error.to_string()),
+            pure_decoder: cfg!(feature = "pure-decode"),
+        }
+    }
+
+    /// Text for people, one fact per line.
+    fn lines(&self) -> Vec<String> {
+        let size = |bytes: Option<u64>| {
+            bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / (1u64 << 30) as f64))
+        };
+        vec![
+            format!("cores     {}", self.cores),
+            format!("memory    {}, {} available", size(self.memory_bytes), size(self.available_bytes)),
+            format!("disk      {} free for {}", size(self.free_disk_bytes), self.runs),
+            match (&self.ffmpeg, &self.ffmpeg_advice) {
+                (Some(version), _) => format!("ffmpeg    {version}"),
+                (None, advice) => format!("ffmpeg    {}", advice.as_deref().unwrap_or("not found")),
+            },
+            format!(
+                "decoder   {}",
+                match self.pure_decoder {
+                    true => "UCF-101's format without FFmpeg too (--decoder pure)",
+                    false => "FFmpeg's only; --features pure-decode adds one for UCF-101's format",
+                }
+            ),
+        ]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Probes a backend's devices in a child process, so that a broken driver ends only that process.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -9,12 +9,12 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::smoke::{Smoke, smoke};
+use crate::cli::shared::this_program;
 use crate::device::backend::Backend;
 
 /// Longest time for one backend. Kernels are compiled, and tuned if autotuning is built in.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A device of a backend.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct FoundDevice {
     /// Its name, or Burn's description of it.
@@ -75,18 +75,13 @@ pub(super) fn ask(backend: Backend, compute: bool) -> Probe {
 }
 
 fn run(backend: Backend, compute: bool) -> Result<Probe> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(program);
+    let mut command = this_program()?;
     command.args(["doctor", "--probe", &backend.to_string()]);
     if !compute {
         command.arg("--quick");
     }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start this program once more")?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start this program once more")?;
     // Both pipes are read while it runs, because a full pipe would block it.
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let started = Instant::now();

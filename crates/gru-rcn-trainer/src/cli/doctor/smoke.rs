@@ -42,8 +42,7 @@ pub(super) fn smoke(device: &Device) -> Result<Smoke> {
     Ok(Smoke { ok: difference <= TOLERANCE, seconds, difference, bf16 })
 }
 
-/// The output and the gradients of all weights, for input and weights that are the same on every
-/// device.
+/// The output and the gradients of all weights; input and weights are the same on every device.
 fn numbers(device: &Device) -> Result<Vec<Vec<f32>>> {
     let device = device.clone().autodiff();
     let layer = ConvGruConfig::new(CHANNELS, HIDDEN).init(&device).map(&mut Redraw(10));

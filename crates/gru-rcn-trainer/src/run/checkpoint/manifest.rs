@@ -35,7 +35,6 @@ pub(super) struct Manifest {
     pub(super) files: Vec<Member>,
 }
 
-/// One file of a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Member {
     pub(super) name: String,

@@ -40,7 +40,6 @@ const KEPT: usize = 2;
 
 const PREFIX: &str = "step-";
 
-/// The checkpoints of one stage.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     root: PathBuf,
@@ -56,13 +55,11 @@ pub(crate) struct State<M> {
     pub(crate) position: Position,
 }
 
-/// The weights of a model as bytes.
 pub(crate) fn weights<M: Module>(model: &M) -> Result<Vec<u8>> {
     let bytes = model.clone().into_record().into_bytes().context("could not write the weights")?;
     Ok(bytes.to_vec())
 }
 
-/// The model with these weights.
 pub(crate) fn with_weights<M: Module>(model: &M, weights: Vec<u8>) -> Result<M> {
     let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights)).context("could not read the weights")?;
     model.clone().try_load_record(record).context("the weights are not of this model")
@@ -123,9 +120,8 @@ impl Checkpoints {
     fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
         let old = self.old_name(target);
         if target.exists() {
-            // The end of an epoch has the number of its last step, so the name may be taken. A
-            // folder cannot be replaced atomically: the old one is renamed first, to a name by
-            // which `recover` finds it.
+            // The end of an epoch has the number of its last step, so the name may be taken. The
+            // old folder is renamed first, to a name by which `recover` finds it.
             remove(&old)?;
             fs::rename(target, &old)?;
         }
@@ -228,13 +224,12 @@ impl Checkpoints {
         let need = |name: &str| -> Result<Vec<u8>, Fault> {
             read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
         };
-        // All members are checked before any is used. A member that is whole but does not fit is
-        // not damaged.
+        // All members are checked before any is used; one that is whole may still not fit.
         let (weights, state, best) = (need("model.bpk")?, need("optimizer.bpk")?, read("best.bpk")?);
         let position = serde_json::from_slice(&need("state.json")?)
             .map_err(|error| Fault::Foreign(anyhow!("state.json is not as this program writes it: {error}")))?;
-        // The model first: its record restores the parameter identities by which the optimizer's
-        // state is keyed.
+        // The model first: its record restores the identities by which the optimizer's state is
+        // keyed.
         let model = with_weights(model, weights).map_err(|error| Fault::Foreign(error.context("model.bpk")))?;
         let optimizer = optimizer
             .clone()

@@ -6,29 +6,27 @@
 //! trains the GRU-RCN without dropout, from the same initial weights. Several devices that share
 //! the batch are compared in the same way.
 
-mod loopback;
-
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Stdio};
 use std::str::FromStr;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::shared::print_json;
+use super::shared::{print_json, this_program};
 use crate::device::backend::Backend;
 use crate::signals::Faults;
-use loopback::Server;
 
-/// Largest allowed relative difference of a loss from the CPU backend's, after twenty steps of Adam
-/// in float32. The backends sum in different orders. Adam divides each gradient by its own size, so
-/// that a difference in the last digit of a gradient near zero can become one in the fourth digit
-/// of a weight.
+/// Largest allowed relative difference of a loss after twenty steps of Adam in float32. The
+/// backends sum in different orders, and Adam divides each gradient by its own size: a difference
+/// in the last digit of a gradient near zero can become one in the fourth digit of a weight.
 const TOLERANCE: f64 = 1e-3;
 
 /// Clips, all in one batch.
@@ -91,7 +89,6 @@ struct Comparison {
     ok: bool,
 }
 
-/// One backend.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 struct Course {
     name: String,
@@ -222,19 +219,17 @@ fn first(steps: usize) -> Vec<String> {
     arguments
 }
 
-/// Trains in a child process, because the settings of a backend apply to a whole process, and a
-/// failure may end it.
+/// In a child process: the settings of a backend apply to all of it, and a failure may end it.
 fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
-    let program = std::env::current_exe().context("cannot find this program")?;
     let log = run.with_extension("log");
-    let mut command = Command::new(program);
+    let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut command = this_program()?;
     command
         .arg("train")
         .args(arguments)
         .args(["--plain", "--json", "--devices", &backend.joined(","), "--run"])
         .arg(run);
-    let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).status()?;
+    let status = command.stdout(Stdio::null()).stderr(log_file).status()?;
     if !status.success() {
         let text = fs::read_to_string(&log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -258,8 +253,7 @@ fn losses(run: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((training, validation))
 }
 
-/// The largest relative difference; infinite if one has more steps than the other, or if a value is
-/// not a number.
+/// The largest relative difference; infinite if lengths differ or a value is not a number.
 fn largest_difference(found: &[f64], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;
@@ -294,6 +288,53 @@ fn table(comparison: &Comparison) -> String {
     text
 }
 
+/// Longest time until a server listens.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `gru-rcn serve` on a free port of the loopback interface. Dropping it ends the process.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(log: &Path) -> Result<Self> {
+        let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = this_program()?;
+        command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(file);
+        let mut process = command.spawn().context("cannot start a server")?;
+        let started = Instant::now();
+        loop {
+            let output = fs::read_to_string(log).unwrap_or_default();
+            if let Some(address) = address(&output) {
+                return Ok(Self { process, address });
+            }
+            if let Some(status) = process.try_wait()? {
+                bail!("serve: {status}\n{output}");
+            }
+            if started.elapsed() > PATIENCE {
+                process.kill().ok();
+                process.wait().ok();
+                bail!("serve prints no address after {} s:\n{output}", PATIENCE.as_secs());
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// The address in the line `serving on ADDRESS; …`.
+fn address(output: &str) -> Option<SocketAddr> {
+    let (_, rest) = output.split_once("serving on ")?;
+    rest.split_once(';')?.0.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,5 +361,12 @@ mod tests {
         let recipe = crate::recipe::load(&arguments[0], &changes).unwrap();
         assert_eq!((recipe.training.epochs, recipe.training.batch), (3, CLIPS));
         assert_eq!(recipe.model.dropout, 0.0);
+    }
+
+    #[test]
+    fn the_address_is_known_once_its_line_is_whole() {
+        assert_eq!(address("serving on 127.0.0.1:30"), None);
+        let output = "serving on 127.0.0.1:3000; use it by --backend remote:127.0.0.1:3000; Ctrl-C ends it\n";
+        assert_eq!(address(output), Some("127.0.0.1:3000".parse().unwrap()));
     }
 }
