@@ -107,17 +107,16 @@ fn finds_motion_despite_a_change_of_brightness() {
 }
 
 #[test]
-fn error_names_the_smallest_size() {
+fn rejects_small_images_and_different_sizes() {
+    let flow = |first: (usize, usize), second: (usize, usize)| {
+        Dis::medium().flow(&texture(first.0, first.1, (0.0, 0.0)), &texture(second.0, second.1, (1.0, 0.0)))
+    };
     // (8 - 1) * 2 + 1 = 15 pixels halve to eight.
-    assert!(Dis::medium().flow(&texture(20, 15, (0.0, 0.0)), &texture(20, 15, (1.0, 0.0))).is_ok());
-    let result = Dis::medium().flow(&texture(20, 14, (0.0, 0.0)), &texture(20, 14, (1.0, 0.0)));
-    assert!(matches!(result, Err(FlowError::TooSmall { width: 20, height: 14, least: 15 })));
-}
-
-#[test]
-fn rejects_images_of_different_sizes() {
-    let result = Dis::medium().flow(&texture(40, 30, (0.0, 0.0)), &texture(30, 40, (0.0, 0.0)));
-    assert!(matches!(result, Err(FlowError::Sizes { first: (40, 30), second: (30, 40), .. })));
+    assert!(flow((20, 15), (20, 15)).is_ok());
+    let small = flow((20, 14), (20, 14));
+    assert!(matches!(small, Err(FlowError::TooSmall { width: 20, height: 14, least: 15 })));
+    let different = flow((40, 30), (30, 40));
+    assert!(matches!(different, Err(FlowError::Sizes { first: (40, 30), second: (30, 40), .. })));
 }
 
 #[test]
