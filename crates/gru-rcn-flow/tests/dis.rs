@@ -1,5 +1,8 @@
 //! Dense inverse search on images whose flow is known.
 
+mod common;
+
+use common::distance;
 use gru_rcn_flow::{Dis, DisWorkspace, Flow, FlowError, Image};
 use proptest::prelude::*;
 
@@ -21,26 +24,13 @@ fn presets() -> [Dis; 3] {
     [Dis::ultrafast(), Dis::fast(), Dis::medium()]
 }
 
-/// Mean length of the difference from `(u, v)`, at least `margin` pixels from the border.
-fn error(flow: &Flow, (u, v): (f32, f32), margin: usize) -> f32 {
-    let (mut sum, mut count) = (0.0, 0.0);
-    for y in margin..flow.height() - margin {
-        for x in margin..flow.width() - margin {
-            let i = y * flow.width() + x;
-            sum += (flow.u[i] - u).hypot(flow.v[i] - v);
-            count += 1.0;
-        }
-    }
-    sum / count
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn translations_are_found(u in -5.0f32..5.0, v in -5.0f32..5.0, width in 90usize..120, height in 70usize..100) {
         let flow = Dis::medium().flow(&texture(width, height, (0.0, 0.0)), &texture(width, height, (u, v))).unwrap();
-        let error = error(&flow, (u, v), 12);
+        let error = distance(&flow, 12, |_, _| (u, v));
         prop_assert!(error < 0.15, "{error}");
     }
 
@@ -113,21 +103,20 @@ fn finds_motion_despite_a_change_of_brightness() {
     let brighter = Image::new(100, 80, second.data().iter().map(|value| value + 25.0).collect()).unwrap();
     // Patches only: the refinement's brightness term takes no notice of the mean.
     let dis = Dis { variational_refinement_iterations: 0, ..Dis::medium() };
-    assert!(error(&dis.flow(&first, &brighter).unwrap(), (2.0, -1.0), 12) < 0.15);
+    assert!(distance(&dis.flow(&first, &brighter).unwrap(), 12, |_, _| (2.0, -1.0)) < 0.15);
 }
 
 #[test]
-fn error_names_the_smallest_size() {
+fn rejects_small_images_and_different_sizes() {
+    let flow = |first: (usize, usize), second: (usize, usize)| {
+        Dis::medium().flow(&texture(first.0, first.1, (0.0, 0.0)), &texture(second.0, second.1, (1.0, 0.0)))
+    };
     // (8 - 1) * 2 + 1 = 15 pixels halve to eight.
-    assert!(Dis::medium().flow(&texture(20, 15, (0.0, 0.0)), &texture(20, 15, (1.0, 0.0))).is_ok());
-    let result = Dis::medium().flow(&texture(20, 14, (0.0, 0.0)), &texture(20, 14, (1.0, 0.0)));
-    assert!(matches!(result, Err(FlowError::TooSmall { width: 20, height: 14, least: 15 })));
-}
-
-#[test]
-fn rejects_images_of_different_sizes() {
-    let result = Dis::medium().flow(&texture(40, 30, (0.0, 0.0)), &texture(30, 40, (0.0, 0.0)));
-    assert!(matches!(result, Err(FlowError::Sizes { first: (40, 30), second: (30, 40), .. })));
+    assert!(flow((20, 15), (20, 15)).is_ok());
+    let small = flow((20, 14), (20, 14));
+    assert!(matches!(small, Err(FlowError::TooSmall { width: 20, height: 14, least: 15 })));
+    let different = flow((40, 30), (30, 40));
+    assert!(matches!(different, Err(FlowError::Sizes { first: (40, 30), second: (30, 40), .. })));
 }
 
 #[test]

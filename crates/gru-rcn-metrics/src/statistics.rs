@@ -53,19 +53,15 @@ mod tests {
     }
 
     /// With z = 2, n = 4, all correct: centre = (1 + 1/2) / 2 = 3/4, half = √(1/16) = 1/4.
-    /// In general the lower end is n / (n + z²), here 4 / 8.
+    /// In general the lower end is n / (n + z²), here 4 / 8. Without trials it is everything.
     #[test]
-    fn interval_of_all_correct_keeps_a_width() {
+    fn interval_of_all_correct_or_of_no_trials_keeps_a_width() {
         let (low, high) = wilson_interval(4, 4, 2.0);
         assert!((low - 0.5).abs() < 1e-15);
         assert!((high - 1.0).abs() < 1e-15);
         let (low, high) = wilson_interval(0, 4, 2.0);
         assert!(low.abs() < 1e-15);
         assert!((high - 0.5).abs() < 1e-15);
-    }
-
-    #[test]
-    fn interval_without_trials_is_everything() {
         assert_eq!(wilson_interval(0, 0, WILSON_95), (0.0, 1.0));
     }
 

@@ -79,7 +79,7 @@ mod tests {
     use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
-    use crate::testing::{assert_same, difference, drawn, redrawn};
+    use crate::testing::{assert_same, difference, drawn, parameters, redrawn};
     use burn::module::{ModuleVisitor, Param};
     use burn::optim::{AdamConfig, GradientsParams};
     use burn::tensor::{DType, Device};
@@ -123,15 +123,7 @@ mod tests {
 
     /// The bytes of all parameters of a module.
     fn bytes<M: Module>(module: &M) -> Vec<Vec<u8>> {
-        struct Bytes(Vec<Vec<u8>>);
-        impl ModuleVisitor for Bytes {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.push(param.val().into_data().as_bytes().to_vec());
-            }
-        }
-        let mut bytes = Bytes(Vec::new());
-        module.visit(&mut bytes);
-        bytes.0
+        parameters(module, None).into_iter().map(|(_, data)| data.as_bytes().to_vec()).collect()
     }
 
     /// Parameters of a module with a gradient that is not zero.

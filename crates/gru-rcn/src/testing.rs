@@ -3,8 +3,8 @@
 //! Burn's own random numbers come from one generator for all threads of a test run, so they differ
 //! from run to run.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 /// Uniform values in (-1, 1) by SplitMix64.
 pub(crate) fn values(seed: u64, count: usize) -> Vec<f64> {
@@ -47,6 +47,23 @@ impl ModuleMapper for Redraw {
             let drawn = drawn_as(seed, weight.dims(), dtype, &weight.device()) * scale;
             if weight.is_require_grad() { drawn.require_grad() } else { drawn }
         })
+    }
+}
+
+/// Ids and values of a module's parameters, or with `gradients` the gradients of those that have
+/// one.
+pub(crate) fn parameters<M: Module>(module: &M, gradients: Option<&Gradients>) -> Vec<(ParamId, TensorData)> {
+    let mut parameters = Collect(gradients, Vec::new());
+    module.visit(&mut parameters);
+    parameters.1
+}
+
+struct Collect<'a>(Option<&'a Gradients>, Vec<(ParamId, TensorData)>);
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = self.0.map_or(Some(param.val()), |gradients| param.val().grad(gradients));
+        self.1.extend(tensor.map(|tensor| (param.id, tensor.into_data())));
     }
 }
 

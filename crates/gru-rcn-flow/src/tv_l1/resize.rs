@@ -41,23 +41,18 @@ mod tests {
     use super::*;
 
     /// Halving: the centre of result pixel 0 is at 0.5·2 − 0.5 = 0.5, midway between 0 and 10; that
-    /// of pixel 1 at 2.5.
+    /// of pixel 1 at 2.5. Doubling: centres at −0.25 (clamped to 0), 0.25, 0.75, 1.25 (clamped to
+    /// 1).
     #[test]
-    fn halving_averages_pixels() {
-        let (mut from, mut to) = (Grid::default(), Grid::default());
-        from.load_rows(4, 1, &[0.0, 10.0, 20.0, 40.0]);
-        to.reshape(2, 1);
-        Resize::default().run(&from, &mut to, (2.0, 1.0));
-        assert_eq!(to.row(0)[..2], [5.0, 30.0]);
-    }
-
-    /// Doubling: centres at −0.25 (clamped to 0), 0.25, 0.75, 1.25 (clamped to 1).
-    #[test]
-    fn doubling_repeats_the_edge() {
-        let (mut from, mut to) = (Grid::default(), Grid::default());
-        from.load_rows(2, 1, &[0.0, 8.0]);
-        to.reshape(4, 1);
-        Resize::default().run(&from, &mut to, (0.5, 1.0));
-        assert_eq!(to.row(0)[..4], [0.0, 2.0, 6.0, 8.0]);
+    fn halving_averages_pixels_and_doubling_repeats_the_edge() {
+        for (pixels, step, expected) in
+            [(&[0.0, 10.0, 20.0, 40.0][..], 2.0, &[5.0, 30.0][..]), (&[0.0, 8.0], 0.5, &[0.0, 2.0, 6.0, 8.0])]
+        {
+            let (mut from, mut to) = (Grid::default(), Grid::default());
+            from.load_rows(pixels.len(), 1, pixels);
+            to.reshape(expected.len(), 1);
+            Resize::default().run(&from, &mut to, (step, 1.0));
+            assert_eq!(&to.row(0)[..expected.len()], expected);
+        }
     }
 }

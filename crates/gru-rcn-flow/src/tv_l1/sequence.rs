@@ -25,15 +25,8 @@ pub struct TvL1Sequence {
 
 impl TvL1Sequence {
     pub(super) fn new(settings: TvL1) -> Self {
-        Self {
-            settings,
-            before: Pyramid::default(),
-            now: Pyramid::default(),
-            size: None,
-            solver: Solver::default(),
-            resize: Resize::default(),
-            flow: Flow::zero(0, 0),
-        }
+        let (before, now, solver, resize) = Default::default();
+        Self { settings, before, now, size: None, solver, resize, flow: Flow::zero(0, 0) }
     }
 
     /// Takes the next frame and returns the flow to it from the frame before; `None` for the first

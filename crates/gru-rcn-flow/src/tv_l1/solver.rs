@@ -23,14 +23,10 @@ pub(super) struct Solver {
 
 impl Default for Solver {
     fn default() -> Self {
-        Self {
-            state: State::default(),
-            data: Linearised::default(),
-            packed: Packed::default(),
-            median: Median::default(),
-            enlarged: [11, 12].map(Grid::staggered), // change places with the flow, as the median's
-            initial: Vec::new(),
-        }
+        let (state, data, packed, median, initial) = Default::default();
+        // These change places with the flow, as the median's does.
+        let enlarged = [11, 12].map(Grid::staggered);
+        Self { state, data, packed, median, enlarged, initial }
     }
 }
 

@@ -230,50 +230,38 @@ backbones! { $
     efficientnet: EfficientNetLite0, EfficientNetLite0Config { EfficientnetLite0 "efficientnet-lite0" full }
 }
 
-/// Methods of an enum of backbones that call the method of the same name of the value inside.
+/// Methods of an enum of backbones, each an expression of the value inside.
 macro_rules! delegate {
-    ($kind:ident: $($(#[$doc:meta])* $vis:vis fn $name:ident(&$self:ident $($argument:ident: $type:ty),*) -> $output:ty;)+) => {
-        $($(#[$doc])* $vis fn $name(&$self, $($argument: $type),*) -> $output {
-            each!($kind, $self, inner => inner.$name($($argument),*))
+    ($kind:ident $inner:ident: $(
+        $(#[$doc:meta])*
+        $vis:vis fn $name:ident(&$self:ident $(, $argument:ident: $type:ty)*) $(-> $output:ty)? = $value:expr;
+    )+) => {
+        $($(#[$doc])* $vis fn $name(&$self, $($argument: $type),*) $(-> $output)? {
+            each!($kind, $self, $inner => $value)
         })+
     };
 }
 
 impl CnnConfig {
-    delegate! { CnnConfig:
+    delegate! { CnnConfig config:
         /// Checks the configuration; see the networks' own `validate`.
-        pub fn validate(&self) -> Result<(), BackboneConfigError>;
+        pub fn validate(&self) -> Result<(), BackboneConfigError> = config.validate();
+        /// Classes of the network's own classifier.
+        pub fn num_classes(&self) -> usize = config.num_classes;
+        /// Channels of a frame.
+        pub fn in_channels(&self) -> usize = config.in_channels;
+        /// Height and width of a frame, pixels.
+        pub fn input_size(&self) -> [usize; 2] = config.input_size;
+        /// Normalisation of 8-bit pixels.
+        pub fn pixels(&self) -> &Pixels = &config.pixels;
         /// Names of all taps of the architecture, bottom up.
-        pub fn known_taps(&self) -> Vec<String>;
+        pub fn known_taps(&self) -> Vec<String> = config.known_taps();
         /// The levels of the configured taps, bottom up whatever order they are listed in.
-        pub fn levels(&self) -> Vec<Level>;
+        pub fn levels(&self) -> Vec<Level> = config.levels();
         /// The layers from input to classifier, at the configured frame size.
-        pub fn layers(&self) -> Vec<LayerShape>;
-    }
-
-    /// Classes of the network's own classifier.
-    pub fn num_classes(&self) -> usize {
-        each!(CnnConfig, self, config => config.num_classes)
-    }
-
-    /// Channels of a frame.
-    pub fn in_channels(&self) -> usize {
-        each!(CnnConfig, self, config => config.in_channels)
-    }
-
-    /// Height and width of a frame, pixels.
-    pub fn input_size(&self) -> [usize; 2] {
-        each!(CnnConfig, self, config => config.input_size)
-    }
-
-    /// Normalisation of 8-bit pixels.
-    pub fn pixels(&self) -> &Pixels {
-        each!(CnnConfig, self, config => &config.pixels)
-    }
-
-    /// Drop probabilities in training the network itself, bottom up.
-    pub fn dropout(&self) -> Vec<f64> {
-        each!(CnnConfig, self, config => config.drop_probabilities())
+        pub fn layers(&self) -> Vec<LayerShape> = config.layers();
+        /// Drop probabilities in training the network itself, bottom up.
+        pub fn dropout(&self) -> Vec<f64> = config.drop_probabilities();
     }
 
     /// The same network with another number of classes.
@@ -294,20 +282,17 @@ impl CnnConfig {
 }
 
 impl Backbone for Cnn {
-    delegate! { Cnn:
-        fn levels(&self) -> Vec<Level>;
-        fn pixels(&self) -> Pixels;
-        fn taps(&self frames: Tensor<4>) -> Vec<Tensor<4>>;
-        fn num_classes(&self) -> usize;
-        fn dropout(&self) -> Vec<f64>;
-        fn layers(&self) -> Vec<LayerShape>;
-        fn key_prefixes(&self) -> Vec<(String, String)>;
-        fn classifier_key(&self) -> &'static str;
-        fn convert_weights(&self tensors: &mut FileTensors) -> ();
-    }
-
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        each!(Cnn, self, cnn => Backbone::forward(cnn, frames))
+    delegate! { Cnn cnn:
+        fn levels(&self) -> Vec<Level> = cnn.levels();
+        fn pixels(&self) -> Pixels = cnn.pixels();
+        fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> = cnn.taps(frames);
+        fn num_classes(&self) -> usize = cnn.num_classes();
+        fn forward(&self, frames: Tensor<4>) -> Tensor<2> = Backbone::forward(cnn, frames);
+        fn dropout(&self) -> Vec<f64> = Backbone::dropout(cnn);
+        fn layers(&self) -> Vec<LayerShape> = cnn.layers();
+        fn key_prefixes(&self) -> Vec<(String, String)> = cnn.key_prefixes();
+        fn classifier_key(&self) -> &'static str = cnn.classifier_key();
+        fn convert_weights(&self, tensors: &mut FileTensors) = cnn.convert_weights(tensors);
     }
 
     fn set_taps<S: AsRef<str>>(&mut self, taps: &[S]) -> Result<(), BackboneConfigError> {

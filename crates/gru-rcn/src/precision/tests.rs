@@ -1,35 +1,15 @@
 //! bfloat16 has eight significant bits: a value is off by up to 2^-9, 0.2 %, and sums of many of
 //! them by a few times that.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, FloatDType, Gradients, Int, Tensor};
+use burn::module::Module;
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::backbone::{Backbone, SqueezeNetConfig, Vgg16Config};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig, StreamState};
 use crate::head::LossKind;
 use crate::percepts::{Level, NormRule, PerceptNormConfig, Percepts};
 use crate::recurrent::{ConvGruConfig, Form, GruRcnConfig};
-use crate::testing::{difference, drawn, numbers, redrawn};
-
-/// Name, precision and values of every gradient.
-struct Collect<'a>(&'a Gradients, Vec<(DType, Vec<f32>)>);
-
-impl ModuleVisitor for Collect<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.0) {
-            self.1.push((gradient.dtype(), numbers(gradient.cast(FloatDType::F32))));
-        }
-    }
-}
-
-/// Every precision of a module's weights.
-struct Precisions(Vec<DType>);
-
-impl ModuleVisitor for Precisions {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().dtype());
-    }
-}
+use crate::testing::{difference, drawn, parameters, redrawn};
 
 fn classifier(form: Form, device: &Device) -> GruRcnClassifier {
     let level = |name: &str, channels, side| Level::new(name.into(), channels, side, side);
@@ -52,9 +32,8 @@ fn loss_and_gradients(model: &GruRcnClassifier) -> (f32, Vec<(DType, Vec<f32>)>)
     assert_eq!(loss.dtype(), DType::F32);
     let value = loss.clone().into_scalar::<f32>();
     let gradients = loss.backward();
-    let mut collect = Collect(&gradients, Vec::new());
-    model.visit(&mut collect);
-    (value, collect.1)
+    let number = |(_, data): (_, TensorData)| (data.dtype(), data.convert::<f32>().try_into_vec::<f32>().unwrap());
+    (value, parameters(model, Some(&gradients)).into_iter().map(number).collect())
 }
 
 /// The loss differs by less than a hundredth, and every gradient is float32 and of the exact one's
@@ -77,9 +56,7 @@ fn a_classifier_trains_in_bf16() {
             let cosine = product(rounded, exact) / (product(rounded, rounded) * product(exact, exact)).sqrt();
             assert!(cosine > 0.999, "{form:?}: gradient {n} is turned away, cosine {cosine}");
         }
-        let mut precisions = Precisions(Vec::new());
-        model.visit(&mut precisions);
-        assert!(precisions.0.iter().all(|&dtype| dtype == DType::F32));
+        assert!(parameters(&model, None).iter().all(|(_, data)| data.dtype() == DType::F32));
     }
 }
 

@@ -5,28 +5,18 @@
 //! is asked to agree to 1e-7 of the tensor's largest gradient; a missing path through time or a
 //! wrong sign is off by its own size.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{DType, Device, Gradients, Tensor};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{ConvGruConfig, Form, GruRcnConfig};
 use crate::percepts::{Level, Percepts};
-use crate::testing::{drawn_as, redrawn};
+use crate::testing::{drawn_as, parameters, redrawn};
 
 const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-7;
 
 fn drawn<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
     drawn_as(seed, shape, DType::F64, device)
-}
-
-/// Collects every weight's id and gradient.
-struct Collect<'a>(&'a Gradients, Vec<(ParamId, Vec<f64>)>);
-
-impl ModuleVisitor for Collect<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let gradient = param.val().grad(self.0).expect("every weight has a gradient");
-        self.1.push((param.id, gradient.into_data().try_into_vec::<f64>().unwrap()));
-    }
 }
 
 /// Adds a number to one element of one weight.
@@ -42,7 +32,7 @@ impl ModuleMapper for Nudge {
             let (shape, device) = (weight.dims(), weight.device());
             let mut data = weight.into_data().try_into_vec::<f64>().unwrap();
             data[element] += by;
-            Tensor::from_data(burn::tensor::TensorData::new(data, shape), (&device, DType::F64))
+            Tensor::from_data(TensorData::new(data, shape), (&device, DType::F64))
         })
     }
 }
@@ -52,10 +42,10 @@ fn check<M: Module>(model: M, loss: impl Fn(&M, &Device) -> Tensor<1>) -> usize 
     let plain = redrawn(model, 3, 0.6, DType::F64);
     let tracked = plain.clone().train();
     let gradients = loss(&tracked, &Device::flex().autodiff()).backward();
-    let mut collect = Collect(&gradients, Vec::new());
-    tracked.visit(&mut collect);
+    let gradients = parameters(&tracked, Some(&gradients));
     let value = |nudge: &mut Nudge| loss(&plain.clone().map(nudge), &Device::flex()).into_scalar::<f64>();
-    for (tensor, (id, gradient)) in collect.1.iter().enumerate() {
+    for (tensor, (id, gradient)) in gradients.iter().enumerate() {
+        let gradient = gradient.try_to_vec::<f64>().unwrap();
         let largest = gradient.iter().fold(0f64, |largest, g| largest.max(g.abs()));
         assert!(largest > 1e-3, "tensor {tensor} has next to no gradient");
         for (element, g) in gradient.iter().enumerate() {
@@ -65,7 +55,7 @@ fn check<M: Module>(model: M, loss: impl Fn(&M, &Device) -> Tensor<1>) -> usize 
             assert!((g - quotient).abs() <= TOLERANCE * largest, "tensor {tensor}[{element}]: {g} against {quotient}");
         }
     }
-    collect.1.len()
+    gradients.len()
 }
 
 /// `W`, `U` of the gates, `U` of the candidate and the biases, from the zero state.
