@@ -97,13 +97,10 @@ impl Place {
         let quarantine = options.quarantine.as_ref().map(|path| read_quarantine(&root.join(path))).transpose()?;
         let quarantine = quarantine.unwrap_or_default();
         let named = options.groups.as_ref().map(|path| Groups::read(&root.join(path))).transpose()?;
-        Ok(match prepared::read(root)? {
-            Some((clips, groups)) => Self { clips, groups: named.unwrap_or(groups), prepared: true, quarantine },
-            None => {
-                let clips = Clips::new();
-                Self { clips, groups: named.unwrap_or_default(), prepared: false, quarantine }
-            }
-        })
+        let read = prepared::read(root)?;
+        let prepared = read.is_some();
+        let (clips, groups) = read.unwrap_or_default();
+        Ok(Self { clips, groups: named.unwrap_or(groups), prepared, quarantine })
     }
 
     /// The clips, searched for where there is no manifest.
@@ -122,12 +119,17 @@ impl Place {
     }
 }
 
+fn canonical(shown: &Path) -> Result<PathBuf, DataError> {
+    let root = fs::canonicalize(shown).map_err(|error| DataError::io(shown, error))?;
+    if root.is_dir() {
+        return Ok(root);
+    }
+    Err(DataError::dataset(shown, "a data set is a folder with one folder per class"))
+}
+
 pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
     check_fractions(options)?;
-    let root = fs::canonicalize(&options.root).map_err(|error| DataError::io(&options.root, error))?;
-    if !root.is_dir() {
-        return Err(DataError::dataset(&options.root, "a data set is a folder with one folder per class"));
-    }
+    let root = canonical(&options.root)?;
     let mut place = Place::find(options, &root)?;
     let mut parts = find_parts(options, &root, &mut place)?;
     let classes = classes(options, &parts)?;
@@ -148,11 +150,7 @@ pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
 
 /// All clips of a folder, or those that a list names, with the classes given.
 pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
-    let shown = root;
-    let root = fs::canonicalize(root).map_err(|error| DataError::io(root, error))?;
-    if !root.is_dir() {
-        return Err(DataError::dataset(shown, "a data set is a folder with one folder per class"));
-    }
+    let (shown, root) = (root, canonical(root)?);
     let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
     let mut place = Place::find(&options, &root)?;
     let clips = place.clips(&options, &root)?;
@@ -165,13 +163,11 @@ pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> 
     };
     let sample = |found: &Found| {
         let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
-            let reason = format!(
-                "the clip {} is of the class `{}`, which is none of those known: {}",
-                found.id,
-                found.class,
-                classes.join(", ")
-            );
-            DataError::dataset(shown, reason)
+            let (id, class, known) = (&found.id, &found.class, classes.join(", "));
+            DataError::dataset(
+                shown,
+                format!("the clip {id} is of the class `{class}`, which is none of those known: {known}"),
+            )
         })?;
         Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
     };
@@ -197,20 +193,15 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     if lists.iter().any(|list| list.is_some()) {
         return from_lists(options, root, place);
     }
-    let found = if place.prepared { None } else { from_folders(root)? };
-    let mut parts = match found {
+    let folders = if place.prepared { None } else { part_folders(root, true)? };
+    let [train, validation, test] = match folders {
+        None | Some([_, None, None]) => [Some(place.clips(options, root)?.values().cloned().collect()), None, None],
         Some(parts) => parts,
-        None => {
-            let train = place.clips(options, root)?.values().cloned().collect();
-            Parts { train, validation: None, test: None, skipped: Vec::new() }
-        }
     };
     let mut skipped = Vec::new();
-    parts.train = place.sound(parts.train, &mut skipped);
-    for part in [&mut parts.validation, &mut parts.test].into_iter().flatten() {
-        *part = place.sound(std::mem::take(part), &mut skipped);
-    }
-    Ok(Parts { skipped, ..parts })
+    let mut sound = |part: Option<Vec<Found>>| part.map(|part| place.sound(part, &mut skipped));
+    let (train, validation, test) = (sound(train).unwrap_or_default(), sound(validation), sound(test));
+    Ok(Parts { train, validation, test, skipped })
 }
 
 /// The files that options name.
@@ -246,15 +237,6 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
 fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
     let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.ids).map(|(_, id)| id.as_str()).collect();
     clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
-}
-
-fn from_folders(root: &Path) -> Result<Option<Parts>, DataError> {
-    Ok(match part_folders(root, true)? {
-        None | Some([_, None, None]) => None,
-        Some([train, validation, test]) => {
-            Some(Parts { train: train.unwrap_or_default(), validation, test, skipped: Vec::new() })
-        }
-    })
 }
 
 /// The sorted names of the train part's classes, which every other part's must be among.
