@@ -116,10 +116,11 @@ fn bad(folder: &Path, reason: String) -> DataError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::temporary;
+    use crate::testing::{put, refused, save_frame, temporary};
 
-    fn save(folder: &Path, name: &str, width: u32, value: u8) {
-        image::RgbImage::from_pixel(width, 2, image::Rgb([value, 0, 255 - value])).save(folder.join(name)).unwrap();
+    /// Saves a frame of two rows.
+    fn save(folder: &Path, name: &str, width: u32, t: u32) {
+        save_frame(&folder.join(name), [2, width], t);
     }
 
     fn read(folder: &Path) -> Result<Frames, DataError> {
@@ -130,43 +131,41 @@ mod tests {
     #[test]
     fn numbers_are_in_numeric_order() {
         let folder = temporary();
-        for i in 1..=11u8 {
-            save(folder.path(), &format!("{i}.png"), 4, i * 10);
-        }
-        fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        (1..=11).for_each(|t| save(folder.path(), &format!("{t}.png"), 4, t));
+        put(folder.path(), "notes.txt", "x");
         let clip = read(folder.path()).unwrap();
-        let reds: Vec<u8> = (0..11).map(|t| clip.frame(t)[0]).collect();
-        assert_eq!(reds, (1..=11).map(|i| i * 10).collect::<Vec<u8>>());
+        assert!((0..11).all(|t| clip.frame(t)[0] == (40 * (t + 1)) as u8));
         assert_eq!((clip.time, clip.height, clip.width), (11, 2, 4));
     }
 
     #[test]
     fn common_names_and_size_rules_are_read() {
         let folder = temporary();
-        save(folder.path(), "img_00001.jpg", 4, 200);
-        save(folder.path(), "img_00002.JPG", 4, 200);
+        save(folder.path(), "img_00001.jpg", 4, 5);
+        save(folder.path(), "img_00002.JPG", 4, 5);
         let size = SizeRule::Exact { height: 6, width: 5 };
         let clip = read_frames_folder(folder.path(), size, &DecodeLimits::default()).unwrap();
         assert_eq!((clip.time, clip.height, clip.width), (2, 6, 5));
         assert!(clip.data[0].abs_diff(200) < 8);
-        let short =
-            read_frames_folder(folder.path(), SizeRule::ShortSide { pixels: 4 }, &DecodeLimits::default()).unwrap();
+        let short = SizeRule::ShortSide { pixels: 4 };
+        let short = read_frames_folder(folder.path(), short, &DecodeLimits::default()).unwrap();
         assert_eq!((short.height, short.width), (4, 8));
     }
 
     #[test]
     fn gaps_and_foreign_names_are_errors() {
-        let error = |names: &[&str]| {
+        for (names, words) in [
+            (&["000000.png", "000002.png"][..], "frame 1 is missing"),
+            (&["5.png", "6.png"], "starts at 5"),
+            (&["1.png", "01.png"], "used twice"),
+            (&["a_1.png", "b_2.png"], "`a_`"),
+            (&["cover.png"], "no number"),
+            (&[], "no JPEG or PNG"),
+        ] {
             let folder = temporary();
-            names.iter().for_each(|name| save(folder.path(), name, 4, 9));
-            read(folder.path()).unwrap_err().to_string()
-        };
-        assert!(error(&["000000.png", "000002.png"]).contains("frame 1 is missing"));
-        assert!(error(&["5.png", "6.png"]).contains("starts at 5"));
-        assert!(error(&["1.png", "01.png"]).contains("used twice"));
-        assert!(error(&["a_1.png", "b_2.png"]).contains("`a_`"));
-        assert!(error(&["cover.png"]).contains("no number"));
-        assert!(error(&[]).contains("no JPEG or PNG"));
+            names.iter().for_each(|name| save(folder.path(), name, 4, 0));
+            refused(read(folder.path()), &[words]);
+        }
     }
 
     #[test]

@@ -209,16 +209,13 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::temporary;
+    use crate::testing::{save_frame, temporary};
     use crate::video::DecoderKind;
 
     #[test]
     fn folders_of_frames_are_given_frame_by_frame() {
         let folder = temporary();
-        for t in 0..3u8 {
-            let image = image::RgbImage::from_pixel(8, 4, image::Rgb([t * 50; 3]));
-            image.save(folder.path().join(format!("{t}.png"))).unwrap();
-        }
+        (0..3).for_each(|t| save_frame(&folder.path().join(format!("{t}.png")), [4, 8], t));
         let decoder = DecoderKind::Ffmpeg.open(DecodeLimits::default()).unwrap();
         let size = SizeRule::ShortSide { pixels: 2 };
         let maker = ClipMaker { decoder: &*decoder, size, image: ImageCoding::Png, flow: None };
@@ -226,7 +223,7 @@ mod tests {
         let source = ClipSource::FrameFolder(folder.path().to_owned());
         let mut frames = maker.open(&SourceClip { id, class, group, source, bytes: 0 }).unwrap();
         let seen: Vec<_> = frames.by_ref().map(Result::unwrap).map(|f| (f.width, f.pixels[0], f.time)).collect();
-        assert_eq!((seen, frames.rate()), (vec![(4, 0, None), (4, 50, None), (4, 100, None)], None));
+        assert_eq!((seen, frames.rate()), (vec![(4, 0, None), (4, 40, None), (4, 80, None)], None));
     }
 
     #[test]

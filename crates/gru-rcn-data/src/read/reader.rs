@@ -284,7 +284,6 @@ mod tests {
     use super::*;
     use crate::dataset::MotionConfig;
     use crate::plan::{CropRule, TemporalSampling};
-    use crate::read::views::tests::flow_clip;
     use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
 
     fn planner(frames: usize) -> ClipPlanner {
@@ -337,20 +336,6 @@ mod tests {
         ClipPlanner { modality, crop: CropRule::Full, ..all }
     }
 
-    /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive
-    /// steps from field t on see x, y of t, t + 1, ….
-    #[test]
-    fn flow_is_read_as_stacks() {
-        let folder = temporary();
-        let sample = sample(ClipSource::Prepared(flow_clip(folder.path(), 12, [16, 16])));
-        let planner = whole(Modality::Flow);
-        let clips = ClipReader::default().read_clips(&sample, &planner, &[None]).unwrap();
-        let first = planner.evaluation(12).unwrap().frames[0] as u8;
-        assert_eq!((clips[0].time, clips[0].height, clips[0].channels), (2, 8, 20));
-        let expected: Vec<u8> = (first..first + 10).flat_map(|t| [100 + t, 50 + t]).collect();
-        assert_eq!(clips[0].frame(0)[..20], expected);
-    }
-
     /// The same frames read by plan and read whole: where nothing is resized, nothing differs.
     #[test]
     fn planned_frames_are_those_of_the_whole() {
@@ -380,11 +365,6 @@ mod tests {
         assert_eq!(reader.decoder(), DecoderKind::Pure);
         let clip = reader.read_path(&path, [32, 48]).unwrap();
         assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());
-        let planner = ClipPlanner { frame_size: [32, 48], input_size: [32, 32], ..planner(3) };
-        let (frames, total) = reader.read_planned(&ClipSource::Video(path.clone()), &planner).unwrap();
-        // Parts of four frames, their middles 2, 6 and 10.
-        assert_eq!((frames.time, total), (3, 12));
-        assert_eq!(frames.frame(1), clip.frame(6));
         // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
         // the picture is the same.
         let other = ClipReader::default().read_path(&path, [32, 48]).unwrap();

@@ -169,10 +169,11 @@ fn each_bad_file_has_its_own_error() {
     assert!(matches!(decode(&sound), DataError::NotVideo { .. }), "{}", decode(&sound));
 }
 
-/// Frames and warnings of a file read to its end.
+/// Frames, rate and warnings of a file read to its end.
 fn inspect(path: &Path) -> (Vec<VideoFrame>, Option<f64>, String) {
     let mut frames = ffmpeg().open(path, [2, 2].into()).unwrap();
     let all = frames.by_ref().map(Result::unwrap).collect();
+    assert!(frames.next().is_none());
     (all, frames.rate(), frames.warnings().to_owned())
 }
 
