@@ -127,51 +127,62 @@ fn canonical(shown: &Path) -> Result<PathBuf, DataError> {
     Err(DataError::dataset(shown, "a data set is a folder with one folder per class"))
 }
 
-pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
-    check_fractions(options)?;
-    let root = canonical(&options.root)?;
-    let mut place = Place::find(options, &root)?;
-    let mut parts = find_parts(options, &root, &mut place)?;
-    let classes = classes(options, &parts)?;
-    hold_out_missing(options, &place.groups, &classes, &mut parts);
-    parts.skipped.sort();
-    let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
-    let dataset = Dataset {
-        name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
-        train: samples(parts.train),
-        validation: samples(parts.validation.unwrap_or_default()),
-        test: samples(parts.test.unwrap_or_default()),
-        classes,
-        appearances: Vec::new(),
-        skipped: parts.skipped,
-    };
-    dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
-}
+impl Dataset {
+    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
+    ///
+    /// # Errors
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
+    /// [`DataError::NotFound`], each naming the folder, line or clip.
+    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        check_fractions(options)?;
+        let root = canonical(&options.root)?;
+        let mut place = Place::find(options, &root)?;
+        let mut parts = find_parts(options, &root, &mut place)?;
+        let classes = classes(options, &parts)?;
+        hold_out_missing(options, &place.groups, &classes, &mut parts);
+        parts.skipped.sort();
+        let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
+        let dataset = Dataset {
+            name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
+            train: samples(parts.train),
+            validation: samples(parts.validation.unwrap_or_default()),
+            test: samples(parts.test.unwrap_or_default()),
+            classes,
+            appearances: Vec::new(),
+            skipped: parts.skipped,
+        };
+        dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
+    }
 
-/// All clips of a folder, or those that a list names, with the classes given.
-pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
-    let (shown, root) = (root, canonical(root)?);
-    let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
-    let mut place = Place::find(&options, &root)?;
-    let clips = place.clips(&options, &root)?;
-    let chosen: Vec<&Found> = match list {
-        None => clips.values().collect(),
-        Some(list) => {
-            let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
-            list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
-        }
-    };
-    let sample = |found: &Found| {
-        let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
-            let (id, class, known) = (&found.id, &found.class, classes.join(", "));
-            DataError::dataset(
-                shown,
-                format!("the clip {id} is of the class `{class}`, which is none of those known: {known}"),
-            )
-        })?;
-        Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
-    };
-    chosen.into_iter().map(sample).collect()
+    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
+    /// model. Not every class needs a clip.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
+    pub fn clips_of(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
+        let (shown, root) = (root, canonical(root)?);
+        let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
+        let mut place = Place::find(&options, &root)?;
+        let clips = place.clips(&options, &root)?;
+        let chosen: Vec<&Found> = match list {
+            None => clips.values().collect(),
+            Some(list) => {
+                let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
+                list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
+            }
+        };
+        let sample = |found: &Found| {
+            let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
+                let (id, class, known) = (&found.id, &found.class, classes.join(", "));
+                DataError::dataset(
+                    shown,
+                    format!("the clip {id} is of the class `{class}`, which is none of those known: {known}"),
+                )
+            })?;
+            Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
+        };
+        chosen.into_iter().map(sample).collect()
+    }
 }
 
 fn check_fractions(options: &FolderOptions) -> Result<(), DataError> {

@@ -32,10 +32,10 @@ impl Found {
 pub(crate) type Clips = BTreeMap<String, Found>;
 
 /// An entry of a folder.
-struct Entry {
-    name: String,
-    path: PathBuf,
-    is_folder: bool,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) is_folder: bool,
 }
 
 /// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` (""

@@ -96,12 +96,8 @@ impl Crop {
     }
 
     fn fits(&self, height: usize, width: usize) -> bool {
-        let right = self.x.checked_add(self.width);
-        let lower = self.y.checked_add(self.height);
-        self.width > 0
-            && self.height > 0
-            && right.is_some_and(|right| right <= width)
-            && lower.is_some_and(|lower| lower <= height)
+        let inside = |from: usize, length: usize, side| length > 0 && from.saturating_add(length) <= side;
+        inside(self.x, self.width, width) && inside(self.y, self.height, height)
     }
 }
 

@@ -52,14 +52,6 @@ impl ClipReader {
         self.read_source(&sample.source, frame_size.into())
     }
 
-    /// Reads all frames of a video file or a folder of frames.
-    ///
-    /// # Errors
-    /// As [`ClipReader::read`]; [`DataError::NotFound`] where there is neither.
-    pub fn read_path(&self, path: &Path, frame_size: [usize; 2]) -> Result<Frames, DataError> {
-        self.read_source(&source_of(path)?, frame_size.into())
-    }
-
     /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
     /// into memory.
     ///
@@ -296,8 +288,8 @@ mod tests {
     fn planned_reading_equals_reading_and_planning() {
         let folder = temporary();
         let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
-        let source = ClipSource::Video(video.clone());
-        let whole = ClipReader::default().read_path(&video, [16, 24]).unwrap();
+        let source = ClipSource::Video(video);
+        let whole = ClipReader::default().read(&sample(source.clone()), [16, 24]).unwrap();
         let expected = planner(3).evaluation(20).unwrap().apply(&whole).unwrap();
         // 19 of the 20 frames would fit.
         let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
@@ -307,7 +299,7 @@ mod tests {
             let plan = planner(3).evaluation(total).unwrap().on_selected();
             assert_eq!(plan.apply(&frames).unwrap(), expected);
         }
-        assert!(ClipReader::new(tight).read_path(&video, [16, 24]).is_err());
+        assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
     }
 
     #[test]
@@ -319,7 +311,7 @@ mod tests {
         let (frames, total) = reader.read_planned(&source, &planner(3)).unwrap();
         // Parts of two frames, their middles 1, 3 and 5.
         assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [40, 120, 200]));
-        assert_eq!(reader.read_path(folder.path(), [16, 24]).unwrap().time, 6);
+        assert_eq!(reader.read(&sample(source), [16, 24]).unwrap().time, 6);
         assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
     }
 
@@ -363,11 +355,12 @@ mod tests {
         let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12);
         let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
         assert_eq!(reader.decoder(), DecoderKind::Pure);
-        let clip = reader.read_path(&path, [32, 48]).unwrap();
+        let film = sample(ClipSource::Video(path.clone()));
+        let clip = reader.read(&film, [32, 48]).unwrap();
         assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());
         // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
         // the picture is the same.
-        let other = ClipReader::default().read_path(&path, [32, 48]).unwrap();
+        let other = ClipReader::default().read(&film, [32, 48]).unwrap();
         let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
         let mean = sum / clip.data.len() as f64;
         assert!(mean < 10.0, "{mean}");

@@ -139,11 +139,11 @@ mod tests {
         let folder = temporary();
         let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
         let (planner, rule) = (planner(Modality::Rgb), TestViews { starts: 4, crops: TestCrops::Ten });
-        let whole = ClipReader::default().read_path(&video, planner.frame_size).unwrap();
+        let source = ClipSource::Video(video);
+        let whole = ClipReader::default().read(&sample(source.clone()), planner.frame_size).unwrap();
         // Starts 0, 6, 12 and 18 of two frames each: eight of the twenty frames.
         let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 10, ..DecodeLimits::default() };
         for limits in [DecodeLimits::default(), tight] {
-            let source = ClipSource::Video(video.clone());
             let views = ClipReader::new(limits).read_views(&source, &planner, rule).unwrap();
             assert_eq!((views.total(), views.pictures.len(), views.plans().len()), (20, 8, 40));
             for (plan, times) in views.plans() {
