@@ -75,7 +75,6 @@ impl Default for FolderOptions {
     }
 }
 
-/// The parts that lists or folders state.
 struct Parts {
     train: Vec<Found>,
     validation: Option<Vec<Found>>,
@@ -83,7 +82,6 @@ struct Parts {
     skipped: Vec<String>,
 }
 
-/// The clips of a folder, their known groups, and the quarantine.
 struct Place {
     clips: Clips,
     groups: Groups,

@@ -12,7 +12,6 @@ use crate::image::is_frame;
 pub const VIDEO_EXTENSIONS: [&str; 16] =
     ["3gp", "asf", "avi", "flv", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"];
 
-/// A clip with its class by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) id: String,
@@ -28,10 +27,8 @@ impl Found {
     }
 }
 
-/// Clips by id.
 pub(crate) type Clips = BTreeMap<String, Found>;
 
-/// An entry of a folder.
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
@@ -118,7 +115,6 @@ pub(crate) fn aside(root: &Path, files: impl IntoIterator<Item = PathBuf>) -> Ve
     files.into_iter().filter_map(folder).collect()
 }
 
-/// Whether the name's extension is that of a video.
 pub(crate) fn is_video(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     extension.is_some_and(|extension| VIDEO_EXTENSIONS.contains(&extension.as_str()))

@@ -31,7 +31,6 @@ use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, w
 use crate::base::{DataError, sync_folder_of, write_atomically};
 use crate::manifest::{GROUPS, Layout, SPLITS};
 
-/// UCF-101 and HMDB-51 have three splits.
 const SPLIT_COUNT: u32 = 3;
 /// The one class of MSVD, whose clips have sentences in place of classes.
 pub(crate) const MSVD_CLASS: &str = "msvd";

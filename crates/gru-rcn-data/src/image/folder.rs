@@ -12,7 +12,6 @@ use super::picture::{Colours, Picture, decode};
 use super::resize::{Crop, SizeRule, resize_rgb};
 use crate::base::{DataError, DecodeLimits, Frames};
 
-/// Whether the name's extension is that of a frame.
 pub(crate) fn is_frame(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
@@ -83,7 +82,6 @@ pub fn read_frames_folder(folder: &Path, size: SizeRule, limits: &DecodeLimits) 
     read_selected(folder, &files, &indices, size, limits)
 }
 
-/// Reads the frames `indices` of the listed `files`.
 pub(crate) fn read_selected(
     folder: &Path,
     files: &[PathBuf],
@@ -118,7 +116,6 @@ mod tests {
     use super::*;
     use crate::testing::{put, refused, save_frame, temporary};
 
-    /// Saves a frame of two rows.
     fn save(folder: &Path, name: &str, width: u32, t: u32) {
         save_frame(&folder.join(name), [2, width], t);
     }

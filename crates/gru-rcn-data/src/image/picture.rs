@@ -16,16 +16,12 @@ use crate::base::{DataError, DecodeLimits};
 /// Most bytes of a file, and most that the decoder may take for it: 8192 × 8192 pixels of 4 bytes.
 const IMAGE_BYTES: u64 = 256 << 20;
 
-/// Channels of a decoded image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
-    /// Red, green and blue.
     Rgb,
-    /// One value.
     Grey,
 }
 
-/// The pixels of one picture.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
     /// `[height, width, channels]`.

@@ -37,7 +37,6 @@ impl Fault {
 /// Takes an image file: which, its index, its bytes.
 pub(crate) type Store<'a> = dyn FnMut(Part, usize, &[u8]) -> Result<(), DataError> + 'a;
 
-/// Makes clips by one set of settings.
 pub(crate) struct ClipMaker<'a> {
     pub(crate) decoder: &'a dyn VideoDecoder,
     pub(crate) size: SizeRule,
@@ -135,7 +134,6 @@ pub(crate) struct Probe {
     pub(crate) bytes: f64,
 }
 
-/// A clip under way.
 struct Making<'m, 's> {
     coding: ImageCoding,
     clip: &'m SourceClip,

@@ -69,7 +69,6 @@ impl FlowMaker {
         Ok(Self { algorithm, coding, options })
     }
 
-    /// Begins a video.
     pub(crate) fn start(&self) -> Result<FlowRun, FlowError> {
         Ok(match &self.algorithm {
             Algorithm::TvL1(settings) => FlowRun::TvL1(Box::new(settings.sequence()?)),
@@ -86,7 +85,6 @@ impl FlowMaker {
         self.options.image
     }
 
-    /// The manifest's description of the flow.
     pub(crate) fn format(&self) -> FlowFormat {
         FlowFormat {
             algorithm: self.options.method.to_string(),

@@ -15,7 +15,6 @@ use crate::manifest::{
 };
 use crate::video::VideoDecoder;
 
-/// The files of one run in the output folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
@@ -139,7 +138,6 @@ impl<'a> Plan<'a> {
         Ok(Self { place, header, maker, source, done })
     }
 
-    /// The clips that this run is to prepare.
     pub(crate) fn to_do(&self) -> Vec<&SourceClip> {
         let mine = self.source.clips.iter().filter(|clip| self.place.has(&clip.id));
         mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()

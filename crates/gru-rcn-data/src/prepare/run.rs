@@ -17,7 +17,6 @@ use crate::manifest::journal::Journal;
 use crate::manifest::{COMPONENTS, ClipRecord, Failure, Folders, Manifest, Part, write_failures};
 use crate::video::VideoDecoder;
 
-/// A prepared clip and its bytes on disk.
 type Made = Result<(ClipRecord, u64), Fault>;
 
 pub(super) fn run(
@@ -95,7 +94,6 @@ fn create_folders(partial: &Folders, plan: &Plan<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The files of a clip under way.
 #[derive(Default)]
 struct Written {
     files: Vec<PathBuf>,
@@ -127,7 +125,6 @@ impl Written {
     }
 }
 
-/// Counts of a run.
 struct Tally {
     start: Instant,
     /// All prepared clips, and how many of them earlier runs prepared.
@@ -165,7 +162,6 @@ impl Tally {
     }
 }
 
-/// Writes failures, lists and the manifest.
 fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
     let Tally { done, kept, mut failures, progress: Progress { done: ended, frames, bytes, .. }, .. } = tally;
     failures.sort_by(|a, b| a.clip.cmp(&b.clip));
@@ -192,7 +188,6 @@ fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) ->
     Ok(outcome)
 }
 
-/// Clips that are tried.
 const PROBES: usize = 3;
 /// Frames of each that are made; the flow of a long clip would take minutes.
 const FRAMES: usize = 16;

@@ -61,7 +61,6 @@ impl VideoDecoder for Drawing {
     }
 }
 
-/// The frames of a drawing.
 struct Stripes {
     frames: usize,
     size: [usize; 2],
@@ -111,7 +110,6 @@ fn run(options: &Prepare, decoder: &Drawing) -> Result<PrepareOutcome, DataError
     options.run(decoder, &GO, &mut |_| ())
 }
 
-/// The number of videos that a run decodes.
 fn decodes(options: &Prepare) -> usize {
     let drawing = Drawing::new();
     run(options, &drawing).unwrap();

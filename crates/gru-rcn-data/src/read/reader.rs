@@ -192,7 +192,6 @@ fn sized(frames: Frames, size: SizeRule) -> Result<Frames, DataError> {
     resize_frames(frames, height, width)
 }
 
-/// The image files of a clip.
 enum Pictures {
     Rgb(Vec<PathBuf>),
     Flow([Vec<PathBuf>; 2]),
@@ -216,7 +215,6 @@ fn pictures(source: &ClipSource, modality: Modality) -> Result<Option<Pictures>,
 }
 
 impl Pictures {
-    /// Frames, or fields of flow.
     fn len(&self) -> usize {
         match self {
             Self::Rgb(files) => files.len(),
@@ -231,7 +229,6 @@ impl Pictures {
         }
     }
 
-    /// Decodes frame or field `t`.
     fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
         self.with_picture(t, limits, |pixels, size| Ok(Picture { pixels: pixels.to_vec(), size }))
     }

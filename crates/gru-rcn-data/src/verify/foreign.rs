@@ -18,7 +18,6 @@ use super::{VerifyOptions, check_all, image};
 use crate::base::DataError;
 use crate::image::is_frame;
 
-/// Depth to which folders are searched.
 const DEPTH: usize = 8;
 /// Top-level folders that name the kind of images below them and are not part of a clip's id.
 const TREES: [&str; 6] = ["frames", "rgb", "images", "img", "jpegs", "rawframes"];
@@ -51,7 +50,6 @@ struct Series {
     numbers: BTreeMap<u64, Vec<PathBuf>>,
 }
 
-/// The series of one clip.
 type Clip = Vec<(Role, Series)>;
 
 pub(super) fn verify(

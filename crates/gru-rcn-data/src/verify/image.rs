@@ -21,14 +21,12 @@ use crate::image::decode_strictly;
 /// Kind and description of an image's fault.
 pub(super) type Wrong = (FaultKind, String);
 
-/// A sound image.
 pub(super) struct Sound {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) bytes: Vec<u8>,
 }
 
-/// Reads and decodes a file.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong> {
     let bytes = read(path, options.max_file)?;
     let (width, height) = size(&bytes)?;

@@ -47,7 +47,6 @@ pub(super) fn verify(
     Ok(report)
 }
 
-/// The faults of one clip.
 fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &VerifyOptions) -> Vec<Fault> {
     let mut findings = Findings::new(root, &clip.id);
     let folders = Folders::of(root, &clip.id);

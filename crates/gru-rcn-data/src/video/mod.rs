@@ -226,7 +226,6 @@ pub struct VideoFrames {
 }
 
 impl VideoFrames {
-    /// Frames of `source`, which decodes `path`.
     pub(crate) fn new(path: &Path, limits: DecodeLimits, source: Box<dyn FrameSource>) -> Self {
         let path = path.to_owned();
         Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, ended: false }

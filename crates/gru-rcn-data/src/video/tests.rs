@@ -9,7 +9,6 @@ fn ffmpeg() -> Ffmpeg {
     Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg")
 }
 
-/// All decoders of this build.
 fn decoders(limits: DecodeLimits) -> impl Iterator<Item = Box<dyn VideoDecoder>> {
     let kinds = [DecoderKind::Ffmpeg, DecoderKind::Pure].into_iter().filter(|kind| kind.is_built_in());
     kinds.map(move |kind| kind.open(limits).expect("these tests need FFmpeg: apt install ffmpeg"))

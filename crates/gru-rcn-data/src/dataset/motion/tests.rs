@@ -7,7 +7,6 @@ use super::trajectory::Pose;
 use super::*;
 use crate::testing::refused;
 
-/// One number of a pose.
 type Value = fn(Pose) -> f64;
 
 fn clip(motion: usize, index: usize) -> MotionClip {

@@ -26,7 +26,6 @@ struct Apart {
     colour_max: u8,
 }
 
-/// Largest and mean absolute difference.
 fn differences(a: &[u8], b: &[u8]) -> (u8, f64) {
     assert_eq!(a.len(), b.len());
     let all = || a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));

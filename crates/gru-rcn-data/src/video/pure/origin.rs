@@ -27,7 +27,6 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Takes note of a unit of user data.
     pub(super) fn note(&mut self, unit: &Unit<'_>) {
         let words = unit.bytes.get(4..).unwrap_or_default();
         let words = &words[..words.iter().position(|&byte| byte == 0).unwrap_or(words.len())];

@@ -23,7 +23,6 @@ const OPTIONS: DecodeOptions = DecodeOptions { ecosystem_compat: true };
 /// Most bits behind the last macroblock: a 0 and ones up to the end of the byte.
 const STUFFING: usize = 8;
 
-/// The decoder of one stream.
 #[derive(Default)]
 pub(super) struct Pictures {
     profile: u8,

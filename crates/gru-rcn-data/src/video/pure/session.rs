@@ -26,7 +26,6 @@ const PLACEHOLDER: usize = 19;
 /// coefficients, for a picture that may be a few bytes long in the file.
 const MACROBLOCK_BYTES: usize = 8192;
 
-/// A file being decoded.
 pub(super) struct Session {
     path: PathBuf,
     limits: DecodeLimits,
@@ -39,7 +38,6 @@ pub(super) struct Session {
     held: Option<Vec<u8>>,
     /// Pictures decoded that others are predicted from.
     anchors: usize,
-    /// Height and width of the pictures.
     pub(super) size: Option<[usize; 2]>,
     ready: VecDeque<DecodedFrame>,
     /// Frames handed out.
