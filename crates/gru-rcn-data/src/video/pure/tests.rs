@@ -15,6 +15,8 @@ fn error(path: &Path) -> DataError {
 #[test]
 fn other_formats_name_the_other_decoder() {
     let folder = temporary();
+    // No mark of the encoder, and letters that other encoders used.
+    let nameless = ["-c:v", "mpeg4", "-vtag", "DIVX", "-flags", "+bitexact", "-fflags", "+bitexact"];
     for (name, extra, words) in [
         ("h264.mp4", &["-c:v", "libx264"][..], "not an AVI file"),
         ("h264.avi", &["-c:v", "libx264"], "\"H264\""),
@@ -22,12 +24,7 @@ fn other_formats_name_the_other_decoder() {
         ("microsoft.avi", &["-c:v", "msmpeg4"], "\"MP43\""),
         ("interlaced.avi", &["-c:v", "mpeg4", "-flags", "+ildct+ilme"], "interlacing"),
         ("partitioned.avi", &["-c:v", "mpeg4", "-data_partitioning", "1"], "data partitioning"),
-        // No mark of the encoder, and letters that other encoders used.
-        (
-            "nameless.avi",
-            &["-c:v", "mpeg4", "-vtag", "DIVX", "-flags", "+bitexact", "-fflags", "+bitexact"],
-            "which encoder",
-        ),
+        ("nameless.avi", &nameless, "which encoder"),
     ] {
         let error = error(&make_with(folder.path(), name, SOURCE, 3, extra));
         assert!(matches!(error, DataError::PureUnsupported { .. }), "{error}");
@@ -52,7 +49,7 @@ fn a_film_cut_short_is_an_error() {
 }
 
 /// The place of the `nth` chunk of frames in an AVI file: its header.
-fn chunk(bytes: &[u8], nth: usize) -> usize {
+pub(super) fn chunk(bytes: &[u8], nth: usize) -> usize {
     let movi = bytes.windows(4).position(|four| four == b"movi").unwrap();
     let mut chunks = (movi..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == b"00dc");
     chunks.nth(nth).unwrap()
