@@ -1,6 +1,5 @@
 //! Makes the images of one clip and their hash.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image::ExtendedColorType;
@@ -10,11 +9,11 @@ use image::{ImageEncoder, ImageResult};
 
 use super::flow::{FlowMaker, FlowRun};
 use super::source::SourceClip;
-use crate::base::{DataError, DecodeLimits};
+use crate::base::DataError;
 use crate::dataset::ClipSource;
 use crate::image::{SizeRule, list_frames, read_selected};
 use crate::manifest::{ClipRecord, ContentHash, ImageCoding, Part};
-use crate::video::{FrameSource, VideoDecoder, VideoFrame, VideoFrames};
+use crate::video::{VideoDecoder, VideoFrame, VideoFrames};
 
 /// Why a clip could not be made.
 #[derive(Debug)]
@@ -94,7 +93,12 @@ impl ClipMaker<'_> {
             ClipSource::Video(path) => self.decoder.open(path, self.size),
             ClipSource::FrameFolder(folder) => {
                 let (limits, files) = (*self.decoder.limits(), list_frames(folder)?);
-                let source = FolderFrames { folder: folder.clone(), files, next: 0, size: self.size, limits };
+                let (place, size, mut next) = (folder.clone(), self.size, 0..files.len());
+                let source = move || {
+                    let Some(t) = next.next() else { return Ok(None) };
+                    let frame = read_selected(&place, &files, &[t], size, &limits)?;
+                    Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
+                };
                 Ok(VideoFrames::new(folder, limits, Box::new(source)))
             }
             // The scan of a source finds no others.
@@ -102,26 +106,6 @@ impl ClipMaker<'_> {
                 Err(DataError::Shape("only videos and folders of frames are prepared".to_owned()))
             }
         }
-    }
-}
-
-/// The frames of a folder, without rate and times.
-struct FolderFrames {
-    folder: PathBuf,
-    files: Vec<PathBuf>,
-    next: usize,
-    size: SizeRule,
-    limits: DecodeLimits,
-}
-
-impl FrameSource for FolderFrames {
-    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
-        if self.next == self.files.len() {
-            return Ok(None);
-        }
-        let frame = read_selected(&self.folder, &self.files, &[self.next], self.size, &self.limits)?;
-        self.next += 1;
-        Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
     }
 }
 
@@ -207,6 +191,7 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::DecodeLimits;
     use crate::testing::{save_frame, temporary};
     use crate::video::DecoderKind;
 

@@ -209,6 +209,13 @@ pub trait FrameSource {
     }
 }
 
+/// A source of frames without rate and warnings.
+impl<F: FnMut() -> Result<Option<VideoFrame>, DataError>> FrameSource for F {
+    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
+        self()
+    }
+}
+
 /// The frames of one file, as an iterator.
 ///
 /// It ends after the last frame or after the first error. Errors are: a stream without any frame, a

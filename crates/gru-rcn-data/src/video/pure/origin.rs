@@ -10,7 +10,7 @@ use std::str;
 
 use oxideav_mpeg4video::vol::{SpriteEnable, VolHeader, parse_visual_object_header};
 
-use super::stream::Unit;
+use super::pictures::Unit;
 
 /// The first builds of XviD that decode as the standard says.
 const SOUND_XVID: u32 = 33;
@@ -110,7 +110,7 @@ pub(super) fn check_colours(unit: &Unit<'_>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stream::units;
+    use super::super::pictures::units;
     use super::*;
 
     fn origin(marks: &[&str]) -> Origin {
