@@ -31,19 +31,13 @@ pub struct PreparedClip {
 
 impl PreparedClip {
     /// The frame images in order, as many as the manifest says.
-    ///
-    /// # Errors
-    /// [`DataError::BadFrames`] if there are more or fewer; those of [`list_frames`].
-    pub fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
+    pub(crate) fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
         counted(&self.frames_dir, self.frames)
     }
 
-    /// The images of horizontal and of vertical flow in order, as many of each as the manifest
-    /// says; field `t` leads from frame `t` to frame `t + 1`. Empty for a clip of one frame.
-    ///
-    /// # Errors
-    /// As [`PreparedClip::frame_files`], and where the data set was prepared without flow.
-    pub fn flow_files(&self) -> Result<[Vec<PathBuf>; 2], DataError> {
+    /// The images of horizontal and of vertical flow in order; field `t` leads from frame `t` to
+    /// frame `t + 1`. Empty for a clip of one frame.
+    pub(crate) fn flow_files(&self) -> Result<[Vec<PathBuf>; 2], DataError> {
         let Some(folder) = &self.flow_dir else {
             let reason = "the data set was prepared without optical flow; prepare it again with flow";
             return Err(DataError::BadFrames { path: self.frames_dir.clone(), reason: reason.to_owned() });

@@ -18,12 +18,9 @@ pub(crate) fn is_frame(path: &Path) -> bool {
     !hidden && extension.is_some_and(|extension| ["jpg", "jpeg", "png"].contains(&extension.as_str()))
 }
 
-/// The image files of a folder in the order of their numbers.
-///
-/// # Errors
-/// [`DataError::NoFrames`] for a folder without images; [`DataError::BadFrames`] for a name without
-/// a number, a gap, a number used twice or two prefixes, naming the file or the missing number.
-pub fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The image files of a folder in the order of their numbers; an error names the file or the missing
+/// number.
+pub(crate) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut frames = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
@@ -71,17 +68,7 @@ fn check_sequence(folder: &Path, frames: &[(u64, String, PathBuf)]) -> Result<()
     Ok(())
 }
 
-/// Reads a folder of frames to RGB `[time, height, width, 3]`.
-///
-/// # Errors
-/// As [`list_frames`]; [`DataError::BadImage`] for an image that cannot be decoded,
-/// [`DataError::BadFrames`] where sizes differ, [`DataError::TooLarge`] above a limit.
-pub fn read_frames_folder(folder: &Path, size: SizeRule, limits: &DecodeLimits) -> Result<Frames, DataError> {
-    let files = list_frames(folder)?;
-    let indices: Vec<usize> = (0..files.len()).collect();
-    read_selected(folder, &files, &indices, size, limits)
-}
-
+/// Reads the frames `indices` of the listed `files` to RGB `[time, height, width, 3]`.
 pub(crate) fn read_selected(
     folder: &Path,
     files: &[PathBuf],
@@ -121,7 +108,12 @@ mod tests {
     }
 
     fn read(folder: &Path) -> Result<Frames, DataError> {
-        read_frames_folder(folder, SizeRule::Source, &DecodeLimits::default())
+        read_all(folder, SizeRule::Source, &DecodeLimits::default())
+    }
+
+    fn read_all(folder: &Path, size: SizeRule, limits: &DecodeLimits) -> Result<Frames, DataError> {
+        let files = list_frames(folder)?;
+        read_selected(folder, &files, &(0..files.len()).collect::<Vec<_>>(), size, limits)
     }
 
     // 1.png … 11.png: as text 10 and 11 would come before 2.
@@ -141,11 +133,11 @@ mod tests {
         save(folder.path(), "img_00001.jpg", 4, 5);
         save(folder.path(), "img_00002.JPG", 4, 5);
         let size = SizeRule::Exact { height: 6, width: 5 };
-        let clip = read_frames_folder(folder.path(), size, &DecodeLimits::default()).unwrap();
+        let clip = read_all(folder.path(), size, &DecodeLimits::default()).unwrap();
         assert_eq!((clip.time, clip.height, clip.width), (2, 6, 5));
         assert!(clip.data[0].abs_diff(200) < 8);
         let short = SizeRule::ShortSide { pixels: 4 };
-        let short = read_frames_folder(folder.path(), short, &DecodeLimits::default()).unwrap();
+        let short = read_all(folder.path(), short, &DecodeLimits::default()).unwrap();
         assert_eq!((short.height, short.width), (4, 8));
     }
 
@@ -176,7 +168,7 @@ mod tests {
         fs::write(folder.path().join("1.png"), b"").unwrap();
         assert!(matches!(read(folder.path()), Err(DataError::EmptyFile(_))));
         let limits = DecodeLimits { max_side: 3, ..DecodeLimits::default() };
-        assert!(read_frames_folder(folder.path(), SizeRule::Source, &limits).is_err());
+        assert!(read_all(folder.path(), SizeRule::Source, &limits).is_err());
         assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("no such"));
     }
 }

@@ -131,7 +131,7 @@ impl FromStr for TestViews {
 
 /// Each distinct plan, in the order of its first occurrence, with its number of occurrences. Equal
 /// views are scored once and averaged with that weight.
-pub fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
+pub(crate) fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
     let mut counted: Vec<(ClipPlan, usize)> = Vec::new();
     for plan in plans {
         match counted.iter_mut().find(|(known, _)| *known == plan) {

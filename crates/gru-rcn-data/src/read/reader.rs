@@ -7,8 +7,7 @@ use super::views::{ClipViews, shown};
 use crate::base::{DataError, DecodeLimits, Frames};
 use crate::dataset::{ClipSource, Sample};
 use crate::image::{
-    Colours, Picture, Rectangle, SizeRule, list_frames, read_frames_folder, read_selected, resize_frames, resize_into,
-    with_decoded,
+    Colours, Crop, Picture, Rectangle, SizeRule, list_frames, read_selected, resize_into, resize_rgb, with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
 use crate::video::{DecoderKind, VideoDecoder};
@@ -46,10 +45,15 @@ impl ClipReader {
     /// `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`VideoDecoder::decode`] and [`read_frames_folder`], and of [`DecoderKind::open`]
-    /// for videos.
+    /// Those of [`VideoDecoder::decode`] and [`DecoderKind::open`] for videos. For stored frames
+    /// [`DataError::NoFrames`]; [`DataError::BadFrames`] for a name without a number, a gap, a
+    /// number used twice, two prefixes or two sizes; [`DataError::BadImage`] for an image that
+    /// cannot be decoded, [`DataError::TooLarge`] above a limit.
     pub fn read(&self, sample: &Sample, frame_size: [usize; 2]) -> Result<Frames, DataError> {
-        self.read_source(&sample.source, frame_size.into())
+        match &sample.source {
+            ClipSource::Video(path) => self.video()?.decode(path, frame_size.into()),
+            other => self.read_some(other, frame_size.into(), |total| (0..total).collect()).map(|(all, _)| all),
+        }
     }
 
     /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
@@ -157,15 +161,6 @@ impl ClipReader {
         Ok((read_selected(folder, &files, &select(files.len()), size, &self.limits)?, files.len()))
     }
 
-    fn read_source(&self, source: &ClipSource, size: SizeRule) -> Result<Frames, DataError> {
-        match source {
-            ClipSource::Video(path) => self.video()?.decode(path, size),
-            ClipSource::Motion(clip) => sized(clip.render(), size),
-            ClipSource::FrameFolder(folder) => read_frames_folder(folder, size, &self.limits),
-            ClipSource::Prepared(_) => self.read_some(source, size, |total| (0..total).collect()).map(|(all, _)| all),
-        }
-    }
-
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
     fn video(&self) -> Result<Arc<dyn VideoDecoder>, DataError> {
         let mut slot = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,9 +182,16 @@ pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
     Ok(if metadata.is_dir() { ClipSource::FrameFolder(path.to_owned()) } else { ClipSource::Video(path.to_owned()) })
 }
 
+/// Every frame of an RGB clip brought to `size`.
 fn sized(frames: Frames, size: SizeRule) -> Result<Frames, DataError> {
+    let from = [frames.height, frames.width];
     let [height, width] = size.of(frames.height, frames.width);
-    resize_frames(frames, height, width)
+    if from == [height, width] {
+        return Ok(frames);
+    }
+    let frame = |t| resize_rgb(frames.frame(t), from, Crop::whole(from[0], from[1]), [height, width]);
+    let data: Vec<Vec<u8>> = (0..frames.time).map(frame).collect::<Result<_, _>>()?;
+    Frames::new(data.concat(), frames.time, height, width, 3)
 }
 
 enum Pictures {

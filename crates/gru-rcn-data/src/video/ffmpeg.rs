@@ -92,11 +92,6 @@ impl Ffmpeg {
         self
     }
 
-    /// The program's own version, such as `7.1` or `5.1.9-0+deb12u1`.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
     /// The decoder's own limit on areas. It counts a decoder's margins too, so it is looser than
     /// `max_side`, which is checked on the frames that come out.
     fn most_pixels(&self) -> usize {

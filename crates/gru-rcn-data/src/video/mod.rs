@@ -315,12 +315,6 @@ pub enum DecoderKind {
 }
 
 impl DecoderKind {
-    /// Whether this build contains the decoder. [`DecoderKind::Ffmpeg`] also needs the installed
-    /// program; see [`Ffmpeg::locate`].
-    pub fn is_built_in(self) -> bool {
-        self == Self::Ffmpeg || cfg!(feature = "pure-decode")
-    }
-
     /// Checks, before a long run, that the decoder can be used.
     ///
     /// # Errors
