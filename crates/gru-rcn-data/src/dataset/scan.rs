@@ -137,8 +137,8 @@ fn source(entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     Err(DataError::dataset(&entry.path, reason))
 }
 
-/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are
-/// refused.
+/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root`, which
+/// is canonical, are refused.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut found = Vec::new();
@@ -152,20 +152,15 @@ fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
             continue;
         }
         if entry.file_type().map_err(io)?.is_symlink() {
-            check_link(root, &path)?;
+            let target = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
+            if !target.starts_with(root) {
+                let target = target.display();
+                let reason = format!("this link leads out of the data set, to {target}; copy the files into it");
+                return Err(DataError::dataset(&path, reason));
+            }
         }
         found.push(Entry { name, is_folder: path.is_dir(), path });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
-}
-
-/// `root` is canonical.
-fn check_link(root: &Path, link: &Path) -> Result<(), DataError> {
-    let target = fs::canonicalize(link).map_err(|error| DataError::io(link, error))?;
-    if target.starts_with(root) {
-        return Ok(());
-    }
-    let reason = format!("this link leads out of the data set, to {}; copy the files into it", target.display());
-    Err(DataError::dataset(link, reason))
 }

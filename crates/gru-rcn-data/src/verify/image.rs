@@ -155,19 +155,17 @@ fn decode(bytes: &[u8], max_side: u32) -> Result<(), Wrong> {
 mod tests {
     use std::io::Cursor;
 
-    use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+    use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;
     use crate::testing::{huge_images, temporary};
 
     fn coded(format: ImageFormat, grey: bool) -> Vec<u8> {
-        let value = |x: u32, y: u32| ((x * 37 + y * 91) % 251) as u8;
+        let image = RgbImage::from_fn(40, 24, |x, y| Rgb([((x * 37 + y * 91) % 251) as u8, 9, 200]));
+        let image = DynamicImage::from(image);
+        let image = if grey { image.into_luma8().into() } else { image };
         let mut bytes = Cursor::new(Vec::new());
-        if grey {
-            GrayImage::from_fn(40, 24, |x, y| Luma([value(x, y)])).write_to(&mut bytes, format).unwrap();
-        } else {
-            RgbImage::from_fn(40, 24, |x, y| Rgb([value(x, y), 9, 200])).write_to(&mut bytes, format).unwrap();
-        }
+        image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     }
 

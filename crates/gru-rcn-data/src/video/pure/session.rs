@@ -1,6 +1,5 @@
 //! One file being decoded: from chunks to pictures in the order of display.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -155,11 +154,8 @@ impl Session {
             return Err(self.broken("a picture without pixels"));
         }
         if let Some(old) = self.size.filter(|&old| old != size && self.anchors > 0) {
-            return Err(self.broken(&format!(
-                "the frame size changes from {:?} to {:?}",
-                [old[1], old[0]],
-                [size[1], size[0]]
-            )));
+            let [old, new] = [old, size].map(|[height, width]| [width, height]);
+            return Err(self.broken(&format!("the frame size changes from {old:?} to {new:?}")));
         }
         self.limits.check_side(&self.path, size[0], size[1])?;
         self.limits.check(&self.path, 1, size[0].div_ceil(16) * size[1].div_ceil(16) * MACROBLOCK_BYTES)?;
@@ -218,12 +214,8 @@ impl Session {
         let pictures = &mut self.pictures;
         match catch_unwind(AssertUnwindSafe(|| run(pictures))) {
             Ok(result) => result.map_err(|words| self.broken(&words)),
-            Err(panic) => Err(self.panicked(&*panic)),
+            Err(panic) => Err(self.broken(&format!("the decoder panicked: {}", panic_message(&*panic)))),
         }
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) -> DataError {
-        self.broken(&format!("the decoder panicked: {}", panic_message(panic)))
     }
 
     fn broken(&self, words: &str) -> DataError {
