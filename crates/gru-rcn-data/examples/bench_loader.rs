@@ -16,47 +16,23 @@
 mod stored;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use gru_rcn_data::{
-    ClipPlanner, ClipReader, CropRule, DataError, LoaderConfig, Modality, Photometric, PlanKey, Sample,
-    TemporalSampling, ordered,
-};
+use gru_rcn_data::{ClipReader, CropRule, DataError, LoaderConfig, PlanKey, Sample, ordered};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut root, mut frames, mut side, mut workers) = (None, 10usize, 224usize, 2usize);
-    let (mut consume, mut clips, mut queue_mib) = (5.0f64, 400usize, 64usize);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--frames" => frames = value()?.parse()?,
-            "--side" => side = value()?.parse()?,
-            "--workers" => workers = value()?.parse()?,
-            "--consume" => consume = value()?.parse()?,
-            "--clips" => clips = value()?.parse::<usize>()?.max(2),
-            "--queue-mib" => queue_mib = value()?.parse()?,
-            path => root = Some(PathBuf::from(path)),
-        }
-    }
-    let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
-    let planner = ClipPlanner {
-        modality: Modality::Rgb,
-        temporal: TemporalSampling::Consecutive { frames },
-        frame_size: [256, 340],
-        input_size: [side, side],
-        crop: CropRule::paper(),
-        flip: true,
-        photometric: Photometric::default(),
-    };
-    let samples = stored::samples(&root)?;
+    let mut given = stored::Arguments::given();
+    let (frames, side) = (given.option("--frames", 10)?, given.option("--side", 224)?);
+    let (workers, consume) = (given.option("--workers", 2)?, given.option("--consume", 5.0)?);
+    let clips = given.option("--clips", 400)?.max(2);
+    let max_bytes = given.option("--queue-mib", 64usize)? << 20;
+    let (planner, samples) = (stored::planner(frames, side, CropRule::paper(), true), given.samples()?);
     let jobs: Vec<(u64, Sample)> = (0..clips).map(|n| (n as u64, samples[n % samples.len()].clone())).collect();
     let (reader, spent) = (ClipReader::default(), Arc::new(AtomicU64::new(0)));
     let held = frames * side * side * 3 + 256 * 340 * 3;
-    let config = LoaderConfig { workers, max_bytes: queue_mib << 20 };
+    let config = LoaderConfig { workers, max_bytes };
     let counter = Arc::clone(&spent);
     let mut loader = ordered(
         jobs,

@@ -15,40 +15,21 @@
 mod stored;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Instant;
 
-use gru_rcn_data::{ClipPlanner, ClipReader, CropRule, Modality, Photometric, TemporalSampling};
+use gru_rcn_data::{ClipReader, CropRule};
 
 use stored::processor_ns;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut root, mut crop, mut frames, mut times) = (None, "base".to_owned(), 10usize, 20usize);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--crop" => crop = value()?,
-            "--frames" => frames = value()?.parse()?,
-            "--times" => times = value()?.parse::<usize>()?.max(1),
-            path => root = Some(PathBuf::from(path)),
-        }
-    }
-    let root = root.ok_or("a folder of frames, please: frames/<class> of a prepared data set")?;
-    let planner = ClipPlanner {
-        modality: Modality::Rgb,
-        temporal: TemporalSampling::Consecutive { frames },
-        frame_size: [256, 340],
-        input_size: [224, 224],
-        crop: match crop.as_str() {
-            "base" => CropRule::Centre,
-            "input" => CropRule::paper(),
-            other => return Err(format!("no crop {other}").into()),
-        },
-        flip: false,
-        photometric: Photometric::default(),
+    let mut given = stored::Arguments::given();
+    let (frames, times) = (given.option("--frames", 10)?, given.option("--times", 20)?.max(1));
+    let crop = match given.option("--crop", "base".to_owned())?.as_str() {
+        "base" => CropRule::Centre,
+        "input" => CropRule::paper(),
+        other => return Err(format!("no crop {other}").into()),
     };
-    let samples = stored::samples(&root)?;
+    let (planner, samples) = (stored::planner(frames, 224, crop, false), given.samples()?);
     let reader = ClipReader::default();
     let (mut sum, mut values) = (0u64, 0u64);
     let (mut start, mut before) = (Instant::now(), processor_ns());

@@ -56,14 +56,14 @@ pub mod video;
 
 pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes};
 pub use dataset::{
-    ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, Pose, PreparedClip, QUARANTINE, SHAPES,
-    Sample, SplitList, VIDEO_EXTENSIONS, read_quarantine,
+    ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, PreparedClip, QUARANTINE, SHAPES, Sample,
+    SplitList, VIDEO_EXTENSIONS, read_quarantine,
 };
-pub use image::{Crop, SizeRule, flip_horizontal, list_frames, read_frames_folder, resize_frames, resize_rgb};
+pub use image::{Crop, SizeRule};
 pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
     ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, TemporalSampling, TestCrops,
-    TestViews, distinct_views, epoch_order,
+    TestViews, epoch_order,
 };
 pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
 pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};

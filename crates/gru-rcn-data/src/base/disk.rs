@@ -150,15 +150,8 @@ mod tests {
         remove(&folder.path().join("a")).unwrap();
         remove(&folder.path().join("a")).unwrap();
         assert!(!inner.exists());
-        assert!(free_bytes(&inner).is_none_or(|bytes| bytes > 0));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn free_space_is_known_on_unix() {
-        let folder = temporary();
-        for path in [folder.path().to_path_buf(), folder.path().join("nowhere")] {
-            assert!(free_bytes(&path).is_some_and(|bytes| bytes > 0));
+        for path in [folder.path(), &inner] {
+            assert!(free_bytes(path).map_or(cfg!(not(unix)), |bytes| bytes > 0));
         }
     }
 

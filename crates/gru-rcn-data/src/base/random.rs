@@ -71,7 +71,6 @@ impl SplitMix64 {
     }
 }
 
-/// A stream of draws.
 pub(crate) struct Draws(ChaCha8Rng);
 
 impl Draws {

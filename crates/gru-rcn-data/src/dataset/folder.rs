@@ -75,7 +75,6 @@ impl Default for FolderOptions {
     }
 }
 
-/// The parts that lists or folders state.
 struct Parts {
     train: Vec<Found>,
     validation: Option<Vec<Found>>,
@@ -83,7 +82,6 @@ struct Parts {
     skipped: Vec<String>,
 }
 
-/// The clips of a folder, their known groups, and the quarantine.
 struct Place {
     clips: Clips,
     groups: Groups,
@@ -97,13 +95,10 @@ impl Place {
         let quarantine = options.quarantine.as_ref().map(|path| read_quarantine(&root.join(path))).transpose()?;
         let quarantine = quarantine.unwrap_or_default();
         let named = options.groups.as_ref().map(|path| Groups::read(&root.join(path))).transpose()?;
-        Ok(match prepared::read(root)? {
-            Some((clips, groups)) => Self { clips, groups: named.unwrap_or(groups), prepared: true, quarantine },
-            None => {
-                let clips = Clips::new();
-                Self { clips, groups: named.unwrap_or_default(), prepared: false, quarantine }
-            }
-        })
+        let read = prepared::read(root)?;
+        let prepared = read.is_some();
+        let (clips, groups) = read.unwrap_or_default();
+        Ok(Self { clips, groups: named.unwrap_or(groups), prepared, quarantine })
     }
 
     /// The clips, searched for where there is no manifest.
@@ -122,60 +117,70 @@ impl Place {
     }
 }
 
-pub(super) fn read(options: &FolderOptions) -> Result<Dataset, DataError> {
-    check_fractions(options)?;
-    let root = fs::canonicalize(&options.root).map_err(|error| DataError::io(&options.root, error))?;
-    if !root.is_dir() {
-        return Err(DataError::dataset(&options.root, "a data set is a folder with one folder per class"));
+fn canonical(shown: &Path) -> Result<PathBuf, DataError> {
+    let root = fs::canonicalize(shown).map_err(|error| DataError::io(shown, error))?;
+    if root.is_dir() {
+        return Ok(root);
     }
-    let mut place = Place::find(options, &root)?;
-    let mut parts = find_parts(options, &root, &mut place)?;
-    let classes = classes(options, &parts)?;
-    hold_out_missing(options, &place.groups, &classes, &mut parts);
-    parts.skipped.sort();
-    let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
-    let dataset = Dataset {
-        name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
-        train: samples(parts.train),
-        validation: samples(parts.validation.unwrap_or_default()),
-        test: samples(parts.test.unwrap_or_default()),
-        classes,
-        appearances: Vec::new(),
-        skipped: parts.skipped,
-    };
-    dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
+    Err(DataError::dataset(shown, "a data set is a folder with one folder per class"))
 }
 
-/// All clips of a folder, or those that a list names, with the classes given.
-pub(super) fn read_for(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
-    let shown = root;
-    let root = fs::canonicalize(root).map_err(|error| DataError::io(root, error))?;
-    if !root.is_dir() {
-        return Err(DataError::dataset(shown, "a data set is a folder with one folder per class"));
+impl Dataset {
+    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
+    ///
+    /// # Errors
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
+    /// [`DataError::NotFound`], each naming the folder, line or clip.
+    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        check_fractions(options)?;
+        let root = canonical(&options.root)?;
+        let mut place = Place::find(options, &root)?;
+        let mut parts = find_parts(options, &root, &mut place)?;
+        let classes = classes(options, &parts)?;
+        hold_out_missing(options, &place.groups, &classes, &mut parts);
+        parts.skipped.sort();
+        let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
+        let dataset = Dataset {
+            name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
+            train: samples(parts.train),
+            validation: samples(parts.validation.unwrap_or_default()),
+            test: samples(parts.test.unwrap_or_default()),
+            classes,
+            appearances: Vec::new(),
+            skipped: parts.skipped,
+        };
+        dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
     }
-    let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
-    let mut place = Place::find(&options, &root)?;
-    let clips = place.clips(&options, &root)?;
-    let chosen: Vec<&Found> = match list {
-        None => clips.values().collect(),
-        Some(list) => {
-            let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
-            list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
-        }
-    };
-    let sample = |found: &Found| {
-        let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
-            let reason = format!(
-                "the clip {} is of the class `{}`, which is none of those known: {}",
-                found.id,
-                found.class,
-                classes.join(", ")
-            );
-            DataError::dataset(shown, reason)
-        })?;
-        Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
-    };
-    chosen.into_iter().map(sample).collect()
+
+    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
+    /// model. Not every class needs a clip.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
+    pub fn clips_of(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
+        let (shown, root) = (root, canonical(root)?);
+        let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
+        let mut place = Place::find(&options, &root)?;
+        let clips = place.clips(&options, &root)?;
+        let chosen: Vec<&Found> = match list {
+            None => clips.values().collect(),
+            Some(list) => {
+                let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
+                list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
+            }
+        };
+        let sample = |found: &Found| {
+            let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
+                let (id, class, known) = (&found.id, &found.class, classes.join(", "));
+                DataError::dataset(
+                    shown,
+                    format!("the clip {id} is of the class `{class}`, which is none of those known: {known}"),
+                )
+            })?;
+            Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
+        };
+        chosen.into_iter().map(sample).collect()
+    }
 }
 
 fn check_fractions(options: &FolderOptions) -> Result<(), DataError> {
@@ -197,20 +202,15 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     if lists.iter().any(|list| list.is_some()) {
         return from_lists(options, root, place);
     }
-    let found = if place.prepared { None } else { from_folders(root)? };
-    let mut parts = match found {
+    let folders = if place.prepared { None } else { part_folders(root, true)? };
+    let [train, validation, test] = match folders {
+        None | Some([_, None, None]) => [Some(place.clips(options, root)?.values().cloned().collect()), None, None],
         Some(parts) => parts,
-        None => {
-            let train = place.clips(options, root)?.values().cloned().collect();
-            Parts { train, validation: None, test: None, skipped: Vec::new() }
-        }
     };
     let mut skipped = Vec::new();
-    parts.train = place.sound(parts.train, &mut skipped);
-    for part in [&mut parts.validation, &mut parts.test].into_iter().flatten() {
-        *part = place.sound(std::mem::take(part), &mut skipped);
-    }
-    Ok(Parts { skipped, ..parts })
+    let mut sound = |part: Option<Vec<Found>>| part.map(|part| place.sound(part, &mut skipped));
+    let (train, validation, test) = (sound(train).unwrap_or_default(), sound(validation), sound(test));
+    Ok(Parts { train, validation, test, skipped })
 }
 
 /// The files that options name.
@@ -246,15 +246,6 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
 fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
     let named: BTreeSet<&str> = lists.iter().flat_map(|list| &list.ids).map(|(_, id)| id.as_str()).collect();
     clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
-}
-
-fn from_folders(root: &Path) -> Result<Option<Parts>, DataError> {
-    Ok(match part_folders(root, true)? {
-        None | Some([_, None, None]) => None,
-        Some([train, validation, test]) => {
-            Some(Parts { train: train.unwrap_or_default(), validation, test, skipped: Vec::new() })
-        }
-    })
 }
 
 /// The sorted names of the train part's classes, which every other part's must be among.

@@ -26,7 +26,6 @@ impl Groups {
         Ok(Self(map))
     }
 
-    /// Groups that are known already, by clip path.
     pub(super) fn of_map(map: HashMap<String, String>) -> Self {
         Self(map)
     }
@@ -99,7 +98,6 @@ fn youtube_id(stem: &str) -> Option<&str> {
     (digits(end) && digits(start) && !id.is_empty()).then_some(id)
 }
 
-/// Group and class of one clip.
 pub(super) struct Member {
     pub(super) group: String,
     pub(super) class: usize,

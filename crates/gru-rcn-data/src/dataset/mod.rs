@@ -11,16 +11,16 @@ mod prepared;
 mod scan;
 mod splits;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine};
 pub(crate) use lists::{find, lines, without_extension};
-pub use motion::{MOTIONS, MotionClip, MotionConfig, Pose, SHAPES};
+pub use motion::{MOTIONS, MotionClip, MotionConfig, SHAPES};
 pub use prepared::PreparedClip;
 pub use scan::VIDEO_EXTENSIONS;
-pub(crate) use scan::{Found, aside, part_folders, scan, videos_of};
+pub(crate) use scan::{Entry, Found, aside, part_folders, scan, videos_of};
 pub use splits::SplitList;
 pub(crate) use splits::{MSVD_CLASS, official, own, write};
 
@@ -72,24 +72,6 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
-    ///
-    /// # Errors
-    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
-    /// [`DataError::NotFound`], each naming the folder, line or clip.
-    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
-        folder::read(options)
-    }
-
-    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
-    /// model. Not every class needs a clip.
-    ///
-    /// # Errors
-    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
-    pub fn clips_of(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
-        folder::read_for(root, list, classes)
-    }
-
     /// The samples of one part.
     pub fn split(&self, split: Split) -> &[Sample] {
         match split {

@@ -31,19 +31,13 @@ pub struct PreparedClip {
 
 impl PreparedClip {
     /// The frame images in order, as many as the manifest says.
-    ///
-    /// # Errors
-    /// [`DataError::BadFrames`] if there are more or fewer; those of [`list_frames`].
-    pub fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
+    pub(crate) fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
         counted(&self.frames_dir, self.frames)
     }
 
-    /// The images of horizontal and of vertical flow in order, as many of each as the manifest
-    /// says; field `t` leads from frame `t` to frame `t + 1`. Empty for a clip of one frame.
-    ///
-    /// # Errors
-    /// As [`PreparedClip::frame_files`], and where the data set was prepared without flow.
-    pub fn flow_files(&self) -> Result<[Vec<PathBuf>; 2], DataError> {
+    /// The images of horizontal and of vertical flow in order; field `t` leads from frame `t` to
+    /// frame `t + 1`. Empty for a clip of one frame.
+    pub(crate) fn flow_files(&self) -> Result<[Vec<PathBuf>; 2], DataError> {
         let Some(folder) = &self.flow_dir else {
             let reason = "the data set was prepared without optical flow; prepare it again with flow";
             return Err(DataError::BadFrames { path: self.frames_dir.clone(), reason: reason.to_owned() });
@@ -107,20 +101,20 @@ mod tests {
     use crate::base::Split;
     use crate::dataset::{Dataset, FolderOptions};
     use crate::manifest::tests::{header, record};
-    use crate::testing::{refused, temporary};
+    use crate::testing::{put, refused, save_frame, temporary};
 
     /// Clips of two classes and three frames of 4×2, as their records say.
     fn prepared(ids: &[&str]) -> tempfile::TempDir {
         let folder = temporary();
         for id in ids {
-            let clip = folder.path().join(FRAMES).join(id);
-            fs::create_dir_all(&clip).unwrap();
-            for t in 0..3 {
-                image::RgbImage::from_pixel(4, 2, image::Rgb([9; 3])).save(clip.join(format!("{t:06}.jpg"))).unwrap();
-            }
+            (0..3).for_each(|t| save_frame(&folder.path().join(format!("frames/{id}/{t:06}.jpg")), [2, 4], t));
         }
         Manifest::of(header(), ids.iter().map(|id| record(id))).write(&folder.path().join(MANIFEST)).unwrap();
         folder
+    }
+
+    fn options(folder: &tempfile::TempDir) -> FolderOptions {
+        FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() }
     }
 
     const IDS: [&str; 6] = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"];
@@ -128,16 +122,10 @@ mod tests {
     #[test]
     fn a_prepared_folder_is_a_data_set() {
         let folder = prepared(&IDS);
-        fs::create_dir(folder.path().join("splits")).unwrap();
-        fs::write(folder.path().join("splits/train.txt"), "a/1\na/2\nb/1.avi\nb/2\n").unwrap();
-        fs::write(folder.path().join("splits/test.txt"), "a/3\nb/3\n").unwrap();
-        let options = FolderOptions {
-            root: folder.path().to_owned(),
-            train_list: Some("splits/train.txt".into()),
-            test_list: Some("splits/test.txt".into()),
-            validation_fraction: 0.4,
-            ..FolderOptions::default()
-        };
+        put(folder.path(), "splits/train.txt", "a/1\na/2\nb/1.avi\nb/2\n");
+        put(folder.path(), "splits/test.txt", "a/3\nb/3\n");
+        let (train_list, test_list) = (Some("splits/train.txt".into()), Some("splits/test.txt".into()));
+        let options = FolderOptions { train_list, test_list, validation_fraction: 0.4, ..options(&folder) };
         let set = Dataset::from_folder(&options).unwrap();
         assert_eq!(set.classes, ["a", "b"]);
         assert_eq!([Split::Train, Split::Validation, Split::Test].map(|s| set.split(s).len()), [2, 2, 2]);
@@ -175,8 +163,7 @@ mod tests {
         fs::remove_file(folder.path().join("frames/a/1/000002.jpg")).unwrap();
         refused(clip.frame_files(), &["2 images, the manifest says 3"]);
         fs::remove_dir_all(folder.path().join("frames/b/2")).unwrap();
-        let options = FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() };
-        refused(Dataset::from_folder(&options), &["b/2", "verify"]);
+        refused(Dataset::from_folder(&options(&folder)), &["b/2", "verify"]);
     }
 
     #[cfg(unix)]
@@ -185,33 +172,27 @@ mod tests {
         let (folder, other) = (prepared(&IDS), temporary());
         fs::remove_dir_all(folder.path().join("frames/b/2")).unwrap();
         std::os::unix::fs::symlink(other.path(), folder.path().join("frames/b/2")).unwrap();
-        let options = FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() };
-        assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("leads out"));
+        refused(Dataset::from_folder(&options(&folder)), &["leads out"]);
     }
 
     #[test]
     fn quarantined_clips_are_skipped_and_counted() {
         let folder = prepared(&IDS);
-        fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":\"a/3\",\"kind\":\"hash\",\"detail\":\"\"}\n")
-            .unwrap();
-        fs::write(folder.path().join("train.txt"), "a/1\na/2\na/3\na/gone\nb/1\n").unwrap();
-        fs::write(folder.path().join("test.txt"), "b/3\n").unwrap();
-        let mut options = FolderOptions {
-            root: folder.path().to_owned(),
-            quarantine: Some("quarantine.jsonl".into()),
-            validation_fraction: 0.3,
-            ..FolderOptions::default()
-        };
+        put(folder.path(), "quarantine.jsonl", "{\"clip\":\"a/3\",\"kind\":\"hash\",\"detail\":\"\"}\n");
+        put(folder.path(), "train.txt", "a/1\na/2\na/3\na/gone\nb/1\n");
+        put(folder.path(), "test.txt", "b/3\n");
+        let quarantine = Some("quarantine.jsonl".into());
+        let mut options = FolderOptions { quarantine, validation_fraction: 0.3, ..options(&folder) };
         let set = Dataset::from_folder(&options).unwrap();
         assert_eq!(set.skipped, ["a/3"]);
         assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 5);
         (options.train_list, options.test_list) = (Some("train.txt".into()), Some("test.txt".into()));
-        assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("a/gone"));
+        refused(Dataset::from_folder(&options), &["a/gone"]);
         // A clip that could not be prepared is in no manifest, but in the official list.
-        fs::write(folder.path().join("quarantine.jsonl"), "a/3\na/gone\n").unwrap();
+        put(folder.path(), "quarantine.jsonl", "a/3\na/gone\n");
         let set = Dataset::from_folder(&options).unwrap();
         assert_eq!(set.skipped, ["a/3", "a/gone"]);
-        fs::write(folder.path().join("quarantine.jsonl"), "{\"clip\":3}\n").unwrap();
-        assert!(Dataset::from_folder(&options).unwrap_err().to_string().contains("line 1"));
+        put(folder.path(), "quarantine.jsonl", "{\"clip\":3}\n");
+        refused(Dataset::from_folder(&options), &["line 1"]);
     }
 }

@@ -12,7 +12,6 @@ use crate::image::is_frame;
 pub const VIDEO_EXTENSIONS: [&str; 16] =
     ["3gp", "asf", "avi", "flv", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"];
 
-/// A clip with its class by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) id: String,
@@ -28,14 +27,12 @@ impl Found {
     }
 }
 
-/// Clips by id.
 pub(crate) type Clips = BTreeMap<String, Found>;
 
-/// An entry of a folder.
-struct Entry {
-    name: String,
-    path: PathBuf,
-    is_folder: bool,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) is_folder: bool,
 }
 
 /// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` (""
@@ -118,7 +115,6 @@ pub(crate) fn aside(root: &Path, files: impl IntoIterator<Item = PathBuf>) -> Ve
     files.into_iter().filter_map(folder).collect()
 }
 
-/// Whether the name's extension is that of a video.
 pub(crate) fn is_video(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     extension.is_some_and(|extension| VIDEO_EXTENSIONS.contains(&extension.as_str()))
@@ -141,8 +137,8 @@ fn source(entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     Err(DataError::dataset(&entry.path, reason))
 }
 
-/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root` are
-/// refused.
+/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root`, which
+/// is canonical, are refused.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut found = Vec::new();
@@ -156,20 +152,15 @@ fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
             continue;
         }
         if entry.file_type().map_err(io)?.is_symlink() {
-            check_link(root, &path)?;
+            let target = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
+            if !target.starts_with(root) {
+                let target = target.display();
+                let reason = format!("this link leads out of the data set, to {target}; copy the files into it");
+                return Err(DataError::dataset(&path, reason));
+            }
         }
         found.push(Entry { name, is_folder: path.is_dir(), path });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
-}
-
-/// `root` is canonical.
-fn check_link(root: &Path, link: &Path) -> Result<(), DataError> {
-    let target = fs::canonicalize(link).map_err(|error| DataError::io(link, error))?;
-    if target.starts_with(root) {
-        return Ok(());
-    }
-    let reason = format!("this link leads out of the data set, to {}; copy the files into it", target.display());
-    Err(DataError::dataset(link, reason))
 }

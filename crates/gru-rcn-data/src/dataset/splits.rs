@@ -31,7 +31,6 @@ use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, w
 use crate::base::{DataError, sync_folder_of, write_atomically};
 use crate::manifest::{GROUPS, Layout, SPLITS};
 
-/// UCF-101 and HMDB-51 have three splits.
 const SPLIT_COUNT: u32 = 3;
 /// The one class of MSVD, whose clips have sentences in place of classes.
 pub(crate) const MSVD_CLASS: &str = "msvd";
@@ -125,7 +124,13 @@ pub(crate) fn official(layout: Layout, folder: &Path, known: &BTreeSet<String>) 
 }
 
 fn ucf101(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
-    let numbers = class_numbers(&folder.join("classInd.txt"))?;
+    // `1 ApplyEyeMakeup`, …
+    let number = |number: &str, class: &str| Some((class.to_owned(), number.parse::<u64>().ok()?));
+    let numbers = table(&folder.join("classInd.txt"), true, "<number> <class>", number)?;
+    let two_parts = |path: &Path, Line { number, entry, .. }: Line| match entry.split('/').count() {
+        2 => Ok((number, entry)),
+        _ => Err(bad_line(path, number, &entry, "not `Class/clip.avi`")),
+    };
     let mut labels = Labels::default();
     let mut parts = Vec::new();
     for split in 1..=SPLIT_COUNT {
@@ -147,12 +152,10 @@ fn ucf101(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
             {
                 return Err(bad(format!("label {number}, but classInd.txt gives `{class}` the number {right}")));
             }
-            train_ids.push((line.number, two_parts(train, line)?));
+            train_ids.push(two_parts(train, line)?);
         }
-        let test_ids: Ids = official_lines(test, false)?
-            .into_iter()
-            .map(|line| Ok((line.number, two_parts(test, line)?)))
-            .collect::<Result<_, DataError>>()?;
+        let test_lines = official_lines(test, false)?.into_iter();
+        let test_ids: Ids = test_lines.map(|line| two_parts(test, line)).collect::<Result<_, _>>()?;
         check_disjoint([(train.as_path(), &train_ids), (test, &test_ids)])?;
         parts.push((format!("train{split:02}"), train_ids));
         parts.push((format!("test{split:02}"), test_ids));
@@ -160,30 +163,24 @@ fn ucf101(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
     if parts.is_empty() { Err(missing(&folder.join("trainlist01.txt"))) } else { Ok(parts) }
 }
 
-/// `1 ApplyEyeMakeup`, …; nothing where there is no such file.
-fn class_numbers(path: &Path) -> Result<HashMap<String, u64>, DataError> {
-    if !path.is_file() {
-        return Ok(HashMap::new());
-    }
-    let mut numbers = HashMap::new();
-    for (line, text) in lines(path)? {
-        let bad = |reason: &str| bad_line(path, line, &text, reason);
-        let pair = text.split_once(char::is_whitespace);
-        let pair = pair.and_then(|(number, class)| Some((class.trim().to_owned(), number.parse::<u64>().ok()?)));
-        let (class, number) = pair.ok_or_else(|| bad("not `<number> <class>`"))?;
-        if numbers.insert(class, number).is_some() {
-            return Err(bad("the class occurs twice"));
+/// The key and the value that `pair` makes of the two words of each line; nothing where there is no
+/// such file. A key may occur twice unless it is `unique`.
+fn table<V>(
+    path: &Path,
+    unique: bool,
+    expected: &str,
+    pair: impl Fn(&str, &str) -> Option<(String, V)>,
+) -> Result<HashMap<String, V>, DataError> {
+    let mut table = HashMap::new();
+    for (line, text) in if path.is_file() { lines(path)? } else { Ids::new() } {
+        let bad = |reason: String| bad_line(path, line, &text, reason);
+        let words = text.split_once(char::is_whitespace).and_then(|(first, second)| pair(first, second.trim()));
+        let (key, value) = words.ok_or_else(|| bad(format!("not `{expected}`")))?;
+        if table.insert(key, value).is_some() && unique {
+            return Err(bad("the class occurs twice".to_owned()));
         }
     }
-    Ok(numbers)
-}
-
-/// `Class/clip`, which UCF-101's lists name.
-fn two_parts(path: &Path, line: Line) -> Result<String, DataError> {
-    if line.entry.split('/').count() == 2 {
-        return Ok(line.entry);
-    }
-    Err(bad_line(path, line.number, &line.entry, "not `Class/clip.avi`"))
+    Ok(table)
 }
 
 fn hmdb51(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
@@ -234,7 +231,9 @@ fn hmdb_files(folder: &Path, split: u32) -> Result<BTreeMap<String, PathBuf>, Da
 }
 
 fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, DataError> {
-    let numbered = msvd_videos(folder)?;
+    // `-4wsuPCjDBc_5_15 vid1`, …: names by which some copies of the data set call the same clips.
+    let name = |clip: &str, video: &str| Some((without_extension(clip).to_owned(), video.to_owned()));
+    let numbered = table(&folder.join("youtube_mapping.txt"), false, "<clip> vid<number>", name)?;
     let mut parts = Vec::new();
     for (file, name) in MSVD_LISTS {
         let path = folder.join(file);
@@ -246,7 +245,6 @@ fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, D
                 return Err(bad_line(&path, line.number, &line.entry, "not the name of a clip"));
             }
             let id = format!("{MSVD_CLASS}/{}", line.entry);
-            // Some copies of the data set have the videos under their numbers.
             let other = numbered.get(&line.entry).map(|video| format!("{MSVD_CLASS}/{video}"));
             Ok((line.number, other.filter(|other| !known.contains(&id) && known.contains(other)).unwrap_or(id)))
         };
@@ -255,22 +253,6 @@ fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, D
     }
     check_disjoint(parts.iter().map(|(path, _, ids): &(PathBuf, String, Ids)| (path.as_path(), ids)))?;
     Ok(parts.into_iter().map(|(_, name, ids)| (name, ids)).collect())
-}
-
-/// `-4wsuPCjDBc_5_15 vid1`, …: names by which some copies of MSVD call the same clips. Empty
-/// without the file `youtube_mapping.txt`.
-fn msvd_videos(folder: &Path) -> Result<HashMap<String, String>, DataError> {
-    let path = folder.join("youtube_mapping.txt");
-    if !path.is_file() {
-        return Ok(HashMap::new());
-    }
-    let mut videos = HashMap::new();
-    for (number, line) in lines(&path)? {
-        let pair = line.split_once(char::is_whitespace);
-        let (clip, video) = pair.ok_or_else(|| bad_line(&path, number, &line, "not `<clip> vid<number>`"))?;
-        videos.insert(without_extension(clip).to_owned(), video.trim().to_owned());
-    }
-    Ok(videos)
 }
 
 fn missing(path: &Path) -> DataError {

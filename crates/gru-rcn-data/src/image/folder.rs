@@ -12,19 +12,15 @@ use super::picture::{Colours, Picture, decode};
 use super::resize::{Crop, SizeRule, resize_rgb};
 use crate::base::{DataError, DecodeLimits, Frames};
 
-/// Whether the name's extension is that of a frame.
 pub(crate) fn is_frame(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     !hidden && extension.is_some_and(|extension| ["jpg", "jpeg", "png"].contains(&extension.as_str()))
 }
 
-/// The image files of a folder in the order of their numbers.
-///
-/// # Errors
-/// [`DataError::NoFrames`] for a folder without images; [`DataError::BadFrames`] for a name without
-/// a number, a gap, a number used twice or two prefixes, naming the file or the missing number.
-pub fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The image files of a folder in the order of their numbers; an error names the file or the missing
+/// number.
+pub(crate) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut frames = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
@@ -72,18 +68,7 @@ fn check_sequence(folder: &Path, frames: &[(u64, String, PathBuf)]) -> Result<()
     Ok(())
 }
 
-/// Reads a folder of frames to RGB `[time, height, width, 3]`.
-///
-/// # Errors
-/// As [`list_frames`]; [`DataError::BadImage`] for an image that cannot be decoded,
-/// [`DataError::BadFrames`] where sizes differ, [`DataError::TooLarge`] above a limit.
-pub fn read_frames_folder(folder: &Path, size: SizeRule, limits: &DecodeLimits) -> Result<Frames, DataError> {
-    let files = list_frames(folder)?;
-    let indices: Vec<usize> = (0..files.len()).collect();
-    read_selected(folder, &files, &indices, size, limits)
-}
-
-/// Reads the frames `indices` of the listed `files`.
+/// Reads the frames `indices` of the listed `files` to RGB `[time, height, width, 3]`.
 pub(crate) fn read_selected(
     folder: &Path,
     files: &[PathBuf],
@@ -116,57 +101,60 @@ fn bad(folder: &Path, reason: String) -> DataError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::temporary;
+    use crate::testing::{put, refused, save_frame, temporary};
 
-    fn save(folder: &Path, name: &str, width: u32, value: u8) {
-        image::RgbImage::from_pixel(width, 2, image::Rgb([value, 0, 255 - value])).save(folder.join(name)).unwrap();
+    fn save(folder: &Path, name: &str, width: u32, t: u32) {
+        save_frame(&folder.join(name), [2, width], t);
     }
 
     fn read(folder: &Path) -> Result<Frames, DataError> {
-        read_frames_folder(folder, SizeRule::Source, &DecodeLimits::default())
+        read_all(folder, SizeRule::Source, &DecodeLimits::default())
+    }
+
+    fn read_all(folder: &Path, size: SizeRule, limits: &DecodeLimits) -> Result<Frames, DataError> {
+        let files = list_frames(folder)?;
+        read_selected(folder, &files, &(0..files.len()).collect::<Vec<_>>(), size, limits)
     }
 
     // 1.png … 11.png: as text 10 and 11 would come before 2.
     #[test]
     fn numbers_are_in_numeric_order() {
         let folder = temporary();
-        for i in 1..=11u8 {
-            save(folder.path(), &format!("{i}.png"), 4, i * 10);
-        }
-        fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        (1..=11).for_each(|t| save(folder.path(), &format!("{t}.png"), 4, t));
+        put(folder.path(), "notes.txt", "x");
         let clip = read(folder.path()).unwrap();
-        let reds: Vec<u8> = (0..11).map(|t| clip.frame(t)[0]).collect();
-        assert_eq!(reds, (1..=11).map(|i| i * 10).collect::<Vec<u8>>());
+        assert!((0..11).all(|t| clip.frame(t)[0] == (40 * (t + 1)) as u8));
         assert_eq!((clip.time, clip.height, clip.width), (11, 2, 4));
     }
 
     #[test]
     fn common_names_and_size_rules_are_read() {
         let folder = temporary();
-        save(folder.path(), "img_00001.jpg", 4, 200);
-        save(folder.path(), "img_00002.JPG", 4, 200);
+        save(folder.path(), "img_00001.jpg", 4, 5);
+        save(folder.path(), "img_00002.JPG", 4, 5);
         let size = SizeRule::Exact { height: 6, width: 5 };
-        let clip = read_frames_folder(folder.path(), size, &DecodeLimits::default()).unwrap();
+        let clip = read_all(folder.path(), size, &DecodeLimits::default()).unwrap();
         assert_eq!((clip.time, clip.height, clip.width), (2, 6, 5));
         assert!(clip.data[0].abs_diff(200) < 8);
-        let short =
-            read_frames_folder(folder.path(), SizeRule::ShortSide { pixels: 4 }, &DecodeLimits::default()).unwrap();
+        let short = SizeRule::ShortSide { pixels: 4 };
+        let short = read_all(folder.path(), short, &DecodeLimits::default()).unwrap();
         assert_eq!((short.height, short.width), (4, 8));
     }
 
     #[test]
     fn gaps_and_foreign_names_are_errors() {
-        let error = |names: &[&str]| {
+        for (names, words) in [
+            (&["000000.png", "000002.png"][..], "frame 1 is missing"),
+            (&["5.png", "6.png"], "starts at 5"),
+            (&["1.png", "01.png"], "used twice"),
+            (&["a_1.png", "b_2.png"], "`a_`"),
+            (&["cover.png"], "no number"),
+            (&[], "no JPEG or PNG"),
+        ] {
             let folder = temporary();
-            names.iter().for_each(|name| save(folder.path(), name, 4, 9));
-            read(folder.path()).unwrap_err().to_string()
-        };
-        assert!(error(&["000000.png", "000002.png"]).contains("frame 1 is missing"));
-        assert!(error(&["5.png", "6.png"]).contains("starts at 5"));
-        assert!(error(&["1.png", "01.png"]).contains("used twice"));
-        assert!(error(&["a_1.png", "b_2.png"]).contains("`a_`"));
-        assert!(error(&["cover.png"]).contains("no number"));
-        assert!(error(&[]).contains("no JPEG or PNG"));
+            names.iter().for_each(|name| save(folder.path(), name, 4, 0));
+            refused(read(folder.path()), &[words]);
+        }
     }
 
     #[test]
@@ -180,7 +168,7 @@ mod tests {
         fs::write(folder.path().join("1.png"), b"").unwrap();
         assert!(matches!(read(folder.path()), Err(DataError::EmptyFile(_))));
         let limits = DecodeLimits { max_side: 3, ..DecodeLimits::default() };
-        assert!(read_frames_folder(folder.path(), SizeRule::Source, &limits).is_err());
+        assert!(read_all(folder.path(), SizeRule::Source, &limits).is_err());
         assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("no such"));
     }
 }

@@ -4,10 +4,9 @@ mod folder;
 mod picture;
 mod resize;
 
-pub(crate) use folder::{is_frame, read_selected};
-pub use folder::{list_frames, read_frames_folder};
-pub(crate) use picture::{Colours, Picture, with_decoded};
-pub use resize::{Crop, SizeRule, flip_horizontal, resize_frames, resize_rgb};
-pub(crate) use resize::{Rectangle, resize_into};
+pub(crate) use folder::{is_frame, list_frames, read_selected};
+pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};
+pub use resize::{Crop, SizeRule};
+pub(crate) use resize::{Rectangle, flip_horizontal, resize_into, resize_rgb};
 #[cfg(feature = "pure-decode")]
 pub(crate) use resize::{cubic, resize_cubic};

@@ -16,16 +16,12 @@ use crate::base::{DataError, DecodeLimits};
 /// Most bytes of a file, and most that the decoder may take for it: 8192 × 8192 pixels of 4 bytes.
 const IMAGE_BYTES: u64 = 256 << 20;
 
-/// Channels of a decoded image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
-    /// Red, green and blue.
     Rgb,
-    /// One value.
     Grey,
 }
 
-/// The pixels of one picture.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
     /// `[height, width, channels]`.
@@ -86,7 +82,7 @@ fn decode_into(
 ) -> Result<[usize; 2], DataError> {
     read(path, file)?;
     let side = limits.max_side.min(8192);
-    let decode = if file.starts_with(&[0xff, 0xd8, 0xff]) { decode_jpeg } else { decode_other };
+    let decode = if is_jpeg(file) { decode_jpeg } else { decode_other };
     decode(file, colours, side, pixels).map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
 }
 
@@ -104,6 +100,20 @@ fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Decodes the bytes of an image, of at most `side` pixels a side, by the strictest rules.
+pub(crate) fn decode_strictly(bytes: &[u8], side: usize) -> Result<(), String> {
+    if is_jpeg(bytes) {
+        let options = DecoderOptions::default().set_strict_mode(true).set_max_width(side).set_max_height(side);
+        let decoded = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode();
+        return decoded.map(drop).map_err(|error| error.to_string());
+    }
+    read_other(bytes, side, None).map(drop)
+}
+
+fn is_jpeg(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
 fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>) -> Result<[usize; 2], String> {
@@ -130,18 +140,23 @@ fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>
 }
 
 fn decode_other(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>) -> Result<[usize; 2], String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let mut bounds = Limits::default();
-    (bounds.max_image_width, bounds.max_image_height) = (Some(side as u32), Some(side as u32));
-    bounds.max_alloc = Some(IMAGE_BYTES);
-    reader.limits(bounds);
-    let image = reader.decode().map_err(|error| error.to_string())?;
+    let image = read_other(bytes, side, Some(IMAGE_BYTES))?;
     let size = [image.height() as usize, image.width() as usize];
     *pixels = match colours {
         Colours::Rgb => image.into_rgb8().into_raw(),
         Colours::Grey => image.into_luma8().into_raw(),
     };
     Ok(size)
+}
+
+/// An image of another format than JPEG; without `most` bytes of memory the default bound holds.
+fn read_other(bytes: &[u8], side: usize, most: Option<u64>) -> Result<DynamicImage, String> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
+    let mut bounds = Limits::default();
+    (bounds.max_image_width, bounds.max_image_height) = (Some(side as u32), Some(side as u32));
+    bounds.max_alloc = most.or(bounds.max_alloc);
+    reader.limits(bounds);
+    reader.decode().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

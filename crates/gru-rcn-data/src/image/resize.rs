@@ -13,7 +13,7 @@ use fast_image_resize::pixels::{U8, U8x2, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{DataError, DecodeLimits, Frames};
+use crate::base::{DataError, DecodeLimits};
 
 /// The size that frames are brought to.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +96,8 @@ impl Crop {
     }
 
     fn fits(&self, height: usize, width: usize) -> bool {
-        let right = self.x.checked_add(self.width);
-        let lower = self.y.checked_add(self.height);
-        self.width > 0
-            && self.height > 0
-            && right.is_some_and(|right| right <= width)
-            && lower.is_some_and(|lower| lower <= height)
+        let inside = |from: usize, length: usize, side| length > 0 && from.saturating_add(length) <= side;
+        inside(self.x, self.width, width) && inside(self.y, self.height, height)
     }
 }
 
@@ -156,11 +152,12 @@ impl Rectangle {
 }
 
 /// Cuts `crop` out of an RGB frame `[height, width, 3]` and resizes it; sizes are height and width.
-///
-/// # Errors
-/// [`DataError::Shape`] when the buffer is not `height · width · 3` long, the crop leaves the
-/// frame, or a side is 0 or above 65 535.
-pub fn resize_rgb(pixels: &[u8], size: [usize; 2], crop: Crop, output: [usize; 2]) -> Result<Vec<u8>, DataError> {
+pub(crate) fn resize_rgb(
+    pixels: &[u8],
+    size: [usize; 2],
+    crop: Crop,
+    output: [usize; 2],
+) -> Result<Vec<u8>, DataError> {
     // For sides out of range, which `resize_into` reports, no memory is taken.
     let sides = output.map(|side| if side > 65_535 { 0 } else { side });
     let mut target = vec![0; sides[0] * sides[1] * 3];
@@ -305,7 +302,7 @@ pub(crate) fn cubic(distance: f64) -> f64 {
 }
 
 /// Mirrors frames of `width` columns and `channels` values a pixel left to right, in place.
-pub fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
+pub(crate) fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
     if width == 0 {
         return;
     }
@@ -319,31 +316,6 @@ pub fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
             }
         }
     }
-}
-
-/// Every frame of an RGB clip resized to `height` × `width`; the clip itself where it has that
-/// size.
-///
-/// # Errors
-/// [`DataError::Shape`] when the clip has not three channels or a size is out of range.
-pub fn resize_frames(frames: Frames, height: usize, width: usize) -> Result<Frames, DataError> {
-    if (frames.height, frames.width) == (height, width) {
-        return Ok(frames);
-    }
-    require_rgb(&frames)?;
-    let whole = Crop::whole(frames.height, frames.width);
-    let mut data = Vec::with_capacity(frames.time * height * width * 3);
-    for t in 0..frames.time {
-        data.extend(resize_rgb(frames.frame(t), [frames.height, frames.width], whole, [height, width])?);
-    }
-    Frames::new(data, frames.time, height, width, 3)
-}
-
-pub(crate) fn require_rgb(frames: &Frames) -> Result<(), DataError> {
-    if frames.channels == 3 {
-        return Ok(());
-    }
-    Err(DataError::Shape(format!("an RGB clip has 3 channels, this one has {}", frames.channels)))
 }
 
 #[cfg(test)]

@@ -11,9 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{ClipRecord, ImageCoding, line_of};
 use crate::base::{DataError, Fnv64, partial_sibling, remove, write_atomically};
 
-/// Folder of RGB frames.
 pub(crate) const FRAMES: &str = "frames";
-/// Folder of optical flow.
 pub(crate) const FLOW: &str = "flow";
 /// The two components of flow, in their order.
 pub(crate) const COMPONENTS: [&str; 2] = ["x", "y"];
@@ -24,7 +22,6 @@ pub const GROUPS: &str = "groups.json";
 /// File of clips that could not be prepared.
 pub const FAILURES: &str = "failures.jsonl";
 
-/// Which of a clip's images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Frame,
@@ -60,7 +57,6 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether the clip belongs to it.
     pub(crate) fn has(self, id: &str) -> bool {
         let hash = Fnv64::default().text("shard").text(id).finish();
         hash % (self.of.max(1) as u64) == (self.index as u64).wrapping_sub(1)

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use super::{ClipRecord, Header, Manifest, line_of};
 use crate::base::{DataError, sync_folder_of, write_atomically};
 
-/// The open journal of one run.
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,

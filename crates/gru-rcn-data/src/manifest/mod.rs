@@ -177,7 +177,6 @@ impl Manifest {
     }
 }
 
-/// A value as one line of JSON.
 pub(crate) fn line_of<T: Serialize>(path: &Path, value: &T) -> Result<String, DataError> {
     match serde_json::to_string(value) {
         Ok(text) => Ok(text + "\n"),

@@ -92,9 +92,7 @@ impl CropRule {
             }
         }
     }
-}
 
-impl CropRule {
     /// The evaluation crop's size at the five places: the corners as in [`corner`], then the
     /// middle.
     pub(super) fn five(&self, frame: [usize; 2], input: [usize; 2]) -> [Crop; 5] {

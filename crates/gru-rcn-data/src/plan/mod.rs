@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use crop::CropRule;
 pub use modality::{FLOW_STACK, Modality};
 pub use temporal::TemporalSampling;
-pub use test_views::{TestCrops, TestViews, distinct_views};
+pub(crate) use test_views::distinct_views;
+pub use test_views::{TestCrops, TestViews};
 
 use crate::base::{DataError, Draws, Fnv64, Frames};
 use crate::image::{Crop, Rectangle, resize_into};
@@ -177,7 +178,7 @@ impl ClipPlanner {
     /// The plans of all views of an evaluation clip, in the order of their starts, at each start
     /// the corners (upper left, upper right, lower left, lower right) and the middle, and then the
     /// mirror images in the same order. Nothing in them is random. Short clips and small frames
-    /// give the same plan several times; [`distinct_views`] counts them.
+    /// give the same plan several times.
     ///
     /// # Errors
     /// As [`ClipPlanner::evaluation`] and [`TestViews::validate`]; [`DataError::Setting`] for

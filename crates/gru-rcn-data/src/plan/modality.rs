@@ -53,7 +53,6 @@ impl Modality {
         (t..t + depth).map(move |t| t.min(total.saturating_sub(1)))
     }
 
-    /// Mirrors one picture left to right.
     pub(crate) fn mirror(self, pixels: &mut [u8], width: usize) {
         flip_horizontal(pixels, width, self.stored_channels());
         if self == Self::Flow {

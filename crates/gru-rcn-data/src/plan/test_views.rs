@@ -31,22 +31,16 @@ pub enum TestCrops {
 /// The test views of a clip, whose class probabilities are averaged. Written `STARTSxCROPS`: `1x1`,
 /// `3x5`, `25x10`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TestViews {
     /// Number of starts in time, 1 to 1000. For
     /// [`Consecutive`](super::TemporalSampling::Consecutive) frames they are equally spaced from
     /// the first frame to the last that leaves a whole clip, rounded to the nearest frame; a single
     /// start is the middle one. For [`Spread`](super::TemporalSampling::Spread) frames they are
     /// equally spaced positions within the part that each frame is taken from.
-    #[serde(default = "one")]
     pub starts: usize,
     /// Crops at each start.
-    #[serde(default)]
     pub crops: TestCrops,
-}
-
-fn one() -> usize {
-    1
 }
 
 impl Default for TestViews {
@@ -131,7 +125,7 @@ impl FromStr for TestViews {
 
 /// Each distinct plan, in the order of its first occurrence, with its number of occurrences. Equal
 /// views are scored once and averaged with that weight.
-pub fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
+pub(crate) fn distinct_views(plans: Vec<ClipPlan>) -> Vec<(ClipPlan, usize)> {
     let mut counted: Vec<(ClipPlan, usize)> = Vec::new();
     for plan in plans {
         match counted.iter_mut().find(|(known, _)| *known == plan) {

@@ -1,6 +1,5 @@
 //! Makes the images of one clip and their hash.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image::ExtendedColorType;
@@ -10,11 +9,11 @@ use image::{ImageEncoder, ImageResult};
 
 use super::flow::{FlowMaker, FlowRun};
 use super::source::SourceClip;
-use crate::base::{DataError, DecodeLimits};
+use crate::base::DataError;
 use crate::dataset::ClipSource;
 use crate::image::{SizeRule, list_frames, read_selected};
 use crate::manifest::{ClipRecord, ContentHash, ImageCoding, Part};
-use crate::video::{FrameSource, VideoDecoder, VideoFrame, VideoFrames};
+use crate::video::{VideoDecoder, VideoFrame, VideoFrames};
 
 /// Why a clip could not be made.
 #[derive(Debug)]
@@ -37,7 +36,6 @@ impl Fault {
 /// Takes an image file: which, its index, its bytes.
 pub(crate) type Store<'a> = dyn FnMut(Part, usize, &[u8]) -> Result<(), DataError> + 'a;
 
-/// Makes clips by one set of settings.
 pub(crate) struct ClipMaker<'a> {
     pub(crate) decoder: &'a dyn VideoDecoder,
     pub(crate) size: SizeRule,
@@ -95,7 +93,12 @@ impl ClipMaker<'_> {
             ClipSource::Video(path) => self.decoder.open(path, self.size),
             ClipSource::FrameFolder(folder) => {
                 let (limits, files) = (*self.decoder.limits(), list_frames(folder)?);
-                let source = FolderFrames { folder: folder.clone(), files, next: 0, size: self.size, limits };
+                let (place, size, mut next) = (folder.clone(), self.size, 0..files.len());
+                let source = move || {
+                    let Some(t) = next.next() else { return Ok(None) };
+                    let frame = read_selected(&place, &files, &[t], size, &limits)?;
+                    Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
+                };
                 Ok(VideoFrames::new(folder, limits, Box::new(source)))
             }
             // The scan of a source finds no others.
@@ -103,26 +106,6 @@ impl ClipMaker<'_> {
                 Err(DataError::Shape("only videos and folders of frames are prepared".to_owned()))
             }
         }
-    }
-}
-
-/// The frames of a folder, without rate and times.
-struct FolderFrames {
-    folder: PathBuf,
-    files: Vec<PathBuf>,
-    next: usize,
-    size: SizeRule,
-    limits: DecodeLimits,
-}
-
-impl FrameSource for FolderFrames {
-    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
-        if self.next == self.files.len() {
-            return Ok(None);
-        }
-        let frame = read_selected(&self.folder, &self.files, &[self.next], self.size, &self.limits)?;
-        self.next += 1;
-        Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
     }
 }
 
@@ -135,7 +118,6 @@ pub(crate) struct Probe {
     pub(crate) bytes: f64,
 }
 
-/// A clip under way.
 struct Making<'m, 's> {
     coding: ImageCoding,
     clip: &'m SourceClip,
@@ -209,16 +191,14 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::temporary;
+    use crate::base::DecodeLimits;
+    use crate::testing::{save_frame, temporary};
     use crate::video::DecoderKind;
 
     #[test]
     fn folders_of_frames_are_given_frame_by_frame() {
         let folder = temporary();
-        for t in 0..3u8 {
-            let image = image::RgbImage::from_pixel(8, 4, image::Rgb([t * 50; 3]));
-            image.save(folder.path().join(format!("{t}.png"))).unwrap();
-        }
+        (0..3).for_each(|t| save_frame(&folder.path().join(format!("{t}.png")), [4, 8], t));
         let decoder = DecoderKind::Ffmpeg.open(DecodeLimits::default()).unwrap();
         let size = SizeRule::ShortSide { pixels: 2 };
         let maker = ClipMaker { decoder: &*decoder, size, image: ImageCoding::Png, flow: None };
@@ -226,7 +206,7 @@ mod tests {
         let source = ClipSource::FrameFolder(folder.path().to_owned());
         let mut frames = maker.open(&SourceClip { id, class, group, source, bytes: 0 }).unwrap();
         let seen: Vec<_> = frames.by_ref().map(Result::unwrap).map(|f| (f.width, f.pixels[0], f.time)).collect();
-        assert_eq!((seen, frames.rate()), (vec![(4, 0, None), (4, 50, None), (4, 100, None)], None));
+        assert_eq!((seen, frames.rate()), (vec![(4, 0, None), (4, 40, None), (4, 80, None)], None));
     }
 
     #[test]

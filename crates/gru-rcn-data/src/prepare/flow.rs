@@ -39,14 +39,8 @@ impl FlowOptions {
     }
 }
 
-enum Algorithm {
-    TvL1(TvL1),
-    Dis(Dis),
-}
-
 /// Computes and codes flow by one set of settings.
 pub(crate) struct FlowMaker {
-    algorithm: Algorithm,
     coding: FlowCoding,
     options: FlowOptions,
 }
@@ -62,18 +56,13 @@ impl FlowMaker {
     pub(crate) fn new(options: FlowOptions) -> Result<Self, DataError> {
         let reason = "it is a positive number of pixels";
         let coding = FlowCoding::new(options.bound).map_err(|_| DataError::setting("bound", options.bound, reason))?;
-        let algorithm = match options.method {
-            FlowMethod::TvL1 => Algorithm::TvL1(TvL1::default()),
-            FlowMethod::Dis => Algorithm::Dis(Dis::medium()),
-        };
-        Ok(Self { algorithm, coding, options })
+        Ok(Self { coding, options })
     }
 
-    /// Begins a video.
     pub(crate) fn start(&self) -> Result<FlowRun, FlowError> {
-        Ok(match &self.algorithm {
-            Algorithm::TvL1(settings) => FlowRun::TvL1(Box::new(settings.sequence()?)),
-            Algorithm::Dis(settings) => FlowRun::Dis(Box::new(DisWorkspace::new(settings.clone())?)),
+        Ok(match self.options.method {
+            FlowMethod::TvL1 => FlowRun::TvL1(Box::new(TvL1::default().sequence()?)),
+            FlowMethod::Dis => FlowRun::Dis(Box::new(DisWorkspace::new(Dis::medium())?)),
         })
     }
 
@@ -86,13 +75,12 @@ impl FlowMaker {
         self.options.image
     }
 
-    /// The manifest's description of the flow.
     pub(crate) fn format(&self) -> FlowFormat {
         FlowFormat {
             algorithm: self.options.method.to_string(),
-            parameters: match &self.algorithm {
-                Algorithm::TvL1(settings) => tv_l1_parameters(settings),
-                Algorithm::Dis(settings) => dis_parameters(settings),
+            parameters: match self.options.method {
+                FlowMethod::TvL1 => tv_l1_parameters(&TvL1::default()),
+                FlowMethod::Dis => dis_parameters(&Dis::medium()),
             },
             bound: self.coding.bound(),
             coding: CODING.to_owned(),

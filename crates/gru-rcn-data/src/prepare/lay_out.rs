@@ -15,7 +15,6 @@ use crate::manifest::{
 };
 use crate::video::VideoDecoder;
 
-/// The files of one run in the output folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
@@ -62,28 +61,22 @@ impl Place {
         let mut ours = false;
         for (path, shard) in ledgers(&self.root)? {
             let (name, journal) = (path.display().to_string(), journal::is_journal(&path));
-            let there = if journal {
-                journal::read(&path)?.map(|journal| journal.header)
-            } else {
-                Some(Manifest::read(&path)?.header)
-            };
+            let there = if journal { journal::read(&path)? } else { Some(Manifest::read(&path)?) };
             ours = true;
-            if let Some((setting, there, here)) = there.and_then(|there| there.difference(header)) {
+            if let Some((setting, there, here)) = there.and_then(|there| there.header.difference(header)) {
                 let reason = format!(
                     "the folder was made with `{setting}` = {there}, this run has {here} (see {name}); give the same \
                      settings or another output folder"
                 );
                 return Err(DataError::dataset(&self.root, reason));
             }
-            let of = |shard: Option<Shard>| shard.map_or(1, |shard| shard.of);
+            let [theirs, own] = [shard, self.shard].map(|shard| shard.map_or(1, |shard| shard.of));
             // Shards and a whole run may both continue from a merged manifest.
             let merged = shard.is_none() && !journal;
-            if !merged && of(shard) != of(self.shard) {
+            if !merged && theirs != own {
                 let reason = format!(
-                    "{name} is of a run with `shard` = …/{}, this run has …/{}; finish and merge the shards first, or give \
-                     another output folder",
-                    of(shard),
-                    of(self.shard)
+                    "{name} is of a run with `shard` = …/{theirs}, this run has …/{own}; finish and merge the shards \
+                     first, or give another output folder"
                 );
                 return Err(DataError::dataset(&self.root, reason));
             }
@@ -139,7 +132,6 @@ impl<'a> Plan<'a> {
         Ok(Self { place, header, maker, source, done })
     }
 
-    /// The clips that this run is to prepare.
     pub(crate) fn to_do(&self) -> Vec<&SourceClip> {
         let mine = self.source.clips.iter().filter(|clip| self.place.has(&clip.id));
         mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()
@@ -159,12 +151,8 @@ fn output(options: &Prepare) -> Result<PathBuf, DataError> {
         return Err(DataError::setting("output", "", "the folder to make must be given"));
     }
     if options.output.components().any(|part| part == Component::ParentDir) && !options.output.exists() {
-        let shown = options.output.display();
-        return Err(DataError::setting(
-            "output",
-            shown,
-            "`..` in a path that does not exist yet; give a path without it",
-        ));
+        let reason = "`..` in a path that does not exist yet; give a path without it";
+        return Err(DataError::setting("output", options.output.display(), reason));
     }
     let wanted = std::path::absolute(&options.output).map_err(|error| DataError::io(&options.output, error))?;
     // The folder need not exist yet: the part of its path that exists is made canonical.

@@ -46,9 +46,8 @@ pub fn merge(root: &Path) -> Result<Merged, DataError> {
     }
     let there = |index: usize| shards.iter().any(|(shard, _)| shard.index == index);
     if let Some(missing) = (1..=of).find(|&index| merged.is_none() && !there(index)) {
-        return Err(bad(format!(
-            "shard {missing}/{of} is missing; run it, or copy manifest-{missing}-of-{of}.jsonl here"
-        )));
+        let reason = format!("shard {missing}/{of} is missing; run it, or copy manifest-{missing}-of-{of}.jsonl here");
+        return Err(bad(reason));
     }
     let whole = join(root, merged.as_ref(), &shards)?;
     let failures = failures(root, &shards, merged.is_some())?;

@@ -17,7 +17,6 @@ use crate::manifest::journal::Journal;
 use crate::manifest::{COMPONENTS, ClipRecord, Failure, Folders, Manifest, Part, write_failures};
 use crate::video::VideoDecoder;
 
-/// A prepared clip and its bytes on disk.
 type Made = Result<(ClipRecord, u64), Fault>;
 
 pub(super) fn run(
@@ -62,14 +61,18 @@ pub(super) fn run(
 fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     let folders = Folders::of(&plan.place.root, &clip.id);
     let partial = folders.partial();
-    let mut written = Written::default();
+    let (mut files, mut size) = (Vec::new(), 0);
     let made = create_folders(&partial, plan).and_then(|()| {
         let store = &mut |part: Part, index: usize, bytes: &[u8]| {
             let coding = match (part, &plan.maker.flow) {
                 (Part::Frame, _) | (_, None) => plan.maker.image,
                 (_, Some(flow)) => flow.image(),
             };
-            written.file(partial.file(part, index, coding), bytes)
+            let path = partial.file(part, index, coding);
+            fs::write(&path, bytes).map_err(|error| DataError::io(&path, error))?;
+            files.push(path);
+            size += bytes.len() as u64;
+            Ok(())
         };
         plan.maker.make(clip, store)
     });
@@ -81,8 +84,8 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
             return Err(fault);
         }
     };
-    let bytes = written.commit(&partial, &folders, plan.maker.flow.is_some()).map_err(Fault::Run)?;
-    Ok((record, bytes))
+    commit(&files, &partial, &folders, plan.maker.flow.is_some()).map_err(Fault::Run)?;
+    Ok((record, size))
 }
 
 fn create_folders(partial: &Folders, plan: &Plan<'_>) -> Result<(), Fault> {
@@ -95,39 +98,22 @@ fn create_folders(partial: &Folders, plan: &Plan<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The files of a clip under way.
-#[derive(Default)]
-struct Written {
-    files: Vec<PathBuf>,
-    bytes: u64,
+/// Makes the files of a clip durable and renames their folders; flow first, so that frames never
+/// exist without it.
+fn commit(files: &[PathBuf], partial: &Folders, folders: &Folders, flow: bool) -> Result<(), DataError> {
+    // All at the end: the first call writes most of what is waiting, so the others are fast.
+    for path in files {
+        File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
+    }
+    let pairs = [(flow, &partial.flow, &folders.flow), (true, &partial.frames, &folders.frames)];
+    for (_, from, to) in pairs.into_iter().filter(|(wanted, ..)| *wanted) {
+        sync_folder(from)?;
+        fs::rename(from, to).map_err(|error| DataError::io(to, error))?;
+        sync_folder_of(to)?;
+    }
+    Ok(())
 }
 
-impl Written {
-    fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), DataError> {
-        fs::write(&path, bytes).map_err(|error| DataError::io(&path, error))?;
-        self.files.push(path);
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Makes the files durable and renames their folders; flow first, so that frames never exist
-    /// without it.
-    fn commit(self, partial: &Folders, folders: &Folders, flow: bool) -> Result<u64, DataError> {
-        // All at the end: the first call writes most of what is waiting, so the others are fast.
-        for path in &self.files {
-            File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
-        }
-        let pairs = [(flow, &partial.flow, &folders.flow), (true, &partial.frames, &folders.frames)];
-        for (_, from, to) in pairs.into_iter().filter(|(wanted, ..)| *wanted) {
-            sync_folder(from)?;
-            fs::rename(from, to).map_err(|error| DataError::io(to, error))?;
-            sync_folder_of(to)?;
-        }
-        Ok(self.bytes)
-    }
-}
-
-/// Counts of a run.
 struct Tally {
     start: Instant,
     /// All prepared clips, and how many of them earlier runs prepared.
@@ -165,7 +151,6 @@ impl Tally {
     }
 }
 
-/// Writes failures, lists and the manifest.
 fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
     let Tally { done, kept, mut failures, progress: Progress { done: ended, frames, bytes, .. }, .. } = tally;
     failures.sort_by(|a, b| a.clip.cmp(&b.clip));
@@ -192,7 +177,6 @@ fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) ->
     Ok(outcome)
 }
 
-/// Clips that are tried.
 const PROBES: usize = 3;
 /// Frames of each that are made; the flow of a long clip would take minutes.
 const FRAMES: usize = 16;

@@ -12,7 +12,6 @@ use crate::dataset::{
 };
 use crate::manifest::{Layout, check_id};
 
-/// A clip of the source.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceClip {
     /// `<class>/<clip>`.
@@ -46,7 +45,6 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Looks through the source folder and reads the lists.
     pub(crate) fn find(options: &Prepare) -> Result<Self, DataError> {
         let root = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
         if !root.is_dir() {

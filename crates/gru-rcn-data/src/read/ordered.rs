@@ -203,7 +203,6 @@ mod tests {
         ordered(jobs, |&job| job, LoaderConfig { workers: 4, max_bytes: 100 }, move |&job| Ok(load(job)))
     }
 
-    /// Waits, in milliseconds.
     fn wait(time: u64) {
         thread::sleep(Duration::from_millis(time));
     }

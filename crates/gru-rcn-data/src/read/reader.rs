@@ -7,8 +7,7 @@ use super::views::{ClipViews, shown};
 use crate::base::{DataError, DecodeLimits, Frames};
 use crate::dataset::{ClipSource, Sample};
 use crate::image::{
-    Colours, Picture, Rectangle, SizeRule, list_frames, read_frames_folder, read_selected, resize_frames, resize_into,
-    with_decoded,
+    Colours, Crop, Picture, Rectangle, SizeRule, list_frames, read_selected, resize_into, resize_rgb, with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
 use crate::video::{DecoderKind, VideoDecoder};
@@ -46,18 +45,15 @@ impl ClipReader {
     /// `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`VideoDecoder::decode`] and [`read_frames_folder`], and of [`DecoderKind::open`]
-    /// for videos.
+    /// Those of [`VideoDecoder::decode`] and [`DecoderKind::open`] for videos. For stored frames
+    /// [`DataError::NoFrames`]; [`DataError::BadFrames`] for a name without a number, a gap, a
+    /// number used twice, two prefixes or two sizes; [`DataError::BadImage`] for an image that
+    /// cannot be decoded, [`DataError::TooLarge`] above a limit.
     pub fn read(&self, sample: &Sample, frame_size: [usize; 2]) -> Result<Frames, DataError> {
-        self.read_source(&sample.source, frame_size.into())
-    }
-
-    /// Reads all frames of a video file or a folder of frames.
-    ///
-    /// # Errors
-    /// As [`ClipReader::read`]; [`DataError::NotFound`] where there is neither.
-    pub fn read_path(&self, path: &Path, frame_size: [usize; 2]) -> Result<Frames, DataError> {
-        self.read_source(&source_of(path)?, frame_size.into())
+        match &sample.source {
+            ClipSource::Video(path) => self.video()?.decode(path, frame_size.into()),
+            other => self.read_some(other, frame_size.into(), |total| (0..total).collect()).map(|(all, _)| all),
+        }
     }
 
     /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
@@ -165,15 +161,6 @@ impl ClipReader {
         Ok((read_selected(folder, &files, &select(files.len()), size, &self.limits)?, files.len()))
     }
 
-    fn read_source(&self, source: &ClipSource, size: SizeRule) -> Result<Frames, DataError> {
-        match source {
-            ClipSource::Video(path) => self.video()?.decode(path, size),
-            ClipSource::Motion(clip) => sized(clip.render(), size),
-            ClipSource::FrameFolder(folder) => read_frames_folder(folder, size, &self.limits),
-            ClipSource::Prepared(_) => self.read_some(source, size, |total| (0..total).collect()).map(|(all, _)| all),
-        }
-    }
-
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
     fn video(&self) -> Result<Arc<dyn VideoDecoder>, DataError> {
         let mut slot = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,12 +182,18 @@ pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
     Ok(if metadata.is_dir() { ClipSource::FrameFolder(path.to_owned()) } else { ClipSource::Video(path.to_owned()) })
 }
 
+/// Every frame of an RGB clip brought to `size`.
 fn sized(frames: Frames, size: SizeRule) -> Result<Frames, DataError> {
+    let from = [frames.height, frames.width];
     let [height, width] = size.of(frames.height, frames.width);
-    resize_frames(frames, height, width)
+    if from == [height, width] {
+        return Ok(frames);
+    }
+    let frame = |t| resize_rgb(frames.frame(t), from, Crop::whole(from[0], from[1]), [height, width]);
+    let data: Vec<Vec<u8>> = (0..frames.time).map(frame).collect::<Result<_, _>>()?;
+    Frames::new(data.concat(), frames.time, height, width, 3)
 }
 
-/// The image files of a clip.
 enum Pictures {
     Rgb(Vec<PathBuf>),
     Flow([Vec<PathBuf>; 2]),
@@ -224,7 +217,6 @@ fn pictures(source: &ClipSource, modality: Modality) -> Result<Option<Pictures>,
 }
 
 impl Pictures {
-    /// Frames, or fields of flow.
     fn len(&self) -> usize {
         match self {
             Self::Rgb(files) => files.len(),
@@ -239,7 +231,6 @@ impl Pictures {
         }
     }
 
-    /// Decodes frame or field `t`.
     fn picture(&self, t: usize, limits: &DecodeLimits) -> Result<Picture, DataError> {
         self.with_picture(t, limits, |pixels, size| Ok(Picture { pixels: pixels.to_vec(), size }))
     }
@@ -284,7 +275,6 @@ mod tests {
     use super::*;
     use crate::dataset::MotionConfig;
     use crate::plan::{CropRule, TemporalSampling};
-    use crate::read::views::tests::flow_clip;
     use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
 
     fn planner(frames: usize) -> ClipPlanner {
@@ -297,8 +287,8 @@ mod tests {
     fn planned_reading_equals_reading_and_planning() {
         let folder = temporary();
         let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
-        let source = ClipSource::Video(video.clone());
-        let whole = ClipReader::default().read_path(&video, [16, 24]).unwrap();
+        let source = ClipSource::Video(video);
+        let whole = ClipReader::default().read(&sample(source.clone()), [16, 24]).unwrap();
         let expected = planner(3).evaluation(20).unwrap().apply(&whole).unwrap();
         // 19 of the 20 frames would fit.
         let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
@@ -308,7 +298,7 @@ mod tests {
             let plan = planner(3).evaluation(total).unwrap().on_selected();
             assert_eq!(plan.apply(&frames).unwrap(), expected);
         }
-        assert!(ClipReader::new(tight).read_path(&video, [16, 24]).is_err());
+        assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
     }
 
     #[test]
@@ -320,7 +310,7 @@ mod tests {
         let (frames, total) = reader.read_planned(&source, &planner(3)).unwrap();
         // Parts of two frames, their middles 1, 3 and 5.
         assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [40, 120, 200]));
-        assert_eq!(reader.read_path(folder.path(), [16, 24]).unwrap().time, 6);
+        assert_eq!(reader.read(&sample(source), [16, 24]).unwrap().time, 6);
         assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
     }
 
@@ -335,20 +325,6 @@ mod tests {
     fn whole(modality: Modality) -> ClipPlanner {
         let all = testing::planner(TemporalSampling::Consecutive { frames: 2 }, [8, 8], [8, 8]);
         ClipPlanner { modality, crop: CropRule::Full, ..all }
-    }
-
-    /// Twelve fields whose x is 100 + t and whose y is 50 + t, as lossless images: consecutive
-    /// steps from field t on see x, y of t, t + 1, ….
-    #[test]
-    fn flow_is_read_as_stacks() {
-        let folder = temporary();
-        let sample = sample(ClipSource::Prepared(flow_clip(folder.path(), 12, [16, 16])));
-        let planner = whole(Modality::Flow);
-        let clips = ClipReader::default().read_clips(&sample, &planner, &[None]).unwrap();
-        let first = planner.evaluation(12).unwrap().frames[0] as u8;
-        assert_eq!((clips[0].time, clips[0].height, clips[0].channels), (2, 8, 20));
-        let expected: Vec<u8> = (first..first + 10).flat_map(|t| [100 + t, 50 + t]).collect();
-        assert_eq!(clips[0].frame(0)[..20], expected);
     }
 
     /// The same frames read by plan and read whole: where nothing is resized, nothing differs.
@@ -378,16 +354,12 @@ mod tests {
         let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12);
         let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
         assert_eq!(reader.decoder(), DecoderKind::Pure);
-        let clip = reader.read_path(&path, [32, 48]).unwrap();
+        let film = sample(ClipSource::Video(path.clone()));
+        let clip = reader.read(&film, [32, 48]).unwrap();
         assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());
-        let planner = ClipPlanner { frame_size: [32, 48], input_size: [32, 32], ..planner(3) };
-        let (frames, total) = reader.read_planned(&ClipSource::Video(path.clone()), &planner).unwrap();
-        // Parts of four frames, their middles 2, 6 and 10.
-        assert_eq!((frames.time, total), (3, 12));
-        assert_eq!(frames.frame(1), clip.frame(6));
         // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
         // the picture is the same.
-        let other = ClipReader::default().read_path(&path, [32, 48]).unwrap();
+        let other = ClipReader::default().read(&film, [32, 48]).unwrap();
         let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
         let mean = sum / clip.data.len() as f64;
         assert!(mean < 10.0, "{mean}");

@@ -62,7 +62,7 @@ pub(super) fn shown(plans: &[(ClipPlan, usize)], total: usize) -> BTreeSet<usize
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::path::Path;
 
     use crate::base::DecodeLimits;
@@ -73,7 +73,7 @@ pub(super) mod tests {
     use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
 
     /// A prepared clip of lossless flow fields `[height, width]` with x = 100 + t and y = 50 + t.
-    pub(crate) fn flow_clip(folder: &Path, fields: u8, [height, width]: [usize; 2]) -> PreparedClip {
+    fn flow_clip(folder: &Path, fields: u8, [height, width]: [usize; 2]) -> PreparedClip {
         let flow = folder.join("flow");
         for (name, base) in [("x", 100), ("y", 50)] {
             std::fs::create_dir_all(flow.join(name)).expect("a folder");
@@ -82,15 +82,8 @@ pub(super) mod tests {
                 image.save(flow.join(name).join(format!("{t:06}.png"))).expect("saving");
             }
         }
-        PreparedClip {
-            frames_dir: folder.join("frames"),
-            flow_dir: Some(flow),
-            frames: usize::from(fields) + 1,
-            flow: fields.into(),
-            height,
-            width,
-            sha256: String::new(),
-        }
+        let (frames_dir, frames, sha256) = (folder.join("frames"), usize::from(fields) + 1, String::new());
+        PreparedClip { frames_dir, flow_dir: Some(flow), frames, flow: fields.into(), height, width, sha256 }
     }
 
     fn planner(modality: Modality) -> ClipPlanner {
@@ -146,11 +139,11 @@ pub(super) mod tests {
         let folder = temporary();
         let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
         let (planner, rule) = (planner(Modality::Rgb), TestViews { starts: 4, crops: TestCrops::Ten });
-        let whole = ClipReader::default().read_path(&video, planner.frame_size).unwrap();
+        let source = ClipSource::Video(video);
+        let whole = ClipReader::default().read(&sample(source.clone()), planner.frame_size).unwrap();
         // Starts 0, 6, 12 and 18 of two frames each: eight of the twenty frames.
         let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 10, ..DecodeLimits::default() };
         for limits in [DecodeLimits::default(), tight] {
-            let source = ClipSource::Video(video.clone());
             let views = ClipReader::new(limits).read_views(&source, &planner, rule).unwrap();
             assert_eq!((views.total(), views.pictures.len(), views.plans().len()), (20, 8, 40));
             for (plan, times) in views.plans() {

@@ -5,15 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::report::{Fault, FaultKind};
 use crate::base::DataError;
-use crate::dataset::{find, lines};
+use crate::dataset::{Entry, find, lines};
 use crate::manifest::SPLITS;
-
-/// An entry of a folder.
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) is_folder: bool,
-}
 
 /// Collects the faults of one clip, naming files from the data set's root.
 pub(super) struct Findings<'a> {
@@ -37,15 +30,9 @@ impl<'a> Findings<'a> {
     /// the root or nowhere are faults and skipped; so is a folder that cannot be read. Hidden
     /// entries are included.
     pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
+        let (listing, error) = fs::read_dir(folder).map_or_else(|error| (None, Some(error)), |all| (Some(all), None));
         let mut found = Vec::new();
-        let listing = match fs::read_dir(folder) {
-            Ok(listing) => listing,
-            Err(error) => {
-                self.add(FaultKind::Unreadable, folder, &error.to_string());
-                return found;
-            }
-        };
-        for entry in listing {
+        for entry in listing.into_iter().flatten().chain(error.map(Err)) {
             match entry {
                 Ok(entry) => found.extend(self.entry(&entry)),
                 Err(error) => self.add(FaultKind::Unreadable, folder, &error.to_string()),
@@ -72,12 +59,10 @@ impl<'a> Findings<'a> {
     pub(super) fn inside(&mut self, path: &Path) -> bool {
         match fs::canonicalize(path) {
             Ok(real) if real.starts_with(self.root) => true,
-            Ok(_) => {
-                self.add(FaultKind::Link, path, "leads out of the data set");
-                false
-            }
-            Err(error) => {
-                self.add(FaultKind::Link, path, &format!("leads nowhere: {error}"));
+            real => {
+                let words = real
+                    .map_or_else(|error| format!("leads nowhere: {error}"), |_| "leads out of the data set".to_owned());
+                self.add(FaultKind::Link, path, &words);
                 false
             }
         }

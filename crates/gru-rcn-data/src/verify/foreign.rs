@@ -18,7 +18,6 @@ use super::{VerifyOptions, check_all, image};
 use crate::base::DataError;
 use crate::image::is_frame;
 
-/// Depth to which folders are searched.
 const DEPTH: usize = 8;
 /// Top-level folders that name the kind of images below them and are not part of a clip's id.
 const TREES: [&str; 6] = ["frames", "rgb", "images", "img", "jpegs", "rawframes"];
@@ -51,7 +50,6 @@ struct Series {
     numbers: BTreeMap<u64, Vec<PathBuf>>,
 }
 
-/// The series of one clip.
 type Clip = Vec<(Role, Series)>;
 
 pub(super) fn verify(
@@ -162,11 +160,10 @@ fn check_clip(root: &Path, id: &str, clip: &Clip, options: &VerifyOptions) -> Ve
         for path in series.numbers.values().flatten() {
             match image::check(path, options) {
                 Ok(sound) => {
-                    let this = (sound.width, sound.height);
-                    let first = *size.get_or_insert(this);
-                    if first != this {
-                        let words =
-                            format!("{}x{} pixels, the clip's first image has {}x{}", this.0, this.1, first.0, first.1);
+                    let this = format!("{}x{}", sound.width, sound.height);
+                    let first = size.get_or_insert_with(|| this.clone());
+                    if *first != this {
+                        let words = format!("{this} pixels, the clip's first image has {first}");
                         findings.add(FaultKind::WrongSize, path, &words);
                     }
                 }
@@ -208,12 +205,8 @@ fn check_counts(findings: &mut Findings<'_>, clip: &Clip) {
     let [frames, x, y] = [Role::Frames, Role::X, Role::Y].map(of);
     for (what, several) in [("frames", &frames), ("flow x", &x), ("flow y", &y)] {
         if let [first, second, ..] = several[..] {
-            let words = format!(
-                "two sequences of {what}: `{}…` and `{}…` of {}",
-                first.prefix,
-                second.prefix,
-                second.folder.display()
-            );
+            let (one, other, place) = (&first.prefix, &second.prefix, second.folder.display());
+            let words = format!("two sequences of {what}: `{one}…` and `{other}…` of {place}");
             findings.add(FaultKind::Numbering, &first.folder, &words);
         }
     }

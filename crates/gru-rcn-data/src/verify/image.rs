@@ -9,33 +9,27 @@
 //! and one with too few data before its end marker.
 
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-
-use image::{ImageFormat, ImageReader, Limits};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::VerifyOptions;
 use super::report::FaultKind;
 use crate::base::panic_message;
+use crate::image::decode_strictly;
 
 /// Kind and description of an image's fault.
 pub(super) type Wrong = (FaultKind, String);
 
-/// A sound image.
 pub(super) struct Sound {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) bytes: Vec<u8>,
 }
 
-/// Reads and decodes a file.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong> {
     let bytes = read(path, options.max_file)?;
-    let (format, width, height) = size(&bytes)?;
+    let (width, height) = size(&bytes)?;
     if width == 0 || height == 0 {
         return Err((FaultKind::BadImage, format!("the header says {width}x{height} pixels")));
     }
@@ -43,7 +37,7 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong
         let words = format!("the header says {width}x{height} pixels, a side may have {}", options.max_side);
         return Err((FaultKind::TooLarge, words));
     }
-    decode(format, &bytes, options.max_side)?;
+    decode(&bytes, options.max_side)?;
     Ok(Sound { width: width as usize, height: height as usize, bytes })
 }
 
@@ -63,13 +57,13 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Wrong> {
     }
 }
 
-/// Format, width and height by the file's structure, which must be whole.
-fn size(bytes: &[u8]) -> Result<(ImageFormat, u32, u32), Wrong> {
+/// Width and height by the file's structure, which must be whole.
+fn size(bytes: &[u8]) -> Result<(u32, u32), Wrong> {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
     if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-        jpeg_size(bytes).map(|(width, height)| (ImageFormat::Jpeg, width, height))
+        jpeg_size(bytes)
     } else if bytes.starts_with(PNG) {
-        png_size(&bytes[PNG.len()..]).map(|(width, height)| (ImageFormat::Png, width, height))
+        png_size(&bytes[PNG.len()..])
     } else if PNG.starts_with(bytes) || [0xff, 0xd8, 0xff].starts_with(bytes) {
         Err(truncated("it ends in its first bytes"))
     } else {
@@ -149,23 +143,8 @@ fn png_size(bytes: &[u8]) -> Result<(u32, u32), Wrong> {
     }
 }
 
-fn decode(format: ImageFormat, bytes: &[u8], max_side: u32) -> Result<(), Wrong> {
-    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
-        ImageFormat::Jpeg => {
-            let side = max_side as usize;
-            let options = DecoderOptions::default().set_strict_mode(true).set_max_width(side).set_max_height(side);
-            let decoded = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode();
-            decoded.map(drop).map_err(|error| error.to_string())
-        }
-        other => {
-            let mut reader = ImageReader::with_format(Cursor::new(bytes), other);
-            let mut limits = Limits::default();
-            (limits.max_image_width, limits.max_image_height) = (Some(max_side), Some(max_side));
-            reader.limits(limits);
-            reader.decode().map(drop).map_err(|error| error.to_string())
-        }
-    }));
-    match decoded {
+fn decode(bytes: &[u8], max_side: u32) -> Result<(), Wrong> {
+    match catch_unwind(AssertUnwindSafe(|| decode_strictly(bytes, max_side as usize))) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(reason)) => Err((FaultKind::BadImage, format!("cannot be decoded: {reason}"))),
         Err(panic) => Err((FaultKind::BadImage, format!("the decoder gave up: {}", panic_message(&*panic)))),
@@ -174,19 +153,19 @@ fn decode(format: ImageFormat, bytes: &[u8], max_side: u32) -> Result<(), Wrong>
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, Luma, Rgb, RgbImage};
+    use std::io::Cursor;
+
+    use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;
     use crate::testing::{huge_images, temporary};
 
     fn coded(format: ImageFormat, grey: bool) -> Vec<u8> {
-        let value = |x: u32, y: u32| ((x * 37 + y * 91) % 251) as u8;
+        let image = RgbImage::from_fn(40, 24, |x, y| Rgb([((x * 37 + y * 91) % 251) as u8, 9, 200]));
+        let image = DynamicImage::from(image);
+        let image = if grey { image.into_luma8().into() } else { image };
         let mut bytes = Cursor::new(Vec::new());
-        if grey {
-            GrayImage::from_fn(40, 24, |x, y| Luma([value(x, y)])).write_to(&mut bytes, format).unwrap();
-        } else {
-            RgbImage::from_fn(40, 24, |x, y| Rgb([value(x, y), 9, 200])).write_to(&mut bytes, format).unwrap();
-        }
+        image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     }
 

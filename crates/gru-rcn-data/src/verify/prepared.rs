@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Entry, Findings, check_lists, some};
+use super::files::{Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
 use super::{VerifyOptions, check_all, image};
 use crate::base::{DataError, PARTIAL};
@@ -47,7 +47,6 @@ pub(super) fn verify(
     Ok(report)
 }
 
-/// The faults of one clip.
 fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &VerifyOptions) -> Vec<Fault> {
     let mut findings = Findings::new(root, &clip.id);
     let folders = Folders::of(root, &clip.id);
@@ -122,13 +121,13 @@ fn check_folder(
     if !findings.inside(folder) {
         return;
     }
-    let mut found: BTreeMap<PathBuf, Entry> =
-        findings.entries(folder).into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+    let found = findings.entries(folder).into_iter();
+    let mut found: BTreeMap<PathBuf, bool> = found.map(|entry| (entry.path, entry.is_folder)).collect();
     let mut missing = Vec::new();
     for path in wanted {
         match found.remove(&path) {
-            Some(entry) if entry.is_folder => findings.add(FaultKind::ExtraFile, &path, "a folder, not an image"),
-            Some(_) => drop(there.insert(path)),
+            Some(true) => findings.add(FaultKind::ExtraFile, &path, "a folder, not an image"),
+            Some(false) => drop(there.insert(path)),
             None => missing.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         }
     }

@@ -100,23 +100,15 @@ impl VerifyReport {
 
     /// The faults as a table for people, and a last line that counts them.
     pub fn table(&self) -> String {
-        let rows: Vec<[String; 3]> = self
-            .faults
-            .iter()
-            .map(|fault| {
-                let clip = if fault.clip.is_empty() { "-".to_owned() } else { plain(&fault.clip) };
-                [clip, fault.kind.to_string(), plain(&fault.detail)]
-            })
-            .collect();
-        let width = |column: usize, head: &str| {
-            let longest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            longest.max(head.len())
+        let row = |fault: &Fault| {
+            let clip = if fault.clip.is_empty() { "-" } else { &fault.clip };
+            [plain(clip), fault.kind.to_string(), plain(&fault.detail)]
         };
-        let (clip, kind) = (width(0, "clip"), width(1, "fault"));
+        let head = (!self.faults.is_empty()).then(|| ["clip", "fault", "detail"].map(str::to_owned));
+        let rows: Vec<[String; 3]> = head.into_iter().chain(self.faults.iter().map(row)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (clip, kind) = (width(0), width(1));
         let mut text = String::new();
-        if !rows.is_empty() {
-            text += &format!("{:clip$}  {:kind$}  detail\n", "clip", "fault");
-        }
         for [name, fault, detail] in &rows {
             text += &format!("{name:clip$}  {fault:kind$}  {detail}\n");
         }

@@ -30,14 +30,12 @@ use super::{DecoderId, FrameSource, VideoDecoder, VideoFrame};
 use crate::base::{DataError, DecodeLimits};
 use crate::image::SizeRule;
 
-/// Names the program to run in place of `ffmpeg`.
 const PROGRAM_VARIABLE: &str = "GRU_RCN_FFMPEG";
 
 /// FFmpeg's demuxers for files that hold their own pictures.
 const FORMATS: &str = "3gp,asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,\
                        obu,ogg,rm,webm,wtv,yuv4mpegpipe";
 
-/// Frames decoded ahead of the caller.
 const AHEAD: usize = 4;
 /// FFmpeg's last error messages that are kept, and bytes of each.
 const LINES: usize = 5;
@@ -92,11 +90,6 @@ impl Ffmpeg {
     pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
         self.limits = limits;
         self
-    }
-
-    /// The program's own version, such as `7.1` or `5.1.9-0+deb12u1`.
-    pub fn version(&self) -> &str {
-        &self.version
     }
 
     /// The decoder's own limit on areas. It counts a decoder's margins too, so it is looser than
@@ -348,7 +341,6 @@ fn invalid(reason: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, reason)
 }
 
-/// What a line of FFmpeg's log says.
 #[derive(Debug, PartialEq)]
 enum LogLine {
     /// Frames per second of the input.

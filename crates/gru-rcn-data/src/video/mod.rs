@@ -209,6 +209,13 @@ pub trait FrameSource {
     }
 }
 
+/// A source of frames without rate and warnings.
+impl<F: FnMut() -> Result<Option<VideoFrame>, DataError>> FrameSource for F {
+    fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
+        self()
+    }
+}
+
 /// The frames of one file, as an iterator.
 ///
 /// It ends after the last frame or after the first error. Errors are: a stream without any frame, a
@@ -226,7 +233,6 @@ pub struct VideoFrames {
 }
 
 impl VideoFrames {
-    /// Frames of `source`, which decodes `path`.
     pub(crate) fn new(path: &Path, limits: DecodeLimits, source: Box<dyn FrameSource>) -> Self {
         let path = path.to_owned();
         Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, ended: false }
@@ -309,12 +315,6 @@ pub enum DecoderKind {
 }
 
 impl DecoderKind {
-    /// Whether this build contains the decoder. [`DecoderKind::Ffmpeg`] also needs the installed
-    /// program; see [`Ffmpeg::locate`].
-    pub fn is_built_in(self) -> bool {
-        self == Self::Ffmpeg || cfg!(feature = "pure-decode")
-    }
-
     /// Checks, before a long run, that the decoder can be used.
     ///
     /// # Errors

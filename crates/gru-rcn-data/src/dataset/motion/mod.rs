@@ -26,8 +26,6 @@ mod trajectory;
 
 use serde::{Deserialize, Serialize};
 
-pub use trajectory::Pose;
-
 use super::{ClipSource, Dataset, Sample};
 use crate::base::{DataError, Draws, Fnv64, Frames, Split};
 use trajectory::Trajectories;
@@ -138,11 +136,6 @@ impl MotionClip {
     /// Index of its shape in [`SHAPES`].
     pub fn shape(&self) -> usize {
         self.index / MOTIONS.len() % SHAPES.len()
-    }
-
-    /// Where the shape is in frame `t`, counted from 0.
-    pub fn pose(&self, t: usize) -> Pose {
-        self.trajectories().pose(t)
     }
 
     /// Draws the clip: RGB `[frames, size, size, 3]`. The same clip gives the same bytes.

@@ -9,7 +9,6 @@ use super::shapes::{Texture, inside, mix, two_colours, value_noise};
 use super::trajectory::Pose;
 use crate::base::{Draws, Frames};
 
-/// Samples per pixel along each axis.
 const SAMPLES: usize = 3;
 /// Standard deviation of the sensor noise in grey levels.
 const NOISE: f64 = 2.5;
@@ -21,7 +20,6 @@ const REACH: f64 = 1.2;
 struct Scene {
     shape: usize,
     texture: Texture,
-    /// `[size, size]` colours.
     background: Vec<[f64; 3]>,
 }
 

@@ -60,7 +60,6 @@ impl Texture {
         }
     }
 
-    /// The colour at a point of the shape.
     pub(super) fn colour(&self, x: f64, y: f64) -> [f64; 3] {
         let (u, v) = (along(x, y, self.direction), along(x, y, self.direction + PI / 2.0));
         let wave = |w: f64| (TAU * (w * self.frequency + self.phase)).sin();

@@ -6,15 +6,15 @@ use crate::base::Draws;
 
 /// Position, size and angle of the shape in one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pose {
+pub(super) struct Pose {
     /// Column of the centre in pixels; the left border is 0.
-    pub x: f64,
-    /// Row of the centre in pixels; the upper border is 0 and rows count downwards.
-    pub y: f64,
+    pub(super) x: f64,
+    /// Row of the centre in pixels, counted downwards from the upper border.
+    pub(super) y: f64,
     /// Natural logarithm of the shape's outer radius in pixels.
-    pub log_size: f64,
+    pub(super) log_size: f64,
     /// Angle in radians; growing angles turn clockwise on the screen.
-    pub angle: f64,
+    pub(super) angle: f64,
 }
 
 /// A value that could move at a constant speed.

@@ -11,14 +11,12 @@ const MOST_HEADERS: u64 = 1 << 20;
 /// Bytes of a BITMAPINFOHEADER; what follows it is the decoder's.
 const BITMAP_INFO: usize = 40;
 
-/// Why a file cannot be read.
 #[derive(Debug)]
 pub(super) enum AviError {
     /// Not an AVI file with a video.
     Foreign(String),
     /// An AVI file that breaks off or is damaged.
     Broken(String),
-    /// The operating system's error.
     Io(io::Error),
 }
 
@@ -33,11 +31,9 @@ impl From<io::Error> for AviError {
 pub(super) struct VideoHeader {
     /// Place among the file's streams.
     stream: u8,
-    /// The codec's four letters.
     pub(super) codec: [u8; 4],
     /// The decoder's own headers, often empty.
     pub(super) extradata: Vec<u8>,
-    /// Frames per second.
     pub(super) rate: Option<f64>,
 }
 

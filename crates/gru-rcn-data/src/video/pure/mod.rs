@@ -22,7 +22,6 @@ mod colour;
 mod origin;
 mod pictures;
 mod session;
-mod stream;
 
 use std::path::Path;
 

@@ -10,7 +10,7 @@ use std::str;
 
 use oxideav_mpeg4video::vol::{SpriteEnable, VolHeader, parse_visual_object_header};
 
-use super::stream::Unit;
+use super::pictures::Unit;
 
 /// The first builds of XviD that decode as the standard says.
 const SOUND_XVID: u32 = 33;
@@ -27,7 +27,6 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Takes note of a unit of user data.
     pub(super) fn note(&mut self, unit: &Unit<'_>) {
         let words = unit.bytes.get(4..).unwrap_or_default();
         let words = &words[..words.iter().position(|&byte| byte == 0).unwrap_or(words.len())];
@@ -111,7 +110,7 @@ pub(super) fn check_colours(unit: &Unit<'_>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stream::units;
+    use super::super::pictures::units;
     use super::*;
 
     fn origin(marks: &[&str]) -> Origin {

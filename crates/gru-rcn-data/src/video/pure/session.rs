@@ -1,6 +1,5 @@
 //! One file being decoded: from chunks to pictures in the order of display.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +12,7 @@ use oxideav_mpeg4video::vop::{VopCodingType, VopHeader};
 use super::avi::{Avi, AviError};
 use super::colour;
 use super::origin::{Origin, check_colours, check_tools, is_mpeg4};
-use super::pictures::Pictures;
-use super::stream::{PICTURE, USER_DATA, Unit, VISUAL_OBJECT, units};
+use super::pictures::{PICTURE, Pictures, USER_DATA, Unit, VISUAL_OBJECT, units};
 use crate::base::{DataError, DecodeLimits, panic_message};
 use crate::image::{SizeRule, resize_cubic};
 use crate::video::{FrameSource, VideoFrame};
@@ -26,7 +24,6 @@ const PLACEHOLDER: usize = 19;
 /// coefficients, for a picture that may be a few bytes long in the file.
 const MACROBLOCK_BYTES: usize = 8192;
 
-/// A file being decoded.
 pub(super) struct Session {
     path: PathBuf,
     limits: DecodeLimits,
@@ -39,7 +36,6 @@ pub(super) struct Session {
     held: Option<Vec<u8>>,
     /// Pictures decoded that others are predicted from.
     anchors: usize,
-    /// Height and width of the pictures.
     pub(super) size: Option<[usize; 2]>,
     ready: VecDeque<DecodedFrame>,
     /// Frames handed out.
@@ -158,11 +154,8 @@ impl Session {
             return Err(self.broken("a picture without pixels"));
         }
         if let Some(old) = self.size.filter(|&old| old != size && self.anchors > 0) {
-            return Err(self.broken(&format!(
-                "the frame size changes from {:?} to {:?}",
-                [old[1], old[0]],
-                [size[1], size[0]]
-            )));
+            let [old, new] = [old, size].map(|[height, width]| [width, height]);
+            return Err(self.broken(&format!("the frame size changes from {old:?} to {new:?}")));
         }
         self.limits.check_side(&self.path, size[0], size[1])?;
         self.limits.check(&self.path, 1, size[0].div_ceil(16) * size[1].div_ceil(16) * MACROBLOCK_BYTES)?;
@@ -221,12 +214,8 @@ impl Session {
         let pictures = &mut self.pictures;
         match catch_unwind(AssertUnwindSafe(|| run(pictures))) {
             Ok(result) => result.map_err(|words| self.broken(&words)),
-            Err(panic) => Err(self.panicked(&*panic)),
+            Err(panic) => Err(self.broken(&format!("the decoder panicked: {}", panic_message(&*panic)))),
         }
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) -> DataError {
-        self.broken(&format!("the decoder panicked: {}", panic_message(panic)))
     }
 
     fn broken(&self, words: &str) -> DataError {
