@@ -21,7 +21,6 @@ mod micro;
 mod motion;
 mod overnight;
 mod prepared;
-mod real_clips;
 mod recognizer;
 mod refit;
 mod resume;

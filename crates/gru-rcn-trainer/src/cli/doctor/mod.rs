@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use gru_rcn_data::{Ffmpeg, free_bytes};
+use gru_rcn_data::{Ffmpeg, VideoDecoder, free_bytes};
 use serde::Serialize;
 
 use super::shared::{DeviceArgs, print_json};
@@ -164,7 +164,7 @@ impl Machine {
             available_bytes: preflight::machine::available().map(|bytes| bytes as u64),
             runs: runs.display().to_string(),
             free_disk_bytes: free_bytes(&absolute(runs)),
-            ffmpeg: ffmpeg.as_ref().ok().map(|ffmpeg| ffmpeg.version().to_string()),
+            ffmpeg: ffmpeg.as_ref().ok().map(|ffmpeg| ffmpeg.id().version),
             ffmpeg_advice: ffmpeg.err().map(|error| error.to_string()),
             pure_decoder: cfg!(feature = "pure-decode"),
         }
