@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{copy_folder, metrics, read_json, run, temporary};
+use crate::harness::{copy_folder, metrics, run, temporary};
 
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/earlier").join(name)
@@ -37,7 +37,7 @@ fn an_earlier_checkpoint_is_resumed_to_the_same_metrics() {
     let root = temporary.path().join("run");
     copy_folder(&folder("interrupted"), &root);
     assert!(std::fs::read_to_string(root.join("recipe.toml")).unwrap().contains("bias_learning_rate"));
-    let outcome = Call::new(temporary.path(), ["train", "--resume", "--run", "run"]).run().succeeds();
+    let outcome = run(temporary.path(), ["train", "--resume", "--run", "run"]).succeeds();
     assert!(outcome.stderr.contains("batches of the next, step 5"), "{}", outcome.stderr);
     let of_last_stage =
         |root: &Path| metrics(root).into_iter().filter(|line| line["stage"] == "gru_rcn").collect::<Vec<_>>();
