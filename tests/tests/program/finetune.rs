@@ -120,5 +120,5 @@ fn values_of_fine_tuning_out_of_range_are_refused() {
     bad("backbone.finetune={dropout=[0.9, 1.0]}", &["backbone.finetune.dropout has 1", "below 1"]);
     bad("backbone.finetune={frames=0}", &["backbone.finetune.frames is 0"]);
     bad("backbone.finetune={training={batch=0}}", &["backbone.finetune", "training.batch is 0"]);
-    bad("model.backbone_rate=0.0", &["model.backbone_rate"]);
+    bad("model.backbone_rate=0.0", &["model.backbone_lr_factor"]);
 }
