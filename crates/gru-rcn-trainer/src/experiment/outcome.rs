@@ -53,7 +53,7 @@ pub(super) fn new_card(plan: &Plan, dataset: &Dataset) -> Result<RunCard> {
         recipe: recipe.name.clone(),
         seed: recipe.seed,
         backend: plan.device_names.clone(),
-        dtype: plan.precision.name().into(),
+        dtype: plan.precision.name(),
         data: DataCard {
             name: dataset.name.clone(),
             fingerprint: dataset.fingerprint(),

@@ -186,8 +186,7 @@ impl Checkpoints {
     }
 
     /// The newest whole checkpoint, loaded into the given model and optimizer. `warn` is called for
-    /// each damaged one. One of another run or format is an error: resuming from an older one, or
-    /// from nothing, would not be what was requested.
+    /// each damaged one. One of another run or format is an error; no older one is taken instead.
     pub(crate) fn load_newest<M: Module>(
         &self,
         model: &M,
