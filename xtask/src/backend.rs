@@ -6,8 +6,7 @@ use anyhow::Result;
 
 use crate::usage;
 
-/// The names of the backends, equal to those of the features except for `cpu`, which is always
-/// compiled in.
+/// The names of the backends: those of the features, and `cpu`, which is always compiled in.
 pub(crate) const NAMES: [&str; 7] = ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda", "remote"];
 
 /// Features for `compare-backends` without `--backends`. Without autotuning: on a software adapter,
@@ -92,8 +91,7 @@ impl Build {
     }
 }
 
-/// The feature for a device: `cuda:1` is the second device of a backend,
-/// `remote:127.0.0.1:3000` has an address.
+/// The feature for a device, such as `cuda:1` or `remote:127.0.0.1:3000`.
 fn feature(device: &str) -> Result<&'static str> {
     let name = match device.split_once(':') {
         Some(("remote", _)) => "remote",

@@ -68,8 +68,7 @@ impl Options {
     }
 }
 
-/// Builds the examples, then measures one workload after the other. With `--json` standard output
-/// is one list.
+/// Builds the examples, then measures one workload after the other. `--json` prints one list.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     let options = Options::parse(arguments)?;
     let data = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);

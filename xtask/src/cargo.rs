@@ -74,8 +74,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     check(status)
 }
 
-/// Shows a command and replaces this process by it, so that signals, standard streams and the exit
-/// code are those of the command.
+/// Shows a command and replaces this process by it: signals, streams and exit code are its own.
 #[cfg(unix)]
 pub(crate) fn replace_process(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt;

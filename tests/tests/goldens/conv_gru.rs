@@ -6,8 +6,7 @@ use gru_rcn::recurrent::{ConvGru, ConvGruConfig};
 
 use crate::golden::{Golden, Worst, keys};
 
-/// The reference has one weight per gate; the layer concatenates them: `W_z, W_r, W` and
-/// `U_z, U_r`.
+/// The reference has a weight per gate; the layer fuses `W_z, W_r, W` and `U_z, U_r`.
 fn layer(golden: &Golden, case: &str, device: &Device) -> ConvGru {
     let input = golden.tensor::<4>(&format!("{case}.W"), device).dims();
     let [hidden, channels, kernel, _] = input;

@@ -26,8 +26,7 @@ pub(crate) fn frame(seed: u64, key: &str, [height, width]: [usize; 2], bound: f6
     Tensor::from_data(TensorData::new(values, [1, 3, height, width]), device)
 }
 
-/// An 8-bit picture of blocks of 8x8 equal pixels, as one frame of one clip,
-/// `[1, 1, height, width, 3]`.
+/// A picture of blocks of 8x8 equal pixels, `[1, 1, height, width, 3]` in bytes.
 pub(crate) fn blocky_picture(seed: u64, key: &str, [height, width]: [usize; 2], device: &Device) -> Tensor<5, Int> {
     let (rows, columns) = (height.div_ceil(8), width.div_ceil(8));
     let cells: Vec<u8> = words(seed, key).take(3 * rows * columns).map(|word| (word >> 56) as u8).collect();

@@ -41,14 +41,12 @@ impl Golden {
         Tensor::from_data(self.data(key).clone(), device)
     }
 
-    /// Tensors concatenated along their first dimension, as the crate fuses the weights of the
-    /// gates.
+    /// Tensors concatenated along their first dimension, as the weights of gates are fused.
     pub(crate) fn fused<const D: usize>(&self, keys: &[String], device: &Device) -> Tensor<D> {
         Tensor::cat(keys.iter().map(|key| self.tensor(key, device)).collect(), 0)
     }
 
-    /// The values of some tensors, one after the other: the layout of tensors that are fused along
-    /// the first dimension.
+    /// The values of some tensors, one after the other, as those of fused tensors lie.
     pub(crate) fn floats(&self, keys: &[String]) -> Vec<f32> {
         keys.iter().flat_map(|key| self.data(key).try_to_vec::<f32>().unwrap()).collect()
     }
@@ -110,8 +108,7 @@ impl Worst {
         self.check(best.narrow(1, 0, 5), golden, &keys(name, &["best_logits"]));
     }
 
-    /// Compares a large tensor with its summary in a golden: shape, mean, root mean square, and
-    /// some values.
+    /// Compares a large tensor with its summary: shape, mean, root mean square, and some values.
     pub(crate) fn digest<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, key: &str) {
         let shape = golden.indices(&format!("{key}.shape"));
         assert_eq!(found.dims().to_vec(), shape, "{}: shape of {key}", self.subject);

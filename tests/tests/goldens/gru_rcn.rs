@@ -12,8 +12,7 @@ use crate::golden::{Golden, Worst, keys};
 
 const CLASSES: usize = 7;
 
-/// The three weights of every level's layer and the bottom-up weights, with the reference's names
-/// of their parts.
+/// The weights of a level's layer, with the reference's names of their parts.
 fn parts(layer: &mut ConvGru) -> Vec<(&mut Param<Tensor<4>>, &'static [&'static str])> {
     let mut parts: Vec<(&mut Param<Tensor<4>>, &'static [&'static str])> = vec![
         (&mut layer.input_to_hidden.weight, &["W_z", "W_r", "W"]),

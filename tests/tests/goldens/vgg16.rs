@@ -91,8 +91,7 @@ fn files_in_single_precision_match() {
     compare("vgg_small.pth", "single");
 }
 
-/// A file in half precision gives a model in single precision that computes with the rounded
-/// weights.
+/// Weights in half precision give a model in single precision that computes with them.
 #[test]
 fn files_in_half_precision_match() {
     assert_eq!(load("vgg_small_half.pth").convs[0].weight.val().dtype(), DType::F32);

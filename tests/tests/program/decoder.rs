@@ -40,8 +40,7 @@ fn ucf101_is_prepared_and_predicted_without_ffmpeg() {
     // Without the option FFmpeg is required, and the message names the option.
     let line: Vec<&str> = line.into_iter().filter(|word| !["--decoder", "pure"].contains(word)).collect();
     alone(folder.path(), line).run().refuses(&["`ffmpeg` could not be run", "--decoder pure"]);
-    // Another decoder in the same folder would give other pixels and is refused. This part needs
-    // FFmpeg.
+    // Another decoder in the same folder would give other pixels. This part needs FFmpeg.
     if Command::new("ffmpeg").arg("-version").output().is_err() {
         return;
     }

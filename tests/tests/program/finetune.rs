@@ -70,8 +70,7 @@ fn fine_tunes_from_frames_in_memory_and_resumes_with_the_saved_cnn() {
     assert!(before == [fs::read(&cnn).unwrap(), fs::read(&model).unwrap()]);
 }
 
-/// In joint training both CNN and GRU-RCN change. The frozen CNN, which the baselines use, does
-/// not.
+/// Joint training changes CNN and GRU-RCN, but not the frozen CNN of the baselines.
 #[test]
 fn cnn_and_gru_rcn_are_trained_together() {
     let folder = temporary();

@@ -14,8 +14,7 @@ fn trains_on_a_folder_of_films() {
     needs_ffmpeg!();
     let run = reference();
     assert_eq!(keys(&run.document), ["run", "test", "baselines"]);
-    // One of the six clips of each class is held out for each of the other parts: 0.15 of six,
-    // rounded.
+    // One of the six clips of each class is held out for each other part: 0.15 of six, rounded.
     assert_eq!(run.document["test"]["clips"], CLASSES.len());
     let scores = Tensors::read(&run.root.join("scores-test.safetensors"));
     assert_eq!(scores.metadata("classes"), json!(CLASSES));
@@ -79,8 +78,7 @@ fn evaluate_accepts_other_clips_of_the_same_classes() {
     assert_eq!(run(folder.path(), some).succeeds().json()["test"]["clips"], CLASSES.len());
 }
 
-/// Parts without a list are drawn from all clips. With one more clip, training clips could become
-/// test clips.
+/// Parts without a list are drawn anew: with one more clip, a training clip may be tested.
 #[test]
 fn evaluate_refuses_a_folder_with_added_clips() {
     needs_ffmpeg!();

@@ -20,8 +20,7 @@ pub(crate) fn temporary() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// A folder for files that all tests of this process share. It is removed by a later process, not
-/// at the end of the tests.
+/// A folder for files that all tests of this process share; a later process removes it.
 pub(crate) fn shared(name: &str) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
@@ -174,8 +173,7 @@ impl Outcome {
         self
     }
 
-    /// Checks that the input was refused: exit code 2, nothing on standard output, and an `error:`
-    /// message that contains all of `words`.
+    /// Checks a refusal: exit code 2, no output, and an `error:` message with all of `words`.
     #[track_caller]
     pub(crate) fn refuses(self, words: &[&str]) -> Self {
         let outcome = self.exits(2);

@@ -25,8 +25,7 @@ pub(crate) const OUTCOME: [&str; 5] = [
     "scores-test.safetensors",
 ];
 
-/// Sets every key that the number of files, levels, epochs and steps depends on, so that the recipe
-/// may change.
+/// Sets every key that the numbers of files, levels, epochs and steps depend on.
 const CHANGES: [&str; 14] = [
     "data.motion.train=96",
     "data.motion.validation=24",

@@ -11,8 +11,7 @@ use crate::clips;
 use crate::harness::{clips_below, metrics, run, temporary};
 use crate::tiny::{self, assert_same_outcome, resume};
 
-/// The short form of `cargo xtask soak`: a run is killed at any moment, with any number of reading
-/// threads.
+/// The short form of `cargo xtask soak`, with any number of reading threads.
 #[cfg(unix)]
 #[test]
 fn a_run_killed_anywhere_resumes_to_the_same_bytes() {
@@ -95,15 +94,13 @@ fn a_resumed_run_must_match_its_fingerprint() {
     let newest = names.filter(|path| path.is_dir()).max().unwrap().join("MANIFEST.json");
     let manifest = std::fs::read_to_string(&newest).unwrap();
     std::fs::write(&newest, manifest.replace("\"version\": 2", "\"version\": 3")).unwrap();
-    // Without a matching checksum the checkpoint counts as damaged, and the one before is loaded;
-    // only a few steps are lost.
+    // Without a matching checksum the checkpoint counts as damaged; the one before is loaded.
     let outcome = resume(folder.path()).run().succeeds();
     outcome.says(&["MANIFEST.json is not as it was written"]);
     assert_same_outcome(&folder.path().join("run"));
 }
 
-/// Mounts something at a folder while the returned value exists; `None` with a message where that
-/// is not allowed.
+/// Mounts something while the returned value exists; `None` where that is not allowed.
 struct Mount<'a>(&'a Path);
 
 impl<'a> Mount<'a> {
@@ -187,8 +184,7 @@ fn a_folder_that_cannot_be_written_is_refused() {
     run(folder.path(), ["train", "motion-tiny", "--run", "seen/run"]).refuses(&["could not create the run folder"]);
 }
 
-/// One of the films cannot be decoded. Training skips as many such clips as the recipe allows;
-/// validation and testing skip none.
+/// Training skips as many broken clips as the recipe allows; validation and testing skip none.
 #[cfg(unix)]
 #[test]
 fn skips_broken_training_clips_if_the_recipe_allows_it() {
@@ -224,8 +220,7 @@ fn skips_broken_training_clips_if_the_recipe_allows_it() {
     panic!("none of {tried:?} is a training clip");
 }
 
-/// The learning rate is far too large: the non-finite step is not taken, and the state before it is
-/// saved.
+/// The learning rate is far too large: the step is not taken, and the state before it is saved.
 #[test]
 fn a_nonfinite_step_stops_the_run() {
     let folder = temporary();

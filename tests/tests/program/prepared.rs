@@ -50,8 +50,7 @@ fn a_prepared_folder_passes_verify() {
     }
 }
 
-/// `prepare` is killed after some clips and started again: the manifest is byte for byte that of an
-/// uninterrupted run.
+/// `prepare` is killed and started again: the manifest is that of an uninterrupted run.
 #[test]
 fn a_killed_prepare_continues_to_the_same_manifest() {
     needs_ffmpeg!();
@@ -140,8 +139,7 @@ fn faults_of_every_kind_are_found_in_bounded_memory() {
     let mut header = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(4, 4).write_to(&mut header, image::ImageFormat::Png).unwrap();
     let mut header = header.into_inner();
-    // Width and height, big-endian, after the signature and the chunk's length and name: 60,000 is
-    // 0xea60.
+    // Width and height, big-endian, after signature, length and name: 60,000 is 0xea60.
     header[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
     fs::write(image("zoom/clip-0", 1), header).unwrap();
     fs::create_dir_all(root.join("splits")).unwrap();

@@ -48,8 +48,7 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
     assert_same_outcome(&root);
 }
 
-/// The run is killed twice, and each time the newest checkpoint is damaged as well: truncated, then
-/// with one bit flipped.
+/// The newest checkpoint of a killed run is damaged as well: truncated, then a bit is flipped.
 #[cfg(unix)]
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes_despite_damaged_checkpoints() {
@@ -101,8 +100,7 @@ fn a_folder_belongs_to_one_run() {
     run(folder.path(), changed).refuses(&["--resume keeps the run's own recipe", "--seed"]);
 }
 
-/// A clip that cannot be decoded stops the run, which names it. After the clip is replaced, the run
-/// resumes.
+/// A clip that cannot be decoded stops the run, which resumes after the clip is replaced.
 #[test]
 fn a_run_resumes_after_a_broken_clip_is_replaced() {
     needs_ffmpeg!();

@@ -50,8 +50,7 @@ struct Setting {
     document: Value,
 }
 
-/// A run that is tested by two starts of ten crops. Since it takes whole frames, the crops are the
-/// frame and its mirror image.
+/// A run tested by two starts of ten crops: of whole frames, the frame and its mirror image.
 fn setting() -> &'static Setting {
     static SETTING: OnceLock<Setting> = OnceLock::new();
     SETTING.get_or_init(|| {
@@ -148,8 +147,7 @@ fn training_and_evaluation_use_the_recipes_views() {
     }
 }
 
-/// Where left and right make classes, there are no mirror images among the views, and a message
-/// says so.
+/// Without mirror images where left and right make classes; a message says so.
 #[test]
 fn mirror_images_are_skipped_if_flip_is_off() {
     let folder = copy();

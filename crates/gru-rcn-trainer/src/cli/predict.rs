@@ -60,8 +60,7 @@ struct ClassProbability {
 }
 
 impl PredictArgs {
-    /// If a file cannot be read, those before it have been printed, unless as JSON, which is one
-    /// document or none.
+    /// If a file cannot be read, those before it have been printed, unless as JSON.
     pub(super) fn run(&self) -> Result<()> {
         let device = self.precision.device(self.device.backend)?;
         let dtype = self.precision.dtype.dtype();

@@ -149,8 +149,7 @@ impl Backend {
         }
     }
 
-    /// Makes this backend the default device, which Burn uses in some places by itself. Must be
-    /// called before any thread is started.
+    /// Makes this backend Burn's default device. Must be called before any thread is started.
     pub(crate) fn make_default(self) {
         let name = match self {
             // A remote device has an address, so it cannot be the default; the CPU is.

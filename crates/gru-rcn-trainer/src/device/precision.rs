@@ -27,11 +27,8 @@ impl Precision {
     }
 
     /// The name on the command line and in the run card.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
+    pub(crate) fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
     }
 
     pub(crate) fn check(self, backend: Backend, device: &Device) -> Result<()> {

@@ -33,8 +33,7 @@ pub(crate) struct BatchGradients {
 }
 
 impl Replicas {
-    /// The devices of a training; the model is on `first`. A device may be listed several times,
-    /// which is useful in tests only.
+    /// The devices of a training; the model is on `first`. Tests list a device several times.
     pub(crate) fn new(first: Device, others: Vec<Device>) -> Self {
         Self { first, others }
     }
@@ -43,8 +42,7 @@ impl Replicas {
         1 + self.others.len()
     }
 
-    /// Forward and backward over a batch: `input` on the plain device, `model` on the autodiff
-    /// device.
+    /// Forward and backward over a batch; `input` is on the plain device, `model` on autodiff's.
     pub(crate) fn batch<M: ClipClassifier>(
         &self,
         model: &M,

@@ -102,8 +102,7 @@ pub(crate) fn resolve(
     Ok(recipe)
 }
 
-/// Puts a folder given on the command line into the recipe, as an absolute path, so that the run
-/// can be used from anywhere.
+/// Puts a folder given on the command line into the recipe, as an absolute path.
 pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
     folder_of(recipe, "--data")?.root = absolute(root);
     Ok(())

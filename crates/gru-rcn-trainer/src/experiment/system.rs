@@ -70,8 +70,7 @@ impl System {
         if let Self::Baseline(_) = self { None } else { Some(recipe.levels()) }
     }
 
-    /// What is written beside its weights; the description makes a recognizer of the file, which a
-    /// program can open by itself.
+    /// What is written beside its weights; the description makes a recognizer of the file.
     pub(crate) fn metadata(
         &self,
         recipe: &Recipe,

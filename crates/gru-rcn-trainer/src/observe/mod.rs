@@ -196,8 +196,7 @@ impl Observers {
     }
 }
 
-/// A progress bar where there is a terminal to show it on; plain lines elsewhere, and if `plain` or
-/// [`PLAIN_VARIABLE`] is set.
+/// A progress bar on a terminal; plain lines elsewhere, with `plain` or [`PLAIN_VARIABLE`].
 pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");

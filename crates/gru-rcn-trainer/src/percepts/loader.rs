@@ -66,8 +66,7 @@ impl ClipLoader {
         Self { skipped: Some(skipped.clone()), ..self.clone() }
     }
 
-    /// What `read` makes of clips, of which it holds `versions` each, in their order. Threads read
-    /// ahead, within the memory of the recipe.
+    /// What `read` makes of clips, `versions` of each, in their order. Threads read ahead.
     pub(crate) fn in_order<T: Send + 'static>(
         &self,
         samples: Vec<Sample>,

@@ -64,8 +64,7 @@ pub(crate) trait Source<I> {
         self.batches((0..self.len()).collect(), None, batch)
     }
 
-    /// One epoch of training, in the order that (seed, epoch) say, without its first `skip`
-    /// batches, which cost nothing.
+    /// One epoch of training, in the order of (seed, epoch), without its first `skip` batches.
     fn epoch(&self, seed: u64, epoch: u64, batch: usize, skip: usize) -> Batches<'_, I> {
         let mut order = epoch_order(seed, epoch, self.len());
         order.drain(..(skip * batch).min(order.len()));

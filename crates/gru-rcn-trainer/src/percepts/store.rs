@@ -46,8 +46,7 @@ fn values_of(level: &Level) -> usize {
 }
 
 impl Store {
-    /// Reads every clip once, cuts `copies` augmented versions beside the one that is evaluated,
-    /// and runs the CNN over all.
+    /// Reads every clip once, cuts the original and `copies` versions, and runs the CNN over all.
     pub(crate) fn fill(
         context: &Context,
         cnn: &Cnn,

@@ -295,8 +295,7 @@ mod tests {
         (folder, run)
     }
 
-    /// The process was killed after it logged epoch 3 but before it saved that epoch, within a
-    /// line.
+    /// The process was killed after it logged epoch 3, before it saved that epoch, within a line.
     #[test]
     fn logs_are_rewound_to_the_checkpoint() {
         let (folder, run) = run();

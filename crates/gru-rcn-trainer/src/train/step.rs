@@ -37,8 +37,7 @@ impl StepOutcome {
     }
 }
 
-/// Takes the micro-batches of one step and computes its gradients; none at the end of the order.
-/// `steps` are the steps before this one.
+/// The gradients of one step after `steps` others; none at the end of the order.
 pub(super) fn accumulate_gradients<M: ClipClassifier>(
     context: &Context,
     training: &TrainingSection,

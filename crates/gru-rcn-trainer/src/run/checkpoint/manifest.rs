@@ -15,8 +15,7 @@ pub(super) const VERSION: u32 = 2;
 
 pub(super) const FILE: &str = "MANIFEST.json";
 
-/// The outer form, the same in every version of the format, so that a newer version can be
-/// distinguished from a damaged file.
+/// The outer form, the same in every version: a newer one is distinguished from damage.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     version: u32,

@@ -69,8 +69,7 @@ fn loads_the_newest_by_number_and_keeps_two() {
     assert_eq!(latest, "step-100000000\n");
 }
 
-/// Every member is damaged in every way. The checkpoint before is loaded, the damage is named, and
-/// the damaged checkpoint is set aside.
+/// Every member is damaged in every way: it is named and set aside, and the one before is loaded.
 #[test]
 fn damage_to_any_member_is_detected() {
     for member in ["model.bpk", "optimizer.bpk", "best.bpk", "state.json", MANIFEST] {
