@@ -32,8 +32,8 @@ pub struct NetworkOptions {
     pub taps: Vec<String>,
 }
 
-/// The methods of [`Backbone`] that a network answers from its configuration, its method `maps` and
-/// its first convolution, a field.
+/// The methods of [`Backbone`] that a network answers from its configuration, from its method
+/// `maps` and from the field of its first convolution.
 macro_rules! shared_methods {
     ($($first:tt)+) => {
         fn levels(&self) -> Vec<Level> {
@@ -73,8 +73,9 @@ macro_rules! shared_methods {
         }
 
         fn across_modality(mut self, channels: usize) -> Self {
+            use crate::backbone::cross_modality::widen;
             let config = &mut self.config;
-            crate::backbone::cross_modality::widen(&mut self.$($first)+, &mut config.in_channels, &mut config.pixels, channels);
+            widen(&mut self.$($first)+, &mut config.in_channels, &mut config.pixels, channels);
             self
         }
     };
