@@ -339,7 +339,7 @@ impl DecoderKind {
     }
 }
 
-named!(DecoderKind, "decoder", "it is ffmpeg or pure", Ffmpeg = "ffmpeg", Pure = "pure");
+named!(DecoderKind, "decoder", "it is ffmpeg or pure", Ffmpeg, Pure);
 
 #[cfg(test)]
 mod tests;
