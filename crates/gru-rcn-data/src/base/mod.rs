@@ -1,12 +1,13 @@
 //! What every other module needs: errors, frames in memory, limits, stable random numbers, safe
 //! files.
 
-/// `Display` and `FromStr` of an enum by the names of its variants; further names are only read.
+/// `Display` and `FromStr` of an enum by the names of its variants in lower case; further names are
+/// only read.
 macro_rules! named {
-    ($type:ident, $key:literal, $reason:literal, $($variant:ident = $name:literal $(| $also:literal)*),+) => {
+    ($type:ident, $key:literal, $reason:literal, $($variant:ident $(| $also:literal)*),+) => {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(match self { $(Self::$variant => $name),+ })
+                f.pad(&match self { $(Self::$variant => stringify!($variant)),+ }.to_lowercase())
             }
         }
 
@@ -14,10 +15,10 @@ macro_rules! named {
             type Err = $crate::base::DataError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($name $(| $also)* => Ok(Self::$variant),)+
-                    _ => Err($crate::base::DataError::setting($key, text, $reason)),
-                }
+                $(if text == stringify!($variant).to_lowercase() $(|| text == $also)* {
+                    return Ok(Self::$variant);
+                })+
+                Err($crate::base::DataError::setting($key, text, $reason))
             }
         }
     };

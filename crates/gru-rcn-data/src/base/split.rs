@@ -14,11 +14,4 @@ pub enum Split {
     Test,
 }
 
-super::named!(
-    Split,
-    "split",
-    "it is train, validation (or val) or test",
-    Train = "train",
-    Validation = "validation" | "val",
-    Test = "test"
-);
+super::named!(Split, "split", "it is train, validation (or val) or test", Train, Validation | "val", Test);

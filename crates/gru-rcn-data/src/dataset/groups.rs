@@ -13,21 +13,16 @@ use crate::manifest::Layout;
 
 /// Group names by clip path or file stem.
 #[derive(Debug, Default)]
-pub(crate) struct Groups(HashMap<String, String>);
+pub(crate) struct Groups(pub(super) HashMap<String, String>);
 
 impl Groups {
     /// Reads a JSON object from path or stem to group name.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
-        let map = serde_json::from_str(&text).map_err(|error| {
+        serde_json::from_str(&text).map(Self).map_err(|error| {
             let reason = format!("not a JSON object from clip path or file stem to group name: {error}");
             DataError::dataset(path, reason)
-        })?;
-        Ok(Self(map))
-    }
-
-    pub(super) fn of_map(map: HashMap<String, String>) -> Self {
-        Self(map)
+        })
     }
 
     /// The group of a clip in the map, by its path or its file stem.
@@ -48,12 +43,15 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
+fn digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// `v_Diving_g01_c03` belongs to `v_Diving_g01`: UCF-101 cuts a group's clips from one video, and
 /// numbers the groups of each class anew.
 pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     let (group, clip) = stem.rsplit_once("_c")?;
     let (class, number) = group.rsplit_once("_g")?;
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     (class.starts_with("v_") && digits(clip) && digits(number)).then_some(group)
 }
 
@@ -72,7 +70,7 @@ pub(crate) fn group_of(layout: Layout, id: &str) -> String {
 fn hmdb_movie<'a>(class: &str, stem: &'a str) -> Option<&'a str> {
     let mut rest = stem;
     let known: [fn(&str) -> bool; 6] = [
-        |number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()),
+        digits,
         |quality| matches!(quality, "goo" | "med" | "bad"),
         |side| matches!(side, "fr" | "ba" | "le" | "ri"),
         |people| people.strip_prefix("np").is_some_and(|n| n.parse::<u8>().is_ok()),
@@ -92,7 +90,6 @@ fn hmdb_movie<'a>(class: &str, stem: &'a str) -> Option<&'a str> {
 
 /// The part before `_<start>_<end>`.
 fn youtube_id(stem: &str) -> Option<&str> {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (rest, end) = stem.rsplit_once('_')?;
     let (id, start) = rest.rsplit_once('_')?;
     (digits(end) && digits(start) && !id.is_empty()).then_some(id)

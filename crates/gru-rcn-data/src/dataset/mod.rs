@@ -53,7 +53,7 @@ pub struct Sample {
 }
 
 /// Labelled clips in three parts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     /// A name for messages: the root folder's, or `motion`.
     pub name: String,
@@ -125,17 +125,13 @@ mod tests {
         let sample = |id: &str, class| Sample {
             id: id.to_owned(),
             class,
-            appearance: None,
-            source: ClipSource::Video(PathBuf::from(id)),
+            ..crate::testing::sample(ClipSource::Video(id.into()))
         };
         let set = |train: Vec<Sample>, test: Vec<Sample>| Dataset {
-            name: "set".to_owned(),
             classes: vec!["a".to_owned(), "b".to_owned()],
-            appearances: vec![],
             train,
-            validation: vec![],
             test,
-            skipped: vec![],
+            ..Dataset::default()
         };
         let first = set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint();
         assert_eq!(first, set(vec![sample("x", 0)], vec![sample("y", 1)]).fingerprint());

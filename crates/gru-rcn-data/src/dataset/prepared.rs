@@ -79,7 +79,7 @@ pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
         clips.insert(record.id.clone(), Found { id: record.id.clone(), class: record.class.clone(), source });
     }
     let groups = manifest.clips.into_iter().map(|record| (record.id, record.group));
-    Ok(Some((clips, Groups::of_map(groups.collect()))))
+    Ok(Some((clips, Groups(groups.collect()))))
 }
 
 /// A clip's folder, if it exists and no link leads out of the data set.

@@ -254,14 +254,10 @@ fn convolve_pixels<P: PixelTrait>(
     let source = TypedImageRef::<P>::from_buffer(width as u32, height as u32, pixels).map_err(|e| e.to_string())?;
     let mut target =
         TypedImage::<P>::from_buffer(out_width as u32, out_height as u32, target).map_err(|e| e.to_string())?;
-    let crop = crop.inside([height, width]);
+    let Rectangle { x, y, width, height } = crop.inside([height, width]);
+    let convolution = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(x, y, width, height);
     // The library would treat the second of two channels as transparency.
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
-        crop.x,
-        crop.y,
-        crop.width,
-        crop.height,
-    );
+    let options = convolution.use_alpha(false);
     RESIZER.with_borrow_mut(|resizer| {
         let done = resizer.resize_typed(&source, &mut target, &options).map_err(|e| e.to_string());
         if resizer.size_of_internal_buffers() > KEPT_BYTES {

@@ -32,15 +32,7 @@ pub enum Layout {
     Folder,
 }
 
-named!(
-    Layout,
-    "layout",
-    "it is ucf101, hmdb51, msvd or folder",
-    Ucf101 = "ucf101",
-    Hmdb51 = "hmdb51",
-    Msvd = "msvd",
-    Folder = "folder"
-);
+named!(Layout, "layout", "it is ucf101, hmdb51, msvd or folder", Ucf101, Hmdb51, Msvd, Folder);
 
 /// How images are stored.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]

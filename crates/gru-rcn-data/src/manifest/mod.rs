@@ -163,11 +163,8 @@ impl Manifest {
     /// # Errors
     /// [`DataError::Io`]; [`DataError::NotFound`] without the folder.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        let mut text = line_of(path, &self.header)?;
-        for clip in &self.clips {
-            text += &line_of(path, clip)?;
-        }
-        write_atomically(path, text.as_bytes())
+        let clips: String = self.clips.iter().map(|clip| line_of(path, clip)).collect::<Result<_, _>>()?;
+        write_atomically(path, (line_of(path, &self.header)? + &clips).as_bytes())
     }
 
     /// The clip of that id.

@@ -323,8 +323,12 @@ impl ClipPlan {
             }
         }
         let mut data = Vec::with_capacity(self.frames.len() * length * FLOW_STACK);
+        let channels = self.modality.stored_channels();
         for &t in &self.frames {
-            self.modality.interleave(self.modality.stack(t, total).map(|t| pictures[&t].as_slice()), &mut data);
+            let stack: Vec<&[u8]> = self.modality.stack(t, total).map(|t| pictures[&t].as_slice()).collect();
+            for pixel in (0..length).step_by(channels) {
+                stack.iter().for_each(|picture| data.extend_from_slice(&picture[pixel..pixel + channels]));
+            }
         }
         Ok(data)
     }

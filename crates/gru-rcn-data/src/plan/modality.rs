@@ -61,22 +61,6 @@ impl Modality {
             }
         }
     }
-
-    /// Appends the pixels of one step, all pictures of which are interleaved pixel by pixel.
-    pub(crate) fn interleave<'a>(self, pictures: impl Iterator<Item = &'a [u8]>, into: &mut Vec<u8>) {
-        let pictures: Vec<&[u8]> = pictures.collect();
-        match pictures.as_slice() {
-            [picture] => into.extend_from_slice(picture),
-            _ => {
-                let channels = self.stored_channels();
-                for pixel in 0..pictures[0].len() / channels {
-                    for picture in &pictures {
-                        into.extend_from_slice(&picture[pixel * channels..(pixel + 1) * channels]);
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

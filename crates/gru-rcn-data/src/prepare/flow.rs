@@ -19,7 +19,7 @@ pub enum FlowMethod {
     Dis,
 }
 
-named!(FlowMethod, "flow", "it is tvl1, dis or none", TvL1 = "tvl1", Dis = "dis");
+named!(FlowMethod, "flow", "it is tvl1, dis or none", TvL1, Dis);
 
 /// How flow is computed and stored.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -159,14 +159,7 @@ impl<T> Iterator for OrderedLoader<T> {
             Work::Threads { shared, .. } => shared.consume(index),
         })
     }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.jobs - self.position;
-        (left, Some(left))
-    }
 }
-
-impl<T> ExactSizeIterator for OrderedLoader<T> {}
 
 impl<T> Drop for OrderedLoader<T> {
     fn drop(&mut self) {
@@ -217,7 +210,6 @@ mod tests {
                 Ok(job * job)
             };
             let loader = ordered((0..40).collect(), |_| 1, LoaderConfig { workers, max_bytes: 8 }, square);
-            assert_eq!(loader.len(), 40);
             let results: Vec<u64> = loader.map(Result::unwrap).collect();
             assert_eq!(results, (0..40).map(|job| job * job).collect::<Vec<_>>(), "{workers} workers");
         }

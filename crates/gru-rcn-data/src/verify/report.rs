@@ -133,13 +133,10 @@ impl VerifyReport {
 /// # Errors
 /// [`DataError::Io`] and [`DataError::NotFound`].
 pub fn write_quarantine(path: &Path, report: &VerifyReport) -> Result<usize, DataError> {
-    let (mut text, mut clips) = (String::new(), BTreeSet::new());
-    for fault in report.faults.iter().filter(|fault| fault.kind.concerns_a_clip()) {
-        text += &line_of(path, fault)?;
-        clips.insert(&fault.clip);
-    }
-    write_atomically(path, text.as_bytes())?;
-    Ok(clips.len())
+    let faults = || report.faults.iter().filter(|fault| fault.kind.concerns_a_clip());
+    let lines: String = faults().map(|fault| line_of(path, fault)).collect::<Result<_, _>>()?;
+    write_atomically(path, lines.as_bytes())?;
+    Ok(faults().map(|fault| &fault.clip).collect::<BTreeSet<_>>().len())
 }
 
 /// Replaces control characters: file names may hold what a terminal would obey.

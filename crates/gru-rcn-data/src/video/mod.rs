@@ -84,11 +84,12 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
     /// Those of [`VideoDecoder::open`] and [`VideoFrames`]; [`DataError::TooLarge`] for a clip of
     /// more than `max_bytes`.
     fn decode(&self, path: &Path, size: SizeRule) -> Result<Frames, DataError> {
-        let mut clip = Clip::default();
+        let mut clip = no_frames();
         for frame in self.open(path, size)? {
-            self.limits().check(path, clip.time + 1, clip.push(frame?))?;
+            let bytes = append(&mut clip, &frame?);
+            self.limits().check(path, clip.time, bytes)?;
         }
-        clip.into_frames()
+        Ok(clip)
     }
 
     /// Counts the frames that [`VideoDecoder::decode`] would give, without keeping them.
@@ -115,15 +116,15 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         size: SizeRule,
         select: &mut dyn FnMut(usize) -> Vec<usize>,
     ) -> Result<(Frames, usize), DataError> {
-        let (mut clip, mut total, mut fits) = (Clip::default(), 0, true);
+        let (mut clip, mut total, mut fits) = (no_frames(), 0, true);
         for frame in self.open(path, size)? {
             let frame = frame?;
             total += 1;
             fits = fits && self.limits().check(path, total, frame.pixels.len()).is_ok();
             if fits {
-                clip.push(frame);
+                append(&mut clip, &frame);
             } else {
-                clip = Clip::default();
+                clip = no_frames();
             }
         }
         let selected = select(total);
@@ -137,10 +138,9 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
             wanted.dedup();
             clip = keep(self, path, size, &wanted)?;
         }
-        let kept = clip.into_frames()?;
-        self.limits().check(path, selected.len(), kept.frame_bytes())?;
+        self.limits().check(path, selected.len(), clip.frame_bytes())?;
         let places = selected.iter().map(|t| wanted.partition_point(|wanted| wanted < t));
-        Ok((kept.pick(places)?, total))
+        Ok((clip.pick(places)?, total))
     }
 }
 
@@ -150,12 +150,13 @@ fn keep<D: VideoDecoder + ?Sized>(
     path: &Path,
     size: SizeRule,
     wanted: &[usize],
-) -> Result<Clip, DataError> {
-    let (mut clip, mut seen) = (Clip::default(), 0);
+) -> Result<Frames, DataError> {
+    let (mut clip, mut seen) = (no_frames(), 0);
     for frame in decoder.open(path, size)? {
         let frame = frame?;
         if wanted[clip.time] == seen {
-            decoder.limits().check(path, clip.time + 1, clip.push(frame))?;
+            let bytes = append(&mut clip, &frame);
+            decoder.limits().check(path, clip.time, bytes)?;
         }
         seen += 1;
         if clip.time == wanted.len() {
@@ -166,27 +167,16 @@ fn keep<D: VideoDecoder + ?Sized>(
     Err(DataError::BrokenVideo { path: path.to_owned(), frames: seen, words })
 }
 
-/// Frames in one buffer; all have the size of the first.
-#[derive(Default)]
-struct Clip {
-    data: Vec<u8>,
-    time: usize,
-    height: usize,
-    width: usize,
+/// A clip before its first frame.
+fn no_frames() -> Frames {
+    Frames { data: Vec::new(), time: 0, height: 0, width: 0, channels: 3 }
 }
 
-impl Clip {
-    /// Appends a frame and returns its bytes.
-    fn push(&mut self, frame: VideoFrame) -> usize {
-        (self.height, self.width) = (frame.height, frame.width);
-        self.data.extend_from_slice(&frame.pixels);
-        self.time += 1;
-        frame.pixels.len()
-    }
-
-    fn into_frames(self) -> Result<Frames, DataError> {
-        Frames::new(self.data, self.time, self.height, self.width, 3)
-    }
+/// Appends a frame, which has the size of those before it, and returns its bytes.
+fn append(clip: &mut Frames, frame: &VideoFrame) -> usize {
+    (clip.height, clip.width, clip.time) = (frame.height, frame.width, clip.time + 1);
+    clip.data.extend_from_slice(&frame.pixels);
+    frame.pixels.len()
 }
 
 /// One pass of a decoder over one file. [`VideoFrames`] adds what is the same for all decoders.
@@ -339,7 +329,7 @@ impl DecoderKind {
     }
 }
 
-named!(DecoderKind, "decoder", "it is ffmpeg or pure", Ffmpeg = "ffmpeg", Pure = "pure");
+named!(DecoderKind, "decoder", "it is ffmpeg or pure", Ffmpeg, Pure);
 
 #[cfg(test)]
 mod tests;

@@ -137,13 +137,13 @@ fn parts_are_balanced_and_disjoint() {
     let set = config.dataset().unwrap();
     assert_eq!((set.train.len(), set.validation.len(), set.test.len()), (96, 48, 50));
     let mut pairs = HashMap::new();
-    for sample in &set.train {
-        *pairs.entry((sample.class, sample.appearance)).or_insert(0) += 1;
-    }
+    set.train.iter().for_each(|sample| *pairs.entry((sample.class, sample.appearance)).or_insert(0) += 1);
     assert!(pairs.len() == 48 && pairs.values().all(|&n| n == 2));
-    let ClipSource::Motion(train) = &set.train[3].source else { panic!("a motion clip") };
-    let ClipSource::Motion(test) = &set.test[3].source else { panic!("a motion clip") };
-    assert_ne!(train.render(), test.render());
+    let [train, test] = [&set.train, &set.test].map(|part| match &part[3].source {
+        ClipSource::Motion(clip) => clip.render(),
+        other => panic!("{other:?}"),
+    });
+    assert_ne!(train, test);
     let other = MotionConfig { seed: 1, ..config.clone() };
     assert_ne!(set.fingerprint(), other.dataset().unwrap().fingerprint());
     assert_eq!(set.fingerprint(), config.dataset().unwrap().fingerprint());
