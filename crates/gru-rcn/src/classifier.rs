@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
-use crate::head::{LevelHeads, LevelHeadsConfig, LevelLogits, LossKind, Pooling};
+use crate::head::{EnsembleLogits, LevelHeads, LevelHeadsConfig, LossKind, Pooling};
 use crate::input::ClipInput;
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
@@ -15,7 +15,7 @@ pub trait ClipClassifier: Module {
     type Input: ClipInput;
 
     /// The logits of each of the model's classifiers; their mean probability is the model's.
-    fn logits(&self, input: Self::Input) -> LevelLogits;
+    fn logits(&self, input: Self::Input) -> EnsembleLogits;
 
     /// The same model with its recurrent layers computing in this precision. Weights, gradients,
     /// normalisation, pooling, classifiers and loss stay float32. A model without recurrent layers
@@ -25,7 +25,7 @@ pub trait ClipClassifier: Module {
     }
 
     /// The training loss; of the kind asked for, unless the model has a kind of its own.
-    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
+    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
         logits.loss(targets, asked)
     }
 }
@@ -119,7 +119,7 @@ impl GruRcnClassifier {
     /// # Shapes
     ///
     /// - percepts, per level: `[batch, time, channel, height, width]`
-    pub fn forward(&self, percepts: Percepts) -> LevelLogits {
+    pub fn forward(&self, percepts: Percepts) -> EnsembleLogits {
         self.heads.forward(self.recurrent.forward(self.norm.forward(percepts).cast(self.compute)))
     }
 
@@ -132,7 +132,7 @@ impl GruRcnClassifier {
     /// # Panics
     ///
     /// In the bi-directional form and with the rule `centre`, which need the whole clip.
-    pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut StreamState) -> LevelLogits {
+    pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut StreamState) -> EnsembleLogits {
         let maps = self.norm.step(maps, &mut state.norm).into_iter().map(|map| map.cast(self.compute)).collect();
         let hidden = self.recurrent.step(maps, state.hidden.take());
         state.hidden = Some(hidden.clone());
@@ -143,7 +143,7 @@ impl GruRcnClassifier {
 impl ClipClassifier for GruRcnClassifier {
     type Input = Percepts;
 
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         self.forward(percepts)
     }
 

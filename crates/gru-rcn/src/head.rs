@@ -92,7 +92,7 @@ impl LevelHeads {
     ///
     /// - maps, per level: `[batch, channel, height, width]`
     /// - output: logits `[level, batch, class]`
-    pub fn forward(&self, maps: Vec<Tensor<4>>) -> LevelLogits {
+    pub fn forward(&self, maps: Vec<Tensor<4>>) -> EnsembleLogits {
         let (found, expected) = (maps.len(), self.classifiers.len());
         assert!(found == expected, "LevelHeads: maps of {found} levels, expected {expected}");
         let logits = self
@@ -104,7 +104,7 @@ impl LevelHeads {
                 classifier.forward(self.dropout.forward(self.pooling.forward(map)))
             })
             .collect();
-        LevelLogits { logits: Tensor::stack(logits, 0) }
+        EnsembleLogits { logits: Tensor::stack(logits, 0) }
     }
 }
 
@@ -120,30 +120,31 @@ pub fn max_pool(map: Tensor<4>) -> Tensor<2> {
     map.reshape([batch, channels, height * width]).max_dim(2).squeeze_dim(2)
 }
 
-/// The logits of every classifier of a model.
+/// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a GRU-RCN,
+/// or the frames of a CNN that looks at each by itself.
 #[derive(Clone, Debug)]
-pub struct LevelLogits {
-    /// `[level, batch, class]`.
+pub struct EnsembleLogits {
+    /// `[member, batch, class]`.
     pub logits: Tensor<3>,
 }
 
-impl LevelLogits {
-    /// Each level's own log-probabilities, `[level, batch, class]`, in float32.
-    pub fn level_log_probabilities(&self) -> Tensor<3> {
+impl EnsembleLogits {
+    /// Each member's own log-probabilities, `[member, batch, class]`, in float32.
+    pub fn member_log_probabilities(&self) -> Tensor<3> {
         log_softmax(self.logits.clone().cast(FloatDType::F32), 2)
     }
 
-    /// Logarithm of the mean over levels of the levels' probabilities, `[batch, class]`: `logsumexp
-    /// - ln(levels)`.
+    /// Logarithm of the mean of the members' probabilities, `[batch, class]`: `logsumexp -
+    /// ln(members)`.
     pub fn log_probabilities(&self) -> Tensor<2> {
-        let log_p = self.level_log_probabilities();
-        let levels = log_p.dims()[0] as f32;
+        let log_p = self.member_log_probabilities();
+        let members = log_p.dims()[0] as f32;
         let highest = log_p.clone().detach().max_dim(0);
         let sum = (log_p - highest.clone()).exp().sum_dim(0).log() + highest;
-        (sum - levels.ln()).squeeze_dim(0)
+        (sum - members.ln()).squeeze_dim(0)
     }
 
-    /// The model's class probabilities, `[batch, class]`: the mean of the levels' softmaxes.
+    /// The model's class probabilities, `[batch, class]`: the mean of the members' softmaxes.
     pub fn probabilities(&self) -> Tensor<2> {
         self.log_probabilities().exp()
     }
@@ -160,9 +161,9 @@ impl LevelLogits {
                 self.log_probabilities().gather(1, index).mean().neg()
             }
             LossKind::PerHead => {
-                let log_p = self.level_log_probabilities();
-                let [levels, batch, _] = log_p.dims();
-                let index = targets.reshape([1, batch, 1]).repeat_dim(0, levels);
+                let log_p = self.member_log_probabilities();
+                let [members, batch, _] = log_p.dims();
+                let index = targets.reshape([1, batch, 1]).repeat_dim(0, members);
                 log_p.gather(2, index).mean().neg()
             }
         }
@@ -181,7 +182,7 @@ mod tests {
     fn losses_by_hand() {
         let device = Device::flex();
         let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
-        let logits = LevelLogits { logits: Tensor::from_data(data, &device) };
+        let logits = EnsembleLogits { logits: Tensor::from_data(data, &device) };
         let p = logits.probabilities().into_data().try_into_vec::<f32>().unwrap();
         assert!((p[0] - 0.375).abs() < 1e-6 && (p[1] - 0.625).abs() < 1e-6);
         let target = Tensor::<1, Int>::from_ints([1], &device);
@@ -207,7 +208,7 @@ mod tests {
     fn large_logits_stay_finite() {
         let device = Device::flex();
         let data = TensorData::new(vec![1000.0f32, -1000.0, -1000.0, 1000.0], [2, 1, 2]);
-        let logits = LevelLogits { logits: Tensor::from_data(data, &device) };
+        let logits = EnsembleLogits { logits: Tensor::from_data(data, &device) };
         let p = logits.log_probabilities().into_data().try_into_vec::<f32>().unwrap();
         assert!(p.iter().all(|p| (p - 0.5f32.ln()).abs() < 1e-6), "{p:?}");
     }

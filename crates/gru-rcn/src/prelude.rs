@@ -3,7 +3,7 @@
 pub use crate::backbone::{Backbone, Cnn, CnnConfig, Network, NetworkOptions, Pixels, SqueezeNetConfig, Vgg16Config};
 pub use crate::baselines::{FrameClassifier, FrameClassifierConfig, TopRnn, TopRnnConfig};
 pub use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig, StreamState};
-pub use crate::head::{LevelLogits, LossKind, Pooling};
+pub use crate::head::{EnsembleLogits, LossKind, Pooling};
 pub use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 pub use crate::recognizer::{Recognizer, RecognizerDescription, RecognizerError, RecognizerInput, TrainedRecognizer};
 pub use crate::recurrent::{ConvGru, ConvGruConfig, Form, GruRcn, GruRcnConfig};

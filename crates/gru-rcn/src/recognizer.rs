@@ -11,7 +11,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::backbone::Backbone;
 use crate::classifier::{ClipClassifier, GruRcnClassifier, StreamState};
-use crate::head::{LevelLogits, LossKind};
+use crate::head::{EnsembleLogits, LossKind};
 use crate::input::PixelClips;
 use crate::percepts::Percepts;
 
@@ -37,7 +37,7 @@ impl<B: Module + Backbone, C: ClipClassifier<Input = Percepts>> Recognizer<B, C>
     ///
     /// - clips: `[batch, time, channel, height, width]`, normalised as the backbone's
     ///   [`pixels`](Backbone::pixels) say
-    pub fn forward(&self, clips: Tensor<5>) -> LevelLogits {
+    pub fn forward(&self, clips: Tensor<5>) -> EnsembleLogits {
         self.classifier.logits(self.backbone.percepts(clips))
     }
 }
@@ -50,11 +50,11 @@ where
 {
     type Input = PixelClips;
 
-    fn logits(&self, clips: PixelClips) -> LevelLogits {
+    fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         self.forward(clips.pixels)
     }
 
-    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
+    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
         self.classifier.loss(logits, targets, asked)
     }
 }
@@ -66,7 +66,7 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
     /// # Panics
     ///
     /// In the bi-directional form and with the rule `centre`, which need the whole clip.
-    pub fn step(&self, frame: Tensor<4>, state: &mut StreamState) -> LevelLogits {
+    pub fn step(&self, frame: Tensor<4>, state: &mut StreamState) -> EnsembleLogits {
         self.classifier.step(self.backbone.taps(frame), state)
     }
 }

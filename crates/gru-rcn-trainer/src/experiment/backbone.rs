@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, NetworkOptions};
 use gru_rcn::classifier::ClipClassifier;
-use gru_rcn::head::{LevelLogits, LossKind};
+use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::input::PixelClips;
 use gru_rcn::weights::{WeightsError, import_torchvision, torchvision_classes};
 use gru_rcn_data::base::Fnv64;
@@ -141,15 +141,15 @@ impl ClipClassifier for FrameCnn {
     type Input = PixelClips;
 
     /// Logits are `[time, batch, class]`.
-    fn logits(&self, clips: PixelClips) -> LevelLogits {
+    fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         let frames: Tensor<5> = clips.pixels.swap_dims(0, 1);
         let [time, batch, channels, height, width] = frames.dims();
         let logits = self.cnn.forward(frames.reshape([time * batch, channels, height, width]));
         let classes = logits.dims()[1];
-        LevelLogits { logits: logits.reshape([time, batch, classes]) }
+        EnsembleLogits { logits: logits.reshape([time, batch, classes]) }
     }
 
-    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, burn::tensor::Int>, _requested: LossKind) -> Tensor<1> {
+    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, burn::tensor::Int>, _requested: LossKind) -> Tensor<1> {
         logits.loss(targets, LossKind::PerHead)
     }
 }

@@ -6,7 +6,7 @@ use burn::module::Module;
 use gru_rcn::backbone::Cnn;
 use gru_rcn::baselines::{Baseline, BaselineOptions};
 use gru_rcn::classifier::GruRcnClassifierConfig;
-use gru_rcn::head::LevelLogits;
+use gru_rcn::head::EnsembleLogits;
 use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::recurrent::{Form, GruRcnConfig};
@@ -113,7 +113,7 @@ pub(crate) struct OfLevels<M> {
 }
 
 impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         match &self.levels {
             Some(levels) => self.model.logits(percepts.select(levels)),
             None => self.model.logits(percepts),

@@ -9,7 +9,7 @@ pub(crate) mod views;
 
 use anyhow::{Result, bail};
 use gru_rcn::classifier::ClipClassifier;
-use gru_rcn::head::LevelLogits;
+use gru_rcn::head::EnsembleLogits;
 
 use crate::percepts::Source;
 use crate::run::scores::Scores;
@@ -34,11 +34,11 @@ pub(crate) struct View {
 /// A trained model, as far as scoring needs it.
 pub(crate) trait Scorable<I> {
     /// The logits of each of its classifiers.
-    fn logits(&self, input: I) -> LevelLogits;
+    fn logits(&self, input: I) -> EnsembleLogits;
 }
 
 impl<M: ClipClassifier> Scorable<M::Input> for M {
-    fn logits(&self, input: M::Input) -> LevelLogits {
+    fn logits(&self, input: M::Input) -> EnsembleLogits {
         ClipClassifier::logits(self, input)
     }
 }
@@ -96,13 +96,13 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, logits: &LevelLogits, rows: &[View], clips: usize) -> Result<()> {
+    fn add(&mut self, logits: &EnsembleLogits, rows: &[View], clips: usize) -> Result<()> {
         let [levels, count, classes] = logits.logits.dims();
         self.classes = classes;
         self.probabilities.resize(clips * classes, 0.0);
         self.levels.resize(levels, vec![0.0; clips * classes]);
         let probabilities = logits.probabilities().try_into_data()?.try_into_vec::<f32>()?;
-        let each = logits.level_log_probabilities().exp().try_into_data()?.try_into_vec::<f32>()?;
+        let each = logits.member_log_probabilities().exp().try_into_data()?.try_into_vec::<f32>()?;
         let add = |sums: &mut [f64], values: &[f32]| {
             for (row, values) in rows.iter().zip(values.chunks(classes)) {
                 let sums = &mut sums[row.clip * classes..][..classes];
@@ -140,8 +140,8 @@ mod tests {
     struct Echo;
 
     impl Scorable<Tensor<2>> for Echo {
-        fn logits(&self, input: Tensor<2>) -> LevelLogits {
-            LevelLogits { logits: input.unsqueeze_dim(0) }
+        fn logits(&self, input: Tensor<2>) -> EnsembleLogits {
+            EnsembleLogits { logits: input.unsqueeze_dim(0) }
         }
     }
 

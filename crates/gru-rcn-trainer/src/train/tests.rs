@@ -7,7 +7,7 @@ use std::rc::Rc;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use gru_rcn::head::{LevelLogits, LossKind};
+use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::DataError;
 use serde_json::Value;
@@ -30,9 +30,9 @@ struct Line {
 impl ClipClassifier for Line {
     type Input = Percepts;
 
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         let clips = percepts.batch();
-        LevelLogits { logits: self.linear.forward(percepts.top().reshape([clips, 1])).unsqueeze() }
+        EnsembleLogits { logits: self.linear.forward(percepts.top().reshape([clips, 1])).unsqueeze() }
     }
 }
 

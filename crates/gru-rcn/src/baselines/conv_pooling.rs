@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{BaselineModel, BaselineOptions};
 use crate::classifier::ClipClassifier;
-use crate::head::{LevelLogits, linear};
+use crate::head::{EnsembleLogits, linear};
 use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 
 /// Configuration of [`ConvPooling`].
@@ -67,19 +67,19 @@ impl ConvPooling {
     ///
     /// - top: `[batch, time, channel, height, width]`
     /// - output: logits `[1, batch, class]`
-    pub fn forward(&self, top: Tensor<5>) -> LevelLogits {
+    pub fn forward(&self, top: Tensor<5>) -> EnsembleLogits {
         let top = self.norm.forward(Percepts { maps: vec![top] }).top();
         let pooled: Tensor<2> = top.max_dim(1).flatten::<2>(1, 4);
         let hidden = self.dropout.forward(relu(self.fc1.forward(pooled)));
         let hidden = self.dropout.forward(relu(self.fc2.forward(hidden)));
-        LevelLogits { logits: self.classifier.forward(hidden).unsqueeze_dim(0) }
+        EnsembleLogits { logits: self.classifier.forward(hidden).unsqueeze_dim(0) }
     }
 }
 
 impl ClipClassifier for ConvPooling {
     type Input = Percepts;
 
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         self.forward(percepts.top())
     }
 }

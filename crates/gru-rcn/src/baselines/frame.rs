@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::{BaselineModel, BaselineOptions};
 use crate::classifier::ClipClassifier;
-use crate::head::{LevelLogits, LossKind, average_pool, linear};
+use crate::head::{EnsembleLogits, LossKind, average_pool, linear};
 use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 
 /// Configuration of [`FrameClassifier`].
@@ -57,17 +57,17 @@ impl ClipClassifier for FrameClassifier {
     type Input = Percepts;
 
     /// Logits `[time, batch, class]`: the frames take the place of the levels.
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
         let [batch, time, channels, height, width] = top.dims();
         let pooled = average_pool(top.swap_dims(0, 1).reshape([time * batch, channels, height, width]));
         let logits = self.classifier.forward(self.dropout.forward(pooled));
         let classes = logits.dims()[1];
-        LevelLogits { logits: logits.reshape([time, batch, classes]) }
+        EnsembleLogits { logits: logits.reshape([time, batch, classes]) }
     }
 
     /// Each frame is a training example of its own, for either kind of loss.
-    fn loss(&self, logits: &LevelLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
+    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
         logits.loss(targets, LossKind::PerHead)
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, FloatDType};
 
 use super::{BaselineModel, BaselineOptions};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig};
-use crate::head::{LevelLogits, average_pool};
+use crate::head::{EnsembleLogits, average_pool};
 use crate::percepts::{Level, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::{Form, GruRcnConfig};
 
@@ -64,7 +64,7 @@ impl TopRnn {
 impl ClipClassifier for TopRnn {
     type Input = Percepts;
 
-    fn logits(&self, percepts: Percepts) -> LevelLogits {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         self.model.forward(Self::pooled_top(&percepts))
     }
 

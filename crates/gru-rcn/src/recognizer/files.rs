@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use super::{Recognizer, RecognizerDescription, RecognizerInput};
 use crate::backbone::{BackboneConfigError, Cnn};
 use crate::classifier::{GruRcnClassifier, StreamState};
-use crate::head::LevelLogits;
+use crate::head::EnsembleLogits;
 use crate::recurrent::GruRcnConfigError;
 use crate::weights::{self, WeightsError, export_torchvision, import_torchvision};
 
@@ -147,7 +147,7 @@ impl TrainedRecognizer {
     ///
     /// - clips: `[batch, time, channel, height, width]`, normalised by [`input`](Self::input)'s
     ///   pixels
-    pub fn forward(&self, clips: Tensor<5>) -> LevelLogits {
+    pub fn forward(&self, clips: Tensor<5>) -> EnsembleLogits {
         self.model.forward(clips)
     }
 
@@ -157,7 +157,7 @@ impl TrainedRecognizer {
     /// # Errors
     ///
     /// If the recognizer needs whole clips.
-    pub fn step(&self, frame: Tensor<4>, state: &mut StreamState) -> Result<LevelLogits, RecognizerError> {
+    pub fn step(&self, frame: Tensor<4>, state: &mut StreamState) -> Result<EnsembleLogits, RecognizerError> {
         match self.description.takes_streams() {
             true => Ok(self.model.step(frame, state)),
             false => Err(RecognizerError::NeedsClips),
