@@ -81,11 +81,11 @@ fn layers_describe_the_network() {
 /// up, 54, 27 and 13.
 #[test]
 fn sizes_are_the_published_ones() {
-    let networks: [(CnnConfig, usize, &[(&str, usize, usize)]); 3] = [
+    let networks = [
         (
             CnnConfig::Vgg16(Vgg16Config::new()),
             138_357_544,
-            &[("pool2", 128, 56), ("pool3", 256, 28), ("pool4", 512, 14), ("pool5", 512, 7), ("fc7", 4096, 1)],
+            &[("pool2", 128, 56), ("pool3", 256, 28), ("pool4", 512, 14), ("pool5", 512, 7), ("fc7", 4096, 1)][..],
         ),
         (
             CnnConfig::SqueezeNet(SqueezeNetConfig::new()),
