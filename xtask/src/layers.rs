@@ -38,7 +38,9 @@ fn imports(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
 fn circle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
     while let Some(leaf) = edges.iter().find(|(_, to)| to.is_empty()).map(|(module, _)| module.clone()) {
         edges.remove(&leaf);
-        edges.values_mut().for_each(|to| drop(to.remove(&leaf)));
+        for to in edges.values_mut() {
+            to.remove(&leaf);
+        }
     }
     edges
 }
