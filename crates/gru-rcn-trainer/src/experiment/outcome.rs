@@ -42,7 +42,7 @@ pub(super) fn new_card(
         recipe: recipe.name.clone(),
         seed: recipe.seed,
         backend: devices.into(),
-        dtype: precision.name().into(),
+        dtype: precision.name(),
         data: DataCard {
             name: dataset.name.clone(),
             fingerprint: dataset.fingerprint(),

@@ -89,7 +89,7 @@ fn validation_is_held_out_of_the_train_list_by_group() {
 fn the_json_map_gives_groups() {
     let folder = small(8);
     let map: Vec<String> = (0..8).map(|i| format!("\"{i}\": \"scene{}\"", i / 2)).collect();
-    put(folder.path(), "groups.json", &format!("{{{}}}", map.join(",")));
+    put(folder.path(), "groups.json", format!("{{{}}}", map.join(",")));
     let choice = FolderOptions { groups: Some("groups.json".into()), test_fraction: 0.25, ..options(folder.path()) };
     let set = Dataset::from_folder(&choice).unwrap();
     // A scene is two clips of each class; 0.25 of 8 is one scene.
@@ -159,7 +159,7 @@ fn bad_lists_name_list_line_and_clip() {
         ("b/0.avi", "named before"),
         ("a/0.avi x", "no such clip"),
     ] {
-        put(folder.path(), "train.txt", &format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
+        put(folder.path(), "train.txt", format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
         fails(&listed(folder.path()), &[reason, "line", ".txt"]);
     }
     fs::remove_file(folder.path().join("test.txt")).unwrap();
