@@ -17,12 +17,14 @@ use signal_hook::iterator::Signals;
 pub(crate) struct StopFlag {
     requested: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
+    advice: &'static str,
 }
 
 impl StopFlag {
-    /// Starts the thread that waits for signals.
-    pub(crate) fn install() -> Result<Self> {
-        let stop = Self::default();
+    /// Starts the thread that waits for signals. `advice` says how to continue work that was
+    /// stopped.
+    pub(crate) fn install(advice: &'static str) -> Result<Self> {
+        let stop = Self { advice, ..Self::default() };
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("could not install signal handlers")?;
         let flag = stop.clone();
         std::thread::Builder::new()
@@ -56,15 +58,10 @@ impl StopFlag {
         self.requested.store(true, Ordering::Relaxed);
     }
 
-    /// The error of work that was stopped; `advice` says how to continue.
-    pub(crate) fn interrupted(&self, advice: &'static str) -> Interrupted {
+    /// The error of work that was stopped.
+    pub(crate) fn interrupted(&self) -> Interrupted {
         let exit_code = 128 + self.signal.load(Ordering::Relaxed).max(SIGINT as usize) as u8;
-        Interrupted { exit_code, advice }
-    }
-
-    /// The error of a training run that was stopped; it continues from what it saved.
-    pub(crate) fn training_interrupted(&self) -> Interrupted {
-        self.interrupted("resume with --resume")
+        Interrupted { exit_code, advice: self.advice }
     }
 }
 

@@ -8,7 +8,7 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Dataset, Sample, Split, TestViews};
 use serde_json::json;
 
-use super::shared::{DecoderArgs, DeviceArgs, PrecisionArgs, RunArgs, print_json};
+use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
 use crate::experiment::data::dataset;
 use crate::observe::Interval;
@@ -16,7 +16,7 @@ use crate::percepts::Live;
 use crate::run::scores::Scores;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, ViewBatch, score, single_view};
-use crate::signals::{Interrupted, StopFlag};
+use crate::signals::StopFlag;
 
 #[derive(Args, Debug)]
 pub(super) struct EvaluateArgs {
@@ -33,24 +33,16 @@ pub(super) struct EvaluateArgs {
     /// crops, 25x10 in the paper. By default what the run's recipe says.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
-    #[command(flatten)]
-    decoder: DecoderArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    run: RunArgs,
-    #[command(flatten)]
-    pub(super) device: DeviceArgs,
-    #[command(flatten)]
-    precision: PrecisionArgs,
+    pub(super) model: ModelArgs,
 }
 
 impl EvaluateArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let device = self.precision.device(self.device.backend)?;
-        let dtype = self.precision.dtype.dtype();
-        let trained = TrainedRun::open(self.run.open()?, &device, dtype, self.decoder.decoder)?;
+        let trained = self.model.open()?;
         let samples = self.samples(&trained)?;
         let own = self.data.is_none() && self.list.is_none();
         if own && self.split == Split::Validation && trained.recipe.refit.is_some() {
@@ -126,7 +118,7 @@ impl EvaluateArgs {
 
 /// The run's GRU-RCN on clips by a rule of views.
 fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<Scores> {
-    let stop = StopFlag::install()?;
+    let stop = StopFlag::install("run the command again")?;
     let mut interval = Interval::default();
     let progress = |clips: usize| {
         if interval.is_over() {
@@ -141,9 +133,5 @@ fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<S
     };
     let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
     let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
-    match score(&models, batches, &targets, &stop, progress) {
-        Ok(mut scores) => Ok(scores.swap_remove(0)),
-        Err(error) if error.is::<Interrupted>() => bail!(stop.interrupted("run the command again")),
-        Err(error) => Err(error),
-    }
+    Ok(score(&models, batches, &targets, &stop, progress)?.swap_remove(0))
 }

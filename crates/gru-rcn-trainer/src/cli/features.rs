@@ -54,7 +54,7 @@ struct Network {
 impl FeaturesArgs {
     pub(super) fn run(&self) -> Result<()> {
         let device = self.device.backend.device()?;
-        let stop = StopFlag::install()?;
+        let stop = StopFlag::install("run the command again, it writes the folder anew")?;
         let network = self.open(&device)?;
         let dataset = dataset(&network.recipe)?;
         let index = CacheIndex {
@@ -174,7 +174,7 @@ impl Network {
                 eprintln!("{split}: {done} of {} clips", samples.len());
             }
             if stop.is_set() {
-                bail!(stop.interrupted("run the command again, it writes the folder anew"));
+                bail!(stop.interrupted());
             }
         }
         Ok(())

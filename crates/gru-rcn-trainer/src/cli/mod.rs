@@ -71,8 +71,8 @@ impl Verb {
     fn backends(&self) -> Vec<Backend> {
         match self {
             Self::Train(args) => args.backends(),
-            Self::Evaluate(args) => vec![args.device.backend],
-            Self::Predict(args) => vec![args.device.backend],
+            Self::Evaluate(args) => vec![args.model.device.backend],
+            Self::Predict(args) => vec![args.model.device.backend],
             Self::Features(args) => vec![args.device.backend],
             Self::Doctor(args) => vec![args.backend()],
             #[cfg(feature = "remote")]

@@ -8,7 +8,7 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Modality, TestViews, source_of};
 use serde::Serialize;
 
-use super::shared::{DecoderArgs, DeviceArgs, PrecisionArgs, RunArgs, print_json};
+use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
 use crate::percepts::percepts_of;
 use crate::run::scores::top_classes;
@@ -28,17 +28,11 @@ pub(super) struct PredictArgs {
     /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
-    #[command(flatten)]
-    decoder: DecoderArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    run: RunArgs,
-    #[command(flatten)]
-    pub(super) device: DeviceArgs,
-    #[command(flatten)]
-    precision: PrecisionArgs,
+    pub(super) model: ModelArgs,
 }
 
 /// What `predict --json` prints for one file.
@@ -62,9 +56,7 @@ struct ClassProbability {
 impl PredictArgs {
     /// If a file cannot be read, those before it have been printed, unless as JSON.
     pub(super) fn run(&self) -> Result<()> {
-        let device = self.precision.device(self.device.backend)?;
-        let dtype = self.precision.dtype.dtype();
-        let trained = TrainedRun::open(self.run.open()?, &device, dtype, self.decoder.decoder)?;
+        let trained = self.model.open()?;
         if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",

@@ -92,7 +92,7 @@ fn parse_size(text: &str) -> Result<SizeRule, String> {
 impl PrepareArgs {
     pub(super) fn run(&self) -> Result<()> {
         let (options, decoder) = (self.options(), self.decoder.open(DecodeLimits::default())?);
-        let stop = StopFlag::install()?;
+        let stop = StopFlag::install("the same command continues where it stopped")?;
         let estimate = options.estimate(&*decoder)?;
         print_estimate(&estimate);
         if !estimate.fits() {
@@ -108,7 +108,7 @@ impl PrepareArgs {
         bar.finish();
         print_outcome(&outcome, self.json)?;
         if outcome.interrupted {
-            bail!(stop.interrupted("the same command continues where it stopped"));
+            bail!(stop.interrupted());
         }
         check_complete(&outcome.failures)
     }

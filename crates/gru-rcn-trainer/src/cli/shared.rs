@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
+use crate::experiment::TrainedRun;
 use crate::run::dir::RunDir;
 
 /// Options of every verb that computes.
@@ -67,6 +68,27 @@ pub(super) struct DecoderArgs {
     /// nothing installed. By default what the recipe says.
     #[arg(long)]
     pub(super) decoder: Option<DecoderKind>,
+}
+
+/// Options of verbs that run the model of a run.
+#[derive(Args, Debug)]
+pub(super) struct ModelArgs {
+    #[command(flatten)]
+    decoder: DecoderArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
+}
+
+impl ModelArgs {
+    /// The run with its model on the device.
+    pub(super) fn open(&self) -> Result<TrainedRun> {
+        let device = self.precision.device(self.device.backend)?;
+        TrainedRun::open(self.run.open()?, &device, self.precision.dtype.dtype(), self.decoder.decoder)
+    }
 }
 
 /// Options that complete or change a recipe.

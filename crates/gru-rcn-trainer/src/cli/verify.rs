@@ -35,7 +35,7 @@ pub(super) struct VerifyArgs {
 impl VerifyArgs {
     /// Faults found are exit code 1.
     pub(super) fn run(&self) -> Result<()> {
-        let stop = StopFlag::install()?;
+        let stop = StopFlag::install("what was found so far is above")?;
         let options = VerifyOptions {
             flow: self.flow.clone(),
             lists: self.list.clone(),
@@ -54,7 +54,7 @@ impl VerifyArgs {
             print!("{}", report.table());
         }
         if report.interrupted {
-            bail!(stop.interrupted("what was found so far is above"));
+            bail!(stop.interrupted());
         }
         if let Some(path) = &self.quarantine {
             let path = path.clone().unwrap_or_else(|| self.root.join(QUARANTINE));

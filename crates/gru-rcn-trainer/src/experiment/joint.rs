@@ -10,11 +10,10 @@ use gru_rcn_data::Sample;
 
 use super::backbone;
 use super::data::Clips;
-use super::system::{OfLevels, System, TrainedSystem, trained_parameters};
+use super::system::{System, TrainedSystem};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, Live};
-use crate::run::card::EpochPoint;
 use crate::train::{Stage, Trainer};
 
 /// Trains GRU-RCN together with its CNN, or loads both if an interrupted run has trained them. The
@@ -33,13 +32,14 @@ pub(super) fn train(
     if let Some(curve) = context.dir.done(&key)? {
         let config = backbone::config(recipe, cnn.num_classes())?;
         let tuned = backbone::load(&config, &backbone_file, device)?;
-        return Ok(trained(context, import(classifier.valid(), &weights)?, tuned, curve));
+        let classifier = import(classifier.valid(), &weights)?;
+        return Ok(TrainedSystem::new(recipe, System::GruRcn, classifier, Some(tuned), curve));
     }
     // Only those taps that are recurred over, so that no level above them is computed in vain.
     let mut tapped = cnn.clone();
     tapped.set_taps(&recipe.level_names())?;
     let model = Recognizer { backbone: tapped.train(), classifier };
-    let trained_model = context.clock.time(&name, || {
+    let trained = context.clock.time(&name, || {
         let pixels = |samples: &[Sample], loader: ClipLoader| Live::new(cnn.pixels(), samples, loader, device);
         let train = pixels(&dataset.train, clips.training_loader(&context.dir, &recipe.training));
         let validation = pixels(&dataset.validation, clips.loader.clone());
@@ -51,22 +51,11 @@ pub(super) fn train(
         };
         Trainer::new(context, stage).run(model, &train, &validation)
     })?;
-    let Recognizer { backbone: mut tuned, classifier } = trained_model.model;
+    let Recognizer { backbone: mut tuned, classifier } = trained.model;
     tuned.set_taps(&recipe.backbone.taps)?;
     export_torchvision(&tuned, &backbone_file)?;
     let description = RecognizerDescription::new(&tuned, true, &classifier, dataset.classes.clone())?;
     export(&classifier, &weights, &System::GruRcn.metadata(recipe, Some(&description)))?;
-    context.dir.mark_done(&key, &trained_model.position.curve)?;
-    Ok(trained(context, classifier, tuned, trained_model.position.curve))
-}
-
-fn trained(context: &Context, classifier: GruRcnClassifier, cnn: Cnn, curve: Vec<EpochPoint>) -> TrainedSystem {
-    let levels = System::GruRcn.levels(&context.recipe);
-    TrainedSystem {
-        system: System::GruRcn,
-        parameters: trained_parameters(&classifier, &levels),
-        model: Box::new(OfLevels { model: classifier, levels }),
-        cnn: Some(cnn),
-        curve,
-    }
+    context.dir.mark_done(&key, &trained.position.curve)?;
+    Ok(TrainedSystem::new(recipe, System::GruRcn, classifier, Some(tuned), trained.position.curve))
 }

@@ -81,7 +81,7 @@ impl Folder {
 /// Makes or resumes a run and returns its card. The error
 /// [`Interrupted`](crate::signals::Interrupted) means that everything is saved.
 pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
-    let stop = StopFlag::install()?;
+    let stop = StopFlag::install("resume with --resume")?;
     let clips = Clips::of_recipe(&plan.recipe, &plan.device, plan.precision.dtype())?;
     preflight::check_clips(&plan.recipe, &clips.dataset)?;
     let weights = cnn::weights_file(plan.folder.resumed(), &plan.recipe);

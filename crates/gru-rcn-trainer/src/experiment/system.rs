@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use burn::module::Module;
 use gru_rcn::backbone::Cnn;
 use gru_rcn::baselines::{Baseline, BaselineOptions};
-use gru_rcn::classifier::GruRcnClassifierConfig;
+use gru_rcn::classifier::{ClipClassifier, GruRcnClassifierConfig};
 use gru_rcn::head::EnsembleLogits;
 use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn::recognizer::RecognizerDescription;
@@ -100,8 +99,19 @@ pub(crate) struct TrainedSystem {
     pub(crate) cnn: Option<Cnn>,
     /// Its learning curve.
     pub(crate) curve: Vec<EpochPoint>,
-    /// Number of parameters that were trained.
+    /// Number of trained parameters: all but the factors of the normalisation, one per level.
     pub(crate) parameters: usize,
+}
+
+impl TrainedSystem {
+    pub(crate) fn new<M>(recipe: &Recipe, system: System, model: M, cnn: Option<Cnn>, curve: Vec<EpochPoint>) -> Self
+    where
+        M: ClipClassifier<Input = Percepts> + 'static,
+    {
+        let levels = system.levels(recipe);
+        let parameters = model.num_params() - levels.as_ref().map_or(1, Vec::len);
+        Self { system, model: Box::new(OfLevels { model, levels }), cnn, curve, parameters }
+    }
 }
 
 /// A model that takes in some of the levels.
@@ -119,11 +129,6 @@ impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
             None => self.model.logits(percepts),
         }
     }
-}
-
-/// Number of trained parameters: all but the factors of the normalisation, one per level.
-pub(crate) fn trained_parameters<M: Module>(model: &M, levels: &Option<Vec<usize>>) -> usize {
-    model.num_params() - levels.as_ref().map_or(1, Vec::len)
 }
 
 /// The recipe's GRU-RCN over its levels of the backbone's.

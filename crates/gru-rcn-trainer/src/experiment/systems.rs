@@ -13,12 +13,11 @@ use gru_rcn::weights::{export, import};
 use super::data::Clips;
 use super::joint;
 use super::percepts::Sources;
-use super::system::{self, OfLevels, System, TrainedSystem, trained_parameters};
+use super::system::{self, System, TrainedSystem};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{Levels, Source};
 use crate::recipe::{NormSection, RefitSection, TrainingSection};
-use crate::run::card::EpochPoint;
 use crate::train::{SelectWeights, Stage, Trainer};
 
 /// Trains or loads all systems; the first of the result is the one that the run is about.
@@ -80,7 +79,8 @@ impl Work<'_> {
         let model = model.computing_in(self.clips.loader.dtype);
         let weights = system.weights(&context.dir);
         if let Some(curve) = context.dir.done(&key)? {
-            return Ok(self.trained(system, import(model.valid(), &weights)?, curve));
+            let model = import(model.valid(), &weights)?;
+            return Ok(TrainedSystem::new(recipe, system.clone(), model, None, curve));
         }
         let of_system = |source: &Rc<dyn Source<Percepts>>| -> Rc<dyn Source<Percepts>> {
             match system.levels(recipe) {
@@ -114,21 +114,7 @@ impl Work<'_> {
         let description = describe(&trained.model)?;
         export(&trained.model, &weights, &system.metadata(recipe, description.as_ref()))?;
         context.dir.mark_done(&key, &trained.position.curve)?;
-        Ok(self.trained(system, trained.model, trained.position.curve))
-    }
-
-    fn trained<M>(self, system: &System, model: M, curve: Vec<EpochPoint>) -> TrainedSystem
-    where
-        M: ClipClassifier<Input = Percepts> + 'static,
-    {
-        let levels = system.levels(&self.context.recipe);
-        TrainedSystem {
-            parameters: trained_parameters(&model, &levels),
-            model: Box::new(OfLevels { model, levels }),
-            system: system.clone(),
-            cnn: None,
-            curve,
-        }
+        Ok(TrainedSystem::new(recipe, system.clone(), trained.model, None, trained.position.curve))
     }
 }
 

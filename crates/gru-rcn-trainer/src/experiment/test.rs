@@ -32,22 +32,24 @@ pub(crate) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[Trained
         false => format!("scoring the test clips by {}", context.recipe.describe_views(rule)),
     });
     context.clock.time("Test", || {
-        let (own, shared): (Vec<_>, Vec<_>) = trained.iter().partition(|system| system.cnn.is_some());
-        let mut scores = Vec::new();
-        for system in own {
-            let cnn = system.cnn.as_ref().unwrap_or(percepts.cnn);
+        let (mut results, mut shared) = (Vec::new(), Vec::new());
+        for system in trained {
+            let Some(cnn) = &system.cnn else {
+                shared.push(system);
+                continue;
+            };
             let percepts = PerceptMaker { cnn, cache: None, in_memory: false, ..percepts };
-            scores.extend(scores_of(percepts, clips, &[system])?);
+            results.extend(test(percepts, clips, &[system])?);
         }
         if !shared.is_empty() {
-            scores.extend(scores_of(percepts, clips, &shared)?);
+            results.extend(test(percepts, clips, &shared)?);
         }
-        trained.iter().zip(scores).map(|(system, scores)| tested(context, system, scores)).collect()
+        Ok(results)
     })
 }
 
-/// The scores of systems that take in the percepts of the same CNN.
-fn scores_of(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Result<Vec<Scores>> {
+/// Scores systems that take in the percepts of the same CNN.
+fn test(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Result<Vec<TestedSystem>> {
     let PerceptMaker { context, cnn, .. } = percepts;
     let (samples, loader, rule) = (&clips.dataset.test, &clips.loader, context.recipe.views());
     let models: Vec<&dyn Scorable<Percepts>> = systems.iter().map(|system| &*system.model).collect();
@@ -58,12 +60,14 @@ fn scores_of(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) 
             context.message(format!("{done} of {} test clips are scored", samples.len()));
         }
     };
-    if !rule.is_single() {
+    let scores = if rule.is_single() {
+        let source = percepts.scoring_source(samples, loader)?;
+        score(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)?
+    } else {
         let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
-        return score(&models, batches, &targets, &context.stop, progress);
-    }
-    let source = percepts.scoring_source(samples, loader)?;
-    score(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)
+        score(&models, batches, &targets, &context.stop, progress)?
+    };
+    systems.iter().zip(scores).map(|(system, scores)| tested(context, system, scores)).collect()
 }
 
 fn tested(context: &Context, trained: &TrainedSystem, scores: Scores) -> Result<TestedSystem> {

@@ -76,7 +76,7 @@ impl Store {
                 context.message(format!("percepts of {} of {} clips", index + 1, samples.len()));
             }
             if context.stop.is_set() {
-                bail!(context.stop.training_interrupted());
+                bail!(context.stop.interrupted());
             }
         }
         data.push(cnn, &waiting, chunk, loader.dtype)?;

@@ -113,6 +113,19 @@ mod tests {
         }
     }
 
+    /// Beside a GRU-RCN that is trained with its CNN, any baseline takes in percepts of the frozen one.
+    #[test]
+    fn baselines_are_trained_once_and_use_percepts() {
+        use gru_rcn::baselines::Baseline::{ConvPooling, Frame};
+        let systems = |others: &str| {
+            let others = format!("baselines={{ others = {others} }}");
+            let recipe = parse(BUILT_IN[1].1, &["model.finetune_backbone=true".into(), others]).unwrap();
+            (recipe.baselines.systems(), recipe.uses_percepts())
+        };
+        assert_eq!(systems("[]"), (vec![], false));
+        assert_eq!(systems("['conv_pooling', 'frame', 'conv_pooling']"), (vec![ConvPooling, Frame], true));
+    }
+
     #[test]
     fn changes_reach_their_keys() {
         let changes = ["training.batch=7", "model.norm.rule=scale", "model.norm.gain=0.5", "seed=9"].map(String::from);

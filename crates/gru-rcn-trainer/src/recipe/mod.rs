@@ -111,7 +111,7 @@ impl Recipe {
     /// Whether any system takes in the percepts of the frozen CNN: all but a GRU-RCN that is trained
     /// together with it.
     pub(crate) fn uses_percepts(&self) -> bool {
-        !self.model.finetune_backbone || self.baselines.frame || self.baselines.top_rnn.is_some()
+        !self.model.finetune_backbone || !self.baselines.systems().is_empty()
     }
 
     /// Checks what the types cannot.

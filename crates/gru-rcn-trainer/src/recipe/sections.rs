@@ -359,7 +359,12 @@ impl BaselinesSection {
         let mut systems = Vec::new();
         systems.extend(self.frame.then_some(Baseline::Frame));
         systems.extend(self.top_rnn.map(|_| Baseline::TopRnn));
-        systems.extend(self.others.iter().copied().filter(|other| !systems.contains(other)).collect::<Vec<_>>());
+        for &other in &self.others {
+            // Each once, however often it is named.
+            if !systems.contains(&other) {
+                systems.push(other);
+            }
+        }
         systems
     }
 

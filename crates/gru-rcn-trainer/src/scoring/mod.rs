@@ -61,7 +61,7 @@ pub(crate) fn score<I: Clone>(
     for batch in batches {
         let ViewBatch { input, rows } = batch?;
         if stop.is_set() {
-            bail!(stop.training_interrupted());
+            bail!(stop.interrupted());
         }
         for (model, sums) in models.iter().zip(&mut sums) {
             sums.add(&model.logits(input.clone()), &rows, targets.len())?;

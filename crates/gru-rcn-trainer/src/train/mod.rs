@@ -3,8 +3,8 @@
 //!
 //! A training can be stopped between any two steps and resumed later: everything that it depends on
 //! is either in a [`checkpoint`](crate::run::checkpoint) or a function of seed, epoch, step and
-//! clip. One step is [`Trainer::step`]: gradients of the micro-batches ([`step`]), their norm
-//! ([`gradients`]), the optimizer and its learning rate ([`optimizer`]).
+//! clip. One step is [`Trainer::step`]: gradients of the micro-batches and their norm ([`step`]), then
+//! the optimizer and its learning rate ([`optimizer`]).
 
 mod optimizer;
 mod saving;

@@ -69,7 +69,7 @@ impl<'a> Saver<'a> {
                 self.name
             );
         }
-        self.context.stop.training_interrupted().into()
+        self.context.stop.interrupted().into()
     }
 }
 
