@@ -1,14 +1,14 @@
 //! `prepare`: videos to folders of frames and optical flow with a manifest.
 
-use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
     DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
     PrepareOutcome, Progress, Shard, SizeRule,
 };
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::shared::print_json;
@@ -103,7 +103,7 @@ impl PrepareArgs {
                 size(estimate.free.unwrap_or(0))
             );
         }
-        let mut bar = Bar::default();
+        let mut bar = Bar::new()?;
         let outcome = options.run(&*decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
         bar.finish();
         print_outcome(&outcome, self.json)?;
@@ -192,22 +192,27 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// A bar on a terminal; on a pipe a line every few seconds.
-#[derive(Default)]
+/// A bar on a terminal; elsewhere a line every few seconds.
 struct Bar {
+    bar: ProgressBar,
     interval: Option<Interval>,
 }
 
 impl Bar {
+    fn new() -> Result<Self> {
+        let style = ProgressStyle::with_template("{bar:24} {wide_msg}").context("the progress bar's template")?;
+        let bar = ProgressBar::no_length().with_style(style.progress_chars("██░"));
+        Ok(Self { bar, interval: None })
+    }
+
     fn show(&mut self, progress: &Progress) {
         let left = progress.remaining.map_or(String::new(), |left| format!(", {} left", duration(left.as_secs_f64())));
         let failed = if progress.failed > 0 { format!(", {} failed", progress.failed) } else { String::new() };
         let line = format!("{} of {} clips, {}{failed}{left}", progress.done, progress.total, size(progress.bytes));
-        if stderr().is_terminal() {
-            let width = 24;
-            let full = width * progress.done / progress.total.max(1);
-            eprint!("\r\x1b[2K{}{} {line}", "█".repeat(full), "░".repeat(width - full));
-            let _ = stderr().flush();
+        if !self.bar.is_hidden() {
+            self.bar.set_length(progress.total as u64);
+            self.bar.set_position(progress.done as u64);
+            self.bar.set_message(line);
         } else if self.interval.as_mut().is_none_or(Interval::is_over) {
             eprintln!("{line}");
         }
@@ -215,8 +220,8 @@ impl Bar {
     }
 
     fn finish(&self) {
-        if stderr().is_terminal() && self.interval.is_some() {
-            eprintln!();
+        if self.interval.is_some() {
+            self.bar.abandon();
         }
     }
 }
