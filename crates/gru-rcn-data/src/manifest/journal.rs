@@ -9,7 +9,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{ClipRecord, Header, Manifest, line_of};
-use crate::base::{DataError, sync_folder_of, write_atomically};
+use crate::base::{DataError, if_there, sync_folder_of, write_atomically};
 
 pub(crate) struct Journal {
     path: PathBuf,
@@ -69,11 +69,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
 
 /// The text up to its last line end.
 fn whole_text(path: &Path) -> Result<Option<String>, DataError> {
-    let mut bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DataError::io(path, error)),
-    };
+    let Some(mut bytes) = if_there(path, fs::read(path))? else { return Ok(None) };
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1));
     let torn = |_| DataError::manifest(path, 1, "not UTF-8 text; the file is damaged, remove it to prepare from anew");
     String::from_utf8(bytes).map(Some).map_err(torn)

@@ -14,7 +14,7 @@ mod folder;
 mod header;
 pub(crate) mod journal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -109,8 +109,7 @@ pub struct Manifest {
 impl Manifest {
     /// Puts clips in order. Of two with the same id the later one stays.
     pub(crate) fn of(header: Header, clips: impl IntoIterator<Item = ClipRecord>) -> Self {
-        let by_id: std::collections::BTreeMap<String, ClipRecord> =
-            clips.into_iter().map(|clip| (clip.id.clone(), clip)).collect();
+        let by_id: BTreeMap<String, ClipRecord> = clips.into_iter().map(|clip| (clip.id.clone(), clip)).collect();
         Self { header, clips: by_id.into_values().collect() }
     }
 
@@ -175,10 +174,7 @@ impl Manifest {
 }
 
 pub(crate) fn line_of<T: Serialize>(path: &Path, value: &T) -> Result<String, DataError> {
-    match serde_json::to_string(value) {
-        Ok(text) => Ok(text + "\n"),
-        Err(error) => Err(DataError::Io { path: path.to_owned(), source: error.into() }),
-    }
+    serde_json::to_string(value).map(|text| text + "\n").map_err(|error| DataError::io(path, error.into()))
 }
 
 #[cfg(test)]
