@@ -207,15 +207,9 @@ mod tests {
         assert_eq!(masked(0x0000_8000), 0xa282_ead9);
     }
 
-    /// 300 = 0b10_0101100: seven bits 0101100 with the flag, then 10.
-    #[test]
-    fn varints_by_hand() {
-        assert_eq!((varint(0), varint(127), varint(300)), (vec![0], vec![0x7f], vec![0xac, 2]));
-    }
-
-    /// Time 1.0 is 0x3ff0 and zeros. Step 300 is 10 ac 02. The summary (field 5: 2a) has a value
-    /// (field 1: 0a) of a tag (0a, 1 byte, "x") and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the
-    /// summary has 10.
+    /// Time 1.0 is 0x3ff0 and zeros. Step 300 = 0b10_0101100 is 10 ac 02: seven bits 0101100 with the
+    /// flag, then 10. The summary (field 5: 2a) has a value (field 1: 0a) of a tag (0a, 1 byte, "x")
+    /// and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the summary has 10.
     #[test]
     fn an_event_by_hand() {
         let expected = [
