@@ -54,17 +54,11 @@ pub(crate) fn is_journal(path: &Path) -> bool {
 /// may occur twice. `None` without a journal or without a whole line in it.
 pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
     let Some(text) = whole_text(path)?.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let mut lines = text.split_inclusive('\n');
-    let head = lines.next().unwrap_or_default();
-    let mut clips = Vec::new();
-    for (index, line) in lines.enumerate() {
-        let alone = Manifest::parse(path, &format!("{head}{line}")).map_err(|error| match error {
-            DataError::BadManifest { path, line: 2, reason } => DataError::manifest(&path, index + 2, reason),
-            other => other,
-        })?;
-        clips.extend(alone.clips);
-    }
-    Ok(Some(Manifest::of(Header::parse(path, head.trim_end_matches('\n'))?, clips)))
+    let mut lines = text.lines();
+    let header = Header::parse(path, lines.next().unwrap_or_default())?;
+    let clips = lines.enumerate().map(|(index, line)| ClipRecord::parse(path, index + 2, line, &header));
+    let clips = clips.collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Manifest::of(header, clips)))
 }
 
 /// The text up to its last line end.

@@ -57,6 +57,14 @@ pub struct ClipRecord {
 }
 
 impl ClipRecord {
+    /// Reads a line of a manifest or journal; path and number of the line are for messages.
+    fn parse(path: &Path, number: usize, line: &str, header: &Header) -> Result<Self, DataError> {
+        let bad = |reason: String| DataError::manifest(path, number, reason);
+        let record: Self =
+            serde_json::from_str(line).map_err(|error| bad(format!("not the record of a clip: {error}")))?;
+        record.fault(header).map_or(Ok(record), |reason| Err(bad(reason)))
+    }
+
     /// What is wrong with the record, on its own and under `header`.
     fn fault(&self, header: &Header) -> Option<String> {
         if let Err(reason) = check_id(&self.id) {
@@ -142,12 +150,7 @@ impl Manifest {
         let mut seen: HashMap<String, usize> = HashMap::new();
         let mut clips = Vec::new();
         for (number, line) in lines {
-            let line = whole((number, line))?;
-            let record: ClipRecord = serde_json::from_str(&line)
-                .map_err(|error| DataError::manifest(path, number, format!("not the record of a clip: {error}")))?;
-            if let Some(reason) = record.fault(&header) {
-                return Err(DataError::manifest(path, number, reason));
-            }
+            let record = ClipRecord::parse(path, number, &whole((number, line))?, &header)?;
             if let Some(before) = seen.insert(record.id.clone(), number) {
                 let reason = format!("the clip {} is already in line {before}; remove one of the two", record.id);
                 return Err(DataError::manifest(path, number, reason));
