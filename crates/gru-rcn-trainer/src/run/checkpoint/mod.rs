@@ -172,7 +172,8 @@ impl Checkpoints {
 
     /// Gives a checkpoint its final name after it is whole on disk.
     fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
-        let old = self.old_name(target);
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let old = self.root.join(format!(".{name}.old"));
         if target.exists() {
             // The end of an epoch has the number of its last step, so the name may be taken. The
             // old folder is renamed first, to a name by which `recover` finds it.
@@ -182,13 +183,7 @@ impl Checkpoints {
         fs::rename(scratch, target)?;
         sync_folder(&self.root)?;
         remove(&old)?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         write_atomically(&self.root.join("latest"), format!("{name}\n").as_bytes())
-    }
-
-    fn old_name(&self, target: &Path) -> PathBuf {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        self.root.join(format!(".{name}.old"))
     }
 
     /// Removes all but the newest; a failure does not stop the training.
@@ -272,7 +267,8 @@ impl Checkpoints {
             return Err(Fault::Foreign(anyhow!("it was made {obstacle}")));
         }
         let read = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
-            manifest.files.iter().find(|member| member.name == name).map(|member| member.read(path)).transpose()
+            let member = manifest.files.iter().find(|member| member.name == name);
+            member.map(|member| member.read(path).map_err(Fault::Damaged)).transpose()
         };
         let need = |name: &str| -> Result<Vec<u8>, Fault> {
             read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
