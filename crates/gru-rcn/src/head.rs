@@ -8,11 +8,12 @@ use burn::tensor::{Device, FloatDType, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Which loss the classifiers are trained with.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
     /// `-log` of the averaged probability, the paper's objective read with its definition of the
     /// model's probability.
+    #[default]
     Mixture,
     /// The mean over levels of each classifier's own cross-entropy; an upper bound of the former
     /// that keeps every level learning.
@@ -20,10 +21,11 @@ pub enum LossKind {
 }
 
 /// How a hidden map becomes the vector that is classified.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// The mean over the cells, as the paper has it.
+    #[default]
     Average,
     /// The largest value over the cells, per channel: for motion in a small part of the picture,
     /// which a mean over all of it dilutes. Not in the paper.

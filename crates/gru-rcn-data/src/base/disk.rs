@@ -58,17 +58,29 @@ pub(crate) fn sync_folder_of(path: &Path) -> Result<(), DataError> {
     }
 }
 
+/// What was read of a file; `None` where there is no such file.
+///
+/// # Errors
+/// [`DataError::Io`] for every other failure.
+pub fn if_there<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>, DataError> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DataError::io(path, error)),
+    }
+}
+
 /// Removes a file or a folder with everything in it, if it exists. Links are removed, not followed.
-pub(crate) fn remove(path: &Path) -> Result<(), DataError> {
+///
+/// # Errors
+/// [`DataError::Io`].
+pub fn remove(path: &Path) -> Result<(), DataError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(DataError::io(path, error)),
-        _ => Ok(()),
-    }
+    if_there(path, removed).map(drop)
 }
 
 /// Free bytes on the disk of `path`; `None` where the system does not state them.

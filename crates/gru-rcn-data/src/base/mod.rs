@@ -33,8 +33,8 @@ mod parallel;
 mod random;
 mod split;
 
-pub use disk::{FolderLock, free_bytes, sync_folder, write_atomically};
-pub(crate) use disk::{PARTIAL, partial_sibling, remove, sync_folder_of};
+pub use disk::{FolderLock, free_bytes, if_there, remove, sync_folder, write_atomically};
+pub(crate) use disk::{PARTIAL, partial_sibling, sync_folder_of};
 pub use error::DataError;
 pub use frames::Frames;
 pub use limits::DecodeLimits;

@@ -10,7 +10,8 @@ use super::groups::{Groups, Member, hold_out};
 use super::lists::{self, Labels, List, read_quarantine};
 use super::scan::{Clips, Found, aside, part_folders, scan};
 use super::{Dataset, Sample, prepared};
-use crate::base::{DataError, Fnv64};
+use crate::base::{DataError, Fnv64, Split};
+use crate::video::DecoderKind;
 
 /// The folder of clips and its division into parts.
 ///
@@ -39,16 +40,25 @@ use crate::base::{DataError, Fnv64};
 pub struct FolderOptions {
     /// The folder with the class folders.
     pub root: PathBuf,
+    /// What decodes video files, for those who read the clips. Frames that were prepared have their
+    /// decoder in the manifest.
+    pub decoder: DecoderKind,
     /// List file of the train part; relative paths are relative to `root`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub train_list: Option<PathBuf>,
-    /// List file of the validation part.
+    /// List file of the validation part; without it that part is held out of the train part.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_list: Option<PathBuf>,
     /// List file of the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub test_list: Option<PathBuf>,
-    /// JSON file, an object from clip path or file stem to the name of the clip's group.
+    /// JSON file, an object from clip path or file stem to the name of the clip's group (source
+    /// video, scene).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<PathBuf>,
     /// File of clips to skip, as [`crate::write_quarantine`] writes it; relative paths are relative
     /// to `root`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<PathBuf>,
     /// Share of each class that is held out for validation where no list or folder gives it; above
     /// 0. Default 0.15.
@@ -63,6 +73,7 @@ impl Default for FolderOptions {
     fn default() -> Self {
         Self {
             root: PathBuf::new(),
+            decoder: DecoderKind::default(),
             train_list: None,
             validation_list: None,
             test_list: None,
@@ -104,7 +115,9 @@ impl Place {
     /// The clips, searched for where there is no manifest.
     fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
         if !self.prepared {
-            self.clips = scan(root, root, "", &aside(root, named_files(options, root)))?;
+            let lists = [&options.train_list, &options.validation_list, &options.test_list];
+            let files = lists.into_iter().chain([&options.groups, &options.quarantine]).flatten();
+            self.clips = scan(root, root, "", &aside(root, files.map(|file| root.join(file))))?;
         }
         Ok(&self.clips)
     }
@@ -149,7 +162,13 @@ impl Dataset {
             appearances: Vec::new(),
             skipped: parts.skipped,
         };
-        dataset.require_parts("list more clips, or raise the fraction, or give the classes more than one group")
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            if dataset.split(split).is_empty() {
+                let remedy = "list more clips, or raise the fraction, or give the classes more than one group";
+                return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy: remedy.to_owned() });
+            }
+        }
+        Ok(dataset)
     }
 
     /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
@@ -170,14 +189,11 @@ impl Dataset {
             }
         };
         let sample = |found: &Found| {
-            let class = classes.iter().position(|class| *class == found.class).ok_or_else(|| {
+            found.sample(classes).ok_or_else(|| {
                 let (id, class, known) = (&found.id, &found.class, classes.join(", "));
-                DataError::dataset(
-                    shown,
-                    format!("the clip {id} is of the class `{class}`, which is none of those known: {known}"),
-                )
-            })?;
-            Ok(Sample { id: found.id.clone(), class, appearance: None, source: found.source.clone() })
+                let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
+                DataError::dataset(shown, reason)
+            })
         };
         chosen.into_iter().map(sample).collect()
     }
@@ -211,13 +227,6 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     let mut sound = |part: Option<Vec<Found>>| part.map(|part| place.sound(part, &mut skipped));
     let (train, validation, test) = (sound(train).unwrap_or_default(), sound(validation), sound(test));
     Ok(Parts { train, validation, test, skipped })
-}
-
-/// The files that options name.
-fn named_files<'a>(options: &'a FolderOptions, root: &'a Path) -> impl Iterator<Item = PathBuf> + 'a {
-    let lists = [&options.train_list, &options.validation_list, &options.test_list];
-    let files = lists.into_iter().chain([&options.groups, &options.quarantine]);
-    files.flatten().map(|file| root.join(file))
 }
 
 fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result<Parts, DataError> {

@@ -4,7 +4,7 @@
 //! some are trained on and others tested on, the score measures how well the scene is remembered.
 //! So whole groups are held out, never single clips.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -107,67 +107,43 @@ pub(super) struct Member {
 /// that brings the classes' held-out counts nearer to their shares. A class still without a
 /// held-out clip then gives its smallest group. No class is ever emptied.
 pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64) -> Vec<bool> {
-    let mut division = Division::new(members, classes, fraction);
     if fraction <= 0.0 {
         return vec![false; members.len()];
     }
-    let mut order: Vec<&str> = division.counts.keys().copied().collect();
+    // Clips of each class in each group.
+    let mut counts: BTreeMap<&str, BTreeMap<usize, usize>> = BTreeMap::new();
+    let mut total = vec![0; classes];
+    for member in members {
+        *counts.entry(&member.group).or_default().entry(member.class).or_default() += 1;
+        total[member.class] += 1;
+    }
+    let mut order: Vec<&str> = counts.keys().copied().collect();
     Draws::new(key).shuffle(&mut order);
-    for group in &order {
-        if division.allowed(group) && division.gain(group) > 0.0 {
-            division.take(group);
+    let (mut held, mut taken) = (vec![0; classes], BTreeSet::new());
+    let mut take = |held: &mut [usize], group| {
+        counts[group].iter().for_each(|(&class, &n)| held[class] += n);
+        taken.insert(group);
+    };
+    // Whether every class keeps a clip without the group.
+    let allowed = |held: &[usize], group: &str| counts[group].iter().all(|(&class, &n)| held[class] + n < total[class]);
+    for &group in &order {
+        // By how much the group brings the counts nearer to their shares, summed over classes.
+        let off = |class: usize, n: usize| ((held[class] + n) as f64 - total[class] as f64 * f64::from(fraction)).abs();
+        let gain: f64 = counts[group].iter().map(|(&class, &n)| off(class, 0) - off(class, n)).sum();
+        if allowed(&held, group) && gain > 0.0 {
+            take(&mut held, group);
         }
     }
     for class in 0..classes {
-        if division.held[class] == 0 {
-            let has_class = |group: &&&str| division.counts[**group].contains_key(&class) && division.allowed(group);
-            let size = |group: &&&str| division.counts[**group].values().sum::<usize>();
-            if let Some(&group) = order.iter().filter(has_class).min_by_key(size) {
-                division.take(group);
+        if held[class] == 0 {
+            let fits = |group: &&&str| counts[**group].contains_key(&class) && allowed(&held, group);
+            let size = |group: &&&str| counts[**group].values().sum::<usize>();
+            if let Some(&group) = order.iter().filter(fits).min_by_key(size) {
+                take(&mut held, group);
             }
         }
     }
-    members.iter().map(|member| division.taken.contains(&member.group.as_str())).collect()
-}
-
-struct Division<'a> {
-    /// Clips of each class in each group.
-    counts: BTreeMap<&'a str, BTreeMap<usize, usize>>,
-    total: Vec<usize>,
-    target: Vec<f64>,
-    held: Vec<usize>,
-    taken: Vec<&'a str>,
-}
-
-impl<'a> Division<'a> {
-    fn new(members: &'a [Member], classes: usize, fraction: f32) -> Self {
-        let mut counts: BTreeMap<&str, BTreeMap<usize, usize>> = BTreeMap::new();
-        let mut total = vec![0; classes];
-        for member in members {
-            *counts.entry(&member.group).or_default().entry(member.class).or_default() += 1;
-            total[member.class] += 1;
-        }
-        let target = total.iter().map(|&n| n as f64 * f64::from(fraction)).collect();
-        Self { counts, total, target, held: vec![0; classes], taken: Vec::new() }
-    }
-
-    /// Whether every class keeps a clip without `group`.
-    fn allowed(&self, group: &str) -> bool {
-        self.counts[group].iter().all(|(&class, &n)| self.held[class] + n < self.total[class])
-    }
-
-    /// By how much taking `group` brings the counts nearer to their targets, summed over classes.
-    fn gain(&self, group: &str) -> f64 {
-        let distance = |class: usize, n: usize| ((self.held[class] + n) as f64 - self.target[class]).abs();
-        self.counts[group].iter().map(|(&class, &n)| distance(class, 0) - distance(class, n)).sum()
-    }
-
-    fn take(&mut self, group: &'a str) {
-        for (&class, &n) in &self.counts[group] {
-            self.held[class] += n;
-        }
-        self.taken.push(group);
-    }
+    members.iter().map(|member| taken.contains(member.group.as_str())).collect()
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ pub(crate) fn normal(entry: &str) -> Result<String, String> {
 }
 
 /// The path without the extension of its last part, if that is one of a video.
-pub(crate) fn without_extension(path: &str) -> &str {
+pub fn without_extension(path: &str) -> &str {
     let video = is_video(Path::new(path));
     path.rsplit_once('.').filter(|_| video).map_or(path, |(stem, _)| stem)
 }

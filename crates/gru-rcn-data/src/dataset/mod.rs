@@ -15,16 +15,15 @@ use std::path::PathBuf;
 
 pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
-pub use lists::{QUARANTINE, read_quarantine};
-pub(crate) use lists::{find, lines, without_extension};
+pub use lists::{QUARANTINE, read_quarantine, without_extension};
+pub(crate) use lists::{find, lines};
 pub use motion::{MOTIONS, MotionClip, MotionConfig, SHAPES};
 pub use prepared::PreparedClip;
-pub use scan::VIDEO_EXTENSIONS;
 pub(crate) use scan::{Entry, Found, aside, part_folders, scan, videos_of};
 pub use splits::SplitList;
 pub(crate) use splits::{MSVD_CLASS, official, own, write};
 
-use crate::base::{DataError, Fnv64, Split};
+use crate::base::{Fnv64, Split};
 
 /// Where the frames of a clip come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,22 +96,12 @@ impl Dataset {
                 hash = hash.text(&sample.id).number(sample.class as u64);
                 match &sample.source {
                     ClipSource::Motion(clip) => hash = clip.add_to(hash),
-                    ClipSource::Prepared(clip) => hash = hash.text(&clip.sha256),
+                    ClipSource::Prepared(clip) => hash = hash.text(&clip.record.sha256),
                     ClipSource::Video(_) | ClipSource::FrameFolder(_) => {}
                 }
             }
         }
         format!("{:016x}", hash.finish())
-    }
-
-    /// Refuses a data set with an empty part.
-    pub(crate) fn require_parts(self, remedy: &str) -> Result<Self, DataError> {
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            if self.split(split).is_empty() {
-                return Err(DataError::EmptySplit { dataset: self.name, split, remedy: remedy.to_owned() });
-            }
-        }
-        Ok(self)
     }
 }
 

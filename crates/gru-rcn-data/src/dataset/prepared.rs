@@ -8,7 +8,7 @@ use super::groups::Groups;
 use super::scan::{Clips, Found};
 use crate::base::DataError;
 use crate::image::list_frames;
-use crate::manifest::{COMPONENTS, FLOW, FRAMES, MANIFEST, Manifest};
+use crate::manifest::{COMPONENTS, ClipRecord, FLOW, FRAMES, MANIFEST, Manifest};
 
 /// A clip of a prepared folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,22 +17,14 @@ pub struct PreparedClip {
     pub frames_dir: PathBuf,
     /// Folder with the folders `x` and `y` of its flow images, where the data set has flow.
     pub flow_dir: Option<PathBuf>,
-    /// Frames by the manifest.
-    pub frames: usize,
-    /// Flow fields by the manifest: `frames − 1`, or 0 without flow.
-    pub flow: usize,
-    /// Rows of every image.
-    pub height: usize,
-    /// Columns of every image.
-    pub width: usize,
-    /// Hash of all its files, from the manifest.
-    pub sha256: String,
+    /// What the manifest says of it.
+    pub record: ClipRecord,
 }
 
 impl PreparedClip {
     /// The frame images in order, as many as the manifest says.
     pub(crate) fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
-        counted(&self.frames_dir, self.frames)
+        counted(&self.frames_dir, self.record.frames)
     }
 
     /// The images of horizontal and of vertical flow in order; field `t` leads from frame `t` to
@@ -42,11 +34,11 @@ impl PreparedClip {
             let reason = "the data set was prepared without optical flow; prepare it again with flow";
             return Err(DataError::BadFrames { path: self.frames_dir.clone(), reason: reason.to_owned() });
         };
-        if self.flow == 0 {
+        if self.record.flow == 0 {
             return Ok([Vec::new(), Vec::new()]);
         }
         let [x, y] = COMPONENTS;
-        Ok([counted(&folder.join(x), self.flow)?, counted(&folder.join(y), self.flow)?])
+        Ok([counted(&folder.join(x), self.record.flow)?, counted(&folder.join(y), self.record.flow)?])
     }
 }
 
@@ -68,18 +60,16 @@ pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     }
     let manifest = Manifest::read(&path)?;
     let with_flow = manifest.header.flow.is_some();
-    let mut clips = Clips::new();
-    for record in &manifest.clips {
-        let frames_dir = below(root, FRAMES, &record.id)?;
-        let flow_dir = if with_flow { Some(below(root, FLOW, &record.id)?) } else { None };
-        let (frames, flow, height, width) = (record.frames, record.flow, record.height, record.width);
-        let sha256 = record.sha256.clone();
-        let clip = PreparedClip { frames_dir, flow_dir, frames, flow, height, width, sha256 };
-        let source = ClipSource::Prepared(clip);
-        clips.insert(record.id.clone(), Found { id: record.id.clone(), class: record.class.clone(), source });
+    let (mut clips, mut groups) = (Clips::new(), Groups::default());
+    for record in manifest.clips {
+        let (id, class) = (record.id.clone(), record.class.clone());
+        let frames_dir = below(root, FRAMES, &id)?;
+        let flow_dir = if with_flow { Some(below(root, FLOW, &id)?) } else { None };
+        groups.0.insert(id.clone(), record.group.clone());
+        let source = ClipSource::Prepared(PreparedClip { frames_dir, flow_dir, record });
+        clips.insert(id.clone(), Found { id, class, source });
     }
-    let groups = manifest.clips.into_iter().map(|record| (record.id, record.group));
-    Ok(Some((clips, Groups(groups.collect()))))
+    Ok(Some((clips, groups)))
 }
 
 /// A clip's folder, if it exists and no link leads out of the data set.

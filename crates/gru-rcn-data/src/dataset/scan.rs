@@ -9,7 +9,7 @@ use crate::base::DataError;
 use crate::image::is_frame;
 
 /// File name extensions of videos, in lower case.
-pub const VIDEO_EXTENSIONS: [&str; 16] =
+const VIDEO_EXTENSIONS: [&str; 16] =
     ["3gp", "asf", "avi", "flv", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"];
 
 #[derive(Clone, Debug)]
@@ -20,9 +20,9 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The clip as a sample of `classes`, which are sorted.
+    /// The clip as a sample of `classes`; `None` if its class is not among them.
     pub(crate) fn sample(&self, classes: &[String]) -> Option<Sample> {
-        let class = classes.binary_search(&self.class).ok()?;
+        let class = classes.iter().position(|class| *class == self.class)?;
         Some(Sample { id: self.id.clone(), class, appearance: None, source: self.source.clone() })
     }
 }

@@ -9,7 +9,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{ClipRecord, Header, Manifest, line_of};
-use crate::base::{DataError, sync_folder_of, write_atomically};
+use crate::base::{DataError, if_there, sync_folder_of, write_atomically};
 
 pub(crate) struct Journal {
     path: PathBuf,
@@ -54,26 +54,16 @@ pub(crate) fn is_journal(path: &Path) -> bool {
 /// may occur twice. `None` without a journal or without a whole line in it.
 pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
     let Some(text) = whole_text(path)?.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let mut lines = text.split_inclusive('\n');
-    let head = lines.next().unwrap_or_default();
-    let mut clips = Vec::new();
-    for (index, line) in lines.enumerate() {
-        let alone = Manifest::parse(path, &format!("{head}{line}")).map_err(|error| match error {
-            DataError::BadManifest { path, line: 2, reason } => DataError::manifest(&path, index + 2, reason),
-            other => other,
-        })?;
-        clips.extend(alone.clips);
-    }
-    Ok(Some(Manifest::of(Header::parse(path, head.trim_end_matches('\n'))?, clips)))
+    let mut lines = text.lines();
+    let header = Header::parse(path, lines.next().unwrap_or_default())?;
+    let clips = lines.enumerate().map(|(index, line)| ClipRecord::parse(path, index + 2, line, &header));
+    let clips = clips.collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Manifest::of(header, clips)))
 }
 
 /// The text up to its last line end.
 fn whole_text(path: &Path) -> Result<Option<String>, DataError> {
-    let mut bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DataError::io(path, error)),
-    };
+    let Some(mut bytes) = if_there(path, fs::read(path))? else { return Ok(None) };
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1));
     let torn = |_| DataError::manifest(path, 1, "not UTF-8 text; the file is damaged, remove it to prepare from anew");
     String::from_utf8(bytes).map(Some).map_err(torn)

@@ -14,7 +14,7 @@ mod folder;
 mod header;
 pub(crate) mod journal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -57,6 +57,14 @@ pub struct ClipRecord {
 }
 
 impl ClipRecord {
+    /// Reads a line of a manifest or journal; path and number of the line are for messages.
+    fn parse(path: &Path, number: usize, line: &str, header: &Header) -> Result<Self, DataError> {
+        let bad = |reason: String| DataError::manifest(path, number, reason);
+        let record: Self =
+            serde_json::from_str(line).map_err(|error| bad(format!("not the record of a clip: {error}")))?;
+        record.fault(header).map_or(Ok(record), |reason| Err(bad(reason)))
+    }
+
     /// What is wrong with the record, on its own and under `header`.
     fn fault(&self, header: &Header) -> Option<String> {
         if let Err(reason) = check_id(&self.id) {
@@ -109,8 +117,7 @@ pub struct Manifest {
 impl Manifest {
     /// Puts clips in order. Of two with the same id the later one stays.
     pub(crate) fn of(header: Header, clips: impl IntoIterator<Item = ClipRecord>) -> Self {
-        let by_id: std::collections::BTreeMap<String, ClipRecord> =
-            clips.into_iter().map(|clip| (clip.id.clone(), clip)).collect();
+        let by_id: BTreeMap<String, ClipRecord> = clips.into_iter().map(|clip| (clip.id.clone(), clip)).collect();
         Self { header, clips: by_id.into_values().collect() }
     }
 
@@ -143,12 +150,7 @@ impl Manifest {
         let mut seen: HashMap<String, usize> = HashMap::new();
         let mut clips = Vec::new();
         for (number, line) in lines {
-            let line = whole((number, line))?;
-            let record: ClipRecord = serde_json::from_str(&line)
-                .map_err(|error| DataError::manifest(path, number, format!("not the record of a clip: {error}")))?;
-            if let Some(reason) = record.fault(&header) {
-                return Err(DataError::manifest(path, number, reason));
-            }
+            let record = ClipRecord::parse(path, number, &whole((number, line))?, &header)?;
             if let Some(before) = seen.insert(record.id.clone(), number) {
                 let reason = format!("the clip {} is already in line {before}; remove one of the two", record.id);
                 return Err(DataError::manifest(path, number, reason));
@@ -175,10 +177,7 @@ impl Manifest {
 }
 
 pub(crate) fn line_of<T: Serialize>(path: &Path, value: &T) -> Result<String, DataError> {
-    match serde_json::to_string(value) {
-        Ok(text) => Ok(text + "\n"),
-        Err(error) => Err(DataError::Io { path: path.to_owned(), source: error.into() }),
-    }
+    serde_json::to_string(value).map(|text| text + "\n").map_err(|error| DataError::io(path, error.into()))
 }
 
 #[cfg(test)]

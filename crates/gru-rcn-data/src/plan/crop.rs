@@ -85,10 +85,10 @@ impl CropRule {
     pub(super) fn evaluation(&self, frame: [usize; 2], input: [usize; 2]) -> Crop {
         match self {
             Self::Full | Self::Uniform { .. } => Crop::whole(frame[0], frame[1]),
-            Self::Centre => middle(frame, base(frame, input)),
+            Self::Centre => corner(frame, base(frame, input), 4),
             Self::FivePoint { ratios, .. } => {
                 let ratio = ratios.iter().copied().find(|&ratio| ratio < 1.0).unwrap_or(1.0);
-                middle(frame, scaled(base(frame, input), [ratio; 2]))
+                corner(frame, scaled(base(frame, input), [ratio; 2]), 4)
             }
         }
     }
@@ -109,10 +109,6 @@ fn base(frame: [usize; 2], input: [usize; 2]) -> [usize; 2] {
 
 fn scaled(size: [usize; 2], ratios: [f32; 2]) -> [usize; 2] {
     std::array::from_fn(|i| ((size[i] as f32 * ratios[i]).round() as usize).clamp(1, size[i]))
-}
-
-fn middle(frame: [usize; 2], size: [usize; 2]) -> Crop {
-    corner(frame, size, 4)
 }
 
 /// Place 0 to 3: upper left, upper right, lower left, lower right; 4: the middle.

@@ -220,9 +220,6 @@ impl ClipPlanner {
     }
 }
 
-/// Writes the picture of a given number into a buffer.
-type TakePicture<'a> = dyn FnMut(usize, &mut [u8]) -> Result<(), DataError> + 'a;
-
 /// The frames, the crop and the changes that make a clip of a video.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -285,52 +282,29 @@ impl ClipPlan {
         if let Some(t) = self.frames.iter().find(|&&t| t >= total) {
             return Err(DataError::Shape(format!("the plan names frame {t} of a video of {total} frames")));
         }
-        let mut picture = |t: usize, target: &mut [u8]| -> Result<(), DataError> {
-            picture(t, target)?;
-            if self.flip {
-                self.modality.mirror(target, width);
-            }
-            Ok(())
-        };
-        let mut data = match self.modality {
-            Modality::Rgb => self.line_up(height * width * 3, &mut picture)?,
-            Modality::Flow => self.stack_up(total, height * width * 2, &mut picture)?,
-        };
-        self.photometric.apply(&mut data);
-        Frames::new(data, self.frames.len(), height, width, self.modality.channels())
-    }
-
-    /// The pictures of all steps one after another, `length` bytes each.
-    fn line_up(&self, length: usize, picture: &mut TakePicture<'_>) -> Result<Vec<u8>, DataError> {
-        let mut data = vec![0; self.frames.len() * length];
-        for (step, t) in self.frames.iter().enumerate() {
-            match self.frames[..step].iter().position(|before| before == t) {
-                Some(before) => data.copy_within(before * length..(before + 1) * length, step * length),
-                None => picture(*t, &mut data[step * length..(step + 1) * length])?,
-            }
-        }
-        Ok(data)
-    }
-
-    /// The pictures of each step, interleaved pixel by pixel.
-    fn stack_up(&self, total: usize, length: usize, picture: &mut TakePicture<'_>) -> Result<Vec<u8>, DataError> {
         let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         for t in self.frames.iter().flat_map(|&t| self.modality.stack(t, total)) {
             if let Entry::Vacant(place) = pictures.entry(t) {
-                let mut pixels = vec![0; length];
+                let mut pixels = vec![0; height * width * self.modality.stored_channels()];
                 picture(t, &mut pixels)?;
+                if self.flip {
+                    self.modality.mirror(&mut pixels, width);
+                }
                 place.insert(pixels);
             }
         }
-        let mut data = Vec::with_capacity(self.frames.len() * length * FLOW_STACK);
-        let channels = self.modality.stored_channels();
+        let mut data = Vec::with_capacity(self.frames.len() * height * width * self.modality.channels());
         for &t in &self.frames {
             let stack: Vec<&[u8]> = self.modality.stack(t, total).map(|t| pictures[&t].as_slice()).collect();
-            for pixel in (0..length).step_by(channels) {
-                stack.iter().for_each(|picture| data.extend_from_slice(&picture[pixel..pixel + channels]));
+            match stack[..] {
+                [picture] => data.extend_from_slice(picture),
+                // The fields of a stack are interleaved pixel by pixel.
+                _ => (0..height * width)
+                    .for_each(|pixel| stack.iter().for_each(|field| data.extend_from_slice(&field[2 * pixel..][..2]))),
             }
         }
-        Ok(data)
+        self.photometric.apply(&mut data);
+        Frames::new(data, self.frames.len(), height, width, self.modality.channels())
     }
 }
 

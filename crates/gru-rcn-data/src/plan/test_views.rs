@@ -106,12 +106,8 @@ impl FromStr for TestViews {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self, DataError> {
-        let crops = |text: &str| match text {
-            "1" => Some(TestCrops::Centre),
-            "5" => Some(TestCrops::Five),
-            "10" => Some(TestCrops::Ten),
-            _ => None,
-        };
+        let known = [TestCrops::Centre, TestCrops::Five, TestCrops::Ten];
+        let crops = |text: &str| known.into_iter().find(|crops| crops.count().to_string() == text);
         let parts = text.split_once('x').and_then(|(starts, rest)| Some((starts.parse().ok()?, crops(rest)?)));
         let Some((starts, crops)) = parts else {
             let reason = "it is STARTSxCROPS with 1, 5 or 10 crops, such as 25x10";

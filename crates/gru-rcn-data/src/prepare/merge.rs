@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::lay_out::{Place, lock};
 use crate::base::{DataError, remove};
 use crate::manifest::{FAILURES, Failure, MANIFEST, Manifest, Shard, journal, ledgers, read_failures, write_failures};
 
 /// Result of [`merge`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// The manifest of all clips.
     pub manifest: PathBuf,

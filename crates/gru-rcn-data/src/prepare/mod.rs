@@ -36,6 +36,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use serde::Serialize;
+
 pub use flow::{FlowMethod, FlowOptions};
 pub use merge::{Merged, merge};
 pub use run::Estimate;
@@ -131,7 +133,7 @@ pub struct Progress {
 }
 
 /// Result of a run.
-#[derive(Clone, Debug)]
+#[derive(Serialize, Clone, Debug)]
 pub struct PrepareOutcome {
     /// Path of the manifest, which does not exist yet after an interrupted run.
     pub manifest: PathBuf,
@@ -142,15 +144,17 @@ pub struct PrepareOutcome {
     /// Clips kept from earlier runs.
     pub kept: usize,
     /// Of those, clips whose video is not in the source any more.
+    #[serde(skip)]
     pub without_source: usize,
-    /// Clips that could not be prepared, also in `failures.jsonl`; sorted.
-    pub failures: Vec<Failure>,
-    /// The lists that were written, with what they name and the source does not have.
-    pub lists: Vec<SplitList>,
     /// Frames written by this run.
     pub frames: u64,
     /// Bytes written by this run.
     pub bytes: u64,
+    /// Clips that could not be prepared, also in `failures.jsonl`; sorted.
+    pub failures: Vec<Failure>,
+    /// The lists that were written, with what they name and the source does not have.
+    #[serde(skip)]
+    pub lists: Vec<SplitList>,
     /// Whether the run was cancelled. Prepared clips are kept; the same run again resumes.
     pub interrupted: bool,
 }

@@ -68,6 +68,8 @@ mod tests {
     use crate::base::DecodeLimits;
     use crate::dataset::{ClipSource, PreparedClip};
     use crate::image::flip_horizontal;
+    use crate::manifest::ClipRecord;
+    use crate::manifest::tests::record;
     use crate::plan::{ClipPlanner, CropRule, Modality, TemporalSampling, TestCrops, TestViews};
     use crate::read::ClipReader;
     use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
@@ -82,8 +84,9 @@ mod tests {
                 image.save(flow.join(name).join(format!("{t:06}.png"))).expect("saving");
             }
         }
-        let (frames_dir, frames, sha256) = (folder.join("frames"), usize::from(fields) + 1, String::new());
-        PreparedClip { frames_dir, flow_dir: Some(flow), frames, flow: fields.into(), height, width, sha256 }
+        let (frames, fields) = (usize::from(fields) + 1, fields.into());
+        let record = ClipRecord { frames, flow: fields, height, width, ..record("a/b") };
+        PreparedClip { frames_dir: folder.join("frames"), flow_dir: Some(flow), record }
     }
 
     fn planner(modality: Modality) -> ClipPlanner {

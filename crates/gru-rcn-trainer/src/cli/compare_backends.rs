@@ -302,21 +302,19 @@ impl Server {
         let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = this_program()?;
         command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(file);
-        let mut process = command.spawn().context("cannot start a server")?;
+        let process = command.spawn().context("cannot start a server")?;
+        let mut server = Self { process, address: ([127, 0, 0, 1], 0).into() };
         let started = Instant::now();
         loop {
             let output = fs::read_to_string(log).unwrap_or_default();
-            if let Some(address) = address(&output) {
-                return Ok(Self { process, address });
+            if let Some(found) = address(&output) {
+                server.address = found;
+                return Ok(server);
             }
-            if let Some(status) = process.try_wait()? {
+            if let Some(status) = server.process.try_wait()? {
                 bail!("serve: {status}\n{output}");
             }
-            if started.elapsed() > PATIENCE {
-                process.kill().ok();
-                process.wait().ok();
-                bail!("serve prints no address after {} s:\n{output}", PATIENCE.as_secs());
-            }
+            ensure!(started.elapsed() < PATIENCE, "serve prints no address after {} s:\n{output}", PATIENCE.as_secs());
             sleep(Duration::from_millis(20));
         }
     }

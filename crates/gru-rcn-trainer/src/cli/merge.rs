@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gru_rcn_data::merge;
-use serde_json::json;
 
 use super::prepare::check_complete;
 use super::shared::print_json;
@@ -23,12 +22,7 @@ impl MergeArgs {
     pub(super) fn run(&self) -> Result<()> {
         let merged = merge(&self.root)?;
         if self.json {
-            print_json(&json!({
-                "manifest": merged.manifest,
-                "shards": merged.shards,
-                "clips": merged.clips,
-                "failures": merged.failures,
-            }))?;
+            print_json(&merged)?;
         } else {
             println!("{} clips of {} shards in {}", merged.clips, merged.shards, merged.manifest.display());
         }

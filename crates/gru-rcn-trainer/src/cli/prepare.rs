@@ -9,7 +9,6 @@ use gru_rcn_data::{
     PrepareOutcome, Progress, Shard, SizeRule,
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
 use super::shared::print_json;
 use crate::observe::{Interval, duration};
@@ -169,17 +168,7 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
         eprintln!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
     }
     if as_json {
-        let document = json!({
-            "manifest": outcome.manifest,
-            "clips": outcome.clips,
-            "prepared": outcome.prepared,
-            "kept": outcome.kept,
-            "frames": outcome.frames,
-            "bytes": outcome.bytes,
-            "failures": outcome.failures,
-            "interrupted": outcome.interrupted,
-        });
-        return print_json(&document);
+        return print_json(outcome);
     }
     println!(
         "{} clips, {} of them new ({} frames, {}); manifest {}",

@@ -10,7 +10,7 @@ use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{Dataset, DecoderKind, FolderOptions, QUARANTINE};
 
 use crate::percepts::{ClipLoader, SkippedClips};
-use crate::recipe::{self, DataSection, FolderSection, Recipe, TrainingSection};
+use crate::recipe::{self, DataSection, Recipe, TrainingSection};
 use crate::run::dir::RunDir;
 
 /// The clips of a run, and how they are read.
@@ -53,17 +53,8 @@ pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
             }
             // Without a list of clips to skip, the one that `verify --quarantine` wrote is used.
             let found = section.root.join(QUARANTINE);
-            Ok(Dataset::from_folder(&FolderOptions {
-                root: section.root.clone(),
-                train_list: section.train_list.clone(),
-                validation_list: section.validation_list.clone(),
-                test_list: section.test_list.clone(),
-                groups: section.groups.clone(),
-                quarantine: section.quarantine.clone().or_else(|| found.is_file().then_some(found)),
-                validation_fraction: section.validation_fraction,
-                test_fraction: section.test_fraction,
-                seed: section.seed,
-            })?)
+            let quarantine = section.quarantine.clone().or_else(|| found.is_file().then_some(found));
+            Ok(Dataset::from_folder(&FolderOptions { quarantine, ..section.clone() })?)
         }
     }
 }
@@ -116,7 +107,7 @@ pub(crate) fn set_decoder(recipe: &mut Recipe, decoder: Option<DecoderKind>) -> 
     Ok(())
 }
 
-fn folder_of<'a>(recipe: &'a mut Recipe, flag: &str) -> Result<&'a mut FolderSection> {
+fn folder_of<'a>(recipe: &'a mut Recipe, flag: &str) -> Result<&'a mut FolderOptions> {
     match &mut recipe.data {
         DataSection::Motion(_) => {
             bail!("the recipe {} generates its clips, {flag} has no meaning for it; try `train folder`", recipe.name)

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use super::{Event, Interval, Observer};
-use crate::run::dir::{Log, RunDir};
+use crate::run::dir::{METRICS, NONFINITE, PROGRESS, RunDir};
 
 /// Seconds between two lines of `progress.jsonl`.
 const INTERVAL: u64 = 10;
@@ -19,7 +19,7 @@ const INTERVAL: u64 = 10;
 pub(crate) struct JsonLines {
     dir: RunDir,
     stage: String,
-    unwritten: BTreeMap<Log, String>,
+    unwritten: BTreeMap<&'static str, String>,
     progress: Interval,
 }
 
@@ -28,7 +28,7 @@ impl JsonLines {
         Self { dir, stage: String::new(), unwritten: BTreeMap::new(), progress: Interval::new(INTERVAL) }
     }
 
-    fn write(&mut self, log: Log, line: &impl Serialize) -> Result<()> {
+    fn write(&mut self, log: &'static str, line: &impl Serialize) -> Result<()> {
         let lines = self.unwritten.entry(log).or_default();
         lines.push_str(&format!("{}\n", serde_json::to_string(line)?));
         self.dir.append(log, lines).map_err(|error| anyhow!("{error:#}; it is tried again with the next line"))?;
@@ -44,14 +44,14 @@ impl Observer for JsonLines {
                 self.stage = stage.stage.clone();
                 self.progress = Interval::new(INTERVAL);
             }
-            Event::Step(step) if self.progress.is_over() => self.write(Log::Progress, step)?,
-            Event::NonfiniteStep(step) => self.write(Log::Nonfinite, step)?,
-            Event::Epoch(epoch) => self.write(Log::Metrics, epoch)?,
+            Event::Step(step) if self.progress.is_over() => self.write(PROGRESS, step)?,
+            Event::NonfiniteStep(step) => self.write(NONFINITE, step)?,
+            Event::Epoch(epoch) => self.write(METRICS, epoch)?,
             Event::StageFinished => {
                 for (log, lines) in std::mem::take(&mut self.unwritten) {
                     if !lines.is_empty() {
-                        let (lines, name) = (lines.lines().count(), log.file_name());
-                        self.dir.note_loss(format!("{lines} lines of {name}, stage {}", self.stage));
+                        let lines = lines.lines().count();
+                        self.dir.note_loss(format!("{lines} lines of {log}, stage {}", self.stage));
                     }
                 }
             }

@@ -202,7 +202,7 @@ pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     let person = std::io::stderr().is_terminal();
     if plain || set(PLAIN_VARIABLE) || dumb || !person {
-        Box::new(Plain::new(std::io::stderr(), plain::INTERVAL))
+        Box::new(Plain::new(plain::to_stderr, plain::INTERVAL))
     } else {
         Box::new(Terminal::default())
     }

@@ -12,12 +12,18 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// One line per epoch, and one every few seconds within a long one.
 ///
-/// A line holds values, never only a bar: a log is read afterwards. Lines that cannot be written
-/// are dropped, since a closed pipe is no reason to lose a training.
-pub(crate) struct Plain<W: Write> {
-    out: W,
+/// A line holds values, never only a bar: a log is read afterwards.
+pub(crate) struct Plain {
+    /// Writes a line.
+    write: Box<dyn FnMut(&str)>,
     interval: Duration,
     stage: Option<Stage>,
+}
+
+/// Writes a line to standard error. A line that cannot be written is dropped, since a closed pipe is
+/// no reason to lose a training.
+pub(super) fn to_stderr(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 struct Stage {
@@ -30,10 +36,10 @@ struct Stage {
     position: usize,
 }
 
-impl<W: Write> Plain<W> {
-    /// Writes to `out`, and within an epoch after `interval` of silence.
-    pub(super) fn new(out: W, interval: Duration) -> Self {
-        Self { out, interval, stage: None }
+impl Plain {
+    /// Gives lines to `write`, within an epoch after `interval` of silence.
+    pub(super) fn new(write: impl FnMut(&str) + 'static, interval: Duration) -> Self {
+        Self { write: Box::new(write), interval, stage: None }
     }
 
     /// Where a step is in its stage, and its values.
@@ -52,8 +58,7 @@ impl<W: Write> Plain<W> {
     }
 
     fn line(&mut self, text: &str) {
-        let _ = writeln!(self.out, "{text}");
-        let _ = self.out.flush();
+        (self.write)(text);
         if let Some(stage) = &mut self.stage {
             stage.last_line = Instant::now();
         }
@@ -116,7 +121,7 @@ impl Stage {
     }
 }
 
-impl<W: Write> Observer for Plain<W> {
+impl Observer for Plain {
     fn observe(&mut self, event: &Event) -> Result<()> {
         match event {
             Event::Message(text) => self.line(text),
@@ -148,6 +153,9 @@ impl<W: Write> Observer for Plain<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
     use super::super::{LevelAccuracy, TrainMetrics, ValidationMetrics};
     use super::*;
 
@@ -157,8 +165,9 @@ mod tests {
     }
 
     fn lines_of(interval: Duration) -> String {
-        let mut out = Vec::new();
-        let mut plain = Plain::new(&mut out, interval);
+        let lines = Rc::new(RefCell::new(String::new()));
+        let out = lines.clone();
+        let mut plain = Plain::new(move |line| out.borrow_mut().push_str(&format!("{line}\n")), interval);
         let level = |level: &str, accuracy| LevelAccuracy { level: level.into(), accuracy };
         let events = [
             Event::StageStarted(plan(10, 2)),
@@ -188,8 +197,7 @@ mod tests {
             Event::StageFinished,
         ];
         events.iter().for_each(|event| plain.observe(event).unwrap());
-        drop(plain);
-        String::from_utf8(out).unwrap()
+        lines.take()
     }
 
     /// A resumed stage: the first step is of epoch 3.

@@ -28,7 +28,7 @@ const INTERVAL: u64 = 10;
 pub(crate) struct TensorBoard {
     dir: RunDir,
     /// None before the first stage, and after a failure, which is reported once.
-    events: Option<EventWriter>,
+    events: Option<File>,
     steps: Interval,
 }
 
@@ -39,7 +39,7 @@ impl TensorBoard {
 
     fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
         let Some(events) = &mut self.events else { return Ok(()) };
-        events.scalars(step, scalars).map_err(|error| {
+        write_scalars(events, step, scalars).map_err(|error| {
             self.events = None;
             anyhow!("no more events for TensorBoard: {error:#}")
         })
@@ -53,7 +53,7 @@ impl Observer for TensorBoard {
                 let first = if stage.steps_done > 0 { stage.steps_done + 1 } else { 0 };
                 self.steps = Interval::new(INTERVAL);
                 self.events = None;
-                let events = EventWriter::create(&self.dir.tensorboard(&stage.stage), first);
+                let events = create(&self.dir.tensorboard(&stage.stage), first);
                 self.events = Some(events.map_err(|error| anyhow!("no events for TensorBoard: {error:#}"))?);
                 Ok(())
             }
@@ -84,40 +84,29 @@ impl Observer for TensorBoard {
     }
 }
 
-#[derive(Debug)]
-struct EventWriter {
-    file: File,
+/// Starts a new file in a folder. Points of other files from `first_step` on become void: a process
+/// wrote them that was killed after its last checkpoint.
+fn create(folder: &Path, first_step: u64) -> Result<File> {
+    let now = seconds();
+    // TensorBoard reads files by name; the process id distinguishes two of the same second.
+    let name = format!("events.out.tfevents.{:010}.gru-rcn.{}", now as u64, std::process::id());
+    let path = folder.join(name);
+    let create = || fs::create_dir_all(folder).and_then(|()| File::create(&path));
+    let mut file = create().with_context(|| format!("could not write {}", path.display()))?;
+    write(&mut file, &event(now, 0, 3, b"brain.Event:2"))?;
+    if first_step > 0 {
+        write(&mut file, &event(now, first_step, 7, &[0x08, 1]))?;
+    }
+    Ok(file)
 }
 
-impl EventWriter {
-    /// Starts a new file in a folder. Points of other files from `first_step` on become void: a
-    /// process wrote them that was killed after its last checkpoint.
-    fn create(folder: &Path, first_step: u64) -> Result<Self> {
-        let now = seconds();
-        // TensorBoard reads files by name; the process id distinguishes two of the same second.
-        let name = format!("events.out.tfevents.{:010}.gru-rcn.{}", now as u64, std::process::id());
-        let path = folder.join(name);
-        let create = || fs::create_dir_all(folder).and_then(|()| File::create(&path));
-        let file = create().with_context(|| format!("could not write {}", path.display()))?;
-        let mut writer = Self { file };
-        writer.event(now, 0, 3, b"brain.Event:2")?;
-        if first_step > 0 {
-            writer.event(now, first_step, 7, &[0x08, 1])?;
-        }
-        Ok(writer)
-    }
+fn write_scalars(file: &mut File, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
+    let values: Vec<u8> = scalars.iter().flat_map(|(tag, value)| field(1, &scalar(tag, *value as f32))).collect();
+    write(file, &event(seconds(), step, 5, &values))
+}
 
-    fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
-        let mut summary = Vec::new();
-        for (tag, value) in scalars {
-            summary.extend(field(1, &scalar(tag, *value as f32)));
-        }
-        self.event(seconds(), step, 5, &summary)
-    }
-
-    fn event(&mut self, time: f64, step: u64, number: u8, content: &[u8]) -> Result<()> {
-        self.file.write_all(&record(&event(time, step, number, content))).context("could not write events")
-    }
+fn write(file: &mut File, event: &[u8]) -> Result<()> {
+    file.write_all(&record(event)).context("could not write events")
 }
 
 fn seconds() -> f64 {
@@ -207,15 +196,9 @@ mod tests {
         assert_eq!(masked(0x0000_8000), 0xa282_ead9);
     }
 
-    /// 300 = 0b10_0101100: seven bits 0101100 with the flag, then 10.
-    #[test]
-    fn varints_by_hand() {
-        assert_eq!((varint(0), varint(127), varint(300)), (vec![0], vec![0x7f], vec![0xac, 2]));
-    }
-
-    /// Time 1.0 is 0x3ff0 and zeros. Step 300 is 10 ac 02. The summary (field 5: 2a) has a value
-    /// (field 1: 0a) of a tag (0a, 1 byte, "x") and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the
-    /// summary has 10.
+    /// Time 1.0 is 0x3ff0 and zeros. Step 300 = 0b10_0101100 is 10 ac 02: seven bits 0101100 with the
+    /// flag, then 10. The summary (field 5: 2a) has a value (field 1: 0a) of a tag (0a, 1 byte, "x")
+    /// and 0.5 (15, 0x3f000000): 3 + 5 = 8 bytes, so the summary has 10.
     #[test]
     fn an_event_by_hand() {
         let expected = [
@@ -229,8 +212,8 @@ mod tests {
     #[test]
     fn a_file_holds_version_start_and_values() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = EventWriter::create(&folder.path().join("a"), 7).unwrap();
-        writer.scalars(7, &[("loss", 1.5), ("accuracy", 0.25)]).unwrap();
+        let mut file = create(&folder.path().join("a"), 7).unwrap();
+        write_scalars(&mut file, 7, &[("loss", 1.5), ("accuracy", 0.25)]).unwrap();
         let path = fs::read_dir(folder.path().join("a")).unwrap().next().unwrap().unwrap().path();
         let bytes = fs::read(path).unwrap();
         let mut records = Vec::new();

@@ -1,11 +1,11 @@
 //! A progress bar below the lines of [`Plain`].
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::plain::to_stderr;
 use super::{Event, Observer, Plain};
 
 /// Stage, epoch and step with a bar; the current values and the time left on a second line.
@@ -16,7 +16,8 @@ const TEMPLATE: &str = "{prefix}  {wide_bar}\n{wide_msg}";
 /// The terminal stays in its ordinary mode: finished epochs remain in its history, and Ctrl-C stays
 /// a signal.
 pub(crate) struct Terminal {
-    lines: Plain<Above>,
+    /// Its lines are written above the bar.
+    lines: Plain,
     bars: MultiProgress,
     bar: Option<ProgressBar>,
 }
@@ -24,9 +25,10 @@ pub(crate) struct Terminal {
 impl Default for Terminal {
     fn default() -> Self {
         let bars = MultiProgress::new();
-        let above = Above { bars: bars.clone(), line: Vec::new() };
-        // The bar shows the steps, so that no line has to.
-        Self { lines: Plain::new(above, Duration::MAX), bars, bar: None }
+        let above = bars.clone();
+        // The bar is removed while a line is written. It shows the steps, so that no line has to.
+        let lines = Plain::new(move |line| above.suspend(|| to_stderr(line)), Duration::MAX);
+        Self { lines, bars, bar: None }
     }
 }
 
@@ -56,24 +58,5 @@ impl Observer for Terminal {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Writes whole lines to standard error, above the bar.
-struct Above {
-    bars: MultiProgress,
-    line: Vec<u8>,
-}
-
-impl Write for Above {
-    fn write(&mut self, part: &[u8]) -> std::io::Result<usize> {
-        self.line.extend_from_slice(part);
-        Ok(part.len())
-    }
-
-    /// The bar is removed while a line is written, so the line must be complete by now.
-    fn flush(&mut self) -> std::io::Result<()> {
-        let line = std::mem::take(&mut self.line);
-        self.bars.suspend(|| std::io::stderr().write_all(&line))
     }
 }

@@ -14,8 +14,8 @@ pub(crate) use finetune::FinetuneSection;
 pub(crate) use load::BUILT_IN;
 pub(crate) use load::{load, parse, to_toml};
 pub(crate) use sections::{
-    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, FolderSection, ModelSection,
-    NormSection, RefitSection,
+    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, ModelSection, NormSection,
+    RefitSection,
 };
 pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 

@@ -8,7 +8,7 @@ use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
-use gru_rcn_data::{DecoderKind, MotionConfig, TestViews};
+use gru_rcn_data::{FolderOptions, MotionConfig, TestViews};
 use serde::{Deserialize, Serialize};
 
 use super::training::zero_is_none;
@@ -20,59 +20,9 @@ use super::{FinetuneSection, TrainingSection};
 pub(crate) enum DataSection {
     /// Generated clips, nothing to download.
     Motion(MotionConfig),
-    /// A folder of clips per class, with or without lists.
-    Folder(FolderSection),
-}
-
-/// A folder of videos or of frame folders.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct FolderSection {
-    /// The folder; `--data` sets it.
-    pub(crate) root: PathBuf,
-    /// What decodes video files: `ffmpeg`, or `pure`, which reads the format of UCF-101 with nothing
-    /// installed. `--decoder` sets it. Frames that were prepared have their decoder in the manifest.
-    pub(crate) decoder: DecoderKind,
-    /// List of training clips, relative to the root.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) train_list: Option<PathBuf>,
-    /// List of validation clips; without it they are held out of the training clips, by group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) validation_list: Option<PathBuf>,
-    /// List of test clips.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) test_list: Option<PathBuf>,
-    /// JSON map from clip to group (source video, scene); clips of a group stay together when parts are
-    /// drawn.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) groups: Option<PathBuf>,
-    /// Clips to skip, as `verify` lists them, relative to the root; a list of that name in the root is
-    /// used by itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) quarantine: Option<PathBuf>,
-    /// Share of clips held out for validation where no list names them.
-    pub(crate) validation_fraction: f32,
-    /// Share of clips held out for testing where no list names them.
-    pub(crate) test_fraction: f32,
-    /// Seed of these draws, apart from the recipe's, so that seeds share their parts.
-    pub(crate) seed: u64,
-}
-
-impl Default for FolderSection {
-    fn default() -> Self {
-        Self {
-            root: PathBuf::new(),
-            decoder: DecoderKind::default(),
-            train_list: None,
-            validation_list: None,
-            test_list: None,
-            groups: None,
-            quarantine: None,
-            validation_fraction: 0.15,
-            test_fraction: 0.15,
-            seed: 0,
-        }
-    }
+    /// A folder of clips per class, with or without lists. `--data` sets its root and `--decoder` its
+    /// decoder. A `quarantine.jsonl` in the root is used by itself.
+    Folder(FolderOptions),
 }
 
 /// The CNN under the recurrent layers.
@@ -239,10 +189,10 @@ pub(crate) struct ModelSection {
     #[serde(default = "paper_dropout")]
     pub(crate) dropout: f64,
     /// Pooling of the last hidden maps before they are classified.
-    #[serde(default = "average")]
+    #[serde(default)]
     pub(crate) pooling: Pooling,
     /// The loss.
-    #[serde(default = "mixture")]
+    #[serde(default)]
     pub(crate) loss: LossKind,
     /// Normalisation of the percepts.
     pub(crate) norm: NormSection,
@@ -260,14 +210,6 @@ fn three() -> usize {
 
 fn paper_dropout() -> f64 {
     0.7
-}
-
-fn average() -> Pooling {
-    Pooling::Average
-}
-
-fn mixture() -> LossKind {
-    LossKind::Mixture
 }
 
 fn tenth() -> f64 {

@@ -6,7 +6,7 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use maud::{Markup, html};
 
 use super::GalleryClip;
-use super::format::{percent, width};
+use super::format::{bar, percent};
 
 /// Number of predictions that are shown for a clip.
 const GUESSES: usize = 3;
@@ -72,9 +72,7 @@ fn verdict(right: bool) -> Markup {
 fn guess(class: &str, probability: f32, truth: &str) -> Markup {
     html! {
         span.name { (class) @if class == truth { span.tick title="the true class" { " ✓" } } }
-        span.bar aria-hidden="true" {
-            span.fill style=(format!("width:{}", width(f64::from(probability)))) {}
-        }
+        (bar(f64::from(probability), None))
         span.value { (percent(f64::from(probability))) }
     }
 }

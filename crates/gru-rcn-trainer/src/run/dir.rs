@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
-use gru_rcn_data::base::{self, FolderLock};
+use gru_rcn_data::base::{self, FolderLock, if_there};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,23 +30,10 @@ use serde_json::Value;
 use super::card::{EpochPoint, RunCard, VERSION};
 use crate::recipe::{self, Recipe};
 
-/// A file of a run that grows line by line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Log {
-    Metrics,
-    Progress,
-    Nonfinite,
-}
-
-impl Log {
-    pub(crate) fn file_name(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics.jsonl",
-            Self::Progress => "progress.jsonl",
-            Self::Nonfinite => "nonfinite.jsonl",
-        }
-    }
-}
+// The logs: files that grow line by line.
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const PROGRESS: &str = "progress.jsonl";
+pub(crate) const NONFINITE: &str = "nonfinite.jsonl";
 
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
@@ -223,8 +210,8 @@ impl RunDir {
     }
 
     /// Appends lines to a log, all or none of them.
-    pub(crate) fn append(&self, log: Log, lines: &str) -> Result<()> {
-        let path = self.root.join(log.file_name());
+    pub(crate) fn append(&self, log: &str, lines: &str) -> Result<()> {
+        let path = self.root.join(log);
         let append = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             let before = file.metadata()?.len();
@@ -238,8 +225,8 @@ impl RunDir {
     /// Removes from the logs what a stage wrote after the checkpoint that it resumes from, after
     /// `epochs` epochs and `steps` steps.
     pub(crate) fn rewind(&self, stage: &str, epochs: usize, steps: u64) -> Result<()> {
-        self.rewind_log(Log::Metrics, stage, |line| line["epoch"].as_u64() <= Some(epochs as u64))?;
-        for log in [Log::Progress, Log::Nonfinite] {
+        self.rewind_log(METRICS, stage, |line| line["epoch"].as_u64() <= Some(epochs as u64))?;
+        for log in [PROGRESS, NONFINITE] {
             self.rewind_log(log, stage, |line| line["steps"].as_u64() <= Some(steps))?;
         }
         Ok(())
@@ -247,13 +234,9 @@ impl RunDir {
 
     /// Keeps the lines of other stages, and those of this stage that `keep` accepts. An incomplete
     /// line, which a killed process may have left, is removed.
-    fn rewind_log(&self, log: Log, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
-        let path = self.root.join(log.file_name());
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
-        };
+    fn rewind_log(&self, log: &str, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
+        let path = self.root.join(log);
+        let Some(text) = if_there(&path, fs::read_to_string(&path))? else { return Ok(()) };
         let kept =
             |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || keep(&line));
         let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
@@ -263,12 +246,8 @@ impl RunDir {
 
 /// Reads a JSON file; nothing if there is no such file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
-    };
-    Ok(Some(serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?))
+    let text = if_there(path, fs::read_to_string(path))?;
+    text.map(|text| serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))).transpose()
 }
 
 /// Writes a JSON file, whole or not at all.
@@ -301,7 +280,7 @@ mod tests {
         let (folder, run) = run();
         run.rewind("b", 0, 0).unwrap();
         for (stage, epoch) in [("a", 3), ("b", 1), ("b", 2), ("b", 3)] {
-            run.append(Log::Metrics, &format!("{}\n", json!({"stage": stage, "epoch": epoch}))).unwrap();
+            run.append(METRICS, &format!("{}\n", json!({"stage": stage, "epoch": epoch}))).unwrap();
         }
         let metrics = folder.path().join("metrics.jsonl");
         let text = fs::read_to_string(&metrics).unwrap();

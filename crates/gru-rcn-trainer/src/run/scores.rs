@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use gru_rcn::weights::sort_metadata;
-use gru_rcn_data::VIDEO_EXTENSIONS;
+use gru_rcn_data::without_extension;
 use gru_rcn_metrics::Predictions;
 use safetensors::SafeTensors;
 
@@ -110,9 +110,10 @@ impl SavedScores {
             other.classes.join(", ")
         );
         ensure!(self.clips.len() == other.clips.len(), "it has {} clips, not {}", self.clips.len(), other.clips.len());
-        let places: HashMap<&str, usize> = self.clips.iter().enumerate().map(|(place, id)| (stem(id), place)).collect();
+        let places: HashMap<&str, usize> =
+            self.clips.iter().enumerate().map(|(place, id)| (without_extension(id), place)).collect();
         let place = |(id, class): (&String, &usize)| {
-            let place = *places.get(stem(id)).with_context(|| format!("it has no clip {id}"))?;
+            let place = *places.get(without_extension(id)).with_context(|| format!("it has no clip {id}"))?;
             let own = self.scores.targets[place];
             ensure!(own == *class, "{id} is of class {own} there and of class {class} here");
             Ok(place)
@@ -130,14 +131,6 @@ pub(crate) fn top_classes<'a>(
     let mut ranked: Vec<(&str, f32)> = classes.iter().map(String::as_str).zip(probabilities.iter().copied()).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.into_iter().take(count)
-}
-
-/// A clip's name without the ending of a video file.
-fn stem(id: &str) -> &str {
-    match id.rsplit_once('.') {
-        Some((stem, ending)) if VIDEO_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(ending)) => stem,
-        _ => id,
-    }
 }
 
 #[cfg(test)]

@@ -37,17 +37,11 @@ impl Virtual {
         }
     }
 
-    fn at(&self, sign: f64, t: usize, frames: usize) -> f64 {
-        let middle = (frames - 1) as f64 / 2.0;
-        self.centre + sign * self.speed * (t as f64 - middle)
-    }
-
     /// The value at time `t`: moving with the class's sign if it has one, else still.
     pub(super) fn value(&self, moving: Option<f64>, t: usize, frames: usize) -> f64 {
-        match moving {
-            Some(sign) => self.at(sign, t, frames),
-            None => self.at(self.sign, self.still, frames),
-        }
+        let (sign, t) = moving.map_or((self.sign, self.still), |sign| (sign, t));
+        let middle = (frames - 1) as f64 / 2.0;
+        self.centre + sign * self.speed * (t as f64 - middle)
     }
 }
 

@@ -215,18 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_device_is_no_fault() {
-        assert!(report(0, None, None).is_well());
-        assert!(report(1, Some((true, 1e-6)), None).is_well());
-        assert!(!report(1, Some((false, 0.3)), None).is_well());
-        assert!(!report(0, None, Some("signal: 11")).is_well());
-    }
-
-    #[test]
-    fn lines_describe_devices_and_faults() {
-        assert!(report(0, None, None).line().contains("no device found"));
-        assert!(report(1, Some((false, 0.3)), None).line().contains("WRONG RESULTS"));
-        assert!(report(1, Some((true, 1e-6)), None).line().contains("a card"));
-        assert!(report(0, None, Some("signal: 11")).line().contains("FAILS: signal: 11"));
+    fn faults_are_described_and_a_missing_device_is_none() {
+        for (report, well, words) in [
+            (report(0, None, None), true, "no device found"),
+            (report(1, Some((true, 1e-6)), None), true, "a card"),
+            (report(1, Some((false, 0.3)), None), false, "WRONG RESULTS"),
+            (report(0, None, Some("signal: 11")), false, "FAILS: signal: 11"),
+        ] {
+            assert!(report.is_well() == well && report.line().contains(words), "{words}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use gru_rcn_data::base::Fnv64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,17 +55,12 @@ impl Member {
     }
 
     /// The content of the file, if it is undamaged.
-    pub(super) fn read(&self, folder: &Path) -> Result<Vec<u8>, Fault> {
-        let damaged = |what: String| Fault::Damaged(anyhow!(what));
+    pub(super) fn read(&self, folder: &Path) -> Result<Vec<u8>> {
         let name = &self.name;
-        let content =
-            fs::read(folder.join(name)).map_err(|error| damaged(format!("{name} cannot be read: {error}")))?;
-        if content.len() as u64 != self.bytes {
-            return Err(damaged(format!("{name} has {} bytes instead of {}", content.len(), self.bytes)));
-        }
-        if hash(&content) != self.checksum {
-            return Err(damaged(format!("{name} is not as it was written")));
-        }
+        let content = fs::read(folder.join(name)).with_context(|| format!("{name} cannot be read"))?;
+        let bytes = content.len() as u64;
+        ensure!(bytes == self.bytes, "{name} has {bytes} bytes instead of {}", self.bytes);
+        ensure!(hash(&content) == self.checksum, "{name} is not as it was written");
         Ok(content)
     }
 }
@@ -82,7 +77,8 @@ impl Manifest {
             let text = fs::read(folder.join(FILE)).with_context(|| format!("{FILE} cannot be read"))?;
             let envelope: Envelope = serde_json::from_slice(&text).with_context(|| format!("{FILE} is damaged"))?;
             let checksum = hash(&serde_json::to_vec(&(envelope.version, &envelope.body))?);
-            if checksum == envelope.checksum { Ok(envelope) } else { Err(anyhow!("{FILE} is not as it was written")) }
+            ensure!(checksum == envelope.checksum, "{FILE} is not as it was written");
+            Ok(envelope)
         };
         let envelope = read().map_err(Fault::Damaged)?;
         if envelope.version != VERSION {

@@ -17,8 +17,7 @@
 
 mod manifest;
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -26,7 +25,7 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
-use gru_rcn_data::base::sync_folder;
+use gru_rcn_data::base::{remove, sync_folder};
 use serde::{Deserialize, Serialize};
 
 use super::card::EpochPoint;
@@ -149,10 +148,9 @@ impl Checkpoints {
 
     fn write<M: Module>(&self, scratch: &Path, state: &State<M>) -> Result<()> {
         remove(scratch)?;
-        fs::create_dir_all(scratch)?;
         let mut files = Vec::new();
         let mut add = |name: &str, content: &[u8]| -> Result<()> {
-            write_synced(&scratch.join(name), content)?;
+            write_atomically(&scratch.join(name), content)?;
             files.push(Member::new(name, content));
             Ok(())
         };
@@ -169,13 +167,13 @@ impl Checkpoints {
             identity: self.fingerprint.clone(),
             files,
         };
-        write_synced(&scratch.join(MANIFEST), &manifest.to_json()?)?;
-        Ok(sync_folder(scratch)?)
+        write_atomically(&scratch.join(MANIFEST), &manifest.to_json()?)
     }
 
     /// Gives a checkpoint its final name after it is whole on disk.
     fn commit(&self, scratch: &Path, target: &Path) -> Result<()> {
-        let old = self.old_name(target);
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let old = self.root.join(format!(".{name}.old"));
         if target.exists() {
             // The end of an epoch has the number of its last step, so the name may be taken. The
             // old folder is renamed first, to a name by which `recover` finds it.
@@ -185,13 +183,7 @@ impl Checkpoints {
         fs::rename(scratch, target)?;
         sync_folder(&self.root)?;
         remove(&old)?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         write_atomically(&self.root.join("latest"), format!("{name}\n").as_bytes())
-    }
-
-    fn old_name(&self, target: &Path) -> PathBuf {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        self.root.join(format!(".{name}.old"))
     }
 
     /// Removes all but the newest; a failure does not stop the training.
@@ -275,7 +267,8 @@ impl Checkpoints {
             return Err(Fault::Foreign(anyhow!("it was made {obstacle}")));
         }
         let read = |name: &str| -> Result<Option<Vec<u8>>, Fault> {
-            manifest.files.iter().find(|member| member.name == name).map(|member| member.read(path)).transpose()
+            let member = manifest.files.iter().find(|member| member.name == name);
+            member.map(|member| member.read(path).map_err(Fault::Damaged)).transpose()
         };
         let need = |name: &str| -> Result<Vec<u8>, Fault> {
             read(name)?.ok_or_else(|| Fault::Foreign(anyhow!("{MANIFEST} does not list {name}")))
@@ -306,24 +299,6 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
     }
     fs::rename(path, &aside)?;
     Ok(aside)
-}
-
-/// Removes a file or a folder with its content, if there is one.
-fn remove(path: &Path) -> std::io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
-    }
-}
-
-fn write_synced(path: &Path, content: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("could not write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -11,12 +11,7 @@ struct Saved {
 }
 
 fn fingerprint() -> RunFingerprint {
-    RunFingerprint {
-        burn: "0.22.1".into(),
-        data: "abc".into(),
-        recipe: json!({"seed": 1}),
-        ..RunFingerprint::default()
-    }
+    RunFingerprint { burn: "0.22.1".into(), data: "abc".into(), classes: vec!["b".into()], recipe: json!({"seed": 1}) }
 }
 
 fn optimizer() -> ModuleOptimizer {
@@ -141,8 +136,10 @@ fn what_is_of_another_kind_is_refused_and_not_touched() {
         message
     };
     assert!(refusal(RunFingerprint { recipe: json!({"seed": 2}), ..fingerprint() }).contains("seed was 1 and is 2"));
-    assert!(refusal(RunFingerprint { data: "abd".into(), ..fingerprint() }).contains("other clips"));
-    assert!(refusal(RunFingerprint { classes: vec!["a".into()], ..fingerprint() }).contains("other classes"));
+    assert!(
+        refusal(RunFingerprint { data: "abd".into(), ..fingerprint() }).contains("other clips (abc then, abd now)")
+    );
+    assert!(refusal(RunFingerprint { classes: vec!["a".into()], ..fingerprint() }).contains("for other classes: b"));
     assert!(refusal(RunFingerprint { burn: "0.23.0".into(), ..fingerprint() }).contains("with Burn 0.22.1"));
 }
 
