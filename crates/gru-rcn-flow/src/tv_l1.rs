@@ -97,24 +97,10 @@ impl TvL1 {
     /// differ in size, [`FlowError::TooSmall`] if they have no pixels, [`FlowError::NotFinite`] if
     /// an intensity is not a finite number.
     pub fn flow(&self, first: &Image, second: &Image) -> Result<Flow, FlowError> {
-        self.flow_of_pair(first, second, None)
-    }
-
-    /// [`TvL1::flow`] from an approximate flow.
-    ///
-    /// # Errors
-    /// As [`TvL1::flow`]; the initial flow must have the images' size and finite values, and each
-    /// component a value for every pixel ([`FlowError::Length`]).
-    pub fn flow_from(&self, first: &Image, second: &Image, initial: &Flow) -> Result<Flow, FlowError> {
-        let (size, found) = ((first.width(), first.height()), (initial.width(), initial.height()));
-        if size != found {
-            return Err(FlowError::Sizes { what: "the images and the initial flow", first: size, second: found });
-        }
-        initial.check()?;
-        if !initial.u.iter().chain(&initial.v).all(|value| value.is_finite()) {
-            return Err(FlowError::NotFinite { what: "the initial flow" });
-        }
-        self.flow_of_pair(first, second, Some(initial))
+        let mut sequence = self.sequence()?;
+        sequence.push(first)?;
+        sequence.push(second)?;
+        Ok(sequence.into_flow())
     }
 
     /// The flows from each frame to the next, in order, one fewer than there are frames. Pairs are
@@ -151,13 +137,6 @@ impl TvL1 {
     pub fn sequence(&self) -> Result<TvL1Sequence, FlowError> {
         self.check()?;
         Ok(TvL1Sequence::new(self.clone()))
-    }
-
-    fn flow_of_pair(&self, first: &Image, second: &Image, initial: Option<&Flow>) -> Result<Flow, FlowError> {
-        let mut sequence = self.sequence()?;
-        sequence.push(first)?;
-        sequence.push_from(second, initial)?;
-        Ok(sequence.into_flow())
     }
 
     /// At least two shares for every thread, so that none waits long for the last.

@@ -61,11 +61,6 @@ impl DisWorkspace {
         Ok(Self { dis, held: None, first, second, scales })
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Dis {
-        &self.dis
-    }
-
     /// The flow from `first` to `second`, as [`Dis::flow`]. A video that goes on by
     /// [`DisWorkspace::push`] goes on from `second`.
     ///
