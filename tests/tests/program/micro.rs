@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::harness::{Call, assert_same_files, metrics, shared};
+use crate::harness::{Call, assert_same_files, shared};
 
 pub(crate) const TEST_CLIPS: usize = 48;
 
@@ -68,15 +68,4 @@ pub(crate) fn reference() -> &'static Micro {
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
     assert_same_files(run, &reference().root, &OUTCOME);
-}
-
-/// The stages and epochs in `metrics.jsonl`, in its order.
-pub(crate) fn epochs(run: &Path) -> Vec<(String, u64)> {
-    let place = |line: &Value| (line["stage"].as_str().unwrap_or("").to_string(), line["epoch"].as_u64().unwrap_or(0));
-    metrics(run).iter().map(place).collect()
-}
-
-/// The stages and epochs of a run from its beginning to its end.
-pub(crate) fn all_epochs() -> Vec<(String, u64)> {
-    STAGES.iter().flat_map(|&(name, epochs)| (1..=epochs as u64).map(move |epoch| (name.to_string(), epoch))).collect()
 }
