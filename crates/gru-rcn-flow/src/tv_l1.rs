@@ -31,11 +31,10 @@ mod resize;
 mod sequence;
 mod solver;
 
-use rayon::prelude::*;
-
 use crate::error::{FlowError, ensure};
 use crate::field::Flow;
 use crate::image::Image;
+use crate::parallel;
 
 pub use sequence::TvL1Sequence;
 
@@ -86,10 +85,6 @@ impl Default for TvL1 {
 }
 
 impl TvL1 {
-    /// Most pairs of frames that [`TvL1::flows`] gives to a thread at a time: few enough to share
-    /// the work out evenly, and enough that few pyramids are built twice.
-    const PAIRS_AT_A_TIME: usize = 8;
-
     /// The flow from the first image to the second.
     ///
     /// # Errors
@@ -110,24 +105,11 @@ impl TvL1 {
     /// As [`TvL1::flow`].
     pub fn flows(&self, frames: &[Image]) -> Result<Vec<Flow>, FlowError> {
         self.check()?;
-        let pairs = frames.len().saturating_sub(1);
-        let starts: Vec<usize> = (0..pairs).step_by(self.pairs_at_a_time(pairs)).collect();
-        let runs: Result<Vec<Vec<Flow>>, FlowError> = starts
-            .into_par_iter()
-            .map_init(
-                || TvL1Sequence::new(self.clone()),
-                |sequence, start| {
-                    let end = (start + self.pairs_at_a_time(pairs)).min(pairs);
-                    sequence.restart();
-                    let mut flows = Vec::with_capacity(end - start);
-                    for frame in &frames[start..=end] {
-                        flows.extend(sequence.push(frame)?.cloned());
-                    }
-                    Ok(flows)
-                },
-            )
-            .collect();
-        Ok(runs?.into_iter().flatten().collect())
+        let new = || TvL1Sequence::new(self.clone());
+        parallel::flows(frames, new, |sequence, frames| {
+            sequence.restart();
+            frames.iter().filter_map(|frame| sequence.push(frame).map(|flow| flow.cloned()).transpose()).collect()
+        })
     }
 
     /// A [`TvL1Sequence`] with these settings, for frames that arrive one at a time.
@@ -137,11 +119,6 @@ impl TvL1 {
     pub fn sequence(&self) -> Result<TvL1Sequence, FlowError> {
         self.check()?;
         Ok(TvL1Sequence::new(self.clone()))
-    }
-
-    /// At least two shares for every thread, so that none waits long for the last.
-    fn pairs_at_a_time(&self, pairs: usize) -> usize {
-        (pairs / (2 * rayon::current_num_threads())).clamp(1, Self::PAIRS_AT_A_TIME)
     }
 
     fn check(&self) -> Result<(), FlowError> {

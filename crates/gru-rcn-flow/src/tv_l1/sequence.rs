@@ -47,7 +47,7 @@ impl TvL1Sequence {
             return Err(FlowError::Sizes { what: "two consecutive frames", first: before, second: size });
         }
         if !frame.data().iter().all(|value| value.is_finite()) {
-            return Err(FlowError::NotFinite { what: "an image" });
+            return Err(FlowError::NotFinite);
         }
         std::mem::swap(&mut self.before, &mut self.now);
         self.now.build(frame, self.settings.scales, self.settings.scale_step, &mut self.resize);
