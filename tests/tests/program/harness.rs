@@ -121,6 +121,23 @@ pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<I
     Call::new(folder, arguments).run()
 }
 
+/// A finished run that tests share: they read it and never change it.
+pub(crate) struct FinishedRun {
+    pub(crate) root: PathBuf,
+    /// The output of `train --json`.
+    pub(crate) document: Value,
+    pub(crate) stderr: String,
+}
+
+impl FinishedRun {
+    /// Trains by a call in a shared folder.
+    pub(crate) fn of(name: &str, train: impl FnOnce(&Path) -> Call) -> Self {
+        let folder = shared(name);
+        let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
+        Self { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
+    }
+}
+
 /// Checks that a call in `folder` is refused and makes no run folder.
 #[track_caller]
 pub(crate) fn refuses(folder: &Path, call: Call, words: &[&str]) {

@@ -1,12 +1,10 @@
 //! A minimal version of the built-in experiment, which takes a few seconds, and a run of it that
 //! all tests share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
-use crate::harness::{Call, assert_same_files, shared};
+use crate::harness::{Call, FinishedRun, assert_same_files};
 
 pub(crate) const TEST_CLIPS: usize = 48;
 
@@ -43,26 +41,15 @@ const CHANGES: [&str; 14] = [
     "baselines.norms=[]",
 ];
 
-/// A finished run: its folder, the output of `train --json` and standard error.
-pub(crate) struct Micro {
-    pub(crate) root: PathBuf,
-    pub(crate) document: Value,
-    pub(crate) stderr: String,
-}
-
 /// A minimal `train motion` in the current folder `folder`.
 pub(crate) fn train(folder: &Path) -> Call {
     Call::new(folder, ["train", "motion"]).set(CHANGES)
 }
 
-/// The run that all tests share; tests read it and never change it.
-pub(crate) fn reference() -> &'static Micro {
-    static RUN: OnceLock<Micro> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let folder = shared("micro");
-        let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
-        Micro { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
-    })
+/// The run that all tests share.
+pub(crate) fn reference() -> &'static FinishedRun {
+    static RUN: OnceLock<FinishedRun> = OnceLock::new();
+    RUN.get_or_init(|| FinishedRun::of("micro", train))
 }
 
 #[track_caller]
