@@ -1,6 +1,6 @@
 """TV-L1: this project's and OpenCV's, speed and error, in turns on one thread.
 
-    cargo build --release -p gru-rcn-flow --example bench_tvl1
+    cargo build --release -p gru-rcn-flow --example bench_flow
     python tests/peers/flow_bench.py PROGRAM [--frames FRAMES --truth TRUTH] [--pair FIRST SECOND ...] [--rounds 5]
 
 PROGRAM is the example's program. FRAMES is a folder with NAME/frame10.png and NAME/frame11.png (the Middlebury training

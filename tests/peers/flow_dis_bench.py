@@ -1,6 +1,6 @@
 """Dense inverse search: this project's and OpenCV's, speed and error, in turns on one thread.
 
-    cargo build --release -p gru-rcn-flow --example bench_dis
+    cargo build --release -p gru-rcn-flow --example bench_flow
     python tests/peers/flow_dis_bench.py PROGRAM FRAMES TRUTH [--rounds 5] [--times 10] [--preset medium]
 
 PROGRAM is the example's program, FRAMES a folder with NAME/frame10.png and NAME/frame11.png (the Middlebury training
@@ -79,10 +79,10 @@ def main() -> None:
             milliseconds, flow = opencv(first, second, arguments.preset, arguments.times)
             theirs.append(milliseconds)
             command = [arguments.program, *paths, "--truth", truth_path]
-            command += ["--times", str(arguments.times), "--preset", arguments.preset]
+            command += ["--runs", str(arguments.times), "--method", arguments.preset]
             output = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            ours.append(output["ms"])
-            errors.add(output["epe"])
+            ours.append(output["wall_ms"]["median"])
+            errors.add(output["endpoint_error"])
         assert len(errors) == 1, "the program's flow differs from run to run"
         error, our_error = endpoint_error(flow, truth), errors.pop()
         time_theirs, time_ours = statistics.median(theirs), statistics.median(ours)

@@ -29,8 +29,8 @@ const WORKLOADS: [Workload; 4] = [
     // Clips by several threads for a consumer.
     Workload { name: "loader", example: "bench_loader", script: "loader_bench.py" },
     // Optical flow.
-    Workload { name: "tvl1", example: "bench_tvl1", script: "flow_bench.py" },
-    Workload { name: "dis", example: "bench_dis", script: "flow_dis_bench.py" },
+    Workload { name: "tvl1", example: "bench_flow", script: "flow_bench.py" },
+    Workload { name: "dis", example: "bench_flow", script: "flow_dis_bench.py" },
 ];
 
 #[derive(Debug, Default)]

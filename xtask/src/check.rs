@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cargo::{cargo, cargo_at_root, root, run};
 use crate::{offline, usage};
@@ -15,6 +15,38 @@ const BACKENDS: &str = "ndarray,vulkan,cuda-nvrtc,remote";
 /// `cargo test` over the workspace, with `arguments` for it.
 pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     run(cargo_at_root(&["test", "--release", "--workspace"])?.args(arguments))
+}
+
+/// The long tests of stopping and resuming, `soak.rs` of the program's tests: the parts named in
+/// `arguments`, or all of them.
+pub(crate) fn soak(arguments: &[OsString]) -> Result<()> {
+    let mut command = cargo_at_root(&["test", "--release", "--workspace", "--test", "program", "--"])?;
+    command.args(["--ignored", "--nocapture", "--test-threads=1"]);
+    let (mut words, mut parts) = (arguments.iter().map(|word| word.to_string_lossy()), Vec::new());
+    while let Some(word) = words.next() {
+        match &*word {
+            "kills" | "saving" | "memory" => parts.push(format!("soak::{word}")),
+            "--rounds" => {
+                let number = words.next().filter(|number| number.parse::<usize>().is_ok());
+                let Some(number) = number else { return usage("--rounds needs a number") };
+                command.env("GRU_RCN_SOAK_ROUNDS", &*number);
+            }
+            "--program" => {
+                let Some(file) = words.next() else { return usage("--program needs a file") };
+                let path = std::fs::canonicalize(&*file).with_context(|| file.to_string())?;
+                command.env("GRU_RCN_TEST_PROGRAM", path);
+            }
+            _ => {
+                return usage(format!(
+                    "soak does not know {word}; it takes kills, saving, memory, --rounds N and --program FILE"
+                ));
+            }
+        }
+    }
+    if parts.is_empty() {
+        parts.push("soak::".into());
+    }
+    run(command.args(parts))
 }
 
 /// Format, lints and documentation, the cheapest first. With `--backends` also what takes many more

@@ -13,7 +13,6 @@ mod goldens;
 mod layers;
 mod offline;
 mod program;
-mod soak;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -56,7 +55,7 @@ fn run(verb: &str, arguments: Vec<OsString>) -> Result<()> {
         "test" => check::test(&arguments),
         "check" => check::check(&arguments),
         "bench" => bench::bench(&arguments),
-        "soak" => soak::soak(&arguments),
+        "soak" => check::soak(&arguments),
         "goldens" => goldens::goldens(),
         "help" | "-h" | "--help" => {
             print!("{}", help());

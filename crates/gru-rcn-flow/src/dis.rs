@@ -36,11 +36,10 @@ mod refine;
 mod relax;
 mod workspace;
 
-use rayon::prelude::*;
-
 use crate::error::{FlowError, ensure};
 use crate::field::Flow;
 use crate::image::Image;
+use crate::parallel;
 
 pub use workspace::DisWorkspace;
 
@@ -160,26 +159,14 @@ impl Dis {
     /// As [`Dis::flow`]: that of the first pair that fails.
     pub fn flows(&self, images: &[Image]) -> Result<Vec<Flow>, FlowError> {
         let fresh = DisWorkspace::new(self.clone())?;
-        let pairs: Vec<_> = images.windows(2).enumerate().collect();
-        let flows: Vec<_> = pairs
-            .par_iter()
-            .map_init(
-                || (fresh.clone(), None),
-                |(workspace, last), &(index, pair)| {
-                    // A thread mostly gets neighbouring pairs, and then holds the pyramid of the
-                    // shared frame already.
-                    if *last != Some(index) {
-                        workspace.restart();
-                        workspace.push(&pair[0])?;
-                    }
-                    *last = None;
-                    let flow = workspace.flow_to(&pair[1])?;
-                    *last = Some(index + 1);
-                    Ok(flow)
-                },
-            )
-            .collect();
-        flows.into_iter().collect()
+        parallel::flows(
+            images,
+            || fresh.clone(),
+            |workspace, images| {
+                workspace.restart();
+                images.iter().filter_map(|image| workspace.push(image).transpose()).collect()
+            },
+        )
     }
 
     /// The coarsest scale for images of `width` by `height`, where `coarsest_scale` is `None`: that

@@ -42,11 +42,8 @@ pub enum FlowError {
         least: usize,
     },
     /// NaN or an infinity where a number is needed.
-    #[error("{what} has values that are not finite")]
-    NotFinite {
-        /// Their place.
-        what: &'static str,
-    },
+    #[error("an image has values that are not finite")]
+    NotFinite,
     /// A setting outside its range.
     #[error("{setting} = {value}: {reason}")]
     Setting {

@@ -20,15 +20,6 @@ impl Image {
         Ok(Self { width, height, data })
     }
 
-    /// From 8-bit grey.
-    ///
-    /// # Errors
-    /// As [`Image::new`].
-    pub fn from_luma8(width: usize, height: usize, data: &[u8]) -> Result<Self, FlowError> {
-        check(width, height, 1, "a grey image", data.len())?;
-        Ok(Self { width, height, data: data.iter().map(|&value| f32::from(value)).collect() })
-    }
-
     /// From interleaved 8-bit RGB, by the weights of Rec. 601 (0.299, 0.587, 0.114), rounded to
     /// whole intensities as 8-bit grey images are.
     ///

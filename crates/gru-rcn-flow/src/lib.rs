@@ -6,6 +6,7 @@ pub mod error;
 pub mod field;
 pub mod flo;
 pub mod image;
+mod parallel;
 pub mod quantise;
 pub mod tv_l1;
 

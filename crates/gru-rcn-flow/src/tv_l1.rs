@@ -31,11 +31,10 @@ mod resize;
 mod sequence;
 mod solver;
 
-use rayon::prelude::*;
-
 use crate::error::{FlowError, ensure};
 use crate::field::Flow;
 use crate::image::Image;
+use crate::parallel;
 
 pub use sequence::TvL1Sequence;
 
@@ -86,10 +85,6 @@ impl Default for TvL1 {
 }
 
 impl TvL1 {
-    /// Most pairs of frames that [`TvL1::flows`] gives to a thread at a time: few enough to share
-    /// the work out evenly, and enough that few pyramids are built twice.
-    const PAIRS_AT_A_TIME: usize = 8;
-
     /// The flow from the first image to the second.
     ///
     /// # Errors
@@ -97,24 +92,10 @@ impl TvL1 {
     /// differ in size, [`FlowError::TooSmall`] if they have no pixels, [`FlowError::NotFinite`] if
     /// an intensity is not a finite number.
     pub fn flow(&self, first: &Image, second: &Image) -> Result<Flow, FlowError> {
-        self.flow_of_pair(first, second, None)
-    }
-
-    /// [`TvL1::flow`] from an approximate flow.
-    ///
-    /// # Errors
-    /// As [`TvL1::flow`]; the initial flow must have the images' size and finite values, and each
-    /// component a value for every pixel ([`FlowError::Length`]).
-    pub fn flow_from(&self, first: &Image, second: &Image, initial: &Flow) -> Result<Flow, FlowError> {
-        let (size, found) = ((first.width(), first.height()), (initial.width(), initial.height()));
-        if size != found {
-            return Err(FlowError::Sizes { what: "the images and the initial flow", first: size, second: found });
-        }
-        initial.check()?;
-        if !initial.u.iter().chain(&initial.v).all(|value| value.is_finite()) {
-            return Err(FlowError::NotFinite { what: "the initial flow" });
-        }
-        self.flow_of_pair(first, second, Some(initial))
+        let mut sequence = self.sequence()?;
+        sequence.push(first)?;
+        sequence.push(second)?;
+        Ok(sequence.into_flow())
     }
 
     /// The flows from each frame to the next, in order, one fewer than there are frames. Pairs are
@@ -124,24 +105,11 @@ impl TvL1 {
     /// As [`TvL1::flow`].
     pub fn flows(&self, frames: &[Image]) -> Result<Vec<Flow>, FlowError> {
         self.check()?;
-        let pairs = frames.len().saturating_sub(1);
-        let starts: Vec<usize> = (0..pairs).step_by(self.pairs_at_a_time(pairs)).collect();
-        let runs: Result<Vec<Vec<Flow>>, FlowError> = starts
-            .into_par_iter()
-            .map_init(
-                || TvL1Sequence::new(self.clone()),
-                |sequence, start| {
-                    let end = (start + self.pairs_at_a_time(pairs)).min(pairs);
-                    sequence.restart();
-                    let mut flows = Vec::with_capacity(end - start);
-                    for frame in &frames[start..=end] {
-                        flows.extend(sequence.push(frame)?.cloned());
-                    }
-                    Ok(flows)
-                },
-            )
-            .collect();
-        Ok(runs?.into_iter().flatten().collect())
+        let new = || TvL1Sequence::new(self.clone());
+        parallel::flows(frames, new, |sequence, frames| {
+            sequence.restart();
+            frames.iter().filter_map(|frame| sequence.push(frame).map(|flow| flow.cloned()).transpose()).collect()
+        })
     }
 
     /// A [`TvL1Sequence`] with these settings, for frames that arrive one at a time.
@@ -151,18 +119,6 @@ impl TvL1 {
     pub fn sequence(&self) -> Result<TvL1Sequence, FlowError> {
         self.check()?;
         Ok(TvL1Sequence::new(self.clone()))
-    }
-
-    fn flow_of_pair(&self, first: &Image, second: &Image, initial: Option<&Flow>) -> Result<Flow, FlowError> {
-        let mut sequence = self.sequence()?;
-        sequence.push(first)?;
-        sequence.push_from(second, initial)?;
-        Ok(sequence.into_flow())
-    }
-
-    /// At least two shares for every thread, so that none waits long for the last.
-    fn pairs_at_a_time(&self, pairs: usize) -> usize {
-        (pairs / (2 * rayon::current_num_threads())).clamp(1, Self::PAIRS_AT_A_TIME)
     }
 
     fn check(&self) -> Result<(), FlowError> {

@@ -55,19 +55,6 @@ fn small_sizes_have_finite_flow() {
     }
 }
 
-/// A good guess is kept where the search from zero goes astray: 9 pixels are more than half of the
-/// waves' lengths.
-#[test]
-fn initial_flow_reaches_a_large_motion() {
-    let (first, second) = (waves(64, 64, 0.0, (0.0, 0.0)), waves(64, 64, 0.0, (9.0, 0.0)));
-    let settings = TvL1 { scales: 2, ..TvL1::default() };
-    let guess = Flow::new(64, 64, vec![8.5; 64 * 64], vec![0.0; 64 * 64]).unwrap();
-    let moved = |_, _| (9.0, 0.0);
-    let guided = distance(&settings.flow_from(&first, &second, &guess).unwrap(), 8, moved);
-    let alone = distance(&settings.flow(&first, &second).unwrap(), 8, moved);
-    assert!(guided < 0.5 && guided < 0.5 * alone, "{guided} {alone}");
-}
-
 /// The same bits one pair at a time, from a sequence, and from any number of threads.
 #[test]
 fn sequences_and_threads_give_the_same_bits() {
@@ -92,7 +79,7 @@ fn rejected_frame_does_not_change_the_sequence() {
     let mut sequence = settings.sequence().unwrap();
     sequence.push(&first).unwrap();
     let hole = Image::new(24, 20, vec![f32::NAN; 480]).unwrap();
-    assert!(matches!(sequence.push(&hole), Err(FlowError::NotFinite { .. })));
+    assert!(matches!(sequence.push(&hole), Err(FlowError::NotFinite)));
     assert!(matches!(sequence.push(&waves(20, 24, 0.0, (0.0, 0.0))), Err(FlowError::Sizes { .. })));
     assert_eq!(sequence.push(&second).unwrap(), Some(&settings.flow(&first, &second).unwrap()));
     sequence.restart();
@@ -120,12 +107,6 @@ fn rejects_bad_input() {
         let error = settings.flow(&image, &image).unwrap_err();
         assert!(matches!(error, FlowError::Setting { setting, .. } if setting == name), "{name}: {error}");
     }
-    let mut initial = Flow::zero(20, 20);
-    initial.v[3] = f32::NAN;
-    assert!(matches!(usual().flow_from(&image, &image, &initial), Err(FlowError::NotFinite { .. })));
-    initial.v.pop();
-    assert!(matches!(usual().flow_from(&image, &image, &initial), Err(FlowError::Length { .. })));
-    assert!(matches!(usual().flow_from(&image, &image, &Flow::zero(20, 19)), Err(FlowError::Sizes { .. })));
 }
 
 /// As many iterations for both of two images. With a stop, and with more warps, rounding grows at
@@ -175,7 +156,8 @@ fn golden(name: &str) -> PathBuf {
 
 fn grey(name: &str) -> Image {
     let picture = image::open(golden(name)).unwrap().into_luma8();
-    Image::from_luma8(picture.width() as usize, picture.height() as usize, &picture).unwrap()
+    let values = picture.iter().map(|&value| f32::from(value)).collect();
+    Image::new(picture.width() as usize, picture.height() as usize, values).unwrap()
 }
 
 /// The settings must be those of the script. Both sides do the same arithmetic in another order:

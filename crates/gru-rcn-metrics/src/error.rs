@@ -25,7 +25,7 @@ pub enum MetricsError {
         /// Number of probabilities given.
         got: usize,
     },
-    /// A true or predicted label outside the classes.
+    /// A true label outside the classes.
     #[error("clip {clip} has label {label}, but there are {classes} classes (0 to {})", classes - 1)]
     Label {
         /// Position of the clip.
@@ -62,13 +62,5 @@ pub enum MetricsError {
         got: usize,
         /// Number of rows.
         classes: usize,
-    },
-    /// Different numbers of true and predicted labels.
-    #[error("{truth} true labels but {predicted} predicted ones")]
-    Lengths {
-        /// Number of true labels.
-        truth: usize,
-        /// Number of predicted labels.
-        predicted: usize,
     },
 }

@@ -37,7 +37,7 @@ impl Pooling {
     pub fn forward(self, map: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Average => average_pool(map),
-            Self::Max => max_pool(map),
+            Self::Max => cells(map).max_dim(2).squeeze_dim(2),
         }
     }
 }
@@ -112,14 +112,12 @@ impl LevelHeads {
 
 /// Mean over the cells of a map: `[batch, channel, height, width]` to `[batch, channel]`.
 pub fn average_pool(map: Tensor<4>) -> Tensor<2> {
-    let [batch, channels, height, width] = map.dims();
-    map.reshape([batch, channels, height * width]).mean_dim(2).squeeze_dim(2)
+    cells(map).mean_dim(2).squeeze_dim(2)
 }
 
-/// Largest value over the cells of a map: `[batch, channel, height, width]` to `[batch, channel]`.
-pub fn max_pool(map: Tensor<4>) -> Tensor<2> {
-    let [batch, channels, height, width] = map.dims();
-    map.reshape([batch, channels, height * width]).max_dim(2).squeeze_dim(2)
+/// `[batch, channel, height, width]` to `[batch, channel, cell]`.
+fn cells(map: Tensor<4>) -> Tensor<3> {
+    map.flatten(2, 3)
 }
 
 /// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a GRU-RCN,

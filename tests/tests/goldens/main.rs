@@ -6,8 +6,7 @@
 
 mod conv_gru;
 mod counter;
-mod efficientnet;
 mod golden;
 mod gru_rcn;
-mod squeezenet;
+mod imagenet;
 mod vgg16;

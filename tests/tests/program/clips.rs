@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use gru_rcn_tests::films;
-use serde_json::Value;
 
-use crate::harness::{Call, shared, write_squeezenet};
+use crate::harness::{Call, FinishedRun, shared, write_squeezenet};
 
 pub(crate) struct Clips {
     /// The folder with a folder per class.
@@ -14,12 +13,6 @@ pub(crate) struct Clips {
     /// All clips, files and one folder of frames.
     pub(crate) paths: Vec<PathBuf>,
     pub(crate) weights: PathBuf,
-}
-
-/// A finished run on them: its folder and the output of `train --json`.
-pub(crate) struct FolderRun {
-    pub(crate) root: PathBuf,
-    pub(crate) document: Value,
 }
 
 /// The films that all tests share; tests read them and never change them.
@@ -49,14 +42,10 @@ pub(crate) fn train(folder: &Path, data: &Path) -> Call {
     call.args(["--weights".as_ref(), clips().weights.as_os_str()])
 }
 
-/// The run on these films that all tests share; tests read it and never change it.
-pub(crate) fn reference() -> &'static FolderRun {
-    static RUN: OnceLock<FolderRun> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let folder = shared("folder-run");
-        let outcome = train(&folder, &clips().root).args(["--run", "run", "--json"]).run().succeeds();
-        FolderRun { root: folder.join("run"), document: outcome.json() }
-    })
+/// The run on these films that all tests share.
+pub(crate) fn reference() -> &'static FinishedRun {
+    static RUN: OnceLock<FinishedRun> = OnceLock::new();
+    RUN.get_or_init(|| FinishedRun::of("folder-run", |folder| train(folder, &clips().root)))
 }
 
 /// A data set of its own for a test that changes it: the first `count` clips of each class.

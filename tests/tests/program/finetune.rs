@@ -110,14 +110,3 @@ fn the_papers_recipes_name_missing_data_and_weights() {
         with(&["--data", "nowhere"]).refuses(&["nowhere"]);
     }
 }
-
-#[test]
-fn values_of_fine_tuning_out_of_range_are_refused() {
-    let folder = temporary();
-    let bad = |change: &str, words: &[&str]| run(folder.path(), ["train", "--set", change]).refuses(words);
-    bad("backbone.finetune={dropout=[0.9]}", &["backbone.finetune.dropout has 1 numbers, this network takes 2"]);
-    bad("backbone.finetune={dropout=[0.9, 1.0]}", &["backbone.finetune.dropout has 1", "below 1"]);
-    bad("backbone.finetune={frames=0}", &["backbone.finetune.frames is 0"]);
-    bad("backbone.finetune={training={batch=0}}", &["backbone.finetune", "training.batch is 0"]);
-    bad("model.backbone_lr_factor=0.0", &["model.backbone_lr_factor is 0"]);
-}

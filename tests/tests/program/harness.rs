@@ -1,6 +1,8 @@
 //! Calls the program and checks its output.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -14,6 +16,11 @@ use tempfile::TempDir;
 
 /// Longest time to wait for anything; far more than needed, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The tested program: the one that was built with the tests, or that of `GRU_RCN_TEST_PROGRAM`.
+fn program() -> OsString {
+    std::env::var_os("GRU_RCN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_gru-rcn-program").into())
+}
 
 /// A folder that is removed at the end of its test.
 pub(crate) fn temporary() -> TempDir {
@@ -57,11 +64,13 @@ pub(crate) struct Outcome {
 pub(crate) struct Running {
     command: String,
     child: Option<Child>,
+    /// Standard error. A pipe would fill up, since nobody reads before the end.
+    log: File,
 }
 
 impl Call {
     pub(crate) fn new<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gru-rcn-program"));
+        let mut command = Command::new(program());
         command.args(arguments).current_dir(folder);
         Self { command }
     }
@@ -71,7 +80,7 @@ impl Call {
     pub(crate) fn within<S: AsRef<OsStr>>(folder: &Path, mib: usize, arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", mib << 10)]);
-        command.arg(env!("CARGO_BIN_EXE_gru-rcn-program")).args(arguments).current_dir(folder);
+        command.arg(program()).args(arguments).current_dir(folder);
         Self { command }
     }
 
@@ -97,8 +106,10 @@ impl Call {
 
     pub(crate) fn start(mut self) -> Running {
         let command = format!("{:?}", self.command);
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running { command, child: Some(self.command.spawn().expect("the program starts")) }
+        let log = tempfile::tempfile().expect("a temporary file");
+        let stderr = log.try_clone().expect("a second handle");
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        Running { command, child: Some(self.command.spawn().expect("the program starts")), log }
     }
 
     pub(crate) fn run(self) -> Outcome {
@@ -110,6 +121,23 @@ pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<I
     Call::new(folder, arguments).run()
 }
 
+/// A finished run that tests share: they read it and never change it.
+pub(crate) struct FinishedRun {
+    pub(crate) root: PathBuf,
+    /// The output of `train --json`.
+    pub(crate) document: Value,
+    pub(crate) stderr: String,
+}
+
+impl FinishedRun {
+    /// Trains by a call in a shared folder.
+    pub(crate) fn of(name: &str, train: impl FnOnce(&Path) -> Call) -> Self {
+        let folder = shared(name);
+        let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
+        Self { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
+    }
+}
+
 /// Checks that a call in `folder` is refused and makes no run folder.
 #[track_caller]
 pub(crate) fn refuses(folder: &Path, call: Call, words: &[&str]) {
@@ -119,21 +147,25 @@ pub(crate) fn refuses(folder: &Path, call: Call, words: &[&str]) {
 
 impl Running {
     /// Waits until `ready`; the program must not end before that.
-    pub(crate) fn wait_until(&mut self, what: &str, ready: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !ready() {
             let child = self.child.as_mut().expect("a call under way");
             let ended = child.try_wait().expect("a state");
             assert!(ended.is_none(), "{} ended ({ended:?}) before {what}", self.command);
             assert!(Instant::now() < deadline, "{}: waited too long for {what}", self.command);
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("a call under way").id()
     }
 
     /// Sends a signal by name, such as `TERM`, and waits for the end.
     pub(crate) fn stop_by(self, signal: &str) -> Outcome {
-        let child = self.child.as_ref().expect("a call under way");
-        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        let sent = Command::new("kill").args(["-s", signal, &self.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "could not send {signal}");
         self.finish()
     }
@@ -141,11 +173,13 @@ impl Running {
     pub(crate) fn finish(mut self) -> Outcome {
         let child = self.child.take().expect("a call under way");
         let output = child.wait_with_output().expect("the program's output");
+        let mut stderr = String::new();
+        self.log.rewind().and_then(|()| self.log.read_to_string(&mut stderr)).expect("text on standard error");
         Outcome {
             command: std::mem::take(&mut self.command),
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("text on standard output"),
-            stderr: String::from_utf8(output.stderr).expect("text on standard error"),
+            stderr,
         }
     }
 }

@@ -24,5 +24,7 @@ mod prepared;
 mod recognizer;
 mod refit;
 mod resume;
+#[cfg(unix)]
+mod soak;
 mod tiny;
 mod views;

@@ -1,12 +1,10 @@
 //! A minimal version of the built-in experiment, which takes a few seconds, and a run of it that
 //! all tests share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
-use crate::harness::{Call, assert_same_files, metrics, shared};
+use crate::harness::{Call, FinishedRun, assert_same_files};
 
 pub(crate) const TEST_CLIPS: usize = 48;
 
@@ -43,40 +41,18 @@ const CHANGES: [&str; 14] = [
     "baselines.norms=[]",
 ];
 
-/// A finished run: its folder, the output of `train --json` and standard error.
-pub(crate) struct Micro {
-    pub(crate) root: PathBuf,
-    pub(crate) document: Value,
-    pub(crate) stderr: String,
-}
-
 /// A minimal `train motion` in the current folder `folder`.
 pub(crate) fn train(folder: &Path) -> Call {
     Call::new(folder, ["train", "motion"]).set(CHANGES)
 }
 
-/// The run that all tests share; tests read it and never change it.
-pub(crate) fn reference() -> &'static Micro {
-    static RUN: OnceLock<Micro> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let folder = shared("micro");
-        let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
-        Micro { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
-    })
+/// The run that all tests share.
+pub(crate) fn reference() -> &'static FinishedRun {
+    static RUN: OnceLock<FinishedRun> = OnceLock::new();
+    RUN.get_or_init(|| FinishedRun::of("micro", train))
 }
 
 #[track_caller]
 pub(crate) fn assert_same_outcome(run: &Path) {
     assert_same_files(run, &reference().root, &OUTCOME);
-}
-
-/// The stages and epochs in `metrics.jsonl`, in its order.
-pub(crate) fn epochs(run: &Path) -> Vec<(String, u64)> {
-    let place = |line: &Value| (line["stage"].as_str().unwrap_or("").to_string(), line["epoch"].as_u64().unwrap_or(0));
-    metrics(run).iter().map(place).collect()
-}
-
-/// The stages and epochs of a run from its beginning to its end.
-pub(crate) fn all_epochs() -> Vec<(String, u64)> {
-    STAGES.iter().flat_map(|&(name, epochs)| (1..=epochs as u64).map(move |epoch| (name.to_string(), epoch))).collect()
 }

@@ -1,104 +1,14 @@
-//! Unattended runs: killed, stopped, without room on the disk, with broken clips.
+//! Unattended runs: without room on the disk, with broken clips, with numbers that are not finite.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use gru_rcn_data::base::SplitMix64;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips;
 use crate::harness::{clips_below, metrics, run, temporary};
-use crate::tiny::{self, assert_same_outcome, resume};
-
-/// The short form of `cargo xtask soak`, with any number of reading threads.
-#[cfg(unix)]
-#[test]
-fn a_run_killed_anywhere_resumes_to_the_same_bytes() {
-    tiny::reference();
-    for (round, workers) in [(0, 0), (1, 1), (2, 4)] {
-        let folder = temporary();
-        let workers = format!("features.workers={workers}");
-        for attempt in 0..4 {
-            // Without a run folder yet, the run starts again.
-            let begun = folder.path().join("run/recipe.toml").exists();
-            let call = if begun { resume(folder.path()) } else { tiny::train(folder.path(), &[&workers]) };
-            let running = call.start();
-            // The same times whenever the test runs.
-            let share = SplitMix64::at(round, attempt) as f64 / u64::MAX as f64;
-            std::thread::sleep(Duration::from_secs_f64(0.1 + 1.5 * share));
-            running.stop_by("KILL");
-        }
-        let outcome = resume(folder.path()).run().succeeds();
-        assert!(!outcome.stderr.contains("skipping the checkpoint"), "{}", outcome.stderr);
-        assert_same_outcome(&folder.path().join("run"));
-    }
-}
-
-/// The signal comes within an epoch, between micro-batches of one step. The step is finished first.
-#[cfg(unix)]
-#[test]
-fn a_signal_finishes_the_step_and_saves() {
-    let folder = temporary();
-    let root = folder.path().join("run");
-    let mut within = 0;
-    // An epoch has five steps, and every second step is saved.
-    for (signal, code, stage, step) in
-        [("TERM", 143, "top_rnn", 2), ("INT", 130, "gru_rcn", 8), ("TERM", 143, "gru_rcn", 12)]
-    {
-        let mut running = if root.exists() { resume(folder.path()) } else { tiny::train(folder.path(), &[]) }.start();
-        let saved = root.join(format!("checkpoints/{stage}/step-{step:08}"));
-        running.wait_until("a step within an epoch", || saved.exists());
-        let outcome = running.stop_by(signal).exits(code);
-        outcome.says(&["resume with --resume"]);
-        within += usize::from(outcome.stderr.contains("batches of the next"));
-    }
-    let outcome = resume(folder.path()).run().succeeds();
-    within += usize::from(outcome.stderr.contains("batches of the next"));
-    assert!(within > 0, "no stop within an epoch");
-    assert_same_outcome(&root);
-}
-
-/// A run with a finished CNN and two epochs, for tests of refused resumptions.
-#[cfg(unix)]
-fn begun(folder: &Path) {
-    let root = folder.join("run");
-    let mut running = tiny::train(folder, &[]).start();
-    running.wait_until("epoch 1 of gru_rcn", || metrics(&root).iter().any(|line| line["stage"] == "gru_rcn"));
-    running.stop_by("TERM").exits(143);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_resumed_run_must_match_its_fingerprint() {
-    let folder = temporary();
-    begun(folder.path());
-    let path = folder.path().join("run/recipe.toml");
-    let recipe = std::fs::read_to_string(&path).unwrap();
-    let edit = |from: &str, to: &str| {
-        assert!(recipe.contains(from), "{from}\n{recipe}");
-        std::fs::write(&path, recipe.replace(from, to)).unwrap();
-    };
-    edit("\nbatch = 5\n", "\nbatch = 6\n");
-    resume(folder.path()).run().refuses(&["another recipe", "training.batch was 5 and is 6", "recipe.toml"]);
-    // The refused run is unchanged.
-    edit("\nbatch = 5\n", "\nbatch = 7\n");
-    resume(folder.path()).run().refuses(&["training.batch was 5 and is 7"]);
-    edit("\ntrain = 72\n", "\ntrain = 73\n");
-    resume(folder.path()).run().refuses(&["other clips"]);
-
-    // Checkpoints of another run, another program and a later format.
-    std::fs::write(&path, &recipe).unwrap();
-    let stage = folder.path().join("run/checkpoints/gru_rcn");
-    let names = std::fs::read_dir(&stage).unwrap().map(|entry| entry.unwrap().path());
-    let newest = names.filter(|path| path.is_dir()).max().unwrap().join("MANIFEST.json");
-    let manifest = std::fs::read_to_string(&newest).unwrap();
-    std::fs::write(&newest, manifest.replace("\"version\": 2", "\"version\": 3")).unwrap();
-    // Without a matching checksum the checkpoint counts as damaged; the one before is loaded.
-    let outcome = resume(folder.path()).run().succeeds();
-    outcome.says(&["MANIFEST.json is not as it was written"]);
-    assert_same_outcome(&folder.path().join("run"));
-}
+use crate::tiny;
 
 /// Mounts something while the returned value exists; `None` where that is not allowed.
 struct Mount<'a>(&'a Path);
@@ -132,8 +42,7 @@ fn a_full_disk_costs_checkpoints_only() {
     let disk = folder.path().join("disk");
     let Some(_mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=3m", "none"]) else { return };
     let root = disk.join("run");
-    let mut running = tiny::train(&disk, &["training.epochs=40", "training.patience=40"]).start();
-    running.wait_until("the second epoch", || metrics(&root).iter().any(|line| line["stage"] == "top_rnn"));
+    let running = tiny::start_until(&disk, &["training.epochs=40", "training.patience=40"], "top_rnn", 1);
     let filler = disk.join("filler");
     // Up to the last byte, so that there is no room for the smallest file.
     let full = std::fs::write(&filler, vec![1; 8 << 20]).unwrap_err();
@@ -171,7 +80,7 @@ fn a_disk_without_room_for_checkpoints_is_refused_at_the_start() {
 #[test]
 fn a_folder_that_cannot_be_written_is_refused() {
     let folder = temporary();
-    begun(folder.path());
+    tiny::start_until(folder.path(), &[], "gru_rcn", 1).stop_by("TERM").exits(143);
     let (run_folder, seen) = (folder.path().join("run"), folder.path().join("seen"));
     let bound = ["--bind", run_folder.to_str().unwrap()];
     let Some(_bound) = Mount::new(&seen, &bound) else { return };

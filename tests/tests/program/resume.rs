@@ -1,50 +1,94 @@
 //! Stopping and killing runs, and resuming them.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use gru_rcn_tests::films;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips::{self, clips};
-use crate::harness::{Call, Running, run, temporary};
-use crate::micro::{self, all_epochs, assert_same_outcome, epochs};
+use crate::harness::{run, temporary};
+use crate::tiny::{self, assert_same_outcome, resume, start, start_until};
 
-/// Starts the small experiment, or resumes it.
-fn start(folder: &Path, resume: bool) -> Running {
-    let call = if resume { Call::new(folder, ["train", "--resume"]) } else { micro::train(folder) };
-    call.args(["--run", "run", "--json"]).start()
+/// What the program prints when it resumes within an epoch.
+const WITHIN_EPOCH: &str = "batches of the next";
+
+/// Numbers spread evenly over [0, 1), the same in every test: multiples of the golden ratio.
+pub(crate) fn moment(count: usize) -> f64 {
+    (count as f64 * 0.618_033_988_749_895).fract()
 }
 
-/// Waits until a stage has logged an epoch.
-fn wait_for(running: &mut Running, run: &Path, stage: &str, epoch: u64) {
-    let logged = || epochs(run).contains(&(stage.to_string(), epoch));
-    running.wait_until(&format!("epoch {epoch} of {stage}"), logged);
+/// Kills runs with a number of reading threads at moments within `seconds`, `kills` times in all,
+/// and resumes each to its end.
+#[cfg(unix)]
+pub(crate) fn kill_and_resume(workers: usize, kills: usize, seconds: f64) {
+    let change = format!("features.workers={workers}");
+    let (mut killed, mut within, mut runs) = (0, 0, 0);
+    while killed < kills {
+        let folder = temporary();
+        runs += 1;
+        while killed < kills {
+            let running = start(folder.path(), &[&change]);
+            sleep(Duration::from_secs_f64(seconds * moment(runs + killed + workers)));
+            let outcome = running.stop_by("KILL");
+            if outcome.code.is_some() {
+                outcome.succeeds();
+                break;
+            }
+            killed += 1;
+            within += usize::from(outcome.stderr.contains(WITHIN_EPOCH));
+        }
+        let outcome = resume(folder.path()).run().succeeds();
+        assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
+        assert_same_outcome(&folder.path().join("run"));
+    }
+    println!(
+        "{killed} kills with {workers} reading threads in {runs} runs, {within} of them after resuming within an epoch"
+    );
 }
 
-/// Each signal stops the run in another stage. The result is that of a run that was not stopped.
+/// The short form of `cargo xtask soak kills`, with any number of reading threads.
 #[cfg(unix)]
 #[test]
-fn a_stopped_run_resumes_to_the_same_bytes() {
+fn a_run_killed_anywhere_resumes_to_the_same_bytes() {
+    for workers in [0, 1, 4] {
+        kill_and_resume(workers, 4, 1.6);
+    }
+}
+
+/// The signal comes within an epoch, between micro-batches of one step. The step is finished first.
+/// The result is that of a run that was not stopped.
+#[cfg(unix)]
+#[test]
+fn a_signal_finishes_the_step_and_saves() {
     let folder = temporary();
     let root = folder.path().join("run");
-    for (signal, code, stage, resume) in [("TERM", 143, "cnn", false), ("INT", 130, "gru_rcn", true)] {
-        let mut running = start(folder.path(), resume);
-        wait_for(&mut running, &root, stage, 1);
+    let mut within = 0;
+    // An epoch has three steps in the CNN's stage and five in the others; there every second step
+    // is saved.
+    for (signal, code, stage, step) in
+        [("TERM", 143, "cnn", 2), ("TERM", 143, "top_rnn", 2), ("INT", 130, "gru_rcn", 8), ("TERM", 143, "gru_rcn", 12)]
+    {
+        let mut running = start(folder.path(), &[]);
+        let saved = root.join(format!("checkpoints/{stage}/step-{step:08}"));
+        running.wait_until("a step within an epoch", || saved.exists());
         let outcome = running.stop_by(signal).exits(code);
         outcome.says(&["resume with --resume"]);
         assert_eq!(outcome.stdout, "");
+        within += usize::from(outcome.stderr.contains(WITHIN_EPOCH));
         assert!(!root.join("report.html").exists());
         // An unfinished run cannot be used, and the message says how to finish it.
         run(folder.path(), ["evaluate", "--run", "run"]).refuses(&["is not finished", "train --resume --run run"]);
         run(folder.path(), ["report", "--run", "run"]).refuses(&["not finished", "report.json"]);
     }
-    let outcome = start(folder.path(), true).finish().succeeds();
+    let outcome = resume(folder.path()).args(["--json"]).run().succeeds();
     outcome.says(&["resuming after epoch"]);
-    assert_eq!(outcome.json()["test"], micro::reference().document["test"]);
+    within += usize::from(outcome.stderr.contains(WITHIN_EPOCH));
+    assert!(within > 0, "no stop within an epoch");
     assert_same_outcome(&root);
-    assert_eq!(epochs(&root), all_epochs());
     // A finished run has nothing left to do.
-    assert_eq!(start(folder.path(), true).finish().succeeds().json()["test"], outcome.json()["test"]);
+    assert_eq!(resume(folder.path()).args(["--json"]).run().succeeds().json()["test"], outcome.json()["test"]);
     assert_same_outcome(&root);
 }
 
@@ -54,50 +98,72 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
 fn a_killed_run_resumes_to_the_same_bytes_despite_damaged_checkpoints() {
     let folder = temporary();
     let root = folder.path().join("run");
-    for (stage, epoch, resume) in [("top_rnn", 3, false), ("gru_rcn", 2, true)] {
-        let mut running = start(folder.path(), resume);
-        wait_for(&mut running, &root, stage, epoch);
-        assert_eq!(running.stop_by("KILL").code, None);
+    for (stage, epoch, truncate) in [("top_rnn", 3, true), ("gru_rcn", 2, false)] {
+        assert_eq!(start_until(folder.path(), &[], stage, epoch).stop_by("KILL").code, None);
         let model = newest_checkpoint(&root.join("checkpoints").join(stage)).join("model.bpk");
         let mut bytes = std::fs::read(&model).unwrap();
         let middle = bytes.len() / 2;
-        if resume {
-            bytes[middle] ^= 1;
-        } else {
+        if truncate {
             bytes.truncate(middle);
+        } else {
+            bytes[middle] ^= 1;
         }
         std::fs::write(&model, bytes).unwrap();
     }
-    let outcome = start(folder.path(), true).finish().succeeds();
+    let outcome = resume(folder.path()).run().succeeds();
     outcome.says(&["warning: skipping the checkpoint", "model.bpk is not"]);
     assert_same_outcome(&root);
-    assert_eq!(epochs(&root), all_epochs());
 }
 
 #[cfg(unix)]
-fn newest_checkpoint(folder: &Path) -> std::path::PathBuf {
-    let names = std::fs::read_dir(folder).expect("checkpoints").map(|entry| entry.expect("an entry").path());
-    let whole =
-        |path: &std::path::PathBuf| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'));
-    names.filter(whole).max().expect("a checkpoint")
+fn newest_checkpoint(stage: &Path) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(stage).expect("checkpoints").map(|entry| entry.expect("an entry").path());
+    let whole = |path: &std::path::PathBuf| path.is_dir() && !path.to_string_lossy().ends_with(".tmp");
+    entries.filter(whole).max().expect("a checkpoint")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_resumed_run_must_match_its_fingerprint() {
+    let folder = temporary();
+    start_until(folder.path(), &[], "gru_rcn", 1).stop_by("TERM").exits(143);
+    let path = folder.path().join("run/recipe.toml");
+    let recipe = std::fs::read_to_string(&path).unwrap();
+    let edit = |from: &str, to: &str| {
+        assert!(recipe.contains(from), "{from}\n{recipe}");
+        std::fs::write(&path, recipe.replace(from, to)).unwrap();
+    };
+    edit("\nbatch = 5\n", "\nbatch = 6\n");
+    resume(folder.path()).run().refuses(&["another recipe", "training.batch was 5 and is 6", "recipe.toml"]);
+    // The refused run is unchanged.
+    edit("\nbatch = 5\n", "\nbatch = 7\n");
+    resume(folder.path()).run().refuses(&["training.batch was 5 and is 7"]);
+    edit("\ntrain = 72\n", "\ntrain = 73\n");
+    resume(folder.path()).run().refuses(&["other clips"]);
+
+    // Checkpoints of another run, another program and a later format.
+    std::fs::write(&path, &recipe).unwrap();
+    let newest = newest_checkpoint(&folder.path().join("run/checkpoints/gru_rcn")).join("MANIFEST.json");
+    let manifest = std::fs::read_to_string(&newest).unwrap();
+    std::fs::write(&newest, manifest.replace("\"version\": 2", "\"version\": 3")).unwrap();
+    // Without a matching checksum the checkpoint counts as damaged; the one before is loaded.
+    let outcome = resume(folder.path()).run().succeeds();
+    outcome.says(&["MANIFEST.json is not as it was written"]);
+    assert_same_outcome(&folder.path().join("run"));
 }
 
 #[cfg(unix)]
 #[test]
 fn a_folder_belongs_to_one_run() {
     let folder = temporary();
-    let root = folder.path().join("run");
-    let mut running = start(folder.path(), false);
-    wait_for(&mut running, &root, "cnn", 1);
-    let resume = ["train", "--resume", "--run", "run"];
-    run(folder.path(), resume).refuses(&["another process is training in run"]);
-    let again = || micro::train(folder.path()).args(["--run", "run"]).run();
+    let running = start_until(folder.path(), &["training.epochs=40", "training.patience=40"], "cnn", 1);
+    resume(folder.path()).run().refuses(&["another process is training in run"]);
+    let again = || tiny::train(folder.path(), &[]).run();
     again().refuses(&["run already holds a run", "--resume", "--run"]);
     assert_eq!(running.stop_by("KILL").code, None);
     // The operating system releases the lock of a dead process.
     again().refuses(&["run already holds a run"]);
-    let changed = ["train", "--resume", "--run", "run", "--seed", "3"];
-    run(folder.path(), changed).refuses(&["--resume keeps the run's own recipe", "--seed"]);
+    resume(folder.path()).args(["--seed", "3"]).run().refuses(&["--resume keeps the run's own recipe", "--seed"]);
 }
 
 /// A clip that cannot be decoded stops the run, which resumes after the clip is replaced.

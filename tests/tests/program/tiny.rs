@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::harness::{Call, assert_same_files, shared, timeless_metrics};
+use crate::harness::{Call, Running, assert_same_files, metrics, shared, timeless_metrics};
 
 /// The files that training writes: equal bytes mean equal runs.
 const OUTCOME: [&str; 5] = [
@@ -22,6 +22,21 @@ pub(crate) fn train(folder: &Path, changes: &[&str]) -> Call {
 
 pub(crate) fn resume(folder: &Path) -> Call {
     Call::new(folder, ["train", "--resume", "--run", "run"])
+}
+
+/// Starts or resumes the run in `folder/run`.
+pub(crate) fn start(folder: &Path, changes: &[&str]) -> Running {
+    // Without a run folder yet, the run starts again.
+    let begun = folder.join("run/recipe.toml").exists();
+    if begun { resume(folder) } else { train(folder, changes) }.start()
+}
+
+/// Starts or resumes the run in `folder/run` and waits until an epoch of a stage is logged.
+pub(crate) fn start_until(folder: &Path, changes: &[&str], stage: &str, epoch: u64) -> Running {
+    let mut running = start(folder, changes);
+    let logged = || metrics(&folder.join("run")).iter().any(|line| line["stage"] == stage && line["epoch"] == epoch);
+    running.wait_until(&format!("epoch {epoch} of {stage}"), logged);
+    running
 }
 
 /// The folder of an uninterrupted run; tests read it and never change it.

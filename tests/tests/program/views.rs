@@ -2,14 +2,13 @@
 //! makes itself.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use gru_rcn_tests::tensors::Tensors;
 use image::RgbImage;
-use serde_json::Value;
 
-use crate::harness::{Call, copy_folder, run, shared, temporary, write_squeezenet};
+use crate::harness::{Call, FinishedRun, copy_folder, run, temporary, write_squeezenet};
 
 const CLASSES: [&str; 2] = ["fine", "wide"];
 /// Number of clips of each class, of their frames, and of the frames that the model takes.
@@ -45,16 +44,10 @@ fn write(root: &Path, first: usize, count: usize, mirrored: bool) {
     }
 }
 
-struct Setting {
-    folder: PathBuf,
-    document: Value,
-}
-
 /// A run tested by two starts of ten crops: of whole frames, the frame and its mirror image.
-fn setting() -> &'static Setting {
-    static SETTING: OnceLock<Setting> = OnceLock::new();
-    SETTING.get_or_init(|| {
-        let folder = shared("views");
+fn setting() -> &'static FinishedRun {
+    static SETTING: OnceLock<FinishedRun> = OnceLock::new();
+    let train = |folder: &Path| {
         write(&folder.join("clips"), 0, FRAMES, false);
         write_squeezenet(&folder.join("squeezenet.safetensors"));
         let temporal = format!("clip.temporal={{consecutive={{frames={TIME}}}}}");
@@ -71,18 +64,18 @@ fn setting() -> &'static Setting {
             "baselines.top_rnn=4",
             "evaluation.views={starts=2, crops=\"ten\"}",
         ];
-        let line = "train folder --data clips --weights squeezenet.safetensors --run run --json";
-        let outcome = Call::new(&folder, line.split(' ')).set(changes).run().succeeds();
-        outcome.says(&["by 20 views each, 2 starts of 10 crops"]);
-        Setting { folder, document: outcome.json() }
-    })
+        let line = "train folder --data clips --weights squeezenet.safetensors";
+        Call::new(folder, line.split(' ')).set(changes)
+    };
+    SETTING.get_or_init(|| FinishedRun::of("views", train))
 }
 
 /// A copy of the run for a test that writes scores into it.
 fn copy() -> tempfile::TempDir {
     let folder = temporary();
-    copy_folder(&setting().folder.join("run"), &folder.path().join("run"));
-    copy_folder(&setting().folder.join("clips"), &folder.path().join("clips"));
+    let run = &setting().root;
+    copy_folder(run, &folder.path().join("run"));
+    copy_folder(&run.with_file_name("clips"), &folder.path().join("clips"));
     folder
 }
 
@@ -141,7 +134,8 @@ fn training_and_evaluation_use_the_recipes_views() {
     run(folder.path(), ["evaluate", "--run", "run", "--views", "1x1", "--json"]).succeeds();
     assert_near(&read(), &trained);
     assert!(folder.path().join("run/scores-test-1x1.safetensors").is_file());
-    let document = &setting().document;
+    let FinishedRun { document, stderr, .. } = setting();
+    assert!(stderr.contains("by 20 views each, 2 starts of 10 crops"), "{stderr}");
     for key in ["frame", "top_rnn"] {
         assert_eq!(document["baselines"][key]["clips"], document["test"]["clips"]);
     }

@@ -61,11 +61,6 @@ impl DisWorkspace {
         Ok(Self { dis, held: None, first, second, scales })
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Dis {
-        &self.dis
-    }
-
     /// The flow from `first` to `second`, as [`Dis::flow`]. A video that goes on by
     /// [`DisWorkspace::push`] goes on from `second`.
     ///
@@ -97,7 +92,7 @@ impl DisWorkspace {
     }
 
     /// The flow from the frame that is held to `second`, which is held next.
-    pub(super) fn flow_to(&mut self, second: &Image) -> Result<Flow, FlowError> {
+    fn flow_to(&mut self, second: &Image) -> Result<Flow, FlowError> {
         let size = (second.width(), second.height());
         if let Some(first) = self.held.filter(|&first| first != size) {
             return Err(FlowError::Sizes { what: "the two images", first, second: size });

@@ -1,7 +1,5 @@
 //! Planes laid out for vector loops.
 
-use crate::image::Image;
-
 /// Floats of one vector of the widest instruction set in use; rows are a whole number of these
 /// long.
 const LANES: usize = 8;
@@ -47,11 +45,6 @@ impl Grid {
         let skip = self.data.as_ptr().wrapping_add(offset).align_offset(64).min(GUARD);
         self.data.resize(length + skip, 0.0);
         (self.width, self.height, self.stride, self.first) = (width, height, stride, offset + skip);
-    }
-
-    /// Copies an image.
-    pub(super) fn load(&mut self, image: &Image) {
-        self.load_rows(image.width(), image.height(), image.data());
     }
 
     /// Copies rows of `width` values.

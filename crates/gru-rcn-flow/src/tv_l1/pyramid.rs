@@ -25,7 +25,7 @@ impl Pyramid {
             }
             let (finer, rest) = self.levels.split_at_mut(self.used);
             match finer.last() {
-                None => rest[0].load(image),
+                None => rest[0].load_rows(width, height, image.data()),
                 Some(finer) => {
                     rest[0].reshape(width, height);
                     resize.run(finer, &mut rest[0], (1.0 / scale_step, 1.0 / scale_step));

@@ -37,15 +37,6 @@ impl TvL1Sequence {
     /// is not a finite number, [`FlowError::Sizes`] if the frame differs in size from the one
     /// before. An error leaves the sequence unchanged.
     pub fn push(&mut self, frame: &Image) -> Result<Option<&Flow>, FlowError> {
-        self.push_from(frame, None)
-    }
-
-    /// Forgets the last frame: the next one begins a new video. The memory is kept.
-    pub fn restart(&mut self) {
-        self.size = None;
-    }
-
-    pub(super) fn push_from(&mut self, frame: &Image, initial: Option<&Flow>) -> Result<Option<&Flow>, FlowError> {
         let size = (frame.width(), frame.height());
         if size.0 == 0 || size.1 == 0 {
             return Err(FlowError::TooSmall { width: size.0, height: size.1, least: 1 });
@@ -56,21 +47,25 @@ impl TvL1Sequence {
             return Err(FlowError::Sizes { what: "two consecutive frames", first: before, second: size });
         }
         if !frame.data().iter().all(|value| value.is_finite()) {
-            return Err(FlowError::NotFinite { what: "an image" });
+            return Err(FlowError::NotFinite);
         }
         std::mem::swap(&mut self.before, &mut self.now);
         self.now.build(frame, self.settings.scales, self.settings.scale_step, &mut self.resize);
         if self.size.replace(size).is_none() {
             return Ok(None);
         }
-        let initial = initial.map(|flow| [flow.u.as_slice(), flow.v.as_slice()]);
-        let [u, v] = self.solver.run(&self.settings, &self.before, &self.now, initial, &mut self.resize);
+        let [u, v] = self.solver.run(&self.settings, &self.before, &self.now, &mut self.resize);
         if (self.flow.width(), self.flow.height()) != size {
             self.flow = Flow::zero(size.0, size.1);
         }
         u.store(&mut self.flow.u);
         v.store(&mut self.flow.v);
         Ok(Some(&self.flow))
+    }
+
+    /// Forgets the last frame: the next one begins a new video. The memory is kept.
+    pub fn restart(&mut self) {
+        self.size = None;
     }
 
     pub(super) fn into_flow(self) -> Flow {

@@ -18,32 +18,30 @@ pub(super) struct Solver {
     packed: Packed,
     median: Median,
     enlarged: [Grid; 2],
-    initial: Vec<[Grid; 2]>,
 }
 
 impl Default for Solver {
     fn default() -> Self {
-        let (state, data, packed, median, initial) = Default::default();
+        let (state, data, packed, median) = Default::default();
         // These change places with the flow, as the median's does.
         let enlarged = [11, 12].map(Grid::staggered);
-        Self { state, data, packed, median, enlarged, initial }
+        Self { state, data, packed, median, enlarged }
     }
 }
 
 impl Solver {
-    /// Computes the flow between two images of one size, from zero or from `initial`, rows of `u`
-    /// and of `v`.
+    /// Computes the flow between two images of one size.
     pub(super) fn run(
         &mut self,
         settings: &TvL1,
         first: &Pyramid,
         second: &Pyramid,
-        initial: Option<[&[f32]; 2]>,
         resize: &mut Resize,
     ) -> &[Grid; 2] {
         let (first, second) = (first.levels(), second.levels());
         let coarsest = first.len() - 1;
-        self.start(settings, first, initial, resize);
+        let (width, height) = (first[coarsest].width(), first[coarsest].height());
+        self.state.u.iter_mut().for_each(|u| u.reshape(width, height));
         for level in (0..=coarsest).rev() {
             if level < coarsest {
                 self.enlarge(settings, &first[level], resize);
@@ -51,28 +49,6 @@ impl Solver {
             self.solve_scale(settings, &first[level], &second[level]);
         }
         &self.state.u
-    }
-
-    /// The initial flow, at the coarsest scale.
-    fn start(&mut self, settings: &TvL1, levels: &[Grid], initial: Option<[&[f32]; 2]>, resize: &mut Resize) {
-        let Some(initial) = initial else {
-            let coarsest = &levels[levels.len() - 1];
-            self.state.u.iter_mut().for_each(|u| u.reshape(coarsest.width(), coarsest.height()));
-            return;
-        };
-        self.initial.resize_with(levels.len(), Default::default);
-        for d in 0..2 {
-            self.initial[0][d].load_rows(levels[0].width(), levels[0].height(), initial[d]);
-            for level in 1..levels.len() {
-                let (finer, coarser) = self.initial.split_at_mut(level);
-                let (from, to) = (&finer[level - 1][d], &mut coarser[0][d]);
-                to.reshape(levels[level].width(), levels[level].height());
-                resize.run(from, to, (1.0 / settings.scale_step, 1.0 / settings.scale_step));
-                to.scale(settings.scale_step as f32);
-            }
-            self.state.u[d].clone_from(&self.initial[levels.len() - 1][d]);
-            self.state.u[d].close_rows();
-        }
     }
 
     /// Takes the flow to the next finer scale.

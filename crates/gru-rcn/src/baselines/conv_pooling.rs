@@ -7,10 +7,10 @@ use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::{BaselineModel, BaselineOptions};
+use super::{BaselineModel, BaselineOptions, FrameClassifierConfig};
 use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, linear};
-use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
+use crate::percepts::{Level, PerceptNorm, PerceptStatistics, Percepts};
 
 /// Configuration of [`ConvPooling`].
 #[derive(Config, Debug)]
@@ -43,15 +43,11 @@ pub struct ConvPooling {
 }
 
 impl ConvPoolingConfig {
-    fn norm() -> PerceptNormConfig {
-        PerceptNormConfig::new().with_rule(NormRule::Scale)
-    }
-
     /// A model with freshly drawn weights.
     pub fn init(&self, device: &Device) -> ConvPooling {
         let inputs = self.top.channels * self.top.height * self.top.width;
         ConvPooling {
-            norm: Self::norm().init(1, device),
+            norm: FrameClassifierConfig::norm().init(1, device),
             fc1: LinearConfig::new(inputs, self.hidden).init(device),
             fc2: LinearConfig::new(self.hidden, self.hidden).init(device),
             classifier: linear(self.hidden, self.num_classes, device),
@@ -87,15 +83,11 @@ impl ClipClassifier for ConvPooling {
 impl BaselineModel for ConvPooling {
     const NAME: &'static str = "Conv pooling";
 
-    fn measured(percepts: Percepts) -> Percepts {
-        Percepts { maps: vec![percepts.top()] }
-    }
-
     fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
         let config = ConvPoolingConfig::new(options.top(), options.num_classes)
             .with_hidden(options.hidden)
             .with_dropout(options.dropout);
-        Self { norm: PerceptNorm::fit(ConvPoolingConfig::norm(), statistics, device), ..config.init(device) }
+        Self { norm: PerceptNorm::fit(FrameClassifierConfig::norm(), statistics, device), ..config.init(device) }
     }
 }
 

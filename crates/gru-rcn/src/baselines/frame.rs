@@ -75,10 +75,6 @@ impl ClipClassifier for FrameClassifier {
 impl BaselineModel for FrameClassifier {
     const NAME: &'static str = "Per-frame CNN";
 
-    fn measured(percepts: Percepts) -> Percepts {
-        Percepts { maps: vec![percepts.top()] }
-    }
-
     fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
         let config = FrameClassifierConfig::new(options.top(), options.num_classes).with_dropout(options.dropout);
         let norm = PerceptNorm::fit(FrameClassifierConfig::norm(), statistics, device);

@@ -36,8 +36,10 @@ pub trait BaselineModel: ClipClassifier<Input = Percepts> + 'static {
     /// Its name for people.
     const NAME: &'static str;
 
-    /// What of the backbone's percepts its normalisation is measured on.
-    fn measured(percepts: Percepts) -> Percepts;
+    /// What of the backbone's percepts its normalisation is measured on: the top level.
+    fn measured(percepts: Percepts) -> Percepts {
+        Percepts { maps: vec![percepts.top()] }
+    }
 
     /// A model with freshly drawn weights whose normalisation fits `statistics` of what
     /// [`measured`](Self::measured) returns.

@@ -8,7 +8,7 @@ use super::{BaselineModel, BaselineOptions};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig};
 use crate::head::{EnsembleLogits, average_pool};
 use crate::percepts::{Level, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
-use crate::recurrent::{Form, GruRcnConfig};
+use crate::recurrent::GruRcnConfig;
 
 /// Configuration of [`TopRnn`].
 #[derive(Config, Debug)]
@@ -22,9 +22,6 @@ pub struct TopRnnConfig {
     /// Normalisation of the pooled percepts.
     #[config(default = "PerceptNormConfig::new()")]
     pub norm: PerceptNormConfig,
-    /// Forward only as in the paper, or in both directions.
-    #[config(default = "Form::Independent")]
-    pub form: Form,
     /// Drop probability on the classifier's input.
     #[config(default = 0.7)]
     pub dropout: f64,
@@ -42,7 +39,7 @@ impl TopRnnConfig {
     /// A model with freshly drawn weights.
     pub fn init(&self, device: &Device) -> TopRnn {
         let pooled = Level::new(self.top.name.clone(), self.top.channels, 1, 1);
-        let recurrent = GruRcnConfig::new(vec![pooled], vec![self.hidden]).with_form(self.form);
+        let recurrent = GruRcnConfig::new(vec![pooled], vec![self.hidden]);
         let model = GruRcnClassifierConfig::new(recurrent, self.num_classes)
             .with_norm(self.norm.clone())
             .with_dropout(self.dropout)
@@ -51,21 +48,11 @@ impl TopRnnConfig {
     }
 }
 
-impl TopRnn {
-    /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`, to fit the
-    /// normalisation on.
-    pub fn pooled_top(percepts: &Percepts) -> Percepts {
-        let [batch, time, channels, height, width] = percepts.top().dims();
-        let pooled = average_pool(percepts.top().reshape([batch * time, channels, height, width]));
-        Percepts { maps: vec![pooled.reshape([batch, time, channels, 1, 1])] }
-    }
-}
-
 impl ClipClassifier for TopRnn {
     type Input = Percepts;
 
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
-        self.model.forward(Self::pooled_top(&percepts))
+        self.model.forward(Self::measured(percepts))
     }
 
     fn computing_in(self, dtype: FloatDType) -> Self {
@@ -76,8 +63,11 @@ impl ClipClassifier for TopRnn {
 impl BaselineModel for TopRnn {
     const NAME: &'static str = "RNN on the top layer";
 
+    /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`.
     fn measured(percepts: Percepts) -> Percepts {
-        Self::pooled_top(&percepts)
+        let [batch, time, channels, height, width] = percepts.top().dims();
+        let pooled = average_pool(percepts.top().reshape([batch * time, channels, height, width]));
+        Percepts { maps: vec![pooled.reshape([batch, time, channels, 1, 1])] }
     }
 
     fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {

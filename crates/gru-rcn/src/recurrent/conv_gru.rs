@@ -33,13 +33,6 @@ pub struct ConvGruConfig {
     /// Let the bottom-up input enter the candidate too. Equation 11 has it in the two gates only.
     #[config(default = false)]
     pub below_to_candidate: bool,
-    /// Initialisation of the input-to-hidden and bottom-up kernels, gate by gate. The paper does
-    /// not give its own.
-    #[config(default = "Initializer::XavierUniform { gain: 1.0 }")]
-    pub initializer: Initializer,
-    /// Initialisation of the hidden-to-hidden kernels, gate by gate.
-    #[config(default = "Initializer::Orthogonal { gain: 1.0 }")]
-    pub recurrent_initializer: Initializer,
 }
 
 /// A GRU whose products are 2-D convolutions that keep the spatial size (zero padding, stride 1).
@@ -84,7 +77,9 @@ pub struct ConvGruOutput {
 }
 
 impl ConvGruConfig {
-    /// A layer with freshly drawn weights.
+    /// A layer with freshly drawn weights, gate by gate: uniform by Xavier's rule for the
+    /// input-to-hidden and bottom-up kernels, orthogonal for the hidden-to-hidden ones. The paper
+    /// does not give its own.
     ///
     /// # Panics
     ///
@@ -96,13 +91,14 @@ impl ConvGruConfig {
             self.in_channels > 0 && self.hidden_channels > 0 && self.below_channels != Some(0),
             "ConvGru: zero channels in {self}"
         );
-        let (input, recurrent) = (&self.initializer, &self.recurrent_initializer);
+        let input = Initializer::XavierUniform { gain: 1.0 };
+        let recurrent = Initializer::Orthogonal { gain: 1.0 };
         let below_gates = if self.below_to_candidate { 3 } else { 2 };
         ConvGru {
-            input_to_hidden: self.conv(self.in_channels, 3, input, self.bias, device),
-            hidden_to_gates: self.conv(self.hidden_channels, 2, recurrent, false, device),
-            hidden_to_candidate: self.conv(self.hidden_channels, 1, recurrent, false, device),
-            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, input, false, device)),
+            input_to_hidden: self.conv(self.in_channels, 3, &input, self.bias, device),
+            hidden_to_gates: self.conv(self.hidden_channels, 2, &recurrent, false, device),
+            hidden_to_candidate: self.conv(self.hidden_channels, 1, &recurrent, false, device),
+            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, &input, false, device)),
             hidden_channels: self.hidden_channels,
         }
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::store::burn_pack::AtomicFile;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
+use serde_json::Deserializer;
 
 use super::WeightsError;
 
@@ -75,38 +76,13 @@ pub fn sort_metadata(file: &mut [u8]) {
 
 /// The same for the header alone, JSON as the library writes it; `None` if it holds no metadata.
 fn sort_header(header: &mut [u8]) -> Option<()> {
-    const START: &[u8] = b"{\"__metadata__\":{";
-    if !header.starts_with(START) {
-        return None;
-    }
-    let mut entries: Vec<Vec<u8>> = Vec::new();
-    let mut at = START.len();
-    loop {
-        // A key, a colon, a value.
-        let end = end_of_literal(header, end_of_literal(header, at)? + 1)?;
-        entries.push(header[at..end].to_vec());
-        match header.get(end)? {
-            b',' => at = end + 1,
-            b'}' => {
-                entries.sort();
-                header[START.len()..end].copy_from_slice(&entries.join(&b','));
-                return Some(());
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Where the string literal that begins at `at` ends.
-fn end_of_literal(text: &[u8], at: usize) -> Option<usize> {
-    let mut end = at + 1;
-    loop {
-        match text.get(end)? {
-            b'"' => return Some(end + 1),
-            b'\\' => end += 2,
-            _ => end += 1,
-        }
-    }
+    const START: &[u8] = b"{\"__metadata__\":";
+    let mut values = Deserializer::from_slice(header.strip_prefix(START)?).into_iter::<BTreeMap<String, String>>();
+    let sorted = serde_json::to_vec(&values.next()?.ok()?).ok()?;
+    let end = START.len() + values.byte_offset();
+    let metadata = &mut header[START.len()..end];
+    // The library writes by serde_json too, without spaces, so the length is the same.
+    (metadata.len() == sorted.len()).then(|| metadata.copy_from_slice(&sorted))
 }
 
 #[cfg(test)]

@@ -233,15 +233,6 @@ mod tests {
         SqueezeNetConfig::new().with_num_classes(classes).init(&Device::flex())
     }
 
-    #[test]
-    fn vgg_keys_are_torchvision_s() {
-        let vgg = Vgg16Config::new().init(&Device::flex());
-        let theirs: Vec<String> = vgg.key_prefixes().into_iter().map(|(theirs, _)| theirs).collect();
-        let features = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28].map(|n| format!("features.{n}"));
-        assert_eq!(theirs[..13], features);
-        assert_eq!(theirs[13..], ["classifier.0", "classifier.3", "classifier.6"]);
-    }
-
     fn assert_exported_weights_are_imported<B: Module + Backbone>(new: impl Fn() -> B) {
         let (_folder, path) = folder();
         let saved = new();

@@ -41,22 +41,6 @@ fn assert_levels_same(a: &[Tensor<4>], b: &[Tensor<4>]) {
     }
 }
 
-/// Each direction is the independent form on the clip as it is, or reversed.
-#[test]
-fn directions_are_independent_models() {
-    let both = model(Form::Bidirectional);
-    let clip = percepts(40);
-    let mut one = model(Form::Independent);
-    one.layers = both.layers.clone();
-    let forward = one.forward(clip.clone());
-    one.layers = both.backward_layers.clone();
-    let backward = one.forward(clip.reversed());
-    let unreversed = one.forward(clip.clone());
-    assert!(difference(backward[0].clone(), unreversed[0].clone()) > 0.01, "the clip is its own reverse");
-    let expected: Vec<_> = forward.into_iter().zip(backward).map(|(f, b)| Tensor::cat(vec![f, b], 1)).collect();
-    assert_levels_same(&both.forward(clip), &expected);
-}
-
 /// With bottom-up weights of zero the stacked form is the independent one; with others it is not,
 /// above the first level.
 #[test]
@@ -128,49 +112,29 @@ fn parameter_counts_are_the_paper_s() {
 }
 
 #[test]
-fn output_shapes() {
-    for form in [Form::Independent, Form::Stacked, Form::Bidirectional] {
-        let channels = config(form).out_channels();
-        let sizes = [[9, 6], [4, 3], [1, 1]];
-        for (level, map) in model(form).forward(percepts(80)).into_iter().enumerate() {
-            assert_eq!(map.dims(), [BATCH, channels[level], sizes[level][0], sizes[level][1]], "{form:?}");
-        }
-    }
-}
-
-#[test]
 fn validate_names_the_level_at_fault() {
     let good = || config(Form::Stacked);
     assert_eq!(good().validate(), Ok(()));
-    assert_eq!(GruRcnConfig::new(vec![], vec![]).validate(), Err(GruRcnConfigError::NoLevels));
-
-    let fewer = GruRcnConfig { hidden: vec![4, 3], ..good() };
-    assert_eq!(
-        fewer.validate(),
-        Err(GruRcnConfigError::HiddenSizes { levels: ["low", "middle", "top"].map(String::from).to_vec(), hidden: 2 })
-    );
-    assert_eq!(
-        fewer.validate().unwrap_err().to_string(),
-        "3 levels (low, middle, top) but 2 hidden sizes: give one per level"
-    );
-    let mut empty = good();
+    let (mut empty, mut upside_down) = (good(), good());
     empty.levels[2].height = 0;
-    assert_eq!(empty.validate().unwrap_err().to_string(), "level top is empty: 5 channels of 0x1 cells");
-    let zero = GruRcnConfig { hidden: vec![4, 0, 5], ..good() };
-    assert_eq!(zero.validate(), Err(GruRcnConfigError::ZeroHidden("middle".into())));
-    assert_eq!(good().with_kernel_size(4).validate(), Err(GruRcnConfigError::EvenKernel(4)));
-    assert_eq!(good().with_kernel_size(0).validate(), Err(GruRcnConfigError::EvenKernel(0)));
-
-    let mut upside_down = good();
     upside_down.levels.swap(0, 1);
-    let error = upside_down.validate().unwrap_err();
-    assert_eq!(error, GruRcnConfigError::NotShrinking { below: "middle".into(), above: "low".into() });
-    assert_eq!(
-        error.to_string(),
-        "level low is larger than level middle under it: list levels bottom up for the stacked form"
-    );
     // Where no level looks at another, the order is free.
-    assert_eq!(upside_down.with_form(Form::Independent).validate(), Ok(()));
+    assert_eq!(upside_down.clone().with_form(Form::Independent).validate(), Ok(()));
+    let larger = "level low is larger than level middle under it: list levels bottom up for the stacked form";
+    for (wrong, message) in [
+        (GruRcnConfig::new(vec![], vec![]), "a GRU-RCN needs at least one level of percepts"),
+        (
+            GruRcnConfig { hidden: vec![4, 3], ..good() },
+            "3 levels (low, middle, top) but 2 hidden sizes: give one per level",
+        ),
+        (empty, "level top is empty: 5 channels of 0x1 cells"),
+        (GruRcnConfig { hidden: vec![4, 0, 5], ..good() }, "the hidden size of level middle is zero"),
+        (good().with_kernel_size(4), "the kernel size must be odd, not 4"),
+        (good().with_kernel_size(0), "the kernel size must be odd, not 0"),
+        (upside_down, larger),
+    ] {
+        assert_eq!(wrong.validate().unwrap_err().to_string(), message);
+    }
 }
 
 #[test]

@@ -1,50 +1,74 @@
-//! Times TV-L1 on one thread and measures its error:
-//! `bench_tvl1 FIRST SECOND [--truth FLO] [--runs N] [--threads T]`.
+//! Times optical flow on one thread and measures its error:
+//! `bench_flow FIRST SECOND [--method M] [--truth FLO] [--runs N] [--threads T]`.
 //!
-//! Prints one line of JSON: the median and the least milliseconds of all runs, by the clock and, on
-//! Linux, by the time that the processor spent on them; with the true flow also the average
-//! endpoint error in pixels. `--threads T` also times 16 pairs on T threads.
+//! The method is `tvl1`, the default, or a preset of dense inverse search: `ultrafast`, `fast` or
+//! `medium`. Prints one line of JSON: the median and the least milliseconds of all runs, by the
+//! clock and, on Linux, by the time that the processor spent on them; with the true flow also the
+//! average endpoint error in pixels. `--threads T` also times 16 pairs on T threads.
 
 use std::error::Error;
 use std::time::Instant;
 
-use gru_rcn_flow::{Image, TvL1, flo};
+use gru_rcn_flow::{Dis, DisWorkspace, FlowError, Image, TvL1, flo};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut paths = Vec::new();
+    let (mut paths, mut dis) = (Vec::new(), None);
     let (mut truth, mut runs, mut threads) = (None, 5usize, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
+            "--method" => {
+                dis = match value()?.as_str() {
+                    "tvl1" => None,
+                    "ultrafast" => Some(Dis::ultrafast()),
+                    "fast" => Some(Dis::fast()),
+                    "medium" => Some(Dis::medium()),
+                    other => return Err(format!("no method {other}").into()),
+                }
+            }
             "--truth" => truth = Some(flo::load(value()?)?),
-            "--runs" => runs = value()?.parse()?,
+            "--runs" => runs = value()?.parse::<usize>()?.max(1),
             "--threads" => threads = Some(value()?.parse::<usize>()?),
             _ => paths.push(argument),
         }
     }
     let [first, second] = paths.as_slice() else {
-        return Err("usage: bench_tvl1 FIRST SECOND [--truth FLO] [--runs N] [--threads T]".into());
+        return Err("usage: bench_flow FIRST SECOND [--method M] [--truth FLO] [--runs N] [--threads T]".into());
     };
     let (first, second) = (grey(first)?, grey(second)?);
     let settings = TvL1::default();
-    let flow = settings.flow(&first, &second)?;
+
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let mut time = |run: &mut dyn FnMut() -> Result<(), FlowError>| {
+        let (start, before) = (Instant::now(), processor_ms());
+        run()?;
+        wall.push(start.elapsed().as_secs_f64() * 1e3);
+        cpu.extend(before.zip(processor_ms()).map(|(before, after)| after - before));
+        Ok::<_, FlowError>(())
+    };
+    let flow = if let Some(dis) = &dis {
+        // With the buffers of the pair before.
+        let mut workspace = DisWorkspace::new(dis.clone())?;
+        let flow = workspace.flow(&first, &second)?;
+        for _ in 0..runs {
+            time(&mut || workspace.flow(&first, &second).map(drop))?;
+        }
+        flow
+    } else {
+        // As in a video: the memory is there, the pyramid of the first frame too.
+        let mut sequence = settings.sequence()?;
+        for _ in 0..runs {
+            sequence.restart();
+            sequence.push(&first)?;
+            time(&mut || sequence.push(&second).map(drop))?;
+        }
+        settings.flow(&first, &second)?
+    };
     let error = match &truth {
         Some(truth) => flow.endpoint_error(truth)?,
         None => None,
     };
-
-    // As in a video: the memory is there, the pyramid of the first frame too.
-    let mut sequence = settings.sequence()?;
-    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
-    for _ in 0..runs.max(1) {
-        sequence.restart();
-        sequence.push(&first)?;
-        let (start, before) = (Instant::now(), processor_ms());
-        sequence.push(&second)?;
-        wall.push(start.elapsed().as_secs_f64() * 1e3);
-        cpu.extend(before.zip(processor_ms()).map(|(before, after)| after - before));
-    }
     print!(r#"{{"width": {}, "height": {}, "#, first.width(), first.height());
     print!(r#""wall_ms": {}, "cpu_ms": {}, "#, summary(wall), summary(cpu));
     print!(r#""endpoint_error": {}"#, error.map_or("null".to_string(), |error| error.to_string()));
@@ -52,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let frames: Vec<Image> = (0..17).map(|i| if i % 2 == 0 { first.clone() } else { second.clone() }).collect();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let start = Instant::now();
-        let flows = pool.install(|| settings.flows(&frames))?;
+        let flows = pool.install(|| dis.as_ref().map_or_else(|| settings.flows(&frames), |dis| dis.flows(&frames)))?;
         let rate = flows.len() as f64 / start.elapsed().as_secs_f64();
         print!(r#", "threads": {threads}, "pairs_per_second": {rate}"#);
     }

@@ -1,9 +1,10 @@
-//! EfficientNet-Lite0 with its ImageNet weights: against timm's, and on photographs.
+//! SqueezeNet 1.0 and EfficientNet-Lite0 with their ImageNet weights: against torchvision's and
+//! timm's, and on photographs. The weights are not part of the repository.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use gru_rcn::backbone::{Backbone, EfficientNetLite0, EfficientNetLite0Config};
+use gru_rcn::backbone::{Backbone, EfficientNetLite0, EfficientNetLite0Config, SqueezeNetConfig};
 use gru_rcn::weights::{export_torchvision, import_torchvision, torchvision_classes};
 use gru_rcn_tests::test_data;
 use image::imageops::{FilterType, crop_imm, resize};
@@ -13,36 +14,57 @@ use crate::golden::{Golden, Worst};
 
 const SEED: u64 = 19_051_946;
 
-/// The network and its weight file, 19 MB, which is not part of the repository.
-fn network(test: &str, device: &Device) -> Option<(EfficientNetLite0, PathBuf)> {
+/// EfficientNet-Lite0 with its weights.
+fn network(test: &str, device: &Device) -> Option<EfficientNetLite0> {
     let path = test_data(test, "weights")?.join("efficientnet_lite0.safetensors");
     let network = EfficientNetLite0Config::new().init(device);
     assert_eq!(torchvision_classes(&network, &path).unwrap(), 1000);
-    Some((import_torchvision(network, &path).unwrap(), path))
+    Some(import_torchvision(network, &path).unwrap())
+}
+
+/// Compares maps and logits at sizes that `resize` gives the network.
+fn compare<B: Backbone>(
+    subject: &str,
+    (golden, seed): (&'static str, u64),
+    mut model: B,
+    resize: impl Fn(&mut B, [usize; 2]),
+    sizes: &[[usize; 2]],
+) {
+    let golden = Golden::open(golden);
+    for &size in sizes {
+        let name = format!("{}x{}", size[0], size[1]);
+        let mut worst = Worst::of(format!("{subject}, {name}"));
+        resize(&mut model, size);
+        let picture = blocky_picture(seed, &format!("frame.{name}"), size, &Device::flex());
+        let x = model.pixels().normalise(picture).squeeze_dim::<4>(1);
+        worst.levels(&model, x.clone(), &golden, &name);
+        worst.logits(model.forward(x), &golden, &name);
+    }
+}
+
+#[test]
+fn squeezenet_matches_torchvision() {
+    let Some(weights) = test_data("imagenet::squeezenet_matches_torchvision", "weights") else { return };
+    let model = SqueezeNetConfig::new().init(&Device::flex());
+    let model = import_torchvision(model, &weights.join("squeezenet1_0.safetensors")).unwrap();
+    let golden = ("squeezenet.safetensors", 16_020_736);
+    compare("SqueezeNet", golden, model, |model, size| model.config.input_size = size, &[[224, 224], [96, 128]]);
 }
 
 /// At even and at odd sizes, whose padding differs.
 #[test]
-fn imagenet_weights() {
-    let device = Device::flex();
-    let Some((mut model, _)) = network("efficientnet::imagenet_weights", &device) else { return };
-    let golden = Golden::open("efficientnet.safetensors");
-    for size in [[224, 224], [96, 128], [63, 47]] {
-        let name = format!("{}x{}", size[0], size[1]);
-        let mut worst = Worst::of(format!("EfficientNet-Lite0, {name}"));
-        model.config.input_size = size;
-        let clip = model.pixels().normalise(blocky_picture(SEED, &format!("frame.{name}"), size, &device));
-        let x = clip.squeeze_dim::<4>(1);
-        worst.levels(&model, x.clone(), &golden, &name);
-        worst.logits(model.forward(x), &golden, &name);
-    }
+fn efficientnet_matches_timm() {
+    let Some(model) = network("imagenet::efficientnet_matches_timm", &Device::flex()) else { return };
+    let sizes = [[224, 224], [96, 128], [63, 47]];
+    let golden = ("efficientnet.safetensors", SEED);
+    compare("EfficientNet-Lite0", golden, model, |model, size| model.config.input_size = size, &sizes);
 }
 
 /// Folded weights that were exported are imported again as they are.
 #[test]
 fn exported_weights_are_imported() {
     let device = Device::flex();
-    let Some((model, _)) = network("efficientnet::exported_weights_are_imported", &device) else { return };
+    let Some(model) = network("imagenet::exported_weights_are_imported", &device) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folded.safetensors");
     export_torchvision(&model, &path).unwrap();
@@ -67,9 +89,9 @@ fn photograph(path: &Path, device: &Device) -> Tensor<5, Int> {
 /// turn one.
 #[test]
 fn photographs() {
-    const TEST: &str = "efficientnet::photographs";
+    const TEST: &str = "imagenet::photographs";
     let device = Device::flex();
-    let (Some((model, _)), Some(folder)) = (network(TEST, &device), test_data(TEST, "photos")) else { return };
+    let (Some(model), Some(folder)) = (network(TEST, &device), test_data(TEST, "photos")) else { return };
     let words = std::fs::read_to_string(folder.join("synset_words.txt")).unwrap();
     let classes: Vec<&str> = words.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(classes.len(), 1000);
