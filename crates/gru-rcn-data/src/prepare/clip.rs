@@ -122,7 +122,7 @@ impl Making<'_, '_> {
         let failed = |source| Fault::Clip(DataError::Flow { path: path.clone(), frame: index, source });
         let next = gru_rcn_flow::Image::from_rgb8(frame.width, frame.height, &frame.pixels).map_err(failed)?;
         let Some([x, y]) = run.push(&next, maker).map_err(failed)? else { return Ok(()) };
-        let coding = maker.image();
+        let coding = maker.options.image;
         for (part, codes) in [(Part::FlowX, x), (Part::FlowY, y)] {
             self.store(part, index, encode(coding, &codes, self.size, ExtendedColorType::L8))?;
         }

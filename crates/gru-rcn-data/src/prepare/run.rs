@@ -219,7 +219,7 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
         let store = &mut |part: Part, index: usize, bytes: &[u8]| {
             let coding = match (part, &plan.maker.flow) {
                 (Part::Frame, _) | (_, None) => plan.maker.image,
-                (_, Some(flow)) => flow.image(),
+                (_, Some(flow)) => flow.options.image,
             };
             let path = partial.file(part, index, coding);
             fs::write(&path, bytes).map_err(|error| DataError::io(&path, error))?;

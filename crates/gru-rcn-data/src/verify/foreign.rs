@@ -60,12 +60,11 @@ pub(super) fn verify(
 ) -> Result<VerifyReport, DataError> {
     let (mut clips, mut faults) = (BTreeMap::new(), Vec::new());
     walk(root, &mut clips, &mut faults);
-    let flow_root = match &options.flow {
-        Some(flow) => Some(fs::canonicalize(flow).map_err(|error| DataError::io(flow, error))?),
-        None => None,
-    };
-    if let Some(flow) = flow_root.as_ref().filter(|flow| !flow.starts_with(root)) {
-        walk(flow, &mut clips, &mut faults);
+    if let Some(flow) = &options.flow {
+        let flow = fs::canonicalize(flow).map_err(|error| DataError::io(flow, error))?;
+        if !flow.starts_with(root) {
+            walk(&flow, &mut clips, &mut faults);
+        }
     }
     if clips.is_empty() && faults.is_empty() {
         return Err(DataError::dataset(root, "there is neither a manifest nor any JPEG or PNG image"));

@@ -25,7 +25,7 @@ pub(super) fn verify(
         Ok(manifest) => manifest,
         Err(error) => {
             let faults = vec![no_clip(FaultKind::Manifest, error.to_string())];
-            return Ok(VerifyReport { clips: 0, faults, interrupted: false });
+            return Ok(VerifyReport { faults, ..VerifyReport::default() });
         }
     };
     let one = |clip: &ClipRecord| check_clip(root, &manifest, clip, options);
