@@ -94,6 +94,8 @@ pub(crate) fn huge_images() -> [Vec<u8>; 2] {
     };
     let (mut png, mut jpeg) = (coded(image::ImageFormat::Png), coded(image::ImageFormat::Jpeg));
     png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    // The checksum of that header.
+    png[29..33].copy_from_slice(&[0x0f, 0xb0, 0xe2, 0x15]);
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame header");
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
     [png, jpeg]

@@ -74,9 +74,7 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::refused;
-
-    static GO: AtomicBool = AtomicBool::new(false);
+    use crate::testing::{GO, refused};
 
     #[test]
     fn every_item_is_done_once() {

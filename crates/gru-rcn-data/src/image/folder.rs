@@ -26,7 +26,10 @@ pub(crate) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     for entry in fs::read_dir(folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         if is_frame(&path) {
-            let (prefix, number) = parse_name(folder, &path)?;
+            let Some((prefix, number)) = numbered(&path) else {
+                let stem = path.file_stem().unwrap_or_default().display();
+                return Err(bad(folder, format!("the frame `{stem}` has no number at the end of its name; rename it")));
+            };
             frames.push((number, prefix, path));
         }
     }
@@ -36,13 +39,10 @@ pub(crate) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// The text before the last number of a file's stem, and that number.
-fn parse_name(folder: &Path, path: &Path) -> Result<(String, u64), DataError> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+pub(crate) fn numbered(path: &Path) -> Option<(String, u64)> {
+    let stem = path.file_stem()?.to_string_lossy();
     let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
-    match stem[prefix.len()..].parse() {
-        Ok(number) => Ok((prefix.to_owned(), number)),
-        Err(_) => Err(bad(folder, format!("the frame `{stem}` has no number at the end of its name; rename it"))),
-    }
+    Some((prefix.to_owned(), stem[prefix.len()..].parse().ok()?))
 }
 
 fn check_sequence(folder: &Path, frames: &[(u64, String, PathBuf)]) -> Result<(), DataError> {

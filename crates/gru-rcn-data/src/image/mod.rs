@@ -4,7 +4,7 @@ mod folder;
 mod picture;
 mod resize;
 
-pub(crate) use folder::{is_frame, list_frames, read_selected};
+pub(crate) use folder::{is_frame, list_frames, numbered, read_selected};
 pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};
 pub use resize::{Crop, SizeRule};
 pub(crate) use resize::{Rectangle, flip_horizontal, resize_into, resize_rgb};

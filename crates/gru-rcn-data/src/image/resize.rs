@@ -199,13 +199,7 @@ pub(crate) fn resize_into(
             cut(pixels, width, channels, crop, target);
             Ok(())
         }
-        _ => {
-            let triangle = FilterType::Bilinear;
-            let done = convolve(pixels, [width, height], channels, crop, [out_width, out_height], triangle, target);
-            done.map_err(|reason| {
-                DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"))
-            })
-        }
+        _ => convolve(pixels, [width, height], channels, crop, [out_width, out_height], FilterType::Bilinear, target),
     }
 }
 
@@ -225,6 +219,7 @@ thread_local! {
 /// Most bytes that a thread keeps of its resizer's buffers.
 const KEPT_BYTES: usize = 16 << 20;
 
+/// Sizes are width and height.
 fn convolve(
     pixels: &[u8],
     size: [usize; 2],
@@ -233,13 +228,15 @@ fn convolve(
     out_size: [usize; 2],
     filter: FilterType,
     target: &mut [u8],
-) -> Result<(), String> {
-    match channels {
+) -> Result<(), DataError> {
+    let done = match channels {
         1 => convolve_pixels::<U8>(pixels, size, crop, out_size, filter, target),
         2 => convolve_pixels::<U8x2>(pixels, size, crop, out_size, filter, target),
         3 => convolve_pixels::<U8x3>(pixels, size, crop, out_size, filter, target),
         _ => Err(format!("frames of {channels} channels are not resized")),
-    }
+    };
+    let ([width, height], [out_width, out_height]) = (size, out_size);
+    done.map_err(|reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}")))
 }
 
 /// Of one pixel type: [`Resizer::resize`] would compile the code of all fourteen into this crate.
@@ -272,14 +269,11 @@ fn convolve_pixels<P: PixelTrait>(
 /// so pixels at strong edges still differ.
 #[cfg(feature = "pure-decode")]
 pub(crate) fn resize_cubic(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, DataError> {
-    let [height, width] = from;
-    let [out_height, out_width] = to;
-    let failed = |reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}"));
-    let filter = Filter::new("cubic", cubic, 2.0).map_err(|error| failed(error.to_string()))?;
-    let whole = Crop::whole(height, width).into();
-    let mut target = vec![0; out_width * out_height * 3];
-    let (from, to) = ([width, height], [out_width, out_height]);
-    convolve(pixels, from, 3, whole, to, FilterType::Custom(filter), &mut target).map_err(failed)?;
+    let filter = Filter::new("cubic", cubic, 2.0);
+    let filter = FilterType::Custom(filter.map_err(|error| DataError::Shape(format!("the cubic filter: {error}")))?);
+    let whole = Crop::whole(from[0], from[1]).into();
+    let mut target = vec![0; to[0] * to[1] * 3];
+    convolve(pixels, [from[1], from[0]], 3, whole, [to[1], to[0]], filter, &mut target)?;
     Ok(target)
 }
 

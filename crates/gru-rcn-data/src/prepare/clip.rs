@@ -10,7 +10,6 @@ use image::{ImageEncoder, ImageResult};
 use super::flow::{FlowMaker, FlowRun};
 use super::source::SourceClip;
 use crate::base::DataError;
-use crate::dataset::ClipSource;
 use crate::image::{SizeRule, list_frames, read_selected};
 use crate::manifest::{ClipRecord, ContentHash, ImageCoding, Part};
 use crate::video::{VideoDecoder, VideoFrame, VideoFrames};
@@ -44,78 +43,54 @@ pub(crate) struct ClipMaker<'a> {
 }
 
 impl ClipMaker<'_> {
-    /// Decodes a clip once and gives its images to `store` as they come; only two frames are kept
-    /// here.
-    pub(crate) fn make(&self, clip: &SourceClip, store: &mut Store<'_>) -> Result<ClipRecord, Fault> {
-        let mut making = self.start(clip, store)?;
-        let mut frames = self.open(clip).map_err(Fault::of_source)?;
-        for frame in frames.by_ref() {
-            making.frame(&frame.map_err(Fault::of_source)?)?;
-        }
-        Ok(making.record(frames.rate()))
-    }
-
-    /// Decodes a clip, makes images of its first `most` frames only, and estimates the whole clip.
-    pub(crate) fn probe(&self, clip: &SourceClip, most: usize) -> Result<Probe, Fault> {
-        let (mut bytes, mut frames, mut working) = (0, 0, Duration::ZERO);
-        let mut store = |_: Part, _: usize, image: &[u8]| {
-            bytes += image.len() as u64;
-            Ok(())
-        };
-        let began = Instant::now();
-        let mut making = self.start(clip, &mut store)?;
-        for frame in self.open(clip).map_err(Fault::of_source)? {
-            let (frame, began) = (frame.map_err(Fault::of_source)?, Instant::now());
-            frames += 1;
-            if frames <= most {
-                making.frame(&frame)?;
-            }
-            working += began.elapsed();
-        }
-        let decoding = began.elapsed().saturating_sub(working).as_secs_f64();
-        let times = frames as f64 / frames.min(most).max(1) as f64;
-        Ok(Probe { seconds: decoding + working.as_secs_f64() * times, bytes: bytes as f64 * times })
-    }
-
-    fn start<'m, 's>(&'m self, clip: &'m SourceClip, store: &'m mut Store<'s>) -> Result<Making<'m, 's>, Fault> {
-        let failed = |source| Fault::Clip(DataError::Flow { path: clip.path().to_owned(), frame: 0, source });
+    /// Decodes a clip once and gives the images of its first `most` frames to `store` as they come;
+    /// only two frames are kept here.
+    pub(crate) fn make(&self, clip: &SourceClip, most: usize, store: &mut Store<'_>) -> Result<Images, Fault> {
+        let failed = |source| Fault::Clip(DataError::Flow { path: clip.path.clone(), frame: 0, source });
         let flow = match &self.flow {
             Some(maker) => Some((maker, maker.start().map_err(failed)?)),
             None => None,
         };
-        Ok(Making { coding: self.image, clip, store, hash: ContentHash::default(), frames: 0, size: (0, 0), flow })
+        let hash = ContentHash::default();
+        let mut making = Making { coding: self.image, clip, store, hash, frames: 0, size: (0, 0), flow };
+        let mut frames = self.open(clip).map_err(Fault::of_source)?;
+        let (mut count, mut working) = (0, Duration::ZERO);
+        for frame in frames.by_ref() {
+            let (frame, began) = (frame.map_err(Fault::of_source)?, Instant::now());
+            count += 1;
+            if count <= most {
+                making.frame(&frame)?;
+            }
+            working += began.elapsed();
+        }
+        Ok(Images { record: making.record(frames.rate()), frames: count, working })
     }
 
     /// The frames of a clip of the source: a video through the decoder, a folder of frames as it
     /// is.
     fn open(&self, clip: &SourceClip) -> Result<VideoFrames, DataError> {
-        match &clip.source {
-            ClipSource::Video(path) => self.decoder.open(path, self.size),
-            ClipSource::FrameFolder(folder) => {
-                let (limits, files) = (*self.decoder.limits(), list_frames(folder)?);
-                let (place, size, mut next) = (folder.clone(), self.size, 0..files.len());
-                let source = move || {
-                    let Some(t) = next.next() else { return Ok(None) };
-                    let frame = read_selected(&place, &files, &[t], size, &limits)?;
-                    Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
-                };
-                Ok(VideoFrames::new(folder, limits, Box::new(source)))
-            }
-            // The scan of a source finds no others.
-            ClipSource::Prepared(_) | ClipSource::Motion(_) => {
-                Err(DataError::Shape("only videos and folders of frames are prepared".to_owned()))
-            }
+        if !clip.path.is_dir() {
+            return self.decoder.open(&clip.path, self.size);
         }
+        let (limits, files) = (*self.decoder.limits(), list_frames(&clip.path)?);
+        let (folder, size, mut next) = (clip.path.clone(), self.size, 0..files.len());
+        let source = move || {
+            let Some(t) = next.next() else { return Ok(None) };
+            let frame = read_selected(&folder, &files, &[t], size, &limits)?;
+            Ok(Some(VideoFrame { time: None, height: frame.height, width: frame.width, pixels: frame.data }))
+        };
+        Ok(VideoFrames::new(&clip.path, limits, Box::new(source)))
     }
 }
 
-/// Estimated cost of a clip.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Probe {
-    /// On one thread.
-    pub(crate) seconds: f64,
-    /// On disk.
-    pub(crate) bytes: f64,
+/// The images made of a clip.
+pub(crate) struct Images {
+    /// Counts and hash of the frames of which images were made.
+    pub(crate) record: ClipRecord,
+    /// All frames that were decoded.
+    pub(crate) frames: usize,
+    /// Time that making images took, without decoding.
+    pub(crate) working: Duration,
 }
 
 struct Making<'m, 's> {
@@ -143,11 +118,11 @@ impl Making<'_, '_> {
     fn flow_to(&mut self, frame: &VideoFrame) -> Result<(), Fault> {
         let Some((maker, run)) = &mut self.flow else { return Ok(()) };
         let index = self.frames.saturating_sub(1);
-        let path = self.clip.path();
-        let failed = |source| Fault::Clip(DataError::Flow { path: path.to_owned(), frame: index, source });
+        let path = &self.clip.path;
+        let failed = |source| Fault::Clip(DataError::Flow { path: path.clone(), frame: index, source });
         let next = gru_rcn_flow::Image::from_rgb8(frame.width, frame.height, &frame.pixels).map_err(failed)?;
         let Some([x, y]) = run.push(&next, maker).map_err(failed)? else { return Ok(()) };
-        let coding = maker.image();
+        let coding = maker.options.image;
         for (part, codes) in [(Part::FlowX, x), (Part::FlowY, y)] {
             self.store(part, index, encode(coding, &codes, self.size, ExtendedColorType::L8))?;
         }
@@ -157,7 +132,7 @@ impl Making<'_, '_> {
     fn store(&mut self, part: Part, index: usize, bytes: ImageResult<Vec<u8>>) -> Result<(), Fault> {
         let bytes = bytes.map_err(|error| {
             let reason = format!("frame {index} could not be coded: {error}");
-            Fault::Clip(DataError::BadFrames { path: self.clip.path().to_owned(), reason })
+            Fault::Clip(DataError::BadFrames { path: self.clip.path.clone(), reason })
         })?;
         self.hash.file(&bytes);
         (self.store)(part, index, &bytes).map_err(Fault::Run)
@@ -203,8 +178,8 @@ mod tests {
         let size = SizeRule::ShortSide { pixels: 2 };
         let maker = ClipMaker { decoder: &*decoder, size, image: ImageCoding::Png, flow: None };
         let [id, class, group] = ["a/b", "a", "a/b"].map(str::to_owned);
-        let source = ClipSource::FrameFolder(folder.path().to_owned());
-        let mut frames = maker.open(&SourceClip { id, class, group, source, bytes: 0 }).unwrap();
+        let path = folder.path().to_owned();
+        let mut frames = maker.open(&SourceClip { id, class, group, path, bytes: 0 }).unwrap();
         let seen: Vec<_> = frames.by_ref().map(Result::unwrap).map(|f| (f.width, f.pixels[0], f.time)).collect();
         assert_eq!((seen, frames.rate()), (vec![(4, 0, None), (4, 40, None), (4, 80, None)], None));
     }

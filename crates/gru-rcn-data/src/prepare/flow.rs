@@ -1,7 +1,5 @@
 //! Optical flow between neighbouring frames, coded as grey images.
 
-use std::collections::BTreeMap;
-
 use gru_rcn_flow::{Dis, DisWorkspace, Flow, FlowCoding, FlowError, Image, TvL1, TvL1Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,10 +37,26 @@ impl FlowOptions {
     }
 }
 
+/// A number as it is written: 0.15, not what an f32 of that name widens to.
+fn number(value: f32) -> Value {
+    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+/// The fields of `$settings` by name. A field that is not listed does not compile, so that a new one
+/// cannot be forgotten.
+macro_rules! parameters {
+    ($settings:expr, $type:ident, [$($number:ident),*], [$($plain:ident),*]) => {{
+        let $type { $($number,)* $($plain),* } = $settings;
+        let numbers = [$((stringify!($number), number($number))),*];
+        let all = numbers.into_iter().chain([$((stringify!($plain), json!($plain))),*]);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
+    }};
+}
+
 /// Computes and codes flow by one set of settings.
 pub(crate) struct FlowMaker {
     coding: FlowCoding,
-    options: FlowOptions,
+    pub(crate) options: FlowOptions,
 }
 
 /// Flow of the frames of one video, one after another. Work shared by neighbouring pairs is done
@@ -66,21 +80,36 @@ impl FlowMaker {
         })
     }
 
-    /// One grey value for each displacement.
-    pub(crate) fn code(&self, values: &[f32]) -> Vec<u8> {
-        self.coding.encode(values)
-    }
-
-    pub(crate) fn image(&self) -> ImageCoding {
-        self.options.image
-    }
-
     pub(crate) fn format(&self) -> FlowFormat {
         FlowFormat {
             algorithm: self.options.method.to_string(),
             parameters: match self.options.method {
-                FlowMethod::TvL1 => tv_l1_parameters(&TvL1::default()),
-                FlowMethod::Dis => dis_parameters(&Dis::medium()),
+                FlowMethod::TvL1 => parameters!(
+                    TvL1::default(),
+                    TvL1,
+                    [tau, lambda, theta],
+                    [scales, warps, epsilon, inner_iterations, outer_iterations, scale_step, median_filtering]
+                ),
+                FlowMethod::Dis => parameters!(
+                    Dis::medium(),
+                    Dis,
+                    [
+                        variational_refinement_alpha,
+                        variational_refinement_delta,
+                        variational_refinement_gamma,
+                        variational_refinement_epsilon
+                    ],
+                    [
+                        finest_scale,
+                        coarsest_scale,
+                        patch_size,
+                        patch_stride,
+                        gradient_descent_iterations,
+                        variational_refinement_iterations,
+                        use_mean_normalization,
+                        use_spatial_propagation
+                    ]
+                ),
             },
             bound: self.coding.bound(),
             coding: CODING.to_owned(),
@@ -93,7 +122,7 @@ impl FlowRun {
     /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the
     /// first.
     pub(crate) fn push(&mut self, frame: &Image, maker: &FlowMaker) -> Result<Option<[Vec<u8>; 2]>, FlowError> {
-        let code = |flow: &Flow| [maker.code(&flow.u), maker.code(&flow.v)];
+        let code = |flow: &Flow| [&flow.u, &flow.v].map(|values| maker.coding.encode(values));
         Ok(match self {
             Self::TvL1(sequence) => sequence.push(frame)?.map(code),
             Self::Dis(workspace) => workspace.push(frame)?.as_ref().map(code),
@@ -103,54 +132,6 @@ impl FlowRun {
 
 /// The rule of [`FlowCoding`], for readers of the manifest.
 const CODING: &str = "code = clamp(floor(255 * (v + bound) / (2 * bound) + 0.5), 0, 255); no motion is 128";
-
-/// A number as it is written: 0.15, not what an f32 of that name widens to.
-fn number(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
-}
-
-/// The fields of `$settings` by name. A field that is not listed does not compile, so that a new one
-/// cannot be forgotten.
-macro_rules! parameters {
-    ($settings:expr, $type:ident, [$($number:ident),*], [$($plain:ident),*]) => {{
-        let &$type { $($number,)* $($plain),* } = $settings;
-        let numbers = [$((stringify!($number), number($number))),*];
-        let all = numbers.into_iter().chain([$((stringify!($plain), json!($plain))),*]);
-        all.map(|(name, value)| (name.to_owned(), value)).collect()
-    }};
-}
-
-fn tv_l1_parameters(settings: &TvL1) -> BTreeMap<String, Value> {
-    parameters!(
-        settings,
-        TvL1,
-        [tau, lambda, theta],
-        [scales, warps, epsilon, inner_iterations, outer_iterations, scale_step, median_filtering]
-    )
-}
-
-fn dis_parameters(settings: &Dis) -> BTreeMap<String, Value> {
-    parameters!(
-        settings,
-        Dis,
-        [
-            variational_refinement_alpha,
-            variational_refinement_delta,
-            variational_refinement_gamma,
-            variational_refinement_epsilon
-        ],
-        [
-            finest_scale,
-            coarsest_scale,
-            patch_size,
-            patch_stride,
-            gradient_descent_iterations,
-            variational_refinement_iterations,
-            use_mean_normalization,
-            use_spatial_propagation
-        ]
-    )
-}
 
 #[cfg(test)]
 mod tests {

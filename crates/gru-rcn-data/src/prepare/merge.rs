@@ -40,7 +40,7 @@ pub fn merge(root: &Path) -> Result<Merged, DataError> {
     let path = root.join(MANIFEST);
     let merged = if path.is_file() { Some(Manifest::read(&path)?) } else { None };
     let shards = shards(root)?;
-    let Some(&of) = shards.iter().map(|(shard, _)| &shard.of).next() else {
+    let Some(&(Shard { of, .. }, _)) = shards.first() else {
         return Err(bad("there are no shards to merge, files like manifest-1-of-4.jsonl".to_owned()));
     };
     if let Some((other, _)) = shards.iter().find(|(shard, _)| shard.of != of) {
@@ -81,17 +81,16 @@ fn shards(root: &Path) -> Result<Vec<(Shard, Manifest)>, DataError> {
 
 fn join(root: &Path, merged: Option<&Manifest>, shards: &[(Shard, Manifest)]) -> Result<Manifest, DataError> {
     let bad = |reason: String| DataError::dataset(root, reason);
-    let named = merged.map(|merged| (MANIFEST.to_owned(), merged)).into_iter();
-    let mut all = named.chain(shards.iter().map(|(shard, manifest)| (format!("shard {}", shard.name()), manifest)));
-    let Some((first, model)) = all.next() else { return Err(bad("there are no shards to merge".to_owned())) };
-    for (name, manifest) in all {
-        if let Some((setting, here, there)) = model.header.difference(&manifest.header) {
-            let reason = format!("`{setting}` is {here} in {first} and {there} in {name}; prepare all shards alike");
-            return Err(bad(reason));
-        }
-    }
+    let model = merged.unwrap_or(&shards[0].1);
     let mut owners: HashMap<&str, &Shard> = HashMap::new();
     for (shard, manifest) in shards {
+        if let Some((setting, here, there)) = model.header.difference(&manifest.header) {
+            let (first, name) = (shards[0].0.name(), shard.name());
+            let first = if merged.is_some() { MANIFEST.to_owned() } else { format!("shard {first}") };
+            let reason =
+                format!("`{setting}` is {here} in {first} and {there} in shard {name}; prepare all shards alike");
+            return Err(bad(reason));
+        }
         for clip in &manifest.clips {
             if let Some(other) = owners.insert(&clip.id, shard) {
                 let reason = format!("the clip {} is in shard {} and in {}", clip.id, other.name(), shard.name());

@@ -33,7 +33,6 @@ mod run;
 mod source;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -42,11 +41,9 @@ pub use flow::{FlowMethod, FlowOptions};
 pub use merge::{Merged, merge};
 pub use run::Estimate;
 
-use crate::base::DataError;
 use crate::dataset::SplitList;
 use crate::image::SizeRule;
-use crate::manifest::{Failure, ImageCoding, Layout, Shard};
-use crate::video::VideoDecoder;
+use crate::manifest::{Failure, Layout, Shard};
 
 /// Settings of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,64 +154,6 @@ pub struct PrepareOutcome {
     pub lists: Vec<SplitList>,
     /// Whether the run was cancelled. Prepared clips are kept; the same run again resumes.
     pub interrupted: bool,
-}
-
-impl Prepare {
-    /// The size of frames in the paper's protocol and its successors: 256×340 for UCF-101's
-    /// 240×320, otherwise 256 for the shorter side.
-    pub fn size_for(layout: Layout) -> SizeRule {
-        match layout {
-            Layout::Ucf101 => SizeRule::Exact { height: 256, width: 340 },
-            Layout::Hmdb51 | Layout::Msvd | Layout::Folder => SizeRule::ShortSide { pixels: 256 },
-        }
-    }
-
-    /// Prepares the clips that are not prepared yet. Setting `cancel` stops the run after the clips
-    /// under way.
-    ///
-    /// # Errors
-    /// Before any work: settings out of range, a source without videos, two clips of one id, lists
-    /// that are wrong, an output folder inside the source, in use by another process, or made with
-    /// other settings. During work: what concerns all clips, such as a full disk; prepared clips
-    /// are kept. The error of a single clip is part of the outcome.
-    pub fn run(
-        &self,
-        decoder: &dyn VideoDecoder,
-        cancel: &AtomicBool,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<PrepareOutcome, DataError> {
-        run::run(self, decoder, cancel, progress)
-    }
-
-    /// Estimates the time and disk space of the remaining clips from up to three clips that are
-    /// prepared in memory.
-    ///
-    /// # Errors
-    /// As [`Prepare::run`] before any work. Nothing is written.
-    pub fn estimate(&self, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
-        run::estimate(self, decoder)
-    }
-
-    fn validate(&self) -> Result<(), DataError> {
-        if !(1..=100).contains(&self.quality) {
-            return Err(DataError::setting("quality", self.quality, "JPEG quality is 1 to 100"));
-        }
-        if let Some(FlowOptions { image: ImageCoding::Jpeg { quality }, .. }) = self.flow
-            && !(1..=100).contains(&quality)
-        {
-            return Err(DataError::setting("flow quality", quality, "JPEG quality is 1 to 100"));
-        }
-        let sides = self.size.sides().unwrap_or([1, 1]);
-        if sides.iter().any(|side| !(1..=8192).contains(side)) {
-            return Err(DataError::setting("size", format!("{sides:?}"), "sides are 1 to 8192 pixels"));
-        }
-        if let Some(Shard { index, of }) = self.shard
-            && !(1..=of).contains(&index)
-        {
-            return Err(DataError::setting("shard", format!("{index}/{of}"), "it is like 1/4, counted from 1"));
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

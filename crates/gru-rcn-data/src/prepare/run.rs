@@ -1,60 +1,213 @@
 //! A run: clips in parallel, each into its folders and then into the journal. Also the estimate of
 //! a run before it begins.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::clip::Fault;
+use super::clip::{Fault, Images};
 use super::lay_out::{Plan, lock};
 use super::source::SourceClip;
-use super::{Prepare, PrepareOutcome, Progress};
+use super::{FlowOptions, Prepare, PrepareOutcome, Progress};
 use crate::base::{DataError, for_each, free_bytes, sync_folder, sync_folder_of, threads};
 use crate::dataset;
+use crate::image::SizeRule;
 use crate::manifest::journal::Journal;
-use crate::manifest::{COMPONENTS, ClipRecord, Failure, Folders, Manifest, Part, write_failures};
+use crate::manifest::{
+    COMPONENTS, ClipRecord, Failure, Folders, ImageCoding, Layout, Manifest, Part, Shard, write_failures,
+};
 use crate::video::VideoDecoder;
 
 type Made = Result<(ClipRecord, u64), Fault>;
 
-pub(super) fn run(
-    options: &Prepare,
-    decoder: &dyn VideoDecoder,
-    cancel: &AtomicBool,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<PrepareOutcome, DataError> {
-    // Once without a lock, so that a mistake leaves no folder behind; then again under the lock.
-    let root = Plan::new(options, decoder)?.place.root;
-    fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
-    let _lock = lock(&root, options.shard)?;
-    let plan = Plan::new(options, decoder)?;
-    let to_do = plan.to_do();
-    for clip in &to_do {
-        Folders::of(&root, &clip.id).remove()?;
+const PROBES: usize = 3;
+/// Frames of each that are made; the flow of a long clip would take minutes.
+const PROBED_FRAMES: usize = 16;
+
+/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is
+/// rough: clips differ, and waiting for the disk is not included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Clips left to prepare.
+    pub clips: usize,
+    /// Clips kept from earlier runs.
+    pub kept: usize,
+    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the
+    /// estimates are then 0.
+    pub probed: usize,
+    /// Seconds with the workers asked for.
+    pub seconds: f64,
+    /// Bytes of the images.
+    pub bytes: u64,
+    /// Bytes free on the output's disk, where the system states them.
+    pub free: Option<u64>,
+}
+
+impl Estimate {
+    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not
+    /// known.
+    pub fn fits(&self) -> bool {
+        self.free.is_none_or(|free| self.bytes.saturating_add(self.bytes / 10) <= free)
     }
-    let mut tally = Tally::new(&to_do, plan.done.clone());
-    progress(tally.progress.clone());
-    let mut journal = Journal::open(&plan.place.journal, &plan.header)?;
-    let made = |index: usize, made: Made| {
-        let clip: &SourceClip = to_do[index];
-        let error = match made {
-            Ok((record, bytes)) => {
-                journal.append(&record)?;
-                tally.add(record, bytes);
-                None
-            }
-            Err(Fault::Clip(error)) => Some(plan.source.relative(&error)),
-            Err(Fault::Run(error)) => return Err(error),
+}
+
+impl Prepare {
+    /// The size of frames in the paper's protocol and its successors: 256×340 for UCF-101's
+    /// 240×320, otherwise 256 for the shorter side.
+    pub fn size_for(layout: Layout) -> SizeRule {
+        match layout {
+            Layout::Ucf101 => SizeRule::Exact { height: 256, width: 340 },
+            Layout::Hmdb51 | Layout::Msvd | Layout::Folder => SizeRule::ShortSide { pixels: 256 },
+        }
+    }
+
+    /// Prepares the clips that are not prepared yet. Setting `cancel` stops the run after the clips
+    /// under way.
+    ///
+    /// # Errors
+    /// Before any work: settings out of range, a source without videos, two clips of one id, lists
+    /// that are wrong, an output folder inside the source, in use by another process, or made with
+    /// other settings. During work: what concerns all clips, such as a full disk; prepared clips
+    /// are kept. The error of a single clip is part of the outcome.
+    pub fn run(
+        &self,
+        decoder: &dyn VideoDecoder,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<PrepareOutcome, DataError> {
+        // Once without a lock, so that a mistake leaves no folder behind; then again under the lock.
+        let root = Plan::new(self, decoder)?.place.root;
+        fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
+        let _lock = lock(&root, self.shard)?;
+        let plan = Plan::new(self, decoder)?;
+        let to_do = plan.to_do();
+        for clip in &to_do {
+            Folders::of(&root, &clip.id).remove()?;
+        }
+        let (mut done, mut failures) = (plan.done.clone(), Vec::new());
+        let mut state = Progress { total: to_do.len(), ..Progress::default() };
+        progress(state.clone());
+        let mut journal = Journal::open(&plan.place.journal, &plan.header)?;
+        // Bytes of all videos and of the finished ones.
+        let (start, all, mut over) = (Instant::now(), bytes_of(&to_do), 0);
+        let finished = |index: usize, made: Made| {
+            let clip: &SourceClip = to_do[index];
+            let error = match made {
+                Ok((record, bytes)) => {
+                    journal.append(&record)?;
+                    state.frames += record.frames as u64;
+                    state.bytes += bytes;
+                    done.insert(record.id.clone(), record);
+                    None
+                }
+                Err(Fault::Clip(error)) => Some(plan.source.relative(&error)),
+                Err(Fault::Run(error)) => return Err(error),
+            };
+            over += bytes_of(&[clip]);
+            state.done += 1;
+            state.failed += usize::from(error.is_some());
+            state.elapsed = start.elapsed();
+            let remaining = state.elapsed.as_secs_f64() * (all - over) as f64 / over as f64;
+            state.remaining = Duration::try_from_secs_f64(remaining).ok();
+            state.clip = Some((clip.id.clone(), error.clone()));
+            failures.extend(error.map(|error| Failure { clip: clip.id.clone(), error }));
+            progress(state.clone());
+            Ok(())
         };
-        tally.finished(clip, error);
-        progress(tally.progress.clone());
+        for_each(&to_do, self.workers, cancel, |clip| make(&plan, clip), finished)?;
+        failures.sort_by(|a, b| a.clip.cmp(&b.clip));
+        let outcome = PrepareOutcome {
+            manifest: plan.place.manifest.clone(),
+            clips: done.len(),
+            prepared: state.done - failures.len(),
+            kept: plan.done.len(),
+            without_source: plan.without_source(),
+            failures,
+            lists: plan.source.lists.clone(),
+            frames: state.frames,
+            bytes: state.bytes,
+            interrupted: cancel.load(Ordering::Relaxed) && state.done < to_do.len(),
+        };
+        if outcome.interrupted {
+            return Ok(outcome);
+        }
+        write_failures(&plan.place.failures, &outcome.failures)?;
+        let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
+        dataset::write(&root, &plan.source.lists, &groups)?;
+        Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
+        journal.finish()?;
+        Ok(outcome)
+    }
+
+    /// Estimates the time and disk space of the remaining clips from up to three clips that are
+    /// prepared in memory.
+    ///
+    /// # Errors
+    /// As [`Prepare::run`] before any work. Nothing is written.
+    pub fn estimate(&self, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
+        let plan = Plan::new(self, decoder)?;
+        let mut clips = plan.to_do();
+        clips.sort_by_key(|clip| clip.bytes);
+        let free = free_bytes(&plan.place.root);
+        let mut result =
+            Estimate { clips: clips.len(), kept: plan.done.len(), probed: 0, seconds: 0.0, bytes: 0, free };
+        let (mut seconds, mut bytes, mut tried) = (0.0, 0.0, Vec::new());
+        // A small, a medium and a large one.
+        let mut places: Vec<usize> = (0..PROBES).map(|i| clips.len() * (2 * i + 1) / (2 * PROBES)).collect();
+        places.dedup();
+        for &clip in places.into_iter().filter_map(|place| clips.get(place)) {
+            let (began, mut size) = (Instant::now(), 0);
+            let store = &mut |_: Part, _: usize, image: &[u8]| {
+                size += image.len() as u64;
+                Ok(())
+            };
+            match plan.maker.make(clip, PROBED_FRAMES, store) {
+                Ok(Images { record, frames, working }) => {
+                    let decoding = began.elapsed().saturating_sub(working).as_secs_f64();
+                    let times = frames as f64 / record.frames.max(1) as f64;
+                    seconds += decoding + working.as_secs_f64() * times;
+                    bytes += size as f64 * times;
+                    tried.push(clip);
+                }
+                Err(Fault::Clip(_)) => {} // the run reports it
+                Err(Fault::Run(error)) => return Err(error),
+            }
+        }
+        if !tried.is_empty() {
+            let times = bytes_of(&clips) as f64 / bytes_of(&tried) as f64;
+            result.probed = tried.len();
+            result.seconds = seconds * times / threads(self.workers).min(clips.len()) as f64;
+            result.bytes = (bytes * times) as u64;
+        }
+        Ok(result)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), DataError> {
+        if !(1..=100).contains(&self.quality) {
+            return Err(DataError::setting("quality", self.quality, "JPEG quality is 1 to 100"));
+        }
+        if let Some(FlowOptions { image: ImageCoding::Jpeg { quality }, .. }) = self.flow
+            && !(1..=100).contains(&quality)
+        {
+            return Err(DataError::setting("flow quality", quality, "JPEG quality is 1 to 100"));
+        }
+        let sides = self.size.sides().unwrap_or([1, 1]);
+        if sides.iter().any(|side| !(1..=8192).contains(side)) {
+            return Err(DataError::setting("size", format!("{sides:?}"), "sides are 1 to 8192 pixels"));
+        }
+        if let Some(Shard { index, of }) = self.shard
+            && !(1..=of).contains(&index)
+        {
+            return Err(DataError::setting("shard", format!("{index}/{of}"), "it is like 1/4, counted from 1"));
+        }
         Ok(())
-    };
-    for_each(&to_do, options.workers, cancel, |clip| make(&plan, clip), made)?;
-    let interrupted = cancel.load(Ordering::Relaxed) && tally.progress.done < to_do.len();
-    finish(&plan, journal, tally, interrupted)
+    }
+}
+
+/// Bytes of videos, by which work is measured; an empty file counts as one byte.
+fn bytes_of(clips: &[&SourceClip]) -> u64 {
+    clips.iter().map(|clip| clip.bytes.max(1)).sum()
 }
 
 /// Makes a clip in its hidden folders and gives them their names.
@@ -66,7 +219,7 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
         let store = &mut |part: Part, index: usize, bytes: &[u8]| {
             let coding = match (part, &plan.maker.flow) {
                 (Part::Frame, _) | (_, None) => plan.maker.image,
-                (_, Some(flow)) => flow.image(),
+                (_, Some(flow)) => flow.options.image,
             };
             let path = partial.file(part, index, coding);
             fs::write(&path, bytes).map_err(|error| DataError::io(&path, error))?;
@@ -74,10 +227,10 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
             size += bytes.len() as u64;
             Ok(())
         };
-        plan.maker.make(clip, store)
+        plan.maker.make(clip, usize::MAX, store)
     });
     let record = match made {
-        Ok(record) => record,
+        Ok(Images { record, .. }) => record,
         Err(fault) => {
             // The clip's own error matters more than one of removing its remains.
             let _ = folders.remove();
@@ -112,135 +265,4 @@ fn commit(files: &[PathBuf], partial: &Folders, folders: &Folders, flow: bool) -
         sync_folder_of(to)?;
     }
     Ok(())
-}
-
-struct Tally {
-    start: Instant,
-    /// All prepared clips, and how many of them earlier runs prepared.
-    done: BTreeMap<String, ClipRecord>,
-    kept: usize,
-    failures: Vec<Failure>,
-    progress: Progress,
-    /// Bytes of all videos and of the finished ones.
-    work: (u64, u64),
-}
-
-impl Tally {
-    fn new(to_do: &[&SourceClip], done: BTreeMap<String, ClipRecord>) -> Self {
-        let work = (to_do.iter().map(|clip| clip.bytes.max(1)).sum(), 0);
-        let progress = Progress { total: to_do.len(), ..Progress::default() };
-        Self { start: Instant::now(), kept: done.len(), done, failures: Vec::new(), progress, work }
-    }
-
-    fn add(&mut self, record: ClipRecord, bytes: u64) {
-        self.progress.frames += record.frames as u64;
-        self.progress.bytes += bytes;
-        self.done.insert(record.id.clone(), record);
-    }
-
-    fn finished(&mut self, clip: &SourceClip, error: Option<String>) {
-        self.work.1 += clip.bytes.max(1);
-        let ((all, over), elapsed) = (self.work, self.start.elapsed());
-        let remaining = elapsed.as_secs_f64() * all.saturating_sub(over) as f64 / over as f64;
-        self.progress.done += 1;
-        self.progress.failed += usize::from(error.is_some());
-        self.progress.elapsed = elapsed;
-        self.progress.remaining = Duration::try_from_secs_f64(remaining).ok();
-        self.progress.clip = Some((clip.id.clone(), error.clone()));
-        self.failures.extend(error.map(|error| Failure { clip: clip.id.clone(), error }));
-    }
-}
-
-fn finish(plan: &Plan<'_>, journal: Journal, tally: Tally, interrupted: bool) -> Result<PrepareOutcome, DataError> {
-    let Tally { done, kept, mut failures, progress: Progress { done: ended, frames, bytes, .. }, .. } = tally;
-    failures.sort_by(|a, b| a.clip.cmp(&b.clip));
-    let outcome = PrepareOutcome {
-        manifest: plan.place.manifest.clone(),
-        clips: done.len(),
-        prepared: ended - failures.len(),
-        kept,
-        without_source: plan.without_source(),
-        failures,
-        lists: plan.source.lists.clone(),
-        frames,
-        bytes,
-        interrupted,
-    };
-    if interrupted {
-        return Ok(outcome);
-    }
-    write_failures(&plan.place.failures, &outcome.failures)?;
-    let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
-    dataset::write(&plan.place.root, &plan.source.lists, &groups)?;
-    Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
-    journal.finish()?;
-    Ok(outcome)
-}
-
-const PROBES: usize = 3;
-/// Frames of each that are made; the flow of a long clip would take minutes.
-const FRAMES: usize = 16;
-
-/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is
-/// rough: clips differ, and waiting for the disk is not included.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Estimate {
-    /// Clips left to prepare.
-    pub clips: usize,
-    /// Clips kept from earlier runs.
-    pub kept: usize,
-    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the
-    /// estimates are then 0.
-    pub probed: usize,
-    /// Seconds with the workers asked for.
-    pub seconds: f64,
-    /// Bytes of the images.
-    pub bytes: u64,
-    /// Bytes free on the output's disk, where the system states them.
-    pub free: Option<u64>,
-}
-
-impl Estimate {
-    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not
-    /// known.
-    pub fn fits(&self) -> bool {
-        self.free.is_none_or(|free| self.bytes.saturating_add(self.bytes / 10) <= free)
-    }
-}
-
-pub(super) fn estimate(options: &Prepare, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
-    let plan = Plan::new(options, decoder)?;
-    let mut clips = plan.to_do();
-    clips.sort_by_key(|clip| clip.bytes);
-    let free = free_bytes(&plan.place.root);
-    let mut result = Estimate { clips: clips.len(), kept: plan.done.len(), probed: 0, seconds: 0.0, bytes: 0, free };
-    let (mut seconds, mut bytes, mut probed) = (0.0, 0.0, 0);
-    for clip in chosen(&clips) {
-        match plan.maker.probe(clip, FRAMES) {
-            Ok(probe) => {
-                (seconds, bytes) = (seconds + probe.seconds, bytes + probe.bytes);
-                probed += clip.bytes.max(1);
-                result.probed += 1;
-            }
-            Err(Fault::Clip(_)) => {} // the run reports it
-            Err(Fault::Run(error)) => return Err(error),
-        }
-    }
-    if probed > 0 {
-        let all: u64 = clips.iter().map(|clip| clip.bytes.max(1)).sum();
-        let times = all as f64 / probed as f64;
-        let workers = threads(options.workers).min(clips.len().max(1));
-        result.seconds = seconds * times / workers as f64;
-        result.bytes = (bytes * times) as u64;
-    }
-    Ok(result)
-}
-
-/// A small, a medium and a large clip of clips sorted by size.
-fn chosen<'c>(clips: &[&'c SourceClip]) -> Vec<&'c SourceClip> {
-    let n = clips.len();
-    let mut places: Vec<usize> =
-        (0..PROBES).map(|i| n * (2 * i + 1) / (2 * PROBES)).filter(|&place| place < n).collect();
-    places.dedup();
-    places.into_iter().map(|place| clips[place]).collect()
 }

@@ -19,21 +19,9 @@ pub(crate) struct SourceClip {
     pub(crate) class: String,
     pub(crate) group: String,
     /// A video or a folder of frames.
-    pub(crate) source: ClipSource,
+    pub(crate) path: PathBuf,
     /// Bytes of the video, by which work and progress are measured.
     pub(crate) bytes: u64,
-}
-
-impl SourceClip {
-    pub(crate) fn path(&self) -> &Path {
-        match &self.source {
-            ClipSource::FrameFolder(path) => path,
-            ClipSource::Video(path) => path,
-            // The scan finds no others.
-            ClipSource::Prepared(clip) => &clip.frames_dir,
-            ClipSource::Motion(_) => Path::new(""),
-        }
-    }
 }
 
 /// The clips of the source, sorted by id, and the lists that divide them.
@@ -119,12 +107,13 @@ fn unique(layout: Layout, found: Vec<Found>, groups: &Groups) -> Result<Vec<Sour
     for clip in found {
         let id = clip_id(&clip).to_owned();
         let group = groups.named(&clip.id).map_or_else(|| group_of(layout, &id), str::to_owned);
-        let mut new = SourceClip { id: id.clone(), class: clip.class, group, source: clip.source, bytes: 0 };
-        new.bytes = fs::metadata(new.path()).map_or(0, |metadata| metadata.len());
-        check_id(&id).map_err(|reason| DataError::dataset(new.path(), reason))?;
-        let path = new.path().to_owned();
+        // The scan finds no others.
+        let (ClipSource::Video(path) | ClipSource::FrameFolder(path)) = clip.source else { continue };
+        check_id(&id).map_err(|reason| DataError::dataset(&path, reason))?;
+        let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let new = SourceClip { id: id.clone(), class: clip.class, group, path: path.clone(), bytes };
         if let Some(other) = clips.insert(id.clone(), new) {
-            let other = other.path().display();
+            let other = other.path.display();
             let reason = format!("this and {other} would both be the clip {id}; rename or remove one of the two");
             return Err(DataError::dataset(&path, reason));
         }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
-use crate::base::{DecodeLimits, FolderLock};
+use crate::base::{DataError, DecodeLimits, FolderLock};
 use crate::manifest::{MANIFEST, Manifest};
 use crate::testing::{GO, put, refused, temporary};
 use crate::verify::{FaultKind, VerifyOptions, VerifyReport, verify};
-use crate::video::{DecoderId, FrameSource, VideoFrame};
+use crate::video::{DecoderId, FrameSource, VideoDecoder, VideoFrame};
 
 /// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is
 /// broken.

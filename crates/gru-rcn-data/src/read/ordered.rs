@@ -56,23 +56,21 @@ where
 {
     let bytes: Vec<usize> = jobs.iter().map(bytes).collect();
     let count = jobs.len();
-    let run = move |index: usize| guarded(index, || load(&jobs[index]));
+    let run = move |index: usize| {
+        // The job's own data are dropped with it, and the loader shares nothing mutable with it.
+        catch_unwind(AssertUnwindSafe(|| load(&jobs[index])))
+            .unwrap_or_else(|panic| Err(DataError::Worker { job: index, message: panic_message(&*panic) }))
+    };
     let workers = config.workers.min(count);
-    let work = if workers == 0 { Work::Here(Box::new(run)) } else { spawn(run, bytes, workers, config.max_bytes) };
-    OrderedLoader { jobs: count, position: 0, work }
-}
-
-fn spawn<T, R>(run: R, bytes: Vec<usize>, workers: usize, max_bytes: usize) -> Work<T>
-where
-    T: Send + 'static,
-    R: Fn(usize) -> Result<T, DataError> + Send + Sync + 'static,
-{
+    if workers == 0 {
+        return OrderedLoader { jobs: count, position: 0, work: Work::Here(Box::new(run)) };
+    }
     let shared = Arc::new(Shared {
         state: Mutex::new(State { next: 0, held: 0, stopped: false, done: BTreeMap::new() }),
         room: Condvar::new(),
         ready: Condvar::new(),
         bytes,
-        max_bytes,
+        max_bytes: config.max_bytes,
     });
     let run = Arc::new(run);
     let worker = |_| {
@@ -86,7 +84,7 @@ where
         })
     };
     let threads = (0..workers).map(worker).collect();
-    Work::Threads { shared, threads }
+    OrderedLoader { jobs: count, position: 0, work: Work::Threads { shared, threads } }
 }
 
 struct Shared<T> {
@@ -172,12 +170,6 @@ impl<T> Drop for OrderedLoader<T> {
             }
         }
     }
-}
-
-fn guarded<T>(index: usize, load: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-    // The job's own data are dropped with it, and the loader shares nothing mutable with it.
-    catch_unwind(AssertUnwindSafe(load))
-        .unwrap_or_else(|panic| Err(DataError::Worker { job: index, message: panic_message(&*panic) }))
 }
 
 #[cfg(test)]

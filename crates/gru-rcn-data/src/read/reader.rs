@@ -1,7 +1,8 @@
 //! Reading a clip's frames, whatever they come from.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
 
 use super::views::{ClipViews, shown};
 use crate::base::{DataError, DecodeLimits, Frames};
@@ -19,7 +20,7 @@ use crate::video::{DecoderKind, VideoDecoder};
 #[derive(Debug, Default)]
 pub struct ClipReader {
     kind: DecoderKind,
-    found: Mutex<Option<Arc<dyn VideoDecoder>>>,
+    found: OnceLock<Box<dyn VideoDecoder>>,
     limits: DecodeLimits,
 }
 
@@ -33,12 +34,7 @@ impl ClipReader {
     /// The same reader with another decoder for video files. A decoder that this build lacks is an
     /// error of the first video read; check before with [`DecoderKind::require`].
     pub fn with_decoder(self, kind: DecoderKind) -> Self {
-        Self { kind, found: Mutex::new(None), limits: self.limits }
-    }
-
-    /// The decoder that reads video files.
-    pub fn decoder(&self) -> DecoderKind {
-        self.kind
+        Self { kind, limits: self.limits, ..Self::default() }
     }
 
     /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB
@@ -120,14 +116,14 @@ impl ClipReader {
         if let Some(stored) = pictures(source, planner.modality)? {
             let total = stored.len();
             let plans = distinct_views(planner.test_views(views, total)?);
-            let (mut held, mut bytes) = (Vec::new(), 0);
+            let (mut pictures, mut bytes) = (BTreeMap::new(), 0);
             for t in shown(&plans, total) {
                 let picture = stored.picture(t, &self.limits)?;
                 bytes += picture.pixels.len();
                 self.limits.check(stored.path(), 1, bytes)?;
-                held.push((t, picture));
+                pictures.insert(t, picture);
             }
-            return Ok(ClipViews::new(plans, held, planned, total));
+            return Ok(ClipViews { plans, pictures, planned, total });
         }
         let select = |total: usize| match planner.test_views(views, total) {
             Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
@@ -139,7 +135,7 @@ impl ClipReader {
         let size = [frames.height, frames.width];
         let held = shown(&plans, total).into_iter().enumerate();
         let held = held.map(|(place, t)| (t, Picture { pixels: frames.frame(place).to_vec(), size }));
-        Ok(ClipViews::new(plans, held, planned, total))
+        Ok(ClipViews { plans, pictures: held.collect(), planned, total })
     }
 
     /// Reads the frames that `select` names for the number of all, in its order, and that number.
@@ -162,14 +158,12 @@ impl ClipReader {
     }
 
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
-    fn video(&self) -> Result<Arc<dyn VideoDecoder>, DataError> {
-        let mut slot = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(decoder) = &*slot {
-            return Ok(Arc::clone(decoder));
+    fn video(&self) -> Result<&dyn VideoDecoder, DataError> {
+        if let Some(decoder) = self.found.get() {
+            return Ok(&**decoder);
         }
-        let decoder: Arc<dyn VideoDecoder> = self.kind.open(self.limits)?.into();
-        *slot = Some(Arc::clone(&decoder));
-        Ok(decoder)
+        let decoder = self.kind.open(self.limits)?;
+        Ok(&**self.found.get_or_init(|| decoder))
     }
 }
 
@@ -353,7 +347,6 @@ mod tests {
         let folder = temporary();
         let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12);
         let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
-        assert_eq!(reader.decoder(), DecoderKind::Pure);
         let film = sample(ClipSource::Video(path.clone()));
         let clip = reader.read(&film, [32, 48]).unwrap();
         assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());

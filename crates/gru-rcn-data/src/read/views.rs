@@ -13,22 +13,13 @@ use crate::plan::ClipPlan;
 /// 250 views of 10 frames show 250 frames at most, whatever the length of the video.
 #[derive(Clone, Debug)]
 pub struct ClipViews {
-    plans: Vec<(ClipPlan, usize)>,
-    pictures: BTreeMap<usize, Picture>,
-    planned: [usize; 2],
-    total: usize,
+    pub(super) plans: Vec<(ClipPlan, usize)>,
+    pub(super) pictures: BTreeMap<usize, Picture>,
+    pub(super) planned: [usize; 2],
+    pub(super) total: usize,
 }
 
 impl ClipViews {
-    pub(super) fn new(
-        plans: Vec<(ClipPlan, usize)>,
-        pictures: impl IntoIterator<Item = (usize, Picture)>,
-        planned: [usize; 2],
-        total: usize,
-    ) -> Self {
-        Self { plans, pictures: pictures.into_iter().collect(), planned, total }
-    }
-
     /// The distinct views in their order, each with its number of occurrences.
     pub fn plans(&self) -> &[(ClipPlan, usize)] {
         &self.plans

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::VerifyOptions;
+use super::image::{self, Sound};
 use super::report::{Fault, FaultKind};
 use crate::base::DataError;
 use crate::dataset::{Entry, find, lines};
@@ -26,13 +28,38 @@ impl<'a> Findings<'a> {
         self.faults.push(Fault { clip: self.clip.to_owned(), kind, detail });
     }
 
+    /// Checks an image, which must have the size `wanted` where that is known; `whose` says from
+    /// where. Returns the image if it can be decoded.
+    pub(super) fn image(
+        &mut self,
+        path: &Path,
+        options: &VerifyOptions,
+        wanted: Option<(usize, usize)>,
+        whose: &str,
+    ) -> Option<Sound> {
+        match image::check(path, options) {
+            Ok(sound) => {
+                let ((width, height), wanted) = (sound.size, wanted.unwrap_or(sound.size));
+                if sound.size != wanted {
+                    let words = format!("{width}x{height} pixels, {whose} {}x{}", wanted.0, wanted.1);
+                    self.add(FaultKind::WrongSize, path, &words);
+                }
+                Some(sound)
+            }
+            Err((kind, words)) => {
+                self.add(kind, path, &words);
+                None
+            }
+        }
+    }
+
     /// The entries of a folder, sorted by name. Names that are not UTF-8 and links that lead out of
     /// the root or nowhere are faults and skipped; so is a folder that cannot be read. Hidden
     /// entries are included.
     pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
-        let (listing, error) = fs::read_dir(folder).map_or_else(|error| (None, Some(error)), |all| (Some(all), None));
+        let listing: Vec<_> = fs::read_dir(folder).map_or_else(|error| vec![Err(error)], Iterator::collect);
         let mut found = Vec::new();
-        for entry in listing.into_iter().flatten().chain(error.map(Err)) {
+        for entry in listing {
             match entry {
                 Ok(entry) => found.extend(self.entry(&entry)),
                 Err(error) => self.add(FaultKind::Unreadable, folder, &error.to_string()),

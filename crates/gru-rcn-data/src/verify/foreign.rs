@@ -14,9 +14,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::files::{Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, check_all, image};
+use super::{VerifyOptions, check_all};
 use crate::base::DataError;
-use crate::image::is_frame;
+use crate::image::{is_frame, numbered};
 
 const DEPTH: usize = 8;
 /// Top-level folders that name the kind of images below them and are not part of a clip's id.
@@ -60,12 +60,11 @@ pub(super) fn verify(
 ) -> Result<VerifyReport, DataError> {
     let (mut clips, mut faults) = (BTreeMap::new(), Vec::new());
     walk(root, &mut clips, &mut faults);
-    let flow_root = match &options.flow {
-        Some(flow) => Some(fs::canonicalize(flow).map_err(|error| DataError::io(flow, error))?),
-        None => None,
-    };
-    if let Some(flow) = flow_root.as_ref().filter(|flow| !flow.starts_with(root)) {
-        walk(flow, &mut clips, &mut faults);
+    if let Some(flow) = &options.flow {
+        let flow = fs::canonicalize(flow).map_err(|error| DataError::io(flow, error))?;
+        if !flow.starts_with(root) {
+            walk(&flow, &mut clips, &mut faults);
+        }
     }
     if clips.is_empty() && faults.is_empty() {
         return Err(DataError::dataset(root, "there is neither a manifest nor any JPEG or PNG image"));
@@ -95,14 +94,12 @@ fn walk(root: &Path, clips: &mut BTreeMap<String, Clip>, faults: &mut Vec<Fault>
             if entry.is_folder {
                 folders.push((entry.path, depth + 1));
             } else if is_frame(&entry.path) {
-                let stem = entry.name.rsplit_once('.').map_or(entry.name.as_str(), |(stem, _)| stem);
-                let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
-                let Ok(number) = stem[prefix.len()..].parse() else {
+                let Some((prefix, number)) = numbered(&entry.path) else {
                     findings.add(FaultKind::Numbering, &entry.path, "no number at the end of the name");
                     continue;
                 };
-                let one = series.entry(prefix.to_owned()).or_default();
-                (one.folder, one.prefix) = (folder.clone(), prefix.to_owned());
+                let one = series.entry(prefix.clone()).or_default();
+                (one.folder, one.prefix) = (folder.clone(), prefix);
                 one.numbers.entry(number).or_default().push(entry.path);
             }
         }
@@ -158,17 +155,8 @@ fn check_clip(root: &Path, id: &str, clip: &Clip, options: &VerifyOptions) -> Ve
     for (_, series) in clip {
         check_numbers(&mut findings, series);
         for path in series.numbers.values().flatten() {
-            match image::check(path, options) {
-                Ok(sound) => {
-                    let this = format!("{}x{}", sound.width, sound.height);
-                    let first = size.get_or_insert_with(|| this.clone());
-                    if *first != this {
-                        let words = format!("{this} pixels, the clip's first image has {first}");
-                        findings.add(FaultKind::WrongSize, path, &words);
-                    }
-                }
-                Err((kind, words)) => findings.add(kind, path, &words),
-            }
+            let sound = findings.image(path, options, size, "the clip's first image has");
+            size = size.or(sound.map(|sound| sound.size));
         }
     }
     check_counts(&mut findings, clip);

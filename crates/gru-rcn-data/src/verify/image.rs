@@ -1,17 +1,19 @@
 //! Checks that a file is a complete image.
 //!
 //! Decoders give as much of a picture as they can: a JPEG that was cut off becomes grey where data
-//! are missing, without an error. So the file's structure is checked first, which yields the size
-//! before memory is taken and requires the end marker. Then the image is decoded by the strictest
-//! rules.
+//! are missing, without an error. So the file's structure is checked first, which requires the end
+//! marker, and then the size that its header states, before memory is taken. Then the image is
+//! decoded by the strictest rules.
 //!
 //! Without a hash two faults stay undetected: a JPEG whose data were changed to other valid data,
 //! and one with too few data before its end marker.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+use image::{ImageError, ImageReader};
 
 use super::VerifyOptions;
 use super::report::FaultKind;
@@ -22,14 +24,17 @@ use crate::image::decode_strictly;
 pub(super) type Wrong = (FaultKind, String);
 
 pub(super) struct Sound {
-    pub(super) width: usize,
-    pub(super) height: usize,
+    /// Width and height.
+    pub(super) size: (usize, usize),
     pub(super) bytes: Vec<u8>,
 }
 
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong> {
     let bytes = read(path, options.max_file)?;
-    let (width, height) = size(&bytes)?;
+    check_end(&bytes)?;
+    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
+    let size = reader.map_err(ImageError::from).and_then(ImageReader::into_dimensions);
+    let (width, height) = size.map_err(|error| (FaultKind::BadImage, format!("no readable header: {error}")))?;
     if width == 0 || height == 0 {
         return Err((FaultKind::BadImage, format!("the header says {width}x{height} pixels")));
     }
@@ -38,7 +43,7 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong
         return Err((FaultKind::TooLarge, words));
     }
     decode(&bytes, options.max_side)?;
-    Ok(Sound { width: width as usize, height: height as usize, bytes })
+    Ok(Sound { size: (width as usize, height as usize), bytes })
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Wrong> {
@@ -57,14 +62,15 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Wrong> {
     }
 }
 
-/// Width and height by the file's structure, which must be whole.
-fn size(bytes: &[u8]) -> Result<(u32, u32), Wrong> {
+/// Walks through the file's structure, which must be whole.
+fn check_end(bytes: &[u8]) -> Result<(), Wrong> {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-    if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-        jpeg_size(bytes)
+    const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
+    if bytes.starts_with(JPEG) {
+        check_jpeg_end(bytes)
     } else if bytes.starts_with(PNG) {
-        png_size(&bytes[PNG.len()..])
-    } else if PNG.starts_with(bytes) || [0xff, 0xd8, 0xff].starts_with(bytes) {
+        check_png_end(&bytes[PNG.len()..])
+    } else if PNG.starts_with(bytes) || JPEG.starts_with(bytes) {
         Err(truncated("it ends in its first bytes"))
     } else {
         Err((FaultKind::BadImage, "neither a JPEG nor a PNG image".to_owned()))
@@ -76,13 +82,12 @@ fn truncated(words: &str) -> Wrong {
 }
 
 /// Walks a JPEG's segments and scans to the end-of-image marker.
-fn jpeg_size(bytes: &[u8]) -> Result<(u32, u32), Wrong> {
-    let bad = |words: &str| (FaultKind::BadImage, words.to_owned());
+fn check_jpeg_end(bytes: &[u8]) -> Result<(), Wrong> {
     let cut = || truncated("the end-of-image marker is missing: the file was cut off");
-    let (mut place, mut size, mut scans) = (2, None, 0);
+    let mut place = 2;
     loop {
         if *bytes.get(place).ok_or_else(cut)? != 0xff {
-            return Err(bad("a JPEG marker was expected"));
+            return Err((FaultKind::BadImage, "a JPEG marker was expected".to_owned()));
         }
         // Any number of 0xff may stand before a marker.
         while *bytes.get(place).ok_or_else(cut)? == 0xff {
@@ -90,55 +95,32 @@ fn jpeg_size(bytes: &[u8]) -> Result<(u32, u32), Wrong> {
         }
         let marker = bytes[place];
         place += 1;
-        if marker == 0xd9 {
-            break;
+        match marker {
+            0xd9 => return Ok(()),
+            0xd0..=0xd7 | 0x01 => continue, // without content
+            _ => {}
         }
-        if matches!(marker, 0xd0..=0xd7 | 0x01) {
-            continue; // without content
-        }
-        let length = bytes.get(place..place + 2).map(|two| usize::from(two[0]) << 8 | usize::from(two[1]));
-        let segment = length.and_then(|length| bytes.get(place..place + length)).ok_or_else(cut)?;
-        let frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
-        if frame && size.is_none() {
-            let [_, _, _, h1, h0, w1, w0, ..] = *segment else { return Err(bad("a torn JPEG frame header")) };
-            size = Some((u32::from(w1) << 8 | u32::from(w0), u32::from(h1) << 8 | u32::from(h0)));
-        }
-        place += segment.len().max(2);
+        let length = bytes.get(place..place + 2).ok_or_else(cut)?;
+        place += usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+        let rest = bytes.get(place..).ok_or_else(cut)?;
         if marker == 0xda {
-            scans += 1;
-            place = scan_end(bytes, place).ok_or_else(cut)?;
+            // Coded data end at the next marker that is no restart.
+            let ends = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff);
+            place += rest.windows(2).position(ends).ok_or_else(cut)?;
         }
     }
-    match size {
-        Some(size) if scans > 0 => Ok(size),
-        _ => Err(bad("a JPEG without a picture in it")),
-    }
-}
-
-/// Where the coded data that begin at `place` end: at the next marker that is no restart.
-fn scan_end(bytes: &[u8], place: usize) -> Option<usize> {
-    let rest = bytes.get(place..)?;
-    let end = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff))?;
-    Some(place + end)
 }
 
 /// Walks a PNG's chunks to the last.
-fn png_size(bytes: &[u8]) -> Result<(u32, u32), Wrong> {
+fn check_png_end(mut bytes: &[u8]) -> Result<(), Wrong> {
     let cut = || truncated("the last PNG chunk is missing: the file was cut off");
-    let number = |at: &[u8]| at.get(..4).and_then(|four| <[u8; 4]>::try_from(four).ok()).map(u32::from_be_bytes);
-    let (mut rest, mut size) = (bytes, None);
     loop {
-        let length = number(rest).ok_or_else(cut)? as usize;
-        let name = rest.get(4..8).ok_or_else(cut)?;
-        let content = length.checked_add(8).and_then(|end| rest.get(8..end)).ok_or_else(cut)?;
-        if size.is_none() {
-            let header = (name == b"IHDR" && length == 13).then(|| Some((number(content)?, number(&content[4..])?)));
-            size = Some(header.flatten().ok_or_else(|| (FaultKind::BadImage, "a PNG without a header".to_owned()))?);
-        }
-        let last = name == b"IEND";
-        rest = length.checked_add(12).and_then(|end| rest.get(end..)).ok_or_else(cut)?;
-        if let (true, Some(size)) = (last, size) {
-            return Ok(size);
+        let (&[a, b, c, d, ref name @ ..], rest) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
+        // The content and a checksum.
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        bytes = rest.get(length.saturating_add(4)..).ok_or_else(cut)?;
+        if name == b"IEND" {
+            return Ok(());
         }
     }
 }
@@ -153,8 +135,6 @@ fn decode(bytes: &[u8], max_side: u32) -> Result<(), Wrong> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -173,7 +153,7 @@ mod tests {
         let folder = temporary();
         let path = folder.path().join("0.jpg");
         fs::write(&path, bytes).unwrap();
-        check(&path, &VerifyOptions::default()).map(|sound| (sound.width, sound.height))
+        check(&path, &VerifyOptions::default()).map(|sound| sound.size)
     }
 
     #[test]

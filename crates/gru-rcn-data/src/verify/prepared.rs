@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::files::{Findings, check_lists, some};
 use super::report::{Fault, FaultKind, VerifyReport};
-use super::{VerifyOptions, check_all, image};
+use super::{VerifyOptions, check_all};
 use crate::base::{DataError, PARTIAL};
+use crate::dataset::Entry;
 use crate::manifest::{
     COMPONENTS, ClipRecord, ContentHash, FAILURES, FLOW, FRAMES, Failure, Folders, ImageCoding, MANIFEST, Manifest,
     Part, ledgers, read_failures,
@@ -24,7 +25,7 @@ pub(super) fn verify(
         Ok(manifest) => manifest,
         Err(error) => {
             let faults = vec![no_clip(FaultKind::Manifest, error.to_string())];
-            return Ok(VerifyReport { clips: 0, faults, interrupted: false });
+            return Ok(VerifyReport { faults, ..VerifyReport::default() });
         }
     };
     let one = |clip: &ClipRecord| check_clip(root, &manifest, clip, options);
@@ -54,12 +55,17 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
     let mut there = BTreeSet::new();
     check_folder(&mut findings, &folders, Part::Frame, frames, clip.frames, &mut there);
     if let Some(coding) = flow {
-        check_flow_folder(&mut findings, &folders.flow, clip);
+        let missing = (clip.flow == 0).then(|| "the folder is missing".to_owned());
+        for entry in listing(&mut findings, &folders.flow, missing).unwrap_or_default() {
+            if !COMPONENTS.contains(&entry.name.as_str()) {
+                findings.add(FaultKind::ExtraFile, &entry.path, "only the folders x and y belong here");
+            }
+        }
         for part in [Part::FlowX, Part::FlowY] {
             check_folder(&mut findings, &folders, part, coding, clip.flow, &mut there);
         }
     }
-    let mut hash = ContentHash::default();
+    let (mut hash, size) = (ContentHash::default(), Some((clip.width, clip.height)));
     for index in 0..clip.frames {
         let mut parts = vec![(Part::Frame, index, frames)];
         if let (Some(coding), Some(before)) = (flow, index.checked_sub(1)) {
@@ -67,8 +73,9 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
         }
         for (part, index, coding) in parts {
             let path = folders.file(part, index, coding);
-            if there.contains(&path) {
-                check_image(&mut findings, &path, clip, options, &mut hash);
+            let sound = there.contains(&path).then(|| findings.image(&path, options, size, "the manifest says"));
+            if let Some(sound) = sound.flatten() {
+                hash.file(&sound.bytes);
             }
         }
     }
@@ -79,24 +86,15 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
     findings.faults
 }
 
-fn check_image(
-    findings: &mut Findings<'_>,
-    path: &Path,
-    clip: &ClipRecord,
-    options: &VerifyOptions,
-    hash: &mut ContentHash,
-) {
-    match image::check(path, options) {
-        Ok(sound) => {
-            if (sound.width, sound.height) != (clip.width, clip.height) {
-                let [width, height] = [sound.width, sound.height];
-                let words = format!("{width}x{height} pixels, the manifest says {}x{}", clip.width, clip.height);
-                findings.add(FaultKind::WrongSize, path, &words);
-            }
-            hash.file(&sound.bytes);
-        }
-        Err((kind, words)) => findings.add(kind, path, &words),
+/// The entries of a folder of the clip; a fault with the words `missing` where there is none.
+fn listing(findings: &mut Findings<'_>, folder: &Path, missing: Option<String>) -> Option<Vec<Entry>> {
+    if folder.symlink_metadata().is_ok() {
+        return findings.inside(folder).then(|| findings.entries(folder));
     }
+    if let Some(words) = missing {
+        findings.add(FaultKind::MissingClip, folder, &words);
+    }
+    None
 }
 
 /// Compares the names in a folder with the expected ones; adds the files that exist to `there`.
@@ -111,18 +109,9 @@ fn check_folder(
     let wanted: Vec<PathBuf> = (0..count).map(|index| folders.file(part, index, coding)).collect();
     let first = folders.file(part, 0, coding);
     let Some(folder) = first.parent() else { return };
-    if !folder.exists() && folder.symlink_metadata().is_err() {
-        if count > 0 {
-            let words = format!("the folder is missing, {count} images belong there");
-            findings.add(FaultKind::MissingClip, folder, &words);
-        }
-        return;
-    }
-    if !findings.inside(folder) {
-        return;
-    }
-    let found = findings.entries(folder).into_iter();
-    let mut found: BTreeMap<PathBuf, bool> = found.map(|entry| (entry.path, entry.is_folder)).collect();
+    let missing = (count > 0).then(|| format!("the folder is missing, {count} images belong there"));
+    let Some(found) = listing(findings, folder, missing) else { return };
+    let mut found: BTreeMap<PathBuf, bool> = found.into_iter().map(|entry| (entry.path, entry.is_folder)).collect();
     let mut missing = Vec::new();
     for path in wanted {
         match found.remove(&path) {
@@ -138,24 +127,6 @@ fn check_folder(
     }
     for path in found.keys() {
         findings.add(FaultKind::ExtraFile, path, "no image of this clip by the manifest");
-    }
-}
-
-/// Nothing but `x` and `y` in a clip's folder of flow.
-fn check_flow_folder(findings: &mut Findings<'_>, folder: &Path, clip: &ClipRecord) {
-    if folder.symlink_metadata().is_err() {
-        if clip.flow == 0 {
-            findings.add(FaultKind::MissingClip, folder, "the folder is missing");
-        }
-        return;
-    }
-    if !findings.inside(folder) {
-        return;
-    }
-    for entry in findings.entries(folder) {
-        if !COMPONENTS.contains(&entry.name.as_str()) {
-            findings.add(FaultKind::ExtraFile, &entry.path, "only the folders x and y belong here");
-        }
     }
 }
 

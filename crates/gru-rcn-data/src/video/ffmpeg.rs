@@ -91,13 +91,6 @@ impl Ffmpeg {
         self.limits = limits;
         self
     }
-
-    /// The decoder's own limit on areas. It counts a decoder's margins too, so it is looser than
-    /// `max_side`, which is checked on the frames that come out.
-    fn most_pixels(&self) -> usize {
-        let side = self.limits.max_side.saturating_add(512);
-        side.saturating_mul(side).min(i32::MAX as usize)
-    }
 }
 
 impl VideoDecoder for Ffmpeg {
@@ -112,13 +105,15 @@ impl VideoDecoder for Ffmpeg {
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
         let mut input = OsString::from("file:");
         input.push(path);
+        // FFmpeg's own limit on areas. It counts a decoder's margins too, so it is looser than
+        // `max_side`, which is checked on the frames that come out.
+        let side = self.limits.max_side.saturating_add(512);
+        let most_pixels = side.saturating_mul(side).min(i32::MAX as usize).to_string();
         let mut command = Command::new(&self.program);
         command
             .args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"])
             .args(["-format_whitelist", FORMATS, "-threads", "1"])
-            .arg("-max_pixels")
-            .arg(self.most_pixels().to_string())
-            .arg("-i")
+            .args(["-max_pixels", &most_pixels, "-i"])
             .arg(input)
             // Capital V: a cover picture of a sound file is not a video.
             .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
@@ -159,7 +154,11 @@ struct Decoding {
 impl Decoding {
     fn start(mut command: Command, path: &Path, limits: &DecodeLimits) -> Result<Self, DataError> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        own_group(&mut command);
+        // In a process group of its own, so that the terminal's Ctrl-C does not reach FFmpeg: the
+        // program that reads the clip decides what an interrupt means, and it may want to finish
+        // its step.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let program = PathBuf::from(command.get_program());
         let missing = |reason: String| DataError::FfmpegMissing { program: program.clone(), reason };
         let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;
@@ -266,16 +265,6 @@ impl Drop for Decoding {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Puts the child into a process group of its own. The terminal's Ctrl-C then does not reach
-/// FFmpeg: the program that reads the clip decides what an interrupt means, and it may want to
-/// finish its step.
-fn own_group(command: &mut Command) {
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
-    #[cfg(not(unix))]
-    let _ = command;
 }
 
 fn read_pictures(stdout: ChildStdout, max_side: usize) -> Receiver<io::Result<VideoFrame>> {

@@ -92,15 +92,6 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         Ok(clip)
     }
 
-    /// Counts the frames that [`VideoDecoder::decode`] would give, without keeping them.
-    ///
-    /// # Errors
-    /// As [`VideoDecoder::decode`], without the bound on bytes.
-    fn count(&self, path: &Path) -> Result<usize, DataError> {
-        // Tiny frames: what is left of the work is the decoding itself.
-        self.open(path, [2, 2].into())?.try_fold(0, |frames, frame| frame.map(|_| frames + 1))
-    }
-
     /// Decodes some frames of a file: `select` names them for the number of all, in any order,
     /// repeats allowed. Returns them in that order, and the number of all frames.
     ///
@@ -136,35 +127,24 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         if !fits {
             wanted.sort_unstable();
             wanted.dedup();
-            clip = keep(self, path, size, &wanted)?;
+            let mut seen = 0;
+            for (t, frame) in self.open(path, size)?.take(wanted[wanted.len() - 1] + 1).enumerate() {
+                let frame = frame?;
+                seen = t + 1;
+                if wanted[clip.time] == t {
+                    let bytes = append(&mut clip, &frame);
+                    self.limits().check(path, clip.time, bytes)?;
+                }
+            }
+            if clip.time < wanted.len() {
+                let words = "the first pass found more; the file changed while it was read".to_owned();
+                return Err(DataError::BrokenVideo { path: path.to_owned(), frames: seen, words });
+            }
         }
         self.limits().check(path, selected.len(), clip.frame_bytes())?;
         let places = selected.iter().map(|t| wanted.partition_point(|wanted| wanted < t));
         Ok((clip.pick(places)?, total))
     }
-}
-
-/// The frames `wanted`, ascending and without repeats, of a file that was counted before.
-fn keep<D: VideoDecoder + ?Sized>(
-    decoder: &D,
-    path: &Path,
-    size: SizeRule,
-    wanted: &[usize],
-) -> Result<Frames, DataError> {
-    let (mut clip, mut seen) = (no_frames(), 0);
-    for frame in decoder.open(path, size)? {
-        let frame = frame?;
-        if wanted[clip.time] == seen {
-            let bytes = append(&mut clip, &frame);
-            decoder.limits().check(path, clip.time, bytes)?;
-        }
-        seen += 1;
-        if clip.time == wanted.len() {
-            return Ok(clip);
-        }
-    }
-    let words = "the first pass found more; the file changed while it was read".to_owned();
-    Err(DataError::BrokenVideo { path: path.to_owned(), frames: seen, words })
 }
 
 /// A clip before its first frame.
@@ -322,7 +302,7 @@ impl DecoderKind {
         match self {
             Self::Ffmpeg => Ok(Box::new(Ffmpeg::locate()?.with_limits(limits))),
             #[cfg(feature = "pure-decode")]
-            Self::Pure => Ok(Box::new(PureDecoder::default().with_limits(limits))),
+            Self::Pure => Ok(Box::new(PureDecoder { limits })),
             #[cfg(not(feature = "pure-decode"))]
             Self::Pure => Err(DataError::PureMissing),
         }

@@ -5,33 +5,7 @@
 //! cubic filter that FFmpeg uses (B = 0, C = 0.6), and the matrix is that of BT.601 with limited
 //! ranges: luma 16 to 235, chroma 16 to 240.
 
-use oxideav_mpeg4video::DecodedFrame;
-
 use crate::image::cubic;
-
-/// A picture in 4:2:0; the two chroma planes have half the sides, rounded up.
-#[derive(Clone, Copy)]
-pub(super) struct Planes<'a> {
-    pub(super) luma: &'a [u8],
-    pub(super) cb: &'a [u8],
-    pub(super) cr: &'a [u8],
-    /// Samples from one row of luma to the next.
-    pub(super) stride: usize,
-    /// The same for chroma.
-    pub(super) chroma_stride: usize,
-}
-
-impl<'a> From<&'a DecodedFrame> for Planes<'a> {
-    fn from(frame: &'a DecodedFrame) -> Self {
-        Self {
-            luma: frame.luma_samples(),
-            cb: frame.cb_samples(),
-            cr: frame.cr_samples(),
-            stride: frame.width(),
-            chroma_stride: frame.width() / 2,
-        }
-    }
-}
 
 /// Bits behind the point of the filter's weights.
 const WEIGHT_BITS: u32 = 13;
@@ -50,15 +24,17 @@ const GREEN_CB: i32 = 6_419;
 const GREEN_CR: i32 = 13_320;
 const BLUE_CB: i32 = 33_050;
 
-/// The upper left `height` × `width` pixels of a picture, RGB `[height, width, 3]`. The decoder's
-/// planes are as large, or larger by what fills up the last block.
-pub(super) fn to_rgb(planes: Planes<'_>, height: usize, width: usize) -> Vec<u8> {
+/// The upper left `height` × `width` pixels of a picture in 4:2:0, RGB `[height, width, 3]`.
+///
+/// `planes` are luma, Cb and Cr, `strides` the samples from one row to the next of luma and of
+/// chroma. Chroma has half the sides, rounded up. The decoder's planes are as large, or larger by
+/// what fills up the last block.
+pub(super) fn to_rgb(planes: [&[u8]; 3], strides: [usize; 2], [height, width]: [usize; 2]) -> Vec<u8> {
     let (rows, columns) = (height.div_ceil(2), width.div_ceil(2));
-    let cb = widen(planes.cb, planes.chroma_stride, rows, columns, width);
-    let cr = widen(planes.cr, planes.chroma_stride, rows, columns, width);
+    let [cb, cr] = [planes[1], planes[2]].map(|plane| widen(plane, strides[1], rows, columns, width));
     let mut rgb = vec![0; height * width * 3];
     for (y, line) in rgb.chunks_exact_mut(width * 3).enumerate() {
-        let luma = &planes.luma[y * planes.stride..][..width];
+        let luma = &planes[0][y * strides[0]..][..width];
         let taps = taps(y, height, rows);
         let blue = taps.map(|(row, weight)| (&cb[row * width..][..width], weight));
         let red = taps.map(|(row, weight)| (&cr[row * width..][..width], weight));

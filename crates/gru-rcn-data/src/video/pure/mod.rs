@@ -47,16 +47,9 @@ const CRATE: &str = "oxideav-mpeg4video 0.1.8";
 /// number by the rate that the AVI file states.
 #[derive(Clone, Debug, Default)]
 pub struct PureDecoder {
-    limits: DecodeLimits,
-}
-
-impl PureDecoder {
-    /// The same decoder with other limits. Besides the clip, `max_bytes` bounds a chunk of the file
-    /// and what the decoder itself keeps for pictures of the file's size.
-    pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
-        self.limits = limits;
-        self
-    }
+    /// The bounds on one file. Besides the clip, `max_bytes` bounds a chunk of the file and what the
+    /// decoder itself keeps for pictures of the file's size.
+    pub limits: DecodeLimits,
 }
 
 impl VideoDecoder for PureDecoder {

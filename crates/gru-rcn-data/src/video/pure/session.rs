@@ -43,13 +43,6 @@ pub(super) struct Session {
     ended: bool,
 }
 
-/// Result of decoding the first picture of some data.
-enum Outcome {
-    Decoded,
-    /// Not a picture to be seen: a placeholder, or a B-frame without the frames it needs.
-    Skipped,
-}
-
 impl Session {
     pub(super) fn open(path: &Path, output: SizeRule, limits: DecodeLimits) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|error| DataError::io(path, error))?;
@@ -104,13 +97,13 @@ impl Session {
     /// Decodes one picture for one chunk: that held over, if there is one, else the chunk's first.
     fn chunk(&mut self, chunk: &[u8]) -> Result<(), DataError> {
         let held = self.held.take().filter(|_| self.origin.packed || chunk.len() <= PLACEHOLDER);
-        let (outcome, used) = self.first_picture(held.as_deref().unwrap_or(chunk))?;
+        let (seen, used) = self.first_picture(held.as_deref().unwrap_or(chunk))?;
         let rest = if held.is_some() { chunk } else { &chunk[used..] };
         let next = units(rest).find(|unit| unit.code == PICTURE);
         let Some(next) = next else { return Ok(()) };
         // Only a B-frame is held over, for only its place in the stream is not that of its display.
         let next = self.picture(&next)?;
-        if matches!(outcome, Outcome::Decoded) && self.origin.packed && next.coding_type == VopCodingType::B {
+        if seen && self.origin.packed && next.coding_type == VopCodingType::B {
             self.held = Some(rest.to_vec());
             return Ok(());
         }
@@ -125,15 +118,16 @@ impl Session {
         Ok(())
     }
 
-    /// Decodes up to the end of the first picture; returns also where that is.
-    fn first_picture(&mut self, data: &[u8]) -> Result<(Outcome, usize), DataError> {
+    /// Decodes up to the end of the first picture; returns whether it is to be seen and where it
+    /// ends.
+    fn first_picture(&mut self, data: &[u8]) -> Result<(bool, usize), DataError> {
         for unit in units(data) {
             if unit.code == PICTURE {
                 return Ok((self.decode_picture(&unit)?, unit.end));
             }
             self.header(&unit)?;
         }
-        Ok((Outcome::Skipped, data.len()))
+        Ok((false, data.len()))
     }
 
     fn header(&mut self, unit: &Unit<'_>) -> Result<(), DataError> {
@@ -163,7 +157,9 @@ impl Session {
         Ok(())
     }
 
-    fn decode_picture(&mut self, unit: &Unit<'_>) -> Result<Outcome, DataError> {
+    /// Returns whether the picture is to be seen: not a placeholder, nor a B-frame without the frames
+    /// it needs.
+    fn decode_picture(&mut self, unit: &Unit<'_>) -> Result<bool, DataError> {
         let picture = self.picture(unit)?;
         if self.anchors == 0 {
             self.origin.check(self.avi.video.codec).map_err(|reason| self.unsupported(reason))?;
@@ -192,7 +188,7 @@ impl Session {
             }
         };
         self.anchors += usize::from(seen && anchor);
-        Ok(if seen { Outcome::Decoded } else { Outcome::Skipped })
+        Ok(seen)
     }
 
     /// Whether the layer's header says that frames are stored in the order of display. Simple
@@ -230,13 +226,14 @@ impl Session {
 impl FrameSource for Session {
     fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
         let Some(frame) = self.next_picture()? else { return Ok(None) };
-        let [from_height, from_width] = self.size.unwrap_or_default();
-        let [height, width] = self.output.of(from_height, from_width);
+        let from = self.size.unwrap_or_default();
+        let [height, width] = self.output.of(from[0], from[1]);
         self.limits.check_side(&self.path, height, width)?;
         self.limits.check(&self.path, 1, height * width * 3)?;
-        let mut pixels = colour::to_rgb((&frame).into(), from_height, from_width);
-        if [from_height, from_width] != [height, width] {
-            pixels = resize_cubic(&pixels, [from_height, from_width], [height, width])?;
+        let planes = [frame.luma_samples(), frame.cb_samples(), frame.cr_samples()];
+        let mut pixels = colour::to_rgb(planes, [frame.width(), frame.width() / 2], from);
+        if from != [height, width] {
+            pixels = resize_cubic(&pixels, from, [height, width])?;
         }
         // The file states no times but the rate.
         let time = self.rate().map(|rate| self.frames.saturating_sub(1) as f64 / rate);
