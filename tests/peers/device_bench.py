@@ -1,7 +1,7 @@
 """VGG-16 and the paper's GRU-RCN on a GPU: this project's model and PyTorch's, speed, in turns.
 
     cargo build --release -p gru-rcn-trainer --example bench_device --features cuda
-    python tests/peers/device_bench.py PROGRAM [--rounds 10] [--limit 100] [--only NAME,…] [--out FILE]
+    python tests/peers/device_bench.py PROGRAM [--rounds 10] [--limit 100] [--only NAME:TYPE,…] [--out FILE] [--cpu]
 
 PROGRAM is the example's program. Wants torch and, unless --cpu is given, a GPU. tests/device/run.sh runs it on a machine
 that has no Cargo.
@@ -12,9 +12,11 @@ both sides keep float32 weights and cast them in each call. A workload that outl
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -156,15 +158,27 @@ def peer(name, dtype, clips, frames, rounds, device):
     return statistics.median(times[3:])
 
 
-def ours(program, device, name, dtype, clips, frames, rounds, limit):
-    command = [program, name, "--device", "cpu" if device == "cpu" else "gpu", "--dtype", dtype, "--batch", clips, "--frames", frames, "--rounds", rounds]
+def start(arguments, name, dtype, clips, frames, rounds):
+    """Our program for one workload, in a folder of its own below --folder, where CubeCL keeps its kernels."""
+    words = [arguments.program, name, "--device", "cpu" if arguments.cpu else "gpu", "--dtype", dtype]
+    words += ["--batch", clips, "--frames", frames, "--rounds", rounds]
+    folder = arguments.folder / f"{name}-{dtype}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cubecl.toml").write_text("[compilation]\ncache = true\n")
+    environment = {**os.environ, "HOME": str(folder)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([str(word) for word in words], cwd=folder, env=environment, **pipes)
+
+
+def finish(process, limit):
     try:
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=limit)
+        output, complaint = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
-        return {"error": f"not done within {limit} s"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        return {"error": (done.stderr.strip() or f"exit code {done.returncode}")[-1500:]}
+        process.kill()
+        return {"error": f"not done within {limit:.0f} s"}
+    lines = output.strip().splitlines()
+    if process.returncode != 0 or not lines:
+        return {"error": (complaint.strip() or f"exit code {process.returncode}")[-1500:]}
     return json.loads(lines[-1])
 
 
@@ -174,21 +188,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--only", default="", help="workloads such as cnn:bf16, with commas")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "device_bench")
+    parser.add_argument("--warm", action="store_true", help="run ours alone, all at once, to compile and tune its kernels")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--cpu", action="store_true")
     arguments = parser.parse_args()
+    arguments.program = arguments.program.resolve()
+    workloads = [w for w in WORKLOADS if not arguments.only or f"{w[0]}:{w[1]}" in arguments.only.split(",")]
+    if arguments.warm:
+        end = time.monotonic() + arguments.limit
+        for workload, process in [(workload, start(arguments, *workload, 1)) for workload in workloads]:
+            print(*workload, finish(process, max(end - time.monotonic(), 1)), flush=True)
+        return
     device = "cpu" if arguments.cpu else "cuda"
     card = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{card}, torch {torch.__version__}; milliseconds, medians of {arguments.rounds}")
     rows = []
-    for name, dtype, clips, frames in WORKLOADS:
-        if arguments.only and f"{name}:{dtype}" not in arguments.only.split(","):
-            continue
+    for name, dtype, clips, frames in workloads:
         row = {"workload": name, "dtype": dtype, "clips": clips, "frames": frames, "card": card}
         row["torch_ms"] = peer(name, dtype, clips, frames, arguments.rounds, device)
         if device == "cuda":
             torch.cuda.empty_cache()
-        row["ours"] = ours(arguments.program, device, name, dtype, clips, frames, arguments.rounds, arguments.limit)
+        row["ours"] = finish(start(arguments, name, dtype, clips, frames, arguments.rounds), arguments.limit)
         rows.append(row)
         if arguments.out:
             arguments.out.write_text(json.dumps(rows, indent=1))

@@ -95,6 +95,8 @@ impl Backend {
 
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
+        #[cfg(feature = "_tuned")]
+        keep_kernels();
         match self {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
@@ -159,6 +161,18 @@ impl Backend {
         // SAFETY: `main` calls it first, before any other thread exists.
         unsafe { std::env::set_var("BURN_DEVICE", name) };
     }
+}
+
+/// Has CubeCL keep the kernels that it compiles, beside the choices that it keeps anyway. On an H200
+/// the kernels of VGG-16 take a minute to compile and 0.2 s to load. A `cubecl.toml` and CubeCL's
+/// environment variables decide about all else, such as the folder.
+#[cfg(feature = "_tuned")]
+fn keep_kernels() {
+    use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache = true;
+    // Without effect after the first device.
+    CubeClRuntimeConfig::try_set(config);
 }
 
 #[cfg(test)]
