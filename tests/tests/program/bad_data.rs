@@ -83,7 +83,7 @@ fn weights_of_another_network_are_refused() {
         ("nowhere.safetensors", vec!["nowhere.safetensors: no such weight file"]),
         ("words.safetensors", vec!["words.safetensors: not a readable weight file"]),
         ("words.pth", vec!["words.pth: not a readable weight file"]),
-        ("words.txt", vec!["words.txt: weights must be a .safetensors, .pth or .pt file"]),
+        ("words.txt", vec!["words.txt: not a readable weight file", "no safetensors file", "PyTorch"]),
         // Every missing, unused or misshapen key is listed.
         (
             other.to_str().unwrap(),

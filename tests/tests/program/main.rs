@@ -7,6 +7,7 @@
 mod backends;
 mod bad_clips;
 mod bad_data;
+mod bad_files;
 mod bad_usage;
 mod baselines;
 mod clips;

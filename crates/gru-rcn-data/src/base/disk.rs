@@ -32,7 +32,10 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), DataError> {
         file.sync_all()?;
         fs::rename(&partial, path)
     };
-    write().map_err(|error| DataError::io(path, error))?;
+    write().map_err(|error| {
+        let _ = fs::remove_file(&partial);
+        DataError::io(path, error)
+    })?;
     sync_folder_of(path)
 }
 

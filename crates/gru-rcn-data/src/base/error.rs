@@ -23,6 +23,13 @@ pub enum DataError {
          JPEG or PNG frames need no FFmpeg, and the XviD files of UCF-101 can be read by `--decoder pure`"
     )]
     FfmpegMissing { program: PathBuf, reason: String },
+    /// The `ffmpeg` program is older than 5.1.
+    #[error(
+        "the program `{program}` is FFmpeg {version}, and FFmpeg 5.1 or newer is needed, which has the option \
+         `-fps_mode`: install a newer one, such as a static build, and set GRU_RCN_FFMPEG to its path. Folders of \
+         JPEG or PNG frames need no FFmpeg, and the XviD files of UCF-101 can be read by `--decoder pure`"
+    )]
+    FfmpegTooOld { program: PathBuf, version: String },
     /// The pure-Rust decoder was chosen and is not in this build.
     #[error(
         "this build has no pure-Rust video decoder: build with `--features pure-decode`, or use `--decoder ffmpeg`"
@@ -43,6 +50,9 @@ pub enum DataError {
     /// FFmpeg refused the file; `words` are the last lines that it wrote.
     #[error("{path}: not a video that FFmpeg can decode; its message: {words}", path = .path.display())]
     NotVideo { path: PathBuf, words: String },
+    /// The file holds sound, subtitles or a cover picture, and nothing that moves.
+    #[error("{path}: it holds no video stream; remove the clip", path = .0.display())]
+    NoVideoStream(PathBuf),
     /// The container was read but held no frame.
     #[error("{path}: no frame could be decoded{said}; remove the clip or make it again", path = .path.display(), said = said(.words))]
     NoFrames { path: PathBuf, words: String },
@@ -52,9 +62,18 @@ pub enum DataError {
     /// Decoding took longer than allowed.
     #[error("{path}: decoding took more than {limit:?}; raise the `timeout` limit if the file is meant to be that long", path = .path.display())]
     Timeout { path: PathBuf, limit: Duration },
-    /// The limit `max_frames`, `max_side` or `max_bytes` was exceeded.
+    /// The limit `max_frames`, `max_side`, `max_pixels` or `max_bytes` was exceeded.
     #[error("{path}: exceeds the limit `{limit}` of {allowed}; raise that limit if the clip is meant to be so large", path = .path.display())]
     TooLarge { path: PathBuf, limit: &'static str, allowed: usize },
+    /// A file is read whole and is something else than a file: `what`.
+    #[error("{path}: this is {what}, a regular file was expected", path = .path.display())]
+    NotAFile { path: PathBuf, what: &'static str },
+    /// A file is larger than any of its kind may be.
+    #[error("{path}: the file has more than {most} bytes; check that it is the right one", path = .path.display())]
+    TooLong { path: PathBuf, most: u64 },
+    /// A text file is not UTF-8.
+    #[error("{path}: {reason}", path = .path.display())]
+    NotText { path: PathBuf, reason: String },
     /// An image could not be decoded.
     #[error("{path}: not a readable JPEG or PNG image: {reason}", path = .path.display())]
     BadImage { path: PathBuf, reason: String },

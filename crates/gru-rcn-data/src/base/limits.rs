@@ -12,6 +12,9 @@ pub struct DecodeLimits {
     pub max_frames: usize,
     /// Most pixels of a side, before and after scaling. Default 8192.
     pub max_side: usize,
+    /// Most pixels of a frame, before and after scaling. Default 16 777 216, as many as 4096 × 4096
+    /// have: the optical flow between two such frames takes about 2 GB.
+    pub max_pixels: usize,
     /// Most bytes of a decoded clip in memory. Default 2 GiB.
     pub max_bytes: usize,
     /// Longest time that decoding one file may take, not counting what the caller does with the
@@ -21,7 +24,13 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { max_frames: 100_000, max_side: 8192, max_bytes: 2 << 30, timeout: Duration::from_secs(600) }
+        Self {
+            max_frames: 100_000,
+            max_side: 8192,
+            max_pixels: 1 << 24,
+            max_bytes: 2 << 30,
+            timeout: Duration::from_secs(600),
+        }
     }
 }
 
@@ -37,8 +46,15 @@ impl DecodeLimits {
         Ok(())
     }
 
-    pub(crate) fn check_side(&self, path: &Path, height: usize, width: usize) -> Result<(), DataError> {
-        if height.max(width) <= self.max_side { Ok(()) } else { Err(too_large(path, "max_side", self.max_side)) }
+    /// Checks the size of a frame, before memory is taken for it.
+    pub(crate) fn check_size(&self, path: &Path, height: usize, width: usize) -> Result<(), DataError> {
+        if height.max(width) > self.max_side {
+            return Err(too_large(path, "max_side", self.max_side));
+        }
+        if height.saturating_mul(width) > self.max_pixels {
+            return Err(too_large(path, "max_pixels", self.max_pixels));
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,7 @@ mod limits;
 mod parallel;
 mod random;
 mod split;
+mod text;
 
 pub use disk::{FolderLock, free_bytes, if_there, remove, sync_folder, write_atomically};
 pub(crate) use disk::{PARTIAL, partial_sibling, sync_folder_of};
@@ -42,3 +43,5 @@ pub(crate) use parallel::{for_each, panic_message, threads};
 pub(crate) use random::Draws;
 pub use random::{Fnv64, SplitMix64};
 pub use split::Split;
+pub(crate) use text::read_file_into;
+pub use text::{open_file, read_file, read_text, read_text_if_there};

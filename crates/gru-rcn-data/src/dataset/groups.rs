@@ -5,10 +5,9 @@
 //! So whole groups are held out, never single clips.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
 use std::path::Path;
 
-use crate::base::{DataError, Draws, Fnv64};
+use crate::base::{DataError, Draws, Fnv64, read_text};
 use crate::manifest::Layout;
 
 /// Group names by clip path or file stem.
@@ -18,7 +17,7 @@ pub(crate) struct Groups(pub(super) HashMap<String, String>);
 impl Groups {
     /// Reads a JSON object from path or stem to group name.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
-        let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
+        let text = read_text(path)?;
         serde_json::from_str(&text).map(Self).map_err(|error| {
             let reason = format!("not a JSON object from clip path or file stem to group name: {error}");
             DataError::dataset(path, reason)

@@ -5,11 +5,10 @@
 //! folders: one number for each class, one class for each number.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::scan::{Clips, is_video};
-use crate::base::DataError;
+use crate::base::{DataError, read_text};
 
 /// Default name of the list of clips that are not to be used.
 pub const QUARANTINE: &str = "quarantine.jsonl";
@@ -19,8 +18,8 @@ pub(crate) type Ids = Vec<(usize, String)>;
 
 /// The lines of a list that are not empty, without the blanks around them, with their numbers.
 pub(crate) fn lines(path: &Path) -> Result<Ids, DataError> {
-    let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
-    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let text = read_text(path)?;
+    let lines = text.lines().enumerate();
     let lines = lines.map(|(index, line)| (index + 1, line.trim().to_owned()));
     Ok(lines.filter(|(_, line)| !line.is_empty()).collect())
 }

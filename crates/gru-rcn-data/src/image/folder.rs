@@ -88,6 +88,7 @@ pub(crate) fn read_selected(
             return Err(bad(folder, reason));
         }
         shape = size.of(sides[0], sides[1]);
+        limits.check_size(file, shape[0], shape[1])?;
         limits.check(folder, indices.len(), shape[0].saturating_mul(shape[1]).saturating_mul(3))?;
         data.extend(resize_rgb(&pixels, sides, Crop::whole(sides[0], sides[1]), shape)?);
     }

@@ -5,6 +5,7 @@ mod picture;
 mod resize;
 
 pub(crate) use folder::{is_frame, list_frames, numbered, read_selected};
+pub use picture::read_image;
 pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};
 pub use resize::{Crop, SizeRule};
 pub(crate) use resize::{Rectangle, flip_horizontal, resize_into, resize_rgb};

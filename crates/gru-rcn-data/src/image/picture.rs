@@ -1,20 +1,21 @@
 //! Image files to pixels: JPEG by zune-jpeg, PNG by the crate `image`.
 
 use std::cell::RefCell;
-use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use crate::base::{DataError, DecodeLimits};
+use crate::base::{DataError, DecodeLimits, Frames, read_file_into};
 
-/// Most bytes of a file, and most that the decoder may take for it: 8192 × 8192 pixels of 4 bytes.
+/// Most bytes of a file, and most that the decoder may take for it.
 const IMAGE_BYTES: u64 = 256 << 20;
+/// Longest side that the decoders are given, whatever the limits say.
+const MOST_SIDE: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
@@ -45,6 +46,17 @@ thread_local! {
 
 /// Most bytes of a buffer that a thread keeps.
 const KEPT_BYTES: usize = 16 << 20;
+
+/// Reads a JPEG or PNG file to a clip of one frame, RGB `[1, height, width, 3]`.
+///
+/// # Errors
+/// [`DataError::BadImage`] for a file that is neither or exceeds the limits, which are checked
+/// before memory is taken; [`DataError::EmptyFile`], [`DataError::NotAFile`],
+/// [`DataError::TooLong`], [`DataError::NotFound`] and [`DataError::Io`].
+pub fn read_image(path: &Path, limits: &DecodeLimits) -> Result<Frames, DataError> {
+    let Picture { pixels, size: [height, width] } = decode(path, Colours::Rgb, limits)?;
+    Frames::new(pixels, 1, height, width, 3)
+}
 
 /// Decodes an image file within limits that its header is checked against before memory is taken.
 pub(crate) fn decode(path: &Path, colours: Colours, limits: &DecodeLimits) -> Result<Picture, DataError> {
@@ -81,47 +93,62 @@ fn decode_into(
     Buffers { file, pixels }: &mut Buffers,
 ) -> Result<[usize; 2], DataError> {
     read(path, file)?;
-    let side = limits.max_side.min(8192);
     let decode = if is_jpeg(file) { decode_jpeg } else { decode_other };
-    decode(file, colours, side, pixels).map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
+    decode(file, colours, limits, pixels).map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
 }
 
 /// A whole file, unless it is larger than any image may be.
 fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
-    let io = |error| DataError::io(path, error);
-    bytes.clear();
-    // The limit holds for what is read, whatever the file system says of the length.
-    fs::File::open(path).and_then(|file| file.take(IMAGE_BYTES + 1).read_to_end(bytes)).map_err(io)?;
-    match bytes.len() as u64 {
-        0 => Err(DataError::EmptyFile(path.to_owned())),
-        length if length > IMAGE_BYTES => {
-            let reason = format!("the file has more than {IMAGE_BYTES} bytes");
-            Err(DataError::BadImage { path: path.to_owned(), reason })
-        }
-        _ => Ok(()),
-    }
+    read_file_into(path, IMAGE_BYTES, bytes)?;
+    if bytes.is_empty() { Err(DataError::EmptyFile(path.to_owned())) } else { Ok(()) }
 }
 
 /// Decodes the bytes of an image, of at most `side` pixels a side, by the strictest rules.
 pub(crate) fn decode_strictly(bytes: &[u8], side: usize) -> Result<(), String> {
+    let limits = DecodeLimits { max_side: side, ..DecodeLimits::default() };
     if is_jpeg(bytes) {
-        let options = DecoderOptions::default().set_strict_mode(true).set_max_width(side).set_max_height(side);
-        let decoded = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode();
-        return decoded.map(drop).map_err(|error| error.to_string());
+        let (mut decoder, _) = open_jpeg(bytes, &limits, true)?;
+        return decoder.decode().map(drop).map_err(|error| error.to_string());
     }
-    read_other(bytes, side, None).map(drop)
+    read_other(bytes, &limits, None).map(drop)
 }
 
 fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>) -> Result<[usize; 2], String> {
-    // Not strict, as most readers are; `verify` finds doubtful files.
-    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(side).set_max_height(side);
+/// A JPEG whose header was read, with its height and width, which are within the limits.
+fn open_jpeg<'b>(
+    bytes: &'b [u8],
+    limits: &DecodeLimits,
+    strict: bool,
+) -> Result<(JpegDecoder<ZCursor<&'b [u8]>>, [usize; 2]), String> {
+    let side = limits.max_side.min(MOST_SIDE);
+    let options = DecoderOptions::default().set_strict_mode(strict).set_max_width(side).set_max_height(side);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions().ok_or("a JPEG without a size")?;
+    check_pixels([height, width], limits)?;
+    Ok((decoder, [height, width]))
+}
+
+fn check_pixels([height, width]: [usize; 2], limits: &DecodeLimits) -> Result<(), String> {
+    let most = limits.max_pixels;
+    if height.saturating_mul(width) <= most {
+        return Ok(());
+    }
+    Err(format!("it has {width}x{height} pixels, above the limit `max_pixels` of {most}; make it smaller"))
+}
+
+fn decode_jpeg(
+    bytes: &[u8],
+    colours: Colours,
+    limits: &DecodeLimits,
+    pixels: &mut Vec<u8>,
+) -> Result<[usize; 2], String> {
+    // Not strict, as most readers are; `verify` finds doubtful files.
+    let (mut decoder, [height, width]) = open_jpeg(bytes, limits, false)?;
+    let options = *decoder.options();
     let grey = colours == Colours::Grey && decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (out, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
@@ -139,8 +166,13 @@ fn decode_jpeg(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>
     Ok([height, width])
 }
 
-fn decode_other(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8>) -> Result<[usize; 2], String> {
-    let image = read_other(bytes, side, Some(IMAGE_BYTES))?;
+fn decode_other(
+    bytes: &[u8],
+    colours: Colours,
+    limits: &DecodeLimits,
+    pixels: &mut Vec<u8>,
+) -> Result<[usize; 2], String> {
+    let image = read_other(bytes, limits, Some(IMAGE_BYTES))?;
     let size = [image.height() as usize, image.width() as usize];
     *pixels = match colours {
         Colours::Rgb => image.into_rgb8().into_raw(),
@@ -150,21 +182,28 @@ fn decode_other(bytes: &[u8], colours: Colours, side: usize, pixels: &mut Vec<u8
 }
 
 /// An image of another format than JPEG; without `most` bytes of memory the default bound holds.
-fn read_other(bytes: &[u8], side: usize, most: Option<u64>) -> Result<DynamicImage, String> {
+fn read_other(bytes: &[u8], limits: &DecodeLimits, most: Option<u64>) -> Result<DynamicImage, String> {
+    let words = |error: image::ImageError| error.to_string();
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let mut bounds = Limits::default();
-    (bounds.max_image_width, bounds.max_image_height) = (Some(side as u32), Some(side as u32));
+    let (mut bounds, side) = (Limits::default(), limits.max_side.min(MOST_SIDE) as u32);
+    (bounds.max_image_width, bounds.max_image_height) = (Some(side), Some(side));
     bounds.max_alloc = most.or(bounds.max_alloc);
-    reader.limits(bounds);
-    reader.decode().map_err(|error| error.to_string())
+    reader.limits(bounds.clone());
+    let mut decoder = reader.into_decoder().map_err(words)?;
+    let (width, height) = decoder.dimensions();
+    check_pixels([height as usize, width as usize], limits)?;
+    decoder.set_limits(bounds).map_err(words)?;
+    DynamicImage::from_decoder(decoder).map_err(words)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{GrayImage, Luma, Rgb};
 
     use super::*;
-    use crate::testing::{huge_images, temporary};
+    use crate::testing::{huge_images, refused, temporary};
 
     fn limits() -> DecodeLimits {
         DecodeLimits::default()
@@ -200,6 +239,23 @@ mod tests {
             let error = decode(&path, Colours::Rgb, &limits()).unwrap_err();
             assert!(matches!(&error, DataError::BadImage { .. }) && error.to_string().contains("0.jpg"), "{error}");
         }
+    }
+
+    // 6 × 4 pixels, of which 24 are allowed and 23 are not. A reader that is not strict, one that is.
+    #[test]
+    fn pixels_are_counted_before_memory_is_taken() {
+        let folder = temporary();
+        for name in ["0.jpg", "0.png"] {
+            let path = folder.path().join(name);
+            RgbImage::new(6, 4).save(&path).unwrap();
+            let within = |max_pixels| read_image(&path, &DecodeLimits { max_pixels, ..limits() });
+            let image = within(24).unwrap();
+            assert_eq!((image.time, image.height, image.width, image.channels), (1, 4, 6, 3));
+            refused(within(23), &[name, "6x4 pixels", "`max_pixels` of 23"]);
+        }
+        RgbImage::new(8192, 2049).save(folder.path().join("large.png")).unwrap();
+        let bytes = fs::read(folder.path().join("large.png")).unwrap();
+        assert!(decode_strictly(&bytes, 8192).unwrap_err().contains("8192x2049 pixels"));
     }
 
     // A large image and then small ones in the same buffers, one of them cut off: nothing of the

@@ -64,7 +64,7 @@ impl SizeRule {
         if height == 0 || width == 0 {
             return Err(DataError::setting("frame_size", format!("{height}x{width}"), "sides are at least 1 pixel"));
         }
-        limits.check_side(path, height, width)
+        limits.check_size(path, height, width)
     }
 }
 

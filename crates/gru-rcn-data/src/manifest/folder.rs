@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{ClipRecord, ImageCoding, line_of};
-use crate::base::{DataError, Fnv64, if_there, partial_sibling, remove, write_atomically};
+use crate::base::{DataError, Fnv64, partial_sibling, read_text_if_there, remove, write_atomically};
 
 pub(crate) const FRAMES: &str = "frames";
 pub(crate) const FLOW: &str = "flow";
@@ -149,7 +149,7 @@ pub struct Failure {
 
 /// The clips that could not be prepared; none where there is no such file.
 pub(crate) fn read_failures(path: &Path) -> Result<Vec<Failure>, DataError> {
-    let text = if_there(path, fs::read_to_string(path))?.unwrap_or_default();
+    let text = read_text_if_there(path)?.unwrap_or_default();
     let read = |(index, line): (usize, &str)| {
         let bad = |error| DataError::manifest(path, index + 1, format!("not a clip and its error: {error}"));
         serde_json::from_str(line).map_err(bad)

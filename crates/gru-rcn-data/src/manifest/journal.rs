@@ -9,7 +9,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{ClipRecord, Header, Manifest, line_of};
-use crate::base::{DataError, if_there, sync_folder_of, write_atomically};
+use crate::base::{DataError, read_file, sync_folder_of, write_atomically};
+
+/// Most bytes of a journal.
+const MOST: u64 = 512 << 20;
 
 pub(crate) struct Journal {
     path: PathBuf,
@@ -63,7 +66,11 @@ pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
 
 /// The text up to its last line end.
 fn whole_text(path: &Path) -> Result<Option<String>, DataError> {
-    let Some(mut bytes) = if_there(path, fs::read(path))? else { return Ok(None) };
+    let mut bytes = match read_file(path, MOST) {
+        Ok(bytes) => bytes,
+        Err(DataError::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1));
     let torn = |_| DataError::manifest(path, 1, "not UTF-8 text; the file is damaged, remove it to prepare from anew");
     String::from_utf8(bytes).map(Some).map_err(torn)

@@ -15,7 +15,6 @@ mod header;
 pub(crate) mod journal;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ pub(crate) use folder::{COMPONENTS, ContentHash, FLOW, FRAMES, Folders, Part, le
 pub use folder::{FAILURES, Failure, GROUPS, SPLITS, Shard};
 pub use header::{FlowFormat, FrameFormat, Header, ImageCoding, Layout, SCHEMA, TOOL};
 
-use crate::base::{DataError, write_atomically};
+use crate::base::{DataError, read_text, write_atomically};
 
 /// File name of the manifest in a prepared folder.
 pub const MANIFEST: &str = "manifest.jsonl";
@@ -126,14 +125,9 @@ impl Manifest {
     /// # Errors
     /// [`DataError::BadManifest`], naming the line, for a schema this version does not know, a line
     /// that is torn or not a record, an id that is used twice or leads out of the folder, numbers
-    /// that contradict each other; [`DataError::NotFound`] and [`DataError::Io`].
+    /// that contradict each other; those of [`read_text`](crate::base::read_text).
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let bytes = fs::read(path).map_err(|error| DataError::io(path, error))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            DataError::manifest(path, line, "not UTF-8 text; the file is damaged, prepare the data set again")
-        })?;
-        Self::parse(path, &text)
+        Self::parse(path, &read_text(path)?)
     }
 
     /// Reads the text of a manifest; `path` is for messages.
@@ -182,6 +176,8 @@ pub(crate) fn line_of<T: Serialize>(path: &Path, value: &T) -> Result<String, Da
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs;
+
     use super::*;
     use crate::image::SizeRule;
     use crate::testing::{refused, temporary};

@@ -73,7 +73,7 @@ impl Photometric {
 pub struct PlanKey {
     /// The run's seed.
     pub seed: u64,
-    /// The epoch, counted from 0.
+    /// The epoch. The program `gru-rcn` counts from 1.
     pub epoch: u64,
     /// The sample's id.
     pub sample: String,

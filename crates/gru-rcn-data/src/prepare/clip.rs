@@ -26,7 +26,10 @@ pub(crate) enum Fault {
 impl Fault {
     fn of_source(error: DataError) -> Self {
         match error {
-            DataError::FfmpegMissing { .. } | DataError::PureMissing | DataError::Setting { .. } => Self::Run(error),
+            DataError::FfmpegMissing { .. }
+            | DataError::FfmpegTooOld { .. }
+            | DataError::PureMissing
+            | DataError::Setting { .. } => Self::Run(error),
             other => Self::Clip(other),
         }
     }

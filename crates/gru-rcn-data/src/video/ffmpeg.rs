@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,10 +32,21 @@ use crate::base::{DataError, DecodeLimits};
 use crate::image::SizeRule;
 
 const PROGRAM_VARIABLE: &str = "GRU_RCN_FFMPEG";
+/// The oldest version that knows all options used here: `-fps_mode` came with 5.1. The next newest
+/// is the demuxer `obu`, of 4.3.
+const OLDEST: [u32; 2] = [5, 1];
+/// Longest time to state the version.
+const VERSION_TIME: Duration = Duration::from_secs(20);
+/// Most bytes of the answer that are read.
+const VERSION_BYTES: u64 = 1 << 16;
 
 /// FFmpeg's demuxers for files that hold their own pictures.
 const FORMATS: &str = "3gp,asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,\
                        obu,ogg,rm,webm,wtv,yuv4mpegpipe";
+
+/// FFmpeg's words where `-map` finds nothing, and where it does not know an option.
+const NO_STREAM: &str = "matches no streams";
+const NO_OPTION: &str = "Error splitting the argument list";
 
 const AHEAD: usize = 4;
 /// FFmpeg's last error messages that are kept, and bytes of each.
@@ -53,43 +65,106 @@ pub struct Ffmpeg {
 
 impl Ffmpeg {
     /// Finds the program: the path in the environment variable `GRU_RCN_FFMPEG` if set, else
-    /// `ffmpeg` on `PATH`.
+    /// `ffmpeg` on `PATH`. A process asks for the version once.
     ///
     /// # Errors
-    /// [`DataError::FfmpegMissing`], with the line that installs it.
+    /// [`DataError::FfmpegMissing`], with the line that installs it; [`DataError::FfmpegTooOld`].
     pub fn locate() -> Result<Self, DataError> {
-        match std::env::var_os(PROGRAM_VARIABLE).filter(|value| !value.is_empty()) {
-            Some(program) => Self::at(Path::new(&program)),
-            None => Self::at(Path::new("ffmpeg")),
+        static FOUND: OnceLock<Ffmpeg> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found.clone());
         }
+        let program = std::env::var_os(PROGRAM_VARIABLE).filter(|value| !value.is_empty());
+        let found = Self::at(Path::new(&program.unwrap_or_else(|| "ffmpeg".into())))?;
+        Ok(FOUND.get_or_init(|| found).clone())
     }
 
     /// Uses the program at `path`; a bare name is looked up on `PATH`.
     ///
+    /// A version without a number, such as that of a build from FFmpeg's repository, is accepted.
+    ///
     /// # Errors
-    /// [`DataError::FfmpegMissing`] when it cannot be run or does not answer as FFmpeg does.
+    /// [`DataError::FfmpegMissing`] when it cannot be run, does not answer as FFmpeg does or does
+    /// not answer within 20 seconds; [`DataError::FfmpegTooOld`] for a version before 5.1.
     pub fn at(path: &Path) -> Result<Self, DataError> {
+        Self::ask(path, VERSION_TIME)
+    }
+
+    pub(super) fn ask(path: &Path, time: Duration) -> Result<Self, DataError> {
         let missing = |reason: String| DataError::FfmpegMissing { program: path.to_owned(), reason };
-        let output = Command::new(path)
-            .args(["-nostdin", "-hide_banner", "-version"])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| missing(error.to_string()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let first = text.lines().next().unwrap_or_default();
+        let answer = ask_version(path, time).map_err(|error| missing(error.to_string()))?;
+        let Some((answer, status)) = answer else {
+            return Err(missing(format!("it did not answer `-version` within {time:?}")));
+        };
+        let first = answer.lines().next().unwrap_or_default();
         let version = first.strip_prefix("ffmpeg version ").and_then(|rest| rest.split_whitespace().next());
-        match version {
-            Some(version) if output.status.success() => {
-                Ok(Self { program: path.to_owned(), version: version.to_owned(), limits: DecodeLimits::default() })
-            }
-            _ => Err(missing(format!("`-version` answered `{first}`, {}", output.status))),
+        let Some(version) = version.filter(|_| status.success()).map(str::to_owned) else {
+            return Err(missing(format!("`-version` answered `{first}`, {status}")));
+        };
+        if is_too_old(&version) {
+            return Err(DataError::FfmpegTooOld { program: path.to_owned(), version });
         }
+        Ok(Self { program: path.to_owned(), version, limits: DecodeLimits::default() })
     }
 
     /// The same program with other limits.
     pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// The decoder's own limit on areas. It counts a decoder's margins too, so it is looser than
+    /// `max_pixels`, which is checked on the frames that come out.
+    fn most_pixels(&self) -> usize {
+        let side = self.limits.max_pixels.isqrt().saturating_add(512);
+        side.saturating_mul(side).min(i32::MAX as usize)
+    }
+}
+
+/// What a program answers to `-version`, and how it ended; `None` if that takes longer than `time`.
+fn ask_version(program: &Path, time: Duration) -> io::Result<Option<(String, ExitStatus)>> {
+    let mut command = Command::new(program);
+    command.args(["-nostdin", "-hide_banner", "-version"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    own_group(&mut command);
+    let (deadline, mut child) = (Instant::now() + time, command.spawn()?);
+    let (sender, answer) = bounded(1);
+    if let Some(stdout) = child.stdout.take() {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = stdout.take(VERSION_BYTES).read_to_end(&mut bytes);
+            let _ = sender.send(read.map(|_| String::from_utf8_lossy(&bytes).into_owned()));
+        });
+    }
+    let answer = answer.recv_deadline(deadline);
+    let ended = if answer.is_ok() { wait(&mut child, deadline) } else { Ok(None) };
+    // Errors mean that it has ended already.
+    let _ = child.kill();
+    let _ = child.wait();
+    match (answer, ended?) {
+        (Ok(answer), Some(status)) => Ok(Some((answer?, status))),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a version such as `5.1.9-0+deb12u1`, `n4.4` or `4.4.2-0ubuntu0.22.04.1` is older than
+/// [`OLDEST`]. One without a number at its start is that of a build between two versions.
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches(['n', 'v']).split(['.', '-', '+', '~', '_']).map(str::parse);
+    let Some(Ok(major)) = numbers.next() else { return false };
+    let minor = numbers.next().and_then(Result::ok).unwrap_or(if major == OLDEST[0] { OLDEST[1] } else { 0 });
+    [major, minor] < OLDEST
+}
+
+/// Waits for the end of a child; `None` if it does not end before `deadline`.
+fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match child.try_wait()? {
+            None if Instant::now() < deadline => thread::sleep(pause),
+            ended => return Ok(ended),
+        }
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
@@ -142,6 +217,7 @@ fn scale_filter(size: SizeRule) -> String {
 /// well as one that never ends. Dropping the value kills the child.
 struct Decoding {
     path: PathBuf,
+    program: PathBuf,
     child: Child,
     pictures: Receiver<io::Result<VideoFrame>>,
     log: Receiver<LogLine>,
@@ -167,8 +243,9 @@ impl Decoding {
         };
         Ok(Self {
             path: path.to_owned(),
+            program,
             child,
-            pictures: read_pictures(stdout, limits.max_side),
+            pictures: read_pictures(stdout, path.to_owned(), *limits),
             log: read_log(stderr),
             rate: None,
             warnings: String::new(),
@@ -194,7 +271,8 @@ impl Decoding {
 
     /// Checks how the program ended, after the last picture.
     fn finish(&mut self, deadline: Instant) -> Result<(), DataError> {
-        let status = self.wait(deadline)?;
+        let ended = wait(&mut self.child, deadline).map_err(|error| DataError::io(&self.path, error))?;
+        let Some(status) = ended else { return Err(self.late()) };
         let until = Instant::now() + Duration::from_secs(1);
         while let Ok(line) = self.log.recv_deadline(until) {
             if let LogLine::Error(text) = line {
@@ -202,23 +280,18 @@ impl Decoding {
             }
         }
         let words = if self.warnings.is_empty() { format!("nothing, {status}") } else { self.warnings.clone() };
+        if let (0, Some([width, height])) = (self.frames, refused_size(&words)) {
+            self.limits.check_size(&self.path, height, width)?;
+        }
         match (status.success(), self.frames) {
             (true, _) => Ok(()),
+            (false, 0) if words.contains(NO_STREAM) => Err(DataError::NoVideoStream(self.path.clone())),
+            (false, 0) if words.contains(NO_OPTION) => {
+                let reason = format!("it does not know an option that is needed: {words}");
+                Err(DataError::FfmpegMissing { program: self.program.clone(), reason })
+            }
             (false, 0) => Err(DataError::NotVideo { path: self.path.clone(), words }),
             (false, _) => Err(self.broken(words)),
-        }
-    }
-
-    fn wait(&mut self, deadline: Instant) -> Result<ExitStatus, DataError> {
-        let mut pause = Duration::from_micros(200);
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if Instant::now() >= deadline => return Err(self.late()),
-                Ok(None) => thread::sleep(pause),
-                Err(error) => return Err(DataError::io(&self.path, error)),
-            }
-            pause = (pause * 2).min(Duration::from_millis(20));
         }
     }
 
@@ -242,10 +315,7 @@ impl FrameSource for Decoding {
             // The exit status and FFmpeg's words say more than "the pipe ended".
             Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => self.finish(deadline).map(|()| None),
             Err(RecvTimeoutError::Disconnected) => self.finish(deadline).map(|()| None),
-            Ok(Err(error)) if error.kind() == ErrorKind::FileTooLarge => {
-                self.limits.check_side(&self.path, usize::MAX, usize::MAX).map(|()| None)
-            }
-            Ok(Err(error)) => Err(self.broken(error.to_string())),
+            Ok(Err(error)) => Err(error.downcast().unwrap_or_else(|error| self.broken(error.to_string()))),
             Err(RecvTimeoutError::Timeout) => Err(self.late()),
         }
     }
@@ -267,11 +337,21 @@ impl Drop for Decoding {
     }
 }
 
-fn read_pictures(stdout: ChildStdout, max_side: usize) -> Receiver<io::Result<VideoFrame>> {
+/// Puts the child into a process group of its own. The terminal's Ctrl-C then does not reach
+/// FFmpeg: the program that reads the clip decides what an interrupt means, and it may want to
+/// finish its step.
+fn own_group(command: &mut Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(not(unix))]
+    let _ = command;
+}
+
+fn read_pictures(stdout: ChildStdout, path: PathBuf, limits: DecodeLimits) -> Receiver<io::Result<VideoFrame>> {
     let (sender, receiver) = bounded(AHEAD);
     thread::spawn(move || {
         let mut stream = BufReader::with_capacity(1 << 16, stdout);
-        while let Some(picture) = read_picture(&mut stream, max_side).transpose() {
+        while let Some(picture) = read_picture(&mut stream, &path, &limits).transpose() {
             let last = picture.is_err();
             if sender.send(picture).is_err() || last {
                 return;
@@ -284,9 +364,10 @@ fn read_pictures(stdout: ChildStdout, max_side: usize) -> Receiver<io::Result<Vi
 /// Reads the next binary PPM image: `P6`, width, height, `255`, then the pixels. `None` at a clean
 /// end of the stream.
 ///
-/// A stream that ends within an image is `UnexpectedEof`, a side above `max_side` is `FileTooLarge`
-/// (checked before memory is taken), everything else that is not such an image is `InvalidData`.
-fn read_picture(stream: &mut impl BufRead, max_side: usize) -> io::Result<Option<VideoFrame>> {
+/// A stream that ends within an image is `UnexpectedEof`, a size above the limits is `FileTooLarge`
+/// (checked before memory is taken) and holds the [`DataError`], everything else that is not such
+/// an image is `InvalidData`.
+fn read_picture(stream: &mut impl BufRead, path: &Path, limits: &DecodeLimits) -> io::Result<Option<VideoFrame>> {
     if stream.fill_buf()?.is_empty() {
         return Ok(None);
     }
@@ -300,9 +381,7 @@ fn read_picture(stream: &mut impl BufRead, max_side: usize) -> io::Result<Option
     if width == 0 || height == 0 {
         return Err(invalid("a PPM image without pixels"));
     }
-    if width.max(height) > max_side {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
+    limits.check_size(path, height, width).map_err(|error| io::Error::new(ErrorKind::FileTooLarge, error))?;
     let mut pixels = vec![0; width * height * 3];
     stream.read_exact(&mut pixels)?;
     Ok(Some(VideoFrame { time: None, height, width, pixels }))
@@ -429,6 +508,14 @@ fn rate_in(line: &str) -> Option<f64> {
     rate.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
 }
 
+/// Width and height in FFmpeg's words `Picture size 8192x8192 is invalid`, which it says of a
+/// picture above `-max_pixels`.
+fn refused_size(words: &str) -> Option<[usize; 2]> {
+    let size = after(words, "Picture size")?.split_whitespace().next()?;
+    let (width, height) = size.split_once('x')?;
+    Some([width.parse().ok()?, height.parse().ok()?])
+}
+
 /// `[avi @ 0x5600]` becomes `[avi]`: the same fault should read the same each time.
 fn without_addresses(line: &str) -> String {
     let mut parts = line.split(" @ 0x");
@@ -440,18 +527,43 @@ fn without_addresses(line: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Reads a picture of at most 9 pixels a side.
+    fn small(stream: &mut &[u8]) -> io::Result<Option<VideoFrame>> {
+        read_picture(stream, Path::new("clip.avi"), &DecodeLimits { max_side: 9, ..DecodeLimits::default() })
+    }
+
+    // 5.1 is the oldest that is accepted. Builds of FFmpeg's repository have a number of commits or
+    // a date, those of Arch an `n` before the number.
+    #[test]
+    fn versions_before_5_1_are_too_old() {
+        for old in ["4.4.2-0ubuntu0.22.04.1", "n4.4", "5.0", "5.0.1-static", "0.8.17-4:0.8.17-0ubuntu", "4", "2.8"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        let new = ["5.1", "5.1.9-0+deb12u1", "5", "5.10", "6.0", "n7.1.1", "8.0-full_build-www.gyan.dev", "10.0"];
+        let unnumbered = ["N-12345-g0123abc", "git-2020-01-15-0dc0837", "2024-10-02-git-358fdf3083", "dev", ""];
+        new.iter().chain(&unnumbered).for_each(|version| assert!(!is_too_old(version), "{version}"));
+    }
+
+    #[test]
+    fn a_picture_that_ffmpeg_refuses_has_a_size() {
+        let words = "[png] [IMGUTILS] Picture size 9000x8000 is invalid; Error while opening decoder";
+        assert_eq!(refused_size(words), Some([9000, 8000]));
+        assert_eq!(refused_size("Picture size 0 is invalid"), None);
+        assert_eq!(refused_size("Invalid data"), None);
+    }
+
     #[test]
     fn images_follow_one_another() {
         let mut stream: &[u8] = b"P6\n2 1\n255\nabcdefP6\n1 1\n255\nxyz";
-        let first = read_picture(&mut stream, 9).unwrap().unwrap();
+        let first = small(&mut stream).unwrap().unwrap();
         assert_eq!((first.width, first.height, &first.pixels[..]), (2, 1, &b"abcdef"[..]));
-        assert_eq!(read_picture(&mut stream, 9).unwrap().unwrap().pixels, b"xyz");
-        assert!(read_picture(&mut stream, 9).unwrap().is_none());
+        assert_eq!(small(&mut stream).unwrap().unwrap().pixels, b"xyz");
+        assert!(small(&mut stream).unwrap().is_none());
     }
 
     #[test]
     fn a_stream_that_is_no_image_is_an_error() {
-        let kind = |mut bytes: &[u8]| read_picture(&mut bytes, 9).err().map(|error| error.kind());
+        let kind = |mut bytes: &[u8]| small(&mut bytes).err().map(|error| error.kind());
         assert_eq!(kind(b"P6\n2 1\n255\nabc"), Some(ErrorKind::UnexpectedEof));
         assert_eq!(kind(b"P6\n2"), Some(ErrorKind::UnexpectedEof));
         assert_eq!(kind(b"P6\n10 1\n255\nab"), Some(ErrorKind::FileTooLarge));

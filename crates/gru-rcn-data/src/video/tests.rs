@@ -122,6 +122,7 @@ fn limits_hold() {
         // 8 macroblocks of 8192 bytes are kept by the pure decoder, more than the clip.
         (DecodeLimits { max_bytes: 64 * 32 * 3 * 10 - 1, ..default }, "`max_bytes`"),
         (DecodeLimits { max_side: 63, ..default }, "`max_side` of 63"),
+        (DecodeLimits { max_pixels: 64 * 32 - 1, ..default }, "`max_pixels` of 2047"),
         (DecodeLimits { timeout: Duration::ZERO, ..default }, "`timeout`"),
     ] {
         for decoder in decoders(limits) {
@@ -133,6 +134,14 @@ fn limits_hold() {
         let zero = decoder.decode(&path, SizeRule::ShortSide { pixels: 0 });
         assert!(matches!(zero, Err(DataError::Setting { .. })), "{decoder:?}");
     }
+}
+
+// 5 120 × 4 096 pixels of one colour, a file of some kilobytes: FFmpeg itself refuses them.
+#[test]
+fn large_pictures_are_refused_before_they_are_decoded() {
+    let folder = temporary();
+    let path = make_with(folder.path(), "large.mp4", "color=gray:size=5120x4096", 1, &["-c:v", "mjpeg", "-q:v", "31"]);
+    refused(ffmpeg().count(&path), &["large.mp4", "`max_pixels` of 16777216"]);
 }
 
 #[test]
@@ -167,7 +176,12 @@ fn each_bad_file_has_its_own_error() {
     assert!(!error.to_string().contains(" @ 0x"), "{error}");
     assert!(error.to_string().contains("text.avi"));
     let sound = make_with(folder.path(), "sound.mp4", "sine", 1, &["-t", "1"]);
-    assert!(matches!(decode(&sound), DataError::NotVideo { .. }), "{}", decode(&sound));
+    assert!(matches!(decode(&sound), DataError::NoVideoStream(_)), "{}", decode(&sound));
+    assert_eq!(decode(&sound).to_string(), format!("{}: it holds no video stream; remove the clip", sound.display()));
+    let cover = ["-f", "lavfi", "-i", "color=red:size=32x32", "-map", "0", "-map", "1", "-c:v", "png"];
+    let cover = [&cover[..], &["-disposition:v", "attached_pic", "-t", "1"]].concat();
+    let cover = make_with(folder.path(), "cover.m4v", "sine", 1, &cover);
+    assert!(matches!(decode(&cover), DataError::NoVideoStream(_)), "{}", decode(&cover));
 }
 
 /// Frames, rate and warnings of a file read to its end.
@@ -233,16 +247,21 @@ fn a_missing_program_says_how_to_install_it() {
     assert!(!ffmpeg().id().version.is_empty());
 }
 
-// A stand-in for FFmpeg that says who it is and then hangs.
+/// A script in place of FFmpeg: what it does when asked for its version, and with a clip.
+#[cfg(unix)]
+fn stand_in(folder: &Path, version: &str, clip: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = folder.join("stand-in");
+    put(folder, "stand-in", format!("#!/bin/sh\ncase \"$*\" in *-version*) {version};; *) {clip};; esac\n"));
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
 #[cfg(unix)]
 #[test]
 fn a_hanging_program_is_stopped() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = temporary();
-    let program = folder.path().join("hang");
-    let script = "#!/bin/sh\ncase \"$*\" in *-version*) echo ffmpeg version 0;; *) exec sleep 60;; esac\n";
-    put(folder.path(), "hang", script);
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = stand_in(folder.path(), "echo ffmpeg version N-1", "exec sleep 60");
     let clip = folder.path().join("clip.avi");
     put(folder.path(), "clip.avi", "x");
     let limits = DecodeLimits { timeout: Duration::from_millis(200), ..DecodeLimits::default() };
@@ -250,6 +269,37 @@ fn a_hanging_program_is_stopped() {
     let error = Ffmpeg::at(&program).unwrap().with_limits(limits).decode(&clip, SizeRule::Source).unwrap_err();
     assert!(matches!(error, DataError::Timeout { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+// One that never answers, one that answers and does not end, one that never ends its answer.
+#[cfg(unix)]
+#[test]
+fn a_program_that_does_not_state_its_version_is_stopped() {
+    let folder = temporary();
+    for version in ["exec sleep 600", "echo ffmpeg version 6.0; exec >&-; exec sleep 600"] {
+        let program = stand_in(folder.path(), version, "exit 0");
+        let start = std::time::Instant::now();
+        refused(Ffmpeg::ask(&program, Duration::from_millis(300)), &["stand-in", "did not answer `-version`"]);
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    let endless = stand_in(folder.path(), "exec yes", "exit 0");
+    refused(Ffmpeg::at(&endless), &["`-version` answered `y`"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_old_program_is_named_once() {
+    let folder = temporary();
+    let program = stand_in(folder.path(), "echo ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright", "exit 1");
+    refused(Ffmpeg::at(&program), &["stand-in", "FFmpeg 4.4.2-0ubuntu0.22.04.1", "5.1 or newer", "GRU_RCN_FFMPEG"]);
+    // An old one without a number is known by what it says of the command line.
+    let words = "echo \"[error] Unrecognized option 'fps_mode'.\" >&2
+        echo '[fatal] Error splitting the argument list: Option not found' >&2; exit 1";
+    let program = Ffmpeg::at(&stand_in(folder.path(), "echo ffmpeg version N-9-g12", words)).unwrap();
+    put(folder.path(), "clip.avi", "x");
+    let error = program.count(&folder.path().join("clip.avi"));
+    assert!(matches!(error, Err(DataError::FfmpegMissing { .. })));
+    refused(error, &["stand-in", "'fps_mode'", "5.1 or newer"]);
 }
 
 #[test]

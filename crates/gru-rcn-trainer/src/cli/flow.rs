@@ -1,15 +1,19 @@
 //! `flow`: optical flow between two images.
 
-use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use gru_rcn_data::FlowMethod;
+use gru_rcn_data::base::open_file;
+use gru_rcn_data::image::read_image;
+use gru_rcn_data::{DecodeLimits, FlowMethod};
 use gru_rcn_flow::{Dis, Flow, Image, TvL1, colour, flo};
+use image::ImageFormat;
 use serde_json::json;
 
 use super::shared::print_json;
+use crate::run::dir::write_atomically;
 
 #[derive(Args, Debug)]
 pub(super) struct FlowArgs {
@@ -39,6 +43,10 @@ impl FlowArgs {
         if self.out.extension().is_none_or(|extension| extension != "flo") {
             bail!("{}: flow is written as .flo; give --out a name that ends so", self.out.display());
         }
+        let picture = match &self.picture {
+            Some(path) => Some((path, picture_format(path)?)),
+            None => None,
+        };
         let (first, second) = (read(&self.first)?, read(&self.second)?);
         let flow = match self.method {
             FlowMethod::TvL1 => TvL1::default().flow(&first, &second),
@@ -46,12 +54,17 @@ impl FlowArgs {
         }
         .with_context(|| format!("flow from {} to {}", self.first.display(), self.second.display()))?;
         let error = match &self.truth {
-            Some(truth) => flow.endpoint_error(&flo::load(truth)?)?,
+            Some(truth) => {
+                open_file(truth)?;
+                flow.endpoint_error(&flo::load(truth)?)?
+            }
             None => None,
         };
-        flo::save(&flow, &self.out)?;
-        if let Some(path) = &self.picture {
-            draw(&flow, path)?;
+        let mut field = Vec::new();
+        flo::write(&flow, &mut field)?;
+        write_atomically(&self.out, &field)?;
+        if let Some((path, format)) = picture {
+            write_atomically(path, &draw(&flow, format)?)?;
         }
         let longest = flow.u.iter().zip(&flow.v).map(|(u, v)| u.hypot(*v)).fold(0.0, f32::max);
         if self.json {
@@ -72,15 +85,21 @@ impl FlowArgs {
 }
 
 fn read(path: &Path) -> Result<Image> {
-    let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
-    let image =
-        image::load_from_memory(&bytes).with_context(|| format!("{} is not a JPEG or PNG image", path.display()))?;
-    let rgb = image.into_rgb8();
-    Ok(Image::from_rgb8(rgb.width() as usize, rgb.height() as usize, rgb.as_raw())?)
+    let image = read_image(path, &DecodeLimits::default())?;
+    Ok(Image::from_rgb8(image.width, image.height, image.frame(0))?)
 }
 
-fn draw(flow: &Flow, path: &Path) -> Result<()> {
+fn picture_format(path: &Path) -> Result<ImageFormat> {
+    match ImageFormat::from_path(path) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => Ok(format),
+        _ => bail!("{}: a picture is written as PNG or JPEG; give --picture a name that ends so", path.display()),
+    }
+}
+
+/// The bytes of the picture.
+fn draw(flow: &Flow, format: ImageFormat) -> Result<Vec<u8>> {
     let picture = image::RgbImage::from_raw(flow.width() as u32, flow.height() as u32, colour::draw(flow, None));
-    let picture = picture.context("the picture does not have the size of the flow")?;
-    picture.save(path).with_context(|| format!("could not write {}", path.display()))
+    let mut bytes = Cursor::new(Vec::new());
+    picture.context("the picture does not have the size of the flow")?.write_to(&mut bytes, format)?;
+    Ok(bytes.into_inner())
 }

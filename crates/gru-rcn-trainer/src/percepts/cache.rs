@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::percepts::Level;
+use gru_rcn_data::base::read_text;
 use gru_rcn_data::{ClipPlanner, DecoderKind, Split};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -150,7 +151,7 @@ impl Cache {
     /// Opens a folder that `features` wrote.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let path = root.join(INDEX);
-        let text = fs::read_to_string(&path)
+        let text = read_text(&path)
             .with_context(|| format!("{}: no features here; write them with `gru-rcn features`", path.display()))?;
         let index: Index =
             serde_json::from_str(&text).with_context(|| format!("{} is not an index of features", path.display()))?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use gru_rcn_data::base::read_text;
 use toml::{Table, Value};
 
 use super::Recipe;
@@ -30,9 +31,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 9] = built_in![
 pub(crate) fn load(name: &str, changes: &[String]) -> Result<Recipe> {
     let text = match BUILT_IN.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_string(),
-        None if Path::new(name).is_file() => {
-            std::fs::read_to_string(name).with_context(|| format!("could not read the recipe {name}"))?
-        }
+        None if Path::new(name).is_file() => read_text(Path::new(name)).context("could not read the recipe")?,
         None => {
             let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
             bail!("{name}: no such recipe file, and no built-in recipe; those are {}", known.join(", "))

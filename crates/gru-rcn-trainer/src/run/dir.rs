@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
-use gru_rcn_data::base::{self, FolderLock, if_there};
+use gru_rcn_data::base::{self, FolderLock, read_text, read_text_if_there};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -158,8 +158,7 @@ impl RunDir {
 
     pub(crate) fn read_recipe(&self) -> Result<Recipe> {
         let path = self.recipe_file();
-        let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-        recipe::parse(&text, &[]).with_context(|| path.display().to_string())
+        recipe::parse(&read_text(&path)?, &[]).with_context(|| path.display().to_string())
     }
 
     pub(crate) fn write_recipe(&self, recipe: &Recipe) -> Result<()> {
@@ -236,7 +235,7 @@ impl RunDir {
     /// line, which a killed process may have left, is removed.
     fn rewind_log(&self, log: &str, stage: &str, keep: impl Fn(&Value) -> bool) -> Result<()> {
         let path = self.root.join(log);
-        let Some(text) = if_there(&path, fs::read_to_string(&path))? else { return Ok(()) };
+        let Some(text) = read_text_if_there(&path)? else { return Ok(()) };
         let kept =
             |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["stage"] != stage || keep(&line));
         let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
@@ -246,7 +245,7 @@ impl RunDir {
 
 /// Reads a JSON file; nothing if there is no such file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = if_there(path, fs::read_to_string(path))?;
+    let text = read_text_if_there(path)?;
     text.map(|text| serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))).transpose()
 }
 

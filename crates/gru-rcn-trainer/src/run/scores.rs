@@ -5,11 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use gru_rcn::weights::sort_metadata;
+use gru_rcn_data::base::read_file;
 use gru_rcn_data::without_extension;
 use gru_rcn_metrics::Predictions;
 use safetensors::SafeTensors;
 
 use super::dir::write_atomically;
+
+/// Most bytes of a file of scores: a million clips of a thousand classes.
+const MOST_BYTES: u64 = 4 << 30;
 
 /// Class probabilities of a list of clips, of the model and of each of its classifiers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,7 +72,7 @@ pub(crate) struct SavedScores {
 
 impl SavedScores {
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = read_file(path, MOST_BYTES)?;
         Self::parse(&bytes).with_context(|| format!("{} is not a file of scores", path.display()))
     }
 

@@ -56,6 +56,14 @@ fn read_header(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(header)
 }
 
+/// Whether a file begins as safetensors files do: with the length of a header, which is JSON.
+pub(super) fn is_safetensors(path: &Path) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(9).read_to_end(&mut start)?;
+    let length = start.first_chunk().map(|length| u64::from_le_bytes(*length));
+    Ok(start.get(8) == Some(&b'{') && length.is_some_and(|length| length <= MOST_HEADER))
+}
+
 fn sort_metadata_of(path: &Path) -> std::io::Result<()> {
     let mut file: File = OpenOptions::new().read(true).write(true).open(path)?;
     let mut header = read_header(&mut file)?;

@@ -22,11 +22,13 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
-    /// Neither `.safetensors` nor `.pth`/`.pt`.
-    #[error("{}: weights must be a .safetensors, .pth or .pt file", path.display())]
-    UnknownFormat {
+    /// The file holds the weights more than once, such as beside their moving average.
+    #[error("{}: it holds these weights below `{}`; save one of them alone", path.display(), prefixes.join("` and below `"))]
+    Several {
         /// The file.
         path: PathBuf,
+        /// What stands before the model's keys.
+        prefixes: Vec<String>,
     },
     /// The file could not be parsed.
     #[error("{}: not a readable weight file: {reason}", path.display())]
@@ -77,18 +79,27 @@ impl WeightsError {
     }
 
     pub(super) fn require_file(path: &Path) -> Result<(), Self> {
-        if path.is_file() { Ok(()) } else { Err(Self::NotFound { path: path.into() }) }
+        match path.exists() {
+            true if path.is_file() => Ok(()),
+            true => Err(Self::unreadable(path, &"it is a folder, pipe or device")),
+            false => Err(Self::NotFound { path: path.into() }),
+        }
     }
 }
 
-/// Loads weights in the layout of the network's PyTorch original from a `.safetensors`, `.pth` or
-/// `.pt` file, strictly. Weights of any stored precision become float32.
+/// Loads weights in the layout of the network's PyTorch original from a safetensors file or one
+/// that `torch.save` wrote, whatever its name, strictly. Weights of any stored precision become
+/// float32.
+///
+/// The keys may stand below a prefix that is common to all, such as `module.` or `backbone.`, and
+/// the state dict below a key of a checkpoint, such as `state_dict`, `model` or
+/// `model_state_dict`, whose other entries are not read.
 ///
 /// # Errors
 ///
 /// If the file is missing or unreadable, or if its keys or shapes are not exactly the model's.
 pub fn import_torchvision<M: Module + Backbone>(module: M, path: &Path) -> Result<M, WeightsError> {
-    let mut tensors = read(path)?;
+    let (prefix, mut tensors) = read(path, &module)?;
     module.convert_weights(&mut tensors);
     let pairs = module.key_prefixes();
     let to_ours = |key: &str| rename(key, pairs.iter().map(|(theirs, ours)| (theirs.as_str(), ours.as_str())));
@@ -97,18 +108,58 @@ pub fn import_torchvision<M: Module + Backbone>(module: M, path: &Path) -> Resul
         tensor
     };
     let tensors = tensors.into_iter().map(renamed).collect();
-    let theirs = |key: &str| rename(key, pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())));
+    let theirs =
+        |key: &str| prefix.clone() + &rename(key, pairs.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str())));
     apply(module, tensors, Some(Box::new(PyTorchToBurnAdapter)), path, theirs)
 }
 
-/// All tensors of a weight file by their names in it; their values are read when asked for.
-fn read(path: &Path) -> Result<FileTensors, WeightsError> {
-    WeightsError::require_file(path)?;
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => all_of(SafetensorsStore::from_file(path), path),
-        Some("pth" | "pt") => all_of(PytorchStore::from_file(path).map_indices_contiguous(false), path),
-        _ => Err(WeightsError::UnknownFormat { path: path.into() }),
+/// Keys of checkpoints below which the state dict is kept, beside the optimizer's and the like.
+const CONTAINERS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "network"];
+
+/// The tensors of a weight file by the model's names in its PyTorch original, and what stands
+/// before these names in the file; values are read when asked for.
+fn read<M: Backbone>(path: &Path, module: &M) -> Result<(String, FileTensors), WeightsError> {
+    let tensors = read_all(path)?;
+    let classifier = format!("{}.bias", module.classifier_key());
+    let prefixes = tensors.keys().filter_map(|key| key.strip_suffix(&classifier));
+    let prefixes: Vec<String> = prefixes.filter(|p| p.is_empty() || p.ends_with('.')).map(str::to_owned).collect();
+    match &prefixes[..] {
+        [prefix] if !prefix.is_empty() => Ok((prefix.clone(), below(prefix, tensors, path)?)),
+        [first, _, ..] if !first.is_empty() => Err(WeightsError::Several { path: path.into(), prefixes }),
+        // The keys stand alone, or this is not this network's file, which the strict import will say.
+        _ => Ok((String::new(), tensors)),
     }
+}
+
+/// The tensors below `prefix` by their names without it. Another tensor of the same state dict is
+/// one that the model has no use for.
+fn below(prefix: &str, tensors: FileTensors, path: &Path) -> Result<FileTensors, WeightsError> {
+    let containers = prefix.split_inclusive('.').take_while(|part| CONTAINERS.contains(&part.trim_end_matches('.')));
+    let state_dict: String = containers.collect();
+    let (mut found, mut unused) = (FileTensors::new(), Vec::new());
+    for (key, mut tensor) in tensors {
+        if let Some(name) = key.strip_prefix(prefix) {
+            tensor.name = name.to_owned();
+            found.insert(name.to_owned(), tensor);
+        } else if key.starts_with(&state_dict) {
+            unused.push(key);
+        }
+    }
+    match unused.is_empty() {
+        true => Ok(found),
+        false => Err(WeightsError::Mismatch { path: path.into(), missing: Vec::new(), unused, misshapen: Vec::new() }),
+    }
+}
+
+/// All tensors of a weight file by their names in it. Its first bytes say what kind of file it is.
+fn read_all(path: &Path) -> Result<FileTensors, WeightsError> {
+    WeightsError::require_file(path)?;
+    if super::file::is_safetensors(path).map_err(|error| WeightsError::unreadable(path, &error))? {
+        return all_of(SafetensorsStore::from_file(path), path);
+    }
+    let words = |error| format!("it is no safetensors file, and as one of PyTorch: {error}");
+    let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
+    store.get_all_tensors().cloned().map_err(|error| WeightsError::unreadable(path, &words(error)))
 }
 
 pub(super) fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTensors, WeightsError> {
@@ -125,7 +176,7 @@ pub(super) fn all_of<S: ModuleStore>(mut store: S, path: &Path) -> Result<FileTe
 pub fn torchvision_classes<M: Backbone>(module: &M, path: &Path) -> Result<usize, WeightsError> {
     let key = format!("{}.bias", module.classifier_key());
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
-    match read(path)?.get(&key).map(|tensor| &tensor.shape[..]) {
+    match read(path, module)?.1.get(&key).map(|tensor| &tensor.shape[..]) {
         Some(&[classes]) => return Ok(classes),
         Some(other) => misshapen.push(format!("{key} is {other:?} instead of one number per class")),
         None => missing.push(key),
@@ -290,9 +341,74 @@ mod tests {
             std::fs::write(&path, "not weights").unwrap();
             import_torchvision(vgg(6), &path).unwrap_err()
         };
-        for name in ["text.safetensors", "text.pth"] {
+        for name in ["text.safetensors", "text.pth", "weights.caffemodel"] {
             assert!(matches!(read(name), WeightsError::Unreadable { .. }), "{name}");
         }
-        assert!(matches!(read("weights.caffemodel"), WeightsError::UnknownFormat { .. }));
+        let folder = import_torchvision(vgg(6), path.parent().unwrap());
+        assert!(folder.unwrap_err().to_string().contains("it is a folder"));
+    }
+
+    /// Writes a file again with each tensor under the keys that `keys` makes of its own, and with
+    /// another tensor for each of `more`.
+    fn rewrite(path: &Path, keys: impl Fn(&str) -> Vec<String>, more: &[&str]) {
+        let bytes = std::fs::read(path).unwrap();
+        let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+        let data = &bytes[8 + length..];
+        let header: serde_json::Map<_, _> = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let (mut written, mut body) = (serde_json::Map::new(), Vec::new());
+        for (key, tensor) in header.iter().filter(|(key, _)| *key != "__metadata__") {
+            let more = more.iter().filter(|_| key == "features.0.bias").map(|key| (*key).to_owned());
+            for new in keys(key).into_iter().chain(more) {
+                let [from, to] = [0, 1].map(|n| tensor["data_offsets"][n].as_u64().unwrap() as usize);
+                let mut tensor = tensor.clone();
+                tensor["data_offsets"] = serde_json::json!([body.len(), body.len() + to - from]);
+                body.extend_from_slice(&data[from..to]);
+                written.insert(new, tensor);
+            }
+        }
+        let header = serde_json::to_vec(&written).unwrap();
+        std::fs::write(path, [&(header.len() as u64).to_le_bytes()[..], &header, &body].concat()).unwrap();
+    }
+
+    #[test]
+    fn keys_may_stand_below_one_prefix() {
+        let (_folder, path) = folder();
+        let saved = vgg(6);
+        let frame = drawn::<4>(1, [1, 3, 32, 32], &Device::flex());
+        let expected = Backbone::forward(&saved, frame.clone());
+        for (prefix, more) in [
+            ("module.", &[][..]),
+            ("backbone.encoder.", &[]),
+            ("state_dict.", &["optimizer.state.0.exp_avg", "epoch_losses"]),
+            ("model_state_dict.module.", &["optimizer_state_dict.state.0.exp_avg"]),
+            ("model.", &["optimizer.state.0.exp_avg"]),
+        ] {
+            export_torchvision(&saved, &path).unwrap();
+            rewrite(&path, |key| vec![format!("{prefix}{key}")], more);
+            assert_eq!(torchvision_classes(&vgg(1000), &path).unwrap(), 6, "{prefix}");
+            let loaded = import_torchvision(vgg(6), &path).unwrap_or_else(|error| panic!("{prefix}: {error}"));
+            assert_eq!(difference(expected.clone(), Backbone::forward(&loaded, frame.clone())), 0.0);
+            // What does not fit is named as in the file.
+            let error = import_torchvision(vgg(7), &path).unwrap_err().to_string();
+            assert!(error.contains(&format!("of another shape: {prefix}classifier.6.bias is [6]")), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_outside_the_prefix_are_named() {
+        let (_folder, path) = folder();
+        let error = |keys: &dyn Fn(&str) -> Vec<String>, more: &[&str]| {
+            export_torchvision(&vgg(6), &path).unwrap();
+            rewrite(&path, keys, more);
+            import_torchvision(vgg(6), &path).unwrap_err().to_string()
+        };
+        let text = error(&|key| vec![format!("backbone.{key}")], &["head.weight"]);
+        assert!(text.ends_with("unused: head.weight"), "{text}");
+        let text = error(&|key| vec![format!("state_dict.module.{key}")], &["state_dict.head.weight", "optimizer.0"]);
+        assert!(text.ends_with("unused: state_dict.head.weight"), "{text}");
+        let text = error(&|key| vec![key.to_owned()], &["head.weight"]);
+        assert!(text.ends_with("unused: head.weight"), "{text}");
+        let text = error(&|key| vec![format!("model.{key}"), format!("model_ema.{key}")], &[]);
+        assert!(text.contains("below `model.` and below `model_ema.`; save one of them alone"), "{text}");
     }
 }

@@ -151,7 +151,7 @@ impl Session {
             let [old, new] = [old, size].map(|[height, width]| [width, height]);
             return Err(self.broken(&format!("the frame size changes from {old:?} to {new:?}")));
         }
-        self.limits.check_side(&self.path, size[0], size[1])?;
+        self.limits.check_size(&self.path, size[0], size[1])?;
         self.limits.check(&self.path, 1, size[0].div_ceil(16) * size[1].div_ceil(16) * MACROBLOCK_BYTES)?;
         self.size = Some(size);
         Ok(())
@@ -228,7 +228,7 @@ impl FrameSource for Session {
         let Some(frame) = self.next_picture()? else { return Ok(None) };
         let from = self.size.unwrap_or_default();
         let [height, width] = self.output.of(from[0], from[1]);
-        self.limits.check_side(&self.path, height, width)?;
+        self.limits.check_size(&self.path, height, width)?;
         self.limits.check(&self.path, 1, height * width * 3)?;
         let planes = [frame.luma_samples(), frame.cb_samples(), frame.cr_samples()];
         let mut pixels = colour::to_rgb(planes, [frame.width(), frame.width() / 2], from);

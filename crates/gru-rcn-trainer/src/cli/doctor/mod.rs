@@ -181,7 +181,7 @@ impl Machine {
             format!("disk      {} free for {}", size(self.free_disk_bytes), self.runs),
             match (&self.ffmpeg, &self.ffmpeg_advice) {
                 (Some(version), _) => format!("ffmpeg    {version}"),
-                (None, advice) => format!("ffmpeg    {}", advice.as_deref().unwrap_or("not found")),
+                (None, advice) => format!("ffmpeg    UNUSABLE: {}", advice.as_deref().unwrap_or("not found")),
             },
             format!(
                 "decoder   {}",
