@@ -56,7 +56,7 @@ pub mod video;
 
 pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes};
 pub use dataset::{
-    ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, PreparedClip, QUARANTINE, SHAPES, Sample,
+    ClipContent, ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, PreparedClip, QUARANTINE, SHAPES, Sample,
     SplitList, read_quarantine, without_extension,
 };
 pub use image::{Crop, SizeRule};

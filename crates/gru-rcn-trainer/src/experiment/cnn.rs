@@ -53,6 +53,7 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
         Some(section) => context.clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
         None => cnn,
     };
+    context.dir.check_there()?;
     export_torchvision(&cnn, &kept)?;
     // As a resumed run has it: without the dropout of its training.
     backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device)

@@ -11,7 +11,8 @@ struct Saved {
 }
 
 fn fingerprint() -> RunFingerprint {
-    RunFingerprint { burn: "0.22.1".into(), data: "abc".into(), classes: vec!["b".into()], recipe: json!({"seed": 1}) }
+    let (burn, data) = ("0.22.1".into(), "abc".into());
+    RunFingerprint { burn, data, classes: vec!["b".into()], recipe: json!({"seed": 1}), dtype: Some("f32".into()) }
 }
 
 fn optimizer() -> ModuleOptimizer {
