@@ -40,7 +40,13 @@ impl Context {
 
     /// The learning curve of a system that an earlier session has trained on the CNN with this
     /// checksum. If one of its `files` is gone, it counts as not trained, after a warning.
-    pub(crate) fn finished(&self, key: &str, name: &str, cnn: &str, files: &[PathBuf]) -> Result<Option<Vec<EpochPoint>>> {
+    pub(crate) fn finished(
+        &self,
+        key: &str,
+        name: &str,
+        cnn: &str,
+        files: &[PathBuf],
+    ) -> Result<Option<Vec<EpochPoint>>> {
         let Some(done) = self.dir.done(key)? else { return Ok(None) };
         if let Some(gone) = files.iter().find(|file| !file.is_file()) {
             self.message(format!("warning: {name} was trained, but {} is gone; it is trained again", gone.display()));

@@ -14,6 +14,7 @@ use gru_rcn_data::Sample;
 
 use super::backbone::{self, FrameCnn};
 use super::data::Clips;
+use super::system::System;
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, Live, PixelStore, Source, appearances};
@@ -43,6 +44,10 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
     let (recipe, kept) = (&context.recipe, context.dir.backbone());
     if kept.is_file() {
         return backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device);
+    }
+    let trained = |system: &System| context.dir.done_file(&system.key()).is_file();
+    if System::of_recipe(recipe).iter().any(trained) {
+        context.message(format!("warning: {} is gone; the CNN is made again", kept.display()));
     }
     let cnn = match (pretrained, &recipe.backbone.pretrain) {
         (Some(cnn), _) => cnn,

@@ -74,7 +74,10 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         context.message(format!("{clips} clips are in quarantine and skipped, {first} the first of them"));
     }
     if let Some(before) = card.earlier_devices.last() {
-        context.message(format!("the run was on {before} before, and is on {} now; the run card names both", card.devices()));
+        context.message(format!(
+            "the run was on {before} before, and is on {} now; the run card names both",
+            card.devices()
+        ));
     }
     if let Some(line) = memory.line() {
         context.message(line);

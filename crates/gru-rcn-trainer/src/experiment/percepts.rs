@@ -73,7 +73,7 @@ impl<'a> PerceptMaker<'a> {
         }
         let training = clips.training_loader(&self.context.dir, &recipe.training);
         if self.in_memory {
-            let bytes = self.bytes(all.len(), recipe.features.copies) + self.bytes(validation.len(), 0);
+            let bytes = self.bytes(all.len(), recipe.features.copies).saturating_add(self.bytes(validation.len(), 0));
             let mib = self.check_size(bytes, "these")?;
             self.context.message(match &recipe.features.from {
                 Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),

@@ -49,7 +49,9 @@ pub(crate) fn digests(dataset: &Dataset) -> BTreeMap<String, String> {
     let files = samples(dataset).filter(|sample| !matches!(sample.source, ClipSource::Motion(_)));
     // What cannot be looked at cannot be read either; that names the fault.
     files
-        .map(|sample| (sample.id.clone(), sample.content().map_or_else(|_| "unreadable".into(), |content| content.digest)))
+        .map(|sample| {
+            (sample.id.clone(), sample.content().map_or_else(|_| "unreadable".into(), |content| content.digest))
+        })
         .collect()
 }
 

@@ -103,7 +103,10 @@ impl RunCard {
             ("Program".to_string(), format!("gru-rcn {} on Burn {}", self.program, self.burn)),
             ("Recipe".into(), self.recipe.clone()),
             ("Seed".into(), self.seed.to_string()),
-            ("Backend".into(), self.earlier_devices.iter().cloned().chain([self.devices()]).collect::<Vec<_>>().join("; then ")),
+            (
+                "Backend".into(),
+                self.earlier_devices.iter().cloned().chain([self.devices()]).collect::<Vec<_>>().join("; then "),
+            ),
             ("Data".into(), format!("{} ({})", data.name, data.fingerprint)),
             (
                 "Clips".into(),

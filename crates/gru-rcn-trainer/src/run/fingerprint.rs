@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::card::RunCard;
 use super::dir::{RunDir, read_json, write_json};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, leaves};
 
 /// Keys of a recipe that may change when a run is resumed: they say where things are and how fast
 /// they are read, and have no influence on what is learnt.
@@ -107,25 +107,10 @@ impl RunFingerprint {
 
 /// The values of a recipe by their dotted keys, without the keys that are free to change.
 fn keys_that_matter(recipe: &Value) -> BTreeMap<String, String> {
-    fn walk(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
-        match value {
-            Value::Object(members) if !members.is_empty() => {
-                for (key, value) in members {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    walk(&path, value, leaves);
-                }
-            }
-            leaf => {
-                leaves.insert(path.to_string(), leaf.to_string());
-            }
-        }
-    }
-    let mut leaves = BTreeMap::new();
-    walk("", recipe, &mut leaves);
+    let leaves = leaves(recipe).into_iter().map(|(key, value)| (key, value.to_string()));
     // A free key may hold a table, as `nonfinite` does; all keys below it are free as well.
     let free = |key: &str| FREE.contains(&key) || key.split('.').any(|part| FREE_IN_TRAINING.contains(&part));
-    leaves.retain(|key, _| !free(key));
-    leaves
+    leaves.filter(|(key, _)| !free(key)).collect()
 }
 
 #[cfg(test)]
