@@ -122,3 +122,31 @@ impl RunCard {
         entries
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(backend: &str, dtype: &str) -> RunCard {
+        let data = serde_json::json!({"name": "x", "fingerprint": "", "train": 1, "validation": 1, "test": 1});
+        let card = serde_json::json!({
+            "version": VERSION, "program": "", "burn": BURN, "recipe": "r", "seed": 1, "backend": backend,
+            "dtype": dtype, "data": data, "classes": [], "cnn_classes": 1, "seconds": [], "systems": [],
+        });
+        serde_json::from_value(card).unwrap()
+    }
+
+    /// Begun on one device, resumed on another, then twice on the first.
+    #[test]
+    fn devices_of_all_sessions_stay_in_the_card() {
+        let mut before = card("cuda:0", "bf16");
+        for (backend, dtype) in [("cpu", "f32"), ("cuda:0", "bf16"), ("cuda:0", "bf16")] {
+            let mut now = card(backend, dtype);
+            now.follow(&before);
+            before = now;
+        }
+        assert_eq!(before.earlier_devices, ["cuda:0, bf16", "cpu, f32"]);
+        let backend = before.entries().into_iter().find(|(name, _)| name == "Backend").unwrap().1;
+        assert_eq!(backend, "cuda:0, bf16; then cpu, f32; then cuda:0, bf16");
+    }
+}

@@ -65,6 +65,27 @@ fn loads_the_newest_by_number_and_keeps_two() {
     assert_eq!(latest, "step-100000000\n");
 }
 
+/// `latest` after a kill between two renames, without the file, after the newest was set aside, and
+/// without any checkpoint.
+#[test]
+fn latest_is_mended() {
+    let saved = saved(&[9, 10]);
+    let latest = saved.checkpoints.root.join("latest");
+    for before in [Some("step-00000009\n"), Some("step-0000"), None] {
+        match before {
+            Some(text) => fs::write(&latest, text).unwrap(),
+            None => fs::remove_file(&latest).unwrap(),
+        }
+        saved.load().0.unwrap();
+        assert_eq!(fs::read_to_string(&latest).unwrap(), "step-00000010\n");
+    }
+    for (steps, expected) in [(10, Some("step-00000009\n")), (9, None)] {
+        fs::remove_file(saved.checkpoints.folder(steps).join(MANIFEST)).unwrap();
+        saved.load().0.unwrap();
+        assert_eq!(fs::read_to_string(&latest).ok().as_deref(), expected);
+    }
+}
+
 /// Every member is damaged in every way: it is named and set aside, and the one before is loaded.
 #[test]
 fn damage_to_any_member_is_detected() {
