@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_folder_is_known_by_its_frames() {
         let folder = temporary();
-        let frame = |t: usize| folder.path().join(format!("{t:06}.png"));
+        let frame = |t: u32| folder.path().join(format!("{t:06}.png"));
         (0..5).for_each(|t| save_frame(&frame(t), [4, 4], t));
         let digest = || sample(ClipSource::FrameFolder(folder.path().into())).content().unwrap().digest;
         let first = digest();

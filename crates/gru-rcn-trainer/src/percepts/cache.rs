@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::percepts::Level;
-use gru_rcn_data::base::{FolderLock, remove};
+use gru_rcn_data::base::{FolderLock, remove, write_atomically};
 use gru_rcn_data::{ClipContent, ClipPlanner, DecoderKind, Sample, Split};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
 use crate::run::checksum::Member;
-use crate::run::dir::{write_atomically, write_json};
+use crate::run::dir::write_json;
 
 /// Version of the index's layout.
 pub(crate) const SCHEMA: u32 = 1;
@@ -132,6 +132,12 @@ impl CacheWriter {
     /// Writes what is left, then the index; a cache without one is none.
     pub(crate) fn finish(mut self) -> Result<Index> {
         self.close_shard()?;
+        if let Some(gone) = self.index.shards.iter().find(|shard| !self.root.join(&shard.name).is_file()) {
+            bail!(
+                "{} was removed while the features were written; write them again",
+                self.root.join(&gone.name).display()
+            );
+        }
         write_json(&self.root.join(INDEX), &self.index)?;
         Ok(self.index)
     }
@@ -145,7 +151,7 @@ impl CacheWriter {
         });
         let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, None)?;
         let name = self.shard();
-        write_atomically(&self.root.join(&name), &bytes)?;
+        write_atomically(&self.root.join(&name), &bytes).context("could not write the features")?;
         self.index.shards.push(Member::new(&name, &bytes));
         self.tensors.clear();
         self.bytes = 0;
