@@ -8,7 +8,7 @@ use gru_rcn_tests::films;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips::{self, clips};
-use crate::harness::{run, temporary};
+use crate::harness::{Call, copy_folder, metrics, run, temporary};
 use crate::tiny::{self, assert_same_outcome, resume, start, start_until};
 
 /// What the program prints when it resumes within an epoch.
@@ -140,6 +140,8 @@ fn a_resumed_run_must_match_its_fingerprint() {
     resume(folder.path()).run().refuses(&["training.batch was 5 and is 7"]);
     edit("\ntrain = 72\n", "\ntrain = 73\n");
     resume(folder.path()).run().refuses(&["other clips"]);
+    std::fs::write(&path, &recipe).unwrap();
+    resume(folder.path()).args(["--dtype", "bf16"]).run().refuses(&["with --dtype f32", "resume with `--dtype f32`"]);
 
     // Checkpoints of another run, another program and a later format.
     std::fs::write(&path, &recipe).unwrap();
@@ -164,6 +166,38 @@ fn a_folder_belongs_to_one_run() {
     // The operating system releases the lock of a dead process.
     again().refuses(&["run already holds a run"]);
     resume(folder.path()).args(["--seed", "3"]).run().refuses(&["--resume keeps the run's own recipe", "--seed"]);
+}
+
+/// The data set is in another place: `--data` names it, if every clip is the same.
+#[cfg(unix)]
+#[test]
+fn a_run_resumes_on_a_data_set_that_was_moved() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let (here, there) = (clips::some(folder.path(), 4), folder.path().join("moved"));
+    let root = folder.path().join("run");
+    let trained = || metrics(&root).iter().any(|line| line["stage"] == "top_rnn");
+    let mut running = clips::train(folder.path(), &here).set(["training.epochs=2000"]).args(["--run", "run"]).start();
+    running.wait_until("epoch 1 of top_rnn", trained);
+    running.stop_by("TERM").exits(143);
+    copy_folder(&here, &there);
+    std::fs::remove_dir_all(&here).unwrap();
+    let resume = |data: &str| Call::new(folder.path(), ["train", "--resume", "--run", "run", "--data", data]);
+    let clip = there.join("zoom/clip-2.avi");
+    let whole = std::fs::read(&clip).unwrap();
+    let mut other = whole.clone();
+    other[2000] ^= 1;
+    std::fs::write(&clip, other).unwrap();
+    resume("moved").run().refuses(&["1 clip is not what run was started on, the first zoom/clip-2.avi"]);
+    std::fs::remove_file(&clip).unwrap();
+    resume("moved").run().refuses(&["run was started on other clips", "zoom/clip-2.avi is not there now"]);
+    resume("nowhere").run().refuses(&["nowhere"]);
+    std::fs::write(&clip, whole).unwrap();
+    let mut running = resume("moved").start();
+    running.wait_until("epoch 1 of top_rnn", trained);
+    let recipe = || std::fs::read_to_string(root.join("recipe.toml")).unwrap();
+    running.wait_until("the new place in the recipe", || recipe().contains("moved"));
+    assert!(running.stop_by("TERM").exits(143).stderr.contains("resuming after epoch"));
 }
 
 /// A clip that cannot be decoded stops the run, which resumes after the clip is replaced.

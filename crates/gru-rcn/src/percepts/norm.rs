@@ -106,13 +106,16 @@ impl PerceptNorm {
         Self::with_scales(config, &scales, device)
     }
 
-    /// Normalises percepts.
+    /// Normalises percepts in the precision of its factors, float32, whatever theirs is: small
+    /// differences of large values need its digits.
     ///
     /// # Shapes
     ///
     /// - each level, in and out: `[batch, time, channel, height, width]`
     pub fn forward(&self, percepts: Percepts) -> Percepts {
+        let dtype = self.scales.val().dtype();
         let maps = percepts.maps.into_iter().enumerate().map(|(level, map)| {
+            let map = map.cast(dtype);
             let map = match self.config.rule {
                 NormRule::Identity | NormRule::Scale => map,
                 NormRule::Centre => centre(map),
@@ -125,7 +128,7 @@ impl PerceptNorm {
         Percepts { maps: maps.collect() }
     }
 
-    /// Normalises one time step of a stream.
+    /// Normalises one time step of a stream, in the precision of [`forward`](Self::forward).
     ///
     /// # Shapes
     ///
@@ -139,6 +142,8 @@ impl PerceptNorm {
             self.config.rule != NormRule::Centre,
             "the rule `centre` needs the whole clip; train with one of the other rules for streams"
         );
+        let dtype = self.scales.val().dtype();
+        let maps = maps.into_iter().map(|map| map.cast(dtype)).collect();
         let maps = match self.config.rule {
             NormRule::CausalCentre => state.centre(maps),
             NormRule::Difference => state.difference(maps),

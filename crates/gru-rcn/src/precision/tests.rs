@@ -7,9 +7,9 @@ use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use crate::backbone::{Backbone, SqueezeNetConfig, Vgg16Config};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig, StreamState};
 use crate::head::LossKind;
-use crate::percepts::{Level, NormRule, PerceptNormConfig, Percepts};
+use crate::percepts::{Level, NormRule, NormState, PerceptNormConfig, Percepts};
 use crate::recurrent::{ConvGruConfig, Form, GruRcnConfig};
-use crate::testing::{difference, drawn, parameters, redrawn};
+use crate::testing::{assert_same, difference, drawn, parameters, redrawn};
 
 fn classifier(form: Form, device: &Device) -> GruRcnClassifier {
     let level = |name: &str, channels, side| Level::new(name.into(), channels, side, side);
@@ -57,6 +57,29 @@ fn a_classifier_trains_in_bf16() {
             assert!(cosine > 0.999, "{form:?}: gradient {n} is turned away, cosine {cosine}");
         }
         assert!(parameters(&model, None).iter().all(|(_, data)| data.dtype() == DType::F32));
+    }
+}
+
+/// A CNN that computes in bfloat16 hands out bfloat16 maps. They are normalised in float32: the
+/// result is that of the same maps in float32, whichever rule.
+#[test]
+fn percepts_of_a_bf16_cnn_are_normalised_in_float32() {
+    use NormRule::{AbsDifference, CausalCentre, Centre, Difference, Identity, Scale};
+    let device = Device::flex();
+    let rounded = percepts(&device).cast(FloatDType::BF16);
+    for rule in [Identity, Scale, Centre, CausalCentre, Difference, AbsDifference] {
+        let norm = PerceptNormConfig::new().with_rule(rule).with_gain(0.5).init(rounded.maps.len(), &device);
+        let found = norm.forward(rounded.clone());
+        let expected = norm.forward(rounded.clone().cast(FloatDType::F32));
+        for (found, expected) in found.maps.into_iter().zip(expected.maps) {
+            assert_eq!(found.dtype(), DType::F32, "{rule:?}");
+            assert_same(found, expected);
+        }
+        if rule != Centre {
+            let frame = rounded.maps.iter().map(|map| map.clone().narrow(1, 0, 1).squeeze_dim(1)).collect();
+            let maps = norm.step(frame, &mut NormState::default());
+            assert!(maps.iter().all(|map| map.dtype() == DType::F32), "{rule:?}");
+        }
     }
 }
 
