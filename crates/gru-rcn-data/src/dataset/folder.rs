@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::{Groups, Member, hold_out};
 use super::lists::{self, Labels, List, read_quarantine};
+use super::notes::{self, Grouping};
 use super::scan::{Clips, Found, aside, part_folders, scan};
 use super::{Dataset, Sample, prepared};
 use crate::base::{DataError, Fnv64, Split};
@@ -91,6 +92,7 @@ struct Parts {
     validation: Option<Vec<Found>>,
     test: Option<Vec<Found>>,
     skipped: Vec<String>,
+    notes: Vec<String>,
 }
 
 struct Place {
@@ -150,6 +152,10 @@ impl Dataset {
         let mut place = Place::find(options, &root)?;
         let mut parts = find_parts(options, &root, &mut place)?;
         let classes = classes(options, &parts)?;
+        let missing = usize::from(parts.validation.is_none()) + usize::from(parts.test.is_none());
+        let listed = options.groups.is_some() || place.prepared;
+        let grouping = Grouping::new(&parts.train, &place.groups, listed, 1 + missing);
+        grouping.note(&mut parts.notes);
         hold_out_missing(options, &place.groups, &classes, &mut parts);
         parts.skipped.sort();
         let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
@@ -161,11 +167,15 @@ impl Dataset {
             classes,
             appearances: Vec::new(),
             skipped: parts.skipped,
+            notes: parts.notes,
         };
         for split in [Split::Train, Split::Validation, Split::Test] {
             if dataset.split(split).is_empty() {
-                let remedy = "list more clips, or raise the fraction, or give the classes more than one group";
-                return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy: remedy.to_owned() });
+                let remedy = match missing {
+                    0 => "list more clips, or put more into its folder".to_owned(),
+                    _ => grouping.remedy(),
+                };
+                return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy });
             }
         }
         Ok(dataset)
@@ -223,10 +233,17 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
         None | Some([_, None, None]) => [Some(place.clips(options, root)?.values().cloned().collect()), None, None],
         Some(parts) => parts,
     };
-    let mut skipped = Vec::new();
-    let mut sound = |part: Option<Vec<Found>>| part.map(|part| place.sound(part, &mut skipped));
-    let (train, validation, test) = (sound(train).unwrap_or_default(), sound(validation), sound(test));
-    Ok(Parts { train, validation, test, skipped })
+    let (mut skipped, mut notes) = (Vec::new(), Vec::new());
+    let drawn = validation.is_none() && test.is_none();
+    let mut sound = |part: Option<Vec<Found>>, split: Split| {
+        let before = skipped.len();
+        let part = part.map(|part| place.sound(part, &mut skipped));
+        notes::quarantined(&skipped[before..], (!drawn).then_some(split), &mut notes);
+        part
+    };
+    let train = sound(train, Split::Train).unwrap_or_default();
+    let (validation, test) = (sound(validation, Split::Validation), sound(test, Split::Test));
+    Ok(Parts { train, validation, test, skipped, notes })
 }
 
 fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result<Parts, DataError> {
@@ -241,14 +258,26 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     let given: Vec<&List> = [&train, &validation, &test].into_iter().flatten().collect();
     lists::check_disjoint(given.iter().map(|list| (list.path.as_path(), &list.ids)))?;
     let named = |list: &List| list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
-    let mut skipped: Vec<String> = given.iter().flat_map(|list| list.skipped.clone()).collect();
+    let (mut skipped, mut notes) = (Vec::new(), Vec::new());
+    for (list, split) in [(&train, Split::Train), (&validation, Split::Validation), (&test, Split::Test)] {
+        let Some(list) = list else { continue };
+        notes::absent(&list.path, split, &mut notes)?;
+        notes::quarantined(&list.skipped, Some(split), &mut notes);
+        skipped.extend(list.skipped.clone());
+    }
     let train = match &train {
         Some(list) => named(list),
-        None => place.sound(rest(clips, &given), &mut skipped),
+        None => {
+            let before = skipped.len();
+            let sound = place.sound(rest(clips, &given), &mut skipped);
+            notes::quarantined(&skipped[before..], Some(Split::Train), &mut notes);
+            sound
+        }
     };
     skipped.sort();
     skipped.dedup();
-    Ok(Parts { train, validation: validation.as_ref().map(named), test: test.as_ref().map(named), skipped })
+    let (validation, test) = (validation.as_ref().map(named), test.as_ref().map(named));
+    Ok(Parts { train, validation, test, skipped, notes })
 }
 
 /// The clips that no list names.

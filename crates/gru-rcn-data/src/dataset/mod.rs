@@ -7,6 +7,7 @@ mod folder;
 mod groups;
 mod lists;
 mod motion;
+mod notes;
 mod prepared;
 mod scan;
 mod splits;
@@ -68,6 +69,9 @@ pub struct Dataset {
     pub test: Vec<Sample>,
     /// Ids of the clips that would be in one of the parts, but are in quarantine.
     pub skipped: Vec<String>,
+    /// Sentences for whoever reads a result: clips that are in no part though a list names them, and
+    /// the groups by which parts were drawn. Each counts its clips and names the first.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {

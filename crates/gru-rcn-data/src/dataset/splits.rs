@@ -1,8 +1,8 @@
 //! Official and own lists of train and test clips, converted to one format.
 //!
 //! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list
-//! options of [`FolderOptions`](crate::FolderOptions) read, and `splits/groups.json` with the group
-//! of every clip. The names are `train01`, `test01` … for data sets with several splits, `train`,
+//! options of [`FolderOptions`](crate::FolderOptions) read, `splits/<name>.absent` with the entries
+//! that the source does not have, if any, and `splits/groups.json` with the group of every clip. The names are `train01`, `test01` … for data sets with several splits, `train`,
 //! `validation`, `test` otherwise. Lists are kept as their makers wrote them: a validation part is
 //! held out of the train list when a run begins, in whole groups.
 //!
@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, without_extension};
+use super::notes::ABSENT;
 use crate::base::{DataError, sync_folder_of, write_atomically};
 use crate::manifest::{GROUPS, Layout, SPLITS};
 
@@ -45,8 +46,9 @@ pub struct SplitList {
     pub name: String,
     /// The clips that the list names, as `<class>/<clip>`, in its order.
     pub clips: Vec<String>,
-    /// Those that the list names and the source does not have. They are not written:
-    /// part of the official data set gives part of its lists, and the caller should report it.
+    /// Those that the list names and the source does not have. Part of the official data set gives
+    /// part of its lists. They are written to `splits/<name>.absent`, so that whoever uses the list
+    /// can count them.
     pub absent: Vec<String>,
 }
 
@@ -263,9 +265,16 @@ fn missing(path: &Path) -> DataError {
 pub(crate) fn write(root: &Path, lists: &[SplitList], groups: &BTreeMap<String, String>) -> Result<(), DataError> {
     let folder = root.join(SPLITS);
     fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
+    let text = |ids: &[String]| ids.iter().map(|id| format!("{id}\n")).collect::<String>();
     for list in lists {
-        let text: String = list.clips.iter().map(|id| format!("{id}\n")).collect();
-        write_atomically(&folder.join(format!("{}.txt", list.name)), text.as_bytes())?;
+        let path = folder.join(format!("{}.txt", list.name));
+        write_atomically(&path, text(&list.clips).as_bytes())?;
+        let path = path.with_extension(ABSENT);
+        if !list.absent.is_empty() {
+            write_atomically(&path, text(&list.absent).as_bytes())?;
+        } else if path.is_file() {
+            fs::remove_file(&path).map_err(|error| DataError::io(&path, error))?;
+        }
     }
     let path = folder.join(GROUPS);
     let mut text = serde_json::to_string_pretty(groups).map_err(|error| DataError::io(&path, error.into()))?;

@@ -150,15 +150,15 @@ fn output(options: &Prepare) -> Result<PathBuf, DataError> {
     if options.output.as_os_str().is_empty() {
         return Err(DataError::setting("output", "", "the folder to make must be given"));
     }
-    if options.output.components().any(|part| part == Component::ParentDir) && !options.output.exists() {
-        let reason = "`..` in a path that does not exist yet; give a path without it";
-        return Err(DataError::setting("output", options.output.display(), reason));
-    }
     let wanted = std::path::absolute(&options.output).map_err(|error| DataError::io(&options.output, error))?;
     // The folder need not exist yet: the part of its path that exists is made canonical.
     let there = wanted.ancestors().find(|place| place.exists()).unwrap_or(&wanted);
     let real = fs::canonicalize(there).map_err(|error| DataError::io(there, error))?;
     let rest = wanted.strip_prefix(there).unwrap_or(Path::new(""));
+    if rest.components().any(|part| part == Component::ParentDir) {
+        let reason = "`..` behind a folder that does not exist yet; give the path without it";
+        return Err(DataError::dataset(&options.output, reason));
+    }
     let output = if rest.as_os_str().is_empty() { real } else { real.join(rest) };
     if output.exists() && !output.is_dir() {
         return Err(DataError::dataset(&options.output, "the output is a folder, but a file of that name is there"));

@@ -102,6 +102,26 @@ impl ClipReader {
         }
     }
 
+    /// Looks whether a clip can be read at all, without reading it: it is there, and its first frame
+    /// can be decoded. Of stored frames the numbering and, in a prepared folder, the count are
+    /// checked too.
+    ///
+    /// # Errors
+    /// Those of [`ClipReader::read_clips`].
+    pub fn probe(&self, source: &ClipSource, modality: Modality) -> Result<(), DataError> {
+        match (pictures(source, modality)?, source) {
+            // A clip of one frame has no flow, which its plan tells.
+            (Some(pictures), _) if pictures.len() == 0 => Ok(()),
+            (Some(pictures), _) => pictures.with_picture(0, &self.limits, |_, _| Ok(())),
+            (None, ClipSource::Video(path)) => {
+                let none = || DataError::NoFrames { path: path.clone(), words: String::new() };
+                // Tiny frames: what is left of the work is the decoding itself.
+                self.video()?.open(path, [2, 2].into())?.next().ok_or_else(none)?.map(drop)
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
     /// Decodes what the test views of a clip show, each picture once; the plans are those of
     /// [`ClipPlanner::test_views`].
     ///
@@ -275,7 +295,7 @@ mod tests {
     use super::*;
     use crate::dataset::MotionConfig;
     use crate::plan::{CropRule, TemporalSampling};
-    use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
+    use crate::testing::{self, make_video, put, refused, sample, save_frame, temporary};
 
     fn planner(frames: usize) -> ClipPlanner {
         testing::planner(TemporalSampling::Spread { frames }, [16, 24], [16, 16])
@@ -312,6 +332,25 @@ mod tests {
         assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [40, 120, 200]));
         assert_eq!(reader.read(&sample(source), [16, 24]).unwrap().time, 6);
         assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
+    }
+
+    #[test]
+    fn a_probe_finds_clips_that_cannot_be_read() {
+        let folder = temporary();
+        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 3);
+        put(folder.path(), "words.avi", "no film");
+        put(folder.path(), "empty.avi", "");
+        put(folder.path(), "torn/0.png", b"\x89PNG");
+        (0..2).for_each(|t| save_frame(&folder.path().join(format!("whole/{t}.png")), [8, 8], t));
+        let reader = ClipReader::default();
+        let probe = |source: ClipSource| reader.probe(&source, Modality::Rgb);
+        probe(ClipSource::Video(video.clone())).unwrap();
+        probe(ClipSource::FrameFolder(folder.path().join("whole"))).unwrap();
+        for (name, words) in [("words.avi", "not a video"), ("empty.avi", "empty"), ("gone.avi", "no such file")] {
+            refused(probe(ClipSource::Video(folder.path().join(name))), &[name, words]);
+        }
+        refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
+        refused(reader.probe(&ClipSource::Video(video), Modality::Flow), &["no optical flow"]);
     }
 
     #[test]

@@ -90,12 +90,17 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
-    let pretrained = cnn::pretrained(plan.folder.resumed(), &plan.recipe, &plan.device)?;
     preflight::check_same_data(plan.folder.resumed(), &card)?;
+    let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
+    if let Some(finished) = outcome::finished(plan.folder.resumed(), &plan.recipe, &fingerprint)? {
+        return Ok(finished);
+    }
+    let pretrained = cnn::pretrained(plan.folder.resumed(), &plan.recipe, &plan.device)?;
+    let resumed = plan.folder.resumed().is_some();
+    preflight::probe_clips(&plan.recipe, &clips.dataset, &clips.loader, resumed, &stop)?;
 
     let dir = plan.folder.open(&plan.recipe)?;
     let _lock = dir.lock()?;
-    let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
     fingerprint.claim(&dir)?;
     dir.write_recipe(&plan.recipe)?;
     dir.write_card(&card)?;

@@ -114,6 +114,12 @@ impl Recipe {
         !self.model.finetune_backbone || !self.baselines.systems().is_empty()
     }
 
+    /// How systems are trained again on all clips, if they are.
+    pub(crate) fn refit_training(&self) -> Option<TrainingSection> {
+        let RefitSection { epochs } = *self.refit.as_ref()?;
+        Some(TrainingSection { epochs, steps: None, ..self.training.clone() })
+    }
+
     /// Checks what the types cannot.
     pub(crate) fn validate(&self) -> Result<()> {
         // Runs are kept in folders of that name.

@@ -44,9 +44,11 @@ impl<'a> ViewPercepts<'a> {
         let read =
             move |loader: &ClipLoader, sample: &Sample| loader.reader.read_views(&sample.source, &loader.planner, rule);
         let clips = self.loader.in_order(samples.to_vec(), 1, read);
-        clips.enumerate().flat_map(move |(clip, views)| match views {
-            Ok(views) => self.of_clip(clip, views),
-            Err(error) => Box::new(std::iter::once(Err(error.into()))),
+        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
+        clips.enumerate().flat_map(move |(clip, views)| match self.loader.or_skip(&ids[clip], views) {
+            Ok(Some(views)) => self.of_clip(clip, views),
+            Ok(None) => Box::new(std::iter::once(Ok(ViewBatch { input: None, rows: Vec::new(), failed: vec![clip] }))),
+            Err(error) => Box::new(std::iter::once(Err(error))),
         })
     }
 
@@ -72,8 +74,9 @@ impl<'a> ViewPercepts<'a> {
         let clips = pieces.iter().map(|piece| views.cut(&piece.frames)).collect::<Result<Vec<_>, _>>()?;
         let percepts = side_by_side(self.cnn, clips.chunks(1), self.device, self.loader.dtype);
         let batch = |(piece, percepts): (&Piece, Percepts)| ViewBatch {
-            input: piece.select(&percepts, self.device),
+            input: Some(piece.select(&percepts, self.device)),
             rows: piece.views.iter().map(|&(_, times)| View { clip, times }).collect(),
+            failed: Vec::new(),
         };
         Ok(pieces.iter().zip(percepts).map(batch).collect())
     }

@@ -15,7 +15,7 @@ pub(crate) use stage::{SelectWeights, Stage};
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
@@ -152,8 +152,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn is_finished(&self, position: &Position, epochs: usize) -> bool {
-        let waited = position.epochs > 0 && position.epochs - position.best_epoch >= self.stage.training.patience;
-        position.batches == 0 && (position.epochs >= epochs || waited)
+        let waited = position.epochs - position.best_epoch;
+        let early = position.epochs > 0 && self.stage.training.is_patience_over(waited, position.steps);
+        position.batches == 0 && (position.epochs >= epochs || early)
     }
 
     /// Takes the steps that are left of the running epoch.
@@ -281,8 +282,9 @@ impl<'a> Trainer<'a> {
 
     fn validate<I: Clone>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
         let batches = single_view(validation, self.stage.training.batch);
-        let mut scores = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
-        Ok(scores.swap_remove(0))
+        let mut scored = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
+        ensure!(scored.clips.len() == validation.len(), "{}: a validation clip could not be read", self.stage.name);
+        Ok(scored.scores.swap_remove(0))
     }
 
     fn close_epoch<M: ClipClassifier>(&self, state: &mut State<M>, scores: &Scores, epochs: usize) -> Result<()> {

@@ -86,6 +86,7 @@ impl ClipClassifier for ConvPooling {
 
 impl BaselineModel for ConvPooling {
     const NAME: &'static str = "Conv pooling";
+    const ABOUT: &'static str = "the maximum over time of the topmost map, then fully connected layers";
 
     fn measured(percepts: Percepts) -> Percepts {
         Percepts { maps: vec![percepts.top()] }

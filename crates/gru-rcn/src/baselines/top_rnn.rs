@@ -75,6 +75,7 @@ impl ClipClassifier for TopRnn {
 
 impl BaselineModel for TopRnn {
     const NAME: &'static str = "RNN on the top layer";
+    const ABOUT: &'static str = "a fully connected GRU over the topmost map of each frame, averaged over its cells";
 
     fn measured(percepts: Percepts) -> Percepts {
         Self::pooled_top(&percepts)

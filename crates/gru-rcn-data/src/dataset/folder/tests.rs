@@ -199,3 +199,56 @@ fn links_out_of_the_root_are_refused() {
     std::os::unix::fs::symlink(outside.path().join("secret.avi"), folder.path().join("a/link.avi")).unwrap();
     fails(&options(folder.path()), &["link.avi", "leads out"]);
 }
+
+// Five clips of one recording in each of three classes: three groups, and none can leave its class.
+#[test]
+fn an_empty_part_says_what_was_grouped_and_what_is_needed() {
+    let folder = temporary();
+    for class in ["a", "b", "c"] {
+        (1..6).for_each(|n| put(folder.path(), &format!("{class}/v_{class}_g01_c0{n}.avi"), "x"));
+    }
+    let words = [
+        "part holds no clip",
+        "15 clips of 3 groups, by names as UCF-101 has them: a/v_a_g01_c01.avi is of v_a_g01",
+        "needs 3 groups to be in 3 parts, and the class `a` has 1 group",
+        "data.folder.groups",
+    ];
+    fails(&options(folder.path()), &words);
+    fails(&options(small(2).path()), &["each clip is a group of its own", "the class `a` has 2 groups"]);
+    let listed = small(4);
+    let groups: Vec<String> = (0..4).map(|n| format!(r#""a/{n}.avi": "m", "b/{n}.avi": "n""#)).collect();
+    put(listed.path(), "groups.json", format!("{{{}}}", groups.join(", ")));
+    let groups = FolderOptions { groups: Some("groups.json".into()), ..options(listed.path()) };
+    fails(&groups, &["8 clips of 2 groups, by the groups given for the clips: a/0.avi is of m"]);
+}
+
+#[test]
+fn notes_count_groups_quarantined_clips_and_absent_entries() {
+    let folder = small(20);
+    assert!(Dataset::from_folder(&options(folder.path())).unwrap().notes.is_empty());
+    let groups = r#"{"a/0.avi": "m", "a/1.avi": "m"}"#;
+    put(folder.path(), "groups.json", groups);
+    let drawn = FolderOptions { groups: Some("groups.json".into()), ..options(folder.path()) };
+    let notes = Dataset::from_folder(&drawn).unwrap().notes;
+    assert!(notes[0].contains("drawn by group") && notes[0].contains("40 clips of 39 groups"), "{notes:?}");
+
+    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
+    put(folder.path(), "val.txt", "a/1.avi\n");
+    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\nb/3.avi\n");
+    put(folder.path(), "test.absent", "c/7\nc/8\n");
+    put(folder.path(), "skip.txt", "b/3.avi\n");
+    let listed = FolderOptions { quarantine: Some("skip.txt".into()), ..listed(folder.path()) };
+    let set = Dataset::from_folder(&listed).unwrap();
+    assert_eq!(set.test.len(), 2);
+    assert_eq!(
+        set.notes,
+        [
+            "2 of 5 entries of the test list test.txt are not in the source that was prepared and are in no part, the \
+             first c/7",
+            "1 test clips are in quarantine and skipped, the first b/3.avi"
+        ]
+    );
+    let set =
+        Dataset::from_folder(&FolderOptions { train_list: None, validation_list: None, test_list: None, ..listed });
+    assert_eq!(set.unwrap().notes, ["1 clips are in quarantine and skipped, the first b/3.avi"]);
+}

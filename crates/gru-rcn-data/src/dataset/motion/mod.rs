@@ -98,6 +98,7 @@ impl MotionConfig {
             validation: part(Split::Validation, self.validation),
             test: part(Split::Test, self.test),
             skipped: Vec::new(),
+            notes: Vec::new(),
         })
     }
 

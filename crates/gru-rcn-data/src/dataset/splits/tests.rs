@@ -119,3 +119,18 @@ fn written_lists_are_plain_ids() {
     let text = fs::read_to_string(folder.path().join("splits/groups.json")).unwrap();
     assert_eq!(serde_json::from_str::<BTreeMap<String, String>>(&text).unwrap(), groups);
 }
+
+#[test]
+fn absent_entries_are_written_beside_their_list() {
+    let folder = temporary();
+    let list = |absent: &[&str]| SplitList {
+        name: "test01".to_owned(),
+        clips: vec!["a/1".to_owned()],
+        absent: absent.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    let path = folder.path().join("splits/test01.absent");
+    write(folder.path(), &[list(&["a/2", "a/3"])], &BTreeMap::new()).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a/2\na/3\n");
+    write(folder.path(), &[list(&[])], &BTreeMap::new()).unwrap();
+    assert!(!path.exists());
+}

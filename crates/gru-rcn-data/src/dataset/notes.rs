@@ -1,0 +1,108 @@
+//! What a reader of the results should know of how the parts came about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::groups::Groups;
+use super::lists::lines;
+use super::scan::Found;
+use crate::base::{DataError, Split};
+
+/// Extension of the file beside a list with those of its entries that the source did not have.
+pub(super) const ABSENT: &str = "absent";
+
+/// The entries of a list that the source did not have when the folder was prepared, counted.
+pub(super) fn absent(list: &Path, split: Split, notes: &mut Vec<String>) -> Result<(), DataError> {
+    let path = list.with_extension(ABSENT);
+    let missing = if path.is_file() { lines(&path)? } else { Vec::new() };
+    if let Some((_, first)) = missing.first() {
+        let (count, all, name) = (missing.len(), missing.len() + lines(list)?.len(), name(list));
+        notes.push(format!(
+            "{count} of {all} entries of the {split} list {name} are not in the source that was prepared and are in no \
+             part, the first {first}"
+        ));
+    }
+    Ok(())
+}
+
+/// The clips of a part that are in quarantine, counted; of no part where parts are drawn.
+pub(super) fn quarantined(clips: &[String], split: Option<Split>, notes: &mut Vec<String>) {
+    if let Some(first) = clips.first() {
+        let of = split.map_or_else(String::new, |split| format!("{split} "));
+        notes.push(format!("{} {of}clips are in quarantine and skipped, the first {first}", clips.len()));
+    }
+}
+
+/// How the clips of the train part hang together before other parts are held out of it.
+pub(super) struct Grouping {
+    clips: usize,
+    groups: usize,
+    /// A clip whose name or list states its group, and that group.
+    example: Option<(String, String)>,
+    /// The class with the fewest groups, and their number.
+    fewest: Option<(String, usize)>,
+    /// Parts that are to be made of these clips.
+    parts: usize,
+    listed: bool,
+}
+
+impl Grouping {
+    /// `listed` says whether a file or a manifest gives the groups; `parts` counts those that share
+    /// the clips.
+    pub(super) fn new(train: &[Found], groups: &Groups, listed: bool, parts: usize) -> Self {
+        let (mut all, mut by_class) = (BTreeSet::new(), BTreeMap::<&str, BTreeSet<String>>::new());
+        let mut example = None;
+        for clip in train {
+            let group = groups.of(&clip.id);
+            if let Some(name) = group.strip_prefix("group ").filter(|name| *name != clip.id) {
+                example.get_or_insert_with(|| (clip.id.clone(), name.to_owned()));
+            }
+            by_class.entry(&clip.class).or_default().insert(group.clone());
+            all.insert(group);
+        }
+        let counts = by_class.iter().map(|(class, groups)| ((*class).to_owned(), groups.len()));
+        let fewest = counts.min_by_key(|(_, groups)| *groups);
+        Self { clips: train.len(), groups: all.len(), example, fewest, parts, listed }
+    }
+
+    /// Whether some clips share a group.
+    fn grouped(&self) -> bool {
+        self.groups < self.clips
+    }
+
+    /// `15 clips of 3 groups, by …`.
+    fn counted(&self) -> String {
+        let Self { clips, groups, example, listed, .. } = self;
+        let by = if *listed { "the groups given for the clips" } else { "names as UCF-101 has them" };
+        let such = example.as_ref().map_or_else(String::new, |(clip, group)| format!(": {clip} is of {group}"));
+        format!("{clips} clips of {groups} groups, by {by}{such}")
+    }
+
+    /// A note where parts were held out and some clips share a group.
+    pub(super) fn note(&self, notes: &mut Vec<String>) {
+        if self.parts > 1 && self.grouped() {
+            notes.push(format!("parts are drawn by group, so that no recording is in two of them; {}", self.counted()));
+        }
+    }
+
+    /// What to do about a part that got no clip.
+    pub(super) fn remedy(&self) -> String {
+        let need = self.parts;
+        let fewest = self.fewest.as_ref().map_or_else(String::new, |(class, n)| {
+            let noun = if *n == 1 { "group" } else { "groups" };
+            format!(", and the class `{class}` has {n} {noun}")
+        });
+        let unit = match self.grouped() {
+            true => format!("a group stays in one part; here are {}. A", self.counted()),
+            false => "each clip is a group of its own; a".to_owned(),
+        };
+        format!(
+            "{unit} class needs {need} groups to be in {need} parts{fewest}. Add recordings, raise the fraction, give lists \
+             of the parts, or name smaller groups by data.folder.groups"
+        )
+    }
+}
+
+fn name(list: &Path) -> String {
+    list.file_name().unwrap_or(list.as_os_str()).to_string_lossy().into_owned()
+}
