@@ -31,7 +31,8 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
         let mut running = start(folder.path(), resume);
         wait_for(&mut running, &root, stage, 1);
         let outcome = running.stop_by(signal).exits(code);
-        outcome.says(&["resume with --resume"]);
+        outcome.says(&["stopped as requested; resume with --resume"]);
+        assert!(!outcome.stderr.contains("error:"), "{}", outcome.stderr);
         assert_eq!(outcome.stdout, "");
         assert!(!root.join("report.html").exists());
         // An unfinished run cannot be used, and the message says how to finish it.
@@ -44,7 +45,16 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
     assert_same_outcome(&root);
     assert_eq!(epochs(&root), all_epochs());
     // A finished run has nothing left to do.
-    assert_eq!(start(folder.path(), true).finish().succeeds().json()["test"], outcome.json()["test"]);
+    let report = std::fs::metadata(root.join("report.html")).unwrap().modified().unwrap();
+    let again = start(folder.path(), true).finish().succeeds();
+    again.says(&["run is done already"]);
+    assert_eq!(again.json(), outcome.json());
+    assert_eq!(std::fs::metadata(root.join("report.html")).unwrap().modified().unwrap(), report);
+    assert_same_outcome(&root);
+    // Without one of its files it is not finished.
+    std::fs::remove_file(root.join("scores-test.safetensors")).unwrap();
+    let mended = start(folder.path(), true).finish().succeeds();
+    assert!(!mended.stderr.contains("done already"), "{}", mended.stderr);
     assert_same_outcome(&root);
 }
 
@@ -100,18 +110,23 @@ fn a_folder_belongs_to_one_run() {
     run(folder.path(), changed).refuses(&["--resume keeps the run's own recipe", "--seed"]);
 }
 
-/// A clip that cannot be decoded stops the run, which resumes after the clip is replaced.
+/// A clip that cannot be decoded beyond its first frame stops the run, which resumes after the clip
+/// is replaced.
 #[test]
 fn a_run_resumes_after_a_broken_clip_is_replaced() {
     needs_ffmpeg!();
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
-    let clip = root.join("zoom/clip-9.avi");
-    std::fs::write(&clip, "not a film").unwrap();
-    let broken = clips::train(folder.path(), &root).args(["--run", "run", "--json"]).run();
-    broken.refuses(&["zoom/clip-9.avi", "not a video that FFmpeg can decode"]);
+    let lists = clips::lists(&root);
+    let clip = root.join("zoom/clip-9");
+    std::fs::create_dir(&clip).unwrap();
+    let draw = || films::draw(&clip.join("%06d.png"), &films::source("zoom", 9), "png");
+    draw();
+    (2..=films::FRAMES).for_each(|n| std::fs::write(clip.join(format!("{n:06}.png")), "torn").unwrap());
+    let broken = clips::train(folder.path(), &root).set(lists).args(["--run", "run", "--json"]).run();
+    broken.refuses(&["zoom/clip-9", "not a readable JPEG or PNG image"]);
 
-    films::draw(&clip, &films::source("zoom", 9), "mjpeg");
+    draw();
     let document = run(folder.path(), ["train", "--resume", "--run", "run", "--json"]).succeeds().json();
     assert!(document["test"]["clips"].as_u64().is_some_and(|clips| clips > 0), "{document}");
 

@@ -347,6 +347,14 @@ fn outputs_that_would_overwrite_the_source_are_refused() {
 }
 
 #[test]
+fn an_output_beside_an_existing_folder_may_be_named_from_it() {
+    let (folder, options) = setting(false);
+    let options = Prepare { output: options.source.join("../beside/out"), ..options };
+    assert_eq!(run(&options, &Drawing::new()).unwrap().clips, 7);
+    assert!(folder.path().join("beside/out/manifest.jsonl").is_file());
+}
+
+#[test]
 fn two_runs_in_one_folder_are_refused() {
     let (_folder, options) = setting(false);
     fs::create_dir(&options.output).unwrap();

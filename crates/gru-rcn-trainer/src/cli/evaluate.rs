@@ -13,6 +13,7 @@ use crate::experiment::TrainedRun;
 use crate::experiment::data::dataset;
 use crate::observe::Pace;
 use crate::percepts::Live;
+use crate::preflight::notes;
 use crate::report::{NLL, TRIVIAL_TOP5};
 use crate::run::scores::Scores;
 use crate::scoring::views::ViewPercepts;
@@ -74,6 +75,9 @@ impl EvaluateArgs {
                 .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir));
         }
         let dataset = dataset(&trained.recipe)?;
+        for note in notes(&dataset) {
+            eprintln!("note: {note}");
+        }
         if dataset.classes != trained.card.classes {
             bail!(
                 "{} was made for other classes: it knows {}; the data has {}",
@@ -136,5 +140,5 @@ fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<S
     };
     let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
     let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
-    Ok(score(&models, batches, &targets, &stop, progress)?.scores.swap_remove(0))
+    Ok(score(&models, batches, &targets, &stop, progress)?.swap_remove(0))
 }

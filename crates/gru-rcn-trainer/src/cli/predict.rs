@@ -92,8 +92,8 @@ impl PredictArgs {
             let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
             // The class is not known; the score of class 0 is not looked at.
             let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
-            let mut scored = score(&models, batches, &[0], &StopFlag::default(), |_| ())?;
-            (frames, scored.scores.swap_remove(0).probabilities)
+            let mut scores = score(&models, batches, &[0], &StopFlag::default(), |_| ())?;
+            (frames, scores.swap_remove(0).probabilities)
         };
         let top = top_classes(&probabilities, &trained.card.classes, self.top);
         Ok(Prediction {

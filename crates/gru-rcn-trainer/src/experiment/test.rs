@@ -1,6 +1,6 @@
 //! The test: every system on the test clips, which nothing has looked at before.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::Dataset;
 
@@ -12,7 +12,7 @@ use crate::observe::Pace;
 use crate::run::card::SystemResult;
 use crate::run::scores::Scores;
 use crate::scoring::views::ViewPercepts;
-use crate::scoring::{Scorable, Scored, score, single_view};
+use crate::scoring::{Scorable, score_readable, single_view};
 
 /// Clips scored at once.
 pub(crate) const SCORE_BATCH: usize = 16;
@@ -56,7 +56,7 @@ pub(crate) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[Trained
 fn test(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Result<Vec<TestedSystem>> {
     let PerceptMaker { context, cnn, .. } = percepts;
     let (dataset, loader, rule) = (&clips.dataset, &clips.test_loader(&context.dir), context.recipe.views());
-    let samples = &dataset.test;
+    let (samples, record) = (&dataset.test, context.dir.quarantine());
     let models: Vec<&dyn Scorable<Percepts>> = systems.iter().map(|system| &*system.model).collect();
     let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
     let mut pace = Pace::new(samples.len());
@@ -65,13 +65,15 @@ fn test(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Re
             context.message(line);
         }
     };
-    let Scored { scores, clips } = if rule.is_single() {
+    let (scores, missing) = if rule.is_single() {
         let source = percepts.scoring_source(samples, loader)?;
-        score(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)?
+        score_readable(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)?
     } else {
         let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
-        score(&models, batches, &targets, &context.stop, progress)?
+        score_readable(&models, batches, &targets, &context.stop, progress)?
     };
+    let clips: Vec<usize> = (0..samples.len()).filter(|clip| !missing.contains(clip)).collect();
+    ensure!(!clips.is_empty(), "none of the {} test clips could be read; see {}", samples.len(), record.display());
     let tested = |(system, scores): (&&TrainedSystem, Scores)| tested(context, dataset, system, scores, clips.clone());
     systems.iter().zip(scores).map(tested).collect()
 }

@@ -108,12 +108,16 @@ pub(crate) fn probe_clips(
     }
     let lines: String = fatal.iter().take(LISTED).map(|(_, fault)| format!("\n  {fault}")).collect();
     let more = fatal.len().saturating_sub(LISTED);
-    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    let mut more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    if !allowed(Split::Train) {
+        let all = dataset.train.len();
+        more += &format!("\n{bad} of {all} training clips are more than training.max_bad_fraction = {fraction} allows");
+    }
     let remedy = match resumed {
         true => "put whole files in their places, under the same names: a run cannot change its clips half-way",
         false => {
-            "make them whole, remove them, or name them in the list `quarantine.jsonl` of the folder; training clips may \
-             be skipped by training.max_bad_fraction"
+            "make them whole, remove them, or name them in the list `quarantine.jsonl` of the folder, so that they are \
+             skipped"
         }
     };
     bail!("{} clips cannot be read:{lines}{more}\n{remedy}", fatal.len())

@@ -17,20 +17,10 @@ use crate::signals::StopFlag;
 
 /// Views of clips that are scored together.
 pub(crate) struct ViewBatch<I> {
-    /// What models take in, a row per view; nothing if no clip of the batch could be read.
-    pub(crate) input: Option<I>,
+    /// What models take in, a row per view.
+    pub(crate) input: I,
     /// Which clip each row is a view of, and how often the view occurs.
     pub(crate) rows: Vec<View>,
-    /// Clips that could not be read and may be missing.
-    pub(crate) failed: Vec<usize>,
-}
-
-/// What models say of the clips that could be read.
-pub(crate) struct Scored {
-    /// The scores of each model, a row per scored clip.
-    pub(crate) scores: Vec<Scores>,
-    /// Places in the list of the clips that were scored, ascending.
-    pub(crate) clips: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,55 +44,60 @@ impl<M: ClipClassifier> Scorable<M::Input> for M {
 }
 
 /// Scores clips with these true classes by each of the models. `progress` gets the number of clips
-/// whose views have all been scored, as far as batches come in the order of the clips. A clip that
-/// failed in a batch is in no score.
+/// whose views have all been scored, as far as batches come in the order of the clips.
 /// The error is [`Interrupted`](crate::signals::Interrupted) if a stop was requested.
 pub(crate) fn score<I: Clone>(
     models: &[&dyn Scorable<I>],
     batches: impl Iterator<Item = Result<ViewBatch<I>>>,
     targets: &[usize],
     stop: &StopFlag,
+    progress: impl FnMut(usize),
+) -> Result<Vec<Scores>> {
+    let (scores, missing) = score_readable(models, batches, targets, stop, progress)?;
+    match missing.first() {
+        Some(clip) => bail!("clip {clip} of {} has no view to score", targets.len()),
+        None => Ok(scores),
+    }
+}
+
+/// The same for batches that lack the clips that could not be read: the scores of the others, and
+/// the places of those.
+pub(crate) fn score_readable<I: Clone>(
+    models: &[&dyn Scorable<I>],
+    batches: impl Iterator<Item = Result<ViewBatch<I>>>,
+    targets: &[usize],
+    stop: &StopFlag,
     mut progress: impl FnMut(usize),
-) -> Result<Scored> {
+) -> Result<(Vec<Scores>, Vec<usize>)> {
     if targets.is_empty() {
         bail!("there are no clips to score");
     }
     let mut sums: Vec<Sums> = models.iter().map(|_| Sums::default()).collect();
-    let (mut views, mut may_miss) = (vec![0; targets.len()], vec![false; targets.len()]);
+    let mut views = vec![0; targets.len()];
     for batch in batches {
-        let ViewBatch { input, rows, failed } = batch?;
+        let ViewBatch { input, rows } = batch?;
         if stop.is_set() {
             bail!(stop.interrupted());
         }
-        if let Some(input) = input {
-            for (model, sums) in models.iter().zip(&mut sums) {
-                sums.add(&model.logits(input.clone()), &rows, targets.len())?;
-            }
+        for (model, sums) in models.iter().zip(&mut sums) {
+            sums.add(&model.logits(input.clone()), &rows, targets.len())?;
         }
         rows.iter().for_each(|row| views[row.clip] += row.times);
-        failed.iter().for_each(|&clip| may_miss[clip] = true);
-        progress(rows.iter().map(|row| row.clip).chain(failed).max().map_or(0, |clip| clip + 1));
+        progress(rows.last().map_or(0, |row| row.clip + 1));
     }
-    if let Some(clip) = (0..targets.len()).find(|&clip| views[clip] == 0 && !may_miss[clip]) {
-        bail!("clip {clip} of {} has no view to score", targets.len());
-    }
-    let clips: Vec<usize> = (0..targets.len()).filter(|&clip| views[clip] > 0).collect();
-    if clips.is_empty() {
-        bail!("none of the {} clips could be read", targets.len());
-    }
-    Ok(Scored { scores: sums.iter().map(|sums| sums.means(&clips, &views, targets)).collect(), clips })
+    let missing = (0..targets.len()).filter(|&clip| views[clip] == 0).collect();
+    Ok((sums.iter().map(|sums| sums.means(&views, targets)).collect(), missing))
 }
 
-/// All clips of a source as they are evaluated, each as one view.
+/// All clips of a source as they are evaluated, each as one view; those that the source skips have
+/// none.
 pub(crate) fn single_view<I>(source: &dyn Source<I>, batch: usize) -> impl Iterator<Item = Result<ViewBatch<I>>> + '_ {
-    let mut next = 0;
-    source.evaluation(batch).map(move |batch| {
-        let batch = batch?;
-        let all = next..next + batch.clips.len() + batch.bad;
-        next = all.end;
-        let failed = all.filter(|clip| !batch.clips.contains(clip)).collect();
-        let rows = batch.clips.into_iter().map(|clip| View { clip, times: 1 }).collect();
-        Ok(ViewBatch { input: batch.input, rows, failed })
+    source.evaluation(batch).filter_map(|batch| match batch {
+        Ok(batch) => {
+            let rows = batch.clips.into_iter().map(|clip| View { clip, times: 1 }).collect();
+            batch.input.map(|input| Ok(ViewBatch { input, rows }))
+        }
+        Err(error) => Some(Err(error)),
     })
 }
 
@@ -138,16 +133,17 @@ impl Sums {
         Ok(())
     }
 
-    fn means(&self, clips: &[usize], views: &[usize], targets: &[usize]) -> Scores {
+    /// The means of the clips that have views.
+    fn means(&self, views: &[usize], targets: &[usize]) -> Scores {
         let means = |sums: &[f64]| -> Vec<f32> {
-            let rows = clips.iter().map(|&clip| (&sums[clip * self.classes..][..self.classes], views[clip]));
-            rows.flat_map(|(sums, views)| sums.iter().map(move |sum| (sum / views as f64) as f32)).collect()
+            let clips = sums.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
+            clips.flat_map(|(sums, &views)| sums.iter().map(move |sum| (sum / views as f64) as f32)).collect()
         };
         Scores {
             classes: self.classes,
             probabilities: means(&self.probabilities),
             levels: self.levels.iter().map(|level| means(level)).collect(),
-            targets: clips.iter().map(|&clip| targets[clip]).collect(),
+            targets: targets.iter().zip(views).filter(|(_, views)| **views > 0).map(|(target, _)| *target).collect(),
         }
     }
 }
@@ -169,8 +165,7 @@ mod tests {
 
     fn batch(logits: Vec<f32>, rows: &[(usize, usize)]) -> Result<ViewBatch<Tensor<2>>> {
         let input = Tensor::from_data(TensorData::new(logits, [rows.len(), 2]), &Device::flex());
-        let rows = rows.iter().map(|&(clip, times)| View { clip, times }).collect();
-        Ok(ViewBatch { input: Some(input), rows, failed: Vec::new() })
+        Ok(ViewBatch { input, rows: rows.iter().map(|&(clip, times)| View { clip, times }).collect() })
     }
 
     /// Two classes, one classifier. Clip 0 has a view with logits 0, 0 (probabilities ½, ½) that
@@ -181,43 +176,33 @@ mod tests {
         let three = 3f32.ln();
         let batches =
             [batch(vec![0.0, 0.0, three, 0.0], &[(0, 3), (0, 1)]), batch(vec![0.0, three], &[(1, 1)])].into_iter();
-        let scored = score(&[&Echo as &dyn Scorable<_>], batches, &[1, 0], &StopFlag::default(), |_| ()).unwrap();
-        assert_eq!(scored.clips, [0, 1]);
-        let scores = scored.scores;
+        let scores = score(&[&Echo as &dyn Scorable<_>], batches, &[1, 0], &StopFlag::default(), |_| ()).unwrap();
         let p = &scores[0].probabilities;
         assert!((p[0] - 0.5625).abs() < 1e-6 && (p[3] - 0.75).abs() < 1e-6, "{p:?}");
         assert!((scores[0].levels[0][1] - 0.4375).abs() < 1e-6);
         assert_eq!((scores[0].classes, &scores[0].targets[..]), (2, &[1, 0][..]));
     }
 
+    /// Clip 1 could not be read: the others keep their places.
+    #[test]
+    fn readable_clips_are_scored_without_the_others() {
+        let batches = || [batch(vec![0.0, 9.0], &[(0, 1)]), batch(vec![9.0, 0.0], &[(2, 1)])].into_iter();
+        let (models, stop) = ([&Echo as &dyn Scorable<_>], StopFlag::default());
+        let (scores, missing) = score_readable(&models, batches(), &[1, 0, 0], &stop, |_| ()).unwrap();
+        assert_eq!((&scores[0].targets[..], &missing[..]), (&[1, 0][..], &[1][..]));
+        assert_eq!(scores[0].predictions().unwrap().summary().top1, 1.0);
+        let (scores, missing) = score_readable(&models, [].into_iter(), &[1, 0], &stop, |_| ()).unwrap();
+        assert!(scores[0].targets.is_empty() && missing == [0, 1]);
+    }
+
     #[test]
     fn a_clip_without_a_view_is_an_error() {
         let score = |batches: Vec<Result<ViewBatch<Tensor<2>>>>, targets: &[usize]| {
-            let scored =
-                score(&[&Echo as &dyn Scorable<_>], batches.into_iter(), targets, &StopFlag::default(), |_| ());
-            scored.err().expect("an error").to_string()
+            score(&[&Echo as &dyn Scorable<_>], batches.into_iter(), targets, &StopFlag::default(), |_| ())
+                .unwrap_err()
+                .to_string()
         };
         assert!(score(vec![batch(vec![0.0, 0.0], &[(0, 1)])], &[0, 1]).contains("clip 1 of 2"));
         assert!(score(Vec::new(), &[]).contains("no clips to score"));
-        assert!(score(vec![failed(0), failed(1)], &[0, 1]).contains("none of the 2 clips could be read"));
-    }
-
-    fn failed(clip: usize) -> Result<ViewBatch<Tensor<2>>> {
-        Ok(ViewBatch { input: None, rows: Vec::new(), failed: vec![clip] })
-    }
-
-    /// Clips 0 and 2 of four fail; the scores are those of clips 1 and 3.
-    #[test]
-    fn clips_that_failed_are_in_no_score() {
-        let three = 3f32.ln();
-        let batches = [failed(0), batch(vec![0.0, 0.0], &[(1, 1)]), failed(2), batch(vec![three, 0.0], &[(3, 1)])];
-        let mut done = Vec::new();
-        let models = [&Echo as &dyn Scorable<_>];
-        let scored =
-            score(&models, batches.into_iter(), &[0, 1, 0, 0], &StopFlag::default(), |n| done.push(n)).unwrap();
-        assert_eq!((scored.clips, done), (vec![1, 3], vec![1, 2, 3, 4]));
-        let scores = &scored.scores[0];
-        assert_eq!((&scores.targets[..], scores.probabilities.len()), (&[1, 0][..], 4));
-        assert!((scores.probabilities[2] - 0.75).abs() < 1e-6);
     }
 }

@@ -35,7 +35,7 @@ struct Piece {
 }
 
 impl<'a> ViewPercepts<'a> {
-    /// The views of clips by a rule, in the order of the clips.
+    /// The views of clips by a rule, in the order of the clips, without those that the loader skips.
     pub(crate) fn of_clips(
         self,
         samples: &[Sample],
@@ -47,7 +47,7 @@ impl<'a> ViewPercepts<'a> {
         let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
         clips.enumerate().flat_map(move |(clip, views)| match self.loader.or_skip(&ids[clip], views) {
             Ok(Some(views)) => self.of_clip(clip, views),
-            Ok(None) => Box::new(std::iter::once(Ok(ViewBatch { input: None, rows: Vec::new(), failed: vec![clip] }))),
+            Ok(None) => Box::new(std::iter::empty()),
             Err(error) => Box::new(std::iter::once(Err(error))),
         })
     }
@@ -74,9 +74,8 @@ impl<'a> ViewPercepts<'a> {
         let clips = pieces.iter().map(|piece| views.cut(&piece.frames)).collect::<Result<Vec<_>, _>>()?;
         let percepts = side_by_side(self.cnn, clips.chunks(1), self.device, self.loader.dtype);
         let batch = |(piece, percepts): (&Piece, Percepts)| ViewBatch {
-            input: Some(piece.select(&percepts, self.device)),
+            input: piece.select(&percepts, self.device),
             rows: piece.views.iter().map(|&(_, times)| View { clip, times }).collect(),
-            failed: Vec::new(),
         };
         Ok(pieces.iter().zip(percepts).map(batch).collect())
     }

@@ -15,7 +15,7 @@ pub(crate) use stage::{SelectWeights, Stage};
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
@@ -282,9 +282,8 @@ impl<'a> Trainer<'a> {
 
     fn validate<I: Clone>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
         let batches = single_view(validation, self.stage.training.batch);
-        let mut scored = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
-        ensure!(scored.clips.len() == validation.len(), "{}: a validation clip could not be read", self.stage.name);
-        Ok(scored.scores.swap_remove(0))
+        let mut scores = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
+        Ok(scores.swap_remove(0))
     }
 
     fn close_epoch<M: ClipClassifier>(&self, state: &mut State<M>, scores: &Scores, epochs: usize) -> Result<()> {
