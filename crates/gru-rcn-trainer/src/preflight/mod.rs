@@ -87,7 +87,8 @@ pub(crate) fn probe_clips(
             eprintln!("{line}");
         }
         if stop.is_set() {
-            bail!(stop.interrupted());
+            let stopped = stop.interrupted();
+            bail!(if resumed { stopped } else { stopped.advising("nothing was begun; run the command again") });
         }
     }
     let stages = [recipe.backbone.pretrain.as_ref(), recipe.backbone.finetune.as_ref().map(|f| &f.training)];

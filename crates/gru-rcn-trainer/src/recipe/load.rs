@@ -122,6 +122,7 @@ impl<'a> Change<'a> {
         let (section, least) = (&self.keys[..self.keys.len() - 1], "min_steps");
         let given = all.iter().any(|other| other.last() == least && other.keys[..other.keys.len() - 1] == *section);
         if ["epochs", "steps"].contains(&self.last())
+            && self.value.is_some()
             && !given
             && let Ok(section) = self.section(table)
         {
@@ -213,6 +214,7 @@ mod tests {
         assert!(parse("fight-surv", &["refit = none"]).unwrap().refit.is_none());
         // Off twice, and off where it was never on.
         assert!(parse("folder", &["refit=none", "refit=none"]).unwrap().refit.is_none());
+        assert!(parse("folder", &["backbone.finetune.training.steps=none"]).unwrap().backbone.finetune.is_none());
         assert_eq!(parse("folder", &["training.clip_norm=none"]).unwrap().training.clip_norm, None);
         assert_eq!(parse("folder", &["baselines.top_rnn=none"]).unwrap().baselines.top_rnn, None);
         let refused = |change: &str, words: &str| {
