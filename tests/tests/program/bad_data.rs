@@ -196,8 +196,9 @@ fn a_test_clip_that_fails_late_leaves_the_results_of_the_others() {
     fs::write(root.join("test.txt"), fs::read_to_string(root.join("test.txt")).unwrap() + "\nzoom/clip-3x\n").unwrap();
     (2..=films::FRAMES).for_each(|n| fs::write(clip.join(format!("{n:06}.png")), "torn").unwrap());
     let call = || clips::train(folder.path(), &root).set(lists).set(["baselines.frame=true"]);
-    for (run_folder, views) in [("run", "evaluation.views.starts=1"), ("views", "evaluation.views.starts=2")] {
-        let outcome = call().set([views]).args(["--run", run_folder, "--json"]).run().exits(1);
+    for (run_folder, views) in [("run", "1"), ("views", "2")] {
+        let views = format!("evaluation.views={{ starts = {views}, crops = 'centre' }}");
+        let outcome = call().set([views.as_str()]).args(["--run", run_folder, "--json"]).run().exits(1);
         outcome.says(&[
             "1 of 4 test clips could not be read",
             "the first zoom/clip-3x",

@@ -53,14 +53,16 @@ pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
     }
     // Parsed from text, so that an error names line and key; from the original text if there are no
     // changes.
-    let recipe: Recipe = match &changes[..] {
-        [] => toml::from_str(text)?,
-        _ => toml::from_str(&toml::to_string(&table)?)?,
+    let read: Result<Recipe, _> = match &changes[..] {
+        [] => toml::from_str(text),
+        _ => toml::from_str(&toml::to_string(&table)?),
     };
-    let recipe = recipe.resolved();
-    for change in changes.iter().filter(|change| change.value.is_none()) {
-        change.check_off(&table, &recipe)?;
-    }
+    let off: Vec<&Change> = changes.iter().filter(|change| change.value.is_none()).collect();
+    let recipe = match (read, off.last()) {
+        (Err(error), Some(change)) => return Err(error).context(format!("--set {}", change.text)),
+        (read, _) => read?.resolved(),
+    };
+    off.into_iter().try_for_each(|change| change.check_off(&table, &recipe))?;
     recipe.validate()?;
     Ok(recipe)
 }
