@@ -32,4 +32,4 @@ pub use classification::Classification;
 pub use confusion::ConfusionMatrix;
 pub use error::MetricsError;
 pub use predictions::Predictions;
-pub use statistics::{WILSON_95, mean_std, wilson_interval};
+pub use statistics::{WILSON_95, binomial_tail, mean_std, wilson_interval};

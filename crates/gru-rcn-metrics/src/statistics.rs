@@ -26,6 +26,31 @@ pub fn wilson_interval(successes: usize, n: usize, z: f64) -> (f64, f64) {
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
+/// The probability of at least `successes` in `n` independent trials of probability `p` each,
+/// exact: that of a result as good as this by chance alone.
+///
+/// # Panics
+///
+/// If `p` is not a probability.
+pub fn binomial_tail(successes: usize, n: usize, p: f64) -> f64 {
+    assert!((0.0..=1.0).contains(&p), "the probability {p}");
+    if successes == 0 || p == 1.0 {
+        return 1.0;
+    }
+    if successes > n || p == 0.0 {
+        return 0.0;
+    }
+    // In logarithms, since a single term may be smaller than any float.
+    let (mut choose, mut sum) = (0.0, 0.0);
+    for k in 0..=n {
+        if k >= successes {
+            sum += (choose + k as f64 * p.ln() + (n - k) as f64 * (1.0 - p).ln()).exp();
+        }
+        choose += ((n - k) as f64).ln() - ((k + 1) as f64).ln();
+    }
+    sum.min(1.0)
+}
+
 /// Mean and sample standard deviation (over `n − 1`) of a metric over several seeds; `None` for
 /// fewer than two values.
 pub fn mean_std(values: &[f64]) -> Option<(f64, f64)> {
@@ -63,6 +88,18 @@ mod tests {
         assert!(low.abs() < 1e-15);
         assert!((high - 0.5).abs() < 1e-15);
         assert_eq!(wilson_interval(0, 0, WILSON_95), (0.0, 1.0));
+    }
+
+    /// Of 4 tosses at least 3 heads: (4 + 1) / 16. Of 3 throws of a die at least one six:
+    /// 1 − (5/6)³. At least half of 4000 tosses: half, and half of the probability of exactly 2000,
+    /// which is 1 / √(π · 2000) to within 1 in 16,000.
+    #[test]
+    fn tails_of_the_binomial_distribution() {
+        assert!((binomial_tail(3, 4, 0.5) - 5.0 / 16.0).abs() < 1e-12);
+        assert!((binomial_tail(1, 3, 1.0 / 6.0) - (1.0 - (5.0f64 / 6.0).powi(3))).abs() < 1e-12);
+        let middle = 1.0 / (std::f64::consts::PI * 2000.0).sqrt();
+        assert!((binomial_tail(2000, 4000, 0.5) - (0.5 + middle / 2.0)).abs() < 1e-6);
+        assert_eq!([binomial_tail(0, 0, 0.5), binomial_tail(3, 5, 1.0), binomial_tail(1, 5, 0.0)], [1.0, 1.0, 0.0]);
     }
 
     /// 2, 4, 4, 4, 5, 5, 7, 9: mean 40 / 8 = 5, squares 9+1+1+1+0+0+4+16 = 32, over 7.

@@ -80,6 +80,13 @@ pub(crate) struct Interrupted {
     advice: &'static str,
 }
 
+impl Interrupted {
+    /// The same with other advice.
+    pub(crate) fn advising(self, advice: &'static str) -> Self {
+        Self { advice, ..self }
+    }
+}
+
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stopped as requested; {}", self.advice)

@@ -4,10 +4,13 @@
 use std::fs;
 use std::path::Path;
 
+use gru_rcn_tests::films;
 use gru_rcn_tests::needs_ffmpeg;
+use gru_rcn_tests::tensors::Tensors;
+use serde_json::json;
 
 use crate::clips::{self, clips};
-use crate::harness::{Call, refuses, run, temporary};
+use crate::harness::{Call, read_json, refuses, run, temporary};
 use crate::micro;
 
 #[test]
@@ -29,7 +32,10 @@ fn folders_that_are_not_a_data_set_are_refused() {
         ("bare", ["bare: no class folder with clips in it"]),
         ("alone", ["alone: only one class, `life`"]),
         ("hollow", ["hollow/zoom: this class folder holds no clip"]),
-        ("few", ["data set `few`: the validation part holds no clip"]),
+        (
+            "few",
+            ["data set `few`: the validation part holds no clip; each clip is a group of its own; a class needs 3"],
+        ),
     ];
     for (name, words) in cases {
         refuses(folder.path(), clips::train(folder.path(), Path::new(name)), &words);
@@ -84,23 +90,41 @@ fn weights_of_another_network_are_refused() {
         ("words.safetensors", vec!["words.safetensors: not a readable weight file"]),
         ("words.pth", vec!["words.pth: not a readable weight file"]),
         ("words.txt", vec!["words.txt: not a readable weight file", "no safetensors file", "PyTorch"]),
-        // Every missing, unused or misshapen key is listed.
         (
             other.to_str().unwrap(),
             vec![
-                "backbone.safetensors: these are not this model's weights",
-                "missing: classifier.1.bias",
-                "features.12.expand3x3.weight",
-                "unused: classifier.0.bias",
-                "of another shape: features.0.bias is [8] instead of [96]",
+                "backbone.safetensors: this looks like small (--set backbone.network=small)",
+                "the recipe's backbone.network is squeezenet",
             ],
         ),
-        (recurrent.to_str().unwrap(), vec!["missing:", "unused:", "recurrent.layers.0.input_to_hidden.weight"]),
+        // Of a file that is no network's every missing or unused key is listed.
+        (
+            recurrent.to_str().unwrap(),
+            vec![
+                "model.safetensors: these are not this model's weights",
+                "missing: classifier.1.bias",
+                "features.12.expand3x3.weight",
+                "unused:",
+                "recurrent.layers.0.input_to_hidden.weight",
+            ],
+        ),
     ];
     for (weights, words) in cases {
         let line = ["train", "folder", "--data", clips().root.to_str().unwrap(), "--weights", weights];
         refuses(folder.path(), Call::new(folder.path(), line), &words);
     }
+}
+
+#[test]
+fn weights_of_squeezenet_are_recognised() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let call = clips::train(folder.path(), &clips().root);
+    let words = [
+        "this looks like SqueezeNet 1.0 (--set backbone.network=squeezenet)",
+        "backbone.network is efficientnet-lite0",
+    ];
+    refuses(folder.path(), call.set(["backbone.network=efficientnet-lite0"]), &words);
 }
 
 #[test]
@@ -129,4 +153,69 @@ fn training_on_videos_without_ffmpeg_is_refused() {
     let folder = temporary();
     let call = clips::train(folder.path(), &clips().root).env("GRU_RCN_FFMPEG", "/nowhere/ffmpeg");
     refuses(folder.path(), call, &["/nowhere/ffmpeg", "`apt install ffmpeg`"]);
+}
+
+/// Every clip of every part is opened before the first step, so that none fails hours later.
+#[test]
+fn unreadable_clips_of_any_part_are_found_before_the_first_step() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let root = clips::some(folder.path(), 4);
+    let lists = clips::lists(&root);
+    let train = || clips::train(folder.path(), &root).set(lists);
+    let clip = |class: &str, number: usize| {
+        let path = clips::numbered(&root, class, number);
+        let id = path.strip_prefix(&root).unwrap().display().to_string();
+        (path, id)
+    };
+    for (number, part) in [(0, "train"), (2, "validation"), (3, "test")] {
+        let (path, id) = clip("zoom", number);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        let named = format!("{part} clip {id}");
+        refuses(folder.path(), train(), &["1 clips cannot be read", &named, "the file is empty", "quarantine.jsonl"]);
+        fs::write(&path, whole).unwrap();
+    }
+    let bad = [clip("life", 3), clip("scroll", 3)];
+    bad.iter().for_each(|(path, _)| fs::write(path, "no film").unwrap());
+    refuses(folder.path(), train(), &["2 clips cannot be read", &bad[0].1, &bad[1].1]);
+}
+
+/// A test clip that breaks late takes the results of the others not along: they are written, and
+/// what is missing is counted and named. Once it is whole, the run is tested again.
+#[test]
+fn a_test_clip_that_fails_late_leaves_the_results_of_the_others() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let root = clips::some(folder.path(), 4);
+    let lists = clips::lists(&root);
+    let clip = root.join("zoom/clip-3x");
+    fs::create_dir(&clip).unwrap();
+    let draw = || films::draw(&clip.join("%06d.png"), &films::source("zoom", 9), "png");
+    draw();
+    fs::write(root.join("test.txt"), fs::read_to_string(root.join("test.txt")).unwrap() + "\nzoom/clip-3x\n").unwrap();
+    (2..=films::FRAMES).for_each(|n| fs::write(clip.join(format!("{n:06}.png")), "torn").unwrap());
+    let call = || clips::train(folder.path(), &root).set(lists).set(["baselines.frame=true"]);
+    for (run_folder, views) in [("run", "1"), ("views", "2")] {
+        let views = format!("evaluation.views={{ starts = {views}, crops = 'centre' }}");
+        let outcome = call().set([views.as_str()]).args(["--run", run_folder, "--json"]).run().exits(1);
+        outcome.says(&[
+            "1 of 4 test clips could not be read",
+            "the first zoom/clip-3x",
+            "the scores of 1 of 4 test clips",
+        ]);
+        let document = outcome.json();
+        assert_eq!((&document["test"]["clips"], &document["baselines"]["frame"]["clips"]), (&json!(3), &json!(3)));
+        assert!(document["notes"].to_string().contains("zoom/clip-3x"), "{document}");
+        let at = folder.path().join(run_folder);
+        assert_eq!(read_json(&at.join("run.json"))["failed_test_clips"], json!(["zoom/clip-3x"]));
+        let scores = Tensors::read(&at.join("scores-test.safetensors"));
+        assert_eq!(scores.metadata("clips").as_array().unwrap().len(), 3);
+        let page = fs::read_to_string(at.join("report.html")).unwrap();
+        assert!(page.contains("1 of 4 test clips could not be read"), "{page}");
+    }
+    draw();
+    let again = run(folder.path(), ["train", "--resume", "--run", "run", "--json"]).succeeds();
+    assert_eq!(again.json()["test"]["clips"], 4);
+    assert!(read_json(&folder.path().join("run/run.json")).get("failed_test_clips").is_none());
 }

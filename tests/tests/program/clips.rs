@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use gru_rcn_tests::films;
 
-use crate::harness::{Call, FinishedRun, shared, write_squeezenet};
+use crate::harness::{Call, FinishedRun, clips_below, shared, write_squeezenet};
 
 pub(crate) struct Clips {
     /// The folder with a folder per class.
@@ -62,4 +62,23 @@ pub(crate) fn some(folder: &Path, count: usize) -> PathBuf {
         std::fs::copy(path, class.join(clip)).expect("a copy");
     }
     root
+}
+
+/// Writes lists by which the clips with the number 2 are for validation, those with 3 for testing,
+/// and all others for training; returns the changes of the recipe that name them.
+pub(crate) fn lists(root: &Path) -> [&'static str; 2] {
+    let ids = clips_below(root).into_iter().map(|path| path.strip_prefix(root).unwrap().display().to_string());
+    let ids: Vec<String> = ids.collect();
+    for (file, number) in [("val.txt", "clip-2"), ("test.txt", "clip-3")] {
+        let part: Vec<&str> = ids.iter().map(String::as_str).filter(|id| id.contains(number)).collect();
+        std::fs::write(root.join(file), part.join("\n")).expect("a list");
+    }
+    ["data.folder.validation_list=val.txt", "data.folder.test_list=test.txt"]
+}
+
+/// The clip of a class with this number.
+pub(crate) fn numbered(root: &Path, class: &str, number: usize) -> PathBuf {
+    let stem = format!("clip-{number}");
+    let mut clips = clips_below(root).into_iter().filter(|path| path.parent() == Some(&root.join(class)));
+    clips.find(|path| path.file_stem().is_some_and(|name| name == stem.as_str())).expect("the clip")
 }

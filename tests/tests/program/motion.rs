@@ -106,7 +106,7 @@ fn the_result_follows_from_the_scores() {
 #[test]
 fn train_prints_one_document() {
     let run = reference();
-    assert_eq!(keys(&run.document), ["run", "test", "baselines"]);
+    assert_eq!(keys(&run.document), ["run", "test", "verdict", "baselines"]);
     assert_eq!(run.document["run"], "run");
     assert_eq!(keys(&run.document["baselines"]), ["frame", "top_rnn"]);
     for result in [&run.document["test"], &run.document["baselines"]["frame"], &run.document["baselines"]["top_rnn"]] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips;
-use crate::harness::{clips_below, metrics, run, temporary};
+use crate::harness::{Call, clips_below, metrics, run, temporary};
 use crate::tiny::{self, assert_same_outcome, resume, start_until};
 
 /// Files of killed processes are removed by whoever trains next, and `latest` names the newest
@@ -217,8 +217,11 @@ fn progress_is_logged_for_people_and_programs() {
 #[test]
 fn the_report_compares_runs() {
     let folder = temporary();
-    let other = tiny::train(folder.path(), &["training.epochs=1", "baselines.top_rnn=0", "model.hidden=[4, 4]"]);
-    other.run().succeeds();
+    // A run folder may be named from another one.
+    let inside = folder.path().join("inside");
+    std::fs::create_dir(&inside).unwrap();
+    let changes = ["training.epochs=1", "baselines.top_rnn=none", "model.hidden=[4, 4]"];
+    Call::new(&inside, ["train", "motion-tiny", "--run", "../run"]).set(changes).run().succeeds();
     let reference = tiny::reference().to_str().unwrap();
     let shown = run(folder.path(), ["report", "run", reference, "--out", "both.html"]).succeeds();
     assert_eq!(shown.stdout.trim_end(), "both.html");

@@ -74,7 +74,8 @@ fn a_signal_finishes_the_step_and_saves() {
         let saved = root.join(format!("checkpoints/{stage}/step-{step:08}"));
         running.wait_until("a step within an epoch", || saved.exists());
         let outcome = running.stop_by(signal).exits(code);
-        outcome.says(&["resume with --resume"]);
+        outcome.says(&["stopped as requested; resume with --resume"]);
+        assert!(!outcome.stderr.contains("error:"), "{}", outcome.stderr);
         assert_eq!(outcome.stdout, "");
         within += usize::from(outcome.stderr.contains(WITHIN_EPOCH));
         assert!(!root.join("report.html").exists());
@@ -88,7 +89,16 @@ fn a_signal_finishes_the_step_and_saves() {
     assert!(within > 0, "no stop within an epoch");
     assert_same_outcome(&root);
     // A finished run has nothing left to do.
-    assert_eq!(resume(folder.path()).args(["--json"]).run().succeeds().json()["test"], outcome.json()["test"]);
+    let report = std::fs::metadata(root.join("report.html")).unwrap().modified().unwrap();
+    let again = resume(folder.path()).args(["--json"]).run().succeeds();
+    again.says(&["run is done already"]);
+    assert_eq!(again.json(), outcome.json());
+    assert_eq!(std::fs::metadata(root.join("report.html")).unwrap().modified().unwrap(), report);
+    assert_same_outcome(&root);
+    // Without one of its files it is not finished.
+    std::fs::remove_file(root.join("scores-test.safetensors")).unwrap();
+    let mended = resume(folder.path()).args(["--json"]).run().succeeds();
+    assert!(!mended.stderr.contains("done already"), "{}", mended.stderr);
     assert_same_outcome(&root);
 }
 
@@ -200,18 +210,23 @@ fn a_run_resumes_on_a_data_set_that_was_moved() {
     assert!(running.stop_by("TERM").exits(143).stderr.contains("resuming after epoch"));
 }
 
-/// A clip that cannot be decoded stops the run, which resumes after the clip is replaced.
+/// A clip that cannot be decoded beyond its first frame stops the run, which resumes after the clip
+/// is replaced.
 #[test]
 fn a_run_resumes_after_a_broken_clip_is_replaced() {
     needs_ffmpeg!();
     let folder = temporary();
     let root = clips::some(folder.path(), 4);
-    let clip = root.join("zoom/clip-9.avi");
-    std::fs::write(&clip, "not a film").unwrap();
-    let broken = clips::train(folder.path(), &root).args(["--run", "run", "--json"]).run();
-    broken.refuses(&["zoom/clip-9.avi", "not a video that FFmpeg can decode"]);
+    let lists = clips::lists(&root);
+    let clip = root.join("zoom/clip-9");
+    std::fs::create_dir(&clip).unwrap();
+    let draw = || films::draw(&clip.join("%06d.png"), &films::source("zoom", 9), "png");
+    draw();
+    (2..=films::FRAMES).for_each(|n| std::fs::write(clip.join(format!("{n:06}.png")), "torn").unwrap());
+    let broken = clips::train(folder.path(), &root).set(lists).args(["--run", "run", "--json"]).run();
+    broken.refuses(&["zoom/clip-9", "not a readable JPEG or PNG image"]);
 
-    films::draw(&clip, &films::source("zoom", 9), "mjpeg");
+    draw();
     let document = run(folder.path(), ["train", "--resume", "--run", "run", "--json"]).succeeds().json();
     assert!(document["test"]["clips"].as_u64().is_some_and(|clips| clips > 0), "{document}");
 

@@ -11,8 +11,10 @@ use serde_json::json;
 use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
 use crate::experiment::data::dataset;
-use crate::observe::Interval;
+use crate::observe::Pace;
 use crate::percepts::Live;
+use crate::preflight::notes;
+use crate::report::{NLL, TRIVIAL_TOP5};
 use crate::run::scores::Scores;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, ViewBatch, score, single_view};
@@ -73,6 +75,9 @@ impl EvaluateArgs {
                 .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir));
         }
         let dataset = dataset(&trained.recipe)?;
+        for note in notes(&dataset) {
+            eprintln!("note: {note}");
+        }
         if dataset.classes != trained.card.classes {
             bail!(
                 "{} was made for other classes: it knows {}; the data has {}",
@@ -106,9 +111,11 @@ impl EvaluateArgs {
         }
         println!("{} on {} {} clips", trained.dir, summary.clips, self.split);
         println!("  top-1      {}", summary.top1_line());
-        println!("  top-5       {:5.1} %", 100.0 * summary.top5);
+        if scores.classes > TRIVIAL_TOP5 {
+            println!("  top-5       {:5.1} %", 100.0 * summary.top5);
+        }
         println!("  mean class  {:5.1} %", 100.0 * summary.mean_class);
-        println!("  NLL         {:7.3}", summary.nll);
+        println!("  NLL         {:7.3}  ({NLL})", summary.nll);
         for (level, accuracy) in trained.recipe.level_names().iter().zip(scores.level_accuracies()) {
             println!("  {level:<10}  {:5.1} %", 100.0 * accuracy);
         }
@@ -119,10 +126,10 @@ impl EvaluateArgs {
 /// The run's GRU-RCN on clips by a rule of views.
 fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<Scores> {
     let stop = StopFlag::install("run the command again")?;
-    let mut interval = Interval::default();
+    let mut pace = Pace::new(samples.len());
     let progress = |clips: usize| {
-        if interval.is_over() {
-            eprintln!("{clips} of {} clips", samples.len());
+        if let Some(line) = pace.line(clips, "clips are scored") {
+            eprintln!("{line}");
         }
     };
     let (cnn, loader, device) = (&trained.cnn, &trained.loader, &trained.device);

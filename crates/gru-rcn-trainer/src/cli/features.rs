@@ -14,7 +14,7 @@ use serde_json::json;
 use super::shared::{DeviceArgs, RecipeArgs, RunArgs, print_json};
 use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
-use crate::observe::Interval;
+use crate::observe::Pace;
 use crate::percepts::{CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, Source};
 use crate::preflight::holds_videos;
 use crate::recipe::Recipe;
@@ -151,7 +151,7 @@ impl Network {
         let samples = dataset.split(split);
         let loader = ClipLoader::new(&self.recipe, self.recipe.decoder(), device, FloatDType::F32);
         let source = Live::new(self.cnn.clone(), samples, loader, device);
-        let (mut done, mut interval) = (0, Interval::default());
+        let (mut done, mut pace) = (0, Pace::new(samples.len()));
         for batch in source.evaluation(BATCH) {
             let batch = batch?;
             let Some(percepts) = batch.input else { continue };
@@ -171,8 +171,8 @@ impl Network {
                 writer.push(sample, &dataset.classes[sample.class], split, rows.collect())?;
             }
             done += clips;
-            if interval.is_over() {
-                eprintln!("{split}: {done} of {} clips", samples.len());
+            if let Some(line) = pace.line(done, "clips") {
+                eprintln!("{split}: {line}");
             }
             if stop.is_set() {
                 bail!(stop.interrupted());

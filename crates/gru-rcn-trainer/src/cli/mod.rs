@@ -120,8 +120,10 @@ pub(crate) unsafe fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(match error.downcast_ref::<Interrupted>() {
+            let stopped = error.downcast_ref::<Interrupted>();
+            // A stop that was asked for is no error.
+            eprintln!("{}{error:#}", if stopped.is_some() { "" } else { "error: " });
+            ExitCode::from(match stopped {
                 Some(interrupted) => interrupted.exit_code,
                 None if error.is::<Faults>() => 1,
                 None => 2,

@@ -9,6 +9,7 @@ use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json};
 use crate::device::backend::Backend;
 use crate::experiment::data::{resolve, set_root};
 use crate::experiment::{Folder, Plan, print, train};
+use crate::report::RunReport;
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
 
@@ -55,8 +56,15 @@ impl TrainArgs {
 
     pub(super) fn run(&self) -> Result<()> {
         let (dir, card) = train(self.plan()?)?;
+        let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
             let mut document = json!({ "run": dir.root(), "test": card.systems[0].test });
+            if let Some(verdict) = &verdict {
+                document["verdict"] = json!(verdict);
+            }
+            if !card.notes.is_empty() {
+                document["notes"] = json!(card.notes);
+            }
             let baselines = card.systems[1..].iter().map(|system| (system.key.clone(), json!(system.test)));
             let baselines: Map<String, Value> = baselines.collect();
             if !baselines.is_empty() {
@@ -64,7 +72,7 @@ impl TrainArgs {
             }
             print_json(&document)?;
         } else {
-            print(&dir, &card);
+            print(&dir, &card, verdict.as_ref());
         }
         match dir.losses() {
             losses if losses.is_empty() => Ok(()),

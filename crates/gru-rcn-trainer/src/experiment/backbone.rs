@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, NetworkOptions};
+use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, Network, NetworkOptions};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::input::PixelClips;
@@ -96,13 +96,53 @@ pub(crate) fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Resul
     // What is wrong with the recipe comes before what is wrong with the file.
     config(recipe, IMAGENET)?;
     let classes = classes_in(recipe, path)?;
-    match load(&config(recipe, classes)?, path, device) {
+    let loaded = match load(&config(recipe, classes)?, path, device) {
         // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
-        Err(_) if recipe.clip.modality == Modality::Flow => {
-            Ok(load(&colour_config(recipe, classes), path, device)?.across_modality(Modality::Flow.channels()))
-        }
+        Err(_) if recipe.clip.modality == Modality::Flow => load(&colour_config(recipe, classes), path, device)
+            .map(|cnn| cnn.across_modality(Modality::Flow.channels())),
         loaded => loaded,
+    };
+    loaded.map_err(|error| match looks_like(recipe.backbone.network, path, &error) {
+        Some(other) => anyhow!(
+            "{}: this looks like {other}, and the recipe's backbone.network is {}",
+            path.display(),
+            recipe.backbone.network
+        ),
+        None => error,
+    })
+}
+
+/// Keys of weight files of networks that are not among ours.
+const FOREIGN: [(&str, &str); 4] = [
+    ("features.11.squeeze.weight", "SqueezeNet 1.1"),
+    ("features.1.running_mean", "VGG with batch normalisation"),
+    ("features.34.weight", "VGG-19"),
+    ("layer1.0.conv1.weight", "a ResNet"),
+];
+
+/// What another network the weights of a file are of, with what to do, as far as its keys tell.
+fn looks_like(expected: Network, path: &Path, error: &anyhow::Error) -> Option<String> {
+    let Some(WeightsError::Mismatch { unused, .. }) = error.downcast_ref() else { return None };
+    let fits = |network: Network| {
+        let config = |num_classes, taps: &[String]| {
+            network.config(&NetworkOptions { num_classes, in_channels: 3, input_size: [224, 224], taps: taps.to_vec() })
+        };
+        let known = config(IMAGENET, &[]).known_taps();
+        let model = |classes| config(classes, &known).init(&Device::flex());
+        match torchvision_classes(&model(IMAGENET), path).map(|classes| import_torchvision(model(classes), path)) {
+            Ok(Ok(_)) => true,
+            // The size of the frames may be another one.
+            Ok(Err(WeightsError::Mismatch { missing, unused, .. })) => missing.is_empty() && unused.is_empty(),
+            _ => false,
+        }
+    };
+    let own = Network::ALL.iter().copied().filter(|network| *network != expected).find(|network| fits(*network));
+    if let Some(network) = own {
+        let name = if network == Network::Squeezenet { "SqueezeNet 1.0".to_owned() } else { network.to_string() };
+        return Some(format!("{name} (--set backbone.network={network})"));
     }
+    let (_, name) = FOREIGN.iter().find(|(key, _)| unused.iter().any(|unused| unused == key))?;
+    Some(format!("{name}, which this program does not have"))
 }
 
 /// The network to fine-tune: with a new classifier of `classes` classes and the dropout of the section.

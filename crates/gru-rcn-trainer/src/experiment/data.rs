@@ -20,12 +20,14 @@ pub(crate) struct Clips {
     pub(crate) loader: ClipLoader,
     /// Training clips that could not be read, by stage.
     skipped: RefCell<Vec<Arc<SkippedClips>>>,
+    /// Test clips that could not be read.
+    failed: RefCell<Option<Arc<SkippedClips>>>,
 }
 
 impl Clips {
     pub(crate) fn of_recipe(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Result<Self> {
         let loader = ClipLoader::new(recipe, recipe.decoder(), device, dtype);
-        Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default() })
+        Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default(), failed: RefCell::default() })
     }
 
     /// Reads the clips of a training stage; of those that cannot be read it skips what the recipe
@@ -35,6 +37,18 @@ impl Clips {
         let skipped = Arc::new(SkippedClips::new(dir.quarantine(), clips, training.max_bad_fraction));
         self.skipped.borrow_mut().push(skipped.clone());
         self.loader.skipping(&skipped)
+    }
+
+    /// Reads the test clips. After hours of training one that cannot be read must not take the
+    /// results of the others along: it is skipped and recorded.
+    pub(crate) fn test_loader(&self, dir: &RunDir) -> ClipLoader {
+        let new = || Arc::new(SkippedClips::new(dir.quarantine(), self.dataset.test.len(), 1.0));
+        self.loader.skipping(self.failed.borrow_mut().get_or_insert_with(new))
+    }
+
+    /// Names of the test clips that could not be read, sorted.
+    pub(crate) fn failed(&self) -> Vec<String> {
+        self.failed.borrow().as_ref().map(|failed| failed.names()).unwrap_or_default()
     }
 
     /// Names of the training clips that could not be read, sorted.

@@ -92,17 +92,22 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
-    let pretrained = cnn::pretrained(plan.folder.resumed(), &plan.recipe, &plan.device)?;
+    let dir = plan.folder.resumed();
     let digests = preflight::digests(&clips.dataset);
-    let warning = preflight::check_same_data(plan.folder.resumed(), &card, &digests, plan.moved)?;
-    if let Some(before) = plan.folder.resumed().map(RunDir::read_card).transpose()?.flatten() {
+    let warning = preflight::check_same_data(dir, &card, &digests, plan.moved)?;
+    if let Some(before) = dir.map(RunDir::read_card).transpose()?.flatten() {
         card.follow(&before);
     }
+    let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
+    if let Some(finished) = outcome::finished(dir, &plan.recipe, &fingerprint)? {
+        return Ok(finished);
+    }
+    let pretrained = cnn::pretrained(dir, &plan.recipe, &plan.device)?;
+    preflight::probe_clips(&plan.recipe, &clips.dataset, &clips.loader, dir.is_some(), &stop)?;
 
     let dir = plan.folder.open(&plan.recipe)?;
     let _lock = dir.lock()?;
     dir.tidy()?;
-    let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
     fingerprint.claim(&dir)?;
     dir.write_recipe(&plan.recipe)?;
     dir.write_card(&card)?;

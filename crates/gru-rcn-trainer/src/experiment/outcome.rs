@@ -3,20 +3,23 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gru_rcn_data::{Dataset, Frames};
+use gru_rcn::baselines::Baseline;
+use gru_rcn_data::{Dataset, Frames, Sample};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
 
 use super::backbone;
 use super::data::Clips;
+use super::system::System;
 use super::test::TestedSystem;
 use crate::context::Context;
 use crate::device::precision::Precision;
-use crate::preflight::memory::Memory;
+use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
-use crate::report::{GalleryClip, RunReport, jpeg_base64};
+use crate::report::{GalleryClip, RunReport, Verdict, jpeg_base64};
 use crate::run::card::{BURN, DataCard, RunCard, VERSION};
 use crate::run::dir::RunDir;
-use crate::run::scores::top_classes;
+use crate::run::fingerprint::RunFingerprint;
+use crate::run::scores::{Scores, top_classes};
 
 /// Clips shown in the report, wrong ones first among them.
 const GALLERY: usize = 16;
@@ -55,6 +58,8 @@ pub(super) fn new_card(
         cnn_classes: backbone::classes(recipe, dataset, weights)?,
         seconds: Vec::new(),
         bad_clips: Vec::new(),
+        failed_test_clips: Vec::new(),
+        notes: preflight::notes(dataset),
         systems: Vec::new(),
     })
 }
@@ -69,9 +74,18 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         card.classes.len(),
         context.dir
     ));
-    if let Some(first) = dataset.skipped.first() {
-        let clips = dataset.skipped.len();
-        context.message(format!("{clips} clips are in quarantine and skipped, {first} the first of them"));
+    for note in &card.notes {
+        context.message(format!("note: {note}"));
+    }
+    let recipe = &context.recipe;
+    context.message(format!(
+        "{} takes in percepts, the maps that the CNN makes of single frames, at the levels {}: a level is a depth of the \
+         CNN, and each has a classifier of its own",
+        System::GruRcn.name(recipe),
+        recipe.level_names().join(", ")
+    ));
+    for baseline in recipe.baselines.systems() {
+        context.message(format!("it is compared with: {}, {}", baseline.name(), baseline.about()));
     }
     if let Some(before) = card.earlier_devices.last() {
         context.message(format!(
@@ -82,6 +96,33 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
     if let Some(line) = memory.line() {
         context.message(line);
     }
+}
+
+/// A resumed run that is finished: nothing of it is left to compute. A run whose test clips could
+/// not all be read is tested again.
+pub(super) fn finished(
+    resumed: Option<&RunDir>,
+    recipe: &Recipe,
+    fingerprint: &RunFingerprint,
+) -> Result<Option<(RunDir, RunCard)>> {
+    let Some(dir) = resumed else { return Ok(None) };
+    let Some(card) = dir.read_card()? else { return Ok(None) };
+    fingerprint.check(dir)?;
+    let systems = System::of_recipe(recipe);
+    let mut files = vec![dir.backbone(), dir.report(), dir.report_data()];
+    files.extend(systems.iter().flat_map(|system| [system.weights(dir), system.scores(dir)]));
+    if recipe.model.finetune_backbone {
+        files.push(dir.joint_backbone());
+    }
+    let mut finished = card.systems.len() == systems.len() && card.failed_test_clips.is_empty();
+    finished = finished && files.iter().all(|file| file.is_file());
+    for system in &systems {
+        finished = finished && dir.done(&system.key())?.is_some();
+    }
+    if finished {
+        eprintln!("{dir} is done already; nothing is left to compute");
+    }
+    Ok(finished.then(|| (dir.clone(), card)))
 }
 
 /// Writes scores, card and report of a run whose systems are tested; returns the card.
@@ -98,13 +139,22 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
             dir.quarantine().display()
         ));
     }
+    card.failed_test_clips = clips.failed();
+    if let Some(first) = card.failed_test_clips.first() {
+        let failed = format!("{} of {} test clips", card.failed_test_clips.len(), card.data.test);
+        let note = format!("{failed} could not be read and are in no result, the first {first}; see quarantine.jsonl");
+        context.message(format!("warning: {note}"));
+        card.notes.push(note);
+        dir.note_loss(format!("the scores of {failed}, which could not be read"));
+    }
     card.systems = tested.iter().map(|tested| tested.result.clone()).collect();
     dir.write_card(&card)?;
-    let ids: Vec<String> = clips.dataset.test.iter().map(|sample| sample.id.clone()).collect();
     for tested in tested {
+        let ids: Vec<String> = tested.clips.iter().map(|&clip| clips.dataset.test[clip].id.clone()).collect();
         tested.scores.save(&tested.system.scores(dir), &ids, &card.classes)?;
     }
     let main = &tested[0];
+    let frames = tested.iter().find(|tested| tested.system == System::Baseline(Baseline::Frame));
     let report = RunReport {
         title: format!("{} on {}", main.result.name, card.data.name),
         subtitle: context.recipe.about.clone(),
@@ -112,15 +162,23 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
         classes: card.classes.clone(),
         systems: card.systems.clone(),
         confusion: main.scores.predictions()?.confusion().rows().to_vec(),
-        gallery: gallery(clips, main)?,
+        gallery: gallery(context, clips, main)?,
+        verdict: Some(Verdict::new(&main.scores, frames.and_then(|frames| frames_beside(main, frames)))?),
+        notes: card.notes.clone(),
         recipe: to_toml(&context.recipe)?,
     };
     report.write(dir)?;
     Ok(card)
 }
 
-/// Some test clips, up to half of them wrong ones, the rest one of each class in turn.
-fn gallery(clips: &Clips, main: &TestedSystem) -> Result<Vec<GalleryClip>> {
+/// The scores of the per-frame baseline; nothing if it was not tested on the same clips.
+fn frames_beside<'a>(main: &TestedSystem, frames: &'a TestedSystem) -> Option<&'a Scores> {
+    (main.clips == frames.clips).then_some(&frames.scores)
+}
+
+/// Some test clips, up to half of them wrong ones, the rest one of each class in turn. One whose
+/// frames cannot be read any more is left out, with a warning.
+fn gallery(context: &Context, clips: &Clips, main: &TestedSystem) -> Result<Vec<GalleryClip>> {
     let predictions = main.scores.predictions()?;
     let guesses = predictions.predicted();
     let (right, wrong): (Vec<usize>, Vec<usize>) =
@@ -134,19 +192,31 @@ fn gallery(clips: &Clips, main: &TestedSystem) -> Result<Vec<GalleryClip>> {
     let longest = by_class.iter().map(Vec::len).max().unwrap_or(0);
     let in_turn = (0..longest).flat_map(|n| by_class.iter().filter_map(move |clips| clips.get(n).copied()));
     chosen.extend(in_turn.take(GALLERY - chosen.len()));
-    chosen.into_iter().map(|clip| gallery_clip(clips, main, clip)).collect()
+    let mut shown = Vec::new();
+    for row in chosen {
+        let sample = &clips.dataset.test[main.clips[row]];
+        match clips.loader.read_one(sample, None) {
+            Ok(frames) => shown.push(gallery_clip(clips, main, row, sample, &frames)?),
+            Err(error) => context.message(format!("warning: the report does not show {}: {error}", sample.id)),
+        }
+    }
+    Ok(shown)
 }
 
-fn gallery_clip(clips: &Clips, main: &TestedSystem, clip: usize) -> Result<GalleryClip> {
-    let sample = &clips.dataset.test[clip];
-    let frames = clips.loader.read_one(sample, None)?;
-    let (probabilities, classes) = (&main.scores.probabilities, main.scores.classes);
-    let row = &probabilities[clip * classes..(clip + 1) * classes];
+fn gallery_clip(
+    clips: &Clips,
+    main: &TestedSystem,
+    row: usize,
+    sample: &Sample,
+    frames: &Frames,
+) -> Result<GalleryClip> {
+    let classes = main.scores.classes;
+    let row = &main.scores.probabilities[row * classes..][..classes];
     Ok(GalleryClip {
         id: sample.id.clone(),
         truth: clips.dataset.classes[sample.class].clone(),
         top: top_classes(row, &clips.dataset.classes, 3).map(|(class, p)| (class.to_owned(), p)).collect(),
-        frames_jpeg: strip(&frames)?,
+        frames_jpeg: strip(frames)?,
     })
 }
 
@@ -176,9 +246,16 @@ fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     }
 }
 
-pub(crate) fn print(dir: &RunDir, card: &RunCard) {
+pub(crate) fn print(dir: &RunDir, card: &RunCard, verdict: Option<&Verdict>) {
     println!();
-    println!("{} test clips of {} classes, top-1 accuracy", card.data.test, card.classes.len());
+    if let Some(verdict) = verdict {
+        println!("{}", verdict.sentence);
+    }
+    for note in &card.notes {
+        println!("note: {note}");
+    }
+    let clips = card.systems.first().map_or(card.data.test, |system| system.test.clips);
+    println!("{clips} test clips of {} classes, top-1 accuracy", card.classes.len());
     for system in &card.systems {
         let test = &system.test;
         println!("  {:<24} {}", system.name, test.top1_line());

@@ -77,7 +77,7 @@ impl<'a> PerceptMaker<'a> {
             let mib = self.check_size(bytes, "these")?;
             self.context.message(match &recipe.features.from {
                 Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
-                None => format!("computing percepts, {mib} MiB in memory"),
+                None => format!("computing the percepts of all clips, {mib} MiB in memory"),
             });
             return self.context.clock.time("Percepts", || {
                 let store = self.store(&all, recipe.features.copies, &training)?;

@@ -18,7 +18,7 @@ use super::system::{self, System, TrainedSystem};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{Levels, Source};
-use crate::recipe::{NormSection, RefitSection, TrainingSection};
+use crate::recipe::{NormSection, TrainingSection};
 use crate::train::{SelectWeights, Stage, Trainer};
 
 /// Trains or loads all systems; the first of the result is the one that the run is about.
@@ -102,10 +102,9 @@ impl Work<'_> {
             let trainer = Trainer::new(context, stage(&key, &name, &recipe.training));
             trainer.run(model, &*of_system(&sources.train), &*validation)
         })?;
-        if let Some(RefitSection { epochs }) = recipe.refit {
+        if let Some(training) = recipe.refit_training() {
             context.message("training again, on the validation clips too; their metrics say nothing from here on");
             let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
-            let training = TrainingSection { epochs, steps: None, ..recipe.training.clone() };
             let stage = Stage { select: SelectWeights::Last, ..stage(&key, &name, &training) };
             trained.model = context.clock.time(&name, || {
                 let all = of_system(&sources.all);

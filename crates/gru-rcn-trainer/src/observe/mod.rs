@@ -14,7 +14,7 @@ pub(crate) use json_lines::JsonLines;
 pub(crate) use plain::Plain;
 pub(crate) use tensorboard::TensorBoard;
 pub(crate) use terminal::Terminal;
-pub(crate) use time::{Interval, duration};
+pub(crate) use time::{Interval, Pace, duration};
 
 use std::cell::RefCell;
 use std::io::IsTerminal;

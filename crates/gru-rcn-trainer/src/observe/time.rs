@@ -48,6 +48,37 @@ impl Interval {
     }
 }
 
+/// Lines with the time left of work that goes through a number of items.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    began: Instant,
+    interval: Interval,
+    total: usize,
+}
+
+impl Pace {
+    pub(crate) fn new(total: usize) -> Self {
+        Self { began: Instant::now(), interval: Interval::default(), total }
+    }
+
+    /// `312 of 800 …, 2 min 3 s left`, when it is time for another line.
+    pub(crate) fn line(&mut self, done: usize, what: &str) -> Option<String> {
+        self.interval.is_over().then(|| {
+            let left = left(self.began.elapsed().as_secs_f64(), done, self.total);
+            format!("{done} of {} {what}{left}", self.total)
+        })
+    }
+}
+
+/// The time that the rest takes at the pace so far; empty before there is a pace and at the end.
+fn left(seconds: f64, done: usize, total: usize) -> String {
+    match total.saturating_sub(done) {
+        0 => String::new(),
+        _ if done == 0 => String::new(),
+        rest => format!(", {} left", duration(seconds / done as f64 * rest as f64)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +92,13 @@ mod tests {
         assert_eq!(duration(221.0), "3 min 41 s");
         assert_eq!(duration(7_530.0), "2 h 5 min");
         assert_eq!(duration(f64::NAN), "unknown");
+    }
+
+    /// A quarter took 30 s, so the rest takes 90.
+    #[test]
+    fn the_time_left_is_at_the_pace_so_far() {
+        assert_eq!(left(30.0, 200, 800), ", 1 min 30 s left");
+        assert_eq!((left(30.0, 0, 800), left(30.0, 800, 800)), (String::new(), String::new()));
+        assert_eq!(Pace::new(3).line(1, "clips"), None);
     }
 }

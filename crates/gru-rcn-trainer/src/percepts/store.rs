@@ -11,7 +11,7 @@ use gru_rcn_data::{Frames, PlanKey, Sample};
 
 use super::{Batch, Batches, Cache, ClipLoader, Source, chunk_of, in_batches, side_by_side, workers};
 use crate::context::Context;
-use crate::observe::Interval;
+use crate::observe::Pace;
 
 /// The percepts of a list of clips, in one or several versions. A clone shares them.
 #[derive(Clone)]
@@ -61,7 +61,7 @@ impl Store {
         let [height, width] = loader.planner.input_size;
         let chunk = chunk_of(data.time * height * width);
         let at_once = workers(loader) * chunk;
-        let (mut waiting, mut rows, mut interval) = (Vec::<Frames>::new(), 0, Interval::default());
+        let (mut waiting, mut rows, mut pace) = (Vec::<Frames>::new(), 0, Pace::new(samples.len()));
         for (index, clip) in clips.enumerate() {
             let read = loader.or_skip(&samples[index].id, clip)?;
             data.first_rows.push(read.as_ref().map(|_| rows));
@@ -72,8 +72,8 @@ impl Store {
             while waiting.len() >= at_once {
                 data.push(cnn, &waiting.drain(..at_once).collect::<Vec<_>>(), chunk, loader.dtype)?;
             }
-            if interval.is_over() {
-                context.message(format!("percepts of {} of {} clips", index + 1, samples.len()));
+            if let Some(line) = pace.line(index + 1, "clips have percepts") {
+                context.message(line);
             }
             if context.stop.is_set() {
                 bail!(context.stop.interrupted());

@@ -6,11 +6,17 @@ pub(crate) mod memory;
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{ClipSource, Dataset, Modality, Sample};
+use gru_rcn_data::{ClipSource, DataError, Dataset, LoaderConfig, Modality, Sample, Split, ordered};
 
+use crate::observe::Pace;
+use crate::percepts::ClipLoader;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
 use crate::run::dir::{RunDir, read_json};
+use crate::signals::StopFlag;
+
+/// Unreadable clips that an error lists one by one.
+const LISTED: usize = 10;
 
 /// Checks that the clips are what the recipe needs.
 pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
@@ -32,6 +38,92 @@ pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What a reader of the results should know of the data: how the parts came about, and classes that
+/// have no clip in a part.
+pub(crate) fn notes(dataset: &Dataset) -> Vec<String> {
+    let mut notes = dataset.notes.clone();
+    for split in [Split::Validation, Split::Test] {
+        let has = |class: usize| dataset.split(split).iter().any(|sample| sample.class == class);
+        let without: Vec<&str> =
+            (0..dataset.classes.len()).filter(|&class| !has(class)).map(|class| &*dataset.classes[class]).collect();
+        if let Some(first) = without.first() {
+            let all = dataset.classes.len();
+            notes.push(format!("{} of {all} classes have no {split} clip, the first `{first}`", without.len()));
+        }
+    }
+    notes
+}
+
+/// Opens every clip of every part and looks at its first frame, several clips at a time: better
+/// than to find one that cannot be read after hours of training.
+///
+/// Training clips may be unreadable as far as the recipe allows. In a run that is `resumed`, so may
+/// test clips: its results are written without them.
+pub(crate) fn probe_clips(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    loader: &ClipLoader,
+    resumed: bool,
+    stop: &StopFlag,
+) -> Result<()> {
+    let parts = [Split::Train, Split::Validation, Split::Test];
+    let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
+    let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
+    let (reader, modality) = (loader.reader.clone(), recipe.clip.modality);
+    let probe = move |(_, clip): &(Split, Sample)| {
+        let look = || reader.probe(&clip.source, modality);
+        look().or_else(|_| look())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let looked_at = ordered(clips.clone(), |_| 0, LoaderConfig { workers, max_bytes: usize::MAX }, probe);
+    let (mut faults, mut pace) = (Vec::new(), Pace::new(clips.len()));
+    for (place, (result, (split, clip))) in looked_at.zip(&clips).enumerate() {
+        match result {
+            Err(error @ DataError::FfmpegMissing { .. }) => bail!(error),
+            Err(error) => faults.push((*split, format!("{split} clip {}: {error}", clip.id))),
+            Ok(()) => {}
+        }
+        if let Some(line) = pace.line(place + 1, "clips are looked at before the first step") {
+            eprintln!("{line}");
+        }
+        if stop.is_set() {
+            let stopped = stop.interrupted();
+            bail!(if resumed { stopped } else { stopped.advising("nothing was begun; run the command again") });
+        }
+    }
+    let stages = [recipe.backbone.pretrain.as_ref(), recipe.backbone.finetune.as_ref().map(|f| &f.training)];
+    let stages = stages.into_iter().flatten().chain([&recipe.training]);
+    let fraction = stages.map(|training| training.max_bad_fraction).fold(1.0, f64::min);
+    let bad = faults.iter().filter(|(split, _)| *split == Split::Train).count();
+    let allowed = |split: Split| match split {
+        Split::Train => bad as f64 <= fraction * dataset.train.len() as f64,
+        Split::Validation => false,
+        Split::Test => resumed,
+    };
+    let (tolerated, fatal): (Vec<_>, Vec<_>) = faults.into_iter().partition(|(split, _)| allowed(*split));
+    if let Some((_, first)) = tolerated.first() {
+        eprintln!("warning: {} clips cannot be read and are skipped, the first {first}", tolerated.len());
+    }
+    if fatal.is_empty() {
+        return Ok(());
+    }
+    let lines: String = fatal.iter().take(LISTED).map(|(_, fault)| format!("\n  {fault}")).collect();
+    let more = fatal.len().saturating_sub(LISTED);
+    let mut more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    if !allowed(Split::Train) {
+        let all = dataset.train.len();
+        more += &format!("\n{bad} of {all} training clips are more than training.max_bad_fraction = {fraction} allows");
+    }
+    let remedy = match resumed {
+        true => "put whole files in their places, under the same names: a run cannot change its clips half-way",
+        false => {
+            "make them whole, remove them, or name them in the list `quarantine.jsonl` of the folder, so that they are \
+             skipped"
+        }
+    };
+    bail!("{} clips cannot be read:{lines}{more}\n{remedy}", fatal.len())
 }
 
 /// Whether any clip is a video file, so that its pixels depend on the decoder.
@@ -103,4 +195,30 @@ pub(crate) fn check_same_data(
         );
     }
     Ok(Some(format!("warning: {clips} {were} not as they were when the run was started, the first {first}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_without_clips_in_a_part_are_noted() {
+        let clip = |class: usize| Sample {
+            id: class.to_string(),
+            class,
+            appearance: None,
+            source: ClipSource::Video("x.avi".into()),
+        };
+        let mut dataset = Dataset {
+            classes: ["clap", "run", "wave"].map(str::to_owned).to_vec(),
+            validation: (0..3).map(clip).collect(),
+            test: vec![clip(1)],
+            notes: vec!["a note".into()],
+            ..Dataset::default()
+        };
+        assert_eq!(notes(&dataset), ["a note", "2 of 3 classes have no test clip, the first `clap`"]);
+        dataset.test.extend([clip(0), clip(2)]);
+        dataset.validation.pop();
+        assert_eq!(notes(&dataset)[1..], ["1 of 3 classes have no validation clip, the first `wave`"]);
+    }
 }

@@ -43,16 +43,25 @@ pub(crate) fn load(name: &str, changes: &[String]) -> Result<Recipe> {
 /// Parses a recipe and applies changes of the form `a.b=c`.
 pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
     let mut table: Table = toml::from_str(text).context("not valid TOML")?;
-    for change in changes {
-        set(&mut table, change)?;
+    let changes: Vec<Change> = changes.iter().map(|change| Change::parse(change)).collect::<Result<_>>()?;
+    for change in &changes {
+        change.apply(&mut table)?;
+    }
+    for change in &changes {
+        change.keep_length(&mut table, &changes);
     }
     // Parsed from text, so that an error names line and key; from the original text if there are no
     // changes.
-    let recipe: Recipe = match changes {
-        [] => toml::from_str(text)?,
-        _ => toml::from_str(&toml::to_string(&table)?)?,
+    let read: Result<Recipe, _> = match &changes[..] {
+        [] => toml::from_str(text),
+        _ => toml::from_str(&toml::to_string(&table)?),
     };
-    let recipe = recipe.resolved();
+    let off: Vec<&Change> = changes.iter().filter(|change| change.value.is_none()).collect();
+    let recipe = match (read, off.last()) {
+        (Err(error), Some(change)) => return Err(error).context(format!("--set {}", change.text)),
+        (read, _) => read?.resolved(),
+    };
+    off.into_iter().try_for_each(|change| change.check_off(&table, &recipe))?;
     recipe.validate()?;
     Ok(recipe)
 }
@@ -67,33 +76,95 @@ pub(crate) fn to_toml(recipe: &Recipe) -> Result<String> {
 const MOST_PARTS: usize = 16;
 const MOST_BYTES: usize = 4096;
 
-/// Sets one key: `a.b=c`, where `c` is a TOML value, or a bare string if it is not valid TOML.
-fn set(table: &mut Table, change: &str) -> Result<()> {
-    if change.len() > MOST_BYTES {
-        let start: String = change.chars().take(40).collect();
-        bail!("--set {start}…: this has {} bytes, more than {MOST_BYTES}; write it into a recipe file", change.len());
+/// A change of one key: `a.b=c`, where `c` is a TOML value, or a bare string if it is not valid TOML.
+struct Change<'a> {
+    text: &'a str,
+    /// Sections from the outermost in, and the key last.
+    keys: Vec<&'a str>,
+    /// Nothing for `none`, which switches a section or key off.
+    value: Option<Value>,
+}
+
+impl<'a> Change<'a> {
+    fn parse(text: &'a str) -> Result<Self> {
+        if text.len() > MOST_BYTES {
+            let start: String = text.chars().take(40).collect();
+            bail!("--set {start}…: this has {} bytes, more than {MOST_BYTES}; write it into a recipe file", text.len());
+        }
+        let (path, value) =
+            text.split_once('=').ok_or_else(|| anyhow!("--set {text}: expected KEY=VALUE, e.g. training.batch=32"))?;
+        let keys: Vec<&str> = path.trim().split('.').collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            bail!("--set {text}: the key has an empty part");
+        }
+        if keys.len() > MOST_PARTS {
+            let (first, parts) = (keys[0], keys.len());
+            bail!("--set {first}.…: the key has {parts} parts; a recipe has no key of more than {MOST_PARTS}");
+        }
+        let parsed = toml::from_str::<Table>(&format!("v = {value}")).ok().and_then(|mut parsed| parsed.remove("v"));
+        let value = (value.trim() != "none").then(|| parsed.unwrap_or_else(|| Value::String(value.to_string())));
+        Ok(Self { text, keys, value })
     }
-    let (path, value) =
-        change.split_once('=').ok_or_else(|| anyhow!("--set {change}: expected KEY=VALUE, e.g. training.batch=32"))?;
-    let keys: Vec<&str> = path.trim().split('.').collect();
-    if keys.iter().any(|key| key.is_empty()) {
-        bail!("--set {change}: the key has an empty part");
+
+    fn last(&self) -> &'a str {
+        self.keys.last().expect("a split string has a part")
     }
-    if keys.len() > MOST_PARTS {
-        bail!("--set {}.…: the key has {} parts; a recipe has no key of more than {MOST_PARTS}", keys[0], keys.len());
+
+    /// The section of the key, which is made if it is not there.
+    fn section<'t>(&self, table: &'t mut Table) -> Result<&'t mut Table> {
+        let mut at = table;
+        for key in &self.keys[..self.keys.len() - 1] {
+            let entry = at.entry((*key).to_string()).or_insert_with(|| Value::Table(Table::new()));
+            at = entry.as_table_mut().ok_or_else(|| anyhow!("--set {}: {key} is a value, not a section", self.text))?;
+        }
+        Ok(at)
     }
-    let value = toml::from_str::<Table>(&format!("v = {value}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("v"))
-        .unwrap_or_else(|| Value::String(value.to_string()));
-    let (last, parents) = keys.split_last().expect("a split string has a part");
-    let mut at = table;
-    for key in parents {
-        let entry = at.entry((*key).to_string()).or_insert_with(|| Value::Table(Table::new()));
-        at = entry.as_table_mut().ok_or_else(|| anyhow!("--set {change}: {key} is a value, not a section"))?;
+
+    fn apply(&self, table: &mut Table) -> Result<()> {
+        match &self.value {
+            Some(value) => drop(self.section(table)?.insert(self.last().to_string(), value.clone())),
+            // A section that is not there is not made for the key that is to go.
+            None if lookup(table, &self.keys).is_none() => {}
+            None => drop(self.section(table)?.remove(self.last())),
+        }
+        Ok(())
     }
-    at.insert((*last).to_string(), value);
-    Ok(())
+
+    /// Whoever gives a length by `epochs` or `steps` means it: the recipe's `min_steps` beside it
+    /// goes, unless it is given as well.
+    fn keep_length(&self, table: &mut Table, all: &[Self]) {
+        let (section, least) = (&self.keys[..self.keys.len() - 1], "min_steps");
+        let given = all.iter().any(|other| other.last() == least && other.keys[..other.keys.len() - 1] == *section);
+        if ["epochs", "steps"].contains(&self.last())
+            && self.value.is_some()
+            && !given
+            && let Ok(section) = self.section(table)
+        {
+            section.remove(least);
+        }
+    }
+
+    /// Checks that a key which was switched off is known and has no default in its place.
+    fn check_off(&self, table: &Table, recipe: &Recipe) -> Result<()> {
+        let resolved = Table::try_from(recipe).context("could not write the recipe as TOML")?;
+        if let Some(default) = lookup(&resolved, &self.keys) {
+            bail!("--set {}: this key cannot be switched off; without it, it is {default}", self.text);
+        }
+        // A key with a value of the wrong kind is another error than an unknown one.
+        let mut probed = table.clone();
+        self.section(&mut probed)?.insert(self.last().to_string(), Value::Boolean(true));
+        match toml::from_str::<Recipe>(&toml::to_string(&probed)?) {
+            Err(error) if error.message().contains("unknown field") => {
+                Err(error).context(format!("--set {}", self.text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lookup<'t>(table: &'t Table, keys: &[&str]) -> Option<&'t Value> {
+    let (last, sections) = keys.split_last()?;
+    sections.iter().try_fold(table, |at, key| at.get(*key)?.as_table())?.get(*last)
 }
 
 #[cfg(test)]
@@ -167,5 +238,51 @@ mod tests {
         assert_eq!((recipe.training.batch, recipe.seed), (7, 9));
         assert_eq!(recipe.model.norm.rule, gru_rcn::percepts::NormRule::Scale);
         assert_eq!(recipe.model.norm.gain, 0.5);
+    }
+
+    #[test]
+    fn sections_and_keys_are_switched_off_by_none() {
+        let parse = |recipe: &str, changes: &[&str]| {
+            let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == recipe).unwrap();
+            super::parse(text, &changes.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert!(parse("ucf101-rgb", &[]).unwrap().backbone.finetune.is_some());
+        assert!(parse("ucf101-rgb", &["backbone.finetune=none"]).unwrap().backbone.finetune.is_none());
+        assert!(parse("fight-surv", &["refit = none"]).unwrap().refit.is_none());
+        // Off twice, and off where it was never on.
+        assert!(parse("folder", &["refit=none", "refit=none"]).unwrap().refit.is_none());
+        assert!(parse("folder", &["backbone.finetune.training.steps=none"]).unwrap().backbone.finetune.is_none());
+        assert_eq!(parse("folder", &["training.clip_norm=none"]).unwrap().training.clip_norm, None);
+        assert_eq!(parse("folder", &["baselines.top_rnn=none"]).unwrap().baselines.top_rnn, None);
+        let refused = |change: &str, words: &str| {
+            let error = format!("{:#}", parse("folder", &[change]).unwrap_err());
+            assert!(error.contains(words) && error.contains(change.split('.').next_back().unwrap()), "{error}");
+        };
+        refused("training.patience=none", "cannot be switched off; without it, it is 10");
+        refused("backbone.taps=none", "cannot be switched off");
+        refused("backbone.finetun=none", "unknown field `finetun`");
+        refused("backbone.finetune.trainin=none", "unknown field `trainin`");
+        refused("refitt=none", "unknown field `refitt`");
+        refused("model.form=none", "missing field `form`");
+    }
+
+    /// The recipe's least number of steps is for a length that nobody chose.
+    #[test]
+    fn a_given_length_replaces_the_least_number_of_steps() {
+        let least = |changes: &[&str]| {
+            let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == "folder").unwrap();
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            parse(text, &changes).unwrap().training.min_steps
+        };
+        assert_eq!(least(&[]), Some(300));
+        assert_eq!(least(&["training.batch=4"]), Some(300));
+        assert_eq!(least(&["training.epochs=2"]), None);
+        assert_eq!(least(&["training.steps=20"]), None);
+        assert_eq!(least(&["training.min_steps=7", "training.epochs=2"]), Some(7));
+        assert_eq!(least(&["training.min_steps=none"]), None);
+        for name in ["motion", "motion-tiny", "ucf101-rgb", "ucf101-flow"] {
+            let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap();
+            assert!(!text.contains("min_steps"), "{name} keeps its numbers");
+        }
     }
 }

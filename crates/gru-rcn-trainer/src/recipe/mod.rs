@@ -172,6 +172,12 @@ impl Recipe {
         Ok(())
     }
 
+    /// How systems are trained again on all clips, if they are.
+    pub(crate) fn refit_training(&self) -> Option<TrainingSection> {
+        let RefitSection { epochs } = *self.refit.as_ref()?;
+        Some(TrainingSection { epochs, steps: None, ..self.training.clone() })
+    }
+
     /// Checks what the types cannot.
     pub(crate) fn validate(&self) -> Result<()> {
         self.check_numbers()?;

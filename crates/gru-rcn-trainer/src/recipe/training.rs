@@ -51,6 +51,10 @@ pub(crate) struct TrainingSection {
     /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,
+    /// Least number of steps. Where `epochs` hold fewer, training has more epochs, and it does not
+    /// stop early before. It is for sets so small that an epoch is a few steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_steps: Option<u64>,
     /// Clips of a micro-batch, which are computed together; 64 in the paper.
     pub(crate) batch: usize,
     /// Micro-batches whose gradients are averaged, over their clips, into one step.
@@ -95,6 +99,7 @@ impl Default for TrainingSection {
         Self {
             epochs: 100,
             steps: None,
+            min_steps: None,
             batch: 64,
             accumulate: 1,
             optimizer: OptimizerName::default(),
@@ -133,6 +138,9 @@ impl TrainingSection {
     pub(super) fn validate(&self, section: &str) -> Result<()> {
         ensure!(self.epochs > 0, "{section}.epochs is 0; train at least one");
         ensure!(self.steps != Some(0), "{section}.steps is 0; take at least one, or remove the key");
+        if let (Some(steps), Some(least)) = (self.steps, self.min_steps) {
+            ensure!(least <= steps, "{section}.min_steps is {least}, more than {section}.steps = {steps}");
+        }
         ensure!(self.batch > 0, "{section}.batch is 0; a step needs at least one clip");
         ensure!(self.accumulate > 0, "{section}.accumulate is 0; a step needs at least one batch");
         ensure!(self.patience > 0, "{section}.patience is 0; wait at least one epoch");
@@ -183,10 +191,14 @@ impl TrainingSection {
 
     /// Most epochs over `clips` clips, whether the recipe counts epochs or steps.
     pub(crate) fn most_epochs(&self, clips: usize) -> usize {
-        match self.steps {
-            Some(steps) => usize::try_from(steps).unwrap_or(usize::MAX).div_ceil(self.steps_per_epoch(clips).max(1)),
-            None => self.epochs,
-        }
+        let epochs_of =
+            |steps: u64| usize::try_from(steps).unwrap_or(usize::MAX).div_ceil(self.steps_per_epoch(clips).max(1));
+        self.steps.map_or_else(|| self.epochs.max(epochs_of(self.min_steps.unwrap_or(0))), epochs_of)
+    }
+
+    /// Whether training ends after `steps` steps if `waited` epochs have brought nothing better.
+    pub(crate) fn is_patience_over(&self, waited: usize, steps: u64) -> bool {
+        waited >= self.patience && steps >= self.min_steps.unwrap_or(0)
     }
 }
 
@@ -201,6 +213,20 @@ mod tests {
         let training = TrainingSection { batch: 4, accumulate: 2, steps: Some(5), ..Default::default() };
         assert_eq!((training.steps_per_epoch(10), training.most_epochs(10)), (2, 3));
         assert_eq!(TrainingSection { steps: None, ..training }.most_epochs(10), 100);
+    }
+
+    /// 24 clips in batches of 16 are 2 steps an epoch: 90 steps are 45 epochs, and patience of 15
+    /// epochs ends nothing before them. On 160 clips the 40 epochs are 400 steps, which suffice.
+    #[test]
+    fn a_least_number_of_steps_extends_epochs_and_patience() {
+        let training =
+            TrainingSection { epochs: 40, batch: 16, patience: 15, min_steps: Some(90), ..Default::default() };
+        assert_eq!((training.most_epochs(24), training.most_epochs(160)), (45, 40));
+        assert!(!training.is_patience_over(15, 32) && !training.is_patience_over(14, 90));
+        assert!(training.is_patience_over(15, 90));
+        assert!(TrainingSection { min_steps: None, ..training.clone() }.is_patience_over(15, 32));
+        let error = TrainingSection { steps: Some(89), ..training }.validate().unwrap_err().to_string();
+        assert!(error.contains("training.min_steps is 90, more than training.steps = 89"), "{error}");
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use super::RunReport;
 use super::format::{Line, amount, bar, bar_list, percent, percent_range};
 use crate::run::card::SystemResult;
+use gru_rcn::baselines::Baseline;
 use maud::{Markup, html};
 
 /// With this number of classes or fewer, top-5 accuracy is always 100 %.
-const TRIVIAL_TOP5: usize = 5;
+pub(crate) const TRIVIAL_TOP5: usize = 5;
+
+/// What NLL is.
+pub(crate) const NLL: &str = "mean negative log-probability of the true class, in nats; lower is better";
 
 pub(super) fn comparison(report: &RunReport) -> Markup {
     let top5 = report.classes.len() > TRIVIAL_TOP5;
@@ -19,7 +23,7 @@ pub(super) fn comparison(report: &RunReport) -> Markup {
                     th scope="col" { "Top-1" }
                     @if top5 { th scope="col" { "Top-5" } }
                     th scope="col" { "Mean class" }
-                    th scope="col" { abbr title="mean negative log-likelihood, in nats" { "NLL" } }
+                    th scope="col" { abbr title=(NLL) { "NLL" } }
                     th scope="col" { "Parameters" }
                 } }
                 tbody {
@@ -29,6 +33,7 @@ pub(super) fn comparison(report: &RunReport) -> Markup {
                 }
             }
             p.note { (note(report.classes.len())) }
+            p.note { (words(&report.systems)) }
         }
     }
 }
@@ -63,6 +68,18 @@ pub(super) fn note(classes: usize) -> String {
         );
     }
     note
+}
+
+/// The words of the table that a reader may not know.
+fn words(systems: &[SystemResult]) -> String {
+    let mut words = format!(
+        "NLL: {NLL}. Percepts: the maps that the CNN makes of single frames, which every system takes in; a level is the \
+         depth of the CNN that they are taken from."
+    );
+    for baseline in Baseline::ALL.iter().filter(|baseline| systems.iter().any(|s| s.key == baseline.key())) {
+        words += &format!(" {}: {}.", baseline.name(), baseline.about());
+    }
+    words
 }
 
 /// The accuracy of every level alone and that of their average; nothing for a single level.

@@ -15,9 +15,12 @@ mod gallery;
 mod page;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
+pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
 pub(crate) use gallery::jpeg_base64;
 pub(crate) use page::render;
+pub(crate) use verdict::Verdict;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -44,6 +47,12 @@ pub(crate) struct RunReport {
     pub(crate) gallery: Vec<GalleryClip>,
     /// The resolved recipe, as TOML.
     pub(crate) recipe: String,
+    /// What the test says in one sentence; reports of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verdict: Option<Verdict>,
+    /// What a reader of the results should know of the data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
 }
 
 impl RunReport {

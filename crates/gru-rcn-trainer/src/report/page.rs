@@ -62,6 +62,8 @@ fn head(report: &RunReport) -> Markup {
                     }
                 }
             }
+            @if let Some(verdict) = &report.verdict { p.sentence { (verdict.sentence) } }
+            @for note in &report.notes { p.note { (note) } }
         }
     }
 }

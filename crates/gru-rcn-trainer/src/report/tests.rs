@@ -25,6 +25,37 @@ fn the_note_gives_accuracy_and_nll_of_chance() {
 }
 
 #[test]
+fn the_words_of_the_table_are_explained() {
+    let html = comparison(&report()).into_string();
+    for words in
+        ["NLL: mean negative log-probability", "Percepts: the maps", "a level is the depth", "a fully connected GRU"]
+    {
+        assert!(html.contains(words), "{words}\n{html}");
+    }
+    assert!(!html.contains("the maximum over time"), "of a baseline that is not there");
+}
+
+#[test]
+fn the_verdict_and_the_notes_stand_at_the_top() {
+    let mut report = self::report();
+    report.verdict = Some(Verdict {
+        enough_clips: true,
+        better_than_guessing: true,
+        better_than_frames: None,
+        sentence: "240 test clips say <so>.".into(),
+    });
+    report.notes = vec!["2 of 10 classes have no test clip, the first `up`".into()];
+    let html = render(&report);
+    let place = |words: &str| html.find(words).unwrap_or_else(|| panic!("{words}"));
+    assert!(place("240 test clips say &lt;so&gt;.") < place("<main>") && place("have no test clip") < place("<main>"));
+    // Reports of earlier versions have neither.
+    let mut earlier = serde_json::to_value(self::report()).unwrap();
+    assert_eq!((earlier.get("verdict"), earlier.get("notes")), (None, None));
+    earlier["title"] = "before".into();
+    assert_eq!(serde_json::from_value::<RunReport>(earlier).unwrap().title, "before");
+}
+
+#[test]
 fn a_single_level_has_no_section() {
     let mut report = self::report();
     report.systems[0].levels.truncate(1);
@@ -224,6 +255,8 @@ fn report() -> RunReport {
         confusion: confusion.rows().to_vec(),
         gallery: (0..6).map(clip).collect(),
         recipe: "seed = 7\n\n[model]\nhidden = [16, 32, 64, 64]\n".into(),
+        verdict: None,
+        notes: Vec::new(),
     }
 }
 

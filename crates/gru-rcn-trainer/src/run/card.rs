@@ -27,6 +27,13 @@ pub(crate) struct RunCard {
     pub(crate) seconds: Vec<(String, f64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) bad_clips: Vec<String>,
+    /// Test clips that could not be read, which no result counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failed_test_clips: Vec<String>,
+    /// What a reader of the results should know of the data: clips that are missing or in
+    /// quarantine, classes without clips, groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
     /// The systems with their test results; empty until they are scored.
     pub(crate) systems: Vec<SystemResult>,
 }
@@ -115,6 +122,9 @@ impl RunCard {
         ];
         if !self.bad_clips.is_empty() {
             entries.push(("Skipped, unreadable".into(), self.bad_clips.join(", ")));
+        }
+        if !self.failed_test_clips.is_empty() {
+            entries.push(("Test clips that could not be read".into(), self.failed_test_clips.join(", ")));
         }
         for (what, seconds) in &self.seconds {
             entries.push((what.clone(), format!("{seconds:.1} s")));

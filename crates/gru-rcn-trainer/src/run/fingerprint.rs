@@ -93,15 +93,20 @@ impl RunFingerprint {
         None
     }
 
-    /// Writes the fingerprint into a new run folder. An error if the folder has another one.
-    pub(crate) fn claim(&self, dir: &RunDir) -> Result<()> {
-        let path = dir.fingerprint();
-        if let Some(saved) = read_json::<Self>(&path)?
+    /// An error if a run folder has another fingerprint.
+    pub(crate) fn check(&self, dir: &RunDir) -> Result<()> {
+        if let Some(saved) = read_json::<Self>(&dir.fingerprint())?
             && let Some(obstacle) = self.obstacle(&saved)
         {
             bail!("{dir} was started {obstacle}");
         }
-        write_json(&path, self)
+        Ok(())
+    }
+
+    /// Writes the fingerprint into a new run folder. An error if the folder has another one.
+    pub(crate) fn claim(&self, dir: &RunDir) -> Result<()> {
+        self.check(dir)?;
+        write_json(&dir.fingerprint(), self)
     }
 }
 

@@ -153,8 +153,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn is_finished(&self, position: &Position, epochs: usize) -> bool {
-        let waited = position.epochs > 0 && position.epochs - position.best_epoch >= self.stage.training.patience;
-        position.batches == 0 && (position.epochs >= epochs || waited)
+        let waited = position.epochs - position.best_epoch;
+        let early = position.epochs > 0 && self.stage.training.is_patience_over(waited, position.steps);
+        position.batches == 0 && (position.epochs >= epochs || early)
     }
 
     /// Takes the steps that are left of the running epoch.

@@ -280,6 +280,22 @@ fn training_may_be_measured_in_steps() {
 }
 
 /// The clip that is not a number spoils its step in each epoch. The others are trained on.
+/// One clip of class 0: from the first step on both its class and, in validation, class 1 become
+/// more certain, so that validation, on a clip of class 1, is best after the first epoch. With
+/// patience of two epochs training ends after three, with at least five steps after five, although
+/// the recipe has four epochs.
+#[test]
+fn a_least_number_of_steps_holds_off_early_stopping() {
+    let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
+    for (min_steps, epochs) in [(None, 3), (Some(2), 3), (Some(5), 5)] {
+        let training = TrainingSection { epochs: 4, patience: 2, min_steps, ..sgd() };
+        let bench = Bench::new(training);
+        let (context, _) = bench.context(None);
+        let trained = bench.trainer(&context).run(line(), &train, &validation).unwrap();
+        assert_eq!((trained.position.epochs, trained.position.best_epoch), (epochs, 1), "{min_steps:?}");
+    }
+}
+
 #[test]
 fn skips_at_most_n_nonfinite_steps() {
     let clips = numbers(&[1.0, f32::NAN, 2.0, -3.0], &[1, 1, 1, 0]);

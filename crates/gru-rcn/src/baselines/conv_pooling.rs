@@ -82,6 +82,7 @@ impl ClipClassifier for ConvPooling {
 
 impl BaselineModel for ConvPooling {
     const NAME: &'static str = "Conv pooling";
+    const ABOUT: &'static str = "the maximum over time of the topmost map, then fully connected layers";
 
     fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
         let config = ConvPoolingConfig::new(options.top(), options.num_classes)

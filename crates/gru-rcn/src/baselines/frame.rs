@@ -74,6 +74,7 @@ impl ClipClassifier for FrameClassifier {
 
 impl BaselineModel for FrameClassifier {
     const NAME: &'static str = "Per-frame CNN";
+    const ABOUT: &'static str = "a linear classifier of the topmost map of single frames, averaged over a clip";
 
     fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
         let config = FrameClassifierConfig::new(options.top(), options.num_classes).with_dropout(options.dropout);

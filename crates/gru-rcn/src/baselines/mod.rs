@@ -36,6 +36,9 @@ pub trait BaselineModel: ClipClassifier<Input = Percepts> + 'static {
     /// Its name for people.
     const NAME: &'static str;
 
+    /// What it is, in a few words that complete the name.
+    const ABOUT: &'static str;
+
     /// What of the backbone's percepts its normalisation is measured on: the top level.
     fn measured(percepts: Percepts) -> Percepts {
         Percepts { maps: vec![percepts.top()] }
@@ -79,6 +82,11 @@ macro_rules! baselines {
             /// The name for people.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $model::NAME,)* }
+            }
+
+            /// What it is, in a few words that complete the name.
+            pub fn about(self) -> &'static str {
+                match self { $(Self::$name => $model::ABOUT,)* }
             }
 
             /// Calls the visitor with the model of this baseline.

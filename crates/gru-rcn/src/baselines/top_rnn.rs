@@ -62,6 +62,7 @@ impl ClipClassifier for TopRnn {
 
 impl BaselineModel for TopRnn {
     const NAME: &'static str = "RNN on the top layer";
+    const ABOUT: &'static str = "a fully connected GRU over the topmost map of each frame, averaged over its cells";
 
     /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`.
     fn measured(percepts: Percepts) -> Percepts {
