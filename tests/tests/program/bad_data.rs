@@ -7,7 +7,7 @@ use std::path::Path;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips::{self, clips};
-use crate::harness::{Call, refuses, run, temporary};
+use crate::harness::{Call, poke, refuses, run, temporary};
 use crate::micro;
 
 #[test]
@@ -101,6 +101,18 @@ fn weights_of_another_network_are_refused() {
         let line = ["train", "folder", "--data", clips().root.to_str().unwrap(), "--weights", weights];
         refuses(folder.path(), Call::new(folder.path(), line), &words);
     }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let weights = folder.path().join("nan.safetensors");
+    fs::copy(&clips().weights, &weights).unwrap();
+    poke(&weights, "features.3.squeeze.bias", f32::NAN);
+    let line = ["train", "folder", "--data", clips().root.to_str().unwrap(), "--weights", "nan.safetensors"];
+    let words = ["nan.safetensors", "features.3.squeeze.bias", "not a finite number"];
+    refuses(folder.path(), Call::new(folder.path(), line), &words);
 }
 
 #[test]

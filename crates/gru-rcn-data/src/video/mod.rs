@@ -95,20 +95,20 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
     /// Counts the frames that [`VideoDecoder::decode`] would give, without keeping them.
     ///
     /// # Errors
-    /// As [`VideoDecoder::decode`], without the bound on bytes.
+    /// As [`VideoDecoder::decode`], without the bounds on bytes and frames.
     fn count(&self, path: &Path) -> Result<usize, DataError> {
         // Tiny frames: what is left of the work is the decoding itself.
-        self.open(path, [2, 2].into())?.try_fold(0, |frames, frame| frame.map(|_| frames + 1))
+        self.open(path, [2, 2].into())?.of_any_length().try_fold(0, |frames, frame| frame.map(|_| frames + 1))
     }
 
     /// Decodes some frames of a file: `select` names them for the number of all, in any order,
     /// repeats allowed. Returns them in that order, and the number of all frames.
     ///
     /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass
-    /// only counts, and a second one keeps the selected frames.
+    /// only counts, and a second one keeps the selected frames. The file may be of any length.
     ///
     /// # Errors
-    /// As [`VideoDecoder::decode`], where `max_bytes` bounds the selected frames;
+    /// As [`VideoDecoder::decode`], where `max_frames` and `max_bytes` bound the selected frames;
     /// [`DataError::Shape`] when `select` names no frame or one that does not exist.
     fn decode_selected(
         &self,
@@ -117,7 +117,7 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         select: &mut dyn FnMut(usize) -> Vec<usize>,
     ) -> Result<(Frames, usize), DataError> {
         let (mut clip, mut total, mut fits) = (no_frames(), 0, true);
-        for frame in self.open(path, size)? {
+        for frame in self.open(path, size)?.of_any_length() {
             let frame = frame?;
             total += 1;
             fits = fits && self.limits().check(path, total, frame.pixels.len()).is_ok();
@@ -152,7 +152,7 @@ fn keep<D: VideoDecoder + ?Sized>(
     wanted: &[usize],
 ) -> Result<Frames, DataError> {
     let (mut clip, mut seen) = (no_frames(), 0);
-    for frame in decoder.open(path, size)? {
+    for frame in decoder.open(path, size)?.of_any_length() {
         let frame = frame?;
         if wanted[clip.time] == seen {
             let bytes = append(&mut clip, &frame);
@@ -219,13 +219,20 @@ pub struct VideoFrames {
     frames: usize,
     size: Option<[usize; 2]>,
     spent: Duration,
+    any_length: bool,
     ended: bool,
 }
 
 impl VideoFrames {
     pub(crate) fn new(path: &Path, limits: DecodeLimits, source: Box<dyn FrameSource>) -> Self {
         let path = path.to_owned();
-        Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, ended: false }
+        Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, any_length: false, ended: false }
+    }
+
+    /// The same frames of a film of any length, for callers that do not keep them all: `timeout`
+    /// holds for each frame, and `max_frames` not at all.
+    fn of_any_length(self) -> Self {
+        Self { any_length: true, ..self }
     }
 
     /// Frames per second that the container states, from the first frame on; `None` where it states
@@ -251,7 +258,11 @@ impl VideoFrames {
             let words = self.source.warnings().to_owned();
             return if self.frames > 0 { Ok(None) } else { Err(DataError::NoFrames { path: path.clone(), words }) };
         };
-        self.limits.check(path, self.frames + 1, 0)?;
+        if self.any_length {
+            self.spent = Duration::ZERO;
+        } else {
+            self.limits.check(path, self.frames + 1, 0)?;
+        }
         let size = [frame.width, frame.height];
         let first = *self.size.get_or_insert(size);
         if first != size {

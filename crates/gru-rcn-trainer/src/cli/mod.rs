@@ -21,8 +21,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use self::shared::describe;
 use crate::device::backend::Backend;
 use crate::device::fault;
+use crate::output::note;
 use crate::signals::{Faults, Interrupted, exit_on_broken_pipe};
 
 /// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
@@ -115,7 +117,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {}", describe(&error));
             ExitCode::from(match error.downcast_ref::<Interrupted>() {
                 Some(interrupted) => interrupted.exit_code,
                 None if error.is::<Faults>() => 1,

@@ -64,7 +64,7 @@ impl TrainArgs {
             }
             print_json(&document)?;
         } else {
-            print(&dir, &card);
+            print(&dir, &card)?;
         }
         match dir.losses() {
             losses if losses.is_empty() => Ok(()),

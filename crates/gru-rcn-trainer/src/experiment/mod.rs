@@ -33,6 +33,7 @@ use crate::preflight;
 use crate::preflight::memory::Memory;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
+use crate::run::clips::RunClips;
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -99,6 +100,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     fingerprint.claim(&dir)?;
     dir.write_recipe(&plan.recipe)?;
     dir.write_card(&card)?;
+    RunClips::of(&clips.dataset).write(&dir)?;
     let observers = Observers::new(vec![
         for_person(plan.plain),
         Box::new(JsonLines::new(dir.clone())),

@@ -1,6 +1,7 @@
 //! What a run leaves behind: its card, scores, report, and the table on standard output.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use gru_rcn_data::{Dataset, Frames};
@@ -11,12 +12,13 @@ use super::data::Clips;
 use super::test::TestedSystem;
 use crate::context::Context;
 use crate::device::precision::Precision;
+use crate::output::say;
 use crate::preflight::memory::Memory;
 use crate::recipe::{Recipe, to_toml};
 use crate::report::{GalleryClip, RunReport, jpeg_base64};
 use crate::run::card::{BURN, DataCard, RunCard, VERSION};
 use crate::run::dir::RunDir;
-use crate::run::scores::top_classes;
+use crate::run::scores::{ScoreLabels, top_classes};
 
 /// Clips shown in the report, wrong ones first among them.
 const GALLERY: usize = 16;
@@ -41,6 +43,7 @@ pub(super) fn new_card(
         burn: BURN.into(),
         recipe: recipe.name.clone(),
         seed: recipe.seed,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
         backend: devices.into(),
         dtype: precision.name(),
         data: DataCard {
@@ -93,8 +96,11 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
     card.systems = tested.iter().map(|tested| tested.result.clone()).collect();
     dir.write_card(&card)?;
     let ids: Vec<String> = clips.dataset.test.iter().map(|sample| sample.id.clone()).collect();
+    let views = context.recipe.views().to_string();
+    let part = format!("{} test clips of {}", ids.len(), card.data.name);
+    let labels = ScoreLabels { ids: &ids, classes: &card.classes, views: &views, part: &part };
     for tested in tested {
-        tested.scores.save(&tested.system.scores(dir), &ids, &card.classes)?;
+        tested.scores.save(&tested.system.scores(dir), &labels)?;
     }
     let main = &tested[0];
     let report = RunReport {
@@ -168,17 +174,17 @@ fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     }
 }
 
-pub(crate) fn print(dir: &RunDir, card: &RunCard) {
-    println!();
-    println!("{} test clips of {} classes, top-1 accuracy", card.data.test, card.classes.len());
+pub(crate) fn print(dir: &RunDir, card: &RunCard) -> Result<()> {
+    say!()?;
+    say!("{} test clips of {} classes, top-1 accuracy", card.data.test, card.classes.len())?;
     for system in &card.systems {
         let test = &system.test;
-        println!("  {:<24} {}", system.name, test.top1_line());
+        say!("  {:<24} {}", system.name, test.top1_line())?;
         for (level, accuracy) in &system.levels {
-            println!("    level {level:<16}{:6.1} %", 100.0 * accuracy);
+            say!("    level {level:<16}{:6.1} %", 100.0 * accuracy)?;
         }
     }
-    println!();
-    println!("model   {}", dir.model().display());
-    println!("report  {}", dir.report().display());
+    say!()?;
+    say!("model   {}", dir.model().display())?;
+    say!("report  {}", dir.report().display())
 }

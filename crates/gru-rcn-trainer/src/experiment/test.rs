@@ -77,7 +77,7 @@ fn tested(context: &Context, trained: &TrainedSystem, scores: Scores) -> Result<
         key: system.key(),
         parameters: trained.parameters,
         test: scores.predictions()?.summary(),
-        levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()).collect(),
+        levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()?).collect(),
         curve: trained.curve.clone(),
         refit: recipe.refit.as_ref().map(|refit| refit.epochs),
     };

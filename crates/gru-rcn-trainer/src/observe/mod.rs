@@ -23,6 +23,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::output::note;
 use crate::run::card::EpochPoint;
 
 /// Gives plain lines on a terminal too, if set to anything but the empty string.
@@ -202,7 +203,7 @@ pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     let person = std::io::stderr().is_terminal();
     if plain || set(PLAIN_VARIABLE) || dumb || !person {
-        Box::new(Plain::new(plain::to_stderr, plain::INTERVAL))
+        Box::new(Plain::new(|line| note!("{line}"), plain::INTERVAL))
     } else {
         Box::new(Terminal::default())
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod card;
 pub(crate) mod checkpoint;
+pub(crate) mod clips;
 pub(crate) mod dir;
 pub(crate) mod fingerprint;
 pub(crate) mod scores;

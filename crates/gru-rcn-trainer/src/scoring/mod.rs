@@ -51,8 +51,24 @@ pub(crate) fn score<I: Clone>(
     batches: impl Iterator<Item = Result<ViewBatch<I>>>,
     targets: &[usize],
     stop: &StopFlag,
-    mut progress: impl FnMut(usize),
+    progress: impl FnMut(usize),
 ) -> Result<Vec<Scores>> {
+    let (scores, missing) = score_readable(models, batches, targets, stop, progress)?;
+    match missing.first() {
+        Some(clip) => bail!("clip {clip} of {} has no view to score", targets.len()),
+        None => Ok(scores),
+    }
+}
+
+/// The same for batches that lack the clips that could not be read: the scores of the others, and
+/// the places of those.
+pub(crate) fn score_readable<I: Clone>(
+    models: &[&dyn Scorable<I>],
+    batches: impl Iterator<Item = Result<ViewBatch<I>>>,
+    targets: &[usize],
+    stop: &StopFlag,
+    mut progress: impl FnMut(usize),
+) -> Result<(Vec<Scores>, Vec<usize>)> {
     if targets.is_empty() {
         bail!("there are no clips to score");
     }
@@ -69,18 +85,19 @@ pub(crate) fn score<I: Clone>(
         rows.iter().for_each(|row| views[row.clip] += row.times);
         progress(rows.last().map_or(0, |row| row.clip + 1));
     }
-    if let Some(clip) = views.iter().position(|&views| views == 0) {
-        bail!("clip {clip} of {} has no view to score", targets.len());
-    }
-    Ok(sums.iter().map(|sums| sums.means(&views, targets)).collect())
+    let missing = (0..targets.len()).filter(|&clip| views[clip] == 0).collect();
+    Ok((sums.iter().map(|sums| sums.means(&views, targets)).collect(), missing))
 }
 
-/// All clips of a source as they are evaluated, each as one view.
+/// All clips of a source as they are evaluated, each as one view; those that the source skips have
+/// none.
 pub(crate) fn single_view<I>(source: &dyn Source<I>, batch: usize) -> impl Iterator<Item = Result<ViewBatch<I>>> + '_ {
-    source.evaluation(batch).map(|batch| {
-        let batch = batch?;
-        let Some(input) = batch.input else { bail!("no clip of a batch could be read") };
-        Ok(ViewBatch { input, rows: batch.clips.into_iter().map(|clip| View { clip, times: 1 }).collect() })
+    source.evaluation(batch).filter_map(|batch| match batch {
+        Ok(batch) => {
+            let rows = batch.clips.into_iter().map(|clip| View { clip, times: 1 }).collect();
+            batch.input.map(|input| Ok(ViewBatch { input, rows }))
+        }
+        Err(error) => Some(Err(error)),
     })
 }
 
@@ -116,16 +133,17 @@ impl Sums {
         Ok(())
     }
 
+    /// The means of the clips that have views.
     fn means(&self, views: &[usize], targets: &[usize]) -> Scores {
         let means = |sums: &[f64]| -> Vec<f32> {
-            let clips = sums.chunks(self.classes).zip(views);
+            let clips = sums.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
             clips.flat_map(|(sums, &views)| sums.iter().map(move |sum| (sum / views as f64) as f32)).collect()
         };
         Scores {
             classes: self.classes,
             probabilities: means(&self.probabilities),
             levels: self.levels.iter().map(|level| means(level)).collect(),
-            targets: targets.to_vec(),
+            targets: targets.iter().zip(views).filter(|(_, views)| **views > 0).map(|(target, _)| *target).collect(),
         }
     }
 }
@@ -163,6 +181,18 @@ mod tests {
         assert!((p[0] - 0.5625).abs() < 1e-6 && (p[3] - 0.75).abs() < 1e-6, "{p:?}");
         assert!((scores[0].levels[0][1] - 0.4375).abs() < 1e-6);
         assert_eq!((scores[0].classes, &scores[0].targets[..]), (2, &[1, 0][..]));
+    }
+
+    /// Clip 1 could not be read: the others keep their places.
+    #[test]
+    fn readable_clips_are_scored_without_the_others() {
+        let batches = || [batch(vec![0.0, 9.0], &[(0, 1)]), batch(vec![9.0, 0.0], &[(2, 1)])].into_iter();
+        let (models, stop) = ([&Echo as &dyn Scorable<_>], StopFlag::default());
+        let (scores, missing) = score_readable(&models, batches(), &[1, 0, 0], &stop, |_| ()).unwrap();
+        assert_eq!((&scores[0].targets[..], &missing[..]), (&[1, 0][..], &[1][..]));
+        assert_eq!(scores[0].predictions().unwrap().summary().top1, 1.0);
+        let (scores, missing) = score_readable(&models, [].into_iter(), &[1, 0], &stop, |_| ()).unwrap();
+        assert!(scores[0].targets.is_empty() && missing == [0, 1]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ struct Piece {
 }
 
 impl<'a> ViewPercepts<'a> {
-    /// The views of clips by a rule, in the order of the clips.
+    /// The views of clips by a rule, in the order of the clips, without those that the loader skips.
     pub(crate) fn of_clips(
         self,
         samples: &[Sample],
@@ -44,9 +44,11 @@ impl<'a> ViewPercepts<'a> {
         let read =
             move |loader: &ClipLoader, sample: &Sample| loader.reader.read_views(&sample.source, &loader.planner, rule);
         let clips = self.loader.in_order(samples.to_vec(), 1, read);
-        clips.enumerate().flat_map(move |(clip, views)| match views {
-            Ok(views) => self.of_clip(clip, views),
-            Err(error) => Box::new(std::iter::once(Err(error.into()))),
+        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
+        clips.enumerate().flat_map(move |(clip, views)| match self.loader.or_skip(&ids[clip], views) {
+            Ok(Some(views)) => self.of_clip(clip, views),
+            Ok(None) => Box::new(std::iter::empty()),
+            Err(error) => Box::new(std::iter::once(Err(error))),
         })
     }
 

@@ -33,6 +33,8 @@ use super::dir::write_atomically;
 use super::fingerprint::RunFingerprint;
 use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
 
+use crate::output::note;
+
 /// Number of checkpoints kept: one more than needed, in case the newest is damaged.
 const KEPT: usize = 2;
 
@@ -190,7 +192,7 @@ impl Checkpoints {
     fn remove_old(&self) {
         for (_, path) in self.list().into_iter().rev().skip(KEPT) {
             if let Err(error) = fs::remove_dir_all(&path) {
-                eprintln!("note: could not remove the old checkpoint {}: {error}", path.display());
+                note!("note: could not remove the old checkpoint {}: {error}", path.display());
             }
         }
     }
