@@ -1,4 +1,5 @@
-//! Lines to standard output and standard error, without the panics of `println!` and `eprintln!`.
+//! Lines to standard output and standard error, without the panics of `println!` and `eprintln!`, and
+//! the text of errors.
 
 use std::fmt::Arguments;
 use std::io::{Write, stderr, stdout};
@@ -31,4 +32,32 @@ pub(crate) fn to_stdout(line: Arguments) -> Result<()> {
 
 pub(crate) fn to_stderr(line: Arguments) {
     let _ = writeln!(stderr(), "{line}");
+}
+
+/// An error with its causes, each once: many state the words of their cause themselves.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn an_error_says_its_words_once() {
+        let file = std::io::Error::other("Permission denied");
+        let data = gru_rcn_data::DataError::Io { path: "x.avi".into(), source: file };
+        let error = anyhow::Error::from(data).context("the clip a/x.avi cannot be read");
+        assert_eq!(describe(&error), "the clip a/x.avi cannot be read: x.avi: Permission denied");
+        assert_eq!(describe(&anyhow!("inner").context("outer")), "outer: inner");
+    }
 }

@@ -180,23 +180,23 @@ impl Dataset {
     pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
         let root = canonical(&options.root)?;
         let mut place = Place::find(options, &root)?;
-        let (chosen, mut skipped) = match &options.test_list {
-            None => {
-                let parts = if place.prepared { None } else { part_folders(&root, true)? };
-                let all: Vec<Found> = match parts {
-                    Some(parts) => parts.into_iter().flatten().flatten().collect(),
-                    None => place.clips(options, &root)?.values().cloned().collect(),
-                };
-                let mut skipped = Vec::new();
-                (place.sound(all, &mut skipped), skipped)
+        match if place.prepared { None } else { part_folders(&root, true)? } {
+            Some(parts) => {
+                let all = parts.into_iter().flatten().flatten();
+                place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
             }
-            Some(list) => {
+            None => {
                 place.clips(options, &root)?;
-                let (clips, quarantine) = (&place.clips, &place.quarantine);
-                let list = lists::read(&root.join(list), clips, quarantine, &mut Labels::default())?;
+            }
+        }
+        let (clips, mut skipped) = (&place.clips, Vec::new());
+        let chosen: Vec<Found> = match &options.test_list {
+            None => place.sound(clips.values().cloned(), &mut skipped),
+            Some(list) => {
+                let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
                 lists::check_disjoint(list.entries())?;
-                let named = list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned());
-                (named.collect(), list.skipped_ids().collect())
+                skipped.extend(list.skipped_ids());
+                list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect()
             }
         };
         let sample = |found: &Found| {

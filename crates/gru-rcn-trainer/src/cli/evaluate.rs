@@ -14,7 +14,7 @@ use super::shared::{ModelArgs, faults_line, print_json};
 use crate::experiment::TrainedRun;
 use crate::experiment::data::{dataset, set_root};
 use crate::observe::Interval;
-use crate::output::{note, say};
+use crate::output::{describe, note, say};
 use crate::percepts::{ClipLoader, Live, SkippedClips};
 use crate::recipe::DataSection;
 use crate::run::clips::RunClips;
@@ -271,7 +271,7 @@ impl EvaluateArgs {
             part: &chosen.counted(scored.ids.len()),
         };
         if let Err(error) = scored.scores.save(&path, &labels) {
-            bail!(Faults(format!("the result is printed, but {error:#}; give another file with --out")));
+            bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
         }
         note!("scores: {}", path.display());
         Ok(())

@@ -11,7 +11,7 @@ use gru_rcn_metrics::Classification;
 use serde::Serialize;
 
 use super::shared::print_json;
-use crate::output::{note, say};
+use crate::output::{describe, note, say};
 use crate::recipe::Recipe;
 use crate::run::dir::RunDir;
 use crate::run::scores::{SavedScores, ScoreLabels};
@@ -116,7 +116,7 @@ impl FuseArgs {
         let part = format!("{} clips, {} score files averaged", clips.len(), self.members.len());
         let labels = ScoreLabels { ids: &clips, classes: &classes, views: &views, part: &part };
         if let Err(error) = scores.save(out, &labels) {
-            bail!(Faults(format!("the result is printed, but {error:#}; give another file with --out")));
+            bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
         }
         note!("scores: {}", out.display());
         Ok(())

@@ -21,10 +21,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use self::shared::describe;
 use crate::device::backend::Backend;
 use crate::device::fault;
-use crate::output::note;
+use crate::output::{describe, note};
 use crate::signals::{Faults, Interrupted, exit_on_broken_pipe};
 
 /// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.

@@ -8,9 +8,9 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Modality, TestViews, source_of};
 use serde::Serialize;
 
-use super::shared::{ModelArgs, describe, print_json};
+use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
-use crate::output::{note, say};
+use crate::output::{describe, note, say};
 use crate::percepts::percepts_of;
 use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;

@@ -117,19 +117,6 @@ pub(super) fn this_program() -> Result<Command> {
     Ok(command)
 }
 
-/// An error with its causes, each once: many state the words of their cause themselves.
-pub(super) fn describe(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
-}
-
 /// One line on the clips of `total` that could not be read, if there are any.
 pub(super) fn faults_line(faults: &BTreeMap<String, String>, total: usize) {
     if let Some((first, fault)) = faults.iter().next() {
@@ -140,19 +127,4 @@ pub(super) fn faults_line(faults: &BTreeMap<String, String>, total: usize) {
 /// Prints one JSON document on standard output.
 pub(super) fn print_json(document: &impl Serialize) -> Result<()> {
     say!("{}", serde_json::to_string_pretty(document)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use anyhow::anyhow;
-
-    #[test]
-    fn an_error_says_its_words_once() {
-        let file = std::io::Error::other("Permission denied");
-        let data = gru_rcn_data::DataError::Io { path: "x.avi".into(), source: file };
-        let error = anyhow::Error::from(data).context("the clip a/x.avi cannot be read");
-        assert_eq!(describe(&error), "the clip a/x.avi cannot be read: x.avi: Permission denied");
-        assert_eq!(describe(&anyhow!("inner").context("outer")), "outer: inner");
-    }
 }

@@ -23,7 +23,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::output::note;
+use crate::output::{describe, note};
 use crate::run::card::EpochPoint;
 
 /// Gives plain lines on a terminal too, if set to anything but the empty string.
@@ -182,7 +182,7 @@ impl Observers {
     pub(crate) fn send(&self, event: Event) {
         let mut list = self.list.borrow_mut();
         let warnings: Vec<String> =
-            list.iter_mut().filter_map(|observer| observer.observe(&event).err()).map(|e| format!("{e:#}")).collect();
+            list.iter_mut().filter_map(|observer| observer.observe(&event).err()).map(|e| describe(&e)).collect();
         for warning in warnings {
             let message = Event::Message(format!("warning: {warning}"));
             for observer in list.iter_mut() {

@@ -197,7 +197,10 @@ fn clips_of_a_folder_are_all_or_those_of_a_list() {
     let parts = temporary();
     ["train/a/0.avi", "train/b/0.avi", "test/a/0.avi"].iter().for_each(|clip| put(parts.path(), clip, "x"));
     let set = Dataset::clips_of(&options(parts.path()), &classes).unwrap();
-    assert_eq!(ids(&set.test), ["train/a/0.avi", "train/b/0.avi", "test/a/0.avi"]);
+    assert_eq!(ids(&set.test), ["test/a/0.avi", "train/a/0.avi", "train/b/0.avi"]);
+    put(parts.path(), "list.txt", "test/a/0.avi\n");
+    let listed = FolderOptions { test_list: Some("list.txt".into()), ..options(parts.path()) };
+    assert_eq!(ids(&Dataset::clips_of(&listed, &classes).unwrap().test), ["test/a/0.avi"]);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::smoke::{Smoke, smoke};
-use crate::cli::shared::{describe, this_program};
+use crate::cli::shared::this_program;
 use crate::device::backend::Backend;
-use crate::output::{note, say};
+use crate::output::{describe, note, say};
 
 /// Longest time for one backend. Kernels are compiled, and tuned if autotuning is built in.
 const PATIENCE: Duration = Duration::from_secs(900);

@@ -33,7 +33,7 @@ use super::dir::write_atomically;
 use super::fingerprint::RunFingerprint;
 use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
 
-use crate::output::note;
+use crate::output::{describe, note};
 
 /// Number of checkpoints kept: one more than needed, in case the newest is damaged.
 const KEPT: usize = 2;
@@ -256,7 +256,11 @@ impl Checkpoints {
                         Ok(aside) => format!("it is kept as {}", aside.display()),
                         Err(error) => format!("it could not be renamed: {error}"),
                     };
-                    warn(&format!("warning: skipping the checkpoint {}: {error:#}; {aside}", path.display()));
+                    warn(&format!(
+                        "warning: skipping the checkpoint {}: {}; {aside}",
+                        path.display(),
+                        describe(&error)
+                    ));
                 }
             }
         }
