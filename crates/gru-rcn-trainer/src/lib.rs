@@ -9,17 +9,21 @@
 //! percepts     from clips to batches
 //! context      what every part of a run needs
 //! run, observe, device, recipe       files of a run; observers; devices; the TOML of an experiment
-//! signals      Ctrl-C and exit codes
+//! signals, output      Ctrl-C and exit codes; lines to standard output and error
 //! ```
 //!
 //! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`;
 //! nothing here is public but [`main`].
+
+// They panic where the reader is gone or a disk is full; `say!` and `note!` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
 mod context;
 mod device;
 mod experiment;
 mod observe;
+mod output;
 mod percepts;
 mod preflight;
 mod recipe;

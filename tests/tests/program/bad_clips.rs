@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use gru_rcn_tests::needs_ffmpeg;
+use gru_rcn_tests::tensors::Tensors;
+use serde_json::json;
 
-use crate::clips::clips;
-use crate::harness::{Call, Outcome, run, temporary};
+use crate::clips::{clips, reference as folder_run, some};
+use crate::harness::{Call, Outcome, clips_below, copy_folder, read_json, run, temporary};
 use crate::micro::reference;
 
 fn predict(folder: &Path, clip: &str) -> Outcome {
@@ -45,15 +47,80 @@ fn a_truncated_film_is_refused() {
     predict(folder.path(), "half.mp4").refuses(&["half.mp4: "]);
 }
 
-/// JSON output is one document or none: a bad file among good ones leaves standard output empty.
+/// A bad file among good ones is an entry with an error, and exit code 1.
 #[test]
-fn one_bad_file_among_good_ones_leaves_json_empty() {
+fn a_bad_file_costs_only_its_own_result() {
     needs_ffmpeg!();
     let folder = temporary();
-    let (film, root) = (clips().paths[0].to_str().unwrap(), reference().root.to_str().unwrap());
-    run(folder.path(), ["predict", "--json", "--run", root, film, "nowhere.mp4"]).refuses(&["nowhere.mp4"]);
-    let text = run(folder.path(), ["predict", "--run", root, film, "nowhere.mp4"]).exits(2);
-    assert!(text.stdout.contains(film) && text.stderr.contains("nowhere.mp4"), "{}{}", text.stdout, text.stderr);
+    let (films, root) = (&clips().paths, reference().root.to_str().unwrap());
+    std::fs::write(folder.path().join("words.mp4"), b"These are words.\n").unwrap();
+    let files = [films[0].to_str().unwrap(), "words.mp4", films[1].to_str().unwrap(), "nowhere.mp4"];
+    let call =
+        |json: &[&str]| Call::new(folder.path(), ["predict", "--run", root]).args(files).args(json).run().exits(1);
+    let (text, outcome) = (call(&[]), call(&["--json"]));
+    let document = outcome.json();
+    for (entry, file) in document.as_array().unwrap().iter().zip(files) {
+        assert_eq!(entry["file"], file);
+        match films.iter().any(|film| film.to_str() == Some(file)) {
+            true => assert_eq!(entry["frames"], 20),
+            false => assert!(entry["error"].as_str().unwrap().contains(file), "{entry}"),
+        }
+        assert!(
+            text.stdout.contains(file) == entry["error"].is_null()
+                && (entry["error"].is_null() || text.stderr.contains(file))
+        );
+    }
+    outcome.says(&["words.mp4: not a video", "nowhere.mp4: no such file", "2 of 4 files could not be classified"]);
+    let none = ["predict", "--json", "--run", root, "nowhere.mp4", "words.mp4"];
+    run(folder.path(), none).refuses(&["none of the 2 files"]);
+}
+
+/// `evaluate` and `features` go on without a clip that cannot be read, and name it.
+#[test]
+fn an_unreadable_clip_costs_only_its_own_result() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let root = some(folder.path(), 2);
+    for clip in clips_below(&root) {
+        std::fs::rename(&clip, clip.with_file_name(format!("other-{}", clip.file_name().unwrap().display()))).unwrap();
+    }
+    std::fs::write(root.join("zoom/torn.mp4"), b"These are words.\n").unwrap();
+    copy_folder(&folder_run().root, &folder.path().join("run"));
+    for views in ["1x1", "2x1"] {
+        let line =
+            ["evaluate", "--run", "run", "--data", "films", "--views", views, "--out", "scores.safetensors", "--json"];
+        let outcome = run(folder.path(), line).exits(1);
+        outcome.says(&["1 of 7 clips could not be read, the first zoom/torn.mp4"]);
+        let document = outcome.json();
+        assert_eq!((&document["test"]["clips"], &document["errors"][0]["clip"]), (&json!(6), &json!("zoom/torn.mp4")));
+        let scores = Tensors::read(&folder.path().join("scores.safetensors"));
+        assert_eq!(scores.metadata("clips").as_array().unwrap().len(), 6);
+        assert_eq!(scores.shape("probabilities"), ("F32", vec![6, 3]));
+    }
+    std::fs::write(root.join("list.txt"), "zoom/torn.mp4\n").unwrap();
+    run(folder.path(), ["evaluate", "--run", "run", "--data", "films", "--list", "list.txt"])
+        .refuses(&["none of the 1 clips could be read", "torn.mp4: not a video"]);
+
+    let root = folder.path().join("all");
+    copy_folder(&clips().root, &root);
+    std::fs::write(root.join("zoom/torn.mp4"), b"These are words.\n").unwrap();
+    let outcome = run(folder.path(), ["features", "--run", "run", "--data", "all", "--out", "maps", "--json"]).exits(1);
+    assert_eq!(outcome.json()["clips"], clips().paths.len());
+    assert_eq!(outcome.json()["errors"][0]["clip"], "zoom/torn.mp4");
+    let index = read_json(&folder.path().join("maps/index.json"));
+    for clip in index["clips"].as_array().unwrap() {
+        assert!(root.join(clip["id"].as_str().unwrap()).exists() && clip["id"] != "zoom/torn.mp4", "{clip}");
+    }
+}
+
+/// A folder of videos is no clip, and no broken one either.
+#[test]
+fn a_folder_of_videos_is_named_as_such() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    some(folder.path(), 2);
+    predict(folder.path(), "films/zoom").refuses(&["films/zoom", "2 videos and 0 folders", "name the clips"]);
+    predict(folder.path(), "films").refuses(&["0 videos and 3 folders"]);
 }
 
 #[test]

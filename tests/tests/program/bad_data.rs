@@ -10,7 +10,7 @@ use gru_rcn_tests::tensors::Tensors;
 use serde_json::json;
 
 use crate::clips::{self, clips};
-use crate::harness::{Call, read_json, refuses, run, temporary};
+use crate::harness::{Call, poke, read_json, refuses, run, temporary};
 use crate::micro;
 
 #[test]
@@ -125,6 +125,18 @@ fn weights_of_squeezenet_are_recognised() {
         "backbone.network is efficientnet-lite0",
     ];
     refuses(folder.path(), call.set(["backbone.network=efficientnet-lite0"]), &words);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let weights = folder.path().join("nan.safetensors");
+    fs::copy(&clips().weights, &weights).unwrap();
+    poke(&weights, "features.3.squeeze.bias", f32::NAN);
+    let line = ["train", "folder", "--data", clips().root.to_str().unwrap(), "--weights", "nan.safetensors"];
+    let words = ["nan.safetensors", "features.3.squeeze.bias", "not a finite number"];
+    refuses(folder.path(), Call::new(folder.path(), line), &words);
 }
 
 #[test]

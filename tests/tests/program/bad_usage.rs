@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use burn::tensor::Device;
+use gru_rcn::recognizer::Recognizer;
+use serde_json::json;
+
 use crate::harness::{self, Call, run, temporary};
 use crate::micro;
 
@@ -117,4 +121,52 @@ fn damaged_runs_are_refused() {
     }
     fs::write(root.join("report.json"), "{").unwrap();
     run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json is damaged"]);
+}
+
+/// A weight that is NaN or infinite makes no results: the message names the file and the tensor.
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    let cases = [
+        ("model.safetensors", "heads.classifiers.0.bias", f32::NAN),
+        ("model.safetensors", "norm.scales", f32::INFINITY),
+        ("backbone.safetensors", "features.0.weight", f32::NEG_INFINITY),
+    ];
+    for (file, tensor, value) in cases {
+        harness::copy_folder(&micro::reference().root, &root);
+        harness::poke(&root.join(file), tensor, value);
+        let words = [file, tensor, "not a finite number"];
+        run(folder.path(), ["evaluate", "--run", "run", "--json"]).refuses(&words);
+        run(folder.path(), ["predict", "--run", "run", "x.mp4"]).refuses(&words);
+        run(folder.path(), ["features", "--run", "run", "--out", "maps"]).refuses(&words);
+        assert!(Recognizer::open(&root, &Device::flex()).unwrap_err().to_string().contains(tensor));
+    }
+}
+
+/// Numbers in the data of a report are checked before anything is drawn of them.
+#[test]
+fn impossible_numbers_of_a_report_are_refused() {
+    let folder = temporary();
+    let root = folder.path().join("run");
+    harness::copy_folder(&micro::reference().root, &root);
+    let good = harness::read_json(&root.join("report.json"));
+    let cases = [
+        ("/systems/0/curve/0/train_loss", json!(1.7e308), "train_loss in epoch 1"),
+        ("/systems/0/curve/0/validation_loss", json!(-1e300), "validation_loss in epoch 1"),
+        ("/systems/0/curve/0/train_accuracy", json!(1e9), "train_accuracy in epoch 1"),
+        ("/systems/0/curve/1/epoch", json!(0), "not in order"),
+        ("/systems/0/test/top1", json!(2.0), "top1"),
+        ("/systems/0/test/clips", json!(u64::MAX), "number of clips"),
+        ("/systems/0/test/nll", json!(-1.0), "nll"),
+        ("/confusion/0/0", json!(u64::MAX), "confusion"),
+        ("/gallery/0/top/0/1", json!(-3.0), "gallery"),
+    ];
+    for (pointer, value, words) in cases {
+        let mut report = good.clone();
+        *report.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+        fs::write(root.join("report.json"), report.to_string()).unwrap();
+        run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json is damaged", words]);
+        run(folder.path(), ["report", "run", "run"]).refuses(&["report.json is damaged", words]);
+    }
 }

@@ -1,8 +1,9 @@
 //! Fusion: the scores of several runs, averaged.
 
-use serde_json::Value;
+use gru_rcn_tests::tensors::Tensors;
+use serde_json::{Value, json};
 
-use crate::harness::{Call, run, temporary};
+use crate::harness::{Call, copy_folder, run, temporary};
 use crate::tiny;
 
 fn document(call: Call) -> Value {
@@ -29,6 +30,44 @@ fn runs_are_averaged_clip_by_clip() {
     assert_eq!(again["fused"], again["streams"][0]["test"]);
     let text = call(&[first, &format!("{second}=2")]).run().succeeds().stdout;
     assert!(text.contains("run × 2") && text.contains("fused"), "{text}");
+}
+
+/// Clips that differ in the extension alone are told apart: a file fused with itself stays as it is.
+#[test]
+fn a_file_fused_with_itself_keeps_its_scores() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/data/scores/same-stem.safetensors");
+    let folder = temporary();
+    let fused = document(Call::new(folder.path(), ["fuse", file, file, "--out", "out.safetensors"]));
+    assert_eq!(fused["fused"], fused["streams"][0]["test"]);
+    let [found, expected] = [folder.path().join("out.safetensors"), file.into()].map(|path| Tensors::read(&path));
+    assert_eq!(found.floats("probabilities"), expected.floats("probabilities"));
+    assert_eq!(found.metadata("clips"), json!(["a/x.avi", "a/x.mp4"]));
+}
+
+#[test]
+fn scores_by_different_views_are_not_mixed() {
+    let folder = temporary();
+    for name in ["a", "b"] {
+        copy_folder(tiny::reference(), &folder.path().join(name));
+    }
+    let evaluate = |name: &str| run(folder.path(), ["evaluate", "--run", name, "--views", "2x1"]).succeeds();
+    let fuse = |more: &[&str]| Call::new(folder.path(), ["fuse", "--json"]).args(more).run();
+    let views = |document: &Value| [0, 1].map(|stream| document["streams"][stream]["views"].clone());
+    evaluate("a");
+    let outcome = fuse(&["a", "b"]).succeeds();
+    outcome.says(&["a also has scores by 2x1 views"]);
+    assert_eq!(views(&outcome.json()), ["1x1", "1x1"]);
+    fuse(&["a/scores-test-2x1.safetensors", "b"]).refuses(&["b was scored by 1x1 views, not by 2x1"]);
+    fuse(&["a", "b", "--views", "2x1"])
+        .refuses(&["b/scores-test-2x1.safetensors", "evaluate --run b --split test --views 2x1"]);
+    evaluate("b");
+    assert_eq!(views(&fuse(&["a", "b", "--views", "2x1"]).succeeds().json()), ["2x1", "2x1"]);
+    // Scores of an earlier version have no views; the run's recipe says them.
+    let earlier = crate::earlier::folder("finished");
+    let outcome = fuse(&[earlier.to_str().unwrap(), "b"]).succeeds();
+    assert_eq!(views(&outcome.json()), ["1x1", "1x1"]);
+    let file = earlier.join("scores-test.safetensors");
+    fuse(&[file.to_str().unwrap(), "b"]).succeeds().says(&["1 files do not say by which views"]);
 }
 
 #[test]

@@ -84,6 +84,16 @@ impl Call {
         Self { command }
     }
 
+    /// The program with these arguments in `folder`, its standard output (1) or error (2) on a disk
+    /// that is full.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn on_full_disk<'a>(folder: &Path, stream: u8, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$0\" \"$@\" {stream}>/dev/full")]);
+        command.arg(env!("CARGO_BIN_EXE_gru-rcn-program")).args(arguments).current_dir(folder);
+        Self { command }
+    }
+
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
         self
@@ -291,6 +301,16 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(&path, &target).expect("a copy");
         }
     }
+}
+
+/// Writes a value over the last number of a tensor of a safetensors file.
+pub(crate) fn poke(path: &Path, tensor: &str, value: f32) {
+    let mut bytes = std::fs::read(path).expect("a safetensors file");
+    let data = 8 + u64::from_le_bytes(*bytes.first_chunk::<8>().expect("eight bytes of length")) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..data]).expect("a header of JSON");
+    let end = data + header[tensor]["data_offsets"][1].as_u64().expect("an offset") as usize;
+    bytes[end - 4..end].copy_from_slice(&value.to_le_bytes());
+    std::fs::write(path, bytes).expect("a changed file");
 }
 
 /// Checks that these files of a run are byte for byte those of an uninterrupted run.

@@ -128,7 +128,11 @@ fn evaluate_reproduces_the_result_of_train() {
     std::fs::remove_file(&scores).unwrap();
 
     let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
-    assert_eq!(outcome.json(), json!({ "test": reference().document["test"] }));
+    let clips = "48 test clips of motion";
+    let expected = json!({ "test": reference().document["test"], "run": "run", "clips": clips, "views": "1x1" });
+    assert_eq!(outcome.json(), expected);
+    let saved = std::fs::read(&scores).unwrap();
+    assert!(String::from_utf8_lossy(&saved).contains(clips));
     assert_same_outcome(&run_folder);
 
     let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json", "--split", "validation"]).succeeds();
@@ -189,8 +193,9 @@ fn runs_repeat_byte_by_byte_in_folders_of_their_own() {
         assert!(text.contains(words), "{words}\n{text}");
     }
     // Without a name the other verbs use the newest run.
-    let newest = run(folder.path(), ["evaluate"]).succeeds().stdout;
-    assert!(newest.contains("runs/motion-"), "{newest}");
+    let newest = run(folder.path(), ["evaluate"]).succeeds();
+    assert!(newest.stdout.contains("runs/motion-"), "{}", newest.stdout);
+    newest.says(&["run: runs/motion-", "started last"]);
 }
 
 #[test]

@@ -27,11 +27,12 @@ fn frame(class: usize, clip: usize, t: usize) -> RgbImage {
     })
 }
 
-/// Writes the clips as folders of frames: `count` frames of each from `first` on, mirrored or not.
-fn write(root: &Path, first: usize, count: usize, mirrored: bool) {
+/// Writes clips of these names as folders of frames: `count` frames of each from `first` on, mirrored
+/// or not.
+fn write(root: &Path, clip_name: &str, first: usize, count: usize, mirrored: bool) {
     for (class, name) in CLASSES.iter().enumerate() {
         for clip in 0..CLIPS {
-            let folder = root.join(name).join(format!("clip-{clip}"));
+            let folder = root.join(name).join(format!("{clip_name}-{clip}"));
             fs::create_dir_all(&folder).unwrap();
             for t in first..first + count {
                 let mut image = frame(class, clip, t);
@@ -48,7 +49,9 @@ fn write(root: &Path, first: usize, count: usize, mirrored: bool) {
 fn setting() -> &'static FinishedRun {
     static SETTING: OnceLock<FinishedRun> = OnceLock::new();
     let train = |folder: &Path| {
-        write(&folder.join("clips"), 0, FRAMES, false);
+        write(&folder.join("clips"), "clip", 0, FRAMES, false);
+        // The same by other names, which the run does not know.
+        write(&folder.join("others"), "other", 0, FRAMES, false);
         write_squeezenet(&folder.join("squeezenet.safetensors"));
         let temporal = format!("clip.temporal={{consecutive={{frames={TIME}}}}}");
         let changes = [
@@ -75,7 +78,7 @@ fn copy() -> tempfile::TempDir {
     let folder = temporary();
     let run = &setting().root;
     copy_folder(run, &folder.path().join("run"));
-    copy_folder(&run.with_file_name("clips"), &folder.path().join("clips"));
+    copy_folder(&run.with_file_name("others"), &folder.path().join("others"));
     folder
 }
 
@@ -104,17 +107,17 @@ fn scores_of_views_are_the_average_of_single_views() {
     let mut mean = vec![0.0; CLASSES.len() * CLIPS * CLASSES.len()];
     for (first, mirrored) in [(0, false), (0, true), (FRAMES - TIME, false), (FRAMES - TIME, true)] {
         let name = format!("part-{first}-{mirrored}");
-        write(&folder.path().join(&name), first, TIME, mirrored);
+        write(&folder.path().join(&name), "other", first, TIME, mirrored);
         let single = probabilities(folder.path(), &name, "1x1", "scores-other-1x1.safetensors");
         mean.iter_mut().zip(single).for_each(|(sum, p)| *sum += p / 4.0);
     }
-    let views = probabilities(folder.path(), "clips", "2x10", "scores-other.safetensors");
+    let views = probabilities(folder.path(), "others", "2x10", "scores-other.safetensors");
     assert_near(&views, &mean);
     // The views differ, otherwise the test would be void.
-    let plain = probabilities(folder.path(), "clips", "1x1", "scores-other-1x1.safetensors");
+    let plain = probabilities(folder.path(), "others", "1x1", "scores-other-1x1.safetensors");
     assert!(views.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-4), "{views:?}");
     // A single clip gives the same result.
-    let line = ["predict", "--run", "run", "clips/fine/clip-0", "--views", "2x10", "--json"];
+    let line = ["predict", "--run", "run", "others/fine/other-0", "--views", "2x10", "--json"];
     let prediction = &run(folder.path(), line).succeeds().json()[0];
     assert_eq!(prediction["frames"], FRAMES);
     let top = prediction["top"].as_array().unwrap().iter();
@@ -149,11 +152,11 @@ fn mirror_images_are_skipped_if_flip_is_off() {
     let recipe = fs::read_to_string(&path).unwrap();
     assert!(recipe.contains("flip = true"));
     fs::write(&path, recipe.replace("flip = true", "flip = false")).unwrap();
-    let line = ["evaluate", "--run", "run", "--data", "clips", "--views", "2x10", "--json"];
+    let line = ["evaluate", "--run", "run", "--data", "others", "--views", "2x10", "--json"];
     let words = "10 views each, 2 starts of 5 crops, no mirror images since clip.flip is off";
     run(folder.path(), line).succeeds().says(&[words]);
     let found = Tensors::read(&folder.path().join("run/scores-other.safetensors")).floats("probabilities");
-    let five = probabilities(folder.path(), "clips", "2x5", "scores-other.safetensors");
+    let five = probabilities(folder.path(), "others", "2x5", "scores-other.safetensors");
     assert_near(&found, &five);
 }
 

@@ -8,7 +8,8 @@ use super::error::DataError;
 /// Bounds on one file or folder of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Most frames of one file. Default 100 000.
+    /// Most frames of one file; where only some frames of a file are kept, most of these. Default
+    /// 100 000.
     pub max_frames: usize,
     /// Most pixels of a side, before and after scaling. Default 8192.
     pub max_side: usize,
@@ -18,7 +19,8 @@ pub struct DecodeLimits {
     /// Most bytes of a decoded clip in memory. Default 2 GiB.
     pub max_bytes: usize,
     /// Longest time that decoding one file may take, not counting what the caller does with the
-    /// frames. Default 10 minutes.
+    /// frames; where only some frames of a file are kept, the longest time for each. Default 10
+    /// minutes.
     pub timeout: Duration,
 }
 

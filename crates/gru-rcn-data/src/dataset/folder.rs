@@ -160,7 +160,7 @@ impl Dataset {
         parts.skipped.sort();
         let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
         let dataset = Dataset {
-            name: root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned()),
+            name: name_of(&root),
             train: samples(parts.train),
             validation: samples(parts.validation.unwrap_or_default()),
             test: samples(parts.test.unwrap_or_default()),
@@ -181,32 +181,49 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// All clips of a folder per class, or those that `list` names, as samples of the classes of a
-    /// model. Not every class needs a clip.
+    /// All clips of a folder, or those that its list `test_list` names, as the test part of a data
+    /// set with the classes of a model. Not every class needs a clip. Of the other options `root`
+    /// and `quarantine` count; a folder with folders of parts gives the clips of all parts.
     ///
     /// # Errors
     /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
-    pub fn clips_of(root: &Path, list: Option<&Path>, classes: &[String]) -> Result<Vec<Sample>, DataError> {
-        let (shown, root) = (root, canonical(root)?);
-        let options = FolderOptions { test_list: list.map(Path::to_owned), ..FolderOptions::default() };
-        let mut place = Place::find(&options, &root)?;
-        let clips = place.clips(&options, &root)?;
-        let chosen: Vec<&Found> = match list {
-            None => clips.values().collect(),
+    pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
+        let root = canonical(&options.root)?;
+        let mut place = Place::find(options, &root)?;
+        match if place.prepared { None } else { part_folders(&root, true)? } {
+            Some(parts) => {
+                let all = parts.into_iter().flatten().flatten();
+                place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
+            }
+            None => {
+                place.clips(options, &root)?;
+            }
+        }
+        let (clips, mut skipped) = (&place.clips, Vec::new());
+        let chosen: Vec<Found> = match &options.test_list {
+            None => place.sound(clips.values().cloned(), &mut skipped),
             Some(list) => {
-                let list = lists::read(&root.join(list), clips, &BTreeSet::new(), &mut Labels::default())?;
-                list.ids.iter().filter_map(|(_, id)| clips.get(id)).collect()
+                let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
+                lists::check_disjoint(list.entries())?;
+                skipped.extend(list.skipped_ids());
+                list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect()
             }
         };
         let sample = |found: &Found| {
             found.sample(classes).ok_or_else(|| {
                 let (id, class, known) = (&found.id, &found.class, classes.join(", "));
                 let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
-                DataError::dataset(shown, reason)
+                DataError::dataset(&options.root, reason)
             })
         };
-        chosen.into_iter().map(sample).collect()
+        skipped.sort();
+        let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
+        Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, ..Dataset::default() })
     }
+}
+
+fn name_of(root: &Path) -> String {
+    root.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn check_fractions(options: &FolderOptions) -> Result<(), DataError> {
@@ -256,14 +273,15 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     let (train, validation, test) =
         (read(&options.train_list)?, read(&options.validation_list)?, read(&options.test_list)?);
     let given: Vec<&List> = [&train, &validation, &test].into_iter().flatten().collect();
-    lists::check_disjoint(given.iter().map(|list| (list.path.as_path(), &list.ids)))?;
+    lists::check_disjoint(given.iter().flat_map(|list| list.entries()))?;
     let named = |list: &List| list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect();
     let (mut skipped, mut notes) = (Vec::new(), Vec::new());
     for (list, split) in [(&train, Split::Train), (&validation, Split::Validation), (&test, Split::Test)] {
         let Some(list) = list else { continue };
         notes::absent(&list.path, split, &mut notes)?;
-        notes::quarantined(&list.skipped, Some(split), &mut notes);
-        skipped.extend(list.skipped.clone());
+        let ids: Vec<String> = list.skipped_ids().collect();
+        notes::quarantined(&ids, Some(split), &mut notes);
+        skipped.extend(ids);
     }
     let train = match &train {
         Some(list) => named(list),

@@ -36,7 +36,18 @@ pub(super) struct List {
     pub(super) path: PathBuf,
     pub(super) ids: Ids,
     /// Clips that it names and that are in quarantine.
-    pub(super) skipped: Vec<String>,
+    pub(super) skipped: Ids,
+}
+
+impl List {
+    /// All that it names, for [`check_disjoint`].
+    pub(super) fn entries(&self) -> [(&Path, &Ids); 2] {
+        [(&self.path, &self.ids), (&self.path, &self.skipped)]
+    }
+
+    pub(super) fn skipped_ids(&self) -> impl Iterator<Item = String> {
+        self.skipped.iter().map(|(_, id)| id.clone())
+    }
 }
 
 /// Reads a list; every line must name a clip of `clips` or of `quarantine`, whose clips need not
@@ -47,11 +58,11 @@ pub(super) fn read(
     quarantine: &BTreeSet<String>,
     labels: &mut Labels,
 ) -> Result<List, DataError> {
-    let mut list = List { path: path.to_owned(), ids: Ids::new(), skipped: Vec::new() };
+    let mut list = List { path: path.to_owned(), ids: Ids::new(), skipped: Ids::new() };
     for (number, line) in lines(path)? {
         let bad = |reason: String| bad_line(path, number, &line, reason);
         if let Ok((id, _)) = find(&line, |id| quarantine.contains(id)) {
-            list.skipped.push(id);
+            list.skipped.push((number, id));
             continue;
         }
         let (id, label) = find(&line, |id| clips.contains_key(id)).map_err(&bad)?;
@@ -79,6 +90,17 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
         && let Some(id) = look_up(entry.trim_end())?
     {
         return Ok((id, Some(number)));
+    }
+    // A list with counts, or a table: the clip is there, but more follows than a label.
+    for (end, _) in line.match_indices(|c: char| c.is_whitespace() || ",;|\"'".contains(c)) {
+        let (entry, rest) = line.split_at(end);
+        if let Ok(Some(id)) = look_up(entry.trim_start_matches(['"', '\'']).trim_end()) {
+            let rest = rest.trim();
+            return Err(format!(
+                "no such clip in the data set: after the clip `{id}` comes `{rest}`, and a line is the clip's path \
+                 alone, or the path, a blank and one label number"
+            ));
+        }
     }
     Err("no such clip in the data set; paths are relative to its root, as in `Class/clip.avi`".to_owned())
 }

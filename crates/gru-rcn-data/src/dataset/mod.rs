@@ -22,7 +22,7 @@ pub use lists::{QUARANTINE, read_quarantine, without_extension};
 pub(crate) use lists::{find, lines};
 pub use motion::{MOTIONS, MotionClip, MotionConfig, SHAPES};
 pub use prepared::PreparedClip;
-pub(crate) use scan::{Entry, Found, aside, part_folders, scan, videos_of};
+pub(crate) use scan::{Entry, Found, aside, is_video, part_folders, scan, videos_of};
 pub use splits::SplitList;
 pub(crate) use splits::{MSVD_CLASS, official, own, write};
 

@@ -76,7 +76,6 @@ pub(crate) fn read_selected(
     size: SizeRule,
     limits: &DecodeLimits,
 ) -> Result<Frames, DataError> {
-    limits.check(folder, files.len(), 0)?;
     let (mut data, mut shape, mut stored) = (Vec::new(), [0, 0], None);
     for &index in indices {
         let Some(file) = files.get(index) else {

@@ -6,9 +6,10 @@ use std::sync::OnceLock;
 
 use super::views::{ClipViews, shown};
 use crate::base::{DataError, DecodeLimits, Frames};
-use crate::dataset::{ClipSource, Sample};
+use crate::dataset::{ClipSource, Sample, is_video};
 use crate::image::{
-    Colours, Crop, Picture, Rectangle, SizeRule, list_frames, read_selected, resize_into, resize_rgb, with_decoded,
+    Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
+    with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
 use crate::video::{DecoderKind, VideoDecoder};
@@ -190,10 +191,30 @@ impl ClipReader {
 /// Says what a path is: a folder of frames or a video file.
 ///
 /// # Errors
-/// [`DataError::NotFound`] where there is nothing.
+/// [`DataError::NotFound`] where there is nothing, [`DataError::BadFrames`] for a folder of videos
+/// or of folders.
 pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
-    let metadata = std::fs::metadata(path).map_err(|error| DataError::io(path, error))?;
-    Ok(if metadata.is_dir() { ClipSource::FrameFolder(path.to_owned()) } else { ClipSource::Video(path.to_owned()) })
+    let io = |error| DataError::io(path, error);
+    if !std::fs::metadata(path).map_err(io)?.is_dir() {
+        return Ok(ClipSource::Video(path.to_owned()));
+    }
+    let (mut videos, mut folders) = (0, 0);
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let entry = entry.map_err(io)?.path();
+        if is_frame(&entry) {
+            return Ok(ClipSource::FrameFolder(path.to_owned()));
+        }
+        videos += usize::from(is_video(&entry));
+        folders += usize::from(entry.is_dir());
+    }
+    if videos + folders == 0 {
+        return Ok(ClipSource::FrameFolder(path.to_owned()));
+    }
+    let reason = format!(
+        "a folder is read as the frames of one clip, and this one holds no JPEG or PNG image, but {videos} videos and \
+         {folders} folders; name the clips themselves"
+    );
+    Err(DataError::BadFrames { path: path.to_owned(), reason })
 }
 
 /// Every frame of an RGB clip brought to `size`.
@@ -315,6 +336,25 @@ mod tests {
         assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
     }
 
+    // Of twenty frames three are kept, where fifteen may be: the rest is only counted.
+    #[test]
+    fn frames_that_are_only_counted_have_no_limit() {
+        let folder = temporary();
+        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
+        std::fs::create_dir(folder.path().join("frames")).unwrap();
+        (0..20).for_each(|t| save_frame(&folder.path().join(format!("frames/{t:06}.png")), [16, 24], t));
+        let few = ClipReader::new(DecodeLimits { max_frames: 15, ..DecodeLimits::default() });
+        for source in [ClipSource::Video(video), ClipSource::FrameFolder(folder.path().join("frames"))] {
+            let (frames, total) = few.read_planned(&source, &planner(3)).unwrap();
+            let (expected, _) = ClipReader::default().read_planned(&source, &planner(3)).unwrap();
+            assert_eq!((total, frames), (20, expected));
+            let views = few.read_views(&source, &planner(3), TestViews { starts: 2, ..TestViews::default() }).unwrap();
+            assert_eq!(views.total(), 20);
+            refused(few.read_planned(&source, &planner(16)), &["max_frames", "15"]);
+            refused(few.read(&sample(source), [16, 24]), &["max_frames", "15"]);
+        }
+    }
+
     #[test]
     fn frame_folders_are_read_by_plan() {
         let folder = temporary();
@@ -345,6 +385,18 @@ mod tests {
         }
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
         refused(reader.probe(&ClipSource::Video(video), Modality::Flow), &["no optical flow"]);
+    }
+
+    #[test]
+    fn folders_of_videos_or_of_folders_are_no_clip() {
+        let folder = temporary();
+        std::fs::create_dir(folder.path().join("class")).unwrap();
+        std::fs::write(folder.path().join("class/a.mp4"), "x").unwrap();
+        refused(source_of(folder.path()), &["0 videos and 1 folders", "name the clips"]);
+        refused(source_of(&folder.path().join("class")), &["1 videos and 0 folders"]);
+        // Frames decide; a video beside them is a video beside them.
+        save_frame(&folder.path().join("class/000000.png"), [2, 2], 0);
+        assert!(matches!(source_of(&folder.path().join("class")), Ok(ClipSource::FrameFolder(_))));
     }
 
     #[test]

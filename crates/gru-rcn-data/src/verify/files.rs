@@ -1,5 +1,6 @@
 //! Listing folders that are not trusted, and checking lists.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,8 +117,13 @@ pub(super) fn check_lists(root: &Path, asked: &[PathBuf], known: impl Fn(&str) -
         let mut fault = |clip: String, detail| faults.push(Fault { clip, kind: FaultKind::List, detail });
         match lines(&path) {
             Ok(lines) => {
+                let mut seen = HashMap::new();
                 for (number, line) in lines {
-                    if let Err(reason) = find(&line, &known) {
+                    let found = find(&line, &known).and_then(|(id, _)| match seen.insert(id, number) {
+                        Some(before) => Err(format!("the clip is named before, in line {before}")),
+                        None => Ok(()),
+                    });
+                    if let Err(reason) = found {
                         fault(line.chars().take(200).collect(), format!("{place} line {number}: {reason}"));
                     }
                 }

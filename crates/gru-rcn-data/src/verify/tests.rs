@@ -271,12 +271,13 @@ fn flow_may_lie_elsewhere_and_lists_are_checked() {
         flow(&flows.path().join(format!("a/x/flow_x_{t:05}.jpg")));
         flow(&flows.path().join(format!("a/x/flow_y_{t:05}.jpg")));
     }
-    put(frames.path(), "list.txt", "a/x.avi 1\na/y.avi 1\n");
+    put(frames.path(), "list.txt", "a/x.avi 1\na/y.avi 1\na/x\n");
     let lists = vec!["list.txt".into()];
     let options = VerifyOptions { flow: Some(flows.path().to_owned()), lists, ..VerifyOptions::default() };
     let report = verify(frames.path(), &options, &GO, &mut |_, _| ()).unwrap();
     let found: Vec<(FaultKind, &str)> = report.faults.iter().map(|fault| (fault.kind, &*fault.clip)).collect();
-    assert_eq!(found, [(FaultKind::FlowCount, "a/x"), (FaultKind::List, "a/y.avi 1")]);
+    assert_eq!(found, [(FaultKind::FlowCount, "a/x"), (FaultKind::List, "a/x"), (FaultKind::List, "a/y.avi 1")]);
+    assert!(report.faults[1].detail.contains("named before, in line 1"), "{}", report.faults[1].detail);
 }
 
 #[test]

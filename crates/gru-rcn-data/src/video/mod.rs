@@ -96,10 +96,10 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
     /// repeats allowed. Returns them in that order, and the number of all frames.
     ///
     /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass
-    /// only counts, and a second one keeps the selected frames.
+    /// only counts, and a second one keeps the selected frames. The file may be of any length.
     ///
     /// # Errors
-    /// As [`VideoDecoder::decode`], where `max_bytes` bounds the selected frames;
+    /// As [`VideoDecoder::decode`], where `max_frames` and `max_bytes` bound the selected frames;
     /// [`DataError::Shape`] when `select` names no frame or one that does not exist.
     fn decode_selected(
         &self,
@@ -108,7 +108,7 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         select: &mut dyn FnMut(usize) -> Vec<usize>,
     ) -> Result<(Frames, usize), DataError> {
         let (mut clip, mut total, mut fits) = (no_frames(), 0, true);
-        for frame in self.open(path, size)? {
+        for frame in self.open(path, size)?.of_any_length() {
             let frame = frame?;
             total += 1;
             fits = fits && self.limits().check(path, total, frame.pixels.len()).is_ok();
@@ -128,7 +128,7 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
             wanted.sort_unstable();
             wanted.dedup();
             let mut seen = 0;
-            for (t, frame) in self.open(path, size)?.take(wanted[wanted.len() - 1] + 1).enumerate() {
+            for (t, frame) in self.open(path, size)?.of_any_length().take(wanted[wanted.len() - 1] + 1).enumerate() {
                 let frame = frame?;
                 seen = t + 1;
                 if wanted[clip.time] == t {
@@ -199,13 +199,20 @@ pub struct VideoFrames {
     frames: usize,
     size: Option<[usize; 2]>,
     spent: Duration,
+    any_length: bool,
     ended: bool,
 }
 
 impl VideoFrames {
     pub(crate) fn new(path: &Path, limits: DecodeLimits, source: Box<dyn FrameSource>) -> Self {
         let path = path.to_owned();
-        Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, ended: false }
+        Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, any_length: false, ended: false }
+    }
+
+    /// The same frames of a film of any length, for callers that do not keep them all: `timeout`
+    /// holds for each frame, and `max_frames` not at all.
+    fn of_any_length(self) -> Self {
+        Self { any_length: true, ..self }
     }
 
     /// Frames per second that the container states, from the first frame on; `None` where it states
@@ -231,7 +238,11 @@ impl VideoFrames {
             let words = self.source.warnings().to_owned();
             return if self.frames > 0 { Ok(None) } else { Err(DataError::NoFrames { path: path.clone(), words }) };
         };
-        self.limits.check(path, self.frames + 1, 0)?;
+        if self.any_length {
+            self.spent = Duration::ZERO;
+        } else {
+            self.limits.check(path, self.frames + 1, 0)?;
+        }
         let size = [frame.width, frame.height];
         let first = *self.size.get_or_insert(size);
         if first != size {

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::shared::{print_json, this_program};
 use crate::device::backend::Backend;
+use crate::output::{note, say};
 use crate::signals::Faults;
 
 /// Largest allowed relative difference of a loss after twenty steps of Adam in float32. The
@@ -124,7 +125,7 @@ impl CompareBackendsArgs {
         if self.json {
             print_json(&comparison)?;
         } else {
-            print!("{}", table(&comparison));
+            say!("{}", table(&comparison).trim_end())?;
         }
         match comparison.ok {
             true => Ok(()),
@@ -160,7 +161,7 @@ impl CompareBackendsArgs {
     fn compare(&self, backends: &[Devices], folder: &Path) -> Result<Comparison> {
         let mut courses: Vec<Course> = Vec::new();
         for backend in backends {
-            eprintln!("{} steps on {backend}", self.steps);
+            note!("{} steps on {backend}", self.steps);
             let run = folder.join(backend.to_string().replace([':', '+'], "-"));
             let started = Instant::now();
             match courses.is_empty() {

@@ -1,40 +1,50 @@
 //! `evaluate`: a trained run on a part of its own data, or on other clips of the same classes.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::canonicalize;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{Dataset, Sample, Split, TestViews};
+use gru_rcn_data::{ClipSource, DataError, Dataset, FolderOptions, QUARANTINE, Sample, Split, TestViews};
 use serde_json::json;
 
-use super::shared::{ModelArgs, print_json};
+use super::shared::{ModelArgs, faults_line, print_json};
 use crate::experiment::TrainedRun;
-use crate::experiment::data::dataset;
+use crate::experiment::data::{dataset, set_root};
 use crate::observe::Pace;
-use crate::percepts::Live;
+use crate::output::{describe, note, say};
+use crate::percepts::{ClipLoader, Live, SkippedClips};
 use crate::preflight::notes;
+use crate::recipe::DataSection;
 use crate::report::{NLL, TRIVIAL_TOP5};
-use crate::run::scores::Scores;
+use crate::run::clips::RunClips;
+use crate::run::scores::{ScoreLabels, Scores};
 use crate::scoring::views::ViewPercepts;
-use crate::scoring::{Scorable, ViewBatch, score, single_view};
-use crate::signals::StopFlag;
+use crate::scoring::{Scorable, ViewBatch, score_readable, single_view};
+use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
 pub(super) struct EvaluateArgs {
-    /// Another folder of clips than the run was trained on.
+    /// The folder of clips, where it is not the one that the run was trained on. The run's own clips,
+    /// moved, are divided as in the run; a folder of other clips is scored whole.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// List of the clips to score, relative to the folder; without it, all clips of another folder.
+    /// List of the clips to score, relative to the folder.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// Which part of the data: train, validation or test.
-    #[arg(long, default_value_t = Split::Test)]
-    split: Split,
+    /// Which part of the data: train, validation or test, the default. Clips that the run was trained
+    /// on are scored with `train` only.
+    #[arg(long)]
+    split: Option<Split>,
     /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
     /// crops, 25x10 in the paper. By default what the run's recipe says.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
+    /// Write the scores to this file instead of one in the run folder.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -42,41 +52,75 @@ pub(super) struct EvaluateArgs {
     pub(super) model: ModelArgs,
 }
 
+/// The clips to score.
+struct Chosen {
+    samples: Vec<Sample>,
+    /// Ids of those that would be among them, but are in quarantine.
+    skipped: Vec<String>,
+    /// What they are, without their number: `test clips of films`.
+    words: String,
+    /// What their score file is called: `test`, `other`.
+    name: String,
+}
+
+/// Clips that were scored, and what is wrong with the others.
+struct Scored {
+    scores: Scores,
+    ids: Vec<String>,
+    faults: BTreeMap<String, String>,
+}
+
 impl EvaluateArgs {
+    /// Clips that cannot be read are exit code 1; so are scores that cannot be written, after the
+    /// result is printed.
     pub(super) fn run(&self) -> Result<()> {
         let trained = self.model.open()?;
-        let samples = self.samples(&trained)?;
-        let own = self.data.is_none() && self.list.is_none();
-        if own && self.split == Split::Validation && trained.recipe.refit.is_some() {
-            eprintln!("note: this run was trained on its validation clips too, as its recipe's refit says");
+        let chosen = self.chosen(&trained)?;
+        if let Some(first) = chosen.skipped.first() {
+            note!("{} clips are in quarantine and skipped, {first} the first of them", chosen.skipped.len());
+        }
+        if chosen.samples.iter().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
+            trained.loader.reader.decoder().require()?;
         }
         let rule = trained.views(self.views.unwrap_or(trained.recipe.evaluation.views));
-        let scores = scores(&trained, &samples, rule)?;
-        // The run's own test scores are not overwritten by those of other clips or other views.
-        let mut name = if own { self.split.to_string() } else { "other".to_string() };
-        if rule != trained.recipe.views() {
-            name += &format!("-{rule}");
+        let scored = scores(&trained, &chosen.samples, rule)?;
+        self.print(&trained, &chosen, &scored, rule)?;
+        self.save(&trained, &chosen, &scored, rule)?;
+        match scored.faults.len() {
+            0 => Ok(()),
+            faults => bail!(Faults(format!("{faults} of {} clips could not be read", chosen.samples.len()))),
         }
-        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
-        let path = trained.dir.scores(&name);
-        scores.save(&path, &ids, &trained.card.classes)?;
-        self.print(&trained, &scores)?;
-        eprintln!("scores: {}", path.display());
-        Ok(())
     }
 
-    /// The clips to score: those of another folder or list, or a part of the run's own.
-    fn samples(&self, trained: &TrainedRun) -> Result<Vec<Sample>> {
-        if self.data.is_some() || self.list.is_some() {
-            let Some(root) = self.data.clone().or_else(|| trained.root()) else {
-                bail!("the clips of this run are generated; name a folder with --data");
-            };
-            return Dataset::clips_of(&root, self.list.as_deref(), &trained.card.classes)
-                .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir));
-        }
-        let dataset = dataset(&trained.recipe)?;
-        for note in notes(&dataset) {
-            eprintln!("note: {note}");
+    fn split(&self) -> Split {
+        self.split.unwrap_or(Split::Test)
+    }
+
+    fn chosen(&self, trained: &TrainedRun) -> Result<Chosen> {
+        let chosen = match (&self.list, &self.data) {
+            (None, None) => self.own_part(trained),
+            (Some(list), data) => {
+                let Some(root) = data.clone().or_else(|| trained.root()) else {
+                    bail!("the clips of this run are generated; name a folder with --data");
+                };
+                self.listed(trained, &root, list)
+            }
+            (None, Some(root)) => match self.part_of(trained, root)? {
+                Some(part) => Ok(part),
+                None => self.whole(trained, root),
+            },
+        }?;
+        ensure!(!chosen.samples.is_empty(), "there are no {}", chosen.words);
+        Ok(chosen)
+    }
+
+    /// A part of the run's clips, where they were when it was trained.
+    fn own_part(&self, trained: &TrainedRun) -> Result<Chosen> {
+        let dataset = dataset(&trained.recipe).with_context(|| {
+            format!("the clips of {} cannot be found; if they were moved, name their folder with --data", trained.dir)
+        })?;
+        for text in notes(&dataset) {
+            note!("note: {text}");
         }
         if dataset.classes != trained.card.classes {
             bail!(
@@ -97,42 +141,215 @@ impl EvaluateArgs {
                 dataset.fingerprint()
             );
         }
-        let samples = dataset.split(self.split).to_vec();
-        if samples.is_empty() {
-            bail!("{} has no {} clips", dataset.name, self.split);
-        }
-        Ok(samples)
+        let of = dataset.name.clone();
+        Ok(self.part(trained, dataset, &of, ""))
     }
 
-    fn print(&self, trained: &TrainedRun, scores: &Scores) -> Result<()> {
-        let summary = scores.predictions()?.summary();
+    fn part(&self, trained: &TrainedRun, dataset: Dataset, of: &str, prefix: &str) -> Chosen {
+        let split = self.split();
+        if split == Split::Validation && trained.recipe.refit.is_some() {
+            note!("note: this run was trained on its validation clips too, as its recipe's refit says");
+        }
+        Chosen {
+            samples: dataset.split(split).to_vec(),
+            skipped: dataset.skipped,
+            words: format!("{split} clips of {of}"),
+            name: format!("{prefix}{split}"),
+        }
+    }
+
+    /// A part of another folder by the rules of the recipe: of the run's own clips, moved or copied,
+    /// and of a folder with the recipe's lists. Nothing for a folder of other clips.
+    fn part_of(&self, trained: &TrainedRun, root: &Path) -> Result<Option<Chosen>> {
+        let DataSection::Folder(section) = &trained.recipe.data else { return Ok(None) };
+        let mut recipe = trained.recipe.clone();
+        set_root(&mut recipe, root)?;
+        let lists = [&section.train_list, &section.validation_list, &section.test_list];
+        let listed = lists.into_iter().any(Option::is_some);
+        let dataset = match dataset(&recipe) {
+            Ok(dataset) => dataset,
+            // The folder's lists are wrong, not only absent.
+            Err(error) if listed && !matches!(error.downcast_ref(), Some(DataError::NotFound(_))) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let same = dataset.fingerprint() == trained.card.data.fingerprint;
+        if !same && (!listed || dataset.classes != trained.card.classes) {
+            return Ok(None);
+        }
+        if !same && self.split() != Split::Train {
+            self.refuse_seen(trained, root, dataset.split(self.split()))?;
+        }
+        // While the run's own folder is there, a copy may differ from it, and has its own file.
+        let own = canonicalize(&section.root).ok();
+        let moved = own.is_none() || own == canonicalize(root).ok();
+        let prefix = if same && moved { "" } else { "other-" };
+        Ok(Some(self.part(trained, dataset, &root.display().to_string(), prefix)))
+    }
+
+    /// The clips that a list names.
+    fn listed(&self, trained: &TrainedRun, root: &Path, list: &Path) -> Result<Chosen> {
+        ensure!(
+            self.split != Some(Split::Validation),
+            "--list names the clips itself; beside it --split train allows clips that the run was trained on"
+        );
+        let set = clips_of(trained, root, Some(list))?;
+        if self.split != Some(Split::Train) {
+            self.refuse_seen(trained, root, &set.test)?;
+        }
+        let words = format!("clips of {} that {} names", root.display(), list.display());
+        Ok(Chosen { samples: set.test, skipped: set.skipped, words, name: "other".into() })
+    }
+
+    /// All clips of a folder.
+    fn whole(&self, trained: &TrainedRun, root: &Path) -> Result<Chosen> {
+        let set = clips_of(trained, root, None)?;
+        let (mut samples, shown) = (set.test, root.display());
+        let words = match self.split {
+            None | Some(Split::Test) => {
+                self.refuse_seen(trained, root, &samples)?;
+                format!("clips of {shown}")
+            }
+            Some(Split::Train) => {
+                let seen = seen(trained, root, &samples)?;
+                let mut is_seen = seen.iter();
+                samples.retain(|_| is_seen.next() == Some(&true));
+                format!("clips of {shown} that {} was trained on", trained.dir)
+            }
+            Some(Split::Validation) => bail!(
+                "{shown} does not hold the clips of {}, so it has no validation part; leave out --split to score all its \
+                 clips, or name some with --list",
+                trained.dir
+            ),
+        };
+        Ok(Chosen { samples, skipped: set.skipped, words: format!("all {words}"), name: "other".into() })
+    }
+
+    /// An error if the run was trained on any of the clips.
+    fn refuse_seen(&self, trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<()> {
+        let seen = seen(trained, root, samples)?;
+        let mut clips = samples.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(sample, _)| &sample.id);
+        let Some(first) = clips.next() else { return Ok(()) };
+        bail!(
+            "{} was trained on {} of these {} clips of {}, {first} the first of them, by their names; name others with \
+             --list, or score training clips with --split train",
+            trained.dir,
+            clips.count() + 1,
+            samples.len(),
+            root.display()
+        )
+    }
+
+    fn print(&self, trained: &TrainedRun, chosen: &Chosen, scored: &Scored, rule: TestViews) -> Result<()> {
+        let summary = scored.scores.predictions().with_context(|| format!("{} on {}", trained.dir, chosen.words))?;
+        let summary = summary.summary();
+        let clips = chosen.counted(summary.clips);
+        faults_line(&scored.faults, chosen.samples.len());
         if self.json {
-            return print_json(&json!({ "test": summary }));
+            let mut document =
+                json!({ "test": summary, "run": trained.dir.root(), "clips": clips, "views": rule.to_string() });
+            if !scored.faults.is_empty() {
+                let error = |(clip, error)| json!({ "clip": clip, "error": error });
+                document["errors"] = scored.faults.iter().map(error).collect();
+            }
+            return print_json(&document);
         }
-        println!("{} on {} {} clips", trained.dir, summary.clips, self.split);
-        println!("  top-1      {}", summary.top1_line());
-        if scores.classes > TRIVIAL_TOP5 {
-            println!("  top-5       {:5.1} %", 100.0 * summary.top5);
+        say!("{} on {clips}", trained.dir)?;
+        say!("  top-1      {}", summary.top1_line())?;
+        if scored.scores.classes > TRIVIAL_TOP5 {
+            say!("  top-5       {:5.1} %", 100.0 * summary.top5)?;
         }
-        println!("  mean class  {:5.1} %", 100.0 * summary.mean_class);
-        println!("  NLL         {:7.3}  ({NLL})", summary.nll);
-        for (level, accuracy) in trained.recipe.level_names().iter().zip(scores.level_accuracies()) {
-            println!("  {level:<10}  {:5.1} %", 100.0 * accuracy);
+        say!("  mean class  {:5.1} %", 100.0 * summary.mean_class)?;
+        say!("  NLL         {:7.3}  ({NLL})", summary.nll)?;
+        for (level, accuracy) in trained.recipe.level_names().iter().zip(scored.scores.level_accuracies()?) {
+            say!("  {level:<10}  {:5.1} %", 100.0 * accuracy)?;
         }
+        Ok(())
+    }
+
+    fn save(&self, trained: &TrainedRun, chosen: &Chosen, scored: &Scored, rule: TestViews) -> Result<()> {
+        // The run's own test scores are not overwritten by those of other clips or other views.
+        let other_views = if rule == trained.recipe.views() { String::new() } else { format!("-{rule}") };
+        let own = || trained.dir.scores(&format!("{}{other_views}", chosen.name));
+        let path = self.out.clone().unwrap_or_else(own);
+        let labels = ScoreLabels {
+            ids: &scored.ids,
+            classes: &trained.card.classes,
+            views: &rule.to_string(),
+            part: &chosen.counted(scored.ids.len()),
+        };
+        if let Err(error) = scored.scores.save(&path, &labels) {
+            bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
+        }
+        note!("scores: {}", path.display());
         Ok(())
     }
 }
 
-/// The run's GRU-RCN on clips by a rule of views.
-fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<Scores> {
+impl Chosen {
+    /// What the clips are, with the number of those that were scored.
+    fn counted(&self, clips: usize) -> String {
+        match self.words.strip_prefix("all ") {
+            Some(rest) if clips == self.samples.len() => format!("all {clips} {rest}"),
+            Some(rest) => format!("{clips} {rest}"),
+            None => format!("{clips} {}", self.words),
+        }
+    }
+}
+
+/// Clips of a folder, all or those of a list, without those in its quarantine.
+fn clips_of(trained: &TrainedRun, root: &Path, list: Option<&Path>) -> Result<Dataset> {
+    let quarantine = root.join(QUARANTINE);
+    let options = FolderOptions {
+        root: root.to_owned(),
+        test_list: list.map(Path::to_owned),
+        quarantine: quarantine.is_file().then(|| QUARANTINE.into()),
+        ..FolderOptions::default()
+    };
+    Dataset::clips_of(&options, &trained.card.classes)
+        .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir))
+}
+
+/// Whether the run was trained on each of these clips of a folder.
+fn seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<Vec<bool>> {
+    let known = match RunClips::read(&trained.dir)? {
+        Some(clips) => Some(clips),
+        // An earlier version did not keep the names; the clips may still be there.
+        None => {
+            let dataset = dataset(&trained.recipe).ok();
+            let same = dataset.filter(|dataset| dataset.fingerprint() == trained.card.data.fingerprint);
+            same.map(|dataset| RunClips::of(&dataset))
+        }
+    };
+    let Some(known) = known else {
+        note!(
+            "warning: an earlier version made {}, without a list of its training clips, and they are not where they were: \
+             any of them among these clips are scored too",
+            trained.dir
+        );
+        return Ok(vec![false; samples.len()]);
+    };
+    let seen = known.seen(trained.recipe.refit.is_some());
+    // A folder within that of the run: its clips have longer ids there.
+    let own = trained.root().and_then(|own| canonicalize(own).ok());
+    let inner = canonicalize(root).ok().zip(own).and_then(|(root, own)| Some(root.strip_prefix(own).ok()?.to_owned()));
+    let prefix = inner.filter(|inner| !inner.as_os_str().is_empty()).map_or(String::new(), |inner| {
+        inner.components().map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect()
+    });
+    Ok(samples.iter().map(|sample| seen.has(&format!("{prefix}{}", sample.id))).collect())
+}
+
+/// The run's GRU-RCN on clips by a rule of views, without those that cannot be read.
+fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<Scored> {
     let stop = StopFlag::install("run the command again")?;
     let mut pace = Pace::new(samples.len());
     let progress = |clips: usize| {
         if let Some(line) = pace.line(clips, "clips are scored") {
-            eprintln!("{line}");
+            note!("{line}");
         }
     };
-    let (cnn, loader, device) = (&trained.cnn, &trained.loader, &trained.device);
+    let skipped = SkippedClips::collecting();
+    let loader: &ClipLoader = &trained.loader.skipping(&skipped);
+    let (cnn, device) = (&trained.cnn, &trained.device);
     let source = Live::new(cnn.clone(), samples, loader.clone(), device);
     let batches: Box<dyn Iterator<Item = Result<ViewBatch<Percepts>>>> = match rule.is_single() {
         true => Box::new(single_view(&source, trained.recipe.training.batch.min(16))),
@@ -140,5 +357,11 @@ fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<S
     };
     let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
     let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
-    Ok(score(&models, batches, &targets, &stop, progress)?.swap_remove(0))
+    let (mut scores, missing) = score_readable(&models, batches, &targets, &stop, progress)?;
+    let faults = skipped.faults();
+    if let Some(error) = faults.values().next().filter(|_| missing.len() == samples.len()) {
+        bail!("none of the {} clips could be read; the first: {error}", samples.len());
+    }
+    let ids = samples.iter().enumerate().filter(|(place, _)| missing.binary_search(place).is_err());
+    Ok(Scored { scores: scores.swap_remove(0), ids: ids.map(|(_, sample)| sample.id.clone()).collect(), faults })
 }

@@ -1,6 +1,7 @@
 //! `features`: the percepts of a data set, or its recurrent encodings, as files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor};
@@ -11,14 +12,15 @@ use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn_data::{Dataset, Split};
 use serde_json::json;
 
-use super::shared::{DeviceArgs, RecipeArgs, RunArgs, print_json};
+use super::shared::{DeviceArgs, RecipeArgs, RunArgs, faults_line, print_json};
 use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::observe::Pace;
-use crate::percepts::{CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, Source};
+use crate::output::{note, say};
+use crate::percepts::{CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, SkippedClips, Source};
 use crate::preflight::holds_videos;
 use crate::recipe::Recipe;
-use crate::signals::StopFlag;
+use crate::signals::{Faults, StopFlag};
 
 /// Clips that go through the CNN at once.
 const BATCH: usize = 8;
@@ -52,11 +54,15 @@ struct Network {
 }
 
 impl FeaturesArgs {
+    /// Clips that cannot be read are exit code 1.
     pub(super) fn run(&self) -> Result<()> {
         let device = self.device.backend.device()?;
         let stop = StopFlag::install("run the command again, it writes the folder anew")?;
         let network = self.open(&device)?;
         let dataset = dataset(&network.recipe)?;
+        if holds_videos(&dataset) {
+            network.recipe.decoder().require()?;
+        }
         let index = CacheIndex {
             schema: CACHE_SCHEMA,
             tool: format!("gru-rcn {}", env!("CARGO_PKG_VERSION")),
@@ -72,15 +78,31 @@ impl FeaturesArgs {
             shards: Vec::new(),
         };
         let mut writer = CacheWriter::create(&self.out, index)?;
+        let skipped = SkippedClips::collecting();
         for split in [Split::Train, Split::Validation, Split::Test] {
-            network.write(&dataset, split, &mut writer, &stop, &device)?;
+            network.write(&dataset, split, &mut writer, &skipped, &stop, &device)?;
+        }
+        let faults = skipped.faults();
+        let total = dataset.train.len() + dataset.validation.len() + dataset.test.len();
+        if let Some(error) = faults.values().next().filter(|_| faults.len() == total) {
+            bail!("none of the {total} clips could be read; the first: {error}");
         }
         let index = writer.finish()?;
+        faults_line(&faults, total);
         if self.json {
-            return print_json(&json!({ "out": self.out, "clips": index.clips.len(), "levels": index.levels }));
+            let mut document = json!({ "out": self.out, "clips": index.clips.len(), "levels": index.levels });
+            if !faults.is_empty() {
+                let error = |(clip, error)| json!({ "clip": clip, "error": error });
+                document["errors"] = faults.iter().map(error).collect();
+            }
+            print_json(&document)?;
+        } else {
+            say!("{} clips in {}", index.clips.len(), self.out.display())?;
         }
-        println!("{} clips in {}", index.clips.len(), self.out.display());
-        Ok(())
+        match faults.len() {
+            0 => Ok(()),
+            faults => bail!(Faults(format!("{faults} of {total} clips could not be read"))),
+        }
     }
 
     fn open(&self, device: &Device) -> Result<Network> {
@@ -145,15 +167,17 @@ impl Network {
         dataset: &Dataset,
         split: Split,
         writer: &mut CacheWriter,
+        skipped: &Arc<SkippedClips>,
         stop: &StopFlag,
         device: &Device,
     ) -> Result<()> {
         let samples = dataset.split(split);
         let loader = ClipLoader::new(&self.recipe, self.recipe.decoder(), device, FloatDType::F32);
-        let source = Live::new(self.cnn.clone(), samples, loader, device);
+        let source = Live::new(self.cnn.clone(), samples, loader.skipping(skipped), device);
         let (mut done, mut pace) = (0, Pace::new(samples.len()));
         for batch in source.evaluation(BATCH) {
             let batch = batch?;
+            done += batch.clips.len() + batch.bad;
             let Some(percepts) = batch.input else { continue };
             let clips = batch.clips.len();
             let maps: Vec<(Vec<usize>, Vec<f32>)> = self
@@ -161,18 +185,17 @@ impl Network {
                 .into_iter()
                 .map(|map| Ok((map.dims().to_vec(), map.try_into_data()?.try_into_vec::<f32>()?)))
                 .collect::<Result<_>>()?;
-            for clip in 0..clips {
+            for (clip, &place) in batch.clips.iter().enumerate() {
                 let rows = maps.iter().map(|(dims, values)| {
                     let length = values.len() / clips;
                     let from = if self.model.is_some() { 2 } else { 1 };
                     (dims[from..].to_vec(), values[clip * length..(clip + 1) * length].to_vec())
                 });
-                let sample = &samples[done + clip];
+                let sample = &samples[place];
                 writer.push(sample, &dataset.classes[sample.class], split, rows.collect())?;
             }
-            done += clips;
             if let Some(line) = pace.line(done, "clips") {
-                eprintln!("{split}: {line}");
+                note!("{split}: {line}");
             }
             if stop.is_set() {
                 bail!(stop.interrupted());

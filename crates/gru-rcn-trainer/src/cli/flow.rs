@@ -15,6 +15,8 @@ use serde_json::json;
 use super::shared::print_json;
 use crate::run::dir::write_atomically;
 
+use crate::output::say;
+
 #[derive(Args, Debug)]
 pub(super) struct FlowArgs {
     /// The first image.
@@ -76,11 +78,8 @@ impl FlowArgs {
                 "endpoint_error": error,
             }));
         }
-        println!("{}: {}×{}, longest {longest:.2} pixels", self.out.display(), flow.width(), flow.height());
-        if let Some(error) = error {
-            println!("average endpoint error {error:.3} pixels");
-        }
-        Ok(())
+        say!("{}: {}×{}, longest {longest:.2} pixels", self.out.display(), flow.width(), flow.height())?;
+        error.map_or(Ok(()), |error| say!("average endpoint error {error:.3} pixels"))
     }
 }
 

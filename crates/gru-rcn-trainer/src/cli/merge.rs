@@ -9,6 +9,8 @@ use gru_rcn_data::merge;
 use super::prepare::check_complete;
 use super::shared::print_json;
 
+use crate::output::say;
+
 #[derive(Args, Debug)]
 pub(super) struct MergeArgs {
     /// The prepared folder whose shards are all done.
@@ -24,7 +26,7 @@ impl MergeArgs {
         if self.json {
             print_json(&merged)?;
         } else {
-            println!("{} clips of {} shards in {}", merged.clips, merged.shards, merged.manifest.display());
+            say!("{} clips of {} shards in {}", merged.clips, merged.shards, merged.manifest.display())?;
         }
         check_complete(&merged.failures)
     }

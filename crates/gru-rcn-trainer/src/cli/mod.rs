@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::device::backend::Backend;
 use crate::device::fault;
+use crate::output::{describe, note};
 use crate::signals::{Faults, Interrupted, exit_on_broken_pipe};
 
 /// GRU-RCN: convolutional GRUs over the percepts of a CNN, for recognising actions in video.
@@ -122,7 +123,7 @@ pub(crate) unsafe fn main() -> ExitCode {
         Err(error) => {
             let stopped = error.downcast_ref::<Interrupted>();
             // A stop that was asked for is no error.
-            eprintln!("{}{error:#}", if stopped.is_some() { "" } else { "error: " });
+            note!("{}{}", if stopped.is_some() { "" } else { "error: " }, describe(&error));
             ExitCode::from(match stopped {
                 Some(interrupted) => interrupted.exit_code,
                 None if error.is::<Faults>() => 1,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Modality, TestViews, source_of};
@@ -10,11 +10,12 @@ use serde::Serialize;
 
 use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
+use crate::output::{describe, note, say};
 use crate::percepts::percepts_of;
 use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
-use crate::signals::StopFlag;
+use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
@@ -37,6 +38,17 @@ pub(super) struct PredictArgs {
 
 /// What `predict --json` prints for one file.
 #[derive(Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Prediction(Prediction),
+    /// The file as it was named, and why it could not be classified.
+    Failure {
+        file: String,
+        error: String,
+    },
+}
+
+#[derive(Serialize)]
 struct Prediction {
     /// The file as it was named.
     file: String,
@@ -54,7 +66,7 @@ struct ClassProbability {
 }
 
 impl PredictArgs {
-    /// If a file cannot be read, those before it have been printed, unless as JSON.
+    /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
         let trained = self.model.open()?;
         if trained.recipe.clip.modality == Modality::Flow {
@@ -63,19 +75,40 @@ impl PredictArgs {
                 trained.dir
             );
         }
+        if self.videos.iter().any(|video| video.is_file()) {
+            trained.loader.reader.decoder().require()?;
+        }
         let rule = trained.views(self.views);
-        let mut predictions = Vec::new();
+        let (mut entries, mut failures) = (Vec::new(), 0);
         for video in &self.videos {
-            let prediction = self.predict(&trained, video, rule)?;
-            if !self.json {
-                println!("{} ({} frames)", prediction.file, prediction.frames);
-                for ClassProbability { class, probability } in &prediction.top {
-                    println!("  {:6.1} %  {class}", 100.0 * probability);
+            match self.predict(&trained, video, rule) {
+                Ok(prediction) => {
+                    if !self.json {
+                        say!("{} ({} frames)", prediction.file, prediction.frames)?;
+                        for ClassProbability { class, probability } in &prediction.top {
+                            say!("  {:6.1} %  {class}", 100.0 * probability)?;
+                        }
+                    }
+                    entries.push(Entry::Prediction(prediction));
+                }
+                Err(error) if self.videos.len() == 1 => return Err(error),
+                Err(error) => {
+                    let (file, error) = (video.display().to_string(), describe(&error));
+                    note!("failed: {error}");
+                    entries.push(Entry::Failure { file, error });
+                    failures += 1;
                 }
             }
-            predictions.push(prediction);
         }
-        if self.json { print_json(&predictions) } else { Ok(()) }
+        let files = self.videos.len();
+        ensure!(failures < files, "none of the {files} files could be classified");
+        if self.json {
+            print_json(&entries)?;
+        }
+        match failures {
+            0 => Ok(()),
+            _ => bail!(Faults(format!("{failures} of {files} files could not be classified"))),
+        }
     }
 
     fn predict(&self, trained: &TrainedRun, video: &Path, rule: TestViews) -> Result<Prediction> {
@@ -95,6 +128,12 @@ impl PredictArgs {
             let mut scores = score(&models, batches, &[0], &StopFlag::default(), |_| ())?;
             (frames, scores.swap_remove(0).probabilities)
         };
+        ensure!(
+            probabilities.iter().all(|probability| probability.is_finite()),
+            "{}: the model gives no finite probabilities for it; the weights of {} are damaged",
+            video.display(),
+            trained.dir
+        );
         let top = top_classes(&probabilities, &trained.card.classes, self.top);
         Ok(Prediction {
             file: video.display().to_string(),

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::shared::print_json;
 use crate::observe::{Interval, duration};
+use crate::output::{note, say};
 use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
@@ -148,11 +149,11 @@ pub(super) fn check_complete(failures: &[Failure]) -> Result<()> {
 fn print_estimate(estimate: &Estimate) {
     let kept = if estimate.kept > 0 { format!(", {} are there already", estimate.kept) } else { String::new() };
     if estimate.probed == 0 {
-        eprintln!("{} clips to prepare{kept}", estimate.clips);
+        note!("{} clips to prepare{kept}", estimate.clips);
         return;
     }
     let free = estimate.free.map_or(String::new(), |free| format!(" ({} free)", size(free)));
-    eprintln!(
+    note!(
         "{} clips to prepare{kept}: about {} and {}{free}",
         estimate.clips,
         duration(estimate.seconds),
@@ -162,23 +163,22 @@ fn print_estimate(estimate: &Estimate) {
 
 fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
     for failure in &outcome.failures {
-        eprintln!("failed: {}: {}", failure.clip, failure.error);
+        note!("failed: {}: {}", failure.clip, failure.error);
     }
     for list in outcome.lists.iter().filter(|list| !list.absent.is_empty()) {
-        eprintln!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
+        note!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
     }
     if as_json {
         return print_json(outcome);
     }
-    println!(
+    say!(
         "{} clips, {} of them new ({} frames, {}); manifest {}",
         outcome.clips,
         outcome.prepared,
         outcome.frames,
         size(outcome.bytes),
         outcome.manifest.display()
-    );
-    Ok(())
+    )
 }
 
 /// A bar on a terminal; elsewhere a line every few seconds.
@@ -203,7 +203,7 @@ impl Bar {
             self.bar.set_position(progress.done as u64);
             self.bar.set_message(line);
         } else if self.interval.as_mut().is_none_or(Interval::is_over) {
-            eprintln!("{line}");
+            note!("{line}");
         }
         self.interval.get_or_insert_default();
     }

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::shared::RunArgs;
+use crate::output::say;
 use crate::report::{RunReport, render};
 use crate::run::card::{RunCard, SystemResult};
 use crate::run::dir::{RunDir, write_atomically};
@@ -30,8 +31,7 @@ impl ReportArgs {
         }
         let dir = self.run.open()?;
         RunReport::read(&dir)?.write(&dir)?;
-        println!("{}", dir.report().display());
-        Ok(())
+        say!("{}", dir.report().display())
     }
 
     /// Several runs on one page, by the run's name. They must have been tested on the same clips.
@@ -64,7 +64,6 @@ impl ReportArgs {
         let title = format!("{} runs on {}", self.compared.len(), card.data.name);
         let page = RunReport { title, systems, run_card, recipe: String::new(), ..report };
         write_atomically(&self.out, render(&page).as_bytes())?;
-        println!("{}", self.out.display());
-        Ok(())
+        say!("{}", self.out.display())
     }
 }

@@ -1,5 +1,6 @@
 //! Arguments that several verbs share, and what they print alike.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::TrainedRun;
+use crate::output::{note, say};
 use crate::run::dir::RunDir;
 
 /// Options of every verb that computes.
@@ -52,11 +54,11 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    /// The run: the one that is named, else the newest.
+    /// The run: the one that is named, else the newest, which a message names.
     pub(super) fn open(&self) -> Result<RunDir> {
         match &self.run {
             Some(root) => RunDir::open_at(root),
-            None => RunDir::newest(&self.runs),
+            None => RunDir::newest(&self.runs).inspect(|dir| note!("run: {dir}, the one that was started last")),
         }
     }
 }
@@ -115,8 +117,14 @@ pub(super) fn this_program() -> Result<Command> {
     Ok(command)
 }
 
+/// One line on the clips of `total` that could not be read, if there are any.
+pub(super) fn faults_line(faults: &BTreeMap<String, String>, total: usize) {
+    if let Some((first, fault)) = faults.iter().next() {
+        note!("warning: {} of {total} clips could not be read, the first {first}: {fault}", faults.len());
+    }
+}
+
 /// Prints one JSON document on standard output.
 pub(super) fn print_json(document: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(document)?);
-    Ok(())
+    say!("{}", serde_json::to_string_pretty(document)?)
 }

@@ -72,7 +72,7 @@ impl TrainArgs {
             }
             print_json(&document)?;
         } else {
-            print(&dir, &card, verdict.as_ref());
+            print(&dir, &card, verdict.as_ref())?;
         }
         match dir.losses() {
             losses if losses.is_empty() => Ok(()),

@@ -8,6 +8,7 @@ use gru_rcn_data::{QUARANTINE, VerifyOptions, verify, write_quarantine};
 
 use super::shared::print_json;
 use crate::observe::Interval;
+use crate::output::{note, say};
 use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
@@ -45,13 +46,13 @@ impl VerifyArgs {
         let mut interval = Interval::default();
         let report = verify(&self.root, &options, stop.flag(), &mut |done, total| {
             if interval.is_over() {
-                eprintln!("{done} of {total} clips");
+                note!("{done} of {total} clips");
             }
         })?;
         if self.json {
             print_json(&report)?;
         } else {
-            print!("{}", report.table());
+            say!("{}", report.table().trim_end())?;
         }
         if report.interrupted {
             bail!(stop.interrupted());
@@ -59,7 +60,7 @@ impl VerifyArgs {
         if let Some(path) = &self.quarantine {
             let path = path.clone().unwrap_or_else(|| self.root.join(QUARANTINE));
             let clips = write_quarantine(&path, &report)?;
-            eprintln!("{clips} clips with faults in {}", path.display());
+            note!("{clips} clips with faults in {}", path.display());
         }
         match report.faults.len() {
             0 => Ok(()),

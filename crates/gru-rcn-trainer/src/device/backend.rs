@@ -101,7 +101,7 @@ impl Backend {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
             Self::Ndarray => {
-                eprintln!(
+                crate::output::note!(
                     "note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster"
                 );
                 #[allow(deprecated)]

@@ -13,6 +13,8 @@ use burn::remote::RemoteHost;
 use burn::server::{RemoteServer, TokenAuthorizer, WebSocketTransport};
 use burn::tensor::Device;
 
+use crate::output::note;
+
 /// The environment variable with the token that a client presents and a server requires.
 pub(crate) const TOKEN_VARIABLE: &str = "GRU_RCN_TOKEN";
 
@@ -56,7 +58,7 @@ pub(crate) fn serve(device: Device, address: SocketAddr, open: bool) -> Result<(
         Some(token) => server.with_authorizer(TokenAuthorizer::new(token.as_str())?),
         None => server,
     };
-    eprintln!("serving on {bound}; use it by --backend remote:{bound}; Ctrl-C ends it");
+    note!("serving on {bound}; use it by --backend remote:{bound}; Ctrl-C ends it");
     server.serve(WebSocketTransport::from_listener(listener)).context("serving ended")
 }
 

@@ -33,6 +33,7 @@ use crate::preflight;
 use crate::preflight::memory::Memory;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
+use crate::run::clips::RunClips;
 use crate::run::dir::{RunDir, write_json};
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -114,6 +115,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     if !digests.is_empty() {
         write_json(&dir.clip_digests(), &digests)?;
     }
+    RunClips::of(&clips.dataset).write(&dir)?;
     let observers = Observers::new(vec![
         for_person(plan.plain),
         Box::new(JsonLines::new(dir.clone())),

@@ -1,6 +1,7 @@
 //! What a run leaves behind: its card, scores, report, and the table on standard output.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use gru_rcn::baselines::Baseline;
@@ -13,13 +14,14 @@ use super::system::System;
 use super::test::TestedSystem;
 use crate::context::Context;
 use crate::device::precision::Precision;
+use crate::output::say;
 use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
 use crate::report::{GalleryClip, RunReport, Verdict, jpeg_base64};
 use crate::run::card::{BURN, DataCard, RunCard, VERSION};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
-use crate::run::scores::{Scores, top_classes};
+use crate::run::scores::{ScoreLabels, Scores, top_classes};
 
 /// Clips shown in the report, wrong ones first among them.
 const GALLERY: usize = 16;
@@ -44,6 +46,7 @@ pub(super) fn new_card(
         burn: BURN.into(),
         recipe: recipe.name.clone(),
         seed: recipe.seed,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
         backend: devices.into(),
         dtype: precision.name(),
         earlier_devices: Vec::new(),
@@ -149,9 +152,12 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
     }
     card.systems = tested.iter().map(|tested| tested.result.clone()).collect();
     dir.write_card(&card)?;
+    let views = context.recipe.views().to_string();
     for tested in tested {
         let ids: Vec<String> = tested.clips.iter().map(|&clip| clips.dataset.test[clip].id.clone()).collect();
-        tested.scores.save(&tested.system.scores(dir), &ids, &card.classes)?;
+        let part = format!("{} test clips of {}", ids.len(), card.data.name);
+        let labels = ScoreLabels { ids: &ids, classes: &card.classes, views: &views, part: &part };
+        tested.scores.save(&tested.system.scores(dir), &labels)?;
     }
     let main = &tested[0];
     let frames = tested.iter().find(|tested| tested.system == System::Baseline(Baseline::Frame));
@@ -246,24 +252,24 @@ fn picture(frames: &Frames, t: usize) -> Vec<u8> {
     }
 }
 
-pub(crate) fn print(dir: &RunDir, card: &RunCard, verdict: Option<&Verdict>) {
-    println!();
+pub(crate) fn print(dir: &RunDir, card: &RunCard, verdict: Option<&Verdict>) -> Result<()> {
+    say!()?;
     if let Some(verdict) = verdict {
-        println!("{}", verdict.sentence);
+        say!("{}", verdict.sentence)?;
     }
     for note in &card.notes {
-        println!("note: {note}");
+        say!("note: {note}")?;
     }
     let clips = card.systems.first().map_or(card.data.test, |system| system.test.clips);
-    println!("{clips} test clips of {} classes, top-1 accuracy", card.classes.len());
+    say!("{clips} test clips of {} classes, top-1 accuracy", card.classes.len())?;
     for system in &card.systems {
         let test = &system.test;
-        println!("  {:<24} {}", system.name, test.top1_line());
+        say!("  {:<24} {}", system.name, test.top1_line())?;
         for (level, accuracy) in &system.levels {
-            println!("    level {level:<16}{:6.1} %", 100.0 * accuracy);
+            say!("    level {level:<16}{:6.1} %", 100.0 * accuracy)?;
         }
     }
-    println!();
-    println!("model   {}", dir.model().display());
-    println!("report  {}", dir.report().display());
+    say!()?;
+    say!("model   {}", dir.model().display())?;
+    say!("report  {}", dir.report().display())
 }

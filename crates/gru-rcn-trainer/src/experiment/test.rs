@@ -92,7 +92,7 @@ fn tested(
         key: system.key(),
         parameters: trained.parameters,
         test: scores.predictions()?.summary(),
-        levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()).collect(),
+        levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()?).collect(),
         curve: trained.curve.clone(),
         refit: recipe.refit_training().map(|training| training.most_epochs(all_clips)),
     };

@@ -11,6 +11,7 @@ use gru_rcn_data::{DecoderKind, TestViews};
 
 use super::backbone;
 use super::system::{self, OfLevels};
+use crate::output::note;
 use crate::percepts::ClipLoader;
 use crate::recipe::{DataSection, Recipe};
 use crate::run::card::RunCard;
@@ -50,7 +51,7 @@ impl TrainedRun {
     pub(crate) fn views(&self, requested: TestViews) -> TestViews {
         let rule = requested.allowed(self.recipe.clip.flip);
         if !rule.is_single() {
-            eprintln!("{}", self.recipe.describe_views(rule));
+            note!("{}", self.recipe.describe_views(rule));
         }
         rule
     }

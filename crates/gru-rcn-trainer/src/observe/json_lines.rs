@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use super::{Event, Interval, Observer};
+use crate::output::describe;
 use crate::run::dir::{METRICS, NONFINITE, PROGRESS, RunDir};
 
 /// Seconds between two lines of `progress.jsonl`.
@@ -31,7 +32,9 @@ impl JsonLines {
     fn write(&mut self, log: &'static str, line: &impl Serialize) -> Result<()> {
         let lines = self.unwritten.entry(log).or_default();
         lines.push_str(&format!("{}\n", serde_json::to_string(line)?));
-        self.dir.append(log, lines).map_err(|error| anyhow!("{error:#}; it is tried again with the next line"))?;
+        self.dir
+            .append(log, lines)
+            .map_err(|error| anyhow!("{}; it is tried again with the next line", describe(&error)))?;
         lines.clear();
         Ok(())
     }

@@ -23,6 +23,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::output::{describe, note};
 use crate::run::card::EpochPoint;
 
 /// Gives plain lines on a terminal too, if set to anything but the empty string.
@@ -181,7 +182,7 @@ impl Observers {
     pub(crate) fn send(&self, event: Event) {
         let mut list = self.list.borrow_mut();
         let warnings: Vec<String> =
-            list.iter_mut().filter_map(|observer| observer.observe(&event).err()).map(|e| format!("{e:#}")).collect();
+            list.iter_mut().filter_map(|observer| observer.observe(&event).err()).map(|e| describe(&e)).collect();
         for warning in warnings {
             let message = Event::Message(format!("warning: {warning}"));
             for observer in list.iter_mut() {
@@ -202,7 +203,7 @@ pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     let person = std::io::stderr().is_terminal();
     if plain || set(PLAIN_VARIABLE) || dumb || !person {
-        Box::new(Plain::new(plain::to_stderr, plain::INTERVAL))
+        Box::new(Plain::new(|line| note!("{line}"), plain::INTERVAL))
     } else {
         Box::new(Terminal::default())
     }

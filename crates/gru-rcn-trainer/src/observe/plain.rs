@@ -1,6 +1,5 @@
 //! Lines for pipes, log files and those who prefer them.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -18,12 +17,6 @@ pub(crate) struct Plain {
     write: Box<dyn FnMut(&str)>,
     interval: Duration,
     stage: Option<Stage>,
-}
-
-/// Writes a line to standard error. A line that cannot be written is dropped, since a closed pipe is
-/// no reason to lose a training.
-pub(super) fn to_stderr(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 struct Stage {

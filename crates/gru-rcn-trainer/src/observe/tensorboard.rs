@@ -19,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 
 use super::{Event, Interval, Observer};
+use crate::output::describe;
 use crate::run::dir::RunDir;
 
 /// Seconds between two points of the curves over steps.
@@ -41,7 +42,7 @@ impl TensorBoard {
         let Some(events) = &mut self.events else { return Ok(()) };
         write_scalars(events, step, scalars).map_err(|error| {
             self.events = None;
-            anyhow!("no more events for TensorBoard: {error:#}")
+            anyhow!("no more events for TensorBoard: {}", describe(&error))
         })
     }
 }
@@ -54,7 +55,7 @@ impl Observer for TensorBoard {
                 self.steps = Interval::new(INTERVAL);
                 self.events = None;
                 let events = create(&self.dir.tensorboard(&stage.stage), first);
-                self.events = Some(events.map_err(|error| anyhow!("no events for TensorBoard: {error:#}"))?);
+                self.events = Some(events.map_err(|error| anyhow!("no events for TensorBoard: {}", describe(&error)))?);
                 Ok(())
             }
             Event::Step(step) if self.steps.is_over() => {

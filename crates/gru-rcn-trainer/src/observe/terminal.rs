@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::plain::to_stderr;
 use super::{Event, Observer, Plain};
+use crate::output::note;
 
 /// Stage, epoch and step with a bar; the current values and the time left on a second line.
 const TEMPLATE: &str = "{prefix}  {wide_bar}\n{wide_msg}";
@@ -27,7 +27,7 @@ impl Default for Terminal {
         let bars = MultiProgress::new();
         let above = bars.clone();
         // The bar is removed while a line is written. It shows the steps, so that no line has to.
-        let lines = Plain::new(move |line| above.suspend(|| to_stderr(line)), Duration::MAX);
+        let lines = Plain::new(move |line| above.suspend(|| note!("{line}")), Duration::MAX);
         Self { lines, bars, bar: None }
     }
 }

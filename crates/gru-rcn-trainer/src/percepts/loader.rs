@@ -1,6 +1,6 @@
 //! How clips are read: which plans are drawn, with how many threads, within how much memory.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
@@ -101,32 +101,43 @@ impl ClipLoader {
     }
 }
 
-/// Training clips that could not be read. They are skipped, recorded and counted, and never
-/// replaced by others.
+/// Clips that could not be read. They are skipped, recorded and counted, and never replaced by
+/// others.
 ///
 /// Every process finds them anew, so that a resumed run sees what an uninterrupted one would have
 /// seen: the file is a record for people and not read again.
 #[derive(Debug)]
 pub(crate) struct SkippedClips {
-    record: PathBuf,
+    record: Option<PathBuf>,
     clips: usize,
     fraction: f64,
-    seen: Mutex<BTreeSet<String>>,
+    /// What is wrong with each.
+    seen: Mutex<BTreeMap<String, String>>,
 }
 
 impl SkippedClips {
     /// At most this fraction of `clips` training clips may be unreadable.
     pub(crate) fn new(record: PathBuf, clips: usize, fraction: f64) -> Self {
-        Self { record, clips, fraction, seen: Mutex::default() }
+        Self { record: Some(record), clips, fraction, seen: Mutex::default() }
+    }
+
+    /// Any number of clips may be unreadable, and nothing is written: for verbs that report on them.
+    pub(crate) fn collecting() -> Arc<Self> {
+        Arc::new(Self { record: None, clips: 0, fraction: 1.0, seen: Mutex::default() })
+    }
+
+    /// What was found so far, by the names of the clips.
+    pub(crate) fn faults(&self) -> BTreeMap<String, String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records a clip that could not be read. It is an error if there are too many of them.
     pub(crate) fn skip(&self, clip: &str, fault: DataError) -> Result<()> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !seen.insert(clip.to_string()) {
+        if seen.insert(clip.to_string(), fault.to_string()).is_some() {
             return Ok(());
         }
-        if seen.len() as f64 > self.fraction * self.clips as f64 {
+        if self.record.is_some() && seen.len() as f64 > self.fraction * self.clips as f64 {
             let (bad, clips, fraction) = (seen.len(), self.clips, self.fraction);
             return Err(fault).with_context(|| {
                 format!(
@@ -140,19 +151,20 @@ impl SkippedClips {
 
     /// One line per clip, however many processes found it.
     fn record(&self, clip: &str, fault: &str) -> Result<()> {
-        let fail = || format!("could not write {}", self.record.display());
-        let known = fs::read_to_string(&self.record).unwrap_or_default();
+        let Some(record) = &self.record else { return Ok(()) };
+        let fail = || format!("could not write {}", record.display());
+        let known = fs::read_to_string(record).unwrap_or_default();
         let same = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["clip"] == clip);
         if known.lines().any(same) {
             return Ok(());
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.record).with_context(fail)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(record).with_context(fail)?;
         file.write_all(format!("{}\n", json!({"clip": clip, "error": fault})).as_bytes()).with_context(fail)
     }
 
     /// Names of the clips found so far, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 }
 

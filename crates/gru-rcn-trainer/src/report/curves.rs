@@ -12,6 +12,9 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 30.0;
 
+/// A bound on the marks of an axis; [`step`] makes about five.
+const MOST_TICKS: u32 = 12;
+
 /// The values of an epoch that a panel shows.
 pub(super) struct Panel {
     title: &'static str,
@@ -113,7 +116,7 @@ pub(super) fn panel(panel: &Panel, system: &SystemResult) -> Markup {
         last: curve.last().map_or(1.0, |p| p.epoch as f64),
         top,
     };
-    let ticks = (0..).map(|i| f64::from(i) * step).take_while(|v| *v <= top * 1.001);
+    let ticks = (0..MOST_TICKS).map(|i| f64::from(i) * step).take_while(|v| *v <= top * 1.001);
     let alternative = format!("{} of {} over {} epochs", panel.title, system.name, curve.len());
     html! {
         svg.plot viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(alternative) {

@@ -22,11 +22,14 @@ pub(crate) use gallery::jpeg_base64;
 pub(crate) use page::render;
 pub(crate) use verdict::Verdict;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::run::card::SystemResult;
 use crate::run::dir::{RunDir, read_json, write_atomically, write_json};
+
+/// A bound on losses and counts; what is larger is no result of a training.
+const MOST: f64 = 1e12;
 
 /// Everything a report shows.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
@@ -57,8 +60,47 @@ pub(crate) struct RunReport {
 
 impl RunReport {
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
-        read_json(&dir.report_data())?
-            .with_context(|| format!("{}: no such file; the run is not finished", dir.report_data().display()))
+        let path = dir.report_data();
+        let report: Self =
+            read_json(&path)?.with_context(|| format!("{}: no such file; the run is not finished", path.display()))?;
+        report.check().with_context(|| format!("{} is damaged", path.display()))?;
+        Ok(report)
+    }
+
+    /// Checks the numbers of a file, of which the page is drawn.
+    fn check(&self) -> Result<()> {
+        let fraction = |what: &str, value: f64| {
+            ensure!((0.0..=1.0).contains(&value), "{what} is {value}, not between 0 and 1");
+            Ok(())
+        };
+        for system in &self.systems {
+            let name = &system.name;
+            let test = &system.test;
+            for (what, value) in [("top1", test.top1), ("top5", test.top5), ("mean_class", test.mean_class)] {
+                fraction(&format!("{what} of {name}"), value)?;
+            }
+            ensure!((0.0..MOST).contains(&test.nll), "nll of {name} is {}", test.nll);
+            system
+                .levels
+                .iter()
+                .try_for_each(|(level, accuracy)| fraction(&format!("{level} of {name}"), *accuracy))?;
+            for point in &system.curve {
+                let epoch = format!("epoch {} of {name}", point.epoch);
+                fraction(&format!("train_accuracy in {epoch}"), point.train_accuracy)?;
+                fraction(&format!("validation_accuracy in {epoch}"), point.validation_accuracy)?;
+                for (what, loss) in [("train_loss", point.train_loss), ("validation_loss", point.validation_loss)] {
+                    ensure!((-MOST..MOST).contains(&loss), "{what} in {epoch} is {loss}");
+                }
+            }
+            ensure!(system.curve.is_sorted_by_key(|point| point.epoch), "the epochs of {name} are not in order");
+            let last = system.curve.last().map_or(0, |point| point.epoch).max(test.clips);
+            ensure!((last as f64) < MOST, "{name} has the epoch or number of clips {last}");
+        }
+        for count in self.confusion.iter().flatten() {
+            ensure!((*count as f64) < MOST, "confusion has the count {count}");
+        }
+        let probabilities = self.gallery.iter().flat_map(|clip| clip.top.iter().map(|(_, p)| f64::from(*p)));
+        probabilities.into_iter().try_for_each(|p| fraction("a probability of the gallery", p))
     }
 
     /// Writes the report and the data that it is drawn from.

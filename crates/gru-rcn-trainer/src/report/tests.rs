@@ -62,6 +62,17 @@ fn a_single_level_has_no_section() {
     assert!(levels(&report).into_string().is_empty());
 }
 
+/// A curve that no training makes is drawn to an end, within the frame.
+#[test]
+fn huge_losses_are_drawn() {
+    let mut system = report().systems.swap_remove(0);
+    for loss in [1e300, 1.7e308, f64::MAX, f64::INFINITY, f64::MIN_POSITIVE] {
+        system.curve[0].train_loss = loss;
+        let svg = panel(&LOSS, &system).into_string();
+        assert!(svg.len() < 20_000 && svg.matches("text-anchor=\"end\"").count() < 20, "{loss}: {}", svg.len());
+    }
+}
+
 #[test]
 fn counts_and_mistakes_are_listed() {
     let report = self::report();

@@ -11,6 +11,10 @@ pub(crate) struct RunCard {
     pub(crate) burn: String,
     pub(crate) recipe: String,
     pub(crate) seed: u64,
+    /// When it was started or resumed last, milliseconds since 1970; absent in cards of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) started: Option<u64>,
     pub(crate) backend: String,
     /// Precision of convolutions and gates, f32 or bf16; weights are always float32.
     #[serde(default = "float32")]

@@ -3,6 +3,7 @@
 //! ```text
 //! recipe.toml            the resolved recipe
 //! run.json               the run card: versions, data, seed, device, parameters, results
+//! clips.json             the names of its training, validation and test clips
 //! metrics.jsonl          one line per epoch of every stage
 //! progress.jsonl         one line every few seconds of training
 //! nonfinite.jsonl        steps that were not taken because something was not finite
@@ -15,11 +16,13 @@
 //! report.json, report.html
 //! ```
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 use gru_rcn_data::base::{self, FolderLock, read_text, read_text_if_there};
@@ -62,6 +65,8 @@ macro_rules! files {
 files! {
     recipe_file() => "recipe.toml";
     card_file() => "run.json";
+    /// The ids of the clips of every part.
+    clips_file() => "clips.json";
     backbone() => "backbone.safetensors";
     /// The CNN that was trained together with GRU-RCN. The frozen CNN that it started from, which
     /// the baselines use, has its own file.
@@ -138,17 +143,28 @@ impl RunDir {
         Ok(Self::at(root.into()))
     }
 
-    /// The run in `RUNS` that was written to last.
+    /// The run in `RUNS` that was started or resumed last, by the time that its card states: a copy
+    /// of a run is no newer than the run. Runs of earlier versions have the time of their recipe.
     pub(crate) fn newest(runs: &Path) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Started {
+            started: Option<u64>,
+        }
         let entries = fs::read_dir(runs).ok().into_iter().flatten().flatten();
         let newest = entries
             .filter_map(|entry| {
-                let recipe = fs::metadata(entry.path().join("recipe.toml")).ok()?;
-                Some((recipe.modified().ok()?, entry.path()))
+                let root = entry.path();
+                let recipe = fs::metadata(root.join("recipe.toml")).ok()?.modified().ok()?;
+                // A damaged card is an error when the run is opened, not when it is looked for.
+                let card = fs::read(root.join("run.json")).ok();
+                let card = card.and_then(|text| serde_json::from_slice::<Started>(&text).ok());
+                let started = card.and_then(|card| UNIX_EPOCH.checked_add(Duration::from_millis(card.started?)));
+                // Of a run and its copy, the one whose name is first.
+                Some((started.unwrap_or(recipe), Reverse(root)))
             })
             .max();
         match newest {
-            Some((_, path)) => Self::open_at(&path),
+            Some((_, Reverse(path))) => Self::open_at(&path),
             None => bail!("there is no run in {}; train one first, or name it with `--run`", runs.display()),
         }
     }
@@ -369,6 +385,27 @@ mod tests {
         let (_folder, run) = run();
         run.clone().note_loss("a checkpoint".into());
         assert_eq!(run.losses(), ["a checkpoint"]);
+    }
+
+    /// The copy of an older run has newer files. A run without a card counts by its recipe.
+    #[test]
+    fn the_newest_run_is_the_one_started_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, started: Option<u64>| {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("recipe.toml"), "").unwrap();
+            if let Some(started) = started {
+                fs::write(folder.path().join(name).join("run.json"), json!({"started": started}).to_string()).unwrap();
+            }
+        };
+        let newest = || RunDir::newest(folder.path()).unwrap().root().file_name().unwrap().to_owned();
+        write("b", Some(2000));
+        write("a", Some(1000));
+        write("copy-of-a", Some(1000));
+        write("copy-of-b", Some(2000));
+        assert_eq!(newest(), "b");
+        write("of-an-earlier-version", None);
+        assert_eq!(newest(), "of-an-earlier-version");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod card;
 pub(crate) mod checkpoint;
 pub(crate) mod checksum;
+pub(crate) mod clips;
 pub(crate) mod dir;
 pub(crate) mod fingerprint;
 pub(crate) mod scores;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::weights::sort_metadata;
 use gru_rcn_data::base::read_file;
 use gru_rcn_data::without_extension;
@@ -32,17 +32,16 @@ impl Scores {
     }
 
     /// Top-1 accuracy of each classifier on its own.
-    pub(crate) fn level_accuracies(&self) -> Vec<f64> {
-        self.levels
-            .iter()
-            .filter_map(|level| Predictions::new(self.classes, level.clone(), self.targets.clone()).ok())
-            .map(|predictions| predictions.top_k(1))
-            .collect()
+    pub(crate) fn level_accuracies(&self) -> Result<Vec<f64>> {
+        let accuracy =
+            |level: &Vec<f32>| Ok(Predictions::new(self.classes, level.clone(), self.targets.clone())?.top_k(1));
+        self.levels.iter().map(accuracy).collect()
     }
 
     /// Writes `probabilities [clip, class]` and `targets [clip]` as safetensors, with the names of
-    /// clips and classes in the metadata. Fusion and scripts read this file.
-    pub(crate) fn save(&self, path: &Path, ids: &[String], classes: &[String]) -> Result<()> {
+    /// clips and classes, the rule of views and what the clips are in the metadata. Fusion and
+    /// scripts read this file.
+    pub(crate) fn save(&self, path: &Path, labels: &ScoreLabels) -> Result<()> {
         use safetensors::tensor::{Dtype, TensorView};
         let probabilities: Vec<u8> = self.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
         let targets: Vec<u8> = self.targets.iter().flat_map(|&t| (t as i64).to_le_bytes()).collect();
@@ -52,13 +51,25 @@ impl Scores {
             ("targets", TensorView::new(Dtype::I64, vec![clips], &targets)?),
         ];
         let metadata = [
-            ("clips".to_string(), serde_json::to_string(ids)?),
-            ("classes".to_string(), serde_json::to_string(classes)?),
+            ("clips".to_string(), serde_json::to_string(labels.ids)?),
+            ("classes".to_string(), serde_json::to_string(labels.classes)?),
+            ("views".to_string(), labels.views.to_string()),
+            ("part".to_string(), labels.part.to_string()),
         ];
         let mut bytes = safetensors::serialize(tensors, Some(metadata.into_iter().collect()))?;
         sort_metadata(&mut bytes);
         write_atomically(path, &bytes)
     }
+}
+
+/// What a file of scores says of them.
+pub(crate) struct ScoreLabels<'a> {
+    pub(crate) ids: &'a [String],
+    pub(crate) classes: &'a [String],
+    /// By which views the clips were scored, such as `25x10`.
+    pub(crate) views: &'a str,
+    /// Which clips these are, for people.
+    pub(crate) part: &'a str,
 }
 
 /// The scores of a file that [`Scores::save`] wrote.
@@ -68,6 +79,8 @@ pub(crate) struct SavedScores {
     pub(crate) scores: Scores,
     pub(crate) clips: Vec<String>,
     pub(crate) classes: Vec<String>,
+    /// By which views; files of earlier versions do not say it.
+    pub(crate) views: Option<String>,
 }
 
 impl SavedScores {
@@ -83,6 +96,7 @@ impl SavedScores {
             Ok(serde_json::from_str(text.with_context(|| format!("its metadata have no {key}"))?)?)
         };
         let (clips, classes) = (names("clips")?, names("classes")?);
+        let views = metadata.metadata().as_ref().and_then(|entries| entries.get("views")).cloned();
         let file = SafeTensors::deserialize(bytes)?;
         let (probabilities, targets) = (file.tensor("probabilities")?, file.tensor("targets")?);
         ensure!(
@@ -101,11 +115,12 @@ impl SavedScores {
             levels: Vec::new(),
             targets: targets.data().as_chunks().0.iter().map(|eight| i64::from_le_bytes(*eight) as usize).collect(),
         };
-        Ok(Self { scores, clips, classes })
+        Ok(Self { scores, clips, classes, views })
     }
 
-    /// The positions in this file of the other file's clips, in that file's order. A video and the
-    /// frames that were extracted from it are the same clip.
+    /// The positions in this file of the other file's clips, in that file's order. Clips of the same
+    /// name are the same; so are a video and the frames that were extracted from it, where no other
+    /// clip is called like them.
     pub(crate) fn order_of(&self, other: &Self) -> Result<Vec<usize>> {
         ensure!(
             self.classes == other.classes,
@@ -114,15 +129,41 @@ impl SavedScores {
             other.classes.join(", ")
         );
         ensure!(self.clips.len() == other.clips.len(), "it has {} clips, not {}", self.clips.len(), other.clips.len());
-        let places: HashMap<&str, usize> =
-            self.clips.iter().enumerate().map(|(place, id)| (without_extension(id), place)).collect();
+        let (own, theirs) = (Places::of(&self.clips)?, Places::of(&other.clips)?);
         let place = |(id, class): (&String, &usize)| {
-            let place = *places.get(without_extension(id)).with_context(|| format!("it has no clip {id}"))?;
+            let stem = without_extension(id);
+            let place = match (own.by_id.get(id.as_str()), own.of_stem(stem), theirs.of_stem(stem)) {
+                (Some(place), ..) => *place,
+                (None, [place], [_]) => *place,
+                (None, [], _) => bail!("it has no clip {id}"),
+                _ => bail!("it has no clip {id}, and more than one clip is called {stem}"),
+            };
             let own = self.scores.targets[place];
             ensure!(own == *class, "{id} is of class {own} there and of class {class} here");
             Ok(place)
         };
         other.clips.iter().zip(&other.scores.targets).map(place).collect()
+    }
+}
+
+/// Where the clips of a list are.
+struct Places<'a> {
+    by_id: HashMap<&'a str, usize>,
+    by_stem: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(clips: &'a [String]) -> Result<Self> {
+        let (mut by_id, mut by_stem) = (HashMap::new(), HashMap::<_, Vec<usize>>::new());
+        for (place, id) in clips.iter().enumerate() {
+            ensure!(by_id.insert(id.as_str(), place).is_none(), "the clip {id} occurs twice in one file");
+            by_stem.entry(without_extension(id)).or_default().push(place);
+        }
+        Ok(Self { by_id, by_stem })
+    }
+
+    fn of_stem(&self, stem: &str) -> &[usize] {
+        self.by_stem.get(stem).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -147,6 +188,7 @@ mod tests {
             scores: Scores { classes: 2, probabilities, levels: Vec::new(), targets: targets.to_vec() },
             clips: clips.iter().map(|id| id.to_string()).collect(),
             classes: vec!["fight".into(), "none".into()],
+            views: Some("1x1".into()),
         }
     }
 
@@ -155,7 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.safetensors");
         let scores = saved(&["a/1.mp4", "b/2.mp4"], &[0, 1]);
-        scores.scores.save(&path, &scores.clips, &scores.classes).unwrap();
+        let labels = ScoreLabels { ids: &scores.clips, classes: &scores.classes, views: "1x1", part: "test clips" };
+        scores.scores.save(&path, &labels).unwrap();
         assert_eq!(SavedScores::load(&path).unwrap(), scores);
         std::fs::write(&path, b"words").unwrap();
         assert!(SavedScores::load(&path).unwrap_err().to_string().contains("not a file of scores"));
@@ -172,5 +215,21 @@ mod tests {
         let mut classes = first.clone();
         classes.classes.reverse();
         assert!(fault(classes).contains("none, fight"));
+        assert!(fault(saved(&["b/2", "b/2", "a/1"], &[1, 1, 0])).contains("b/2 occurs twice"));
+    }
+
+    /// Two videos that differ in their extension alone are two clips.
+    #[test]
+    fn equal_stems_are_told_apart() {
+        let first = saved(&["a/x.avi", "a/x.mp4"], &[0, 1]);
+        assert_eq!(first.order_of(&first).unwrap(), [0, 1]);
+        assert_eq!(saved(&["a/x.mp4", "a/x.avi"], &[1, 0]).order_of(&first).unwrap(), [1, 0]);
+        // Frames of one of them: of which, nothing says. Nor is one of them twice the same clip.
+        for other in [["a/x", "a/y"], ["a/x", "a/x.avi"], ["a/x.mkv", "a/x.mp4"]] {
+            let message = saved(&other, &[0, 1]).order_of(&first).unwrap_err().to_string();
+            assert!(message.contains("more than one clip is called a/x"), "{message}");
+            let message = first.order_of(&saved(&other, &[0, 1])).unwrap_err().to_string();
+            assert!(message.contains("it has no clip a/"), "{message}");
+        }
     }
 }

@@ -315,7 +315,7 @@ impl<'a> Trainer<'a> {
             validation: ValidationMetrics {
                 loss: validation.nll,
                 accuracy: validation.top1,
-                levels: self.stage.levels.iter().zip(scores.level_accuracies()).map(level).collect(),
+                levels: self.stage.levels.iter().zip(scores.level_accuracies()?).map(level).collect(),
             },
             bad_clips: sums.bad,
             nonfinite_steps: sums.skipped,

@@ -8,6 +8,7 @@ use gru_rcn_data::free_bytes;
 
 use super::stage::Stage;
 use crate::context::Context;
+use crate::output::describe;
 use crate::recipe::{OptimizerName, TrainingSection};
 use crate::run::checkpoint::{Checkpoints, Position, State};
 
@@ -53,7 +54,8 @@ impl<'a> Saver<'a> {
         self.failed = saved.is_err();
         if let Err(error) = saved {
             self.context.message(format!(
-                "warning: {error:#}. Training continues; the checkpoint before is still there, and saving is tried again"
+                "warning: {}. Training continues; the checkpoint before is still there, and saving is tried again",
+                describe(&error)
             ));
             self.context.dir.note_loss(format!("the checkpoint of {} after step {}", self.name, position.steps));
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::store::{
     ApplyError, BurnToPyTorchAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
     PytorchStore, SafetensorsStore, burn_pack,
@@ -37,6 +37,18 @@ pub enum WeightsError {
         path: PathBuf,
         /// The reader's words.
         reason: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "{}: the tensor {key} holds a value that is not a finite number; the training that wrote it diverged, or the \
+         file is damaged: copy it again, or use other weights",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        key: String,
     },
     /// The file's keys are not the model's.
     #[error("{}: these are not this model's weights: {}", path.display(), mismatch_text(missing, unused, misshapen))]
@@ -205,8 +217,8 @@ fn rename<'a>(key: &str, mut pairs: impl Iterator<Item = (&'a str, &'a str)>) ->
     renamed.unwrap_or_else(|| key.to_string())
 }
 
-/// Gives a module its tensors, strictly: anything missing, unused or misshapen is an error in the
-/// file's own key names.
+/// Gives a module its tensors, strictly: anything missing, unused, misshapen or not finite is an
+/// error in the file's own key names.
 pub(super) fn apply<M: Module>(
     mut module: M,
     tensors: Vec<burn_pack::Tensor>,
@@ -217,12 +229,25 @@ pub(super) fn apply<M: Module>(
     // The names of enum variants are in the keys of modules, but not in those of others' files.
     let skip_enum_variants = adapter.is_some();
     let result = module.apply(tensors, None, adapter, skip_enum_variants);
+    // Not of another model: the values could not be read, as their checksum says.
+    if let Some(ApplyError::LoadError { path: key, message }) =
+        result.errors.iter().find(|error| matches!(error, ApplyError::LoadError { .. }))
+    {
+        let reason = format!("{}: {message}; the file is damaged, copy or download it again", name(key));
+        return Err(WeightsError::Unreadable { path: path.into(), reason });
+    }
     let misshapen: HashMap<String, String> = result.errors.iter().map(|error| describe(error, &name)).collect();
     let mut missing: Vec<String> = result.missing.iter().map(|(key, _)| name(key)).collect();
     missing.retain(|key| !misshapen.contains_key(key));
     let unused: Vec<String> = result.unused.iter().map(|key| name(key)).collect();
     if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
-        return Ok(module.map(&mut SinglePrecision));
+        let module = module.map(&mut SinglePrecision);
+        let mut search = NotFinite { skip_enum_variants, place: Vec::new(), found: None };
+        module.visit(&mut search);
+        return match search.found {
+            Some(key) => Err(WeightsError::NotFinite { path: path.into(), key: name(&key) }),
+            None => Ok(module),
+        };
     }
     let mut misshapen: Vec<String> = misshapen.into_values().collect();
     misshapen.sort();
@@ -244,6 +269,41 @@ impl ModuleMapper for SinglePrecision {
             let weight = weight.cast(FloatDType::F32).detach();
             if tracked { weight.require_grad() } else { weight }
         })
+    }
+}
+
+/// Searches for the first parameter with a value that is NaN or infinite.
+struct NotFinite {
+    skip_enum_variants: bool,
+    place: Vec<String>,
+    found: Option<String>,
+}
+
+/// Values that are looked at together; bounds the memory of the search.
+const CHUNK: usize = 1 << 22;
+
+impl ModuleVisitor for NotFinite {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        let skipped = self.skip_enum_variants && container.starts_with("Enum:");
+        self.place.push(if skipped { String::new() } else { name.to_string() });
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let values = param.val().shape().num_elements();
+        let flat = param.val().reshape([values]);
+        let mut starts = (0..values).step_by(CHUNK);
+        let finite = |start: usize| {
+            let part = flat.clone().slice([start..(start + CHUNK).min(values)]);
+            part.is_finite().all().into_scalar::<bool>()
+        };
+        if self.found.is_none() && !starts.all(finite) {
+            let parts: Vec<&str> = self.place.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+            self.found = Some(parts.join("."));
+        }
     }
 }
 
@@ -330,6 +390,29 @@ mod tests {
         assert!(missing.contains(&"features.11.weight".to_string()), "{missing:?}");
         let (_, unused, _) = mismatch(config.with_fully_connected(false).with_taps(["pool1"]));
         assert!(unused.contains(&"classifier.0.weight".to_string()), "{unused:?}");
+    }
+
+    /// Convolutions, biases and classifiers alike; the key is that of the file.
+    #[test]
+    fn weights_that_are_not_finite_are_refused_by_name() {
+        let (_folder, path) = folder();
+        export_torchvision(&vgg(6), &path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let header: serde_json::Value = {
+            let length = u64::from_le_bytes(*whole.first_chunk::<8>().unwrap()) as usize;
+            serde_json::from_slice(&whole[8..8 + length]).unwrap()
+        };
+        let data = 8 + u64::from_le_bytes(*whole.first_chunk::<8>().unwrap()) as usize;
+        for key in ["features.0.weight", "features.3.bias", "classifier.6.weight"] {
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut bytes = whole.clone();
+                let end = data + header[key]["data_offsets"][1].as_u64().unwrap() as usize;
+                bytes[end - 4..end].copy_from_slice(&value.to_le_bytes());
+                std::fs::write(&path, bytes).unwrap();
+                let error = import_torchvision(vgg(6), &path).unwrap_err();
+                assert!(matches!(&error, WeightsError::NotFinite { key: found, .. } if found == key), "{key}: {error}");
+            }
+        }
     }
 
     #[test]

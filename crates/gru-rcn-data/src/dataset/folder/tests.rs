@@ -158,6 +158,9 @@ fn bad_lists_name_list_line_and_clip() {
         ("b/2.avi", "named before"),
         ("b/0.avi", "named before"),
         ("a/0.avi x", "no such clip"),
+        ("a/1.avi,1", "after the clip `a/1.avi` comes `,1`"),
+        ("a/1.avi 25 1", "after the clip `a/1.avi` comes `25 1`"),
+        ("\"a/1.avi\";1", "after the clip `a/1.avi` comes `\";1`"),
     ] {
         put(folder.path(), "train.txt", format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
         fails(&listed(folder.path()), &[reason, "line", ".txt"]);
@@ -167,6 +170,37 @@ fn bad_lists_name_list_line_and_clip() {
     fails(&listed(folder.path()), &["test.txt: no such file"]);
     put(folder.path(), "test.txt", "\n");
     fails(&listed(folder.path()), &["the test part holds no clip"]);
+}
+
+// Another folder of the classes of a model: all of it, whatever folders its parts are in, or the
+// clips of a list.
+#[test]
+fn clips_of_a_folder_are_all_or_those_of_a_list() {
+    let folder = small(2);
+    let classes = ["a", "b", "c"].map(str::to_owned);
+    let set = Dataset::clips_of(&options(folder.path()), &classes).unwrap();
+    assert_eq!((ids(&set.test), set.train.len()), (vec!["a/0.avi", "a/1.avi", "b/0.avi", "b/1.avi"], 0));
+    put(folder.path(), "bad.jsonl", "a/1.avi\nb/1.avi\n");
+    let with = |list: &str| FolderOptions {
+        quarantine: Some("bad.jsonl".into()),
+        test_list: Some(list.into()),
+        ..options(folder.path())
+    };
+    put(folder.path(), "list.txt", "b/0.avi\na/1.avi\na/0.avi\n");
+    let set = Dataset::clips_of(&with("list.txt"), &classes).unwrap();
+    assert_eq!((ids(&set.test), set.skipped), (vec!["b/0.avi", "a/0.avi"], vec!["a/1.avi".to_owned()]));
+    for clip in ["b/0.avi", "a/1.avi"] {
+        put(folder.path(), "twice.txt", format!("{clip}\na/0.avi\n{clip}\n"));
+        refused(Dataset::clips_of(&with("twice.txt"), &classes), &["twice.txt, line 3", clip, "line 1"]);
+    }
+    refused(Dataset::clips_of(&options(folder.path()), &classes[1..]), &["class `a`", "b, c"]);
+    let parts = temporary();
+    ["train/a/0.avi", "train/b/0.avi", "test/a/0.avi"].iter().for_each(|clip| put(parts.path(), clip, "x"));
+    let set = Dataset::clips_of(&options(parts.path()), &classes).unwrap();
+    assert_eq!(ids(&set.test), ["test/a/0.avi", "train/a/0.avi", "train/b/0.avi"]);
+    put(parts.path(), "list.txt", "test/a/0.avi\n");
+    let listed = FolderOptions { test_list: Some("list.txt".into()), ..options(parts.path()) };
+    assert_eq!(ids(&Dataset::clips_of(&listed, &classes).unwrap().test), ["test/a/0.avi"]);
 }
 
 #[test]

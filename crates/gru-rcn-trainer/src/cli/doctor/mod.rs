@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::shared::{DeviceArgs, print_json};
 use crate::device::backend::Backend;
 use crate::experiment::data::absolute;
+use crate::output::say;
 use crate::preflight;
 use crate::run::card::BURN;
 use crate::signals::Faults;
@@ -66,9 +67,9 @@ impl DoctorArgs {
         if self.json {
             print_json(&report)?;
         } else {
-            println!("gru-rcn {} on Burn {}\n", report.program, report.burn);
-            println!("{}\n", report.machine.lines().join("\n"));
-            report.backends.iter().for_each(|backend| println!("{}", backend.line()));
+            say!("gru-rcn {} on Burn {}\n", report.program, report.burn)?;
+            say!("{}\n", report.machine.lines().join("\n"))?;
+            report.backends.iter().try_for_each(|backend| say!("{}", backend.line()))?;
         }
         let sick: Vec<&str> =
             report.backends.iter().filter(|backend| !backend.is_well()).map(|backend| backend.name.as_str()).collect();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::smoke::{Smoke, smoke};
 use crate::cli::shared::this_program;
 use crate::device::backend::Backend;
+use crate::output::{describe, note, say};
 
 /// Longest time for one backend. Kernels are compiled, and tuned if autotuning is built in.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -34,7 +35,7 @@ pub(super) struct Probe {
 pub(super) fn answer(backend: Backend, compute: bool) -> Result<()> {
     std::thread::spawn(|| {
         std::thread::sleep(PATIENCE);
-        eprintln!("no answer after {} minutes", PATIENCE.as_secs() / 60);
+        note!("no answer after {} minutes", PATIENCE.as_secs() / 60);
         std::process::abort();
     });
     let devices = backend.devices();
@@ -43,11 +44,10 @@ pub(super) fn answer(backend: Backend, compute: bool) -> Result<()> {
     if compute && !devices.is_empty() {
         match backend.device().and_then(|device| smoke(&device)) {
             Ok(smoke) => probe.smoke = Some(smoke),
-            Err(error) => probe.error = Some(format!("{error:#}")),
+            Err(error) => probe.error = Some(describe(&error)),
         }
     }
-    println!("{}", serde_json::to_string(&probe)?);
-    Ok(())
+    say!("{}", serde_json::to_string(&probe)?)
 }
 
 fn found(backend: Backend, device: &Device) -> FoundDevice {
@@ -68,7 +68,7 @@ fn found(backend: Backend, device: &Device) -> FoundDevice {
 /// Starts this program again for one backend and reads its answer.
 pub(super) fn ask(backend: Backend, compute: bool) -> Probe {
     let answer = run(backend, compute);
-    answer.unwrap_or_else(|error| Probe { error: Some(format!("{error:#}")), ..Probe::default() })
+    answer.unwrap_or_else(|error| Probe { error: Some(describe(&error)), ..Probe::default() })
 }
 
 fn run(backend: Backend, compute: bool) -> Result<Probe> {

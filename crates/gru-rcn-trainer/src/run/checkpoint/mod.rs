@@ -34,6 +34,8 @@ use super::dir::write_atomically;
 use super::fingerprint::RunFingerprint;
 use manifest::{FILE as MANIFEST, Fault, Manifest};
 
+use crate::output::{describe, note};
+
 /// Number of checkpoints kept: one more than needed, in case the newest is damaged.
 const KEPT: usize = 2;
 
@@ -191,7 +193,7 @@ impl Checkpoints {
     fn remove_old(&self) {
         for (_, path) in self.list().into_iter().rev().skip(KEPT) {
             if let Err(error) = fs::remove_dir_all(&path) {
-                eprintln!("note: could not remove the old checkpoint {}: {error}", path.display());
+                note!("note: could not remove the old checkpoint {}: {error}", path.display());
             }
         }
     }
@@ -271,7 +273,11 @@ impl Checkpoints {
                         Ok(aside) => format!("it is kept as {}", aside.display()),
                         Err(error) => format!("it could not be renamed: {error}"),
                     };
-                    warn(&format!("warning: skipping the checkpoint {}: {error:#}; {aside}", path.display()));
+                    warn(&format!(
+                        "warning: skipping the checkpoint {}: {}; {aside}",
+                        path.display(),
+                        describe(&error)
+                    ));
                 }
             }
         }
