@@ -180,9 +180,8 @@ fn each_bad_file_has_its_own_error() {
     let sound = make_with(folder.path(), "sound.mp4", "sine", 1, &["-t", "1"]);
     assert!(matches!(decode(&sound), DataError::NoVideoStream(_)), "{}", decode(&sound));
     assert_eq!(decode(&sound).to_string(), format!("{}: it holds no video stream; remove the clip", sound.display()));
-    let cover = ["-f", "lavfi", "-i", "color=red:size=32x32", "-map", "0", "-map", "1", "-c:v", "png"];
-    let cover = [&cover[..], &["-disposition:v", "attached_pic", "-t", "1"]].concat();
-    let cover = make_with(folder.path(), "cover.m4v", "sine", 1, &cover);
+    let cover = ["-map", "0", "-c:v", "png", "-disposition:v", "attached_pic", "-t", "1"];
+    let cover = make_with(folder.path(), "cover.m4v", "sine=d=1[out0];color=red:size=32x32:d=1[out1]", 1, &cover);
     assert!(matches!(decode(&cover), DataError::NoVideoStream(_)), "{}", decode(&cover));
 }
 
