@@ -1,6 +1,6 @@
 //! Makes the images of one clip and their hash.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
@@ -36,6 +36,9 @@ impl Fault {
     }
 }
 
+/// Bytes of decoded frames after which a probe keeps no more of them.
+const PROBE_BYTES: usize = 64 << 20;
+
 /// Takes an image file: which, its index, its bytes.
 pub(crate) type Store<'a> = dyn FnMut(Part, usize, &[u8]) -> Result<(), DataError> + 'a;
 
@@ -59,25 +62,28 @@ impl ClipMaker<'_> {
     }
 
     /// Decodes a clip, makes images of its first `most` frames only, and estimates the whole clip.
+    /// One is done after the other: beside other clips, no processor is free to decode meanwhile.
     pub(crate) fn probe(&self, clip: &SourceClip, most: usize) -> Result<Probe, Fault> {
-        let (mut bytes, mut frames, mut working) = (0, 0, Duration::ZERO);
+        let mut bytes = 0;
         let mut store = |_: Part, _: usize, image: &[u8]| {
             bytes += image.len() as u64;
             Ok(())
         };
         let began = Instant::now();
         let mut making = self.start(clip, &mut store)?;
+        let (mut first, mut frames, mut kept) = (Vec::new(), 0, 0);
         for frame in self.open(clip).map_err(Fault::of_source)? {
-            let (frame, began) = (frame.map_err(Fault::of_source)?, Instant::now());
+            let frame = frame.map_err(Fault::of_source)?;
             frames += 1;
-            if frames <= most {
-                making.frame(&frame)?;
+            if first.len() < most && (kept < PROBE_BYTES || first.len() < 2) {
+                kept += frame.pixels.len();
+                first.push(frame);
             }
-            working += began.elapsed();
         }
-        let decoding = began.elapsed().saturating_sub(working).as_secs_f64();
-        let times = frames as f64 / frames.min(most).max(1) as f64;
-        Ok(Probe { seconds: decoding + working.as_secs_f64() * times, bytes: bytes as f64 * times })
+        let (decoding, began) = (began.elapsed().as_secs_f64(), Instant::now());
+        first.iter().try_for_each(|frame| making.frame(frame))?;
+        let times = frames as f64 / first.len().max(1) as f64;
+        Ok(Probe { seconds: decoding + began.elapsed().as_secs_f64() * times, bytes: bytes as f64 * times })
     }
 
     fn start<'m, 's>(&'m self, clip: &'m SourceClip, store: &'m mut Store<'s>) -> Result<Making<'m, 's>, Fault> {

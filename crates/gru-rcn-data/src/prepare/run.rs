@@ -229,8 +229,9 @@ pub(super) fn estimate(options: &Prepare, decoder: &dyn VideoDecoder) -> Result<
     if probed > 0 {
         let all: u64 = clips.iter().map(|clip| clip.bytes.max(1)).sum();
         let times = all as f64 / probed as f64;
-        let workers = threads(options.workers).min(clips.len().max(1));
-        result.seconds = seconds * times / workers as f64;
+        // Of three equal clips on two threads the third begins after the first.
+        let rounds = clips.len().div_ceil(threads(options.workers));
+        result.seconds = seconds * times * rounds as f64 / clips.len() as f64;
         result.bytes = (bytes * times) as u64;
     }
     Ok(result)
