@@ -90,6 +90,18 @@ fn frames_are_scaled_by_the_size_rule() {
     assert_eq!(SizeRule::ShortSide { pixels: 7 }.of(20, 50), [7, 18]);
 }
 
+// Pixels twice as wide as high are read one by one, as they are stored.
+#[test]
+fn pixels_that_are_not_square_are_not_stretched() {
+    let folder = temporary();
+    let wide = ["-vf", "setsar=2", "-c:v", "mpeg4"];
+    let film = make_with(folder.path(), "wide.mp4", "testsrc=size=96x64:rate=10", 2, &wide);
+    for (rule, expected) in [(SizeRule::Source, [64, 96]), (SizeRule::ShortSide { pixels: 32 }, [32, 48])] {
+        let clip = ffmpeg().decode(&film, rule).unwrap();
+        assert_eq!([clip.height, clip.width], expected);
+    }
+}
+
 // In one pass where the whole film fits, and in two where it does not.
 #[test]
 fn selected_frames_equal_those_of_the_whole() {
