@@ -101,14 +101,14 @@ fn sound_without_a_video_is_named() {
     run(folder.path(), predict).refuses(&["sound.mp4: it holds no video stream"]);
 }
 
-/// 8 192 × 4 096 pixels of one colour are a PNG of some kilobytes.
+/// 8 000 × 8 000 pixels of one colour are a PNG of some kilobytes.
 #[test]
 fn images_of_too_many_pixels_are_refused_by_every_verb() {
     needs_ffmpeg!();
     let folder = temporary();
     let frame = "set/a/clip/000000.png";
-    make(folder.path(), frame, "color=gray:size=8192x4096", &ONE);
-    let words = ["8192x4096 pixels, above the limit `max_pixels` of 16777216"];
+    make(folder.path(), frame, "color=gray:size=8000x8000", &ONE);
+    let words = ["8000x8000 pixels, above the limit `max_pixels` of 33554432"];
     run(folder.path(), ["flow", frame, frame, "--out", "f.flo"]).refuses(&words);
     run(folder.path(), ["predict", "--run", reference().root.to_str().unwrap(), "set/a/clip"]).refuses(&words);
     let prepare = run(folder.path(), ["prepare", "folder", "set", "--out", "out", "--flow", "dis"]).exits(1);

@@ -13,8 +13,8 @@ pub struct DecodeLimits {
     pub max_frames: usize,
     /// Most pixels of a side, before and after scaling. Default 8192.
     pub max_side: usize,
-    /// Most pixels of a frame, before and after scaling. Default 16 777 216, as many as 4096 × 4096
-    /// have: the optical flow between two such frames takes about 2 GB.
+    /// Most pixels of a frame, before and after scaling. Default 33 554 432, which 8K video just fits:
+    /// the optical flow between two such frames takes about 4 GB.
     pub max_pixels: usize,
     /// Most bytes of a decoded clip in memory. Default 2 GiB.
     pub max_bytes: usize,
@@ -29,7 +29,7 @@ impl Default for DecodeLimits {
         Self {
             max_frames: 100_000,
             max_side: 8192,
-            max_pixels: 1 << 24,
+            max_pixels: 1 << 25,
             max_bytes: 2 << 30,
             timeout: Duration::from_secs(600),
         }

@@ -16,6 +16,7 @@ use crate::base::{DataError, DecodeLimits, Frames, read_file_into};
 const IMAGE_BYTES: u64 = 256 << 20;
 /// Longest side that the decoders are given, whatever the limits say.
 const MOST_SIDE: usize = 8192;
+const NO_SIZE: &str = "a JPEG without a size";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
@@ -107,8 +108,7 @@ fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
 pub(crate) fn decode_strictly(bytes: &[u8], side: usize) -> Result<(), String> {
     let limits = DecodeLimits { max_side: side, ..DecodeLimits::default() };
     if is_jpeg(bytes) {
-        let (mut decoder, _) = open_jpeg(bytes, &limits, true)?;
-        return decoder.decode().map(drop).map_err(|error| error.to_string());
+        return open_jpeg(bytes, &limits, true)?.decode().map(drop).map_err(|error| error.to_string());
     }
     read_other(bytes, &limits, None).map(drop)
 }
@@ -117,19 +117,19 @@ fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-/// A JPEG whose header was read, with its height and width, which are within the limits.
+/// A JPEG whose header was read and states a size within the limits.
 fn open_jpeg<'b>(
     bytes: &'b [u8],
     limits: &DecodeLimits,
     strict: bool,
-) -> Result<(JpegDecoder<ZCursor<&'b [u8]>>, [usize; 2]), String> {
+) -> Result<JpegDecoder<ZCursor<&'b [u8]>>, String> {
     let side = limits.max_side.min(MOST_SIDE);
     let options = DecoderOptions::default().set_strict_mode(strict).set_max_width(side).set_max_height(side);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| error.to_string())?;
-    let (width, height) = decoder.dimensions().ok_or("a JPEG without a size")?;
+    let (width, height) = decoder.dimensions().ok_or(NO_SIZE)?;
     check_pixels([height, width], limits)?;
-    Ok((decoder, [height, width]))
+    Ok(decoder)
 }
 
 fn check_pixels([height, width]: [usize; 2], limits: &DecodeLimits) -> Result<(), String> {
@@ -147,7 +147,8 @@ fn decode_jpeg(
     pixels: &mut Vec<u8>,
 ) -> Result<[usize; 2], String> {
     // Not strict, as most readers are; `verify` finds doubtful files.
-    let (mut decoder, [height, width]) = open_jpeg(bytes, limits, false)?;
+    let mut decoder = open_jpeg(bytes, limits, false)?;
+    let (width, height) = decoder.dimensions().ok_or(NO_SIZE)?;
     let options = *decoder.options();
     let grey = colours == Colours::Grey && decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (out, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };

@@ -162,9 +162,10 @@ impl Prepare {
                 size += image.len() as u64;
                 Ok(())
             };
-            match plan.maker.make(clip, PROBED_FRAMES, store) {
-                Ok(Images { record, frames, working }) => {
-                    let decoding = began.elapsed().saturating_sub(working).as_secs_f64();
+            // Decoding alone first: beside other clips, no processor is free to decode meanwhile.
+            let decoded = plan.maker.make(clip, 0, store).map(|_| began.elapsed().as_secs_f64());
+            match decoded.and_then(|decoding| Ok((decoding, plan.maker.make(clip, PROBED_FRAMES, store)?))) {
+                Ok((decoding, Images { record, frames, working })) => {
                     let times = frames as f64 / record.frames.max(1) as f64;
                     seconds += decoding + working.as_secs_f64() * times;
                     bytes += size as f64 * times;
@@ -177,7 +178,9 @@ impl Prepare {
         if !tried.is_empty() {
             let times = bytes_of(&clips) as f64 / bytes_of(&tried) as f64;
             result.probed = tried.len();
-            result.seconds = seconds * times / threads(self.workers).min(clips.len()) as f64;
+            // Of three equal clips on two threads the third begins after the first.
+            let rounds = clips.len().div_ceil(threads(self.workers));
+            result.seconds = seconds * times * rounds as f64 / clips.len() as f64;
             result.bytes = (bytes * times) as u64;
         }
         Ok(result)

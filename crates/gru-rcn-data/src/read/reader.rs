@@ -178,6 +178,14 @@ impl ClipReader {
         Ok((read_selected(folder, &files, &select(files.len()), size, &self.limits)?, files.len()))
     }
 
+    /// Checks, before many clips, that video files can be decoded.
+    ///
+    /// # Errors
+    /// As [`DecoderKind::open`].
+    pub fn require_decoder(&self) -> Result<(), DataError> {
+        self.video().map(drop)
+    }
+
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
     fn video(&self) -> Result<&dyn VideoDecoder, DataError> {
         if let Some(decoder) = self.found.get() {

@@ -113,10 +113,11 @@ impl Ffmpeg {
         self
     }
 
-    /// The decoder's own limit on areas. It counts a decoder's margins too, so it is looser than
-    /// `max_pixels`, which is checked on the frames that come out.
+    /// The decoder's own limit on areas, before anything is scaled. It counts a decoder's margins
+    /// too, up to 64 pixels a side, so it is a little looser than `max_pixels`, which is checked on
+    /// the frames that come out.
     fn most_pixels(&self) -> usize {
-        let side = self.limits.max_pixels.isqrt().saturating_add(512);
+        let side = self.limits.max_pixels.isqrt().saturating_add(128);
         side.saturating_mul(side).min(i32::MAX as usize)
     }
 }
@@ -180,15 +181,11 @@ impl VideoDecoder for Ffmpeg {
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
         let mut input = OsString::from("file:");
         input.push(path);
-        // FFmpeg's own limit on areas. It counts a decoder's margins too, so it is looser than
-        // `max_side`, which is checked on the frames that come out.
-        let side = self.limits.max_side.saturating_add(512);
-        let most_pixels = side.saturating_mul(side).min(i32::MAX as usize).to_string();
         let mut command = Command::new(&self.program);
         command
             .args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"])
             .args(["-format_whitelist", FORMATS, "-threads", "1"])
-            .args(["-max_pixels", &most_pixels, "-i"])
+            .args(["-max_pixels", &self.most_pixels().to_string(), "-i"])
             .arg(input)
             // Capital V: a cover picture of a sound file is not a video.
             .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
@@ -508,8 +505,8 @@ fn rate_in(line: &str) -> Option<f64> {
     rate.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
 }
 
-/// Width and height in FFmpeg's words `Picture size 8192x8192 is invalid`, which it says of a
-/// picture above `-max_pixels`.
+/// Width and height in FFmpeg's words `Picture size 8192x8192 exceeds specified max pixel count` or
+/// `… is invalid`.
 fn refused_size(words: &str) -> Option<[usize; 2]> {
     let size = after(words, "Picture size")?.split_whitespace().next()?;
     let (width, height) = size.split_once('x')?;
@@ -546,8 +543,9 @@ mod tests {
 
     #[test]
     fn a_picture_that_ffmpeg_refuses_has_a_size() {
-        let words = "[png] [IMGUTILS] Picture size 9000x8000 is invalid; Error while opening decoder";
+        let words = "[png] Picture size 9000x8000 exceeds specified max pixel count 17842176, see the documentation";
         assert_eq!(refused_size(words), Some([9000, 8000]));
+        assert_eq!(refused_size("[IMGUTILS] Picture size 90000x80000 is invalid"), Some([90_000, 80_000]));
         assert_eq!(refused_size("Picture size 0 is invalid"), None);
         assert_eq!(refused_size("Invalid data"), None);
     }

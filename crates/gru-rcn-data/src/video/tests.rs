@@ -88,6 +88,18 @@ fn frames_are_scaled_by_the_size_rule() {
     assert_eq!(SizeRule::ShortSide { pixels: 7 }.of(20, 50), [7, 18]);
 }
 
+// Pixels twice as wide as high are read one by one, as they are stored.
+#[test]
+fn pixels_that_are_not_square_are_not_stretched() {
+    let folder = temporary();
+    let wide = ["-vf", "setsar=2", "-c:v", "mpeg4"];
+    let film = make_with(folder.path(), "wide.mp4", "testsrc=size=96x64:rate=10", 2, &wide);
+    for (rule, expected) in [(SizeRule::Source, [64, 96]), (SizeRule::ShortSide { pixels: 32 }, [32, 48])] {
+        let clip = ffmpeg().decode(&film, rule).unwrap();
+        assert_eq!([clip.height, clip.width], expected);
+    }
+}
+
 // In one pass where the whole film fits, and in two where it does not.
 #[test]
 fn selected_frames_equal_those_of_the_whole() {
@@ -136,12 +148,12 @@ fn limits_hold() {
     }
 }
 
-// 5 120 × 4 096 pixels of one colour, a file of some kilobytes: FFmpeg itself refuses them.
+// 8 000 × 8 000 pixels of one colour, a file of some kilobytes: FFmpeg itself refuses them.
 #[test]
 fn large_pictures_are_refused_before_they_are_decoded() {
     let folder = temporary();
-    let path = make_with(folder.path(), "large.mp4", "color=gray:size=5120x4096", 1, &["-c:v", "mjpeg", "-q:v", "31"]);
-    refused(ffmpeg().count(&path), &["large.mp4", "`max_pixels` of 16777216"]);
+    let path = make_with(folder.path(), "large.mp4", "color=gray:size=8000x8000", 1, &["-c:v", "mjpeg", "-q:v", "31"]);
+    refused(ffmpeg().decode(&path, SizeRule::Source), &["large.mp4", "`max_pixels` of 33554432"]);
 }
 
 #[test]
@@ -178,9 +190,8 @@ fn each_bad_file_has_its_own_error() {
     let sound = make_with(folder.path(), "sound.mp4", "sine", 1, &["-t", "1"]);
     assert!(matches!(decode(&sound), DataError::NoVideoStream(_)), "{}", decode(&sound));
     assert_eq!(decode(&sound).to_string(), format!("{}: it holds no video stream; remove the clip", sound.display()));
-    let cover = ["-f", "lavfi", "-i", "color=red:size=32x32", "-map", "0", "-map", "1", "-c:v", "png"];
-    let cover = [&cover[..], &["-disposition:v", "attached_pic", "-t", "1"]].concat();
-    let cover = make_with(folder.path(), "cover.m4v", "sine", 1, &cover);
+    let cover = ["-map", "0", "-c:v", "png", "-disposition:v", "attached_pic", "-t", "1"];
+    let cover = make_with(folder.path(), "cover.m4v", "sine=d=1[out0];color=red:size=32x32:d=1[out1]", 1, &cover);
     assert!(matches!(decode(&cover), DataError::NoVideoStream(_)), "{}", decode(&cover));
 }
 
@@ -297,7 +308,7 @@ fn an_old_program_is_named_once() {
         echo '[fatal] Error splitting the argument list: Option not found' >&2; exit 1";
     let program = Ffmpeg::at(&stand_in(folder.path(), "echo ffmpeg version N-9-g12", words)).unwrap();
     put(folder.path(), "clip.avi", "x");
-    let error = program.count(&folder.path().join("clip.avi"));
+    let error = program.decode(&folder.path().join("clip.avi"), SizeRule::Source);
     assert!(matches!(error, Err(DataError::FfmpegMissing { .. })));
     refused(error, &["stand-in", "'fps_mode'", "5.1 or newer"]);
 }

@@ -80,7 +80,7 @@ impl EvaluateArgs {
             note!("{} clips are in quarantine and skipped, {first} the first of them", chosen.skipped.len());
         }
         if chosen.samples.iter().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
-            trained.loader.reader.decoder().require()?;
+            trained.loader.reader.require_decoder()?;
         }
         let rule = trained.views(self.views.unwrap_or(trained.recipe.evaluation.views));
         let scored = scores(&trained, &chosen.samples, rule)?;

@@ -76,7 +76,7 @@ impl PredictArgs {
             );
         }
         if self.videos.iter().any(|video| video.is_file()) {
-            trained.loader.reader.decoder().require()?;
+            trained.loader.reader.require_decoder()?;
         }
         let rule = trained.views(self.views);
         let (mut entries, mut failures) = (Vec::new(), 0);

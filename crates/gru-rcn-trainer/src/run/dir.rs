@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
-use gru_rcn_data::base::{self, FolderLock, read_text, read_text_if_there};
+use gru_rcn_data::base::{self, FolderLock, if_there, read_text, read_text_if_there};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
