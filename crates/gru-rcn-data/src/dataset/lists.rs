@@ -54,7 +54,9 @@ pub(super) fn read(
             list.skipped.push(id);
             continue;
         }
-        let (id, label) = find(&line, |id| clips.contains_key(id)).map_err(&bad)?;
+        let found = find(&line, |id| clips.contains_key(id));
+        let (id, label) =
+            found.map_err(|reason| bad(other_form(&line, clips.keys().map(String::as_str)).unwrap_or(reason)))?;
         if let Some(label) = label {
             labels.agree(&clips[&id].class, label).map_err(&bad)?;
         }
@@ -80,7 +82,53 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
     {
         return Ok((id, Some(number)));
     }
+    // A path and numbers in another form.
+    let is_number = |field: &str| field.parse::<i64>().is_ok();
+    let fields = |separator: fn(char) -> bool| {
+        let path = line.split(separator).next().unwrap_or_default().trim().trim_matches('"');
+        path != line && look_up(path).is_ok_and(|id| id.is_some())
+    };
+    if fields(|c| matches!(c, ',' | ';')) {
+        return Err(
+            "its fields are separated by commas or semicolons; a line is the path of a clip, with or without a \
+                    blank and a label number after it"
+                .to_owned(),
+        );
+    }
+    let words: Vec<&str> = line.split_whitespace().rev().take_while(|word| is_number(word)).collect();
+    let path = words.iter().try_fold(line, |rest, word| Some(rest.trim_end().strip_suffix(word)?.trim_end()));
+    if words.len() > 1 && path.is_some_and(|path| look_up(path).is_ok_and(|id| id.is_some())) {
+        let words = words.len();
+        return Err(format!(
+            "{words} numbers follow the path, such as a count of frames and a label; a line has one at most, the label"
+        ));
+    }
     Err("no such clip in the data set; paths are relative to its root, as in `Class/clip.avi`".to_owned())
+}
+
+/// Why a name is unknown that differs from one of `ids` beyond ASCII only: accents may be characters
+/// of their own.
+pub(crate) fn other_form<'a>(line: &str, ids: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    // What both forms share: neither accented letters nor the plain letters before an accent.
+    let skeleton = |text: &str| {
+        let text = without_extension(text);
+        let mut next = text.chars().skip(1);
+        let plain = text.chars().filter(|c| {
+            let accented = next.next().is_some_and(|next| ('\u{300}'..='\u{36f}').contains(&next));
+            c.is_ascii() && !accented
+        });
+        plain.collect::<String>()
+    };
+    if line.is_ascii() {
+        return None;
+    }
+    let path = line.rsplit_once(char::is_whitespace).filter(|(_, last)| last.parse::<u64>().is_ok());
+    let wanted = skeleton(path.map_or(line, |(path, _)| path.trim_end()));
+    let id = ids.into_iter().find(|id| !id.is_ascii() && skeleton(id) == wanted)?;
+    Some(format!(
+        "no such clip, but {id} differs from it only beyond ASCII: perhaps in the Unicode form, é being one character or \
+         e with an accent; write the names as the folder has them"
+    ))
 }
 
 /// The path with `/` as separator, or why it is refused.

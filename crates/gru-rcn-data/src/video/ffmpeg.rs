@@ -180,15 +180,11 @@ impl VideoDecoder for Ffmpeg {
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
         let mut input = OsString::from("file:");
         input.push(path);
-        // FFmpeg's own limit on areas. It counts a decoder's margins too, so it is looser than
-        // `max_side`, which is checked on the frames that come out.
-        let side = self.limits.max_side.saturating_add(512);
-        let most_pixels = side.saturating_mul(side).min(i32::MAX as usize).to_string();
         let mut command = Command::new(&self.program);
         command
             .args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"])
             .args(["-format_whitelist", FORMATS, "-threads", "1"])
-            .args(["-max_pixels", &most_pixels, "-i"])
+            .args(["-max_pixels", &self.most_pixels().to_string(), "-i"])
             .arg(input)
             // Capital V: a cover picture of a sound file is not a video.
             .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
@@ -230,11 +226,7 @@ struct Decoding {
 impl Decoding {
     fn start(mut command: Command, path: &Path, limits: &DecodeLimits) -> Result<Self, DataError> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // In a process group of its own, so that the terminal's Ctrl-C does not reach FFmpeg: the
-        // program that reads the clip decides what an interrupt means, and it may want to finish
-        // its step.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        own_group(&mut command);
         let program = PathBuf::from(command.get_program());
         let missing = |reason: String| DataError::FfmpegMissing { program: program.clone(), reason };
         let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;

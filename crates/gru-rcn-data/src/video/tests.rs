@@ -141,7 +141,7 @@ fn limits_hold() {
 fn large_pictures_are_refused_before_they_are_decoded() {
     let folder = temporary();
     let path = make_with(folder.path(), "large.mp4", "color=gray:size=5120x4096", 1, &["-c:v", "mjpeg", "-q:v", "31"]);
-    refused(ffmpeg().count(&path), &["large.mp4", "`max_pixels` of 16777216"]);
+    refused(ffmpeg().decode(&path, SizeRule::Source), &["large.mp4", "`max_pixels` of 16777216"]);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn an_old_program_is_named_once() {
         echo '[fatal] Error splitting the argument list: Option not found' >&2; exit 1";
     let program = Ffmpeg::at(&stand_in(folder.path(), "echo ffmpeg version N-9-g12", words)).unwrap();
     put(folder.path(), "clip.avi", "x");
-    let error = program.count(&folder.path().join("clip.avi"));
+    let error = program.decode(&folder.path().join("clip.avi"), SizeRule::Source);
     assert!(matches!(error, Err(DataError::FfmpegMissing { .. })));
     refused(error, &["stand-in", "'fps_mode'", "5.1 or newer"]);
 }

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use gru_rcn_data::printable;
 
 use crate::device::backend::Backend;
 use crate::device::fault;
@@ -115,7 +116,8 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Names of files may hold what a terminal would obey.
+            eprintln!("error: {}", printable(&format!("{error:#}")));
             ExitCode::from(match error.downcast_ref::<Interrupted>() {
                 Some(interrupted) => interrupted.exit_code,
                 None if error.is::<Faults>() => 1,
