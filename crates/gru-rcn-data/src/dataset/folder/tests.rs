@@ -5,10 +5,12 @@ use crate::base::Split;
 use crate::dataset::ClipSource;
 use crate::testing::{put, refused, temporary};
 
-/// Two classes with `n` clips each, `a/0.avi` and so on.
+/// Two classes with `n` clips each, `a/0.avi` and so on, none a copy of another.
 fn small(n: usize) -> tempfile::TempDir {
     let folder = temporary();
-    (0..n).for_each(|i| ["a", "b"].iter().for_each(|class| put(folder.path(), &format!("{class}/{i}.avi"), "x")));
+    for (class, i) in ["a", "b"].iter().flat_map(|class| (0..n).map(move |i| (class, i))) {
+        put(folder.path(), &format!("{class}/{i}.avi"), format!("{class} {i}"));
+    }
     folder
 }
 
@@ -245,7 +247,8 @@ fn notes_count_groups_quarantined_clips_and_absent_entries() {
         [
             "2 of 5 entries of the test list test.txt are not in the source that was prepared and are in no part, the \
              first c/7",
-            "1 test clips are in quarantine and skipped, the first b/3.avi"
+            "1 test clips are in quarantine and skipped, the first b/3.avi",
+            "34 of 40 clips are in no list and so in no part, the first a/10.avi"
         ]
     );
     let set =
@@ -261,18 +264,9 @@ fn noted(options: &FolderOptions, words: &[&str]) -> Dataset {
     set
 }
 
-/// Clips of different bytes, so that none is a copy of another.
-fn distinct(n: usize) -> tempfile::TempDir {
-    let folder = temporary();
-    for (class, i) in ["a", "b"].iter().flat_map(|class| (0..n).map(move |i| (class, i))) {
-        put(folder.path(), &format!("{class}/{i}.avi"), format!("{class} {i}"));
-    }
-    folder
-}
-
 #[test]
 fn keys_of_groups_name_clips_once() {
-    let folder = distinct(8);
+    let folder = small(8);
     let choice = FolderOptions { groups: Some("groups.json".into()), ..options(folder.path()) };
     let write = |text: &str| put(folder.path(), "groups.json", text);
     write(r#"{"clips/a/0.avi": "m", "clips/a/1.avi": "m"}"#);
@@ -287,7 +281,7 @@ fn keys_of_groups_name_clips_once() {
 
 #[test]
 fn parts_that_share_a_group_or_bytes_are_noted() {
-    let folder = distinct(3);
+    let folder = small(3);
     put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
     put(folder.path(), "val.txt", "a/1.avi\nb/1.avi\n");
     put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\n");
@@ -302,7 +296,7 @@ fn parts_that_share_a_group_or_bytes_are_noted() {
 #[test]
 fn two_files_of_one_clip_are_refused() {
     for other in ["a/0.mkv", "a/0/000000.jpg"] {
-        let folder = distinct(8);
+        let folder = small(8);
         put(folder.path(), other, "x");
         fails(&options(folder.path()), &["would both be the clip a/0", "0.avi"]);
     }
@@ -328,7 +322,7 @@ fn valid_is_the_validation_part_and_other_folders_are_named() {
 
 #[test]
 fn files_passed_over_are_counted() {
-    let folder = distinct(8);
+    let folder = small(8);
     for name in ["x.m2ts", "x2.vob", "x3.m2v", "x4.3g2", "x5.qt", "x6.MPE"] {
         put(folder.path(), &format!("a/{name}"), name);
     }
@@ -342,7 +336,7 @@ fn files_passed_over_are_counted() {
 
 #[test]
 fn clips_and_classes_in_no_list_are_counted() {
-    let folder = distinct(4);
+    let folder = small(4);
     put(folder.path(), "c/0.avi", "c");
     put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
     put(folder.path(), "val.txt", "a/1.avi\nb/1.avi\n");
@@ -353,7 +347,7 @@ fn clips_and_classes_in_no_list_are_counted() {
 
 #[test]
 fn lists_of_other_forms_are_understood_or_say_their_form() {
-    let folder = distinct(3);
+    let folder = small(3);
     put(folder.path(), "a/caf\u{e9} 1.avi", "x");
     put(folder.path(), "val.txt", "a/2.avi\n");
     put(folder.path(), "test.txt", "b/2.avi\n");
@@ -377,12 +371,12 @@ fn lists_of_other_forms_are_understood_or_say_their_form() {
 #[cfg(unix)]
 #[test]
 fn control_characters_and_frames_that_are_links_are_refused() {
-    let folder = distinct(8);
+    let folder = small(8);
     put(folder.path(), "a/red\u{1b}[31m.avi", "x");
     let error = Dataset::from_folder(&options(folder.path())).unwrap_err().to_string();
     assert!(error.contains("red\\u{1b}[31m.avi") && error.contains("control character"), "{error}");
     assert!(!error.contains('\u{1b}'));
-    let (folder, outside) = (distinct(8), temporary());
+    let (folder, outside) = (small(8), temporary());
     put(outside.path(), "1.png", "x");
     put(folder.path(), "a/frames/0.png", "x");
     std::os::unix::fs::symlink(outside.path().join("1.png"), folder.path().join("a/frames/1.png")).unwrap();
