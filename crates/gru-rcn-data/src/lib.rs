@@ -54,7 +54,7 @@ mod testing;
 pub mod verify;
 pub mod video;
 
-pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes};
+pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes, printable};
 pub use dataset::{
     ClipContent, ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, PreparedClip, QUARANTINE,
     SHAPES, Sample, SplitList, read_quarantine, without_extension,

@@ -128,8 +128,9 @@ pub(crate) fn make_with(folder: &Path, name: &str, source: &str, frames: usize, 
     let frames = frames.to_string();
     let made = folder.join(format!("made.{}", path.extension().expect("an extension").to_string_lossy()));
     let status = Command::new("ffmpeg")
-        .args(["-nostdin", "-y", "-v", "error", "-f", "lavfi", "-i", source, "-frames:v", &frames])
+        .args(["-nostdin", "-y", "-v", "error", "-f", "lavfi", "-i", source])
         .args(extra)
+        .args(["-frames:v", &frames])
         .arg(&made)
         .status()
         .expect("these tests need FFmpeg: apt install ffmpeg");

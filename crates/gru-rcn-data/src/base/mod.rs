@@ -44,4 +44,4 @@ pub(crate) use random::Draws;
 pub use random::{Fnv64, SplitMix64};
 pub use split::Split;
 pub(crate) use text::read_file_into;
-pub use text::{open_file, read_file, read_text, read_text_if_there};
+pub use text::{open_file, printable, read_file, read_text, read_text_if_there};

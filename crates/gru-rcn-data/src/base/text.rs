@@ -83,6 +83,13 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, DataError> {
     }
 }
 
+/// A text without control characters but line ends and tabs: file names may hold what a terminal
+/// would obey.
+pub fn printable(text: &str) -> String {
+    let escape = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars().map(|c| if escape(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// The encoding of a text of two or four bytes a character: by its byte-order mark, or by the zero
 /// byte in its first character, which no text in UTF-8 has.
 fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
@@ -121,6 +128,11 @@ mod tests {
         refused(read(b"a/b\na/\xfc.mp4\n"), &["list.txt", "line 2", "not UTF-8"]);
         assert_eq!(read_text_if_there(&folder.path().join("none")).unwrap(), None);
         assert!(matches!(read_text(&folder.path().join("none")), Err(DataError::NotFound(_))));
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(printable("a/\u{1b}[31mü\r\u{9b}.avi\tx\n"), "a/\\u{1b}[31mü\\r\\u{9b}.avi\tx\n");
     }
 
     #[test]

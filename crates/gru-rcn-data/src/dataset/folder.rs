@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 use super::groups::{Groups, Member, hold_out};
 use super::lists::{self, Labels, List, read_quarantine};
 use super::notes::{self, Grouping};
-use super::scan::{Clips, Found, aside, part_folders, scan};
-use super::{Dataset, Sample, prepared};
+use super::scan::{Clips, Found, PassedOver, aside, part_folders, scan};
+use super::{Dataset, Sample, leaks, prepared};
 use crate::base::{DataError, Fnv64, Split};
 use crate::video::DecoderKind;
 
 /// The folder of clips and its division into parts.
 ///
 /// The root has one folder per class, named after it; a clip is a video file in it (known by its
-/// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are
-/// ignored. The parts are made by the first of these that applies:
+/// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are passed
+/// over and counted in [`Dataset::notes`]. The parts are made by the first of these that applies:
 ///
 /// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a
 ///    label number after it. Clips that no list names are not used, except that without a train
 ///    list the train part is every clip that the other lists do not name.
-/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`) and `test/`,
-///    each with class folders.
+/// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`, `valid/`) and
+///    `test/`, each with class folders.
 /// 3. **Neither**: all clips.
 ///
 /// A missing part is held out of the train part by *group*, whole groups at a time, the classes
@@ -100,6 +100,7 @@ struct Place {
     groups: Groups,
     prepared: bool,
     quarantine: BTreeSet<String>,
+    passed: PassedOver,
 }
 
 impl Place {
@@ -111,7 +112,7 @@ impl Place {
         let read = prepared::read(root)?;
         let prepared = read.is_some();
         let (clips, groups) = read.unwrap_or_default();
-        Ok(Self { clips, groups: named.unwrap_or(groups), prepared, quarantine })
+        Ok(Self { clips, groups: named.unwrap_or(groups), prepared, quarantine, passed: PassedOver::default() })
     }
 
     /// The clips, searched for where there is no manifest.
@@ -119,7 +120,7 @@ impl Place {
         if !self.prepared {
             let lists = [&options.train_list, &options.validation_list, &options.test_list];
             let files = lists.into_iter().chain([&options.groups, &options.quarantine]).flatten();
-            self.clips = scan(root, root, "", &aside(root, files.map(|file| root.join(file))))?;
+            self.clips = scan(root, root, "", &aside(root, files.map(|file| root.join(file))), &mut self.passed)?;
         }
         Ok(&self.clips)
     }
@@ -152,6 +153,13 @@ impl Dataset {
         let mut place = Place::find(options, &root)?;
         let mut parts = find_parts(options, &root, &mut place)?;
         let classes = classes(options, &parts)?;
+        parts.notes.extend(place.passed.notes());
+        if let Some(groups) = &options.groups {
+            let Parts { train, validation, test, .. } = &parts;
+            let found = [Some(train), validation.as_ref(), test.as_ref()].into_iter().flatten().flatten();
+            let ids = place.clips.keys().chain(found.map(|clip| &clip.id)).chain(&place.quarantine);
+            parts.notes.extend(place.groups.unused(&root.join(groups), ids.map(String::as_str))?);
+        }
         let missing = usize::from(parts.validation.is_none()) + usize::from(parts.test.is_none());
         let listed = options.groups.is_some() || place.prepared;
         let grouping = Grouping::new(&parts.train, &place.groups, listed, 1 + missing);
@@ -159,7 +167,7 @@ impl Dataset {
         hold_out_missing(options, &place.groups, &classes, &mut parts);
         parts.skipped.sort();
         let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
-        let dataset = Dataset {
+        let mut dataset = Dataset {
             name: name_of(&root),
             train: samples(parts.train),
             validation: samples(parts.validation.unwrap_or_default()),
@@ -178,6 +186,10 @@ impl Dataset {
                 return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy });
             }
         }
+        let shared = leaks::shared_groups(&dataset, &place.groups);
+        dataset.notes.extend(shared);
+        let same = leaks::same_bytes(&root, &dataset)?;
+        dataset.notes.extend(same);
         Ok(dataset)
     }
 
@@ -245,7 +257,7 @@ fn find_parts(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
     if lists.iter().any(|list| list.is_some()) {
         return from_lists(options, root, place);
     }
-    let folders = if place.prepared { None } else { part_folders(root, true)? };
+    let folders = if place.prepared { None } else { part_folders(root, true, &mut place.passed)? };
     let [train, validation, test] = match folders {
         None | Some([_, None, None]) => [Some(place.clips(options, root)?.values().cloned().collect()), None, None],
         Some(parts) => parts,
@@ -284,7 +296,12 @@ fn from_lists(options: &FolderOptions, root: &Path, place: &mut Place) -> Result
         skipped.extend(ids);
     }
     let train = match &train {
-        Some(list) => named(list),
+        Some(list) => {
+            let listed = given.iter().flat_map(|list| &list.ids).map(|(_, id)| id.as_str());
+            let listed: BTreeSet<&str> = listed.chain(quarantine.iter().map(String::as_str)).collect();
+            notes::unlisted(clips.values().map(|clip| (&*clip.id, &*clip.class)), &listed, &mut notes);
+            named(list)
+        }
         None => {
             let before = skipped.len();
             let sound = place.sound(rest(clips, &given), &mut skipped);

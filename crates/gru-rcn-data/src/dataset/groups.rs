@@ -7,7 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use crate::base::{DataError, Draws, Fnv64, read_text};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::lists::{normal, other_form};
+use crate::base::{DataError, Draws, Fnv64, printable, read_text};
 use crate::manifest::Layout;
 
 /// Group names by clip path or file stem.
@@ -15,13 +19,46 @@ use crate::manifest::Layout;
 pub(crate) struct Groups(pub(super) HashMap<String, String>);
 
 impl Groups {
-    /// Reads a JSON object from path or stem to group name.
+    /// Reads a JSON object from path or stem to group name. A key that occurs twice is an error.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let text = read_text(path)?;
-        serde_json::from_str(&text).map(Self).map_err(|error| {
+        let Pairs(pairs) = serde_json::from_str(&text).map_err(|error| {
             let reason = format!("not a JSON object from clip path or file stem to group name: {error}");
             DataError::dataset(path, reason)
-        })
+        })?;
+        let mut groups = HashMap::new();
+        for (key, group) in pairs {
+            let key = normal(&key).unwrap_or(key);
+            if let Some(before) = groups.insert(key.clone(), group.clone()) {
+                let [key, before, group] = [&key, &before, &group].map(|text| printable(text));
+                let reason = format!("`{key}` occurs twice, for the groups `{before}` and `{group}`; keep one of them");
+                return Err(DataError::dataset(path, reason));
+            }
+        }
+        Ok(Self(groups))
+    }
+
+    /// A note that counts the keys that name none of the clips `ids`; an error where no key names
+    /// one. `path` is the file that was read.
+    pub(crate) fn unused<'a>(
+        &self,
+        path: &Path,
+        ids: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Option<String>, DataError> {
+        let ids: BTreeSet<&str> = ids.into_iter().collect();
+        let names = ids.iter().map(|id| id.rsplit('/').next().unwrap_or(id));
+        let known: BTreeSet<&str> = names.flat_map(|name| [name, stem(name)]).chain(ids.iter().copied()).collect();
+        let unused: BTreeSet<&String> = self.0.keys().filter(|key| !known.contains(key.as_str())).collect();
+        let Some(first) = unused.first() else { return Ok(None) };
+        let (all, count, shown) = (self.0.len(), unused.len(), printable(first));
+        let form = other_form(first, ids.iter().copied()).map_or_else(String::new, |words| format!(" ({words})"));
+        let words = format!("{count} of {all} keys name no clip of the data set, the first `{shown}`{form}");
+        if count == all {
+            let reason = format!("{words}; a key is the path of a clip below the root, its file name, or its stem");
+            return Err(DataError::dataset(path, reason));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Some(format!("{name}: {words}; those groups hold no clips together")))
     }
 
     /// The group of a clip in the map, by its path or its file stem.
@@ -35,6 +72,33 @@ impl Groups {
         let name = id.rsplit('/').next().unwrap_or(id);
         let known = self.named(id).or_else(|| ucf_group(stem(name)));
         known.map_or_else(|| format!("clip {id}"), |group| format!("group {group}"))
+    }
+}
+
+/// The members of a JSON object in their order, those of one key too.
+struct Pairs(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
     }
 }
 

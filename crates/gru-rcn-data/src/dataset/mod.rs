@@ -6,6 +6,7 @@
 mod content;
 mod folder;
 mod groups;
+mod leaks;
 mod lists;
 mod motion;
 mod notes;
@@ -21,8 +22,9 @@ pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine, without_extension};
 pub(crate) use lists::{find, lines};
 pub use motion::{MOTIONS, MotionClip, MotionConfig, SHAPES};
+pub(crate) use notes::unlisted;
 pub use prepared::PreparedClip;
-pub(crate) use scan::{Entry, Found, aside, is_video, part_folders, scan, videos_of};
+pub(crate) use scan::{Entry, Found, PassedOver, aside, is_video, part_folders, same_clip, scan, videos_of};
 pub use splits::SplitList;
 pub(crate) use splits::{MSVD_CLASS, official, own, write};
 

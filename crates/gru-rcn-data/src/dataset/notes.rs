@@ -33,6 +33,29 @@ pub(super) fn quarantined(clips: &[String], split: Option<Split>, notes: &mut Ve
     }
 }
 
+/// The clips that no list names, counted, with the classes of which no list names any.
+pub(crate) fn unlisted<'a>(
+    clips: impl IntoIterator<Item = (&'a str, &'a str)>,
+    listed: &BTreeSet<&str>,
+    notes: &mut Vec<String>,
+) {
+    let (mut all, mut left, mut classes) = (0, Vec::new(), BTreeMap::new());
+    for (id, class) in clips {
+        all += 1;
+        *classes.entry(class).or_insert(false) |= listed.contains(id);
+        if !listed.contains(id) {
+            left.push(id);
+        }
+    }
+    let Some(first) = left.first() else { return };
+    let mut without = classes.into_iter().filter(|(_, named)| !named).map(|(class, _)| class);
+    let whole = without.next().map_or_else(String::new, |class| {
+        let count = 1 + without.count();
+        format!("; of {count} classes no clip is in a list, the first `{class}`: check how the lists spell it")
+    });
+    notes.push(format!("{} of {all} clips are in no list and so in no part, the first {first}{whole}", left.len()));
+}
+
 /// How the clips of the train part hang together before other parts are held out of it.
 pub(super) struct Grouping {
     clips: usize,

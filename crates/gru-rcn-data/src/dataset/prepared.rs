@@ -7,7 +7,7 @@ use super::ClipSource;
 use super::groups::Groups;
 use super::scan::{Clips, Found};
 use crate::base::DataError;
-use crate::image::list_frames;
+use crate::image::list_frames_below;
 use crate::manifest::{COMPONENTS, ClipRecord, FLOW, FRAMES, MANIFEST, Manifest};
 
 /// A clip of a prepared folder.
@@ -24,7 +24,7 @@ pub struct PreparedClip {
 impl PreparedClip {
     /// The frame images in order, as many as the manifest says.
     pub(crate) fn frame_files(&self) -> Result<Vec<PathBuf>, DataError> {
-        counted(&self.frames_dir, self.record.frames)
+        self.counted(&self.frames_dir, self.record.frames)
     }
 
     /// The images of horizontal and of vertical flow in order; field `t` leads from frame `t` to
@@ -38,17 +38,20 @@ impl PreparedClip {
             return Ok([Vec::new(), Vec::new()]);
         }
         let [x, y] = COMPONENTS;
-        Ok([counted(&folder.join(x), self.record.flow)?, counted(&folder.join(y), self.record.flow)?])
+        Ok([self.counted(&folder.join(x), self.record.flow)?, self.counted(&folder.join(y), self.record.flow)?])
     }
-}
 
-fn counted(folder: &Path, expected: usize) -> Result<Vec<PathBuf>, DataError> {
-    let files = list_frames(folder)?;
-    if files.len() == expected {
-        return Ok(files);
+    /// The images of one of the clip's folders.
+    fn counted(&self, folder: &Path, expected: usize) -> Result<Vec<PathBuf>, DataError> {
+        // `frames/<class>/<clip>` lies in the data set's root.
+        let root = self.frames_dir.ancestors().nth(3).unwrap_or(&self.frames_dir);
+        let files = list_frames_below(root, folder)?;
+        if files.len() == expected {
+            return Ok(files);
+        }
+        let reason = format!("{} images, the manifest says {expected}; verify the data set", files.len());
+        Err(DataError::BadFrames { path: folder.to_owned(), reason })
     }
-    let reason = format!("{} images, the manifest says {expected}; verify the data set", files.len());
-    Err(DataError::BadFrames { path: folder.to_owned(), reason })
 }
 
 /// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder
@@ -163,6 +166,34 @@ mod tests {
         fs::remove_dir_all(folder.path().join("frames/b/2")).unwrap();
         std::os::unix::fs::symlink(other.path(), folder.path().join("frames/b/2")).unwrap();
         refused(Dataset::from_folder(&options(&folder)), &["leads out"]);
+        // A single frame.
+        let (folder, frame) = (prepared(&IDS), other.path().join("0.jpg"));
+        save_frame(&frame, [2, 4], 0);
+        let link = folder.path().join("frames/a/1/000001.jpg");
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(frame, link).unwrap();
+        let (clips, _) = read(&fs::canonicalize(folder.path()).unwrap()).unwrap().unwrap();
+        let ClipSource::Prepared(clip) = &clips["a/1"].source else { panic!() };
+        refused(clip.frame_files(), &["000001.jpg", "leads out"]);
+    }
+
+    #[test]
+    fn the_same_bytes_in_two_parts_are_refused() {
+        let folder = prepared(&IDS);
+        let path = folder.path().join(MANIFEST);
+        let mut manifest = Manifest::read(&path).unwrap();
+        manifest.clips[5].sha256 = manifest.clips[0].sha256.clone();
+        manifest.write(&path).unwrap();
+        put(folder.path(), "train.txt", "a/1\na/2\nb/1\nb/2\n");
+        put(folder.path(), "val.txt", "a/3\n");
+        put(folder.path(), "test.txt", "b/3\n");
+        let [train_list, validation_list, test_list] =
+            ["train.txt", "val.txt", "test.txt"].map(|name| Some(name.into()));
+        let mut options = FolderOptions { train_list, validation_list, test_list, ..options(&folder) };
+        refused(Dataset::from_folder(&options), &["b/3", "a/1", "same bytes"]);
+        options.validation_list = Some("test.txt".into());
+        options.test_list = Some("val.txt".into());
+        refused(Dataset::from_folder(&options), &["validation clip b/3", "train clip a/1"]);
     }
 
     #[test]

@@ -1,16 +1,49 @@
 //! Finding the clips of a folder with a sub-folder per class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{ClipSource, Sample};
-use crate::base::DataError;
-use crate::image::is_frame;
+use super::{ClipSource, Sample, without_extension};
+use crate::base::{DataError, printable};
+use crate::image::{check_link, is_frame};
 
 /// File name extensions of videos, in lower case.
-const VIDEO_EXTENSIONS: [&str; 16] =
-    ["3gp", "asf", "avi", "flv", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"];
+const VIDEO_EXTENSIONS: [&str; 22] = [
+    "3g2", "3gp", "asf", "avi", "flv", "gif", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mts",
+    "ogv", "qt", "ts", "vob", "webm", "wmv",
+];
+
+/// What a scan found and did not take, as paths below the root.
+#[derive(Debug, Default)]
+pub(crate) struct PassedOver {
+    files: Vec<String>,
+    folders: Vec<String>,
+}
+
+impl PassedOver {
+    /// One line for each kind, which counts and names the first.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let line = |paths: &[String], what: &str, why: &str| {
+            paths.first().map(|first| format!("{} {what} passed over, the first {first}: {why}", paths.len()))
+        };
+        let files = line(
+            &self.files,
+            "files are",
+            "a clip is a file with the extension of a video, or a folder of frames, in the folder of its class",
+        );
+        let folders = line(
+            &self.folders,
+            "folders beside `train/` are",
+            "the parts are `train/`, `validation/` (or `val/`, `valid/`) and `test/`",
+        );
+        [files, folders].into_iter().flatten()
+    }
+
+    fn file(&mut self, root: &Path, path: &Path) {
+        self.files.push(printable(&path.strip_prefix(root).unwrap_or(path).to_string_lossy()));
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -24,6 +57,14 @@ impl Found {
     pub(crate) fn sample(&self, classes: &[String]) -> Option<Sample> {
         let class = classes.iter().position(|class| *class == self.class)?;
         Some(Sample { id: self.id.clone(), class, appearance: None, source: self.source.clone() })
+    }
+
+    /// The id without the extension of a video: no two clips of a class may share it.
+    pub(crate) fn stem(&self) -> &str {
+        match self.source {
+            ClipSource::Video(_) => without_extension(&self.id),
+            _ => &self.id,
+        }
     }
 }
 
@@ -39,20 +80,38 @@ pub(crate) struct Entry {
 /// or "train/").
 ///
 /// Folders named in `aside` hold lists, not clips.
-pub(crate) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) -> Result<Clips, DataError> {
+pub(crate) fn scan(
+    root: &Path,
+    folder: &Path,
+    prefix: &str,
+    aside: &[PathBuf],
+    passed: &mut PassedOver,
+) -> Result<Clips, DataError> {
     let mut clips = Clips::new();
-    for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
+    for class in entries(root, folder)? {
+        if !class.is_folder {
+            if is_video(&class.path) {
+                passed.file(root, &class.path);
+            }
+            continue;
+        }
         if aside.contains(&class.path) {
             continue;
         }
-        let before = clips.len();
+        let mut stems: HashMap<String, PathBuf> = HashMap::new();
         for entry in entries(root, &class.path)? {
-            if let Some(source) = source(&entry)? {
-                let id = format!("{prefix}{}/{}", class.name, entry.name);
-                clips.insert(id.clone(), Found { id, class: class.name.clone(), source });
+            let Some(source) = source(root, &entry)? else {
+                passed.file(root, &entry.path);
+                continue;
+            };
+            let id = format!("{prefix}{}/{}", class.name, entry.name);
+            let found = Found { id: id.clone(), class: class.name.clone(), source };
+            if let Some(other) = stems.insert(found.stem().to_owned(), entry.path.clone()) {
+                return Err(same_clip(&entry.path, &other, found.stem()));
             }
+            clips.insert(id, found);
         }
-        if clips.len() == before {
+        if stems.is_empty() {
             let reason = "this class folder holds no clip; put video files or folders of frames in it, or remove it";
             return Err(DataError::dataset(&class.path, reason));
         }
@@ -60,38 +119,58 @@ pub(crate) fn scan(root: &Path, folder: &Path, prefix: &str, aside: &[PathBuf]) 
     Ok(clips)
 }
 
-/// The videos directly in `root`, all of one class.
-pub(crate) fn videos_of(root: &Path, class: &str) -> Result<Vec<Found>, DataError> {
-    let videos = entries(root, root)?.into_iter().filter(|entry| !entry.is_folder && is_video(&entry.path));
-    let found = |Entry { name, path, .. }| Found {
-        id: format!("{class}/{name}"),
-        class: class.to_owned(),
-        source: ClipSource::Video(path),
-    };
-    Ok(videos.map(found).collect())
+/// The error of two files, or a file and a folder of frames, that are one clip by their names.
+pub(crate) fn same_clip(path: &Path, other: &Path, id: &str) -> DataError {
+    let other = other.display();
+    DataError::dataset(path, format!("this and {other} would both be the clip {id}; rename or remove one of the two"))
 }
 
-/// The clips of the folders `train`, `validation` (or `val`) and `test` of a root, each with class
-/// folders; `None` without such a `train`. With `prefixed`, ids begin with the name of the part's
-/// folder.
-pub(crate) fn part_folders(root: &Path, prefixed: bool) -> Result<Option<[Option<Vec<Found>>; 3]>, DataError> {
-    let part = |name: &str| -> Result<Option<Vec<Found>>, DataError> {
-        let folder = root.join(name);
-        let inside = folder.is_dir() && fs::canonicalize(&folder).is_ok_and(|path| path.starts_with(root));
-        if !inside || !holds_classes(root, &folder)? {
-            return Ok(None);
+/// The videos directly in `root`, all of one class.
+pub(crate) fn videos_of(root: &Path, class: &str, passed: &mut PassedOver) -> Result<Vec<Found>, DataError> {
+    let mut found = Vec::new();
+    for Entry { name, path, is_folder } in entries(root, root)? {
+        if !is_folder && is_video(&path) {
+            let (id, class) = (format!("{class}/{name}"), class.to_owned());
+            found.push(Found { id, class, source: ClipSource::Video(path) });
+        } else if !is_folder {
+            passed.file(root, &path);
         }
-        let prefix = if prefixed { format!("{name}/") } else { String::new() };
-        Ok(Some(scan(root, &folder, &prefix, &[])?.into_values().collect()))
-    };
-    let Some(train) = part("train")? else { return Ok(None) };
-    let validation = match (part("validation")?, part("val")?) {
-        (Some(_), Some(_)) => {
-            return Err(DataError::dataset(root, "there are both `validation` and `val`; keep one of the two"));
+    }
+    Ok(found)
+}
+
+/// The clips of the folders `train`, `validation` (or `val`, `valid`) and `test` of a root, each with
+/// class folders; `None` without such a `train`. With `prefixed`, ids begin with the name of the
+/// part's folder.
+pub(crate) fn part_folders(
+    root: &Path,
+    prefixed: bool,
+    passed: &mut PassedOver,
+) -> Result<Option<[Option<Vec<Found>>; 3]>, DataError> {
+    const NAMES: [&[&str]; 3] = [&["train"], &["validation", "val", "valid"], &["test"]];
+    let train = root.join("train");
+    if !train.is_dir() || !holds_classes(root, &train)? {
+        return Ok(None);
+    }
+    let mut parts = [None, None, None];
+    let mut taken: [Option<String>; 3] = Default::default();
+    for entry in entries(root, root)? {
+        let part = NAMES.iter().position(|names| names.contains(&entry.name.as_str()));
+        match part {
+            Some(part) if entry.is_folder && holds_classes(root, &entry.path)? => {
+                if let Some(other) = taken[part].replace(entry.name.clone()) {
+                    let reason = format!("there are both `{other}` and `{}`; keep one of the two", entry.name);
+                    return Err(DataError::dataset(root, reason));
+                }
+                let prefix = if prefixed { format!("{}/", entry.name) } else { String::new() };
+                parts[part] = Some(scan(root, &entry.path, &prefix, &[], passed)?.into_values().collect());
+            }
+            _ if entry.is_folder => passed.folders.push(entry.name),
+            _ if is_video(&entry.path) => passed.file(root, &entry.path),
+            _ => {}
         }
-        (validation, val) => validation.or(val),
-    };
-    Ok(Some([Some(train), validation, part("test")?]))
+    }
+    Ok(Some(parts))
 }
 
 /// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a
@@ -121,24 +200,30 @@ pub(crate) fn is_video(path: &Path) -> bool {
 }
 
 /// The clip an entry of a class folder is; `None` for other files, such as notes and thumbnails.
-fn source(entry: &Entry) -> Result<Option<ClipSource>, DataError> {
+/// Frames that are links out of `root` are refused.
+fn source(root: &Path, entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     if !entry.is_folder {
         return Ok(is_video(&entry.path).then(|| ClipSource::Video(entry.path.clone())));
     }
-    let listing = fs::read_dir(&entry.path).map_err(|error| DataError::io(&entry.path, error))?;
-    for file in listing {
-        let file = file.map_err(|error| DataError::io(&entry.path, error))?;
+    let io = |error| DataError::io(&entry.path, error);
+    let mut frames = false;
+    for file in fs::read_dir(&entry.path).map_err(io)? {
+        let file = file.map_err(io)?;
         if is_frame(&file.path()) {
-            return Ok(Some(ClipSource::FrameFolder(entry.path.clone())));
+            frames = true;
+            check_link(root, &file)?;
         }
+    }
+    if frames {
+        return Ok(Some(ClipSource::FrameFolder(entry.path.clone())));
     }
     let reason = "a folder in a class folder is a clip of JPEG or PNG frames, but this one holds none; clips lie directly \
                   in their class folder";
     Err(DataError::dataset(&entry.path, reason))
 }
 
-/// The entries of `folder` sorted by name, without hidden ones. Links that lead out of `root`, which
-/// is canonical, are refused.
+/// The entries of `folder` sorted by name, without hidden ones. Names with control characters, which
+/// a terminal would obey, and links that lead out of `root` are refused.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut found = Vec::new();
@@ -151,14 +236,11 @@ fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
         if name.starts_with('.') {
             continue;
         }
-        if entry.file_type().map_err(io)?.is_symlink() {
-            let target = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
-            if !target.starts_with(root) {
-                let target = target.display();
-                let reason = format!("this link leads out of the data set, to {target}; copy the files into it");
-                return Err(DataError::dataset(&path, reason));
-            }
+        if name.chars().any(char::is_control) {
+            let shown = folder.join(printable(&name));
+            return Err(DataError::dataset(&shown, "the name has a control character; rename it"));
         }
+        check_link(root, &entry)?;
         found.push(Entry { name, is_folder: path.is_dir(), path });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -21,11 +21,36 @@ pub(crate) fn is_frame(path: &Path) -> bool {
 /// The image files of a folder in the order of their numbers; an error names the file or the missing
 /// number.
 pub(crate) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    list(folder, None)
+}
+
+/// The same; frames that are links out of `root`, which is canonical, are refused.
+pub(crate) fn list_frames_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    list(folder, Some(root))
+}
+
+/// Refuses a link that leads out of `root`, which is canonical.
+pub(crate) fn check_link(root: &Path, entry: &fs::DirEntry) -> Result<(), DataError> {
+    let path = entry.path();
+    if !entry.file_type().map_err(|error| DataError::io(&path, error))?.is_symlink() {
+        return Ok(());
+    }
+    let target = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
+    if target.starts_with(root) {
+        return Ok(());
+    }
+    let reason = format!("this link leads out of the data set, to {}; copy the files into it", target.display());
+    Err(DataError::dataset(&path, reason))
+}
+
+fn list(folder: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>, DataError> {
     let io = |error| DataError::io(folder, error);
     let mut frames = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
+        let entry = entry.map_err(io)?;
+        let path = entry.path();
         if is_frame(&path) {
+            root.map_or(Ok(()), |root| check_link(root, &entry))?;
             let Some((prefix, number)) = numbered(&path) else {
                 let stem = path.file_stem().unwrap_or_default().display();
                 return Err(bad(folder, format!("the frame `{stem}` has no number at the end of its name; rename it")));

@@ -1,15 +1,20 @@
 //! Image files to pixels: JPEG by zune-jpeg, PNG by the crate `image`.
+//!
+//! Decoders of JPEG give as much of a picture as they can: where data are missing it is grey, without
+//! an error. A clip of such pictures must not be trained on, so a file is refused that lacks its end
+//! marker, whose data end before its last block, or whose last block leaves data over.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZCursor, ZSeekFrom};
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::structure::{is_jpeg, jpeg_end};
 use crate::base::{DataError, DecodeLimits, Frames, read_file_into};
 
 /// Most bytes of a file, and most that the decoder may take for it.
@@ -94,8 +99,11 @@ fn decode_into(
     Buffers { file, pixels }: &mut Buffers,
 ) -> Result<[usize; 2], DataError> {
     read(path, file)?;
-    let decode = if is_jpeg(file) { decode_jpeg } else { decode_other };
-    decode(file, colours, limits, pixels).map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
+    let decoded = match is_jpeg(file) {
+        true => decode_jpeg(file, colours, limits, pixels),
+        false => decode_other(file, colours, limits, pixels),
+    };
+    decoded.map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
 }
 
 /// A whole file, unless it is larger than any image may be.
@@ -108,28 +116,13 @@ fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
 pub(crate) fn decode_strictly(bytes: &[u8], side: usize) -> Result<(), String> {
     let limits = DecodeLimits { max_side: side, ..DecodeLimits::default() };
     if is_jpeg(bytes) {
-        return open_jpeg(bytes, &limits, true)?.decode().map(drop).map_err(|error| error.to_string());
+        return decode_jpeg(&mut bytes.to_vec(), Colours::Rgb, &limits, &mut Vec::new()).map(drop);
     }
     read_other(bytes, &limits, None).map(drop)
 }
 
 fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
-}
-
-/// A JPEG whose header was read and states a size within the limits.
-fn open_jpeg<'b>(
-    bytes: &'b [u8],
-    limits: &DecodeLimits,
-    strict: bool,
-) -> Result<JpegDecoder<ZCursor<&'b [u8]>>, String> {
-    let side = limits.max_side.min(MOST_SIDE);
-    let options = DecoderOptions::default().set_strict_mode(strict).set_max_width(side).set_max_height(side);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
-    let (width, height) = decoder.dimensions().ok_or(NO_SIZE)?;
-    check_pixels([height, width], limits)?;
-    Ok(decoder)
 }
 
 fn check_pixels([height, width]: [usize; 2], limits: &DecodeLimits) -> Result<(), String> {
@@ -140,31 +133,125 @@ fn check_pixels([height, width]: [usize; 2], limits: &DecodeLimits) -> Result<()
     Err(format!("it has {width}x{height} pixels, above the limit `max_pixels` of {most}; make it smaller"))
 }
 
+/// Ones where a JPEG's coded data end, stuffed as data are: more than the decoder reads ahead. The
+/// code of all ones is reserved, so a decoder that lacks data runs into an error.
+const ONES: [u8; 32] = {
+    let (mut ones, mut i) = ([0; 32], 0);
+    while i < ones.len() {
+        ones[i] = 0xff;
+        i += 2;
+    }
+    ones
+};
+/// Most bytes before the end marker that belong to no block: some writers fill them up.
+const FILL: u64 = 32;
+
+/// `file` is changed behind the coded data.
 fn decode_jpeg(
-    bytes: &[u8],
+    file: &mut Vec<u8>,
     colours: Colours,
     limits: &DecodeLimits,
     pixels: &mut Vec<u8>,
 ) -> Result<[usize; 2], String> {
-    // Not strict, as most readers are; `verify` finds doubtful files.
-    let mut decoder = open_jpeg(bytes, limits, false)?;
-    let (width, height) = decoder.dimensions().ok_or(NO_SIZE)?;
+    let side = limits.max_side.min(MOST_SIDE);
+    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(side).set_max_height(side);
+    let end = jpeg_end(file).map_err(|unsound| unsound.words().to_owned())?;
+    file.truncate(end.place);
+    if !end.lone_scan {
+        // The decoder wants a marker right behind the first of several scans.
+        file.extend(ONES);
+    }
+    file.extend([0xff, 0xd9]);
+    let coded = Cell::new(0);
+    let input = CodedBytes { bytes: ZCursor::new(file.as_slice()), coded: &coded };
+    let mut decoder = JpegDecoder::new_with_options(input, options);
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let (width, height) = decoder.dimensions().ok_or("a JPEG without a size")?;
+    check_pixels([height, width], limits)?;
     let options = *decoder.options();
     let grey = colours == Colours::Grey && decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (out, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
     let length = width * height * channels;
-    // The decoder leaves part of the buffer unchanged where a file was cut off: it must not hold
-    // another image.
+    // The decoder may leave part of the buffer unchanged: it must not hold another image.
     pixels.clear();
     pixels.resize(length, 0);
-    decoder.decode_into(pixels).map_err(|error| error.to_string())?;
+    let damaged = |why: &str| format!("its data are damaged or end too early: {why}");
+    decoder.decode_into(pixels).map_err(|error| damaged(&error.to_string()))?;
+    let left = (end.place as u64).saturating_sub(coded.get());
+    if left > FILL {
+        return Err(damaged(&format!("{left} bytes are left after the last block")));
+    }
     if colours == Colours::Grey && !grey {
         let image = RgbImage::from_raw(width as u32, height as u32, std::mem::take(pixels));
         let image = image.ok_or("a JPEG of another size than it says")?;
         *pixels = DynamicImage::ImageRgb8(image).into_luma8().into_raw();
     }
     Ok([height, width])
+}
+
+/// The bytes of a JPEG, which remember where coded data were read last. The decoder reads those in
+/// fours, or singly without an error; it looks for markers by single reads that may fail.
+struct CodedBytes<'b> {
+    bytes: ZCursor<&'b [u8]>,
+    coded: &'b Cell<u64>,
+}
+
+impl CodedBytes<'_> {
+    #[inline(always)]
+    fn note(&mut self) {
+        if let Ok(place) = self.bytes.z_position() {
+            self.coded.set(place);
+        }
+    }
+}
+
+impl ZByteReaderTrait for CodedBytes<'_> {
+    #[inline(always)]
+    fn read_byte_no_error(&mut self) -> u8 {
+        let byte = self.bytes.read_byte_no_error();
+        self.note();
+        byte
+    }
+
+    #[inline(always)]
+    fn read_exact_bytes(&mut self, target: &mut [u8]) -> Result<(), ZByteIoError> {
+        self.bytes.read_exact_bytes(target)?;
+        if target.len() == 4 {
+            self.note();
+        }
+        Ok(())
+    }
+
+    fn read_bytes(&mut self, target: &mut [u8]) -> Result<usize, ZByteIoError> {
+        self.bytes.read_bytes(target)
+    }
+
+    fn peek_bytes(&mut self, target: &mut [u8]) -> Result<usize, ZByteIoError> {
+        self.bytes.peek_bytes(target)
+    }
+
+    fn peek_exact_bytes(&mut self, target: &mut [u8]) -> Result<(), ZByteIoError> {
+        self.bytes.peek_exact_bytes(target)
+    }
+
+    #[inline(always)]
+    fn z_seek(&mut self, from: ZSeekFrom) -> Result<u64, ZByteIoError> {
+        self.bytes.z_seek(from)
+    }
+
+    #[inline(always)]
+    fn is_eof(&mut self) -> Result<bool, ZByteIoError> {
+        self.bytes.is_eof()
+    }
+
+    fn z_position(&mut self) -> Result<u64, ZByteIoError> {
+        self.bytes.z_position()
+    }
+
+    fn read_remaining(&mut self, sink: &mut Vec<u8>) -> Result<usize, ZByteIoError> {
+        self.bytes.read_remaining(sink)
+    }
 }
 
 fn decode_other(
@@ -281,12 +368,48 @@ mod tests {
             };
             with_decoded(&path, Colours::Rgb, &limits(), inner).unwrap();
         }
-        let path = folder.path().join("cut.jpg");
-        RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])).save(&path).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let expected = image::open(&path).unwrap().into_rgb8().into_raw();
-        assert_eq!(decode(&path, Colours::Rgb, &limits()).unwrap().pixels, expected);
+    }
+
+    // Data that end too early, with an end marker and without; data of zeros; data that leave some
+    // over. A flat picture has rows of few bytes, one of noise has rows of many.
+    #[test]
+    fn jpegs_with_other_data_than_their_blocks_need_are_refused() {
+        let folder = temporary();
+        let path = folder.path().join("0.jpg");
+        let read = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(decode(&path, Colours::Rgb, &limits()).is_ok(), decode_strictly(bytes, 8192).is_ok());
+            decode(&path, Colours::Rgb, &limits())
+        };
+        let noise = |x: u32, y: u32| ((x * 7919 + y * 104_729) ^ (x * y * 31)) as u8;
+        let pictures = [
+            RgbImage::from_pixel(72, 40, Rgb([9, 200, 31])),
+            RgbImage::from_fn(72, 40, |x, y| Rgb([(x * 3) as u8, (y * 5) as u8, 90])),
+            RgbImage::from_fn(72, 40, |x, y| Rgb([noise(x, y), noise(y, x), noise(x + 1, y)])),
+        ];
+        for (which, picture) in pictures.iter().enumerate() {
+            picture.save(&path).unwrap();
+            let whole = fs::read(&path).unwrap();
+            assert!(read(&whole).is_ok());
+            let scan = whole.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
+            let (data, end) = (whole.len() - 2 - scan, &[0xff, 0xd9][..]);
+            for cut in [scan + 1, scan + data / 3, scan + data / 2, whole.len() - 2 - 4.min(data / 4)] {
+                refused(read(&whole[..cut]), &["0.jpg", "cut off"]);
+                // A stuffed byte stays whole.
+                let cut = cut - usize::from(whole[cut - 1] == 0xff);
+                refused(read(&[&whole[..cut], end].concat()), &["0.jpg", "end too early"]);
+            }
+            if which == 2 {
+                let mut zeros = whole.clone();
+                zeros[scan + data / 4..scan + data / 2].fill(0);
+                refused(read(&zeros), &["0.jpg", "its data are damaged"]);
+                let more = [&whole[..scan + data / 2], &whole[scan + data / 4..]].concat();
+                refused(read(&more), &["0.jpg", "its data are damaged"]);
+                let mut tail = whole.clone();
+                tail[scan + data / 2..].fill(0);
+                refused(read(&tail), &["0.jpg", "cut off"]);
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{ClipRecord, ImageCoding, line_of};
-use crate::base::{DataError, Fnv64, partial_sibling, read_text_if_there, remove, write_atomically};
+use crate::base::{DataError, Fnv64, open_file, partial_sibling, read_text_if_there, remove, write_atomically};
 
 pub(crate) const FRAMES: &str = "frames";
 pub(crate) const FLOW: &str = "flow";
@@ -38,6 +38,13 @@ impl ContentHash {
     pub(crate) fn file(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
+    }
+
+    /// Adds a file that is read for this alone.
+    pub(crate) fn read(&mut self, path: &Path) -> Result<(), DataError> {
+        let (mut file, length) = open_file(path)?;
+        self.0.update(length.to_le_bytes());
+        std::io::copy(&mut file, &mut self.0).map(drop).map_err(|error| DataError::io(path, error))
     }
 
     /// 64 hexadecimal digits.

@@ -2,7 +2,8 @@
 //!
 //! The first line is a [`Header`]: how the images were made. Each further line is a [`ClipRecord`]:
 //! one clip, its frames counted as they were decoded, with a hash of the bytes that were written.
-//! Records are sorted by id. It holds no date and no path: the same videos prepared the same way
+//! Records are sorted by id. A hash of the video tells whether it was changed since. It holds no date
+//! and no path: the same videos prepared the same way
 //! give the same manifest, byte for byte, on every machine.
 //!
 //! ```text
@@ -53,6 +54,13 @@ pub struct ClipRecord {
     /// SHA-256 in hexadecimal over all files of the clip; [`mod@crate::verify`] says in which
     /// order.
     pub sha256: String,
+    /// SHA-256 of the video, or of the folder of frames, that the clip was made of; manifests of
+    /// earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What the decoder complained about although it gave these frames: the video is damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 impl ClipRecord {
@@ -80,6 +88,8 @@ impl ClipRecord {
             Some(format!("the clip {id} of {} frames has {} flow fields, {flow} belong to it", self.frames, self.flow))
         } else if !hexadecimal(&self.sha256) {
             Some(format!("the clip {id}: `sha256` is not 64 hexadecimal digits"))
+        } else if self.source.as_deref().is_some_and(|hash| !hexadecimal(hash)) {
+            Some(format!("the clip {id}: `source` is not 64 hexadecimal digits"))
         } else {
             None
         }
@@ -201,9 +211,21 @@ pub(crate) mod tests {
 
     pub(crate) fn record(id: &str) -> ClipRecord {
         let class = id.split('/').next().unwrap().to_owned();
-        let sha256 = "0123456789abcdef".repeat(4);
-        let fps = Some(25.0);
-        ClipRecord { id: id.into(), group: id.into(), class, frames: 3, width: 4, height: 2, fps, flow: 0, sha256 }
+        let mut hash = ContentHash::default();
+        hash.file(id.as_bytes());
+        ClipRecord {
+            id: id.into(),
+            group: id.into(),
+            class,
+            frames: 3,
+            width: 4,
+            height: 2,
+            fps: Some(25.0),
+            flow: 0,
+            sha256: hash.finish(),
+            source: None,
+            damage: None,
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use image::{ImageEncoder, ImageResult};
 
 use super::flow::{FlowMaker, FlowRun};
 use super::source::SourceClip;
-use crate::base::DataError;
+use crate::base::{DataError, printable};
 use crate::image::{SizeRule, list_frames, read_selected};
 use crate::manifest::{ClipRecord, ContentHash, ImageCoding, Part};
 use crate::video::{VideoDecoder, VideoFrame, VideoFrames};
@@ -66,7 +66,9 @@ impl ClipMaker<'_> {
             }
             working += began.elapsed();
         }
-        Ok(Images { record: making.record(frames.rate()), frames: count, working })
+        let damage = Some(printable(frames.warnings())).filter(|words| !words.is_empty());
+        let record = ClipRecord { damage, ..making.record(frames.rate()) };
+        Ok(Images { record, frames: count, working })
     }
 
     /// The frames of a clip of the source: a video through the decoder, a folder of frames as it
@@ -145,7 +147,8 @@ impl Making<'_, '_> {
         let SourceClip { id, class, group, .. } = self.clip.clone();
         let (frames, flow) = (self.frames, if self.flow.is_some() { self.frames.saturating_sub(1) } else { 0 });
         let (width, height) = self.size;
-        ClipRecord { id, class, group, frames, width, height, fps, flow, sha256: self.hash.finish() }
+        let (sha256, source, damage) = (self.hash.finish(), None, None);
+        ClipRecord { id, class, group, frames, width, height, fps, flow, sha256, source, damage }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::Prepare;
 use super::clip::ClipMaker;
 use super::flow::FlowMaker;
 use super::source::{Source, SourceClip};
-use crate::base::{DataError, FolderLock};
+use crate::base::{DataError, FolderLock, for_each};
 use crate::manifest::{
     ClipRecord, FAILURES, FLOW, FRAMES, Folders, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, SPLITS,
     Shard, TOOL, journal, ledgers,
@@ -109,6 +110,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) maker: ClipMaker<'a>,
     pub(crate) source: Source,
     pub(crate) done: BTreeMap<String, ClipRecord>,
+    /// Ids of clips that were done of other videos.
+    pub(crate) changed: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
@@ -129,7 +132,33 @@ impl<'a> Plan<'a> {
         let source = Source::find(options)?;
         let place = Place::new(&root, options.shard);
         let done = place.done(&header)?;
-        Ok(Self { place, header, maker, source, done })
+        Ok(Self { place, header, maker, source, done, changed: Vec::new() })
+    }
+
+    /// Takes the clips out of those that are done whose videos are others now. All videos are read
+    /// for it, by `workers` threads.
+    pub(crate) fn without_changed(mut self, workers: usize, cancel: &AtomicBool) -> Result<Self, DataError> {
+        let known = |clip: &&SourceClip| self.done.get(&clip.id).is_some_and(|record| record.source.is_some());
+        let clips: Vec<&SourceClip> = self.source.clips.iter().filter(known).collect();
+        let mut changed = Vec::new();
+        for_each(
+            &clips,
+            workers,
+            cancel,
+            |clip| clip.hash(),
+            |index, hash| {
+                let id = &clips[index].id;
+                // A video that cannot be read any more is tried again, which reports it.
+                if self.done.get(id).is_some_and(|record| record.source != hash.ok()) {
+                    changed.push(id.clone());
+                }
+                Ok(())
+            },
+        )?;
+        changed.sort();
+        self.done.retain(|id, _| changed.binary_search(id).is_err());
+        self.changed = changed;
+        Ok(self)
     }
 
     pub(crate) fn to_do(&self) -> Vec<&SourceClip> {
@@ -137,10 +166,10 @@ impl<'a> Plan<'a> {
         mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()
     }
 
-    /// Number of prepared clips whose video does not exist any more.
-    pub(crate) fn without_source(&self) -> usize {
+    /// Ids of prepared clips whose video does not exist any more.
+    pub(crate) fn without_source(&self) -> Vec<String> {
         let there: HashSet<&str> = self.source.clips.iter().map(|clip| clip.id.as_str()).collect();
-        self.done.keys().filter(|id| !there.contains(id.as_str())).count()
+        self.done.keys().filter(|id| !there.contains(id.as_str())).cloned().collect()
     }
 }
 

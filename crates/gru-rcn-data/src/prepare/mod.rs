@@ -19,7 +19,8 @@
 //! version of this crate in a folder that holds clips already is refused, naming the setting.
 //!
 //! **A broken clip** is recorded with its error, the others continue, and none replaces it. The
-//! next run in the same folder tries it again.
+//! next run in the same folder tries it again. A clip whose video was changed since is made anew: the
+//! manifest has a hash of every video.
 //!
 //! **Shards** divide the clips among machines by a hash of their ids, so that a clip stays with its
 //! shard whatever clips are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins
@@ -140,9 +141,19 @@ pub struct PrepareOutcome {
     pub prepared: usize,
     /// Clips kept from earlier runs.
     pub kept: usize,
-    /// Of those, clips whose video is not in the source any more.
+    /// Of those, ids of the clips whose video is not in the source any more.
     #[serde(skip)]
-    pub without_source: usize,
+    pub without_source: Vec<String>,
+    /// Ids of the clips that earlier runs had prepared of other videos than are there now; they are
+    /// made anew.
+    #[serde(skip)]
+    pub changed: Vec<String>,
+    /// Ids of the clips of which the decoder gave frames although it found damage.
+    #[serde(skip)]
+    pub damaged: Vec<String>,
+    /// Sentences on what was passed over in the source and what no list names.
+    #[serde(skip)]
+    pub notes: Vec<String>,
     /// Frames written by this run.
     pub frames: u64,
     /// Bytes written by this run.

@@ -2,6 +2,7 @@
 //! a run before it begins.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -80,10 +81,13 @@ impl Prepare {
         let root = Plan::new(self, decoder)?.place.root;
         fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
         let _lock = lock(&root, self.shard)?;
-        let plan = Plan::new(self, decoder)?;
+        let plan = Plan::new(self, decoder)?.without_changed(self.workers, cancel)?;
         let to_do = plan.to_do();
         for clip in &to_do {
-            Folders::of(&root, &clip.id).remove()?;
+            match Folders::of(&root, &clip.id).remove() {
+                Err(error) if is_long(&error) => {} // no such folder can be
+                removed => removed?,
+            }
         }
         let (mut done, mut failures) = (plan.done.clone(), Vec::new());
         let mut state = Progress { total: to_do.len(), ..Progress::default() };
@@ -123,6 +127,9 @@ impl Prepare {
             prepared: state.done - failures.len(),
             kept: plan.done.len(),
             without_source: plan.without_source(),
+            changed: plan.changed.clone(),
+            damaged: done.values().filter(|clip| clip.damage.is_some()).map(|clip| clip.id.clone()).collect(),
+            notes: plan.source.notes.clone(),
             failures,
             lists: plan.source.lists.clone(),
             frames: state.frames,
@@ -146,7 +153,7 @@ impl Prepare {
     /// # Errors
     /// As [`Prepare::run`] before any work. Nothing is written.
     pub fn estimate(&self, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
-        let plan = Plan::new(self, decoder)?;
+        let plan = Plan::new(self, decoder)?.without_changed(self.workers, &AtomicBool::new(false))?;
         let mut clips = plan.to_do();
         clips.sort_by_key(|clip| clip.bytes);
         let free = free_bytes(&plan.place.root);
@@ -218,7 +225,10 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     let folders = Folders::of(&plan.place.root, &clip.id);
     let partial = folders.partial();
     let (mut files, mut size) = (Vec::new(), 0);
-    let made = create_folders(&partial, plan).and_then(|()| {
+    // Before it is decoded: a video that is changed meanwhile is made again by the next run.
+    let source = clip.hash().map_err(Fault::Clip);
+    let made = source.and_then(|source| {
+        create_folders(&partial, plan)?;
         let store = &mut |part: Part, index: usize, bytes: &[u8]| {
             let coding = match (part, &plan.maker.flow) {
                 (Part::Frame, _) | (_, None) => plan.maker.image,
@@ -230,10 +240,11 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
             size += bytes.len() as u64;
             Ok(())
         };
-        plan.maker.make(clip, usize::MAX, store)
+        let made = plan.maker.make(clip, usize::MAX, store)?;
+        Ok(ClipRecord { source: Some(source), ..made.record })
     });
     let record = match made {
-        Ok(Images { record, .. }) => record,
+        Ok(record) => record,
         Err(fault) => {
             // The clip's own error matters more than one of removing its remains.
             let _ = folders.remove();
@@ -244,9 +255,21 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     Ok((record, size))
 }
 
+/// Whether a name is longer than the file system allows; while a clip is made, its name is longer.
+fn is_long(error: &DataError) -> bool {
+    matches!(error, DataError::Io { source, .. } if source.kind() == ErrorKind::InvalidFilename)
+}
+
 fn create_folders(partial: &Folders, plan: &Plan<'_>) -> Result<(), Fault> {
-    let create =
-        |folder: PathBuf| fs::create_dir_all(&folder).map_err(|error| Fault::Run(DataError::io(&folder, error)));
+    let create = |folder: PathBuf| {
+        fs::create_dir_all(&folder).map_err(|error| match DataError::io(&folder, error) {
+            error if is_long(&error) => {
+                let reason = "the clip's name is too long for the folder that it is made in; shorten it";
+                Fault::Clip(DataError::dataset(&folder, reason))
+            }
+            error => Fault::Run(error),
+        })
+    };
     create(partial.frames.clone())?;
     if plan.maker.flow.is_some() {
         COMPONENTS.iter().try_for_each(|component| create(partial.flow.join(component)))?;

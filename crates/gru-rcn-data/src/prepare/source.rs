@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use super::Prepare;
 use crate::base::DataError;
 use crate::dataset::{
-    ClipSource, Found, Groups, MSVD_CLASS, SplitList, aside, group_of, official, own, part_folders, scan, videos_of,
-    without_extension,
+    ClipSource, Found, Groups, MSVD_CLASS, PassedOver, SplitList, aside, group_of, official, own, part_folders,
+    same_clip, scan, unlisted, videos_of,
 };
-use crate::manifest::{Layout, check_id};
+use crate::image::list_frames;
+use crate::manifest::{ContentHash, Layout, check_id};
 
 #[derive(Clone, Debug)]
 pub(crate) struct SourceClip {
@@ -24,12 +25,24 @@ pub(crate) struct SourceClip {
     pub(crate) bytes: u64,
 }
 
+impl SourceClip {
+    /// SHA-256 of the video or of the frames, in their order.
+    pub(crate) fn hash(&self) -> Result<String, DataError> {
+        let files = if self.path.is_dir() { list_frames(&self.path)? } else { vec![self.path.clone()] };
+        let mut hash = ContentHash::default();
+        files.iter().try_for_each(|file| hash.read(file))?;
+        Ok(hash.finish())
+    }
+}
+
 /// The clips of the source, sorted by id, and the lists that divide them.
 #[derive(Debug)]
 pub(crate) struct Source {
     root: PathBuf,
     pub(crate) clips: Vec<SourceClip>,
     pub(crate) lists: Vec<SplitList>,
+    /// What was passed over and what no list names, as sentences.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Source {
@@ -38,12 +51,19 @@ impl Source {
         if !root.is_dir() {
             return Err(DataError::dataset(&options.source, "the source is a folder of videos"));
         }
+        let mut passed = PassedOver::default();
         let (found, parts) = match options.layout {
-            Layout::Msvd => (videos_of(&root, MSVD_CLASS)?, Vec::new()),
-            Layout::Folder => folder(options, &root)?,
-            Layout::Ucf101 | Layout::Hmdb51 => (classes(options, &root)?, Vec::new()),
+            Layout::Msvd => (videos_of(&root, MSVD_CLASS, &mut passed)?, Vec::new()),
+            Layout::Folder => folder(options, &root, &mut passed)?,
+            Layout::Ucf101 | Layout::Hmdb51 => (classes(options, &root, &mut passed)?, Vec::new()),
         };
-        let clips = unique(options.layout, found, &groups(options, &root)?)?;
+        let mut notes: Vec<String> = passed.notes().collect();
+        let mut groups = Groups::default();
+        if let Some(path) = options.own_lists.groups.as_ref().map(|path| root.join(path)) {
+            groups = Groups::read(&path)?;
+            notes.extend(groups.unused(&path, found.iter().map(|clip| clip.id.as_str()))?);
+        }
+        let clips = unique(options.layout, found, &groups)?;
         if clips.is_empty() {
             return Err(DataError::dataset(&options.source, "there is no video in it; check the path and the layout"));
         }
@@ -57,7 +77,11 @@ impl Source {
             }
             (None, _) => parts,
         };
-        Ok(Self { root, clips, lists })
+        if !lists.is_empty() {
+            let listed = lists.iter().flat_map(|list| &list.clips).map(String::as_str).collect();
+            unlisted(clips.iter().map(|clip| (&*clip.id, &*clip.class)), &listed, &mut notes);
+        }
+        Ok(Self { root, clips, lists, notes })
     }
 
     /// The text of an error with paths relative to the source, so that it is the same on every
@@ -68,44 +92,32 @@ impl Source {
 }
 
 /// The clips of class folders. Folders of lists are no classes.
-fn classes(options: &Prepare, root: &Path) -> Result<Vec<Found>, DataError> {
+fn classes(options: &Prepare, root: &Path, passed: &mut PassedOver) -> Result<Vec<Found>, DataError> {
     let own = &options.own_lists;
     let files = [&own.train, &own.validation, &own.test, &own.groups].into_iter().flatten().map(|path| root.join(path));
-    Ok(scan(root, root, "", &aside(root, files.chain(options.lists.clone())))?.into_values().collect())
+    Ok(scan(root, root, "", &aside(root, files.chain(options.lists.clone())), passed)?.into_values().collect())
 }
 
-fn groups(options: &Prepare, root: &Path) -> Result<Groups, DataError> {
-    options.own_lists.groups.as_ref().map_or_else(|| Ok(Groups::default()), |path| Groups::read(&root.join(path)))
-}
-
-/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`) and
-/// `test/`, which then are the lists.
-fn folder(options: &Prepare, root: &Path) -> Result<(Vec<Found>, Vec<SplitList>), DataError> {
-    let parts = if options.own_lists.given() { None } else { part_folders(root, false)? };
-    let Some(parts) = parts else { return Ok((classes(options, root)?, Vec::new())) };
+/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`, `valid/`)
+/// and `test/`, which then are the lists.
+fn folder(options: &Prepare, root: &Path, passed: &mut PassedOver) -> Result<(Vec<Found>, Vec<SplitList>), DataError> {
+    let parts = if options.own_lists.given() { None } else { part_folders(root, false, passed)? };
+    let Some(parts) = parts else { return Ok((classes(options, root, passed)?, Vec::new())) };
     let (mut found, mut lists) = (Vec::new(), Vec::new());
     for (name, part) in ["train", "validation", "test"].into_iter().zip(parts) {
         let Some(part) = part else { continue };
-        let clips = part.iter().map(|clip| clip_id(clip).to_owned()).collect();
+        let clips = part.iter().map(|clip| clip.stem().to_owned()).collect();
         lists.push(SplitList { name: name.to_owned(), clips, absent: Vec::new() });
         found.extend(part);
     }
     Ok((found, lists))
 }
 
-/// The id of a clip in the prepared folder: a video loses its extension.
-fn clip_id(found: &Found) -> &str {
-    match found.source {
-        ClipSource::Video(_) => without_extension(&found.id),
-        _ => &found.id,
-    }
-}
-
 /// Gives every clip its id and refuses two clips with the same.
 fn unique(layout: Layout, found: Vec<Found>, groups: &Groups) -> Result<Vec<SourceClip>, DataError> {
     let mut clips: BTreeMap<String, SourceClip> = BTreeMap::new();
     for clip in found {
-        let id = clip_id(&clip).to_owned();
+        let id = clip.stem().to_owned();
         let group = groups.named(&clip.id).map_or_else(|| group_of(layout, &id), str::to_owned);
         // The scan finds no others.
         let (ClipSource::Video(path) | ClipSource::FrameFolder(path)) = clip.source else { continue };
@@ -113,9 +125,7 @@ fn unique(layout: Layout, found: Vec<Found>, groups: &Groups) -> Result<Vec<Sour
         let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let new = SourceClip { id: id.clone(), class: clip.class, group, path: path.clone(), bytes };
         if let Some(other) = clips.insert(id.clone(), new) {
-            let other = other.path.display();
-            let reason = format!("this and {other} would both be the clip {id}; rename or remove one of the two");
-            return Err(DataError::dataset(&path, reason));
+            return Err(same_clip(&path, &other.path, &id));
         }
     }
     Ok(clips.into_values().collect())

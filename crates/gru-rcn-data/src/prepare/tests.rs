@@ -57,7 +57,8 @@ impl VideoDecoder for Drawing {
         let [frames, width, height] = numbers[..] else {
             return Err(DataError::NotVideo { path: path.to_owned(), words: "no drawing".to_owned() });
         };
-        Ok(Box::new(Stripes { frames, size: size.of(height, width), t: 0 }))
+        let warnings = if text.ends_with("damaged") { "a torn stripe" } else { "" };
+        Ok(Box::new(Stripes { frames, size: size.of(height, width), t: 0, warnings }))
     }
 }
 
@@ -65,9 +66,14 @@ struct Stripes {
     frames: usize,
     size: [usize; 2],
     t: usize,
+    warnings: &'static str,
 }
 
 impl FrameSource for Stripes {
+    fn warnings(&self) -> &str {
+        self.warnings
+    }
+
     fn next_frame(&mut self, _: Instant) -> Result<Option<VideoFrame>, DataError> {
         let (t, [height, width]) = (self.t, self.size);
         if t == self.frames {
@@ -260,7 +266,48 @@ fn a_missing_clip_is_prepared_again() {
     // A video that is gone is another thing: its clip stays, and is counted.
     fs::remove_file(options.source.join("b/1.avi")).unwrap();
     let outcome = run(&options, &Drawing::new()).unwrap();
-    assert_eq!((outcome.clips, outcome.without_source), (7, 1));
+    assert_eq!((outcome.clips, &outcome.without_source[..]), (7, &["b/1".to_owned()][..]));
+}
+
+#[test]
+fn a_changed_video_is_prepared_again() {
+    let (_folder, options) = setting(false);
+    run(&options, &Drawing::new()).unwrap();
+    // As many bytes, and another video.
+    put(&options.source, "a/1.avi", "5 40 30");
+    let again = Drawing::new();
+    let outcome = run(&options, &again).unwrap();
+    assert_eq!((again.decoded(), outcome.prepared, outcome.kept), (1, 1, 6));
+    assert_eq!(outcome.changed, ["a/1"]);
+    let manifest = Manifest::read(&outcome.manifest).unwrap();
+    assert_eq!(manifest.get("a/1").unwrap().frames, 5);
+    assert!(verified(&options).is_sound(), "{}", verified(&options).table());
+    assert_eq!(decodes(&options), 0);
+    // A manifest of an earlier version does not know its videos; its clips stay.
+    let clips = manifest.clips.into_iter().map(|clip| crate::ClipRecord { source: None, ..clip });
+    Manifest::of(manifest.header, clips).write(&outcome.manifest).unwrap();
+    put(&options.source, "a/1.avi", "6 40 30");
+    assert_eq!(decodes(&options), 0);
+}
+
+#[test]
+fn damage_is_recorded_and_verifying_lists_it() {
+    let (_folder, options) = setting(false);
+    put(&options.source, "b/0.avi", "4 40 30 damaged");
+    let outcome = run(&options, &Drawing::new()).unwrap();
+    assert_eq!((outcome.clips, &outcome.damaged[..]), (7, &["b/0".to_owned()][..]));
+    let faults = verified(&options).faults;
+    assert_eq!((faults.len(), &*faults[0].clip, faults[0].kind), (1, "b/0", FaultKind::Damaged));
+    assert!(faults[0].detail.contains("4 frames: a torn stripe"), "{faults:?}");
+}
+
+#[test]
+fn a_name_too_long_fails_alone() {
+    let (_folder, options) = setting(false);
+    put(&options.source, &format!("a/{}.avi", "n".repeat(250)), "3 40 30");
+    let outcome = run(&options, &Drawing::new()).unwrap();
+    assert_eq!((outcome.clips, outcome.failures.len()), (7, 1));
+    assert!(outcome.failures[0].error.contains("too long"), "{:?}", outcome.failures);
 }
 
 #[test]

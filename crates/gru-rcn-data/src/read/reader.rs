@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use super::views::{ClipViews, shown};
-use crate::base::{DataError, DecodeLimits, Frames};
+use crate::base::{DataError, DecodeLimits, Frames, printable};
 use crate::dataset::{ClipSource, Sample, is_video};
 use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
     with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
-use crate::video::{DecoderKind, VideoDecoder};
+use crate::video::{DecoderId, DecoderKind, FrameSource, VideoDecoder, VideoFrame};
 
 /// Reads clips; to be shared by all loading threads.
 ///
@@ -23,7 +24,11 @@ pub struct ClipReader {
     kind: DecoderKind,
     found: OnceLock<Box<dyn VideoDecoder>>,
     limits: DecodeLimits,
+    damaged: Damaged,
 }
+
+/// Videos of which the decoder gave frames although it found damage, with its words.
+type Damaged = Arc<Mutex<BTreeMap<PathBuf, String>>>;
 
 impl ClipReader {
     /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the
@@ -186,13 +191,66 @@ impl ClipReader {
         self.video().map(drop)
     }
 
+    /// The videos read so far in which the decoder found damage and gave frames all the same, with
+    /// its words. Their clips are used; whoever reads them should say so.
+    pub fn damaged(&self) -> Vec<(PathBuf, String)> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect()
+    }
+
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
     fn video(&self) -> Result<&dyn VideoDecoder, DataError> {
         if let Some(decoder) = self.found.get() {
             return Ok(&**decoder);
         }
-        let decoder = self.kind.open(self.limits)?;
-        Ok(&**self.found.get_or_init(|| decoder))
+        let decoder = Noting { decoder: self.kind.open(self.limits)?, damaged: self.damaged.clone() };
+        Ok(&**self.found.get_or_init(|| Box::new(decoder)))
+    }
+}
+
+/// A decoder that remembers in which files it found damage.
+#[derive(Debug)]
+struct Noting {
+    decoder: Box<dyn VideoDecoder>,
+    damaged: Damaged,
+}
+
+impl VideoDecoder for Noting {
+    fn id(&self) -> DecoderId {
+        self.decoder.id()
+    }
+
+    fn limits(&self) -> &DecodeLimits {
+        self.decoder.limits()
+    }
+
+    fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
+        let source = self.decoder.start(path, size)?;
+        Ok(Box::new(NotingSource { source, path: path.to_owned(), damaged: self.damaged.clone() }))
+    }
+}
+
+struct NotingSource {
+    source: Box<dyn FrameSource>,
+    path: PathBuf,
+    damaged: Damaged,
+}
+
+impl FrameSource for NotingSource {
+    fn next_frame(&mut self, deadline: Instant) -> Result<Option<VideoFrame>, DataError> {
+        let frame = self.source.next_frame(deadline)?;
+        if frame.is_none() && !self.source.warnings().is_empty() {
+            let words = printable(self.source.warnings());
+            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone(), words);
+        }
+        Ok(frame)
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.source.rate()
+    }
+
+    fn warnings(&self) -> &str {
+        self.source.warnings()
     }
 }
 
@@ -393,6 +451,22 @@ mod tests {
         }
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
         refused(reader.probe(&ClipSource::Video(video), Modality::Flow), &["no optical flow"]);
+    }
+
+    // An AVI without its last third: FFmpeg gives the frames before it, and complains.
+    #[test]
+    fn damaged_videos_are_read_and_named() {
+        let folder = temporary();
+        let video = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 28);
+        let reader = ClipReader::default();
+        let whole = reader.read(&sample(ClipSource::Video(video.clone())), [16, 24]).unwrap();
+        assert_eq!((whole.time, reader.damaged()), (28, Vec::new()));
+        let bytes = std::fs::read(&video).unwrap();
+        put(folder.path(), "cut.avi", &bytes[..bytes.len() * 2 / 3]);
+        let cut = reader.read(&sample(ClipSource::Video(folder.path().join("cut.avi"))), [16, 24]).unwrap();
+        assert!((1..28).contains(&cut.time));
+        let damaged = reader.damaged();
+        assert!(damaged.len() == 1 && damaged[0].0.ends_with("cut.avi") && !damaged[0].1.is_empty(), "{damaged:?}");
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Checks that a file is a complete image.
 //!
-//! Decoders give as much of a picture as they can: a JPEG that was cut off becomes grey where data
-//! are missing, without an error. So the file's structure is checked first, which requires the end
-//! marker, and then the size that its header states, before memory is taken. Then the image is
-//! decoded by the strictest rules.
+//! The file's structure is checked first, which requires an end marker, and then the size that its
+//! header states, before memory is taken. Then the image is decoded by the rules by which all clips
+//! are read: a JPEG with too few or too many data is refused.
 //!
-//! Without a hash two faults stay undetected: a JPEG whose data were changed to other valid data,
-//! and one with too few data before its end marker.
+//! Without a hash one fault stays undetected: data that were changed to other valid data of as many
+//! blocks.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -18,7 +17,7 @@ use image::{ImageError, ImageReader};
 use super::VerifyOptions;
 use super::report::FaultKind;
 use crate::base::panic_message;
-use crate::image::decode_strictly;
+use crate::image::{Unsound, check_structure, decode_strictly};
 
 /// Kind and description of an image's fault.
 pub(super) type Wrong = (FaultKind, String);
@@ -31,7 +30,10 @@ pub(super) struct Sound {
 
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong> {
     let bytes = read(path, options.max_file)?;
-    check_end(&bytes)?;
+    check_structure(&bytes).map_err(|unsound| match unsound {
+        Unsound::Cut(words) => (FaultKind::Truncated, words.to_owned()),
+        Unsound::Other(words) => (FaultKind::BadImage, words.to_owned()),
+    })?;
     let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
     let size = reader.map_err(ImageError::from).and_then(ImageReader::into_dimensions);
     let (width, height) = size.map_err(|error| (FaultKind::BadImage, format!("no readable header: {error}")))?;
@@ -59,69 +61,6 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Wrong> {
         0 => Err((FaultKind::EmptyFile, "0 bytes".to_owned())),
         length if length > most => Err((FaultKind::TooLarge, format!("more than {most} bytes"))),
         _ => Ok(bytes),
-    }
-}
-
-/// Walks through the file's structure, which must be whole.
-fn check_end(bytes: &[u8]) -> Result<(), Wrong> {
-    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-    const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
-    if bytes.starts_with(JPEG) {
-        check_jpeg_end(bytes)
-    } else if bytes.starts_with(PNG) {
-        check_png_end(&bytes[PNG.len()..])
-    } else if PNG.starts_with(bytes) || JPEG.starts_with(bytes) {
-        Err(truncated("it ends in its first bytes"))
-    } else {
-        Err((FaultKind::BadImage, "neither a JPEG nor a PNG image".to_owned()))
-    }
-}
-
-fn truncated(words: &str) -> Wrong {
-    (FaultKind::Truncated, words.to_owned())
-}
-
-/// Walks a JPEG's segments and scans to the end-of-image marker.
-fn check_jpeg_end(bytes: &[u8]) -> Result<(), Wrong> {
-    let cut = || truncated("the end-of-image marker is missing: the file was cut off");
-    let mut place = 2;
-    loop {
-        if *bytes.get(place).ok_or_else(cut)? != 0xff {
-            return Err((FaultKind::BadImage, "a JPEG marker was expected".to_owned()));
-        }
-        // Any number of 0xff may stand before a marker.
-        while *bytes.get(place).ok_or_else(cut)? == 0xff {
-            place += 1;
-        }
-        let marker = bytes[place];
-        place += 1;
-        match marker {
-            0xd9 => return Ok(()),
-            0xd0..=0xd7 | 0x01 => continue, // without content
-            _ => {}
-        }
-        let length = bytes.get(place..place + 2).ok_or_else(cut)?;
-        place += usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-        let rest = bytes.get(place..).ok_or_else(cut)?;
-        if marker == 0xda {
-            // Coded data end at the next marker that is no restart.
-            let ends = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff);
-            place += rest.windows(2).position(ends).ok_or_else(cut)?;
-        }
-    }
-}
-
-/// Walks a PNG's chunks to the last.
-fn check_png_end(mut bytes: &[u8]) -> Result<(), Wrong> {
-    let cut = || truncated("the last PNG chunk is missing: the file was cut off");
-    loop {
-        let (&[a, b, c, d, ref name @ ..], rest) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
-        // The content and a checksum.
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        bytes = rest.get(length.saturating_add(4)..).ok_or_else(cut)?;
-        if name == b"IEND" {
-            return Ok(());
-        }
     }
 }
 

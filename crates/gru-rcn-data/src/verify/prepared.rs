@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Findings, check_lists, some};
+use super::files::{Findings, check_lists};
 use super::report::{Fault, FaultKind, VerifyReport};
 use super::{VerifyOptions, check_all};
 use crate::base::{DataError, PARTIAL};
@@ -52,7 +52,7 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
     let mut findings = Findings::new(root, &clip.id);
     let folders = Folders::of(root, &clip.id);
     let (frames, flow) = (manifest.header.frames.image, manifest.header.flow.as_ref().map(|flow| flow.image));
-    let mut there = BTreeSet::new();
+    let mut there = Images::new();
     check_folder(&mut findings, &folders, Part::Frame, frames, clip.frames, &mut there);
     if let Some(coding) = flow {
         let missing = (clip.flow == 0).then(|| "the folder is missing".to_owned());
@@ -66,22 +66,18 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
         }
     }
     let (mut hash, size) = (ContentHash::default(), Some((clip.width, clip.height)));
-    for index in 0..clip.frames {
-        let mut parts = vec![(Part::Frame, index, frames)];
-        if let (Some(coding), Some(before)) = (flow, index.checked_sub(1)) {
-            parts.extend([(Part::FlowX, before, coding), (Part::FlowY, before, coding)]);
-        }
-        for (part, index, coding) in parts {
-            let path = folders.file(part, index, coding);
-            let sound = there.contains(&path).then(|| findings.image(&path, options, size, "the manifest says"));
-            if let Some(sound) = sound.flatten() {
-                hash.file(&sound.bytes);
-            }
+    for path in there.values() {
+        if let Some(sound) = findings.image(path, options, size, "the manifest says") {
+            hash.file(&sound.bytes);
         }
     }
     // A clip with other faults differs anyway.
     if findings.faults.is_empty() && hash.finish() != clip.sha256 {
         findings.add(FaultKind::Hash, &folders.frames, "the files are not those that were written");
+    }
+    if let Some(words) = &clip.damage {
+        let words = format!("the video is damaged, of which the decoder gave {} frames: {words}", clip.frames);
+        findings.add(FaultKind::Damaged, &folders.frames, &words);
     }
     findings.faults
 }
@@ -97,36 +93,50 @@ fn listing(findings: &mut Findings<'_>, folder: &Path, missing: Option<String>) 
     None
 }
 
-/// Compares the names in a folder with the expected ones; adds the files that exist to `there`.
+/// The images of a clip that exist, in the order in which they were made.
+type Images = BTreeMap<(usize, u8), PathBuf>;
+
+/// Compares the names in a folder with the expected ones; adds the files that exist to `there`. The
+/// count may be any number: nothing is allocated by it.
 fn check_folder(
     findings: &mut Findings<'_>,
     folders: &Folders,
     part: Part,
     coding: ImageCoding,
     count: usize,
-    there: &mut BTreeSet<PathBuf>,
+    there: &mut Images,
 ) {
-    let wanted: Vec<PathBuf> = (0..count).map(|index| folders.file(part, index, coding)).collect();
     let first = folders.file(part, 0, coding);
     let Some(folder) = first.parent() else { return };
     let missing = (count > 0).then(|| format!("the folder is missing, {count} images belong there"));
     let Some(found) = listing(findings, folder, missing) else { return };
-    let mut found: BTreeMap<PathBuf, bool> = found.into_iter().map(|entry| (entry.path, entry.is_folder)).collect();
-    let mut missing = Vec::new();
-    for path in wanted {
-        match found.remove(&path) {
-            Some(true) => findings.add(FaultKind::ExtraFile, &path, "a folder, not an image"),
-            Some(false) => drop(there.insert(path)),
-            None => missing.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+    let mut present = BTreeSet::new();
+    for Entry { path, is_folder, .. } in found {
+        let index = path.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
+        let index = index.filter(|&index| index < count && folders.file(part, index, coding) == path);
+        match index {
+            None => findings.add(FaultKind::ExtraFile, &path, "no image of this clip by the manifest"),
+            Some(_) if is_folder => findings.add(FaultKind::ExtraFile, &path, "a folder, not an image"),
+            Some(index) => {
+                present.insert(index);
+                // Frame 0, frame 1, x 0, y 0, frame 2, x 1, y 1.
+                let place = match part {
+                    Part::Frame => (index, 0),
+                    Part::FlowX => (index + 1, 1),
+                    Part::FlowY => (index + 1, 2),
+                };
+                there.insert(place, path);
+            }
         }
     }
-    if !missing.is_empty() {
-        let words = format!("{} of {count} images are missing: {}", missing.len(), some(&missing));
+    if present.len() < count {
+        let name = |index| format!("{index:06}.{}", coding.extension());
+        let missing: Vec<String> = (0..count).filter(|index| !present.contains(index)).take(5).map(name).collect();
+        let (images, absent) = (present.len(), count - present.len());
+        let more = if absent > missing.len() { format!(" and {} more", absent - missing.len()) } else { String::new() };
+        let words = format!("{images} images, the manifest says {count}: {}{more} are missing", missing.join(", "));
         let kind = if part == Part::Frame { FaultKind::MissingImage } else { FaultKind::FlowCount };
         findings.add(kind, folder, &words);
-    }
-    for path in found.keys() {
-        findings.add(FaultKind::ExtraFile, path, "no image of this clip by the manifest");
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::base::{DataError, write_atomically};
+use crate::base::{DataError, printable, write_atomically};
 use crate::manifest::line_of;
 
 /// Kind of a fault.
@@ -19,6 +19,8 @@ pub enum FaultKind {
     Unfinished,
     /// The clip could not be prepared.
     NotPrepared,
+    /// The clip was prepared of a video in which the decoder found damage.
+    Damaged,
     /// A clip of the manifest has no folder.
     MissingClip,
     /// A folder that belongs to no clip of the manifest.
@@ -102,7 +104,7 @@ impl VerifyReport {
     pub fn table(&self) -> String {
         let row = |fault: &Fault| {
             let clip = if fault.clip.is_empty() { "-" } else { &fault.clip };
-            [plain(clip), fault.kind.to_string(), plain(&fault.detail)]
+            [printable(clip), fault.kind.to_string(), printable(&fault.detail)]
         };
         let head = (!self.faults.is_empty()).then(|| ["clip", "fault", "detail"].map(str::to_owned));
         let rows: Vec<[String; 3]> = head.into_iter().chain(self.faults.iter().map(row)).collect();
@@ -137,11 +139,6 @@ pub fn write_quarantine(path: &Path, report: &VerifyReport) -> Result<usize, Dat
     let lines: String = faults().map(|fault| line_of(path, fault)).collect::<Result<_, _>>()?;
     write_atomically(path, lines.as_bytes())?;
     Ok(faults().map(|fault| &fault.clip).collect::<BTreeSet<_>>().len())
-}
-
-/// Replaces control characters: file names may hold what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

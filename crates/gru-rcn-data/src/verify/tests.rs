@@ -145,6 +145,20 @@ fn links_out_and_names_that_are_not_utf_8_are_faults() {
     }
 }
 
+// A count that no folder can have is a fault of the folder, and takes no memory.
+#[test]
+fn a_huge_count_is_a_fault() {
+    let folder = prepared();
+    let path = folder.path().join(MANIFEST);
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replacen("\"frames\":4", "\"frames\":1000000000000", 1);
+    fs::write(&path, text.replacen("\"flow\":3", "\"flow\":999999999999", 1)).unwrap();
+    let faults = report(folder.path()).faults;
+    let words = "4 images, the manifest says 1000000000000: 000004.jpg";
+    assert!(faults.iter().any(|fault| fault.detail.contains(words)), "{faults:?}");
+    assert!(faults.iter().all(|fault| fault.clip == "a/one"), "{faults:?}");
+}
+
 #[test]
 fn faulty_clips_are_quarantined() {
     let folder = prepared();

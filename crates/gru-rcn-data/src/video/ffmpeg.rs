@@ -227,11 +227,7 @@ struct Decoding {
 impl Decoding {
     fn start(mut command: Command, path: &Path, limits: &DecodeLimits) -> Result<Self, DataError> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // In a process group of its own, so that the terminal's Ctrl-C does not reach FFmpeg: the
-        // program that reads the clip decides what an interrupt means, and it may want to finish
-        // its step.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        own_group(&mut command);
         let program = PathBuf::from(command.get_program());
         let missing = |reason: String| DataError::FfmpegMissing { program: program.clone(), reason };
         let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use gru_rcn_data::printable;
 
 use crate::device::backend::Backend;
 use crate::device::fault;
@@ -122,8 +123,9 @@ pub(crate) unsafe fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let stopped = error.downcast_ref::<Interrupted>();
-            // A stop that was asked for is no error.
-            note!("{}{}", if stopped.is_some() { "" } else { "error: " }, describe(&error));
+            // A stop that was asked for is no error. Names of files may hold what a terminal would obey.
+            let start = if stopped.is_some() { "" } else { "error: " };
+            note!("{start}{}", printable(&describe(&error)));
             ExitCode::from(match stopped {
                 Some(interrupted) => interrupted.exit_code,
                 None if error.is::<Faults>() => 1,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
     DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
-    PrepareOutcome, Progress, Shard, SizeRule,
+    PrepareOutcome, Progress, Shard, SizeRule, printable,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -161,10 +161,21 @@ fn print_estimate(estimate: &Estimate) {
     );
 }
 
+/// One line that counts clips and names the first.
+fn counted(kind: &str, clips: &[String], what: &str) {
+    if let Some(first) = clips.first() {
+        eprintln!("{kind}: {} {what}, the first {first}", clips.len());
+    }
+}
+
 fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
     for failure in &outcome.failures {
-        note!("failed: {}: {}", failure.clip, failure.error);
+        note!("failed: {}: {}", failure.clip, printable(&failure.error));
     }
+    outcome.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    counted("note", &outcome.changed, "clips were prepared of other videos before and are made anew");
+    counted("note", &outcome.without_source, "prepared clips have no video in the source any more and stay");
+    counted("warning", &outcome.damaged, "clips are of damaged videos, their readable frames were used");
     for list in outcome.lists.iter().filter(|list| !list.absent.is_empty()) {
         note!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{
     ClipPlanner, ClipReader, DataError, DecoderKind, Frames, LoaderConfig, OrderedLoader, PlanKey, Sample,
-    TemporalSampling, ordered,
+    TemporalSampling, ordered, printable,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ use crate::recipe::Recipe;
 #[derive(Clone, Debug)]
 pub(crate) struct ClipLoader {
     pub(crate) planner: ClipPlanner,
-    pub(crate) reader: Arc<ClipReader>,
+    pub(crate) reader: Arc<WarningReader>,
     pub(crate) limits: LoaderConfig,
     /// Seed of the plans.
     pub(crate) seed: u64,
@@ -32,12 +33,43 @@ pub(crate) struct ClipLoader {
     skipped: Option<Arc<SkippedClips>>,
 }
 
+/// A reader of clips that names the damaged videos among them when the last user is done: their
+/// frames are used, and whoever sees the result should know.
+#[derive(Debug)]
+pub(crate) struct WarningReader(ClipReader);
+
+impl Deref for WarningReader {
+    type Target = ClipReader;
+
+    fn deref(&self) -> &ClipReader {
+        &self.0
+    }
+}
+
+impl Drop for WarningReader {
+    fn drop(&mut self) {
+        if let Some(line) = damage_line(&self.damaged()) {
+            // A failure to warn has nowhere to go.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
+
+fn damage_line(damaged: &[(PathBuf, String)]) -> Option<String> {
+    let (first, words) = damaged.first()?;
+    Some(format!(
+        "warning: {} of the videos that were read are damaged and their readable frames were used, the first {}: {words}",
+        damaged.len(),
+        printable(&first.to_string_lossy())
+    ))
+}
+
 impl ClipLoader {
     /// The loader of a recipe, for a CNN on a device.
     pub(crate) fn new(recipe: &Recipe, decoder: DecoderKind, device: &Device, dtype: FloatDType) -> Self {
         Self {
             planner: recipe.clip.clone(),
-            reader: Arc::new(ClipReader::default().with_decoder(decoder)),
+            reader: Arc::new(WarningReader(ClipReader::default().with_decoder(decoder))),
             limits: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
             seed: recipe.seed,
             on_cpu: *device == Device::flex(),
@@ -171,6 +203,13 @@ impl SkippedClips {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damaged_videos_are_counted_in_one_line() {
+        assert_eq!(damage_line(&[]), None);
+        let line = damage_line(&[("a/\u{1b}x.avi".into(), "torn".into()), ("b.avi".into(), "cut".into())]).unwrap();
+        assert!(line.starts_with("warning: 2 of the videos") && line.ends_with("a/\\u{1b}x.avi: torn"), "{line}");
+    }
 
     fn fault(name: &str) -> DataError {
         DataError::EmptyFile(name.into())

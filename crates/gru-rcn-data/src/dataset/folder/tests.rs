@@ -5,10 +5,12 @@ use crate::base::Split;
 use crate::dataset::ClipSource;
 use crate::testing::{put, refused, temporary};
 
-/// Two classes with `n` clips each, `a/0.avi` and so on.
+/// Two classes with `n` clips each, `a/0.avi` and so on, none a copy of another.
 fn small(n: usize) -> tempfile::TempDir {
     let folder = temporary();
-    (0..n).for_each(|i| ["a", "b"].iter().for_each(|class| put(folder.path(), &format!("{class}/{i}.avi"), "x")));
+    for (class, i) in ["a", "b"].iter().flat_map(|class| (0..n).map(move |i| (class, i))) {
+        put(folder.path(), &format!("{class}/{i}.avi"), format!("{class} {i}"));
+    }
     folder
 }
 
@@ -279,10 +281,138 @@ fn notes_count_groups_quarantined_clips_and_absent_entries() {
         [
             "2 of 5 entries of the test list test.txt are not in the source that was prepared and are in no part, the \
              first c/7",
-            "1 test clips are in quarantine and skipped, the first b/3.avi"
+            "1 test clips are in quarantine and skipped, the first b/3.avi",
+            "34 of 40 clips are in no list and so in no part, the first a/10.avi"
         ]
     );
     let set =
         Dataset::from_folder(&FolderOptions { train_list: None, validation_list: None, test_list: None, ..listed });
     assert_eq!(set.unwrap().notes, ["1 clips are in quarantine and skipped, the first b/3.avi"]);
+}
+
+/// The notes on the folder; `words` are in one of them.
+#[track_caller]
+fn noted(options: &FolderOptions, words: &[&str]) -> Dataset {
+    let set = Dataset::from_folder(options).unwrap();
+    assert!(set.notes.iter().any(|note| words.iter().all(|word| note.contains(word))), "{:?}", set.notes);
+    set
+}
+
+#[test]
+fn keys_of_groups_name_clips_once() {
+    let folder = small(8);
+    let choice = FolderOptions { groups: Some("groups.json".into()), ..options(folder.path()) };
+    let write = |text: &str| put(folder.path(), "groups.json", text);
+    write(r#"{"clips/a/0.avi": "m", "clips/a/1.avi": "m"}"#);
+    fails(&choice, &["groups.json", "2 of 2 keys name no clip", "clips/a/0.avi"]);
+    write(r#"{"a/0.avi": "m", "a\\1.avi": "m", "a/9.avi": "m"}"#);
+    noted(&choice, &["1 of 3 keys name no clip", "a/9.avi"]);
+    write(r#"{"a/0.avi": "m", "b/0.avi": "n", "a/0.avi": "n"}"#);
+    fails(&choice, &["groups.json", "`a/0.avi` occurs twice", "`m`", "`n`"]);
+    write("\u{feff}{\"a/0.avi\": \"m\", \"1\": \"m\"}");
+    assert_eq!(Dataset::from_folder(&choice).unwrap().notes.len(), 1);
+}
+
+#[test]
+fn parts_that_share_a_group_or_bytes_are_noted() {
+    let folder = small(3);
+    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
+    put(folder.path(), "val.txt", "a/1.avi\nb/1.avi\n");
+    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\n");
+    assert!(Dataset::from_folder(&listed(folder.path())).unwrap().notes.is_empty());
+    put(folder.path(), "groups.json", r#"{"a/0.avi": "m", "a/2.avi": "m", "b/0.avi": "n"}"#);
+    let groups = FolderOptions { groups: Some("groups.json".into()), ..listed(folder.path()) };
+    noted(&groups, &["1 test clips are of a group that has train clips too", "a/2.avi of m"]);
+    fs::copy(folder.path().join("b/0.avi"), folder.path().join("b/2.avi")).unwrap();
+    noted(&listed(folder.path()), &["1 test clips are train clips too, byte for byte", "b/2.avi", "b/0.avi"]);
+}
+
+#[test]
+fn two_files_of_one_clip_are_refused() {
+    for other in ["a/0.mkv", "a/0/000000.jpg"] {
+        let folder = small(8);
+        put(folder.path(), other, "x");
+        fails(&options(folder.path()), &["would both be the clip a/0", "0.avi"]);
+    }
+}
+
+#[test]
+fn valid_is_the_validation_part_and_other_folders_are_named() {
+    let folder = temporary();
+    for (part, i) in ["train", "valid", "test"].iter().flat_map(|part| (0..4).map(move |i| (part, i))) {
+        ["a", "b"]
+            .iter()
+            .for_each(|class| put(folder.path(), &format!("{part}/{class}/{i}.mp4"), format!("{part}{class}{i}")));
+    }
+    let set = Dataset::from_folder(&options(folder.path())).unwrap();
+    assert_eq!((set.validation.len(), set.validation[0].id.as_str()), (8, "valid/a/0.mp4"));
+    assert!(set.notes.is_empty(), "{:?}", set.notes);
+    put(folder.path(), "extra/a/0.mp4", "x");
+    put(folder.path(), "more/readme.txt", "x");
+    noted(&options(folder.path()), &["2 folders beside `train/` are passed over, the first extra"]);
+    put(folder.path(), "val/a/0.mp4", "x");
+    fails(&options(folder.path()), &["`val`", "`valid`"]);
+}
+
+#[test]
+fn files_passed_over_are_counted() {
+    let folder = small(8);
+    for name in ["x.m2ts", "x2.vob", "x3.m2v", "x4.3g2", "x5.qt", "x6.MPE"] {
+        put(folder.path(), &format!("a/{name}"), name);
+    }
+    let set = Dataset::from_folder(&options(folder.path())).unwrap();
+    assert_eq!((set.train.len() + set.validation.len() + set.test.len(), set.notes.len()), (22, 0));
+    put(folder.path(), "a/y.divx", "x");
+    put(folder.path(), "b/notes.txt", "x");
+    put(folder.path(), "loose.mp4", "x");
+    noted(&options(folder.path()), &["3 files are passed over, the first a/y.divx"]);
+}
+
+#[test]
+fn clips_and_classes_in_no_list_are_counted() {
+    let folder = small(4);
+    put(folder.path(), "c/0.avi", "c");
+    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
+    put(folder.path(), "val.txt", "a/1.avi\nb/1.avi\n");
+    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\n");
+    let words = ["3 of 9 clips are in no list", "the first a/3.avi", "of 1 classes", "`c`"];
+    noted(&listed(folder.path()), &words);
+}
+
+#[test]
+fn lists_of_other_forms_are_understood_or_say_their_form() {
+    let folder = small(3);
+    put(folder.path(), "a/caf\u{e9} 1.avi", "x");
+    put(folder.path(), "val.txt", "a/2.avi\n");
+    put(folder.path(), "test.txt", "b/2.avi\n");
+    let train = |lines: &str| put(folder.path(), "train.txt", lines);
+    train("a/0.avi 1\r\nb/0.avi 2\r\n");
+    assert_eq!(Dataset::from_folder(&listed(folder.path())).unwrap().train.len(), 2);
+    for (line, words) in [
+        ("a/0.avi,1", "commas or semicolons"),
+        ("\"a/0.avi\";1", "commas or semicolons"),
+        ("a/0.avi 120 1", "2 numbers follow the path"),
+        ("a/0.avi 0 120 1", "3 numbers"),
+        ("a/cafe\u{301} 1.avi", "Unicode form"),
+        ("a/cafe\u{301} 1.avi 1", "Unicode form"),
+        ("a/caf\u{e9} 2.avi", "no such clip in the data set"),
+    ] {
+        train(&format!("b/0.avi\n{line}\n"));
+        fails(&listed(folder.path()), &["train.txt, line 2", words]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn control_characters_and_frames_that_are_links_are_refused() {
+    let folder = small(8);
+    put(folder.path(), "a/red\u{1b}[31m.avi", "x");
+    let error = Dataset::from_folder(&options(folder.path())).unwrap_err().to_string();
+    assert!(error.contains("red\\u{1b}[31m.avi") && error.contains("control character"), "{error}");
+    assert!(!error.contains('\u{1b}'));
+    let (folder, outside) = (small(8), temporary());
+    put(outside.path(), "1.png", "x");
+    put(folder.path(), "a/frames/0.png", "x");
+    std::os::unix::fs::symlink(outside.path().join("1.png"), folder.path().join("a/frames/1.png")).unwrap();
+    fails(&options(folder.path()), &["1.png", "leads out"]);
 }
