@@ -3,6 +3,7 @@
 //! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those
 //! of [`FolderOptions`]. Nothing is decoded here.
 
+mod content;
 mod folder;
 mod groups;
 mod lists;
@@ -13,6 +14,7 @@ mod splits;
 
 use std::path::PathBuf;
 
+pub use content::ClipContent;
 pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine, without_extension};
