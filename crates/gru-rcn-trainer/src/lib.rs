@@ -32,6 +32,12 @@ mod train;
 use std::process::ExitCode;
 
 /// Runs the program with the arguments of the process.
-pub fn main() -> ExitCode {
-    cli::main()
+///
+/// # Safety
+///
+/// It sets an environment variable by which Burn selects its default device. Call it first in
+/// `main`, while the process has no other thread.
+pub unsafe fn main() -> ExitCode {
+    // SAFETY: the caller guarantees the same.
+    unsafe { cli::main() }
 }

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gru_rcn_trainer::main()
+    // SAFETY: this is the first statement of the process, which has one thread.
+    unsafe { gru_rcn_trainer::main() }
 }

@@ -103,10 +103,15 @@ impl Verb {
 
 /// Runs the program. Exit codes: 0 done, 1 the work found faults, 2 wrong usage or input or a
 /// failure, 130 and 143 stopped by a signal after saving.
-pub(crate) fn main() -> ExitCode {
+///
+/// # Safety
+///
+/// As [`Backend::make_default`].
+pub(crate) unsafe fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     let backends = verb.backends();
-    backends[0].make_default();
+    // SAFETY: the caller guarantees it; nothing above starts a thread.
+    unsafe { backends[0].make_default() };
     let work = || exit_on_broken_pipe().and_then(|()| verb.run());
     let done = match backends.iter().find(|backend| **backend != Backend::Cpu) {
         None => work(),

@@ -149,14 +149,19 @@ impl Backend {
         }
     }
 
-    /// Makes this backend Burn's default device. Must be called before any thread is started.
-    pub(crate) fn make_default(self) {
+    /// Makes this backend Burn's default device.
+    ///
+    /// # Safety
+    ///
+    /// It changes the environment of the process: no other thread may exist that reads or changes
+    /// it.
+    pub(crate) unsafe fn make_default(self) {
         let name = match self {
             // A remote device has an address, so it cannot be the default; the CPU is.
             Self::Cpu | Self::Remote(_) => "flex",
             other => other.feature(),
         };
-        // SAFETY: `main` calls it first, before any other thread exists.
+        // SAFETY: the caller guarantees that no other thread uses the environment.
         unsafe { std::env::set_var("BURN_DEVICE", name) };
     }
 }
