@@ -75,13 +75,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let train = options.workload.ends_with("-train");
     let device = if train { plain.clone().autodiff() } else { plain.clone() };
     let random = |shape: [usize; 5]| -> Tensor<5> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &plain).cast(options.dtype)
+        Tensor::<5>::random(shape, Distribution::Normal(0.0, 1.0), &plain).cast(options.dtype)
     };
     let pixels = || random([options.batch, options.frames, 3, 224, 224]);
     let levels = CnnConfig::Vgg16(Vgg16Config::new()).levels();
     let recurrent = GruRcnConfig::new(levels.clone(), HIDDEN.to_vec());
     // The classifier takes float32 percepts and computes its recurrence in `dtype`.
-    let classifier = || GruRcnClassifierConfig::new(recurrent.clone(), CLASSES).init(&plain).computing_in(options.dtype);
+    let classifier =
+        || GruRcnClassifierConfig::new(recurrent.clone(), CLASSES).init(&plain).computing_in(options.dtype);
 
     let mut clock = Clock { rounds: options.rounds, times: Vec::new(), sum: 0.0, graph: false };
     match &*options.workload {
