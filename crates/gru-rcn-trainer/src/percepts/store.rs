@@ -38,7 +38,7 @@ struct Data {
 /// Bytes of the percepts of clips, each with `copies` augmented versions beside the original.
 pub(crate) fn bytes_of_clips(levels: &[Level], time: usize, clips: usize, copies: usize) -> usize {
     let row: usize = levels.iter().map(|level| time * values_of(level)).sum();
-    clips * (1 + copies) * row * size_of::<f32>()
+    [1 + copies, row, size_of::<f32>()].into_iter().fold(clips, usize::saturating_mul)
 }
 
 fn values_of(level: &Level) -> usize {

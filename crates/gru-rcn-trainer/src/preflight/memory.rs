@@ -43,7 +43,7 @@ struct Training {
 
 impl Stage {
     fn bytes(&self) -> usize {
-        self.parts.iter().map(|(_, bytes)| bytes).sum()
+        self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 }
 
@@ -154,7 +154,7 @@ impl Estimate<'_> {
         let again = if self.recipe.refit.is_some() { validation } else { 0 };
         let of = |clips, copies| bytes_of_clips(&self.cnn.levels(), self.time(), clips, copies);
         match self.caches() {
-            true => of(train + again, self.recipe.features.copies) + of(validation, 0),
+            true => of(train + again, self.recipe.features.copies).saturating_add(of(validation, 0)),
             false => of(train.min(MEASURED_CLIPS), 0),
         }
     }

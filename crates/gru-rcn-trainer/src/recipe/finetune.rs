@@ -43,14 +43,14 @@ impl FinetuneSection {
     /// Checks what the types cannot.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(drop) = self.dropout.iter().find(|drop| !(0.0..1.0).contains(*drop)) {
-            return Err(anyhow!("recipe: backbone.finetune.dropout has {drop}, it must be from 0 to below 1"));
+            return Err(anyhow!("backbone.finetune.dropout has {drop}, it must be from 0 to below 1"));
         }
         ensure!(
             self.classifier_std >= 0.0 && self.classifier_std.is_finite(),
-            "recipe: backbone.finetune.classifier_std is {}, it cannot be negative",
+            "backbone.finetune.classifier_std is {}, it cannot be negative",
             self.classifier_std
         );
-        ensure!(self.frames > 0, "recipe: backbone.finetune.frames is 0; take at least one frame of each clip");
-        self.training.validate().map_err(|error| anyhow!("backbone.finetune: {error}"))
+        ensure!(self.frames > 0, "backbone.finetune.frames is 0; take at least one frame of each clip");
+        self.training.validate("backbone.finetune.training")
     }
 }

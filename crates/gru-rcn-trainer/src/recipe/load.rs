@@ -63,13 +63,25 @@ pub(crate) fn to_toml(recipe: &Recipe) -> Result<String> {
     toml::to_string(recipe).context("could not write the recipe as TOML")
 }
 
+/// Most parts of a key and most bytes of a change: far more than any recipe needs, and few enough
+/// for everything that walks over nested tables.
+const MOST_PARTS: usize = 16;
+const MOST_BYTES: usize = 4096;
+
 /// Sets one key: `a.b=c`, where `c` is a TOML value, or a bare string if it is not valid TOML.
 fn set(table: &mut Table, change: &str) -> Result<()> {
+    if change.len() > MOST_BYTES {
+        let start: String = change.chars().take(40).collect();
+        bail!("--set {start}…: this has {} bytes, more than {MOST_BYTES}; write it into a recipe file", change.len());
+    }
     let (path, value) =
         change.split_once('=').ok_or_else(|| anyhow!("--set {change}: expected KEY=VALUE, e.g. training.batch=32"))?;
     let keys: Vec<&str> = path.trim().split('.').collect();
     if keys.iter().any(|key| key.is_empty()) {
         bail!("--set {change}: the key has an empty part");
+    }
+    if keys.len() > MOST_PARTS {
+        bail!("--set {}.…: the key has {} parts; a recipe has no key of more than {MOST_PARTS}", keys[0], keys.len());
     }
     let value = toml::from_str::<Table>(&format!("v = {value}"))
         .ok()
@@ -124,6 +136,29 @@ mod tests {
         };
         assert_eq!(systems("[]"), (vec![], false));
         assert_eq!(systems("['conv_pooling', 'frame', 'conv_pooling']"), (vec![ConvPooling, Frame], true));
+    }
+
+    #[test]
+    fn changes_and_numbers_without_measure_are_refused() {
+        let refused = |change: &str, words: &str| {
+            let message = parse(BUILT_IN[0].1, &[change.into()]).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        };
+        refused(&format!("{}=1", vec!["a"; 2000].join(".")), "2000 parts");
+        refused(&format!("{}=1", vec!["a"; 16_000].join(".")), "32001 bytes");
+        refused(&format!("a={}", "[".repeat(9000)), "9002 bytes");
+        // Sizes that could not be computed in 64 bits.
+        for key in ["features.max_mib", "features.queue_mib", "training.patience", "training.steps"] {
+            refused(&format!("{key}=9223372036854775807"), &format!("{key} has 9223372036854775807"));
+        }
+        for key in ["features.copies", "training.batch", "training.epochs", "clip.temporal.consecutive.frames"] {
+            refused(&format!("{key}=1048577"), &format!("{key} has 1048577; at most 1048576"));
+        }
+        refused("model.hidden=[3, 4611686018427387904]", "model.hidden has 4611686018427387904");
+        refused("features.workers=5000", "features.workers");
+        for seed in ["seed", "data.motion.seed"] {
+            parse(BUILT_IN[0].1, &[format!("{seed}=9223372036854775807")]).unwrap();
+        }
     }
 
     #[test]

@@ -19,9 +19,12 @@ pub(crate) use sections::{
 };
 pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
 use gru_rcn_data::{ClipPlanner, DecoderKind, TestViews};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One experiment.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -58,6 +61,45 @@ pub(crate) struct Recipe {
     /// What it is compared with.
     #[serde(default)]
     pub(crate) baselines: BaselinesSection,
+}
+
+/// Largest whole number of a recipe, seeds apart.
+const MOST: u64 = 1 << 40;
+
+/// Largest of those that other sizes are multiplied with.
+const MOST_OF_SIZES: u64 = 1 << 20;
+
+const SIZES: [&str; 11] = [
+    "accumulate",
+    "batch",
+    "copies",
+    "epochs",
+    "frames",
+    "hidden",
+    "kernel_size",
+    "max_distort",
+    "pretrain_frames",
+    "starts",
+    "top_rnn",
+];
+
+/// The values of a recipe by their dotted keys; a list is one value.
+pub(crate) fn leaves(recipe: &Value) -> BTreeMap<String, &Value> {
+    fn walk<'a>(path: &str, value: &'a Value, leaves: &mut BTreeMap<String, &'a Value>) {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                for (key, value) in members {
+                    walk(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, leaves);
+                }
+            }
+            leaf => {
+                leaves.insert(path.to_string(), leaf);
+            }
+        }
+    }
+    let mut leaves = BTreeMap::new();
+    walk("", recipe, &mut leaves);
+    leaves
 }
 
 impl Recipe {
@@ -114,12 +156,29 @@ impl Recipe {
         !self.model.finetune_backbone || !self.baselines.systems().is_empty()
     }
 
+    /// Refuses whole numbers so large that a size could not be computed from them.
+    fn check_numbers(&self) -> Result<()> {
+        let recipe = serde_json::to_value(self).context("could not write the recipe as JSON")?;
+        for (path, value) in leaves(&recipe) {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            let most = if SIZES.contains(&key) { MOST_OF_SIZES } else { MOST };
+            let numbers = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            if let Some(number) =
+                numbers.iter().filter_map(Value::as_u64).find(|&number| number > most && key != "seed")
+            {
+                bail!("{path} has {number}; at most {most} is possible");
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what the types cannot.
     pub(crate) fn validate(&self) -> Result<()> {
+        self.check_numbers()?;
         // Runs are kept in folders of that name.
         ensure!(
             self.name.starts_with(char::is_alphanumeric) && !self.name.contains(['/', '\\', '\0']),
-            "recipe: name is {:?}; it begins with a letter or a digit and holds no slashes",
+            "name is {:?}; it begins with a letter or a digit and holds no slashes",
             self.name
         );
         self.clip.validate()?;
@@ -128,15 +187,15 @@ impl Recipe {
         self.model.validate(&self.backbone.taps)?;
         ensure!(
             !self.model.finetune_backbone || (self.baselines.norms.is_empty() && self.features.from.is_none()),
-            "recipe: model.finetune_backbone trains the CNN, but {} of a frozen one; remove one of the two",
+            "model.finetune_backbone trains the CNN, but {} of a frozen one; remove one of the two",
             if self.features.from.is_some() { "features.from has the maps" } else { "baselines.norms compares maps" }
         );
-        self.training.validate()?;
+        self.training.validate("training")?;
         if let Some(refit) = &self.refit {
             refit.validate()?;
             ensure!(
                 !self.model.finetune_backbone,
-                "recipe: refit is for systems on a frozen CNN, model.finetune_backbone trains it; remove one of the two"
+                "refit is for systems on a frozen CNN, model.finetune_backbone trains it; remove one of the two"
             );
         }
         self.evaluation.views.validate()?;

@@ -62,13 +62,13 @@ impl BackboneSection {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        ensure!(!self.taps.is_empty(), "recipe: backbone.taps is empty; name at least one level");
+        ensure!(!self.taps.is_empty(), "backbone.taps is empty; name at least one level");
         ensure!(
             self.weights.is_none() || self.pretrain.is_none(),
-            "recipe: backbone.weights and backbone.pretrain exclude each other"
+            "backbone.weights and backbone.pretrain exclude each other"
         );
         if let Some(pretrain) = &self.pretrain {
-            pretrain.validate().map_err(|error| anyhow::anyhow!("backbone.pretrain: {error}"))?;
+            pretrain.validate("backbone.pretrain")?;
         }
         if let Some(finetune) = &self.finetune {
             finetune.validate()?;
@@ -90,7 +90,7 @@ pub(crate) struct RefitSection {
 
 impl RefitSection {
     pub(super) fn validate(&self) -> Result<()> {
-        ensure!(self.epochs > 0, "recipe: refit.epochs is 0; train at least one, or remove refit");
+        ensure!(self.epochs > 0, "refit.epochs is 0; train at least one, or remove refit");
         Ok(())
     }
 }
@@ -125,9 +125,10 @@ impl Default for FeaturesSection {
 
 impl FeaturesSection {
     pub(super) fn validate(&self) -> Result<()> {
+        ensure!(self.workers <= 1024, "features.workers is {}; at most 1024 threads read clips", self.workers);
         ensure!(
             self.from.is_none() || (self.cache && self.copies == 0),
-            "recipe: features.from holds each clip once, as it is evaluated; set features.copies=0 and features.cache=true"
+            "features.from holds each clip once, as it is evaluated; set features.copies=0 and features.cache=true"
         );
         Ok(())
     }
@@ -157,7 +158,7 @@ impl NormSection {
 
     fn validate(&self, section: &str) -> Result<()> {
         let gain = self.gain;
-        ensure!(gain > 0.0 && gain.is_finite(), "recipe: {section} has gain = {gain}, it must be positive");
+        ensure!(gain > 0.0 && gain.is_finite(), "{section} has gain = {gain}, it must be positive");
         Ok(())
     }
 
@@ -233,36 +234,32 @@ impl ModelSection {
 
     pub(super) fn validate(&self, taps: &[String]) -> Result<()> {
         let levels = self.level_names(taps);
-        ensure!(!levels.is_empty(), "recipe: model.levels is empty; name a level to recur over");
+        ensure!(!levels.is_empty(), "model.levels is empty; name a level to recur over");
         let mut at = 0;
         for level in levels {
             match taps[at..].iter().position(|tap| tap == level) {
                 Some(place) => at += place + 1,
                 None if taps.contains(level) => {
-                    bail!("recipe: model.levels has {level:?} out of order; name each level once, bottom up")
+                    bail!("model.levels has {level:?} out of order; name each level once, bottom up")
                 }
                 None => {
-                    bail!("recipe: model.levels has {level:?}, which is not one of backbone.taps: {}", taps.join(", "))
+                    bail!("model.levels has {level:?}, which is not one of backbone.taps: {}", taps.join(", "))
                 }
             }
         }
         ensure!(
             levels.len() == self.hidden.len(),
-            "recipe: {} names {} levels but model.hidden has {} sizes; give one per level",
+            "{} names {} levels but model.hidden has {} sizes; give one per level",
             if self.levels.is_some() { "model.levels" } else { "backbone.taps" },
             levels.len(),
             self.hidden.len()
         );
-        ensure!(!self.hidden.contains(&0), "recipe: model.hidden has a size of 0; it must be positive");
-        ensure!(self.kernel_size % 2 == 1, "recipe: model.kernel_size is {}, it must be odd", self.kernel_size);
-        ensure!(
-            (0.0..1.0).contains(&self.dropout),
-            "recipe: model.dropout is {}, it must be from 0 to below 1",
-            self.dropout
-        );
+        ensure!(!self.hidden.contains(&0), "model.hidden has a size of 0; it must be positive");
+        ensure!(self.kernel_size % 2 == 1, "model.kernel_size is {}, it must be odd", self.kernel_size);
+        ensure!((0.0..1.0).contains(&self.dropout), "model.dropout is {}, it must be from 0 to below 1", self.dropout);
         ensure!(
             self.backbone_lr_factor > 0.0 && self.backbone_lr_factor.is_finite(),
-            "recipe: model.backbone_lr_factor is {}, it must be positive; model.finetune_backbone=false keeps the CNN \
+            "model.backbone_lr_factor is {}, it must be positive; model.finetune_backbone=false keeps the CNN \
              frozen",
             self.backbone_lr_factor
         );
@@ -322,7 +319,7 @@ impl BaselinesSection {
         }
         keys.sort();
         if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail!("recipe: baselines.norms has {} twice", pair[0]);
+            bail!("baselines.norms has {} twice", pair[0]);
         }
         Ok(())
     }

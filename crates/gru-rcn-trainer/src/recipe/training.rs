@@ -129,47 +129,48 @@ fn none_is_zero<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::
 }
 
 impl TrainingSection {
-    pub(super) fn validate(&self) -> Result<()> {
-        ensure!(self.epochs > 0, "recipe: training.epochs is 0; train at least one");
-        ensure!(self.steps != Some(0), "recipe: training.steps is 0; take at least one, or remove the key");
-        ensure!(self.batch > 0, "recipe: training.batch is 0; a step needs at least one clip");
-        ensure!(self.accumulate > 0, "recipe: training.accumulate is 0; a step needs at least one batch");
-        ensure!(self.patience > 0, "recipe: training.patience is 0; wait at least one epoch");
+    /// `section` is its name in the recipe.
+    pub(super) fn validate(&self, section: &str) -> Result<()> {
+        ensure!(self.epochs > 0, "{section}.epochs is 0; train at least one");
+        ensure!(self.steps != Some(0), "{section}.steps is 0; take at least one, or remove the key");
+        ensure!(self.batch > 0, "{section}.batch is 0; a step needs at least one clip");
+        ensure!(self.accumulate > 0, "{section}.accumulate is 0; a step needs at least one batch");
+        ensure!(self.patience > 0, "{section}.patience is 0; wait at least one epoch");
         let positive = [("learning_rate", self.learning_rate), ("bias_lr_factor", self.bias_lr_factor)];
         for (key, value) in positive {
-            ensure!(value > 0.0 && value.is_finite(), "recipe: training.{key} is {value}, it must be positive");
+            ensure!(value > 0.0 && value.is_finite(), "{section}.{key} is {value}, it must be positive");
         }
         for (key, value) in [("momentum", self.momentum), ("max_bad_fraction", self.max_bad_fraction)] {
-            ensure!((0.0..1.0).contains(&value), "recipe: training.{key} is {value}, it must be from 0 to below 1");
+            ensure!((0.0..1.0).contains(&value), "{section}.{key} is {value}, it must be from 0 to below 1");
         }
         ensure!(
             self.final_lr_factor > 0.0 && self.final_lr_factor <= 1.0,
-            "recipe: training.final_lr_factor is {}, it must be above 0 and at most 1",
+            "{section}.final_lr_factor is {}, it must be above 0 and at most 1",
             self.final_lr_factor
         );
         if let Schedule::Step { every, factor } = self.schedule {
             ensure!(
                 every > 0 && factor > 0.0 && factor <= 1.0,
-                "recipe: training.schedule falls every {every} steps by the factor {factor}; the steps must be at least 1, \
+                "{section}.schedule falls every {every} steps by the factor {factor}; the steps must be at least 1, \
                  the factor above 0 and at most 1"
             );
             ensure!(
                 self.final_lr_factor == 1.0,
-                "recipe: training.final_lr_factor belongs to the cosine; remove it with schedule = {{ step = … }}"
+                "{section}.final_lr_factor belongs to the cosine; remove it with schedule = {{ step = … }}"
             );
         }
         ensure!(
             self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-            "recipe: training.weight_decay is {}, it cannot be negative",
+            "{section}.weight_decay is {}, it cannot be negative",
             self.weight_decay
         );
         if let Some(norm) = self.clip_norm {
-            ensure!(norm > 0.0, "recipe: training.clip_norm is {norm}, it cannot be negative");
+            ensure!(norm > 0.0, "{section}.clip_norm is {norm}, it cannot be negative");
         }
         if let Some(minutes) = self.checkpoint_minutes {
             ensure!(
                 minutes > 0.0 && minutes.is_finite(),
-                "recipe: training.checkpoint_minutes is {minutes}, it cannot be negative"
+                "{section}.checkpoint_minutes is {minutes}, it cannot be negative"
             );
         }
         Ok(())
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let message = |section: TrainingSection| section.validate().unwrap_err().to_string();
+        let message = |section: TrainingSection| section.validate("training").unwrap_err().to_string();
         let base = TrainingSection::default;
         assert!(message(TrainingSection { accumulate: 0, ..base() }).contains("training.accumulate"));
         assert!(message(TrainingSection { momentum: 1.0, ..base() }).contains("training.momentum"));

@@ -1,4 +1,4 @@
-//! Recipe, data, classes and Burn's version: they must be the same for a run to be resumed.
+//! Recipe, data, classes, precision and Burn's version: they must be the same for a run to be resumed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::card::RunCard;
 use super::dir::{RunDir, read_json, write_json};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, leaves};
 
 /// Keys of a recipe that may change when a run is resumed: they say where things are and how fast
 /// they are read, and have no influence on what is learnt.
@@ -28,6 +28,9 @@ pub(crate) struct RunFingerprint {
     /// Names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
     pub(crate) recipe: Value,
+    /// Precision of convolutions and gates; unknown for runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dtype: Option<String>,
 }
 
 impl RunFingerprint {
@@ -37,6 +40,7 @@ impl RunFingerprint {
             data: card.data.fingerprint.clone(),
             classes: card.classes.clone(),
             recipe: serde_json::to_value(recipe).context("could not write the recipe as JSON")?,
+            dtype: Some(card.dtype.clone()),
         })
     }
 
@@ -64,6 +68,13 @@ impl RunFingerprint {
             return Some(format!(
                 "by another recipe: {}. Undo the change in recipe.toml to resume, or train anew in another folder",
                 changed.join("; ")
+            ));
+        }
+        if let (Some(now), Some(then)) = (&self.dtype, &saved.dtype)
+            && now != then
+        {
+            return Some(format!(
+                "with --dtype {then}, and this is {now}; resume with `--dtype {then}`, or train anew in another folder"
             ));
         }
         if self.classes != saved.classes {
@@ -96,25 +107,10 @@ impl RunFingerprint {
 
 /// The values of a recipe by their dotted keys, without the keys that are free to change.
 fn keys_that_matter(recipe: &Value) -> BTreeMap<String, String> {
-    fn walk(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
-        match value {
-            Value::Object(members) if !members.is_empty() => {
-                for (key, value) in members {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    walk(&path, value, leaves);
-                }
-            }
-            leaf => {
-                leaves.insert(path.to_string(), leaf.to_string());
-            }
-        }
-    }
-    let mut leaves = BTreeMap::new();
-    walk("", recipe, &mut leaves);
+    let leaves = leaves(recipe).into_iter().map(|(key, value)| (key, value.to_string()));
     // A free key may hold a table, as `nonfinite` does; all keys below it are free as well.
     let free = |key: &str| FREE.contains(&key) || key.split('.').any(|part| FREE_IN_TRAINING.contains(&part));
-    leaves.retain(|key, _| !free(key));
-    leaves
+    leaves.filter(|(key, _)| !free(key)).collect()
 }
 
 #[cfg(test)]
@@ -130,6 +126,17 @@ mod tests {
             data: "abc".into(),
             classes: vec!["a".into()],
             recipe: serde_json::to_value(recipe).unwrap(),
+            dtype: Some("f32".into()),
+        }
+    }
+
+    #[test]
+    fn the_precision_may_not_change_where_it_is_known() {
+        let with = |dtype: Option<&str>| RunFingerprint { dtype: dtype.map(String::from), ..fingerprint(&[]) };
+        let obstacle = with(Some("f32")).obstacle(&with(Some("bf16"))).unwrap();
+        assert!(obstacle.contains("resume with `--dtype bf16`"), "{obstacle}");
+        for (now, then) in [(Some("bf16"), Some("bf16")), (Some("bf16"), None), (None, Some("bf16"))] {
+            assert_eq!(with(now).obstacle(&with(then)), None);
         }
     }
 
