@@ -15,6 +15,9 @@ pub(crate) struct RunCard {
     /// Precision of convolutions and gates, f32 or bf16; weights are always float32.
     #[serde(default = "float32")]
     pub(crate) dtype: String,
+    /// Backend and precision of earlier sessions, in order, where they were others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) earlier_devices: Vec<String>,
     pub(crate) data: DataCard,
     /// Names of the classes, in the order of the labels.
     pub(crate) classes: Vec<String>,
@@ -80,6 +83,19 @@ pub(crate) const BURN: &str = "0.22.1";
 pub(crate) const VERSION: u32 = 1;
 
 impl RunCard {
+    /// Backend and precision of this session.
+    pub(crate) fn devices(&self) -> String {
+        format!("{}, {}", self.backend, self.dtype)
+    }
+
+    /// Keeps the devices of the sessions before this one.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        self.earlier_devices.clone_from(&before.earlier_devices);
+        if before.devices() != self.devices() {
+            self.earlier_devices.push(before.devices());
+        }
+    }
+
     /// Names and values for the report.
     pub(crate) fn entries(&self) -> Vec<(String, String)> {
         let data = &self.data;
@@ -87,7 +103,10 @@ impl RunCard {
             ("Program".to_string(), format!("gru-rcn {} on Burn {}", self.program, self.burn)),
             ("Recipe".into(), self.recipe.clone()),
             ("Seed".into(), self.seed.to_string()),
-            ("Backend".into(), format!("{}, {}", self.backend, self.dtype)),
+            (
+                "Backend".into(),
+                self.earlier_devices.iter().cloned().chain([self.devices()]).collect::<Vec<_>>().join("; then "),
+            ),
             ("Data".into(), format!("{} ({})", data.name, data.fingerprint)),
             (
                 "Clips".into(),
@@ -101,5 +120,33 @@ impl RunCard {
             entries.push((what.clone(), format!("{seconds:.1} s")));
         }
         entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(backend: &str, dtype: &str) -> RunCard {
+        let data = serde_json::json!({"name": "x", "fingerprint": "", "train": 1, "validation": 1, "test": 1});
+        let card = serde_json::json!({
+            "version": VERSION, "program": "", "burn": BURN, "recipe": "r", "seed": 1, "backend": backend,
+            "dtype": dtype, "data": data, "classes": [], "cnn_classes": 1, "seconds": [], "systems": [],
+        });
+        serde_json::from_value(card).unwrap()
+    }
+
+    /// Begun on one device, resumed on another, then twice on the first.
+    #[test]
+    fn devices_of_all_sessions_stay_in_the_card() {
+        let mut before = card("cuda:0", "bf16");
+        for (backend, dtype) in [("cpu", "f32"), ("cuda:0", "bf16"), ("cuda:0", "bf16")] {
+            let mut now = card(backend, dtype);
+            now.follow(&before);
+            before = now;
+        }
+        assert_eq!(before.earlier_devices, ["cuda:0, bf16", "cpu, f32"]);
+        let backend = before.entries().into_iter().find(|(name, _)| name == "Backend").unwrap().1;
+        assert_eq!(backend, "cuda:0, bf16; then cpu, f32; then cuda:0, bf16");
     }
 }

@@ -42,9 +42,13 @@ pub(crate) struct RunDir {
     losses: Arc<Mutex<Vec<String>>>,
 }
 
-#[derive(Serialize, serde::Deserialize)]
-struct Done {
-    curve: Vec<EpochPoint>,
+/// The mark of a trained system.
+#[derive(Serialize, serde::Deserialize, Debug, PartialEq)]
+pub(crate) struct Done {
+    pub(crate) curve: Vec<EpochPoint>,
+    /// Checksum of the frozen CNN that it was trained on; unknown in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cnn: Option<String>,
 }
 
 macro_rules! files {
@@ -73,6 +77,8 @@ files! {
     tensorboard(stage) => "tensorboard/{stage}";
     checkpoints(stage) => "checkpoints/{stage}";
     fingerprint() => "checkpoints/identity.json";
+    /// Digests of the clips' files, by which a data set that was moved is known again.
+    clip_digests() => "checkpoints/clips.json";
     /// The data that the report is drawn from.
     report_data() => "report.json";
     report() => "report.html";
@@ -182,14 +188,40 @@ impl RunDir {
         write_json(&self.card_file(), card)
     }
 
-    /// The learning curve of a trained system; `None` if it is not trained yet.
-    pub(crate) fn done(&self, key: &str) -> Result<Option<Vec<EpochPoint>>> {
-        Ok(read_json::<Done>(&self.done_file(key))?.map(|done| done.curve))
+    /// The mark of a trained system; `None` if it is not trained yet.
+    pub(crate) fn done(&self, key: &str) -> Result<Option<Done>> {
+        read_json(&self.done_file(key))
     }
 
-    /// Marks a system as trained, after its weights are saved.
-    pub(crate) fn mark_done(&self, key: &str, curve: &[EpochPoint]) -> Result<()> {
-        write_json(&self.done_file(key), &Done { curve: curve.to_vec() })
+    /// Marks a system as trained on a CNN with this checksum, after its weights are saved.
+    pub(crate) fn mark_done(&self, key: &str, curve: &[EpochPoint], cnn: &str) -> Result<()> {
+        write_json(&self.done_file(key), &Done { curve: curve.to_vec(), cnn: Some(cnn.into()) })
+    }
+
+    /// Checks that the folder has not been removed or renamed since training began in it. Nothing
+    /// may be written then, which would leave half a run under its name.
+    pub(crate) fn check_there(&self) -> Result<()> {
+        if !self.recipe_file().is_file() {
+            bail!(
+                "the run folder {self} was removed or renamed while the run was going on, and nothing more is written; \
+                 if it was renamed, continue with `train --resume --run NEW_NAME`"
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes files that processes were writing when they were killed. For whoever holds the lock.
+    pub(crate) fn tidy(&self) -> Result<()> {
+        let folders = [self.root.clone(), self.root.join("baselines"), self.root.join("checkpoints")];
+        for folder in folders {
+            let Some(entries) = if_there(&folder, fs::read_dir(&folder))? else { continue };
+            for entry in entries.flatten() {
+                if entry.file_name().to_str().is_some_and(is_unfinished) {
+                    base::remove(&entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Notes a loss, such as a checkpoint for which there was no room. Training continues, and the
@@ -244,6 +276,15 @@ impl RunDir {
     }
 }
 
+/// Whether a file has the name of one that is being written: `.NAME.partial`, or for weights
+/// `NAME.PID-N.tmp`.
+fn is_unfinished(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let weights = name.strip_suffix(".tmp").and_then(|name| name.rsplit_once('.')?.1.split_once('-'));
+    weights.is_some_and(|(process, n)| number(process) && number(n))
+        || (name.starts_with('.') && name.ends_with(".partial"))
+}
+
 /// Reads a JSON file; nothing if there is no such file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = if_there(path, fs::read_to_string(path))?;
@@ -295,11 +336,33 @@ mod tests {
     #[test]
     fn a_damaged_mark_is_an_error() {
         let (folder, run) = run();
-        assert_eq!(run.done("frame").unwrap(), None);
-        run.mark_done("frame", &[]).unwrap();
-        assert_eq!(run.done("frame").unwrap(), Some(Vec::new()));
+        assert!(run.done("frame").unwrap().is_none());
+        run.mark_done("frame", &[], "abc").unwrap();
+        assert_eq!(run.done("frame").unwrap(), Some(Done { curve: Vec::new(), cnn: Some("abc".into()) }));
         fs::write(folder.path().join("checkpoints/frame.json"), "{").unwrap();
         assert!(run.done("frame").unwrap_err().to_string().contains("frame.json is damaged"));
+    }
+
+    #[test]
+    fn files_of_killed_processes_are_removed_and_no_others() {
+        let (folder, run) = run();
+        let left = ["model.safetensors.4711-0.tmp", "baselines/frame.safetensors.1-12.tmp", ".run.json.partial"];
+        let kept = ["model.safetensors", "notes.tmp", "x.1-a.tmp", "a.partial", "baselines/frame.safetensors"];
+        for name in left.iter().chain(&kept) {
+            write_atomically(&folder.path().join(name), b"x").unwrap();
+        }
+        run.tidy().unwrap();
+        assert_eq!(left.map(|name| folder.path().join(name).exists()), [false; 3]);
+        assert_eq!(kept.map(|name| folder.path().join(name).exists()), [true; 5]);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_noticed() {
+        let (folder, run) = run();
+        fs::write(run.recipe_file(), "").unwrap();
+        run.check_there().unwrap();
+        fs::remove_file(folder.path().join("recipe.toml")).unwrap();
+        assert!(run.check_there().unwrap_err().to_string().contains("removed or renamed"));
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use gru_rcn_data::base::Fnv64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::run::checksum::{Member, checksum};
 use crate::run::fingerprint::RunFingerprint;
 
 /// The format that this program writes and reads. Format 1 was saved after whole epochs only.
@@ -34,13 +34,6 @@ pub(super) struct Manifest {
     pub(super) files: Vec<Member>,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) bytes: u64,
-    pub(super) checksum: String,
-}
-
 /// Why a checkpoint is not loaded.
 pub(super) enum Fault {
     /// It is damaged; an older one may be whole.
@@ -49,26 +42,10 @@ pub(super) enum Fault {
     Foreign(anyhow::Error),
 }
 
-impl Member {
-    pub(super) fn new(name: &str, content: &[u8]) -> Self {
-        Self { name: name.into(), bytes: content.len() as u64, checksum: hash(content) }
-    }
-
-    /// The content of the file, if it is undamaged.
-    pub(super) fn read(&self, folder: &Path) -> Result<Vec<u8>> {
-        let name = &self.name;
-        let content = fs::read(folder.join(name)).with_context(|| format!("{name} cannot be read"))?;
-        let bytes = content.len() as u64;
-        ensure!(bytes == self.bytes, "{name} has {bytes} bytes instead of {}", self.bytes);
-        ensure!(hash(&content) == self.checksum, "{name} is not as it was written");
-        Ok(content)
-    }
-}
-
 impl Manifest {
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
         let body = serde_json::to_value(self)?;
-        let checksum = hash(&serde_json::to_vec(&(VERSION, &body))?);
+        let checksum = checksum(&serde_json::to_vec(&(VERSION, &body))?);
         Ok(serde_json::to_vec_pretty(&Envelope { version: VERSION, body, checksum })?)
     }
 
@@ -76,7 +53,7 @@ impl Manifest {
         let read = || -> Result<Envelope> {
             let text = fs::read(folder.join(FILE)).with_context(|| format!("{FILE} cannot be read"))?;
             let envelope: Envelope = serde_json::from_slice(&text).with_context(|| format!("{FILE} is damaged"))?;
-            let checksum = hash(&serde_json::to_vec(&(envelope.version, &envelope.body))?);
+            let checksum = checksum(&serde_json::to_vec(&(envelope.version, &envelope.body))?);
             ensure!(checksum == envelope.checksum, "{FILE} is not as it was written");
             Ok(envelope)
         };
@@ -90,9 +67,4 @@ impl Manifest {
         serde_json::from_value(envelope.body)
             .map_err(|error| Fault::Foreign(anyhow!("{FILE} is not of format {VERSION}: {error}")))
     }
-}
-
-/// FNV-1a: no protection against malice, but one bit that flips on the disk changes it.
-fn hash(bytes: &[u8]) -> String {
-    format!("{:016x}", Fnv64::default().bytes(bytes).finish())
 }

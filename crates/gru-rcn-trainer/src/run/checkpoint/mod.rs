@@ -29,9 +29,10 @@ use gru_rcn_data::base::{remove, sync_folder};
 use serde::{Deserialize, Serialize};
 
 use super::card::EpochPoint;
+use super::checksum::Member;
 use super::dir::write_atomically;
 use super::fingerprint::RunFingerprint;
-use manifest::{FILE as MANIFEST, Fault, Manifest, Member};
+use manifest::{FILE as MANIFEST, Fault, Manifest};
 
 /// Number of checkpoints kept: one more than needed, in case the newest is damaged.
 const KEPT: usize = 2;
@@ -234,6 +235,19 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Lets `latest` name the newest checkpoint, which a process that was killed between two renames
+    /// may have left undone. Without a checkpoint there is no such file.
+    fn mend_latest(&self) -> Result<()> {
+        let path = self.root.join("latest");
+        let newest = self.list().pop().map(|(_, path)| path);
+        let Some(name) = newest.as_deref().and_then(Path::file_name) else { return Ok(remove(&path)?) };
+        let line = format!("{}\n", name.to_string_lossy());
+        if fs::read_to_string(&path).is_ok_and(|before| before == line) {
+            return Ok(());
+        }
+        write_atomically(&path, line.as_bytes())
+    }
+
     /// The newest whole checkpoint, loaded into the given model and optimizer. `warn` is called for
     /// each damaged one. One of another run or format is an error; no older one is taken instead.
     pub(crate) fn load_newest<M: Module>(
@@ -245,7 +259,10 @@ impl Checkpoints {
         self.recover()?;
         for (_, path) in self.list().into_iter().rev() {
             match self.load(&path, model, optimizer) {
-                Ok(loaded) => return Ok(Some(loaded)),
+                Ok(loaded) => {
+                    self.mend_latest()?;
+                    return Ok(Some(loaded));
+                }
                 Err(Fault::Foreign(error)) => {
                     return Err(error.context(format!("the checkpoint {} cannot be resumed from", path.display())));
                 }
@@ -258,6 +275,7 @@ impl Checkpoints {
                 }
             }
         }
+        self.mend_latest()?;
         Ok(None)
     }
 

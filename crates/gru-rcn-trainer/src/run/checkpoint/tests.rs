@@ -11,7 +11,8 @@ struct Saved {
 }
 
 fn fingerprint() -> RunFingerprint {
-    RunFingerprint { burn: "0.22.1".into(), data: "abc".into(), classes: vec!["b".into()], recipe: json!({"seed": 1}) }
+    let (burn, data) = ("0.22.1".into(), "abc".into());
+    RunFingerprint { burn, data, classes: vec!["b".into()], recipe: json!({"seed": 1}), dtype: Some("f32".into()) }
 }
 
 fn optimizer() -> ModuleOptimizer {
@@ -62,6 +63,27 @@ fn loads_the_newest_by_number_and_keeps_two() {
     assert_eq!(state(&loaded.optimizer), 4, "two moments of weight and bias");
     let latest = fs::read_to_string(saved.checkpoints.root.join("latest")).unwrap();
     assert_eq!(latest, "step-100000000\n");
+}
+
+/// `latest` after a kill between two renames, without the file, after the newest was set aside, and
+/// without any checkpoint.
+#[test]
+fn latest_is_mended() {
+    let saved = saved(&[9, 10]);
+    let latest = saved.checkpoints.root.join("latest");
+    for before in [Some("step-00000009\n"), Some("step-0000"), None] {
+        match before {
+            Some(text) => fs::write(&latest, text).unwrap(),
+            None => fs::remove_file(&latest).unwrap(),
+        }
+        saved.load().0.unwrap();
+        assert_eq!(fs::read_to_string(&latest).unwrap(), "step-00000010\n");
+    }
+    for (steps, expected) in [(10, Some("step-00000009\n")), (9, None)] {
+        fs::remove_file(saved.checkpoints.folder(steps).join(MANIFEST)).unwrap();
+        saved.load().0.unwrap();
+        assert_eq!(fs::read_to_string(&latest).ok().as_deref(), expected);
+    }
 }
 
 /// Every member is damaged in every way: it is named and set aside, and the one before is loaded.
