@@ -1,15 +1,17 @@
 //! What every part of a run needs: its folder, recipe, devices, clock and observers.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 use crate::device::replicas::Replicas;
 use crate::observe::Observers;
 use crate::recipe::Recipe;
 use crate::recipe::seed::stage_seed;
+use crate::run::card::EpochPoint;
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -34,6 +36,30 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn message(&self, text: impl Into<String>) {
         self.observers.message(text);
+    }
+
+    /// The learning curve of a system that an earlier session has trained on the CNN with this
+    /// checksum. If one of its `files` is gone, it counts as not trained, after a warning.
+    pub(crate) fn finished(
+        &self,
+        key: &str,
+        name: &str,
+        cnn: &str,
+        files: &[PathBuf],
+    ) -> Result<Option<Vec<EpochPoint>>> {
+        let Some(done) = self.dir.done(key)? else { return Ok(None) };
+        if let Some(gone) = files.iter().find(|file| !file.is_file()) {
+            self.message(format!("warning: {name} was trained, but {} is gone; it is trained again", gone.display()));
+            return Ok(None);
+        }
+        if let Some(before) = done.cnn.filter(|before| before != cnn) {
+            bail!(
+                "{name} was trained on the percepts of another CNN ({before}, this is {cnn}); put {} back as it was, or \
+                 train anew in another folder",
+                self.dir.backbone().display()
+            );
+        }
+        Ok(Some(done.curve))
     }
 
     pub(crate) fn stage_seed(&self, key: &str) -> u64 {

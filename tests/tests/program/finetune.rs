@@ -89,6 +89,20 @@ fn cnn_and_gru_rcn_are_trained_together() {
     assert_eq!(top1(&evaluated), top1(&card(&root)["systems"][0]));
 }
 
+/// The CNN learns in bfloat16, and its maps are normalised in float32. The precision is in the run
+/// card and in the file by which a run is resumed.
+#[test]
+fn cnn_and_gru_rcn_are_trained_together_in_bf16() {
+    let folder = temporary();
+    let shapes = micro::reference().root.join("backbone.safetensors");
+    let changes = ["model.finetune_backbone=true", "training.epochs=1", "baselines.top_rnn=0", "baselines.frame=false"];
+    from_weights(folder.path(), &shapes, &changes).args(["--dtype", "bf16"]).run().succeeds();
+    let root = folder.path().join("run");
+    assert_eq!(card(&root)["dtype"], "bf16");
+    assert_eq!(read_json(&root.join("checkpoints/identity.json"))["dtype"], "bf16");
+    run(folder.path(), ["evaluate", "--run", "run", "--dtype", "bf16", "--json"]).succeeds();
+}
+
 #[test]
 fn a_run_that_needs_too_much_memory_is_refused() {
     let folder = temporary();

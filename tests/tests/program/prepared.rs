@@ -227,6 +227,54 @@ fn trains_from_percepts_on_disk() {
     let other = train(folder.path(), prepared()).args(from[..2].iter().chain(&["--set", "features.copies=0"]));
     other.args(["--set", "clip.temporal.spread.frames=5", "--run", "x"]).run().refuses(&["cut otherwise"]);
     run(folder.path(), line.split(' ')).refuses(&["holds features already"]);
+
+    // Clips of the same names with other pixels, a bit that flipped in a shard, and percepts of an
+    // earlier version, which had neither checksums nor the clips' content.
+    let from_percepts =
+        |data: &Path, run: &str| train(folder.path(), data).args(unaugmented).args(&from[..2]).args(["--run", run]);
+    let other = folder.path().join("other");
+    copy_folder(prepared(), &other);
+    let manifest = fs::read_to_string(other.join("manifest.jsonl")).unwrap();
+    let (head, hash) = manifest.split_once("\"sha256\":\"").unwrap();
+    let hash = format!("{}{}", if hash.starts_with('0') { '1' } else { '0' }, &hash[1..]);
+    fs::write(other.join("manifest.jsonl"), format!("{head}\"sha256\":\"{hash}")).unwrap();
+    from_percepts(&other, "a").run().refuses(&["another content of the clip", "write the features again"]);
+    let shard = folder.path().join("percepts").join(clip["shard"].as_str().unwrap());
+    let whole = fs::read(&shard).unwrap();
+    let mut flipped = whole.clone();
+    let last = flipped.len() - 1;
+    flipped[last] ^= 1;
+    fs::write(&shard, flipped).unwrap();
+    from_percepts(prepared(), "b").run().refuses(&["percepts-00000.safetensors is damaged", "not as it was written"]);
+    fs::write(&shard, whole).unwrap();
+    let mut index = index.clone();
+    index.as_object_mut().unwrap().remove("shards").unwrap();
+    for clip in index["clips"].as_array_mut().unwrap() {
+        clip.as_object_mut().unwrap().remove("content").unwrap();
+    }
+    fs::write(folder.path().join("percepts/index.json"), index.to_string()).unwrap();
+    from_percepts(prepared(), "c").run().succeeds().says(&["written by an earlier version", "is not checked"]);
+}
+
+/// Shards without an index are what a stopped process has left.
+#[test]
+fn a_features_folder_belongs_to_one_process() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let out = folder.path().join("codes");
+    fs::create_dir(&out).unwrap();
+    ["encodings-00007.safetensors", ".percepts-00000.safetensors.partial", "notes.txt"]
+        .iter()
+        .for_each(|name| fs::write(out.join(name), "left").unwrap());
+    let line = ["features", "--run", reference().root.to_str().unwrap(), "--encodings", "--out", "codes"];
+    let lock = fs::File::open(&out).unwrap();
+    lock.lock().unwrap();
+    run(folder.path(), line).refuses(&["another process writes features to codes"]);
+    drop(lock);
+    run(folder.path(), line).succeeds();
+    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["encodings-00000.safetensors", "index.json", "notes.txt"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use gru_rcn_tests::films;
 use gru_rcn_tests::needs_ffmpeg;
 
 use crate::clips::{self, clips};
-use crate::harness::{Call, Running, run, temporary};
+use crate::harness::{Call, Running, clips_below, copy_folder, run, temporary};
 use crate::micro::{self, all_epochs, assert_same_outcome, epochs};
 
 /// Starts the small experiment, or resumes it.
@@ -98,6 +98,37 @@ fn a_folder_belongs_to_one_run() {
     again().refuses(&["run already holds a run"]);
     let changed = ["train", "--resume", "--run", "run", "--seed", "3"];
     run(folder.path(), changed).refuses(&["--resume keeps the run's own recipe", "--seed"]);
+}
+
+/// The data set is in another place: `--data` names it, if every clip is the same.
+#[cfg(unix)]
+#[test]
+fn a_run_resumes_on_a_data_set_that_was_moved() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    let (here, there) = (clips::some(folder.path(), 4), folder.path().join("moved"));
+    let root = folder.path().join("run");
+    let mut running = clips::train(folder.path(), &here).set(["training.epochs=2000"]).args(["--run", "run"]).start();
+    wait_for(&mut running, &root, "top_rnn", 1);
+    running.stop_by("TERM").exits(143);
+    copy_folder(&here, &there);
+    std::fs::remove_dir_all(&here).unwrap();
+    let resume = |data: &str| Call::new(folder.path(), ["train", "--resume", "--run", "run", "--data", data]);
+    let clip = clips_below(&there).remove(0);
+    let name = clip.strip_prefix(&there).unwrap().to_str().unwrap();
+    let whole = std::fs::read(&clip).unwrap();
+    let mut other = whole.clone();
+    other[whole.len().min(64 << 10) / 2] ^= 1;
+    std::fs::write(&clip, other).unwrap();
+    resume("moved").run().refuses(&["1 clip is not what run was started on, the first", name]);
+    std::fs::remove_file(&clip).unwrap();
+    resume("moved").run().refuses(&["run was started on other clips", name, "is not there now"]);
+    resume("nowhere").run().refuses(&["nowhere"]);
+    std::fs::write(&clip, whole).unwrap();
+    let mut running = resume("moved").start();
+    let recipe = || std::fs::read_to_string(root.join("recipe.toml")).unwrap();
+    running.wait_until("the new place in the recipe", || recipe().contains("moved"));
+    running.stop_by("TERM").exits(143);
 }
 
 /// A clip that cannot be decoded stops the run, which resumes after the clip is replaced.

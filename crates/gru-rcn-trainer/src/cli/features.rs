@@ -69,6 +69,7 @@ impl FeaturesArgs {
             levels: network.levels(),
             classes: dataset.classes.clone(),
             clips: Vec::new(),
+            shards: Vec::new(),
         };
         let mut writer = CacheWriter::create(&self.out, index)?;
         for split in [Split::Train, Split::Validation, Split::Test] {
@@ -167,7 +168,7 @@ impl Network {
                     (dims[from..].to_vec(), values[clip * length..(clip + 1) * length].to_vec())
                 });
                 let sample = &samples[done + clip];
-                writer.push(&sample.id, &dataset.classes[sample.class], split, rows.collect())?;
+                writer.push(sample, &dataset.classes[sample.class], split, rows.collect())?;
             }
             done += clips;
             if interval.is_over() {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json};
 use crate::device::backend::Backend;
-use crate::experiment::data::resolve;
+use crate::experiment::data::{resolve, set_root};
 use crate::experiment::{Folder, Plan, print, train};
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
@@ -91,6 +91,7 @@ impl TrainArgs {
                 _ => self.new_recipe()?,
             },
             folder,
+            moved: self.resume && self.change.data.is_some(),
             device: devices[0].clone(),
             others: devices[1..].to_vec(),
             device_names: names.join(","),
@@ -107,18 +108,25 @@ impl TrainArgs {
         resolve(&self.recipe, &set, data.as_deref(), weights.as_deref(), decoder.decoder)
     }
 
-    /// The recipe of the run that is resumed, which the command line cannot change.
+    /// The recipe of the run that is resumed, of which the command line can only say where its clips
+    /// are now.
     fn resumed_recipe(&self, dir: &RunDir) -> Result<crate::recipe::Recipe> {
         let RecipeArgs { data, weights, decoder, set } = &self.change;
-        if !set.is_empty() || self.seed.is_some() || data.is_some() || weights.is_some() {
-            bail!("--resume keeps the run's own recipe; remove --set, --data, --weights and --seed");
+        if !set.is_empty() || self.seed.is_some() || weights.is_some() {
+            bail!(
+                "--resume keeps the run's own recipe; remove --set, --weights and --seed. --data may name the place that \
+                 the same clips were moved to"
+            );
         }
-        let recipe = dir.read_recipe().context("this run cannot be resumed")?;
+        let mut recipe = dir.read_recipe().context("this run cannot be resumed")?;
         if let Some(decoder) = decoder.decoder.filter(|&decoder| decoder != recipe.decoder()) {
             bail!(
                 "{dir} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
                 recipe.decoder()
             );
+        }
+        if let Some(root) = data {
+            set_root(&mut recipe, root)?;
         }
         Ok(recipe)
     }

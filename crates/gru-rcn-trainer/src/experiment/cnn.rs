@@ -14,6 +14,7 @@ use gru_rcn_data::Sample;
 
 use super::backbone::{self, FrameCnn};
 use super::data::Clips;
+use super::system::System;
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, Live, PixelStore, Source, appearances};
@@ -44,6 +45,10 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
     if kept.is_file() {
         return backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device);
     }
+    let trained = |system: &System| context.dir.done_file(&system.key()).is_file();
+    if System::of_recipe(recipe).iter().any(trained) {
+        context.message(format!("warning: {} is gone; the CNN is made again", kept.display()));
+    }
     let cnn = match (pretrained, &recipe.backbone.pretrain) {
         (Some(cnn), _) => cnn,
         (None, Some(training)) => context.clock.time("CNN", || pretrain(context, clips, training))?,
@@ -53,6 +58,7 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
         Some(section) => context.clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
         None => cnn,
     };
+    context.dir.check_there()?;
     export_torchvision(&cnn, &kept)?;
     // As a resumed run has it: without the dropout of its training.
     backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device)

@@ -29,7 +29,8 @@ pub(super) fn train(
     let classifier = initial::drawn(context.stage_seed(&key), device, build);
     let classifier = classifier.computing_in(clips.loader.dtype);
     let (weights, backbone_file) = (context.dir.model(), context.dir.joint_backbone());
-    if let Some(curve) = context.dir.done(&key)? {
+    let of_cnn = backbone::fingerprint(cnn);
+    if let Some(curve) = context.finished(&key, &name, &of_cnn, &[weights.clone(), backbone_file.clone()])? {
         let config = backbone::config(recipe, cnn.num_classes())?;
         let tuned = backbone::load(&config, &backbone_file, device)?;
         let classifier = import(classifier.valid(), &weights)?;
@@ -53,9 +54,10 @@ pub(super) fn train(
     })?;
     let Recognizer { backbone: mut tuned, classifier } = trained.model;
     tuned.set_taps(&recipe.backbone.taps)?;
+    context.dir.check_there()?;
     export_torchvision(&tuned, &backbone_file)?;
     let description = RecognizerDescription::new(&tuned, true, &classifier, dataset.classes.clone())?;
     export(&classifier, &weights, &System::GruRcn.metadata(recipe, Some(&description)))?;
-    context.dir.mark_done(&key, &trained.position.curve)?;
+    context.dir.mark_done(&key, &trained.position.curve, &of_cnn)?;
     Ok(TrainedSystem::new(recipe, System::GruRcn, classifier, Some(tuned), trained.position.curve))
 }

@@ -33,7 +33,7 @@ use crate::preflight;
 use crate::preflight::memory::Memory;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
-use crate::run::dir::RunDir;
+use crate::run::dir::{RunDir, write_json};
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use data::Clips;
@@ -43,6 +43,8 @@ use percepts::PerceptMaker;
 pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) folder: Folder,
+    /// Whether the data set of a resumed run is in another place than before.
+    pub(crate) moved: bool,
     /// The device that holds the models.
     pub(crate) device: Device,
     /// Devices that share each batch with it.
@@ -86,19 +88,27 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     preflight::check_clips(&plan.recipe, &clips.dataset)?;
     let weights = cnn::weights_file(plan.folder.resumed(), &plan.recipe);
     let (devices, precision) = (&plan.device_names, plan.precision);
-    let card = outcome::new_card(&plan.recipe, &clips.dataset, weights.as_deref(), devices, precision)?;
+    let mut card = outcome::new_card(&plan.recipe, &clips.dataset, weights.as_deref(), devices, precision)?;
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
     let pretrained = cnn::pretrained(plan.folder.resumed(), &plan.recipe, &plan.device)?;
-    preflight::check_same_data(plan.folder.resumed(), &card)?;
+    let digests = preflight::digests(&clips.dataset);
+    let warning = preflight::check_same_data(plan.folder.resumed(), &card, &digests, plan.moved)?;
+    if let Some(before) = plan.folder.resumed().map(RunDir::read_card).transpose()?.flatten() {
+        card.follow(&before);
+    }
 
     let dir = plan.folder.open(&plan.recipe)?;
     let _lock = dir.lock()?;
+    dir.tidy()?;
     let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
     fingerprint.claim(&dir)?;
     dir.write_recipe(&plan.recipe)?;
     dir.write_card(&card)?;
+    if !digests.is_empty() {
+        write_json(&dir.clip_digests(), &digests)?;
+    }
     let observers = Observers::new(vec![
         for_person(plan.plain),
         Box::new(JsonLines::new(dir.clone())),
@@ -116,6 +126,9 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
         observers,
     };
     outcome::announce(&context, &clips.dataset, &card, &memory);
+    if let Some(warning) = warning {
+        context.message(warning);
+    }
 
     let card = run(&context, &clips, card, pretrained);
     context.observers.send(Event::RunEnded);
@@ -130,7 +143,7 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
     let levels: Vec<String> =
         cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
     context.message(format!("levels: {}", levels.join(", ")));
-    let cache = percepts::open_cache(context, &cnn)?;
+    let cache = percepts::open_cache(context, &clips.dataset, &cnn)?;
     let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
     let sources = percepts.training_sources(clips)?;
     let trained = systems::train_all(context, clips, &cnn, &sources)?;

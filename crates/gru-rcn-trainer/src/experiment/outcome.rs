@@ -43,6 +43,7 @@ pub(super) fn new_card(
         seed: recipe.seed,
         backend: devices.into(),
         dtype: precision.name(),
+        earlier_devices: Vec::new(),
         data: DataCard {
             name: dataset.name.clone(),
             fingerprint: dataset.fingerprint(),
@@ -72,6 +73,12 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         let clips = dataset.skipped.len();
         context.message(format!("{clips} clips are in quarantine and skipped, {first} the first of them"));
     }
+    if let Some(before) = card.earlier_devices.last() {
+        context.message(format!(
+            "the run was on {before} before, and is on {} now; the run card names both",
+            card.devices()
+        ));
+    }
     if let Some(line) = memory.line() {
         context.message(line);
     }
@@ -80,6 +87,7 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
 /// Writes scores, card and report of a run whose systems are tested; returns the card.
 pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested: &[TestedSystem]) -> Result<RunCard> {
     let dir = &context.dir;
+    dir.check_there()?;
     card.seconds = context.clock.take();
     card.bad_clips = clips.skipped();
     if let Some(first) = card.bad_clips.first() {

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{PerceptStatistics, Percepts};
-use gru_rcn_data::Sample;
+use gru_rcn_data::{Dataset, Sample};
 
 use super::backbone;
 use super::data::Clips;
 use crate::context::Context;
 use crate::percepts::{Cache, ClipLoader, Live, MEASURED_CLIPS, Source, Store, bytes_of_clips};
+use crate::preflight::samples;
 
 /// Training and validation clips as percepts of all levels.
 pub(crate) struct Sources {
@@ -39,13 +40,22 @@ pub(crate) struct PerceptMaker<'a> {
     pub(crate) in_memory: bool,
 }
 
-/// The percepts on disk that the recipe starts from, if any; they must be those of the CNN.
-pub(crate) fn open_cache(context: &Context, cnn: &Cnn) -> Result<Option<Cache>> {
+/// The percepts on disk that the recipe starts from, if any; they must be those of the CNN and of the clips.
+pub(crate) fn open_cache(context: &Context, dataset: &Dataset, cnn: &Cnn) -> Result<Option<Cache>> {
     let recipe = &context.recipe;
     let Some(folder) = &recipe.features.from else { return Ok(None) };
     let cache = Cache::open(folder)?;
     cache.check(recipe, &backbone::fingerprint(cnn), &cnn.levels())?;
+    if let Some(warning) = cache.check_clips(samples(dataset))? {
+        context.message(warning);
+    }
     Ok(Some(cache))
+}
+
+/// At most `most` places of a list, spread evenly over all of it: lists are often sorted by class.
+fn spread(length: usize, most: usize) -> impl Iterator<Item = usize> {
+    let count = length.min(most);
+    (0..count).map(move |n| n * length / count)
 }
 
 impl<'a> PerceptMaker<'a> {
@@ -63,7 +73,7 @@ impl<'a> PerceptMaker<'a> {
         }
         let training = clips.training_loader(&self.context.dir, &recipe.training);
         if self.in_memory {
-            let bytes = self.bytes(all.len(), recipe.features.copies) + self.bytes(validation.len(), 0);
+            let bytes = self.bytes(all.len(), recipe.features.copies).saturating_add(self.bytes(validation.len(), 0));
             let mib = self.check_size(bytes, "these")?;
             self.context.message(match &recipe.features.from {
                 Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
@@ -79,7 +89,8 @@ impl<'a> PerceptMaker<'a> {
             });
         }
         // A few clips are enough for a handful of constants.
-        let measured = self.store(&train[..train.len().min(MEASURED_CLIPS)], 0, &training)?;
+        let measured: Vec<Sample> = spread(train.len(), MEASURED_CLIPS).map(|clip| train[clip].clone()).collect();
+        let measured = self.store(&measured, 0, &training)?;
         Ok(Sources {
             train: self.live(train, &training),
             validation: self.live(validation, &clips.loader),
@@ -118,5 +129,18 @@ impl<'a> PerceptMaker<'a> {
             );
         }
         Ok(mib)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of 3 classes of 5 clips, one after the other, six places: two of each.
+    #[test]
+    fn measured_clips_are_spread_over_the_whole_list() {
+        assert_eq!(spread(15, 6).collect::<Vec<_>>(), [0, 2, 5, 7, 10, 12]);
+        assert_eq!(spread(3, 6).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(spread(0, 6).count(), 0);
     }
 }

@@ -10,6 +10,7 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::weights::{export, import};
 
+use super::backbone;
 use super::data::Clips;
 use super::joint;
 use super::percepts::Sources;
@@ -22,7 +23,8 @@ use crate::train::{SelectWeights, Stage, Trainer};
 
 /// Trains or loads all systems; the first of the result is the one that the run is about.
 pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &Sources) -> Result<Vec<TrainedSystem>> {
-    let work = Work { context, clips, cnn, sources };
+    let checksum = backbone::fingerprint(cnn);
+    let work = Work { context, clips, cnn, checksum: &checksum, sources };
     let systems = System::of_recipe(&context.recipe);
     let mut trained: Vec<TrainedSystem> =
         systems.into_iter().map(|system| work.train(system)).collect::<Result<_>>()?;
@@ -35,6 +37,8 @@ struct Work<'a> {
     context: &'a Context,
     clips: &'a Clips,
     cnn: &'a Cnn,
+    /// Of its weights.
+    checksum: &'a str,
     sources: &'a Sources,
 }
 
@@ -78,7 +82,7 @@ impl Work<'_> {
         let model = initial::drawn(context.stage_seed(&system.initial_key()), device, build);
         let model = model.computing_in(self.clips.loader.dtype);
         let weights = system.weights(&context.dir);
-        if let Some(curve) = context.dir.done(&key)? {
+        if let Some(curve) = context.finished(&key, &name, self.checksum, std::slice::from_ref(&weights))? {
             let model = import(model.valid(), &weights)?;
             return Ok(TrainedSystem::new(recipe, system.clone(), model, None, curve));
         }
@@ -108,12 +112,13 @@ impl Work<'_> {
                 Ok(Trainer::new(context, stage).run(first_weights, &*all, &*validation)?.model)
             })?;
         }
+        context.dir.check_there()?;
         if let Some(folder) = weights.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let description = describe(&trained.model)?;
         export(&trained.model, &weights, &system.metadata(recipe, description.as_ref()))?;
-        context.dir.mark_done(&key, &trained.position.curve)?;
+        context.dir.mark_done(&key, &trained.position.curve, self.checksum)?;
         Ok(TrainedSystem::new(recipe, system.clone(), trained.model, None, trained.position.curve))
     }
 }

@@ -115,6 +115,7 @@ impl<'a> Trainer<'a> {
             let started = Instant::now();
             match self.validate(&state.model.valid(), validation) {
                 Ok(scores) => {
+                    context.dir.check_there()?;
                     state.position.sums.seconds += started.elapsed().as_secs_f64();
                     self.close_epoch(&mut state, &scores, epochs)?;
                     progress.saver.save(&state);
@@ -189,6 +190,7 @@ impl<'a> Trainer<'a> {
         train: &dyn Source<M::Input>,
         progress: &mut Progress<'_>,
     ) -> Result<State<M>> {
+        self.context.dir.check_there()?;
         let position = &state.position;
         let rate = learning_rate(&self.stage.training, position.epochs, progress.epochs, position.steps);
         if outcome.is_nonfinite() {

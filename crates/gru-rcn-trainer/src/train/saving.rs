@@ -48,7 +48,7 @@ impl<'a> Saver<'a> {
     /// reported at once, and again by the exit code.
     pub(super) fn save<M: Module>(&mut self, state: &State<M>) {
         let position = &state.position;
-        let saved = self.checkpoints.save(state);
+        let saved = self.context.dir.check_there().and_then(|()| self.checkpoints.save(state));
         self.last = Instant::now();
         self.failed = saved.is_err();
         if let Err(error) = saved {
