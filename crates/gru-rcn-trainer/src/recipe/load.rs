@@ -215,7 +215,7 @@ mod tests {
             assert!(message.contains(words), "{message}");
         };
         refused(&format!("{}=1", vec!["a"; 2000].join(".")), "2000 parts");
-        refused(&format!("{}=1", vec!["a"; 16_000].join(".")), "31999 bytes");
+        refused(&format!("{}=1", vec!["a"; 16_000].join(".")), "32001 bytes");
         refused(&format!("a={}", "[".repeat(9000)), "9002 bytes");
         // Sizes that could not be computed in 64 bits.
         for key in ["features.max_mib", "features.queue_mib", "training.patience", "training.steps"] {
