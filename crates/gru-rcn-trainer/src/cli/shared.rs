@@ -99,7 +99,7 @@ pub(super) struct RecipeArgs {
     /// Folder of the clips, for recipes that need one: a folder per class.
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Pretrained weights of the CNN in torchvision's layout (.safetensors, .pth).
+    /// Pretrained weights of the CNN in torchvision's layout: safetensors, or a file of torch.save.
     #[arg(long, value_name = "FILE")]
     pub(super) weights: Option<PathBuf>,
     #[command(flatten)]
