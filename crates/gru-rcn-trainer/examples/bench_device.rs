@@ -81,7 +81,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let levels = CnnConfig::Vgg16(Vgg16Config::new()).levels();
     let recurrent = GruRcnConfig::new(levels.clone(), HIDDEN.to_vec());
     // The classifier takes float32 percepts and computes its recurrence in `dtype`.
-    let classifier = || GruRcnClassifierConfig::new(recurrent.clone(), CLASSES).init(&plain).computing_in(options.dtype);
+    let classifier =
+        || GruRcnClassifierConfig::new(recurrent.clone(), CLASSES).init(&plain).computing_in(options.dtype);
 
     let mut clock = Clock { rounds: options.rounds, times: Vec::new(), sum: 0.0, graph: false };
     match &*options.workload {
