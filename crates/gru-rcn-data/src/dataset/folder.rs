@@ -202,7 +202,7 @@ impl Dataset {
     pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
         let root = canonical(&options.root)?;
         let mut place = Place::find(options, &root)?;
-        match if place.prepared { None } else { part_folders(&root, true)? } {
+        match if place.prepared { None } else { part_folders(&root, true, &mut place.passed)? } {
             Some(parts) => {
                 let all = parts.into_iter().flatten().flatten();
                 place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
@@ -230,7 +230,8 @@ impl Dataset {
         };
         skipped.sort();
         let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
-        Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, ..Dataset::default() })
+        let notes = place.passed.notes().collect();
+        Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
     }
 }
 

@@ -121,10 +121,6 @@ pub(crate) fn decode_strictly(bytes: &[u8], side: usize) -> Result<(), String> {
     read_other(bytes, &limits, None).map(drop)
 }
 
-fn is_jpeg(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0xff, 0xd8, 0xff])
-}
-
 fn check_pixels([height, width]: [usize; 2], limits: &DecodeLimits) -> Result<(), String> {
     let most = limits.max_pixels;
     if height.saturating_mul(width) <= most {

@@ -305,8 +305,12 @@ fn clips_of(trained: &TrainedRun, root: &Path, list: Option<&Path>) -> Result<Da
         quarantine: quarantine.is_file().then(|| QUARANTINE.into()),
         ..FolderOptions::default()
     };
-    Dataset::clips_of(&options, &trained.card.classes)
-        .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir))
+    let set = Dataset::clips_of(&options, &trained.card.classes)
+        .with_context(|| format!("{} cannot be evaluated on these clips", trained.dir))?;
+    for text in &set.notes {
+        note!("note: {text}");
+    }
+    Ok(set)
 }
 
 /// Whether the run was trained on each of these clips of a folder.
