@@ -18,8 +18,9 @@ pub(crate) type Ids = Vec<(usize, String)>;
 
 /// The lines of a list that are not empty, without the blanks around them, with their numbers.
 pub(crate) fn lines(path: &Path) -> Result<Ids, DataError> {
-    let text = read_text(path)?;
-    let lines = text.lines().enumerate();
+    // Line ends of every system.
+    let text = read_text(path)?.replace("\r\n", "\n");
+    let lines = text.split(['\n', '\r']).enumerate();
     let lines = lines.map(|(index, line)| (index + 1, line.trim().to_owned()));
     Ok(lines.filter(|(_, line)| !line.is_empty()).collect())
 }

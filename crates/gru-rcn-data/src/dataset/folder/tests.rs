@@ -386,8 +386,10 @@ fn lists_of_other_forms_are_understood_or_say_their_form() {
     put(folder.path(), "val.txt", "a/2.avi\n");
     put(folder.path(), "test.txt", "b/2.avi\n");
     let train = |lines: &str| put(folder.path(), "train.txt", lines);
-    train("a/0.avi 1\r\nb/0.avi 2\r\n");
-    assert_eq!(Dataset::from_folder(&listed(folder.path())).unwrap().train.len(), 2);
+    for end in ["\n", "\r\n", "\r"] {
+        train(&format!("a/0.avi 1{end}b/0.avi 2{end}"));
+        assert_eq!(Dataset::from_folder(&listed(folder.path())).unwrap().train.len(), 2);
+    }
     for (line, words) in [
         ("a/0.avi,1", "commas or semicolons"),
         ("\"a/0.avi\";1", "commas or semicolons"),
