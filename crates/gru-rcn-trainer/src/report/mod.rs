@@ -79,7 +79,7 @@ impl RunReport {
             for (what, value) in [("top1", test.top1), ("top5", test.top5), ("mean_class", test.mean_class)] {
                 fraction(&format!("{what} of {name}"), value)?;
             }
-            ensure!((0.0..MOST).contains(&test.nll), "nll of {name} is {}", test.nll);
+            ensure!((0.0..MOST).contains(&test.nll), "nll of {name} is {:e}", test.nll);
             system
                 .levels
                 .iter()
@@ -89,7 +89,7 @@ impl RunReport {
                 fraction(&format!("train_accuracy in {epoch}"), point.train_accuracy)?;
                 fraction(&format!("validation_accuracy in {epoch}"), point.validation_accuracy)?;
                 for (what, loss) in [("train_loss", point.train_loss), ("validation_loss", point.validation_loss)] {
-                    ensure!((-MOST..MOST).contains(&loss), "{what} in {epoch} is {loss}");
+                    ensure!((-MOST..MOST).contains(&loss), "{what} in {epoch} is {loss:e}");
                 }
             }
             ensure!(system.curve.is_sorted_by_key(|point| point.epoch), "the epochs of {name} are not in order");
