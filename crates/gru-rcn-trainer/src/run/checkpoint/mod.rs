@@ -238,16 +238,25 @@ impl Checkpoints {
     }
 
     /// Lets `latest` name the newest checkpoint, which a process that was killed between two renames
-    /// may have left undone. Without a checkpoint there is no such file.
-    fn mend_latest(&self) -> Result<()> {
+    /// may have left undone. Without a checkpoint there is no such file. A failure does not stop the
+    /// training.
+    fn mend_latest(&self) {
         let path = self.root.join("latest");
         let newest = self.list().pop().map(|(_, path)| path);
-        let Some(name) = newest.as_deref().and_then(Path::file_name) else { return Ok(remove(&path)?) };
-        let line = format!("{}\n", name.to_string_lossy());
-        if fs::read_to_string(&path).is_ok_and(|before| before == line) {
-            return Ok(());
+        let mended = match newest.as_deref().and_then(Path::file_name) {
+            None if !path.exists() => Ok(()),
+            None => remove(&path).map_err(Into::into),
+            Some(name) => {
+                let line = format!("{}\n", name.to_string_lossy());
+                match fs::read_to_string(&path) {
+                    Ok(before) if before == line => Ok(()),
+                    _ => write_atomically(&path, line.as_bytes()),
+                }
+            }
+        };
+        if let Err(error) = mended {
+            eprintln!("note: {} does not name the newest checkpoint: {error:#}", path.display());
         }
-        write_atomically(&path, line.as_bytes())
     }
 
     /// The newest whole checkpoint, loaded into the given model and optimizer. `warn` is called for
@@ -262,7 +271,7 @@ impl Checkpoints {
         for (_, path) in self.list().into_iter().rev() {
             match self.load(&path, model, optimizer) {
                 Ok(loaded) => {
-                    self.mend_latest()?;
+                    self.mend_latest();
                     return Ok(Some(loaded));
                 }
                 Err(Fault::Foreign(error)) => {
@@ -281,7 +290,7 @@ impl Checkpoints {
                 }
             }
         }
-        self.mend_latest()?;
+        self.mend_latest();
         Ok(None)
     }
 
