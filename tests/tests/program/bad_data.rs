@@ -102,7 +102,8 @@ fn weights_of_another_network_are_refused() {
             recurrent.to_str().unwrap(),
             vec![
                 "model.safetensors: these are not this model's weights",
-                "missing: classifier.1.bias",
+                "missing: features.0.bias",
+                "classifier.1.bias",
                 "features.12.expand3x3.weight",
                 "unused:",
                 "recurrent.layers.0.input_to_hidden.weight",
