@@ -21,7 +21,6 @@ use crate::base::{DataError, DecodeLimits, Frames, read_file_into};
 const IMAGE_BYTES: u64 = 256 << 20;
 /// Longest side that the decoders are given, whatever the limits say.
 const MOST_SIDE: usize = 8192;
-const NO_SIZE: &str = "a JPEG without a size";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colours {
