@@ -164,7 +164,7 @@ fn print_estimate(estimate: &Estimate) {
 /// One line that counts clips and names the first.
 fn counted(kind: &str, clips: &[String], what: &str) {
     if let Some(first) = clips.first() {
-        eprintln!("{kind}: {} {what}, the first {first}", clips.len());
+        note!("{kind}: {} {what}, the first {first}", clips.len());
     }
 }
 
@@ -172,7 +172,7 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
     for failure in &outcome.failures {
         note!("failed: {}: {}", failure.clip, printable(&failure.error));
     }
-    outcome.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    outcome.notes.iter().for_each(|note| note!("note: {note}"));
     counted("note", &outcome.changed, "clips were prepared of other videos before and are made anew");
     counted("note", &outcome.without_source, "prepared clips have no video in the source any more and stay");
     counted("warning", &outcome.damaged, "clips are of damaged videos, their readable frames were used");

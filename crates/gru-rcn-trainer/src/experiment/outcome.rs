@@ -14,7 +14,7 @@ use super::system::System;
 use super::test::TestedSystem;
 use crate::context::Context;
 use crate::device::precision::Precision;
-use crate::output::say;
+use crate::output::{note, say};
 use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
 use crate::report::{GalleryClip, RunReport, Verdict, jpeg_base64};
@@ -129,7 +129,7 @@ pub(super) fn finished(
         finished = finished && dir.done(&system.key())?.is_some();
     }
     if finished {
-        eprintln!("{dir} is done already; nothing is left to compute");
+        note!("{dir} is done already; nothing is left to compute");
     }
     Ok(finished.then(|| (dir.clone(), card)))
 }

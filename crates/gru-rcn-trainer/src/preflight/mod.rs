@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use gru_rcn_data::{ClipSource, DataError, Dataset, LoaderConfig, Modality, Sample, Split, ordered};
 
 use crate::observe::Pace;
+use crate::output::note;
 use crate::percepts::ClipLoader;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
@@ -86,7 +87,7 @@ pub(crate) fn probe_clips(
             Ok(()) => {}
         }
         if let Some(line) = pace.line(place + 1, "clips are looked at before the first step") {
-            eprintln!("{line}");
+            note!("{line}");
         }
         if stop.is_set() {
             let stopped = stop.interrupted();
@@ -104,7 +105,7 @@ pub(crate) fn probe_clips(
     };
     let (tolerated, fatal): (Vec<_>, Vec<_>) = faults.into_iter().partition(|(split, _)| allowed(*split));
     if let Some((_, first)) = tolerated.first() {
-        eprintln!("warning: {} clips cannot be read and are skipped, the first {first}", tolerated.len());
+        note!("warning: {} clips cannot be read and are skipped, the first {first}", tolerated.len());
     }
     if fatal.is_empty() {
         return Ok(());

@@ -255,7 +255,7 @@ impl Checkpoints {
             }
         };
         if let Err(error) = mended {
-            eprintln!("note: {} does not name the newest checkpoint: {error:#}", path.display());
+            note!("note: {} does not name the newest checkpoint: {error:#}", path.display());
         }
     }
 
