@@ -109,7 +109,7 @@ fn a_run_resumes_on_a_data_set_that_was_moved() {
     let (here, there) = (clips::some(folder.path(), 4), folder.path().join("moved"));
     let root = folder.path().join("run");
     let mut running = clips::train(folder.path(), &here).set(["training.epochs=2000"]).args(["--run", "run"]).start();
-    wait_for(&mut running, &root, "top_rnn", 1);
+    running.wait_until("an epoch", || !epochs(&root).is_empty());
     running.stop_by("TERM").exits(143);
     copy_folder(&here, &there);
     std::fs::remove_dir_all(&here).unwrap();
