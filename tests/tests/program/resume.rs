@@ -186,9 +186,9 @@ fn a_run_resumes_on_a_data_set_that_was_moved() {
     let folder = temporary();
     let (here, there) = (clips::some(folder.path(), 4), folder.path().join("moved"));
     let root = folder.path().join("run");
-    let trained = || metrics(&root).iter().any(|line| line["stage"] == "top_rnn");
+    let trained = || !metrics(&root).is_empty();
     let mut running = clips::train(folder.path(), &here).set(["training.epochs=2000"]).args(["--run", "run"]).start();
-    running.wait_until("epoch 1 of top_rnn", trained);
+    running.wait_until("an epoch", trained);
     running.stop_by("TERM").exits(143);
     copy_folder(&here, &there);
     std::fs::remove_dir_all(&here).unwrap();
