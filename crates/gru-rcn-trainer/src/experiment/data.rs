@@ -100,7 +100,7 @@ pub(crate) fn resolve(
             recipe.name
         );
     }
-    if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.is_file()) {
+    if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.exists()) {
         bail!("{}: no such weight file", weights.display());
     }
     set_decoder(&mut recipe, decoder)?;
