@@ -68,64 +68,6 @@ fn weights_that_are_gone_are_trained_again() {
     resume(folder.path()).run().exits(2);
 }
 
-/// Files of killed processes are removed by whoever trains next, and `latest` names the newest
-/// checkpoint again.
-#[cfg(unix)]
-#[test]
-fn a_resumed_run_tidies_up_after_killed_processes() {
-    let folder = temporary();
-    begun(folder.path());
-    let root = folder.path().join("run");
-    let left = ["model.safetensors.4711-0.tmp", ".run.json.partial", "checkpoints/gru_rcn/.step-00000099.tmp"];
-    left.iter().for_each(|name| std::fs::write(root.join(name), "half").unwrap());
-    std::fs::write(root.join("checkpoints/gru_rcn/latest"), "step-00000001\n").unwrap();
-    resume(folder.path()).run().succeeds();
-    left.iter().for_each(|name| assert!(!root.join(name).exists(), "{name}"));
-    let latest = std::fs::read_to_string(root.join("checkpoints/gru_rcn/latest")).unwrap();
-    assert!(root.join("checkpoints/gru_rcn").join(latest.trim_end()).is_dir(), "{latest}");
-    assert_same_outcome(&root);
-}
-
-/// The folder is renamed under a run: nothing more is written under the old name.
-#[cfg(unix)]
-#[test]
-fn a_run_whose_folder_is_gone_stops() {
-    let folder = temporary();
-    let root = folder.path().join("run");
-    let mut running = tiny::train(folder.path(), &[]).start();
-    running.wait_until("epoch 1 of top_rnn", || metrics(&root).iter().any(|line| line["stage"] == "top_rnn"));
-    std::fs::rename(&root, folder.path().join("elsewhere")).unwrap();
-    running.finish().refuses(&["run was removed or renamed", "--resume --run NEW_NAME"]);
-    assert!(!root.exists(), "half a run was left");
-    run(folder.path(), ["train", "--resume", "--run", "elsewhere"]).succeeds();
-    assert_same_outcome(&folder.path().join("elsewhere"));
-}
-
-/// Weights of finished stages are gone: the stages are trained again, and end in the same bytes.
-#[cfg(unix)]
-#[test]
-fn weights_that_are_gone_are_trained_again() {
-    let folder = temporary();
-    begun(folder.path());
-    let root = folder.path().join("run");
-    for name in ["backbone.safetensors", "baselines/top_rnn.safetensors"] {
-        std::fs::remove_file(root.join(name)).unwrap();
-    }
-    let outcome = resume(folder.path()).run().succeeds();
-    outcome.says(&[
-        "backbone.safetensors is gone; the CNN is made again",
-        "top_rnn.safetensors is gone; it is trained again",
-    ]);
-    assert_same_outcome(&root);
-
-    // Another CNN in its place has other percepts.
-    std::fs::remove_file(root.join("report.html")).unwrap();
-    let micro = crate::micro::reference().root.join("backbone.safetensors");
-    std::fs::copy(micro, root.join("backbone.safetensors")).unwrap();
-    std::fs::remove_file(root.join("model.safetensors")).unwrap();
-    resume(folder.path()).run().exits(2);
-}
-
 /// Mounts something while the returned value exists; `None` where that is not allowed.
 struct Mount<'a>(&'a Path);
 

@@ -225,7 +225,7 @@ mod tests {
         assert!(!training.is_patience_over(15, 32) && !training.is_patience_over(14, 90));
         assert!(training.is_patience_over(15, 90));
         assert!(TrainingSection { min_steps: None, ..training.clone() }.is_patience_over(15, 32));
-        let error = TrainingSection { steps: Some(89), ..training }.validate().unwrap_err().to_string();
+        let error = TrainingSection { steps: Some(89), ..training }.validate("training").unwrap_err().to_string();
         assert!(error.contains("training.min_steps is 90, more than training.steps = 89"), "{error}");
     }
 
