@@ -71,6 +71,7 @@ fn the_trainer_imports_downwards() {
         "device",
         "recipe",
         "signals",
+        "output",
     ];
     let rank = |module: &str| layers.iter().position(|layer| *layer == module).expect("a layer of the trainer");
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/gru-rcn-trainer/src");

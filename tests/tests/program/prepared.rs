@@ -136,11 +136,11 @@ fn faults_of_every_kind_are_found_in_bounded_memory() {
     fs::write(folder.path().join("outside.jpg"), &bytes).unwrap();
     fs::remove_file(image("scroll/clip-3", 4)).unwrap();
     std::os::unix::fs::symlink(folder.path().join("outside.jpg"), image("scroll/clip-3", 4)).unwrap();
-    let mut header = std::io::Cursor::new(Vec::new());
-    image::RgbImage::new(4, 4).write_to(&mut header, image::ImageFormat::Png).unwrap();
-    let mut header = header.into_inner();
-    // Width and height, big-endian, after signature, length and name: 60,000 is 0xea60.
-    header[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    // Height and width, big-endian, after the frame header's marker, length and precision: 60,000 is
+    // 0xea60.
+    let mut header = fs::read(image("zoom/clip-0", 1)).unwrap();
+    let frame = header.windows(2).position(|marker| marker == [0xff, 0xc0]).expect("a baseline JPEG");
+    header[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
     fs::write(image("zoom/clip-0", 1), header).unwrap();
     fs::create_dir_all(root.join("splits")).unwrap();
     fs::write(root.join("splits/test.txt"), "zoom/clip-1\n../outside.jpg\n").unwrap();

@@ -336,9 +336,9 @@ mod tests {
             assert_eq!((image.time, image.height, image.width, image.channels), (1, 4, 6, 3));
             refused(within(23), &[name, "6x4 pixels", "`max_pixels` of 23"]);
         }
-        RgbImage::new(8192, 2049).save(folder.path().join("large.png")).unwrap();
+        RgbImage::new(8192, 4097).save(folder.path().join("large.png")).unwrap();
         let bytes = fs::read(folder.path().join("large.png")).unwrap();
-        assert!(decode_strictly(&bytes, 8192).unwrap_err().contains("8192x2049 pixels"));
+        assert!(decode_strictly(&bytes, 8192).unwrap_err().contains("8192x4097 pixels"));
     }
 
     // A large image and then small ones in the same buffers, one of them cut off: nothing of the

@@ -391,10 +391,10 @@ fn lists_of_other_forms_are_understood_or_say_their_form() {
         assert_eq!(Dataset::from_folder(&listed(folder.path())).unwrap().train.len(), 2);
     }
     for (line, words) in [
-        ("a/0.avi,1", "commas or semicolons"),
-        ("\"a/0.avi\";1", "commas or semicolons"),
-        ("a/0.avi 120 1", "2 numbers follow the path"),
-        ("a/0.avi 0 120 1", "3 numbers"),
+        ("a/0.avi,1", "after the clip `a/0.avi` comes `,1`"),
+        ("\"a/0.avi\";1", "after the clip `a/0.avi` comes `\";1`"),
+        ("a/0.avi 120 1", "comes `120 1`"),
+        ("a/0.avi 0 120 1", "one label number"),
         ("a/cafe\u{301} 1.avi", "Unicode form"),
         ("a/cafe\u{301} 1.avi 1", "Unicode form"),
         ("a/caf\u{e9} 2.avi", "no such clip in the data set"),

@@ -25,12 +25,11 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
-use gru_rcn_data::base::{remove, sync_folder};
+use gru_rcn_data::base::{remove, sync_folder, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::card::EpochPoint;
 use super::checksum::Member;
-use super::dir::write_atomically;
 use super::fingerprint::RunFingerprint;
 use manifest::{FILE as MANIFEST, Fault, Manifest};
 
@@ -151,6 +150,8 @@ impl Checkpoints {
 
     fn write<M: Module>(&self, scratch: &Path, state: &State<M>) -> Result<()> {
         remove(scratch)?;
+        // Once: a member must not make the folder again, should the run's have been renamed meanwhile.
+        fs::create_dir_all(scratch)?;
         let mut files = Vec::new();
         let mut add = |name: &str, content: &[u8]| -> Result<()> {
             write_atomically(&scratch.join(name), content)?;
@@ -170,7 +171,7 @@ impl Checkpoints {
             identity: self.fingerprint.clone(),
             files,
         };
-        write_atomically(&scratch.join(MANIFEST), &manifest.to_json()?)
+        Ok(write_atomically(&scratch.join(MANIFEST), &manifest.to_json()?)?)
     }
 
     /// Gives a checkpoint its final name after it is whole on disk.
@@ -186,7 +187,7 @@ impl Checkpoints {
         fs::rename(scratch, target)?;
         sync_folder(&self.root)?;
         remove(&old)?;
-        write_atomically(&self.root.join("latest"), format!("{name}\n").as_bytes())
+        Ok(write_atomically(&self.root.join("latest"), format!("{name}\n").as_bytes())?)
     }
 
     /// Removes all but the newest; a failure does not stop the training.
