@@ -135,7 +135,7 @@ impl Manifest {
     /// # Errors
     /// [`DataError::BadManifest`], naming the line, for a schema this version does not know, a line
     /// that is torn or not a record, an id that is used twice or leads out of the folder, numbers
-    /// that contradict each other; those of [`read_text`](crate::base::read_text).
+    /// that contradict each other; those of [`read_text`].
     pub fn read(path: &Path) -> Result<Self, DataError> {
         Self::parse(path, &read_text(path)?)
     }

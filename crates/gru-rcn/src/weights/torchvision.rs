@@ -297,7 +297,7 @@ impl ModuleVisitor for NotFinite {
         let flat = param.val().reshape([values]);
         let mut starts = (0..values).step_by(CHUNK);
         let finite = |start: usize| {
-            let part = flat.clone().slice([start..(start + CHUNK).min(values)]);
+            let part = flat.clone().narrow(0, start, CHUNK.min(values - start));
             part.is_finite().all().into_scalar::<bool>()
         };
         if self.found.is_none() && !starts.all(finite) {

@@ -246,7 +246,7 @@ impl Checkpoints {
         let newest = self.list().pop().map(|(_, path)| path);
         let mended = match newest.as_deref().and_then(Path::file_name) {
             None if !path.exists() => Ok(()),
-            None => remove(&path).map_err(Into::into),
+            None => remove(&path),
             Some(name) => {
                 let line = format!("{}\n", name.to_string_lossy());
                 match fs::read_to_string(&path) {
