@@ -104,4 +104,28 @@ mod tests {
         let other: Vec<_> = program.difference(&tests).collect();
         assert!(program.len() > 50 && other.is_empty(), "compiled twice: {other:#?}");
     }
+
+    /// A package holds its licences and page, and includes no file from outside, so that it builds
+    /// alone.
+    #[test]
+    fn every_package_is_complete() {
+        for folder in std::fs::read_dir(root().unwrap().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+            let mut list = cargo();
+            let output = list.current_dir(&folder).args(["package", "--list", "--allow-dirty"]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let files: BTreeSet<String> = String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect();
+            for name in ["LICENSE-MIT", "LICENSE-APACHE", "README.md"] {
+                assert!(files.contains(name), "{} has no {name}", folder.display());
+            }
+            for file in files.iter().filter(|file| file.ends_with(".rs")) {
+                let text = std::fs::read_to_string(folder.join(file)).unwrap();
+                let depth = file.matches('/').count();
+                for line in
+                    text.lines().filter(|line| line.contains("include_str!(") || line.contains("include_bytes!("))
+                {
+                    assert!(line.matches("../").count() <= depth, "{} includes from outside: {line}", file);
+                }
+            }
+        }
+    }
 }
