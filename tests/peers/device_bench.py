@@ -125,7 +125,8 @@ def peer(name, dtype, clips, frames, rounds, device):
     model = model.to(device).to(memory_format=last)
 
     def step():
-        with torch.set_grad_enabled(train), torch.autocast(device, kind, enabled=dtype == "bf16", cache_enabled=not name.endswith("-graph")):
+        autocast = torch.autocast(device, kind, enabled=dtype == "bf16", cache_enabled=not name.endswith("-graph"))
+        with torch.set_grad_enabled(train), autocast:
             loss = run()
         if train:
             model.zero_grad(set_to_none=True)

@@ -230,7 +230,8 @@ impl Dataset {
         };
         skipped.sort();
         let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
-        let notes = place.passed.notes().collect();
+        let mut notes = place.passed.notes().collect();
+        notes::quarantined(&skipped, None, &mut notes);
         Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
     }
 }

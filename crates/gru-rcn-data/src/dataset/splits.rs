@@ -2,8 +2,9 @@
 //!
 //! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list
 //! options of [`FolderOptions`](crate::FolderOptions) read, `splits/<name>.absent` with the entries
-//! that the source does not have, if any, and `splits/groups.json` with the group of every clip. The names are `train01`, `test01` … for data sets with several splits, `train`,
-//! `validation`, `test` otherwise. Lists are kept as their makers wrote them: a validation part is
+//! that the source does not have, if any, and `splits/groups.json` with the group of every clip. The
+//! names are `train01`, `test01` … for data sets with several splits, `train`, `validation`, `test`
+//! otherwise. Lists are kept as their makers wrote them: a validation part is
 //! held out of the train list when a run begins, in whole groups.
 //!
 //! Clips of one group resemble each other for reasons other than the action, such as the same

@@ -3,8 +3,8 @@
 //! The first line is a [`Header`]: how the images were made. Each further line is a [`ClipRecord`]:
 //! one clip, its frames counted as they were decoded, with a hash of the bytes that were written.
 //! Records are sorted by id. A hash of the video tells whether it was changed since. It holds no date
-//! and no path: the same videos prepared the same way
-//! give the same manifest, byte for byte, on every machine.
+//! and no path: the same videos prepared the same way give the same manifest, byte for byte, on every
+//! machine.
 //!
 //! ```text
 //! {"schema":1,"tool":"gru-rcn-data 0.1.0","layout":"ucf101","decoder":{…},"frames":{…},"flow":{…}}

@@ -10,7 +10,7 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{ClipSource, DataError, Dataset, FolderOptions, QUARANTINE, Sample, Split, TestViews};
 use serde_json::json;
 
-use super::shared::{ModelArgs, faults_line, print_json};
+use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json};
 use crate::experiment::TrainedRun;
 use crate::experiment::data::{dataset, set_root};
 use crate::observe::Pace;
@@ -55,8 +55,6 @@ pub(super) struct EvaluateArgs {
 /// The clips to score.
 struct Chosen {
     samples: Vec<Sample>,
-    /// Ids of those that would be among them, but are in quarantine.
-    skipped: Vec<String>,
     /// What they are, without their number: `test clips of films`.
     words: String,
     /// What their score file is called: `test`, `other`.
@@ -76,9 +74,6 @@ impl EvaluateArgs {
     pub(super) fn run(&self) -> Result<()> {
         let trained = self.model.open()?;
         let chosen = self.chosen(&trained)?;
-        if let Some(first) = chosen.skipped.first() {
-            note!("{} clips are in quarantine and skipped, {first} the first of them", chosen.skipped.len());
-        }
         if chosen.samples.iter().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
             trained.loader.reader.require_decoder()?;
         }
@@ -86,10 +81,7 @@ impl EvaluateArgs {
         let scored = scores(&trained, &chosen.samples, rule)?;
         self.print(&trained, &chosen, &scored, rule)?;
         self.save(&trained, &chosen, &scored, rule)?;
-        match scored.faults.len() {
-            0 => Ok(()),
-            faults => bail!(Faults(format!("{faults} of {} clips could not be read", chosen.samples.len()))),
-        }
+        faults_exit(&scored.faults, chosen.samples.len())
     }
 
     fn split(&self) -> Split {
@@ -119,9 +111,6 @@ impl EvaluateArgs {
         let dataset = dataset(&trained.recipe).with_context(|| {
             format!("the clips of {} cannot be found; if they were moved, name their folder with --data", trained.dir)
         })?;
-        for text in notes(&dataset) {
-            note!("note: {text}");
-        }
         if dataset.classes != trained.card.classes {
             bail!(
                 "{} was made for other classes: it knows {}; the data has {}",
@@ -146,13 +135,15 @@ impl EvaluateArgs {
     }
 
     fn part(&self, trained: &TrainedRun, dataset: Dataset, of: &str, prefix: &str) -> Chosen {
+        for text in notes(&dataset) {
+            note!("note: {text}");
+        }
         let split = self.split();
         if split == Split::Validation && trained.recipe.refit.is_some() {
             note!("note: this run was trained on its validation clips too, as its recipe's refit says");
         }
         Chosen {
             samples: dataset.split(split).to_vec(),
-            skipped: dataset.skipped,
             words: format!("{split} clips of {of}"),
             name: format!("{prefix}{split}"),
         }
@@ -197,7 +188,7 @@ impl EvaluateArgs {
             self.refuse_seen(trained, root, &set.test)?;
         }
         let words = format!("clips of {} that {} names", root.display(), list.display());
-        Ok(Chosen { samples: set.test, skipped: set.skipped, words, name: "other".into() })
+        Ok(Chosen { samples: set.test, words, name: "other".into() })
     }
 
     /// All clips of a folder.
@@ -221,7 +212,7 @@ impl EvaluateArgs {
                 trained.dir
             ),
         };
-        Ok(Chosen { samples, skipped: set.skipped, words: format!("all {words}"), name: "other".into() })
+        Ok(Chosen { samples, words: format!("all {words}"), name: "other".into() })
     }
 
     /// An error if the run was trained on any of the clips.
@@ -247,10 +238,7 @@ impl EvaluateArgs {
         if self.json {
             let mut document =
                 json!({ "test": summary, "run": trained.dir.root(), "clips": clips, "views": rule.to_string() });
-            if !scored.faults.is_empty() {
-                let error = |(clip, error)| json!({ "clip": clip, "error": error });
-                document["errors"] = scored.faults.iter().map(error).collect();
-            }
+            faults_json(&mut document, &scored.faults);
             return print_json(&document);
         }
         say!("{} on {clips}", trained.dir)?;

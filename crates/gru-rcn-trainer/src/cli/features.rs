@@ -12,7 +12,7 @@ use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn_data::{Dataset, Split};
 use serde_json::json;
 
-use super::shared::{DeviceArgs, RecipeArgs, RunArgs, faults_line, print_json};
+use super::shared::{DeviceArgs, RecipeArgs, RunArgs, faults_exit, faults_json, faults_line, print_json};
 use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::observe::Pace;
@@ -20,7 +20,7 @@ use crate::output::{note, say};
 use crate::percepts::{CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, SkippedClips, Source};
 use crate::preflight::holds_videos;
 use crate::recipe::Recipe;
-use crate::signals::{Faults, StopFlag};
+use crate::signals::StopFlag;
 
 /// Clips that go through the CNN at once.
 const BATCH: usize = 8;
@@ -91,18 +91,12 @@ impl FeaturesArgs {
         faults_line(&faults, total);
         if self.json {
             let mut document = json!({ "out": self.out, "clips": index.clips.len(), "levels": index.levels });
-            if !faults.is_empty() {
-                let error = |(clip, error)| json!({ "clip": clip, "error": error });
-                document["errors"] = faults.iter().map(error).collect();
-            }
+            faults_json(&mut document, &faults);
             print_json(&document)?;
         } else {
             say!("{} clips in {}", index.clips.len(), self.out.display())?;
         }
-        match faults.len() {
-            0 => Ok(()),
-            faults => bail!(Faults(format!("{faults} of {total} clips could not be read"))),
-        }
+        faults_exit(&faults, total)
     }
 
     fn open(&self, device: &Device) -> Result<Network> {

@@ -13,9 +13,8 @@ use image::ImageFormat;
 use serde_json::json;
 
 use super::shared::print_json;
-use crate::run::dir::write_atomically;
-
 use crate::output::say;
+use crate::run::dir::write_atomically;
 
 #[derive(Args, Debug)]
 pub(super) struct FlowArgs {

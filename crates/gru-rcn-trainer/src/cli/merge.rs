@@ -8,7 +8,6 @@ use gru_rcn_data::merge;
 
 use super::prepare::check_complete;
 use super::shared::print_json;
-
 use crate::output::say;
 
 #[derive(Args, Debug)]

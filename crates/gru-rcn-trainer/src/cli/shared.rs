@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use gru_rcn_data::DecoderKind;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::TrainedRun;
 use crate::output::{note, say};
 use crate::run::dir::RunDir;
+use crate::signals::Faults;
 
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
@@ -121,6 +123,21 @@ pub(super) fn this_program() -> Result<Command> {
 pub(super) fn faults_line(faults: &BTreeMap<String, String>, total: usize) {
     if let Some((first, fault)) = faults.iter().next() {
         note!("warning: {} of {total} clips could not be read, the first {first}: {fault}", faults.len());
+    }
+}
+
+/// Names them in a JSON document, as `errors`, if there are any.
+pub(super) fn faults_json(document: &mut Value, faults: &BTreeMap<String, String>) {
+    if !faults.is_empty() {
+        document["errors"] = faults.iter().map(|(clip, error)| json!({ "clip": clip, "error": error })).collect();
+    }
+}
+
+/// The end of a verb that did its work without them: exit code 1, if there are any.
+pub(super) fn faults_exit(faults: &BTreeMap<String, String>, total: usize) -> Result<()> {
+    match faults.len() {
+        0 => Ok(()),
+        faults => bail!(Faults(format!("{faults} of {total} clips could not be read"))),
     }
 }
 

@@ -96,7 +96,9 @@ impl Backend {
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
         #[cfg(feature = "_tuned")]
-        keep_kernels();
+        if !matches!(self, Self::Cpu | Self::Ndarray) {
+            keep_kernels();
+        }
         match self {
             Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]

@@ -96,12 +96,6 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
             card.devices()
         ));
     }
-    if let Some(before) = card.earlier_devices.last() {
-        context.message(format!(
-            "the run was on {before} before, and is on {} now; the run card names both",
-            card.devices()
-        ));
-    }
     if let Some(line) = memory.line() {
         context.message(line);
     }

@@ -72,7 +72,7 @@ fn test(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Re
         let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
         score_readable(&models, batches, &targets, &context.stop, progress)?
     };
-    let clips: Vec<usize> = (0..samples.len()).filter(|clip| !missing.contains(clip)).collect();
+    let clips: Vec<usize> = (0..samples.len()).filter(|clip| missing.binary_search(clip).is_err()).collect();
     ensure!(!clips.is_empty(), "none of the {} test clips could be read; see {}", samples.len(), record.display());
     let tested = |(system, scores): (&&TrainedSystem, Scores)| tested(context, dataset, system, scores, clips.clone());
     systems.iter().zip(scores).map(tested).collect()

@@ -15,6 +15,7 @@ use gru_rcn_data::{
 };
 use serde_json::{Value, json};
 
+use crate::output::note;
 use crate::recipe::Recipe;
 
 /// Reads clips as a recipe says.
@@ -49,8 +50,7 @@ impl Deref for WarningReader {
 impl Drop for WarningReader {
     fn drop(&mut self) {
         if let Some(line) = damage_line(&self.damaged()) {
-            // A failure to warn has nowhere to go.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            note!("{line}");
         }
     }
 }

@@ -279,7 +279,6 @@ fn training_may_be_measured_in_steps() {
     assert_eq!(clips, [7, 4]);
 }
 
-/// The clip that is not a number spoils its step in each epoch. The others are trained on.
 /// One clip of class 0: from the first step on both its class and, in validation, class 1 become
 /// more certain, so that validation, on a clip of class 1, is best after the first epoch. With
 /// patience of two epochs training ends after three, with at least five steps after five, although
@@ -296,6 +295,7 @@ fn a_least_number_of_steps_holds_off_early_stopping() {
     }
 }
 
+/// The clip that is not a number spoils its step in each epoch. The others are trained on.
 #[test]
 fn skips_at_most_n_nonfinite_steps() {
     let clips = numbers(&[1.0, f32::NAN, 2.0, -3.0], &[1, 1, 1, 0]);

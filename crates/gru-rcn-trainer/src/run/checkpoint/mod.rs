@@ -31,9 +31,8 @@ use serde::{Deserialize, Serialize};
 use super::card::EpochPoint;
 use super::checksum::Member;
 use super::fingerprint::RunFingerprint;
-use manifest::{FILE as MANIFEST, Fault, Manifest};
-
 use crate::output::{describe, note};
+use manifest::{FILE as MANIFEST, Fault, Manifest};
 
 /// Number of checkpoints kept: one more than needed, in case the newest is damaged.
 const KEPT: usize = 2;
