@@ -18,6 +18,9 @@ const PAIRS: [(Split, Split); 3] =
 /// Bytes of two files that are compared before all of them are.
 const HEAD: u64 = 64 << 10;
 
+/// Of each clip that is not prepared, by its id: number of files and the first one's bytes.
+type Lengths<'a> = HashMap<&'a str, (usize, u64)>;
+
 /// Counts the clips of each part whose group is in another part too.
 pub(super) fn shared_groups(set: &Dataset, groups: &Groups) -> Vec<String> {
     let named = |sample: &Sample| groups.of(&sample.id).strip_prefix("group ").map(str::to_owned);
@@ -39,10 +42,9 @@ pub(super) fn shared_groups(set: &Dataset, groups: &Groups) -> Vec<String> {
 /// elsewhere.
 pub(super) fn same_bytes(root: &Path, set: &Dataset) -> Result<Vec<String>, DataError> {
     let mut known: HashMap<&str, (Split, &Sample)> = HashMap::new();
-    for (split, sample) in [Split::Train, Split::Validation, Split::Test]
-        .into_iter()
-        .flat_map(|split| set.split(split).iter().map(move |sample| (split, sample)))
-    {
+    let parts = [Split::Train, Split::Validation, Split::Test].into_iter();
+    let samples = parts.flat_map(|split| set.split(split).iter().map(move |sample| (split, sample)));
+    for (split, sample) in samples.clone() {
         let ClipSource::Prepared(clip) = &sample.source else { continue };
         let (before, other) = *known.entry(&clip.record.sha256).or_insert((split, sample));
         if before != split {
@@ -54,8 +56,9 @@ pub(super) fn same_bytes(root: &Path, set: &Dataset) -> Result<Vec<String>, Data
             return Err(DataError::dataset(root, reason));
         }
     }
+    let lengths: Lengths = samples.filter_map(|(_, sample)| Some((&*sample.id, length(&files(sample)?)))).collect();
     let note = |(later, earlier): (Split, Split)| {
-        let pairs = copies(set.split(later), set.split(earlier));
+        let pairs = copies(set.split(later), set.split(earlier), &lengths);
         let (sample, other) = pairs.first()?;
         let (count, id, other) = (pairs.len(), &sample.id, &other.id);
         Some(format!(
@@ -67,20 +70,19 @@ pub(super) fn same_bytes(root: &Path, set: &Dataset) -> Result<Vec<String>, Data
 }
 
 /// The clips of `later` with the bytes of one of `earlier`. Files of other lengths are not opened.
-fn copies<'a>(later: &'a [Sample], earlier: &'a [Sample]) -> Vec<(&'a Sample, &'a Sample)> {
+fn copies<'a>(later: &'a [Sample], earlier: &'a [Sample], lengths: &Lengths) -> Vec<(&'a Sample, &'a Sample)> {
     let mut by_length: HashMap<(usize, u64), Vec<&Sample>> = HashMap::new();
     for sample in earlier {
-        if let Some(files) = files(sample) {
-            by_length.entry(length(&files)).or_default().push(sample);
+        if let Some(&length) = lengths.get(&*sample.id) {
+            by_length.entry(length).or_default().push(sample);
         }
     }
     let (mut heads, mut wholes) = (HashMap::new(), HashMap::new());
     let mut found = Vec::new();
     for sample in later {
-        let Some(own) = files(sample) else { continue };
-        let length = length(&own);
         // An empty clip is an error elsewhere, not a copy.
-        let Some(others) = by_length.get(&length).filter(|_| length.1 > 0) else { continue };
+        let Some(length) = lengths.get(&*sample.id).filter(|length| length.1 > 0) else { continue };
+        let Some(others) = by_length.get(length) else { continue };
         let same = |other: &&&Sample| {
             let equal = |most: u64, kept: &mut HashMap<String, Option<[u8; 32]>>| {
                 let mut of =

@@ -28,7 +28,7 @@ use gru_rcn::backbone::{Backbone, Cnn};
 use crate::context::{Clock, Context};
 use crate::device::precision::Precision;
 use crate::device::replicas::Replicas;
-use crate::observe::{Event, JsonLines, Observers, TensorBoard, for_person};
+use crate::observe::{Event, Observers};
 use crate::preflight;
 use crate::preflight::memory::Memory;
 use crate::recipe::Recipe;
@@ -93,18 +93,22 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
-    let dir = plan.folder.resumed();
+    let resumed = plan.folder.resumed();
+    let before = resumed.map(RunDir::read_card).transpose()?.flatten();
     let digests = preflight::digests(&clips.dataset);
-    let warning = preflight::check_same_data(dir, &card, &digests, plan.moved)?;
-    if let Some(before) = dir.map(RunDir::read_card).transpose()?.flatten() {
-        card.follow(&before);
+    let mut warning = None;
+    if let Some((dir, before)) = resumed.zip(before.as_ref()) {
+        warning = preflight::check_same_data(dir, before, &card, &digests, plan.moved)?;
+        card.follow(before);
     }
     let fingerprint = RunFingerprint::new(&plan.recipe, &card)?;
-    if let Some(finished) = outcome::finished(dir, &plan.recipe, &fingerprint)? {
+    if let Some((dir, before)) = resumed.zip(before)
+        && let Some(finished) = outcome::finished(dir, before, &plan.recipe, &fingerprint)?
+    {
         return Ok(finished);
     }
-    let pretrained = cnn::pretrained(dir, &plan.recipe, &plan.device)?;
-    preflight::probe_clips(&plan.recipe, &clips.dataset, &clips.loader, dir.is_some(), &stop)?;
+    let pretrained = cnn::pretrained(resumed, &plan.recipe, &plan.device)?;
+    preflight::probe_clips(&plan.recipe, &clips.dataset, &clips.loader, resumed.is_some(), &stop)?;
 
     let dir = plan.folder.open(&plan.recipe)?;
     let _lock = dir.lock()?;
@@ -116,13 +120,9 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
         write_json(&dir.clip_digests(), &digests)?;
     }
     RunClips::of(&clips.dataset).write(&dir)?;
-    let observers = Observers::new(vec![
-        for_person(plan.plain),
-        Box::new(JsonLines::new(dir.clone())),
-        Box::new(TensorBoard::new(dir.clone())),
-    ]);
     let replicas = Replicas::new(plan.device.clone(), plan.others);
     let context = Context {
+        observers: Observers::of_run(&dir, plan.plain),
         dir,
         fingerprint,
         recipe: plan.recipe,
@@ -130,7 +130,6 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
         replicas,
         stop,
         clock: Clock::default(),
-        observers,
     };
     outcome::announce(&context, &clips.dataset, &card, &memory);
     if let Some(warning) = warning {

@@ -104,12 +104,11 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
 /// A resumed run that is finished: nothing of it is left to compute. A run whose test clips could
 /// not all be read is tested again.
 pub(super) fn finished(
-    resumed: Option<&RunDir>,
+    dir: &RunDir,
+    card: RunCard,
     recipe: &Recipe,
     fingerprint: &RunFingerprint,
 ) -> Result<Option<(RunDir, RunCard)>> {
-    let Some(dir) = resumed else { return Ok(None) };
-    let Some(card) = dir.read_card()? else { return Ok(None) };
     fingerprint.check(dir)?;
     let systems = System::of_recipe(recipe);
     let mut files = vec![dir.backbone(), dir.report(), dir.report_data()];

@@ -12,7 +12,7 @@ mod time;
 
 pub(crate) use json_lines::JsonLines;
 pub(crate) use plain::Plain;
-pub(crate) use tensorboard::TensorBoard;
+use tensorboard::TensorBoard;
 pub(crate) use terminal::Terminal;
 pub(crate) use time::{Interval, Pace, duration};
 
@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use crate::output::{describe, note};
 use crate::run::card::EpochPoint;
+use crate::run::dir::RunDir;
 
 /// Gives plain lines on a terminal too, if set to anything but the empty string.
 pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
@@ -173,6 +174,15 @@ pub(crate) struct Observers {
 }
 
 impl Observers {
+    /// Those of a run in this folder; a person gets plain lines if `plain`.
+    pub(crate) fn of_run(dir: &RunDir, plain: bool) -> Self {
+        Self::new(vec![
+            for_person(plain),
+            Box::new(JsonLines::new(dir.clone())),
+            Box::new(TensorBoard::new(dir.clone())),
+        ])
+    }
+
     /// These observers; the first shows messages.
     pub(crate) fn new(list: Vec<Box<dyn Observer>>) -> Self {
         Self { list: RefCell::new(list) }
@@ -198,7 +208,7 @@ impl Observers {
 }
 
 /// A progress bar on a terminal; plain lines elsewhere, with `plain` or [`PLAIN_VARIABLE`].
-pub(crate) fn for_person(plain: bool) -> Box<dyn Observer> {
+fn for_person(plain: bool) -> Box<dyn Observer> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
     let person = std::io::stderr().is_terminal();

@@ -152,13 +152,12 @@ pub(crate) fn digests(dataset: &Dataset) -> BTreeMap<String, String> {
 /// `moved` every clip must be the same; a clip that was changed in place, as one that was broken, is
 /// a warning, which is returned.
 pub(crate) fn check_same_data(
-    resumed: Option<&RunDir>,
+    dir: &RunDir,
+    before: &RunCard,
     card: &RunCard,
     digests: &BTreeMap<String, String>,
     moved: bool,
 ) -> Result<Option<String>> {
-    let Some(dir) = resumed else { return Ok(None) };
-    let Some(before) = dir.read_card()? else { return Ok(None) };
     let digests_before: BTreeMap<String, String> = read_json(&dir.clip_digests())?.unwrap_or_default();
     if before.classes != card.classes {
         bail!("{dir} was made for other classes: {}", before.classes.join(", "));
