@@ -3,8 +3,8 @@
 //! A new backbone is a file in `cnn/` and a line in the table `backbones!` below. The file defines
 //! a configuration with the public fields `num_classes`, `in_channels`, `input_size`, `tap_names`
 //! and `pixels`, the constant `NAME` and the methods `build`, `plan`, `drop_probabilities` and
-//! `check_architecture`; and a module with the public field `config` and the method `maps`, which
-//! returns the maps at the lowest taps, that implements [`Backbone`].
+//! `check_architecture`; and a module with the fields `config` and `compiled` and the method `graph`,
+//! which lists its layers over its weights, that implements [`Backbone`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,8 +32,8 @@ pub struct NetworkOptions {
     pub taps: Vec<String>,
 }
 
-/// The methods of [`Backbone`] that a network answers from its configuration, from its method
-/// `maps` and from the field of its first convolution.
+/// The methods of [`Backbone`] that a network answers from its configuration, from its list of
+/// layers and from the field of its first convolution.
 macro_rules! shared_methods {
     ($($first:tt)+) => {
         fn levels(&self) -> Vec<Level> {
@@ -65,11 +65,9 @@ macro_rules! shared_methods {
 
         fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> {
             let known = self.config.known_taps();
-            let wanted = |tap: &String| self.config.tap_names.contains(tap);
-            // No further up than the highest tap.
-            let lowest = known.iter().rposition(wanted).map_or(0, |tap| tap + 1);
-            let maps = self.maps(frames, lowest).into_iter().zip(&known);
-            maps.filter(|(_, tap)| wanted(tap)).map(|(map, _)| map).collect()
+            let taps: Vec<usize> =
+                (0..known.len()).filter(|&tap| self.config.tap_names.contains(&known[tap])).collect();
+            self.graph().maps(frames, &taps, &self.compiled)
         }
 
         fn across_modality(mut self, channels: usize) -> Self {

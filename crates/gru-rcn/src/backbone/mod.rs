@@ -7,6 +7,7 @@
 mod cnn;
 mod cross_modality;
 mod error;
+mod graph;
 mod layers;
 mod pixels;
 

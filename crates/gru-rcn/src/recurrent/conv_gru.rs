@@ -11,6 +11,7 @@ use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::{DType, Device, Tensor};
 
 use super::initial::fused;
+use super::operator;
 use crate::precision::conv_in;
 
 /// Configuration of a [`ConvGru`].
@@ -147,9 +148,8 @@ impl ConvGru {
         below: Option<Tensor<5>>,
         state: Option<Tensor<4>>,
     ) -> ConvGruOutput {
-        let states = self.scan(input, below, state);
-        let last = states.last().expect("a clip has at least one step").clone();
-        ConvGruOutput { sequence: Tensor::stack(states, 1), last }
+        let (sequence, last) = self.scan(input, below, state, true);
+        ConvGruOutput { sequence: sequence.expect("all steps were asked for"), last }
     }
 
     /// The hidden map after the last step; as [`forward`](Self::forward) without keeping the
@@ -160,7 +160,7 @@ impl ConvGru {
     /// - input: `[batch, time, in, height, width]`
     /// - output: `[batch, hidden, height, width]`
     pub fn last(&self, input: Tensor<5>, state: Option<Tensor<4>>) -> Tensor<4> {
-        self.scan(input, None, state).pop().expect("a clip has at least one step")
+        self.scan(input, None, state, false).1
     }
 
     /// One time step of a stream: constant cost per frame. A loop over steps equals
@@ -176,10 +176,7 @@ impl ConvGru {
 
     /// One time step with the hidden map of the level below, `[batch, below, height, width]`.
     pub fn step_stacked(&self, input: Tensor<4>, below: Option<Tensor<4>>, state: Option<Tensor<4>>) -> Tensor<4> {
-        let dtype = input.dtype();
-        let layer = self.in_dtype(dtype);
-        let projected = layer.project_input(input, below.map(|below| below.cast(dtype)));
-        layer.cell(projected, state.map(|state| state.cast(dtype)))
+        self.scan(input.unsqueeze_dim(1), below.map(|below| below.unsqueeze_dim(1)), state, false).1
     }
 
     /// This layer with its weights in the given precision; cast once for all time steps.
@@ -196,36 +193,60 @@ impl ConvGru {
         })
     }
 
-    fn scan(&self, input: Tensor<5>, below: Option<Tensor<5>>, state: Option<Tensor<4>>) -> Vec<Tensor<4>> {
-        let ([batch, time, ..], dtype) = (input.dims(), input.dtype());
+    /// The hidden maps of all time steps, if asked for, and the last of them.
+    fn scan(
+        &self,
+        input: Tensor<5>,
+        below: Option<Tensor<5>>,
+        state: Option<Tensor<4>>,
+        all: bool,
+    ) -> (Option<Tensor<5>>, Tensor<4>) {
+        let ([batch, time, _, height, width], dtype) = (input.dims(), input.dtype());
+        assert!(time > 0, "ConvGru: a clip has at least one step");
         let layer = self.in_dtype(dtype);
-        // Time outermost, so that each step is one contiguous block of the result.
-        let projected = layer.project_input(time_major(input), below.map(|below| time_major(below.cast(dtype))));
+        let mut state = state.map(|state| state.cast(dtype));
+        if let Some(state) = &state {
+            let (expected, found) = ([batch, self.hidden_channels, height, width], state.dims());
+            assert!(found == expected, "ConvGru: a state of shape {found:?}, expected {expected:?}");
+        }
+        let as_operator = operator::serves(&input);
+        let projected = layer.project_input(input, below.map(|below| below.cast(dtype)));
+        if as_operator {
+            let states = operator::conv_gru(projected, &layer, state, batch, all);
+            let steps = states.dims()[1];
+            let last = states.clone().narrow(1, steps - 1, 1).squeeze_dim(1);
+            return (all.then_some(states), last);
+        }
         let mut steps = Vec::with_capacity(time);
         split_steps(projected, batch, &mut steps);
         let mut states: Vec<Tensor<4>> = Vec::with_capacity(time);
-        let mut state = state.map(|state| state.cast(dtype));
         for step in steps {
             let next = layer.cell(step, state);
             states.push(next.clone());
             state = Some(next);
         }
-        states
+        let last = state.expect("a clip has at least one step");
+        (all.then(|| Tensor::stack(states, 1)), last)
     }
 
-    /// The terms of input and bottom-up input in `z, r, h~`: `[n, 3 * hidden, height, width]`.
-    fn project_input(&self, input: Tensor<4>, below: Option<Tensor<4>>) -> Tensor<4> {
+    /// The terms of input and bottom-up input in `z, r, h~` of all steps: `[time * batch, 3 *
+    /// hidden, height, width]`. Time is outermost, so that each step is one block of the result.
+    fn project_input(&self, input: Tensor<5>, below: Option<Tensor<5>>) -> Tensor<4> {
         let [_, in_channels, ..] = self.input_to_hidden.weight.dims();
-        let [n, channels, height, width] = input.dims();
+        let [batch, time, channels, height, width] = input.dims();
         let found = input.dims();
-        assert!(channels == in_channels, "ConvGru: an input of shape {found:?}, expected [_, {in_channels}, _, _]");
-        let projected = self.input_to_hidden.forward(input);
+        assert!(channels == in_channels, "ConvGru: an input of shape {found:?}, expected [_, _, {in_channels}, _, _]");
+        let project = |conv: &Conv2d, clip: Tensor<5>| match operator::serves(&clip) {
+            true => operator::conv(clip, conv),
+            false => conv.forward(time_major(clip)),
+        };
+        let projected = project(&self.input_to_hidden, input);
         match (&self.below_to_hidden, below) {
             (None, None) => projected,
             (Some(conv), Some(below)) => {
-                let (expected, found) = ([n, conv.weight.dims()[1], height, width], below.dims());
+                let (expected, found) = ([batch, time, conv.weight.dims()[1], height, width], below.dims());
                 assert!(found == expected, "ConvGru: a bottom-up input of shape {found:?}, expected {expected:?}");
-                let bottom_up = conv.forward(below);
+                let bottom_up = project(conv, below);
                 let gates = bottom_up.dims()[1];
                 if gates == projected.dims()[1] {
                     return projected + bottom_up;
@@ -243,14 +264,11 @@ impl ConvGru {
     /// One step of equations 5 to 8 from the projected input, `[batch, 3 * hidden, height, width]`.
     fn cell(&self, projected: Tensor<4>, state: Option<Tensor<4>>) -> Tensor<4> {
         let n = self.hidden_channels;
-        let [batch, _, height, width] = projected.dims();
         let candidate_input = projected.clone().narrow(1, 2 * n, n);
         let Some(state) = state else {
             // With h = 0 the convolutions of the state vanish, and with them the reset gate.
             return sigmoid(projected.narrow(1, 0, n)) * tanh(candidate_input);
         };
-        let (expected, found) = ([batch, n, height, width], state.dims());
-        assert!(found == expected, "ConvGru: a state of shape {found:?}, expected {expected:?}");
         let gates = sigmoid(projected.narrow(1, 0, 2 * n) + self.hidden_to_gates.forward(state.clone()));
         let update = gates.clone().narrow(1, 0, n);
         let reset = gates.narrow(1, n, n);

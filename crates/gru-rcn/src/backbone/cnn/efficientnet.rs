@@ -7,11 +7,10 @@ use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::backbone::graph::{Activation, Compiled, Graph, Value};
 use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
 use crate::backbone::{Backbone, BackboneConfigError, FileTensors, Pixels, error};
-use crate::head::average_pool;
 use crate::percepts::Level;
-use crate::precision::{conv, linear};
 
 /// A stage of inverted residual blocks.
 struct Stage {
@@ -105,6 +104,8 @@ pub struct EfficientNetLite0 {
     /// Its configuration.
     #[module(skip)]
     pub config: EfficientNetLite0Config,
+    #[module(skip)]
+    compiled: Compiled,
 }
 
 impl EfficientNetLite0Config {
@@ -182,47 +183,45 @@ impl EfficientNetLite0Config {
             classifier,
             dropout: DropoutConfig::new(self.dropout).init(),
             config: self.clone(),
+            compiled: Compiled::default(),
         }
     }
 }
 
-fn relu6(map: Tensor<4>) -> Tensor<4> {
-    map.clamp(0.0, 6.0)
-}
-
 impl InvertedResidual {
-    /// # Shapes
-    ///
-    /// - input: `[batch, in, height, width]`
-    /// - output: `[batch, out, ⌈height / stride⌉, ⌈width / stride⌉]`
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let wide = match &self.expand {
-            Some(expand) => relu6(conv(expand, input.clone())),
-            None => input.clone(),
+    fn add_to<'a>(&'a self, graph: &mut Graph<'a>, input: Value) -> Value {
+        let wide = self.expand.as_ref().map_or(input, |expand| graph.conv(input, expand, Activation::Relu6));
+        let filtered = graph.conv(wide, &self.depthwise, Activation::Relu6);
+        let in_channels = match &self.expand {
+            Some(expand) => expand.weight.dims()[1],
+            None => self.depthwise.weight.dims()[0],
         };
-        let output = conv(&self.project, relu6(conv(&self.depthwise, wide)));
-        if self.depthwise.stride == [1, 1] && output.dims() == input.dims() { output + input } else { output }
+        if self.depthwise.stride == [1, 1] && self.project.weight.dims()[0] == in_channels {
+            graph.conv_add(filtered, &self.project, input)
+        } else {
+            graph.conv(filtered, &self.project, Activation::None)
+        }
     }
 }
 
 impl EfficientNetLite0 {
-    /// The maps at the lowest `taps` taps.
-    fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
-        let mut x = relu6(conv(&self.stem, frames));
+    fn graph(&self) -> Graph<'_> {
+        let mut graph = Graph::default();
+        let mut x = graph.conv(0, &self.stem, Activation::Relu6);
         let mut blocks = self.blocks.iter();
-        let mut maps = Vec::new();
         for stage in &STAGES {
-            if maps.len() == taps {
-                break;
-            }
             for block in blocks.by_ref().take(stage.blocks) {
-                x = block.forward(x);
+                x = block.add_to(&mut graph, x);
             }
             if stage.tapped {
-                maps.push(x.clone());
+                graph.tap(x);
             }
         }
-        maps
+        x = graph.conv(x, &self.head, Activation::Relu6);
+        x = graph.average_to(x, [1, 1]);
+        x = graph.dropout(x, &self.dropout);
+        graph.linear(x, &self.classifier, Activation::None);
+        graph
     }
 }
 
@@ -230,9 +229,7 @@ impl Backbone for EfficientNetLite0 {
     shared_methods!(stem);
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        let top = self.maps(frames, STAGES.len()).pop().expect("the last stage is tapped");
-        let pooled = average_pool(relu6(conv(&self.head, top)));
-        linear(&self.classifier, self.dropout.forward(pooled))
+        self.graph().logits(frames, &self.compiled)
     }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {

@@ -5,15 +5,12 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
-use burn::tensor::activation::relu;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
+use burn::tensor::{Device, Tensor};
 
+use crate::backbone::graph::{Activation, Compiled, Graph};
 use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, zero_bias};
 use crate::backbone::{Backbone, BackboneConfigError, Pixels, error};
-use crate::head::average_pool;
 use crate::percepts::Level;
-use crate::precision;
 
 /// Squeeze and expand channels of fire2 to fire9; each expands to twice the second number.
 const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
@@ -78,6 +75,8 @@ pub struct SqueezeNet {
     /// Its configuration.
     #[module(skip)]
     pub config: SqueezeNetConfig,
+    #[module(skip)]
+    compiled: Compiled,
 }
 
 impl SqueezeNetConfig {
@@ -146,44 +145,33 @@ impl SqueezeNetConfig {
             conv10: conv(channels, self.num_classes, 1, 1),
             dropout: DropoutConfig::new(self.dropout).init(),
             config: self.clone(),
+            compiled: Compiled::default(),
         }
-    }
-}
-
-fn pool(map: Tensor<4>) -> Tensor<4> {
-    max_pool2d(map, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_ceil_mode(true))
-}
-
-impl Fire {
-    /// # Shapes
-    ///
-    /// - input: `[batch, in, height, width]`
-    /// - output: `[batch, 2 * expand, height, width]`
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let squeezed = relu(precision::conv(&self.squeeze, input));
-        let expanded =
-            vec![precision::conv(&self.expand1x1, squeezed.clone()), precision::conv(&self.expand3x3, squeezed)];
-        relu(Tensor::cat(expanded, 1))
     }
 }
 
 impl SqueezeNet {
-    /// The maps at the lowest `taps` taps.
-    fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
-        let mut x = relu(precision::conv(&self.conv1, frames));
+    fn graph(&self) -> Graph<'_> {
+        let mut graph = Graph::default();
+        let mut x = graph.conv(0, &self.conv1, Activation::Relu);
         let mut done = 0;
-        let mut maps = Vec::with_capacity(taps);
-        for (name, fires) in TAPS.into_iter().take(taps) {
+        for (name, fires) in TAPS {
             for fire in &self.fires[done..fires] {
-                x = fire.forward(x);
+                let squeezed = graph.conv(x, &fire.squeeze, Activation::Relu);
+                let expanded =
+                    [&fire.expand1x1, &fire.expand3x3].map(|expand| graph.conv(squeezed, expand, Activation::Relu));
+                x = graph.concat(expanded.to_vec());
             }
             done = fires;
             if name.starts_with("pool") {
-                x = pool(x);
+                x = graph.max_pool(x, [3, 2], true);
             }
-            maps.push(x.clone());
+            graph.tap(x);
         }
-        maps
+        x = graph.dropout(x, &self.dropout);
+        x = graph.conv(x, &self.conv10, Activation::Relu);
+        graph.average_to(x, [1, 1]);
+        graph
     }
 }
 
@@ -191,8 +179,7 @@ impl Backbone for SqueezeNet {
     shared_methods!(conv1);
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        let top = self.maps(frames, TAPS.len()).pop().expect("a network has a tap");
-        average_pool(relu(precision::conv(&self.conv10, self.dropout.forward(top))))
+        self.graph().logits(frames, &self.compiled)
     }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {

@@ -4,14 +4,12 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
-use burn::tensor::activation::relu;
-use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
-use burn::tensor::{Device, Tensor, ops::MaxPoolOptions};
+use burn::tensor::{Device, Tensor};
 
+use crate::backbone::graph::{Activation, Compiled, Graph};
 use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
 use crate::backbone::{Backbone, BackboneConfigError, Pixels, error};
 use crate::percepts::Level;
-use crate::precision::{conv, linear};
 
 /// Most convolutions of a configuration; the full network has 13.
 const MOST_CONVOLUTIONS: usize = 1000;
@@ -66,6 +64,8 @@ pub struct Vgg16 {
     /// Its configuration.
     #[module(skip)]
     pub config: Vgg16Config,
+    #[module(skip)]
+    compiled: Compiled,
 }
 
 impl Vgg16Config {
@@ -138,44 +138,39 @@ impl Vgg16Config {
             let widths = [channels * cells, self.fc_width, self.fc_width, self.num_classes];
             fcs.extend(widths.windows(2).map(|pair| he_linear(pair[0], pair[1], device)));
         }
-        Vgg16 { convs, fcs, dropout: self.dropout.map(|drop| DropoutConfig::new(drop).init()), config: self.clone() }
+        Vgg16 {
+            convs,
+            fcs,
+            dropout: self.dropout.map(|drop| DropoutConfig::new(drop).init()),
+            config: self.clone(),
+            compiled: Compiled::default(),
+        }
     }
 }
 
 impl Vgg16 {
-    /// The maps after the first `stages` stages' maxima.
-    fn pools(&self, frames: Tensor<4>, stages: usize) -> Vec<Tensor<4>> {
-        let mut x = frames;
+    fn graph(&self) -> Graph<'_> {
+        let mut graph = Graph::default();
+        let mut x = 0;
         let mut convs = self.convs.iter();
-        let mut pools = Vec::with_capacity(stages);
-        for [count, _] in self.config.stages.iter().take(stages) {
+        for [count, _] in &self.config.stages {
             for layer in convs.by_ref().take(*count) {
-                x = relu(conv(layer, x));
+                x = graph.conv(x, layer, Activation::Relu);
             }
-            x = max_pool2d(x, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-            pools.push(x.clone());
+            x = graph.max_pool(x, [2, 2], false);
+            graph.tap(x);
         }
-        pools
-    }
-
-    /// fc-7 after its ReLU, `[batch, fc_width]`, with `between` applied between fc-6 and fc-7.
-    fn fc7(&self, top: Tensor<4>, between: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
-        let [_, _, height, width] = top.dims();
-        let top = if [height, width] == self.config.grid { top } else { adaptive_avg_pool2d(top, self.config.grid) };
-        let fc6 = between(relu(linear(&self.fcs[0], top.flatten::<2>(1, 3))));
-        relu(linear(&self.fcs[1], fc6))
-    }
-
-    /// The maps at the lowest `taps` taps.
-    fn maps(&self, frames: Tensor<4>, taps: usize) -> Vec<Tensor<4>> {
-        let stages = taps.min(self.config.stages.len());
-        let mut maps = self.pools(frames, stages);
-        if let Some(top) = maps.last().filter(|_| taps > stages) {
-            let fc7 = self.fc7(top.clone(), |x| x);
-            let [batch, features] = fc7.dims();
-            maps.push(fc7.reshape([batch, features, 1, 1]));
+        if let [fc6, fc7, fc8] = &self.fcs[..] {
+            let [after_fc6, after_fc7] = &self.dropout;
+            x = graph.average_to(x, self.config.grid);
+            x = graph.linear(x, fc6, Activation::Relu);
+            x = graph.dropout(x, after_fc6);
+            x = graph.linear(x, fc7, Activation::Relu);
+            graph.tap(x);
+            x = graph.dropout(x, after_fc7);
+            graph.linear(x, fc8, Activation::None);
         }
-        maps
+        graph
     }
 }
 
@@ -184,10 +179,7 @@ impl Backbone for Vgg16 {
 
     fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
         assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
-        let top = self.pools(frames, self.config.stages.len()).pop().expect("a network has a stage");
-        let [after_fc6, after_fc7] = &self.dropout;
-        let fc7 = self.fc7(top, |x| after_fc6.forward(x));
-        linear(&self.fcs[2], after_fc7.forward(fc7))
+        self.graph().logits(frames, &self.compiled)
     }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {

@@ -269,7 +269,7 @@ fn sizes_that_do_not_fit_are_refused() {
     assert_panics("must be odd, not 2", || config.with_kernel_size(2).init(&device));
     assert_panics("no bottom-up weights", || layer.step_stacked(zeros(2, 3), Some(zeros(2, 3)), None));
     assert_panics("give it the hidden maps", || stacked.step(zeros(2, 3), None));
-    let message = "ConvGru: an input of shape [1, 5, 3, 3], expected [_, 2, _, _]";
+    let message = "ConvGru: an input of shape [1, 1, 5, 3, 3], expected [_, _, 2, _, _]";
     assert_panics(message, || layer.step(zeros(5, 3), None));
     let message = "ConvGru: a state of shape [1, 3, 2, 2], expected [1, 3, 3, 3]";
     assert_panics(message, || layer.step(zeros(2, 3), Some(zeros(3, 2))));

@@ -1,0 +1,385 @@
+//! A network as a list of layers, written once and run in two ways: by Burn's operators on every
+//! device, and as one operator of `gru-rcn-ops` on the CPU, for a network that is not trained.
+
+use std::fmt;
+#[cfg(feature = "flex")]
+use std::sync::{Arc, Mutex};
+
+use burn::nn::conv::Conv2d;
+use burn::nn::{Dropout, Linear};
+use burn::tensor::activation::relu;
+use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
+use burn::tensor::{Tensor, ops::MaxPoolOptions};
+pub(super) use gru_rcn_ops::network::Activation;
+
+use crate::head::average_pool;
+use crate::precision;
+
+/// A map of the network: 0 is the frames, `n + 1` the output of layer `n`.
+pub(super) type Value = usize;
+
+/// One layer.
+enum Layer<'a> {
+    /// A convolution with its activation; `add` is added before the activation.
+    Conv { input: Value, layer: &'a Conv2d, activation: Activation, add: Option<Value> },
+    /// The maximum over square windows; with `ceil`, the last window may hang over the edge.
+    MaxPool { input: Value, kernel: usize, stride: usize, ceil: bool },
+    /// The mean over equal parts of the map.
+    AverageTo { input: Value, size: [usize; 2] },
+    /// Maps side by side.
+    Concat(Vec<Value>),
+    /// A fully connected layer on all numbers of a frame; its output is a map of 1x1 cells.
+    Linear { input: Value, layer: &'a Linear, activation: Activation },
+    /// Active only in training.
+    Dropout { input: Value, layer: &'a Dropout },
+}
+
+/// The layers of a network over its weights. The last layer is the classifier.
+#[derive(Default)]
+pub(super) struct Graph<'a> {
+    layers: Vec<Layer<'a>>,
+    taps: Vec<Value>,
+}
+
+impl<'a> Graph<'a> {
+    fn push(&mut self, layer: Layer<'a>) -> Value {
+        self.layers.push(layer);
+        self.layers.len()
+    }
+
+    pub(super) fn conv(&mut self, input: Value, layer: &'a Conv2d, activation: Activation) -> Value {
+        self.push(Layer::Conv { input, layer, activation, add: None })
+    }
+
+    /// The convolution of one map plus another map.
+    pub(super) fn conv_add(&mut self, input: Value, layer: &'a Conv2d, add: Value) -> Value {
+        self.push(Layer::Conv { input, layer, activation: Activation::None, add: Some(add) })
+    }
+
+    pub(super) fn max_pool(&mut self, input: Value, [kernel, stride]: [usize; 2], ceil: bool) -> Value {
+        self.push(Layer::MaxPool { input, kernel, stride, ceil })
+    }
+
+    pub(super) fn average_to(&mut self, input: Value, size: [usize; 2]) -> Value {
+        self.push(Layer::AverageTo { input, size })
+    }
+
+    pub(super) fn concat(&mut self, inputs: Vec<Value>) -> Value {
+        self.push(Layer::Concat(inputs))
+    }
+
+    pub(super) fn linear(&mut self, input: Value, layer: &'a Linear, activation: Activation) -> Value {
+        self.push(Layer::Linear { input, layer, activation })
+    }
+
+    pub(super) fn dropout(&mut self, input: Value, layer: &'a Dropout) -> Value {
+        self.push(Layer::Dropout { input, layer })
+    }
+
+    /// Makes a map the next tap.
+    pub(super) fn tap(&mut self, value: Value) {
+        self.taps.push(value);
+    }
+
+    /// The maps at some of the taps, by their numbers from the bottom, without dropout. No layer is
+    /// computed that none of them needs.
+    pub(super) fn maps(&self, frames: Tensor<4>, taps: &[usize], compiled: &Compiled) -> Vec<Tensor<4>> {
+        let wanted: Vec<Value> = taps.iter().map(|&tap| self.taps[tap]).collect();
+        self.run(frames, &wanted, false, compiled)
+    }
+
+    /// The output of the last layer, `[batch, class]`.
+    pub(super) fn logits(&self, frames: Tensor<4>, compiled: &Compiled) -> Tensor<2> {
+        let logits = self.run(frames, &[self.layers.len()], true, compiled).remove(0);
+        let [batch, classes, ..] = logits.dims();
+        logits.reshape([batch, classes])
+    }
+
+    fn run(&self, frames: Tensor<4>, wanted: &[Value], dropout: bool, compiled: &Compiled) -> Vec<Tensor<4>> {
+        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.layers.len() + 1];
+        for (value, map) in compiled.run(self, &frames, wanted) {
+            values[value] = Some(map);
+        }
+        values[0] = Some(frames);
+        let last_uses = self.last_uses(wanted, |value| values[value].is_some());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let value = index + 1;
+            if values[value].is_none() && last_uses[value].is_some() {
+                let map = |input: Value| values[input].clone().expect("a layer's inputs come before it");
+                values[value] = Some(layer.forward(map, dropout));
+            }
+            for input in layer.inputs() {
+                if last_uses[input] == Some(value) {
+                    values[input] = None;
+                }
+            }
+        }
+        wanted.iter().map(|&value| values[value].clone().expect("every wanted map is computed")).collect()
+    }
+
+    /// For every map that is needed for the wanted ones, the last layer that needs it, by the
+    /// number of its output; one past the last layer for the wanted maps themselves. Maps that are
+    /// `known` need no others.
+    fn last_uses(&self, wanted: &[Value], known: impl Fn(Value) -> bool) -> Vec<Option<Value>> {
+        let mut last_uses = vec![None; self.layers.len() + 1];
+        for &value in wanted {
+            last_uses[value] = Some(self.layers.len() + 1);
+        }
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            let value = index + 1;
+            if last_uses[value].is_some() && !known(value) {
+                for input in layer.inputs() {
+                    last_uses[input] = last_uses[input].max(Some(value));
+                }
+            }
+        }
+        last_uses
+    }
+}
+
+impl Layer<'_> {
+    fn inputs(&self) -> Vec<Value> {
+        match self {
+            Self::Conv { input, add, .. } => std::iter::once(*input).chain(*add).collect(),
+            Self::Concat(inputs) => inputs.clone(),
+            Self::MaxPool { input, .. }
+            | Self::AverageTo { input, .. }
+            | Self::Linear { input, .. }
+            | Self::Dropout { input, .. } => vec![*input],
+        }
+    }
+
+    fn forward(&self, map: impl Fn(Value) -> Tensor<4>, dropout: bool) -> Tensor<4> {
+        match self {
+            Self::Conv { input, layer, activation, add } => {
+                let output = precision::conv(layer, map(*input));
+                let output = match add {
+                    Some(add) => output + map(*add),
+                    None => output,
+                };
+                activate(output, *activation)
+            }
+            &Self::MaxPool { input, kernel, stride, ceil } => {
+                let options = MaxPoolOptions::new([kernel, kernel]).with_stride([stride, stride]);
+                max_pool2d(map(input), options.with_ceil_mode(ceil))
+            }
+            &Self::AverageTo { input, size: [1, 1] } => {
+                let mean = average_pool(map(input));
+                let [batch, channels] = mean.dims();
+                mean.reshape([batch, channels, 1, 1])
+            }
+            &Self::AverageTo { input, size } => {
+                let map = map(input);
+                if map.dims()[2..] == size { map } else { adaptive_avg_pool2d(map, size) }
+            }
+            Self::Concat(inputs) => Tensor::cat(inputs.iter().map(|&input| map(input)).collect(), 1),
+            Self::Linear { input, layer, activation } => {
+                let output = activate(precision::linear(layer, map(*input).flatten::<2>(1, 3)), *activation);
+                let [batch, features] = output.dims();
+                output.reshape([batch, features, 1, 1])
+            }
+            Self::Dropout { input, layer } if dropout => layer.forward(map(*input)),
+            Self::Dropout { input, .. } => map(*input),
+        }
+    }
+}
+
+fn activate<const D: usize>(map: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::None => map,
+        Activation::Relu => relu(map),
+        Activation::Relu6 => map.clamp(0.0, 6.0),
+    }
+}
+
+/// The convolutions, pools and concatenations of a network as one operator, which a module keeps
+/// from call to call and makes anew when a weight has changed.
+///
+/// It serves frames in float32 on Burn's CPU backend outside of any graph, with weights that are
+/// outside of any graph too; all else goes through Burn's operators.
+#[derive(Clone, Default)]
+pub struct Compiled {
+    #[cfg(feature = "flex")]
+    plans: Arc<Mutex<cpu::Plans>>,
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("Compiled")
+    }
+}
+
+#[cfg(not(feature = "flex"))]
+impl Compiled {
+    fn run(&self, _graph: &Graph, _frames: &Tensor<4>, _wanted: &[Value]) -> Vec<(Value, Tensor<4>)> {
+        Vec::new()
+    }
+}
+
+#[cfg(feature = "flex")]
+mod cpu {
+    use burn::backend::Flex;
+    use burn::backend::flex::{FlexTensor, Layout};
+    use burn::module::Param;
+    use burn::nn::PaddingConfig2d;
+    use burn::tensor::{Bytes, DType, Shape};
+    use gru_rcn_ops::network::{self, Network, Padding, Plan};
+
+    use super::*;
+
+    /// The operator for the weights of the last call, for one frame size and set of maps each.
+    #[derive(Default)]
+    pub(super) struct Plans {
+        /// The tensors of all weights. They are kept, so that no other tensor can lie where one of
+        /// them lies.
+        weights: Vec<FlexTensor>,
+        network: Option<Network>,
+        plans: Vec<(Key, Arc<Plan>)>,
+    }
+
+    /// Height and width of the frames, and the maps.
+    type Key = ([usize; 2], Vec<Value>);
+
+    /// Frame sizes and sets of maps whose plans are kept.
+    const MOST_PLANS: usize = 4;
+
+    impl Compiled {
+        /// Those of the wanted maps that the operator can compute, and the maps from which Burn's
+        /// operators go on to the others; none if it does not apply.
+        pub(super) fn run(&self, graph: &Graph, frames: &Tensor<4>, wanted: &[Value]) -> Vec<(Value, Tensor<4>)> {
+            let Some(frames) = plain(frames.clone()).filter(|_| gru_rcn_ops::enabled()) else { return Vec::new() };
+            let outputs = graph.cut(wanted);
+            let [batch, _, height, width] = frames.layout().shape().dims::<4>();
+            let Some(plan) = self.plan(graph, ([height, width], outputs.clone())) else { return Vec::new() };
+            let mut maps: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
+            let frames = frames.to_contiguous();
+            plan.run(frames.as_slice().expect("contiguous float32"), batch, &mut maps);
+            let shapes = plan.tap_shapes();
+            let tensor = |(map, [channels, height, width]): (Vec<f32>, [usize; 3])| {
+                let layout = Layout::contiguous(Shape::from([batch, channels, height, width]));
+                Tensor::from_primitive::<Flex>(FlexTensor::new(Bytes::from_elems(map), layout, DType::F32))
+            };
+            outputs.into_iter().zip(maps.into_iter().zip(shapes).map(tensor)).collect()
+        }
+
+        /// The operator for the present weights; none if one of them is trained, or elsewhere, or
+        /// in another precision.
+        fn plan(&self, graph: &Graph, key: Key) -> Option<Arc<Plan>> {
+            let weights = graph.weights()?;
+            let mut plans = self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if !same(&plans.weights, &weights) {
+                let network = Some(graph.network());
+                *plans = Plans { weights, network, plans: Vec::new() };
+            }
+            if let Some((_, plan)) = plans.plans.iter().find(|(planned, _)| *planned == key) {
+                return Some(plan.clone());
+            }
+            let plan = Arc::new(plans.network.as_ref()?.plan(key.0, &key.1).ok()?);
+            if plans.plans.len() == MOST_PLANS {
+                plans.plans.remove(0);
+            }
+            plans.plans.push((key, plan.clone()));
+            Some(plan)
+        }
+    }
+
+    /// A tensor of the CPU backend, in float32 and outside of any graph.
+    fn plain<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
+        tensor.try_into_primitive::<Flex>().ok().filter(|tensor| tensor.dtype() == DType::F32)
+    }
+
+    fn same(kept: &[FlexTensor], present: &[FlexTensor]) -> bool {
+        let same = |(a, b): (&FlexTensor, &FlexTensor)| {
+            Arc::ptr_eq(&a.data_arc(), &b.data_arc()) && a.layout() == b.layout()
+        };
+        kept.len() == present.len() && kept.iter().zip(present).all(same)
+    }
+
+    fn values<const D: usize>(weight: &Param<Tensor<D>>) -> Vec<f32> {
+        weight.val().into_data().try_to_vec().expect("float32")
+    }
+
+    impl Graph<'_> {
+        /// The convolutions' weights and biases, if all are plain.
+        fn weights(&self) -> Option<Vec<FlexTensor>> {
+            let mut weights = Vec::new();
+            for layer in &self.layers {
+                if let Layer::Conv { layer, .. } = layer {
+                    weights.push(plain(layer.weight.val())?);
+                    if let Some(bias) = &layer.bias {
+                        weights.push(plain(bias.val())?);
+                    }
+                }
+            }
+            Some(weights)
+        }
+
+        /// The maps that the operator is asked for: the wanted ones, and for those above a fully
+        /// connected layer or a dropout, the inputs of the lowest of these.
+        fn cut(&self, wanted: &[Value]) -> Vec<Value> {
+            let mut compiled = vec![true; self.layers.len() + 1];
+            for (index, layer) in self.layers.iter().enumerate() {
+                let own = !matches!(layer, Layer::Linear { .. } | Layer::Dropout { .. });
+                compiled[index + 1] = own && layer.inputs().iter().all(|&input| compiled[input]);
+            }
+            let mut needed = vec![false; self.layers.len() + 1];
+            for &value in wanted {
+                needed[value] = true;
+            }
+            for (index, layer) in self.layers.iter().enumerate().rev() {
+                if needed[index + 1] && !compiled[index + 1] {
+                    for input in layer.inputs() {
+                        needed[input] = true;
+                    }
+                }
+            }
+            (1..needed.len()).filter(|&value| needed[value] && compiled[value]).collect()
+        }
+
+        /// The description of the network for the operator, up to its first fully connected layer
+        /// or dropout; later layers have placeholders, for no plan reaches them.
+        fn network(&self) -> Network {
+            let channels = self.layers.iter().find_map(|layer| match layer {
+                Layer::Conv { input: 0, layer, .. } => Some(layer.weight.dims()[1] * layer.groups),
+                _ => None,
+            });
+            let mut layers = Vec::new();
+            for layer in &self.layers {
+                layers.push(match layer {
+                    Layer::Conv { input, layer, activation, add } => {
+                        let [out_channels, _, kernel_height, kernel_width] = layer.weight.dims();
+                        network::Layer::Conv {
+                            input: *input,
+                            weight: values(&layer.weight),
+                            bias: layer.bias.as_ref().map_or_else(|| vec![0.0; out_channels], values),
+                            out_channels,
+                            kernel: [kernel_height, kernel_width],
+                            stride: layer.stride,
+                            padding: match layer.padding {
+                                PaddingConfig2d::Same => Padding::Same,
+                                PaddingConfig2d::Valid => Padding::Explicit([0; 4]),
+                                PaddingConfig2d::Explicit(top, left, bottom, right) => {
+                                    Padding::Explicit([top, left, bottom, right])
+                                }
+                            },
+                            groups: layer.groups,
+                            activation: *activation,
+                            add: *add,
+                        }
+                    }
+                    &Layer::MaxPool { input, kernel, stride, ceil } => network::Layer::MaxPool {
+                        input,
+                        kernel: [kernel; 2],
+                        stride: [stride; 2],
+                        padding: [0; 4],
+                        ceil,
+                    },
+                    &Layer::AverageTo { input, size } => network::Layer::AvgPoolTo { input, size },
+                    Layer::Concat(inputs) => network::Layer::Concat { inputs: inputs.clone() },
+                    Layer::Linear { .. } | Layer::Dropout { .. } => break,
+                });
+            }
+            Network { input_channels: channels.unwrap_or(0), layers }
+        }
+    }
+}
