@@ -5,4 +5,8 @@
 
 pub mod conv3x3;
 pub mod conv_gru;
+pub mod gemm;
+mod simd;
 pub mod winograd;
+
+pub use simd::{Activation, lanes};
