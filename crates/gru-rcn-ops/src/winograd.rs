@@ -69,7 +69,7 @@ impl<'a> Map<'a> {
         self.frames * self.height * self.width
     }
 
-    fn check(&self, operator: &str) {
+    pub(crate) fn check(&self, operator: &str) {
         let least = self.pixels().checked_sub(1).map_or(0, |last| last * self.stride + self.channels);
         assert!(
             self.channels <= self.stride && self.data.len() >= least,
@@ -327,7 +327,7 @@ impl WinogradWeights {
     }
 
     fn pack(output: usize, input: usize, tap: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
-        let panel = Arch::new().dispatch(Lanes) * 2;
+        let panel = 2 * lanes();
         let mut panels = vec![0.0; output.div_ceil(panel) * POSITIONS * input * panel];
         if panels.is_empty() {
             return Self { panels, panel, input, output };
@@ -458,15 +458,19 @@ impl WinogradWeights {
 }
 
 /// Lanes of a vector of this machine.
-struct Lanes;
+pub(crate) fn lanes() -> usize {
+    struct Lanes;
 
-impl WithSimd for Lanes {
-    type Output = usize;
+    impl WithSimd for Lanes {
+        type Output = usize;
 
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        S::F32_LANES
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
     }
+
+    Arch::new().dispatch(Lanes)
 }
 
 /// A block of tiles through all three stages.
@@ -555,6 +559,55 @@ impl WithSimd for TransformInput<'_> {
                     let column = transform_input(simd, std::array::from_fn(|y| rows[y][x]));
                     for y in 0..PATCH {
                         let at = (y * PATCH + x) * layout.position + tile * layout.tile + channel;
+                        store(simd, &mut transformed[at..], S::F32_LANES, column[y]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tiles of the gradient to an output to the transformed domain, `[position, panel, tile, lane]`.
+pub(crate) struct TransformGradient<'a> {
+    pub(crate) gradient: Map<'a>,
+    pub(crate) tiling: &'a Tiling,
+    pub(crate) block: &'a Block,
+    /// Distance of two positions.
+    pub(crate) position: usize,
+    pub(crate) transformed: &'a mut [f32],
+}
+
+impl WithSimd for TransformGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { gradient, tiling, block, position, transformed } = self;
+        let tiles = tiling.tiles(block);
+        for (tile, [frame, row, column]) in tiling.places(block).enumerate() {
+            let (start_y, start_x) = (row * TILE, column * TILE);
+            let (height, width) = (TILE.min(tiling.height - start_y), TILE.min(tiling.width - start_x));
+            let corner = (frame * tiling.height + start_y) * tiling.width + start_x;
+            // Whole panels, so that no product reads what was never written.
+            for half in 0..gradient.channels.div_ceil(2 * S::F32_LANES) * 2 {
+                let channel = half * S::F32_LANES;
+                let len = S::F32_LANES.min(gradient.channels.saturating_sub(channel));
+                let mut rows = [[simd.splat_f32s(0.0); PATCH]; TILE];
+                for y in 0..height {
+                    let mut values = [simd.splat_f32s(0.0); TILE];
+                    for x in 0..width {
+                        let pixel = corner + y * tiling.width + x;
+                        if len > 0 {
+                            values[x] = load(simd, &gradient.data[pixel * gradient.stride + channel..], len);
+                        }
+                    }
+                    rows[y] = transform_gradient(simd, values);
+                }
+                for x in 0..PATCH {
+                    let column = transform_gradient(simd, std::array::from_fn(|y| rows[y][x]));
+                    for y in 0..PATCH {
+                        let at = (half / 2 * tiles + tile) * 2 + half % 2;
+                        let at = (y * PATCH + x) * position + at * S::F32_LANES;
                         store(simd, &mut transformed[at..], S::F32_LANES, column[y]);
                     }
                 }
@@ -715,6 +768,48 @@ fn transform_output<S: Simd>(simd: S, x: [S::f32s; PATCH]) -> [S::f32s; TILE] {
         fma(A * A, even_a, scale(B * B, even_b)),
         fma(A * A * A, odd_a, fma(B * B * B, odd_b, x[5])),
     ]
+}
+
+/// One dimension of the transform of the gradient to an output: the transpose of
+/// [`transform_output`].
+#[inline(always)]
+fn transform_gradient<S: Simd>(simd: S, x: [S::f32s; TILE]) -> [S::f32s; PATCH] {
+    let fma = |factor: f32, x, y| simd.mul_add_e_f32s(simd.splat_f32s(factor), x, y);
+    let pair = |even, odd, point: f32| (fma(point, odd, even), fma(-point, odd, even));
+    let (a, minus_a) = pair(fma(A * A, x[2], x[0]), fma(A * A, x[3], x[1]), A);
+    let (b, minus_b) = pair(fma(B * B, x[2], x[0]), fma(B * B, x[3], x[1]), B);
+    [x[0], a, minus_a, b, minus_b, x[3]]
+}
+
+/// The transpose of the transform of weights, `[row, column]` of the kernel.
+#[inline(always)]
+pub(crate) fn transform_weight_gradient<S: Simd>(simd: S, at: impl Fn(usize) -> S::f32s) -> [[S::f32s; 3]; 3] {
+    const A2: f32 = A * A;
+    const B2: f32 = B * B;
+    let transposed = |x: [S::f32s; PATCH]| {
+        let scale = |factor: f32, x| simd.mul_f32s(simd.splat_f32s(factor), x);
+        let fma = |factor: f32, x, y| simd.mul_add_e_f32s(simd.splat_f32s(factor), x, y);
+        let (in_a, in_b) = (1.0 / (2.0 * A2 * (A2 - B2)), 1.0 / (2.0 * B2 * (B2 - A2)));
+        let (even_a, odd_a) = (scale(in_a, simd.add_f32s(x[1], x[2])), scale(in_a, simd.sub_f32s(x[1], x[2])));
+        let (even_b, odd_b) = (scale(in_b, simd.add_f32s(x[3], x[4])), scale(in_b, simd.sub_f32s(x[3], x[4])));
+        [
+            fma(1.0 / (A2 * B2), x[0], simd.add_f32s(even_a, even_b)),
+            fma(A, odd_a, scale(B, odd_b)),
+            fma(A2, even_a, fma(B2, even_b, x[5])),
+        ]
+    };
+    let mut columns = [[simd.splat_f32s(0.0); PATCH]; 3];
+    for x in 0..PATCH {
+        let mut values = [simd.splat_f32s(0.0); PATCH];
+        for y in 0..PATCH {
+            values[y] = at(y * PATCH + x);
+        }
+        let values = transposed(values);
+        for y in 0..3 {
+            columns[y][x] = values[y];
+        }
+    }
+    [transposed(columns[0]), transposed(columns[1]), transposed(columns[2])]
 }
 
 #[cfg(test)]
