@@ -58,29 +58,34 @@ impl Packed {
         self.n
     }
 
+    /// One number per column.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias[..self.n]
+    }
+
     /// Element in row `k` and column `n`.
     pub fn weight(&self, k: usize, n: usize) -> f32 {
-        let vector = n / self.lanes;
-        let (start, vectors) = panels_of(self.bias.len() / self.lanes)
-            .find(|(start, vectors)| (*start..start + vectors).contains(&vector))
-            .expect("every column lies in a panel");
+        let (start, vectors) = panel_of(n / self.lanes, self.bias.len() / self.lanes);
         self.panels[(start * self.k + k * vectors) * self.lanes + n - start * self.lanes]
     }
 }
 
-/// First vector and number of vectors of each panel: threes or fours of results keep all vector
-/// registers busy, twos the remainder.
-fn panels_of(vectors: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let width = match vectors - start {
-            0 => return None,
-            4 => 2,
-            left => left.min(3),
-        };
-        start += width;
-        Some((start - width, width))
-    })
+/// First vector and number of vectors of the panel that holds a vector of `total`. Threes keep all
+/// registers busy, twos are the next best.
+fn panel_of(vector: usize, total: usize) -> (usize, usize) {
+    let twos = if total % 3 == 1 && total > 1 { 4 } else { total % 3 };
+    let threes = total - twos;
+    match (vector < threes, twos) {
+        (true, _) => (vector / 3 * 3, 3),
+        (false, 4) => (threes + (vector - threes) / 2 * 2, 2),
+        (false, _) => (threes, twos),
+    }
+}
+
+/// All panels of `total` vectors, in order.
+fn panels_of(total: usize) -> impl Iterator<Item = (usize, usize)> {
+    let panel = move |start: usize| (start < total).then(|| panel_of(start, total));
+    std::iter::successors(panel(0), move |(start, vectors)| panel(start + vectors))
 }
 
 /// Rows of the left matrix: the row at `base` is `x[base + runs[0]..][..run]`, then

@@ -15,6 +15,15 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Least and largest value.
+    pub(crate) fn range(self) -> [f32; 2] {
+        match self {
+            Self::None => [f32::NEG_INFINITY, f32::INFINITY],
+            Self::Relu => [0.0, f32::INFINITY],
+            Self::Relu6 => [0.0, 6.0],
+        }
+    }
+
     /// The activation of one vector. NaN stays NaN where the instruction set returns its second operand then (x86).
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
