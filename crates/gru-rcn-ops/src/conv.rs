@@ -1,0 +1,320 @@
+//! Convolutions of any kernel, stride and grouping, without a column matrix.
+//!
+//! A pixel of the output is a product of weights and the window of the input above it. The input
+//! has a border of zeros as wide as the padding, so a line of the window is one contiguous run of
+//! `kernel width × channels` numbers, and [`gemm`](crate::gemm) reads the runs where they lie. This
+//! also serves first layers: the seven lines of 7×7 windows of three channels are runs of 21.
+//! Depthwise convolutions have a kernel of their own. Errors are those of [`gemm`](crate::gemm).
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::{
+    gemm::{BLOCK, Packed, Position, Product, Rows},
+    layout::Layout,
+    simd::{self, Activation},
+};
+
+/// Sizes of a window: `[height, width]`, and padding at top, left, bottom, right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) padding: [usize; 4],
+}
+
+impl Window {
+    /// Size of the output, none where the padded input is smaller than the window.
+    pub(crate) fn output(&self, input: [usize; 2]) -> Option<[usize; 2]> {
+        let along = |i: usize| {
+            let padded = input[i] + self.padding[i] + self.padding[i + 2];
+            Some(padded.checked_sub(self.kernel[i])? / self.stride[i] + 1)
+        };
+        Some([along(0)?, along(1)?])
+    }
+}
+
+/// A convolution with packed weights.
+#[derive(Debug)]
+pub(crate) struct Conv {
+    pub(crate) window: Window,
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) activation: Activation,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// One matrix per group, rows in the order of kernel row, kernel column, channel.
+    Dense(Vec<Packed>),
+    /// `[kernel row, kernel column, channel]`, and the bias.
+    Depthwise(Vec<f32>, Vec<f32>),
+}
+
+/// A value of some frames, one after another, and how each lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Value<'a> {
+    pub(crate) map: &'a [f32],
+    pub(crate) layout: Layout,
+}
+
+impl Value<'_> {
+    /// The frames from `frame` on.
+    pub(crate) fn skip(self, frame: usize) -> Self {
+        Self { map: &self.map[frame * self.layout.len()..], ..self }
+    }
+
+    /// Index of the first channel of a pixel.
+    pub(crate) fn pixel(&self, frame: usize, y: usize, x: usize) -> usize {
+        frame * self.layout.len() + self.layout.pixel(y, x)
+    }
+}
+
+/// All rows of some frames of an output, or some rows of one frame.
+pub(crate) struct Output<'a> {
+    pub(crate) map: &'a mut [f32],
+    pub(crate) layout: Layout,
+    /// Where `map` starts in the first frame.
+    pub(crate) start: usize,
+    pub(crate) frames: usize,
+    pub(crate) rows: Range<usize>,
+}
+
+impl Output<'_> {
+    /// Index of the first channel of a pixel.
+    pub(crate) fn pixel(&self, frame: usize, y: usize, x: usize) -> usize {
+        frame * self.layout.len() + self.layout.pixel(y, x) - self.start
+    }
+}
+
+impl Conv {
+    /// Packs `weight` `[output, input / groups, kernel height, kernel width]`.
+    pub(crate) fn new(
+        weight: &[f32],
+        bias: &[f32],
+        [input, output]: [usize; 2],
+        groups: usize,
+        window: Window,
+        activation: Activation,
+    ) -> Self {
+        let [height, width] = window.kernel;
+        let (depth, columns) = (input / groups, output / groups);
+        let weights = if groups == input && output == input {
+            let taps = height * width;
+            let weights = (0..taps * input).map(|i| weight[(i % input) * taps + i / input]).collect();
+            Weights::Depthwise(weights, bias.to_vec())
+        } else {
+            let pack = |group: usize| {
+                let weight = &weight[group * columns * depth * height * width..];
+                let element = |row: usize, column: usize| {
+                    let (tap, channel) = (row / depth, row % depth);
+                    weight[(column * depth + channel) * height * width + tap]
+                };
+                Packed::new(height * width * depth, columns, element, &bias[group * columns..][..columns])
+            };
+            Weights::Dense((0..groups).map(pack).collect())
+        };
+        Self { window, input, output, activation, weights }
+    }
+
+    /// Whether all channels see each other.
+    pub(crate) fn is_ungrouped(&self) -> bool {
+        matches!(&self.weights, Weights::Dense(groups) if groups.len() == 1)
+    }
+
+    /// The weights `[output, input, kernel height, kernel width]` where all channels see each other.
+    pub(crate) fn ungrouped(&self) -> Option<Vec<f32>> {
+        let Weights::Dense(groups) = &self.weights else { return None };
+        let [packed] = &groups[..] else { return None };
+        let taps = self.window.kernel[0] * self.window.kernel[1];
+        let element = |i: usize| {
+            let (column, channel, tap) = (i / taps / self.input, i / taps % self.input, i % taps);
+            packed.weight(tap * self.input + channel, column)
+        };
+        Some((0..self.output * self.input * taps).map(element).collect())
+    }
+
+    /// The bias of all outputs.
+    pub(crate) fn bias(&self) -> &[f32] {
+        match &self.weights {
+            Weights::Dense(groups) => groups[0].bias(),
+            Weights::Depthwise(_, bias) => bias,
+        }
+    }
+
+    /// Writes the rows of `output`; its border stays as it is.
+    pub(crate) fn run(&self, input: Value<'_>, add: Option<Value<'_>>, output: Output<'_>) {
+        Arch::new().dispatch(Run { conv: self, input, add, output });
+    }
+}
+
+struct Run<'a> {
+    conv: &'a Conv,
+    input: Value<'a>,
+    add: Option<Value<'a>>,
+    output: Output<'a>,
+}
+
+impl WithSimd for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match &self.conv.weights {
+            Weights::Dense(groups) => self.dense(simd, groups),
+            Weights::Depthwise(weights, bias) => {
+                let depthwise = Depthwise { run: self, weights, bias };
+                let Window { kernel, stride, .. } = depthwise.run.conv.window;
+                match (kernel, stride) {
+                    ([3, 3], [1, 1]) => simd.vectorize(DepthwiseOf::<3, 1>(depthwise)),
+                    ([3, 3], [2, 2]) => simd.vectorize(DepthwiseOf::<3, 2>(depthwise)),
+                    ([5, 5], [1, 1]) => simd.vectorize(DepthwiseOf::<5, 1>(depthwise)),
+                    ([5, 5], [2, 2]) => simd.vectorize(DepthwiseOf::<5, 2>(depthwise)),
+                    _ => simd.vectorize(DepthwiseOf::<0, 0>(depthwise)),
+                }
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    #[inline(always)]
+    fn dense<S: Simd>(self, simd: S, groups: &[Packed]) {
+        let Self { conv, input, add, output } = self;
+        let Window { kernel, stride, padding } = conv.window;
+        let depth = conv.input / groups.len();
+        let from = input.layout;
+        let (runs, run): (Vec<usize>, usize) = if depth == from.stride {
+            ((0..kernel[0]).map(|y| y * from.row()).collect(), kernel[1] * depth)
+        } else {
+            let tap = |i: usize| i / kernel[1] * from.row() + i % kernel[1] * from.stride;
+            ((0..kernel[0] * kernel[1]).map(tap).collect(), depth)
+        };
+        let width = output.layout.width;
+        let pixels = output.frames * output.rows.len() * width;
+        let mut positions = [Position::default(); BLOCK];
+        let (mut frame, mut y, mut x) = (0, output.rows.start, 0);
+        for first in (0..pixels).step_by(BLOCK) {
+            let positions = &mut positions[..BLOCK.min(pixels - first)];
+            for position in &mut *positions {
+                let corner = from.index([y * stride[0], x * stride[1]], [padding[0], padding[1]]);
+                *position = Position {
+                    input: frame * from.len() + corner,
+                    output: output.pixel(frame, y, x),
+                    add: add.map_or(0, |add| add.pixel(frame, y, x)),
+                };
+                x += 1;
+                if x == width {
+                    (y, x) = (y + 1, 0);
+                    if y == output.rows.end {
+                        (frame, y) = (frame + 1, output.rows.start);
+                    }
+                }
+            }
+            for packed in groups {
+                Product {
+                    packed,
+                    rows: Rows { x: input.map, runs: &runs, run },
+                    positions,
+                    add: add.map(|add| add.map),
+                    activation: conv.activation,
+                    out: &mut *output.map,
+                }
+                .with_simd(simd);
+                for position in &mut *positions {
+                    position.input += depth;
+                    position.output += packed.n();
+                    position.add += packed.n();
+                }
+            }
+        }
+    }
+}
+
+struct Depthwise<'a> {
+    run: Run<'a>,
+    weights: &'a [f32],
+    bias: &'a [f32],
+}
+
+/// Depthwise convolution of a square kernel of `K` pixels and a stride of `STRIDE`; of any where
+/// `K` is 0.
+struct DepthwiseOf<'a, const K: usize, const STRIDE: usize>(Depthwise<'a>);
+
+/// Pixels of a tile. Maps of 224 pixels are halved to 112, 56, 28, 14 and 7.
+const TILE: usize = 7;
+
+impl<const K: usize, const STRIDE: usize> WithSimd for DepthwiseOf<'_, K, STRIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut task = self.0;
+        let width = task.run.output.layout.width;
+        let channels = task.run.conv.input;
+        let rows = task.run.output.rows.clone();
+        for (frame, y) in (0..task.run.output.frames).flat_map(|frame| rows.clone().map(move |y| (frame, y))) {
+            let mut x = 0;
+            while x < width {
+                let tile = if K > 0 && width - x >= TILE { TILE } else { 1 };
+                let mut c = 0;
+                while c + S::F32_LANES <= channels {
+                    if tile == 1 {
+                        pixels::<S, 1, K, STRIDE, true>(simd, &mut task, [frame, y, x], c);
+                    } else {
+                        pixels::<S, TILE, K, STRIDE, true>(simd, &mut task, [frame, y, x], c);
+                    }
+                    c += S::F32_LANES;
+                }
+                if c < channels {
+                    for x in x..x + tile {
+                        pixels::<S, 1, K, STRIDE, false>(simd, &mut task, [frame, y, x], c);
+                    }
+                }
+                x += tile;
+            }
+        }
+    }
+}
+
+/// One vector of channels, `WHOLE` or in part, of `P` pixels of a row.
+#[inline(always)]
+fn pixels<S: Simd, const P: usize, const K: usize, const STRIDE: usize, const WHOLE: bool>(
+    simd: S,
+    task: &mut Depthwise<'_>,
+    [frame, y, x]: [usize; 3],
+    channel: usize,
+) {
+    let Run { conv, input, add, output } = &mut task.run;
+    let Window { kernel, stride, padding } = conv.window;
+    let (kernel, stride) = if K > 0 { ([K; 2], [STRIDE; 2]) } else { (kernel, stride) };
+    let from = input.layout;
+    let channels = conv.input;
+    let len = if WHOLE { S::F32_LANES } else { channels - channel };
+    let get = |x: &[f32], at: usize| -> S::f32s {
+        let x = &x[at..at + len];
+        if WHOLE { S::as_simd_f32s(x).0[0] } else { simd.partial_load_f32s(x) }
+    };
+
+    let mut sums = [get(task.bias, channel); P];
+    let corner = frame * from.len() + from.index([y * stride[0], x * stride[1]], [padding[0], padding[1]]) + channel;
+    for ky in 0..kernel[0] {
+        let row = &input.map[corner + ky * from.row()..];
+        for kx in 0..kernel[1] {
+            let weight = get(task.weights, (ky * kernel[1] + kx) * channels + channel);
+            for (p, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.mul_add_e_f32s(get(row, (p * stride[1] + kx) * from.stride), weight, *sum);
+            }
+        }
+    }
+    for (p, sum) in sums.into_iter().enumerate() {
+        let sum = match add {
+            Some(add) => simd.add_f32s(sum, get(add.map, add.pixel(frame, y, x + p) + channel)),
+            None => sum,
+        };
+        let at = output.pixel(frame, y, x + p) + channel;
+        simd::store(simd, &mut output.map[at..at + len], conv.activation.apply(simd, sum));
+    }
+}

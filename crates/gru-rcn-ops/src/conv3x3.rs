@@ -1,0 +1,438 @@
+//! 3×3 convolution of stride 1 for training: forward, input gradient, weight gradient.
+//!
+//! All three go through the transformed domain of [`crate::winograd`]. The relative error of the
+//! gradients against exact arithmetic is that of the forward pass; the weight gradient's is at most
+//! 2e-5 of its largest value.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::winograd::{
+    Block, Finish, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace,
+    Workspaces, lanes, transform_weight_gradient,
+};
+
+/// The convolution of `input` by `weight` `[output, input, 3, 3]`, with zero padding at top, left,
+/// bottom and right, into `sums` `[frame, height, width, output]`. `bias` may be empty.
+pub fn forward(
+    input: Map,
+    weight: &[f32],
+    bias: &[f32],
+    padding: [usize; 4],
+    sums: &mut [f32],
+    workspaces: &Workspaces,
+) {
+    let output = outputs(weight, input.channels);
+    let weights = WinogradWeights::new(weight, output, input.channels);
+    weights.forward(input, padding, sums, output, Finish { bias, ..Finish::NONE }, workspaces);
+}
+
+/// The gradient to the input, from `gradient` to the output of [`forward`].
+pub fn input_gradient(
+    gradient: Map,
+    weight: &[f32],
+    padding: [usize; 4],
+    input_gradient: &mut [f32],
+    workspaces: &Workspaces,
+) {
+    let input = outputs(weight, gradient.channels);
+    let weights = WinogradWeights::transposed(weight, gradient.channels, input);
+    // A pixel of the input meets the output pixels that its padded neighbourhood reaches.
+    weights.forward(gradient, padding.map(|side| 2 - side), input_gradient, input, Finish::NONE, workspaces);
+}
+
+fn outputs(weight: &[f32], channels: usize) -> usize {
+    let outputs = weight.len() / (9 * channels).max(1);
+    assert!(
+        weight.len() == outputs * channels * 9,
+        "3x3 convolution: {} weights for a map of {channels} channels",
+        weight.len()
+    );
+    outputs
+}
+
+/// The gradient to the weights, `[output, input, 3, 3]`: the sum over `pairs` of an input of
+/// [`forward`] and the gradient to its output.
+pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &Workspaces) -> Vec<f32> {
+    let Some((input, gradient)) = pairs.first() else { return Vec::new() };
+    let (input, output) = (input.channels, gradient.channels);
+    let width = 2 * lanes();
+    let panels = output.div_ceil(width);
+    let mut weight = vec![0.0; output * input * 9];
+    if weight.is_empty() {
+        return weight;
+    }
+    // `[position, panel, input channel, lane]`
+    let mut sums = vec![0.0; POSITIONS * panels * input * width];
+    let mut transformed = Vec::new();
+    let mut first = true;
+    for &(map, gradient) in pairs {
+        check(map, gradient, [input, output], padding);
+        let tiling = Tiling::new([gradient.frames, gradient.height, gradient.width], SUBBLOCK);
+        let most = (0..tiling.blocks().min(2)).map(|i| tiling.tiles(&tiling.block(i))).max().unwrap_or(0);
+        if most == 0 {
+            continue;
+        }
+        let layouts = Layouts { input: Layout::new(most, input), gradient: most * panels * width };
+        let at_once = (BLOCK / layouts.len()).max(1);
+        let count = tiling.blocks();
+        // Dealt out evenly.
+        let at_once = count.div_ceil(count.div_ceil(at_once));
+        let transformed = Workspace::get(&mut transformed, layouts.len() * at_once.min(count));
+        for start in (0..count).step_by(at_once) {
+            let blocks: Vec<Block> = (start..count.min(start + at_once)).map(|i| tiling.block(i)).collect();
+            let work = transformed.par_chunks_mut(layouts.len()).zip(&blocks);
+            work.for_each(|(transformed, block)| {
+                Arch::new().dispatch(Transform {
+                    map,
+                    gradient,
+                    padding,
+                    tiling: &tiling,
+                    block,
+                    layouts,
+                    transformed,
+                });
+            });
+            let tiles: Vec<usize> = blocks.iter().map(|block| tiling.tiles(block)).collect();
+            sums.par_chunks_mut(panels * input * width).enumerate().for_each(|(position, sums)| {
+                let (transformed, tiles) = (&*transformed, &*tiles);
+                workspaces.with(|Workspace { products: packed, .. }| {
+                    let packed = Workspace::get(packed, tiles.iter().sum::<usize>() * MOST);
+                    Arch::new().dispatch(Accumulate {
+                        transformed,
+                        layouts,
+                        tiles,
+                        position,
+                        input,
+                        packed,
+                        sums,
+                        first,
+                    });
+                });
+            });
+            first = false;
+        }
+    }
+    // Panels of output channels are contiguous pieces of the weights.
+    weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
+        Arch::new().dispatch(Finalize { sums: &sums, panel, panels, input, weight });
+    });
+    weight
+}
+
+fn check(input: Map, gradient: Map, channels: [usize; 2], padding: [usize; 4]) {
+    let [height, width] = WinogradWeights::output_size([input.height, input.width], padding);
+    let (found, expected) = (
+        [gradient.frames, gradient.height, gradient.width, input.channels, gradient.channels],
+        [input.frames, height, width, channels[0], channels[1]],
+    );
+    assert!(found == expected, "3x3 convolution, weight gradient: {found:?}, expected {expected:?}");
+    input.check("3x3 convolution, weight gradient, input");
+    gradient.check("3x3 convolution, weight gradient, gradient");
+}
+
+/// The sum of `gradient` over its pixels: the gradient to the bias.
+pub fn bias_gradient(gradient: Map) -> Vec<f32> {
+    gradient.check("bias gradient");
+    // Chunks of a fixed size, summed in order, so that the threads do not matter.
+    let chunks: Vec<Vec<f32>> = (0..gradient.pixels().div_ceil(BIAS_CHUNK))
+        .into_par_iter()
+        .map(|chunk| {
+            let mut sums = vec![0.0; gradient.channels];
+            for pixel in chunk * BIAS_CHUNK..gradient.pixels().min((chunk + 1) * BIAS_CHUNK) {
+                let values = &gradient.data[pixel * gradient.stride..][..gradient.channels];
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+            sums
+        })
+        .collect();
+    let mut sums = vec![0.0; gradient.channels];
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
+/// Pixels of a partial sum of the bias gradient.
+const BIAS_CHUNK: usize = 1024;
+/// Tiles that a thread transforms at once.
+const SUBBLOCK: usize = 32;
+/// Floats of transformed tiles between two additions to the sums.
+const BLOCK: usize = 6 << 20;
+/// The most input channels whose sums are in registers at once.
+const MOST: usize = 12;
+
+/// Where the transformed input and gradient of a block of tiles lie.
+#[derive(Clone, Copy)]
+struct Layouts {
+    input: Layout,
+    /// Floats of a position of the gradient, `[panel, tile, lane]`.
+    gradient: usize,
+}
+
+impl Layouts {
+    fn len(&self) -> usize {
+        self.input.len() + POSITIONS * self.gradient
+    }
+}
+
+/// Input and gradient of one block of tiles to the transformed domain.
+struct Transform<'a> {
+    map: Map<'a>,
+    gradient: Map<'a>,
+    padding: [usize; 4],
+    tiling: &'a Tiling,
+    block: &'a Block,
+    layouts: Layouts,
+    transformed: &'a mut [f32],
+}
+
+impl WithSimd for Transform<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { map, gradient, padding, tiling, block, layouts, transformed } = self;
+        let (input, transformed) = transformed.split_at_mut(layouts.input.len());
+        simd.vectorize(TransformInput {
+            input: map,
+            padding,
+            tiling,
+            block,
+            layout: layouts.input,
+            transformed: input,
+        });
+        simd.vectorize(TransformGradient { gradient, tiling, block, position: layouts.gradient, transformed });
+    }
+}
+
+/// Adds the products of one position to `[panel, input channel, lane]`.
+struct Accumulate<'a> {
+    transformed: &'a [f32],
+    layouts: Layouts,
+    /// Tiles of each block of `transformed`.
+    tiles: &'a [usize],
+    position: usize,
+    input: usize,
+    packed: &'a mut [f32],
+    sums: &'a mut [f32],
+    /// The sums hold nothing yet.
+    first: bool,
+}
+
+impl WithSimd for Accumulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { transformed, layouts, tiles, position, input, packed, sums, first } = self;
+        let width = 2 * S::F32_LANES;
+        let groups = input.div_ceil(if S::REGISTER_COUNT >= 32 { MOST } else { MOST / 2 });
+        let mut start = 0;
+        for group in 0..groups {
+            let len = input / groups + usize::from(group < input % groups);
+            let channels = start..start + len;
+            start += len;
+            let mut rows = packed.chunks_exact_mut(len);
+            for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
+                let block = &block[position * layouts.input.position..];
+                for (tile, row) in (0..tiles).zip(&mut rows) {
+                    row.copy_from_slice(&block[tile * layouts.input.tile..][channels.clone()]);
+                }
+            }
+            for (panel, sums) in sums.chunks_exact_mut(input * width).enumerate() {
+                let sums = &mut sums[channels.start * width..channels.end * width];
+                macro_rules! accumulate {
+                    ($($len:literal)*) => {
+                        match len {
+                            $($len => simd.vectorize(AccumulateRows::<$len> {
+                                packed: &*packed, transformed, layouts, tiles, position, panel, sums, first,
+                            }),)*
+                            _ => unreachable!("groups have 1 to 12 channels"),
+                        }
+                    };
+                }
+                accumulate!(1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+        }
+    }
+}
+
+/// `LEN` input channels of one panel of [`Accumulate`], whose sums stay in registers.
+struct AccumulateRows<'a, const LEN: usize> {
+    packed: &'a [f32],
+    transformed: &'a [f32],
+    layouts: Layouts,
+    tiles: &'a [usize],
+    position: usize,
+    panel: usize,
+    sums: &'a mut [f32],
+    first: bool,
+}
+
+impl<const LEN: usize> WithSimd for AccumulateRows<'_, LEN> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { packed, transformed, layouts, tiles, position, panel, sums, first } = self;
+        let width = 2 * S::F32_LANES;
+        let mut rows = packed.as_chunks::<LEN>().0;
+        let mut totals = [[simd.splat_f32s(0.0); 2]; LEN];
+        for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
+            let gradient = &block[layouts.input.len() + position * layouts.gradient + panel * tiles * width..];
+            let gradient = S::as_simd_f32s(gradient).0.as_chunks::<2>().0;
+            let (block, rest) = rows.split_at(tiles);
+            rows = rest;
+            for (row, [left, right]) in block.iter().zip(gradient) {
+                for i in 0..LEN {
+                    let value = simd.splat_f32s(row[i]);
+                    totals[i][0] = simd.mul_add_e_f32s(value, *left, totals[i][0]);
+                    totals[i][1] = simd.mul_add_e_f32s(value, *right, totals[i][1]);
+                }
+            }
+        }
+        let sums = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<2>().0;
+        for (sums, totals) in sums.iter_mut().zip(totals) {
+            for half in 0..2 {
+                sums[half] = if first { totals[half] } else { simd.add_f32s(sums[half], totals[half]) };
+            }
+        }
+    }
+}
+
+/// The sums of one panel from the transformed domain to `[output, input, 3, 3]`.
+struct Finalize<'a> {
+    sums: &'a [f32],
+    panel: usize,
+    panels: usize,
+    input: usize,
+    weight: &'a mut [f32],
+}
+
+impl WithSimd for Finalize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { sums, panel, panels, input, weight } = self;
+        for i in 0..input {
+            for half in 0..2 {
+                let taps = transform_weight_gradient(simd, |position| {
+                    let at = (((position * panels + panel) * input + i) * 2 + half) * S::F32_LANES;
+                    S::as_simd_f32s(&sums[at..at + S::F32_LANES]).0[0]
+                });
+                for (tap, value) in taps.into_iter().flatten().enumerate() {
+                    let value = [value];
+                    let lanes = pulp_lanes::<S>(&value);
+                    let outputs = weight.chunks_exact_mut(input * 9).skip(half * S::F32_LANES);
+                    for (output, lane) in outputs.zip(lanes) {
+                        output[i * 9 + tap] = *lane;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The lanes of a vector as floats.
+#[inline(always)]
+fn pulp_lanes<S: Simd>(vector: &[S::f32s; 1]) -> &[f32] {
+    pulp::bytemuck::cast_slice(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rayon::ThreadPoolBuilder;
+
+    use super::*;
+    use crate::winograd::tests::{error, naive, noise};
+
+    /// Both gradients of the convolution in f64.
+    fn naive_gradients(input: Map, weight: &[f32], gradient: Map, [top, left, ..]: [usize; 4]) -> [Vec<f64>; 2] {
+        let mut input_gradient = vec![0.0; input.pixels() * input.channels];
+        let mut weight_gradient = vec![0.0; weight.len()];
+        for pixel in 0..gradient.pixels() {
+            let (x, y) = (pixel % gradient.width, pixel / gradient.width % gradient.height);
+            let frame = pixel / gradient.width / gradient.height;
+            for tap in 0..9 {
+                let (Some(y), Some(x)) = ((y + tap / 3).checked_sub(top), (x + tap % 3).checked_sub(left)) else {
+                    continue;
+                };
+                if y >= input.height || x >= input.width {
+                    continue;
+                }
+                let source = (frame * input.height + y) * input.width + x;
+                for o in 0..gradient.channels {
+                    let gradient = f64::from(gradient.data[pixel * gradient.stride + o]);
+                    for i in 0..input.channels {
+                        let at = (o * input.channels + i) * 9 + tap;
+                        input_gradient[source * input.channels + i] += gradient * f64::from(weight[at]);
+                        weight_gradient[at] += gradient * f64::from(input.data[source * input.stride + i]);
+                    }
+                }
+            }
+        }
+        [input_gradient, weight_gradient]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn gradients_equal_the_naive_ones(
+            [frames, height, width] in [1..4_usize, 1..15_usize, 1..15_usize],
+            [input, output] in [1..40_usize, 1..40_usize],
+            padding in [0..2_usize, 0..2_usize, 0..2_usize, 0..2_usize],
+            gap in 0..3_usize,
+            seed in any::<u32>(),
+        ) {
+            let [height_out, width_out] = WinogradWeights::output_size([height, width], padding);
+            prop_assume!(height_out > 0 && width_out > 0);
+            let values = noise(frames * height * width * (input + gap), seed);
+            let map = Map { data: &values, frames, height, width, channels: input, stride: input + gap };
+            let weight = noise(output * input * 9, seed ^ 1);
+            let bias = noise(output, seed ^ 2);
+            let workspaces = Workspaces::default();
+            let mut sums = vec![0.0; frames * height_out * width_out * output];
+            forward(map, &weight, &bias, padding, &mut sums, &workspaces);
+            let mut expected = naive(map, &weight, output, 3, padding);
+            expected.iter_mut().enumerate().for_each(|(i, sum)| *sum += f64::from(bias[i % output]));
+            prop_assert!(error(&sums, &expected) < 2e-5, "{}", error(&sums, &expected));
+
+            let values = noise(frames * height_out * width_out * (output + gap), seed ^ 3);
+            let shape = (height_out, width_out);
+            let gradient =
+                Map { data: &values, frames, height: shape.0, width: shape.1, channels: output, stride: output + gap };
+            let [expected_input, expected_weight] = naive_gradients(map, &weight, gradient, padding);
+            let mut found = vec![0.0; frames * height * width * input];
+            input_gradient(gradient, &weight, padding, &mut found, &workspaces);
+            prop_assert!(error(&found, &expected_input) < 2e-5, "{}", error(&found, &expected_input));
+            let found = weight_gradient(&[(map, gradient)], padding, &workspaces);
+            prop_assert!(error(&found, &expected_weight) < 2e-5, "{}", error(&found, &expected_weight));
+            let twice = weight_gradient(&[(map, gradient), (map, gradient)], padding, &workspaces);
+            let expected: Vec<f64> = expected_weight.iter().map(|x| 2.0 * x).collect();
+            prop_assert!(error(&twice, &expected) < 2e-5, "{}", error(&twice, &expected));
+
+            let mut expected = vec![0.0; output];
+            for pixel in values.chunks(output + gap) {
+                expected.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
+            }
+            prop_assert!(error(&bias_gradient(gradient), &expected) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn weight_gradient_does_not_depend_on_the_number_of_threads() {
+        let (values, gradients) = (noise(9 * 31 * 21 * 20, 1), noise(9 * 31 * 21 * 17, 2));
+        let (map, gradient) = (Map::dense(&values, [9, 31, 21, 20]), Map::dense(&gradients, [9, 31, 21, 17]));
+        let run = |threads| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                (weight_gradient(&[(map, gradient)], [1; 4], &Workspaces::default()), bias_gradient(gradient))
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+}

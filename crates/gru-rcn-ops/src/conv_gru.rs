@@ -1,0 +1,1 @@
+//! The ConvGRU over a clip, forward and backward.

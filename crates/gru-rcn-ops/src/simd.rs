@@ -1,0 +1,67 @@
+//! What all vector code shares: the width in use, activations, stores of part of a vector.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Non-linearity at the end of an operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// The value itself.
+    #[default]
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+}
+
+impl Activation {
+    /// Least and largest value.
+    pub(crate) fn range(self) -> [f32; 2] {
+        match self {
+            Self::None => [f32::NEG_INFINITY, f32::INFINITY],
+            Self::Relu => [0.0, f32::INFINITY],
+            Self::Relu6 => [0.0, 6.0],
+        }
+    }
+
+    /// The activation of one vector. NaN stays NaN where the instruction set returns its second operand then (x86).
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        match self {
+            Self::None => x,
+            Self::Relu => simd.max_f32s(simd.splat_f32s(0.0), x),
+            Self::Relu6 => simd.min_f32s(simd.splat_f32s(6.0), simd.max_f32s(simd.splat_f32s(0.0), x)),
+        }
+    }
+}
+
+/// Number of `f32` in a vector of the instruction set in use.
+pub fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Lanes)
+}
+
+/// Loads `x`, which holds at most one vector; missing lanes are 0.
+#[inline(always)]
+pub(crate) fn load<S: Simd>(simd: S, x: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(x).0 {
+        [whole] => *whole,
+        _ => simd.partial_load_f32s(x),
+    }
+}
+
+/// Stores the first lanes of `value` to all of `out`, which holds at most one vector.
+#[inline(always)]
+pub(crate) fn store<S: Simd>(simd: S, out: &mut [f32], value: S::f32s) {
+    match S::as_mut_simd_f32s(out).0 {
+        [whole] => *whole = value,
+        _ => simd.partial_store_f32s(out, value),
+    }
+}
