@@ -10,7 +10,7 @@ use burn::nn::{Dropout, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::{Tensor, ops::MaxPoolOptions};
-pub(super) use gru_rcn_ops::network::Activation;
+pub(super) use gru_rcn_ops::Activation;
 
 use crate::head::average_pool;
 use crate::precision;
@@ -198,7 +198,7 @@ fn activate<const D: usize>(map: Tensor<D>, activation: Activation) -> Tensor<D>
 /// It serves frames in float32 on Burn's CPU backend outside of any graph, with weights that are
 /// outside of any graph too; all else goes through Burn's operators.
 #[derive(Clone, Default)]
-pub struct Compiled {
+pub(super) struct Compiled {
     #[cfg(feature = "flex")]
     plans: Arc<Mutex<cpu::Plans>>,
 }
@@ -223,7 +223,7 @@ mod cpu {
     use burn::module::Param;
     use burn::nn::PaddingConfig2d;
     use burn::tensor::{Bytes, DType, Shape};
-    use gru_rcn_ops::network::{self, Network, Padding, Plan};
+    use gru_rcn_ops::{self as ops, Network, Plan};
 
     use super::*;
 
@@ -233,12 +233,16 @@ mod cpu {
         /// The tensors of all weights. They are kept, so that no other tensor can lie where one of
         /// them lies.
         weights: Vec<FlexTensor>,
-        network: Option<Network>,
-        plans: Vec<(Key, Arc<Plan>)>,
+        plans: Vec<Planned>,
     }
 
-    /// Height and width of the frames, and the maps.
-    type Key = ([usize; 2], Vec<Value>);
+    struct Planned {
+        /// Height and width of the frames.
+        frame: [usize; 2],
+        maps: Vec<Value>,
+        network: Network,
+        plan: Arc<Plan>,
+    }
 
     /// Frame sizes and sets of maps whose plans are kept.
     const MOST_PLANS: usize = 4;
@@ -250,7 +254,7 @@ mod cpu {
             let Some(frames) = plain(frames.clone()).filter(|_| gru_rcn_ops::enabled()) else { return Vec::new() };
             let outputs = graph.cut(wanted);
             let [batch, _, height, width] = frames.layout().shape().dims::<4>();
-            let Some(plan) = self.plan(graph, ([height, width], outputs.clone())) else { return Vec::new() };
+            let Some(plan) = self.plan(graph, [height, width], &outputs) else { return Vec::new() };
             let mut maps: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
             let frames = frames.to_contiguous();
             plan.run(frames.as_slice().expect("contiguous float32"), batch, &mut maps);
@@ -264,21 +268,25 @@ mod cpu {
 
         /// The operator for the present weights; none if one of them is trained, or elsewhere, or
         /// in another precision.
-        fn plan(&self, graph: &Graph, key: Key) -> Option<Arc<Plan>> {
+        fn plan(&self, graph: &Graph, frame: [usize; 2], maps: &[Value]) -> Option<Arc<Plan>> {
             let weights = graph.weights()?;
             let mut plans = self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             if !same(&plans.weights, &weights) {
-                let network = Some(graph.network());
-                *plans = Plans { weights, network, plans: Vec::new() };
+                *plans = Plans { weights, plans: Vec::new() };
             }
-            if let Some((_, plan)) = plans.plans.iter().find(|(planned, _)| *planned == key) {
-                return Some(plan.clone());
+            let of_size = |planned: &&Planned| planned.frame == frame;
+            if let Some(planned) = plans.plans.iter().filter(of_size).find(|planned| planned.maps == maps) {
+                return Some(planned.plan.clone());
             }
-            let plan = Arc::new(plans.network.as_ref()?.plan(key.0, &key.1).ok()?);
+            let network = match plans.plans.iter().find(of_size) {
+                Some(planned) => planned.network.clone(),
+                None => graph.network(frame)?,
+            };
+            let plan = Arc::new(network.plan(frame, maps).ok()?);
             if plans.plans.len() == MOST_PLANS {
                 plans.plans.remove(0);
             }
-            plans.plans.push((key, plan.clone()));
+            plans.plans.push(Planned { frame, maps: maps.to_vec(), network, plan: plan.clone() });
             Some(plan)
         }
     }
@@ -336,50 +344,78 @@ mod cpu {
             (1..needed.len()).filter(|&value| needed[value] && compiled[value]).collect()
         }
 
-        /// The description of the network for the operator, up to its first fully connected layer
-        /// or dropout; later layers have placeholders, for no plan reaches them.
-        fn network(&self) -> Network {
+        /// The network for the operator, up to its first fully connected layer or dropout, for
+        /// frames of a size; none if the frames are too small for it.
+        fn network(&self, frame: [usize; 2]) -> Option<Network> {
             let channels = self.layers.iter().find_map(|layer| match layer {
                 Layer::Conv { input: 0, layer, .. } => Some(layer.weight.dims()[1] * layer.groups),
                 _ => None,
-            });
+            })?;
+            let mut sizes = vec![frame];
             let mut layers = Vec::new();
             for layer in &self.layers {
-                layers.push(match layer {
+                let (layer, size) = match layer {
                     Layer::Conv { input, layer, activation, add } => {
                         let [out_channels, _, kernel_height, kernel_width] = layer.weight.dims();
-                        network::Layer::Conv {
+                        let (kernel, stride) = ([kernel_height, kernel_width], layer.stride);
+                        let padding = padding(&layer.padding, sizes[*input], kernel, stride);
+                        let [top, left, bottom, right] = padding;
+                        let [height, width] = sizes[*input];
+                        let side = |padded: usize, axis: usize| Some(padded.checked_sub(kernel[axis])? / stride[axis] + 1);
+                        let layer = ops::Layer::Conv {
                             input: *input,
                             weight: values(&layer.weight),
                             bias: layer.bias.as_ref().map_or_else(|| vec![0.0; out_channels], values),
                             out_channels,
-                            kernel: [kernel_height, kernel_width],
-                            stride: layer.stride,
-                            padding: match layer.padding {
-                                PaddingConfig2d::Same => Padding::Same,
-                                PaddingConfig2d::Valid => Padding::Explicit([0; 4]),
-                                PaddingConfig2d::Explicit(top, left, bottom, right) => {
-                                    Padding::Explicit([top, left, bottom, right])
-                                }
-                            },
+                            kernel,
+                            stride,
+                            padding,
                             groups: layer.groups,
                             activation: *activation,
                             add: *add,
-                        }
+                        };
+                        (layer, [side(top + height + bottom, 0)?, side(left + width + right, 1)?])
                     }
-                    &Layer::MaxPool { input, kernel, stride, ceil } => network::Layer::MaxPool {
-                        input,
-                        kernel: [kernel; 2],
-                        stride: [stride; 2],
-                        padding: [0; 4],
-                        ceil,
-                    },
-                    &Layer::AverageTo { input, size } => network::Layer::AvgPoolTo { input, size },
-                    Layer::Concat(inputs) => network::Layer::Concat { inputs: inputs.clone() },
+                    &Layer::MaxPool { input, kernel, stride, ceil } => {
+                        // A last window that hangs over starts inside the map.
+                        let side = |side: usize| {
+                            let rest = side.checked_sub(kernel)?;
+                            Some(if ceil { rest.div_ceil(stride) } else { rest / stride } + 1)
+                        };
+                        let [height, width] = sizes[input];
+                        let layer = ops::Layer::MaxPool {
+                            input,
+                            kernel: [kernel; 2],
+                            stride: [stride; 2],
+                            padding: [0; 4],
+                            ceil,
+                        };
+                        (layer, [side(height)?, side(width)?])
+                    }
+                    &Layer::AverageTo { input, size } => (ops::Layer::AvgPoolTo { input, size }, size),
+                    Layer::Concat(inputs) => (ops::Layer::Concat { inputs: inputs.clone() }, sizes[inputs[0]]),
                     Layer::Linear { .. } | Layer::Dropout { .. } => break,
-                });
+                };
+                layers.push(layer);
+                sizes.push(size);
             }
-            Network { input_channels: channels.unwrap_or(0), layers }
+            Network::new(channels, layers).ok()
+        }
+    }
+
+    /// Zeros at top, left, bottom and right. With `Same`, the output has `⌈side / stride⌉` cells,
+    /// and the larger half of an odd number of zeros is below and to the right.
+    fn padding(config: &PaddingConfig2d, size: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> [usize; 4] {
+        match *config {
+            PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
+            PaddingConfig2d::Valid => [0; 4],
+            PaddingConfig2d::Same => {
+                let [vertical, horizontal] = [0, 1].map(|axis| {
+                    let cells = size[axis].div_ceil(stride[axis]);
+                    ((cells.max(1) - 1) * stride[axis] + kernel[axis]).saturating_sub(size[axis])
+                });
+                [vertical / 2, horizontal / 2, vertical - vertical / 2, horizontal - horizontal / 2]
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, bridge};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 
 use super::*;
 use crate::testing::{assert_numbers, assert_panics, assert_same, drawn, numbers};
@@ -366,4 +366,41 @@ fn three_methods_make_a_backbone() {
     assert_eq!((Fixed.num_classes(), Fixed.classifier_key()), (0, ""));
     assert!(Fixed.layers().is_empty() && Fixed.key_prefixes().is_empty());
     assert_panics("no classifier of its own", || Fixed.forward(frames(3)));
+}
+
+/// The operator of the CPU backend against Burn's operators in float64: every network, sizes whose
+/// halves do not come out even, each tap by itself, and the classifier.
+#[test]
+fn the_compiled_network_equals_the_layers() {
+    for size in [[63, 47], [40, 64]] {
+        for (network, config) in networks(size).chain([with_a_grid(size)]) {
+            let mut cnn = config.init(&Device::flex());
+            let frames = drawn(2, [3, 3, size[0], size[1]], &Device::flex());
+            let assert_close = |found: Vec<Tensor<4>>, expected: Vec<Tensor<4>>| {
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.into_iter().zip(expected) {
+                    let largest = expected.clone().abs().max().into_scalar::<f64>();
+                    let worst = (found.cast(DType::F64) - expected).abs().max().into_scalar::<f64>();
+                    assert!(worst <= 2e-5 * largest, "{network} at {size:?}: {worst} of {largest}");
+                }
+            };
+            let exact = frames.clone().cast(DType::F64);
+            let taps = config.known_taps();
+            for taps in taps.iter().map(std::slice::from_ref).chain([&taps[..]]) {
+                cnn.set_taps(taps).unwrap();
+                assert_close(cnn.taps(frames.clone()), cnn.taps(exact.clone()));
+            }
+            let logits = |frames: &Tensor<4>| vec![Backbone::forward(&cnn, frames.clone()).reshape([3, -1, 1, 1])];
+            assert_close(logits(&frames), logits(&exact));
+        }
+    }
+}
+
+/// A changed weight changes the compiled network's maps.
+#[test]
+fn a_compiled_network_follows_its_weights() {
+    let mut cnn = Vgg16Config::small(3, [32, 32]).init(&Device::flex());
+    let before = cnn.taps(frames(3)).swap_remove(0);
+    cnn.convs[0].weight = cnn.convs[0].weight.clone().map(|weight| weight * 2.0);
+    assert_same(cnn.taps(frames(3)).swap_remove(0), before * 2.0);
 }
