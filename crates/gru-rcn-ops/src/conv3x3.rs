@@ -7,9 +7,10 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::simd::lanes;
 use crate::winograd::{
     Block, Finish, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace,
-    Workspaces, lanes, transform_weight_gradient,
+    Workspaces, transform_weight_gradient,
 };
 
 /// The convolution of `input` by `weight` `[output, input, 3, 3]`, with zero padding at top, left,
@@ -159,8 +160,13 @@ const BIAS_CHUNK: usize = 1024;
 const SUBBLOCK: usize = 32;
 /// Floats of transformed tiles between two additions to the sums.
 const BLOCK: usize = 6 << 20;
-/// The most input channels whose sums are in registers at once.
-const MOST: usize = 12;
+/// The most rows whose sums are in registers at once.
+pub(crate) const MOST: usize = 12;
+
+/// Rows whose sums fit the registers.
+pub(crate) fn group_rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MOST } else { MOST / 2 }
+}
 
 /// Where the transformed input and gradient of a block of tiles lie.
 #[derive(Clone, Copy)]
@@ -227,7 +233,16 @@ impl WithSimd for Accumulate<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { transformed, layouts, tiles, position, input, packed, sums, first } = self;
         let width = 2 * S::F32_LANES;
-        let groups = input.div_ceil(if S::REGISTER_COUNT >= 32 { MOST } else { MOST / 2 });
+        let panels = sums.len() / (input * width);
+        let segments: Vec<&[f32]> = (0..panels)
+            .flat_map(|panel| {
+                transformed.chunks(layouts.len()).zip(tiles).map(move |(block, &tiles)| {
+                    let start = layouts.input.len() + position * layouts.gradient + panel * tiles * width;
+                    &block[start..start + tiles * width]
+                })
+            })
+            .collect();
+        let groups = input.div_ceil(group_rows::<S>());
         let mut start = 0;
         for group in 0..groups {
             let len = input / groups + usize::from(group < input % groups);
@@ -241,50 +256,59 @@ impl WithSimd for Accumulate<'_> {
                 }
             }
             for (panel, sums) in sums.chunks_exact_mut(input * width).enumerate() {
+                let segments = &segments[panel * tiles.len()..][..tiles.len()];
                 let sums = &mut sums[channels.start * width..channels.end * width];
-                macro_rules! accumulate {
-                    ($($len:literal)*) => {
-                        match len {
-                            $($len => simd.vectorize(AccumulateRows::<$len> {
-                                packed: &*packed, transformed, layouts, tiles, position, panel, sums, first,
-                            }),)*
-                            _ => unreachable!("groups have 1 to 12 channels"),
-                        }
-                    };
-                }
-                accumulate!(1 2 3 4 5 6 7 8 9 10 11 12);
+                simd.vectorize(AccumulateGroup { packed: &*packed, len, segments, sums, first });
             }
         }
     }
 }
 
-/// `LEN` input channels of one panel of [`Accumulate`], whose sums stay in registers.
-struct AccumulateRows<'a, const LEN: usize> {
-    packed: &'a [f32],
-    transformed: &'a [f32],
-    layouts: Layouts,
-    tiles: &'a [usize],
-    position: usize,
-    panel: usize,
-    sums: &'a mut [f32],
-    first: bool,
+/// Adds to `sums` `[row, lane]` the products of `packed` `[pixel, row]` and of the vector pairs of
+/// the pixels, which `segments` hold in order. A group has at most [`group_rows`] rows.
+pub(crate) struct AccumulateGroup<'a> {
+    pub(crate) packed: &'a [f32],
+    /// Rows of the group.
+    pub(crate) len: usize,
+    pub(crate) segments: &'a [&'a [f32]],
+    pub(crate) sums: &'a mut [f32],
+    /// The sums hold nothing yet.
+    pub(crate) first: bool,
 }
+
+impl WithSimd for AccumulateGroup<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        macro_rules! accumulate {
+            ($($len:literal)*) => {
+                match self.len {
+                    $($len => simd.vectorize(AccumulateRows::<$len>(self)),)*
+                    _ => unreachable!("groups have 1 to 12 rows"),
+                }
+            };
+        }
+        accumulate!(1 2 3 4 5 6 7 8 9 10 11 12);
+    }
+}
+
+/// `LEN` rows of [`AccumulateGroup`], whose sums stay in registers.
+struct AccumulateRows<'a, const LEN: usize>(AccumulateGroup<'a>);
 
 impl<const LEN: usize> WithSimd for AccumulateRows<'_, LEN> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { packed, transformed, layouts, tiles, position, panel, sums, first } = self;
-        let width = 2 * S::F32_LANES;
+        let AccumulateGroup { packed, segments, sums, first, .. } = self.0;
         let mut rows = packed.as_chunks::<LEN>().0;
         let mut totals = [[simd.splat_f32s(0.0); 2]; LEN];
-        for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
-            let gradient = &block[layouts.input.len() + position * layouts.gradient + panel * tiles * width..];
-            let gradient = S::as_simd_f32s(gradient).0.as_chunks::<2>().0;
-            let (block, rest) = rows.split_at(tiles);
+        for segment in segments {
+            let segment = S::as_simd_f32s(segment).0.as_chunks::<2>().0;
+            let (now, rest) = rows.split_at(segment.len());
             rows = rest;
-            for (row, [left, right]) in block.iter().zip(gradient) {
+            for (row, [left, right]) in now.iter().zip(segment) {
                 for i in 0..LEN {
                     let value = simd.splat_f32s(row[i]);
                     totals[i][0] = simd.mul_add_e_f32s(value, *left, totals[i][0]);

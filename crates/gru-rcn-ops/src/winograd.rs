@@ -16,6 +16,8 @@ use std::sync::Mutex;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::simd::lanes;
+
 /// Side of an output tile.
 const TILE: usize = 4;
 /// Side of an input tile.
@@ -109,12 +111,32 @@ impl Finish<'_> {
 }
 
 /// An [`Epilogue`] that writes to a map.
-struct Write<'a> {
+pub(crate) struct Write<'a> {
     finish: Finish<'a>,
+    /// Pixel of the whole output that is the first of this piece.
     first: usize,
     output: &'a mut [f32],
     channels: usize,
     stride: usize,
+}
+
+impl<'a> Write<'a> {
+    /// Writes to the pieces of `lens` pixels of `output`.
+    pub(crate) fn pieces(
+        finish: Finish<'a>,
+        output: &'a mut [f32],
+        lens: &[usize],
+        channels: usize,
+        stride: usize,
+    ) -> Vec<Self> {
+        let mut next = 0;
+        let write = |(output, len)| {
+            let first = next;
+            next += len;
+            Self { finish, first, output, channels, stride }
+        };
+        pieces(output, lens, stride).into_iter().zip(lens).map(write).collect()
+    }
 }
 
 impl Epilogue for Write<'_> {
@@ -243,6 +265,11 @@ impl Tiling {
         pixel(block.frames.start, block.rows.start)..pixel(block.frames.end - 1, block.rows.end)
     }
 
+    /// Pixels of the blocks.
+    pub(crate) fn lens(&self) -> Vec<usize> {
+        (0..self.blocks()).map(|index| self.pixels(&self.block(index)).len()).collect()
+    }
+
     /// Tiles of a block.
     pub(crate) fn tiles(&self, block: &Block) -> usize {
         block.frames.len() * block.rows.len() * self.tiles[1]
@@ -257,17 +284,16 @@ impl Tiling {
     }
 }
 
-/// `values` cut into the pieces of `stride` floats a pixel that belong to the blocks of a tiling.
-pub(crate) fn pieces<'a>(tiling: &Tiling, mut values: &'a mut [f32], stride: usize) -> Vec<&'a mut [f32]> {
-    (0..tiling.blocks())
-        .map(|index| {
-            // The last pixel of a slice of the channels may end before the stride does.
-            let len = values.len().min(tiling.pixels(&tiling.block(index)).len() * stride);
-            let (piece, rest) = std::mem::take(&mut values).split_at_mut(len);
-            values = rest;
-            piece
-        })
-        .collect()
+/// `values` cut into pieces of `lens` pixels of `stride` floats.
+pub(crate) fn pieces<'a>(mut values: &'a mut [f32], lens: &[usize], stride: usize) -> Vec<&'a mut [f32]> {
+    let cut = |len: &usize| {
+        // The last pixel of a slice of the channels may end before the stride does.
+        let len = values.len().min(len * stride);
+        let (piece, rest) = std::mem::take(&mut values).split_at_mut(len);
+        values = rest;
+        piece
+    };
+    lens.iter().map(cut).collect()
 }
 
 /// Where the positions of a block of transformed tiles lie: `[position, tile, channel]`.
@@ -326,7 +352,8 @@ impl WinogradWeights {
         Self::pack(input, output, |o, i, tap| weight[(i * input + o) * 9 + 8 - tap])
     }
 
-    fn pack(output: usize, input: usize, tap: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
+    /// Transforms the weights `tap(output, input, place in the kernel)`.
+    pub(crate) fn pack(output: usize, input: usize, tap: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
         let panel = 2 * lanes();
         let mut panels = vec![0.0; output.div_ceil(panel) * POSITIONS * input * panel];
         if panels.is_empty() {
@@ -376,9 +403,21 @@ impl WinogradWeights {
         workspaces: &Workspaces,
     ) {
         let (tiling, writes) = self.writes(input, padding, output, stride, finish);
-        writes.into_par_iter().enumerate().for_each(|(index, mut write)| {
+        self.run(input, padding, &tiling, writes, workspaces);
+    }
+
+    /// Convolves the blocks of a tiling, each with its epilogue.
+    pub(crate) fn run<E: Epilogue + Send>(
+        &self,
+        input: Map,
+        padding: [usize; 4],
+        tiling: &Tiling,
+        epilogues: Vec<E>,
+        workspaces: &Workspaces,
+    ) {
+        epilogues.into_par_iter().enumerate().for_each(|(index, mut epilogue)| {
             workspaces.with(|workspace| {
-                self.block(input, padding, &tiling, &tiling.block(index), workspace, &mut write);
+                self.block(input, padding, tiling, &tiling.block(index), workspace, &mut epilogue);
             });
         });
     }
@@ -423,17 +462,7 @@ impl WinogradWeights {
             add.check("Winograd convolution, residual");
         }
         let tiling = self.tiling([input.frames, height, width]);
-        let mut first = 0;
-        let writes = pieces(&tiling, output, stride)
-            .into_iter()
-            .enumerate()
-            .map(|(index, output)| {
-                let write = Write { finish, first, output, channels: self.output, stride };
-                first += tiling.pixels(&tiling.block(index)).len();
-                write
-            })
-            .collect();
-        (tiling, writes)
+        (tiling, Write::pieces(finish, output, &tiling.lens(), self.output, stride))
     }
 
     /// Convolves one block of tiles on the calling thread.
@@ -455,22 +484,6 @@ impl WinogradWeights {
         );
         Arch::new().dispatch(Convolve { weights: self, input, padding, tiling, block, workspace, epilogue });
     }
-}
-
-/// Lanes of a vector of this machine.
-pub(crate) fn lanes() -> usize {
-    struct Lanes;
-
-    impl WithSimd for Lanes {
-        type Output = usize;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-
-    Arch::new().dispatch(Lanes)
 }
 
 /// A block of tiles through all three stages.
@@ -665,12 +678,12 @@ impl<E: Epilogue> WithSimd for TransformOutput<'_, E> {
 
 /// `output[row] = rows[row] · panel`: rows of `depth` floats, `row` floats apart, by a panel
 /// `[depth, lane]` of two vectors.
-struct Multiply<'a> {
-    rows: &'a [f32],
-    row: usize,
-    depth: usize,
-    panel: &'a [f32],
-    output: &'a mut [f32],
+pub(crate) struct Multiply<'a> {
+    pub(crate) rows: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) depth: usize,
+    pub(crate) panel: &'a [f32],
+    pub(crate) output: &'a mut [f32],
 }
 
 impl WithSimd for Multiply<'_> {
