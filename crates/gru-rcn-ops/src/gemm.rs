@@ -162,7 +162,7 @@ impl WithSimd for Product<'_> {
                     (1, _) => simd.vectorize(Tiles::<8, 1>(panel)),
                     (2, false) => simd.vectorize(Tiles::<6, 2>(panel)),
                     (2, true) => simd.vectorize(Tiles::<10, 2>(panel)),
-                    (_, false) => simd.vectorize(Tiles::<4, 3>(panel)),
+                    (_, false) => simd.vectorize(Tiles::<3, 3>(panel)),
                     (_, true) => simd.vectorize(Tiles::<8, 3>(panel)),
                 }
             }
@@ -216,11 +216,8 @@ impl<const P: usize, const N: usize> WithSimd for Tiles<'_, P, N> {
 #[inline(always)]
 fn tile<S: Simd, const P: usize, const N: usize>(simd: S, panel: &mut Panel<'_>, positions: &[Position]) {
     let positions: &[Position; P] = positions.first_chunk().expect("the caller counts the positions");
-    let bias = S::as_simd_f32s(panel.bias).0;
-    let mut sums = [[simd.splat_f32s(0.0); N]; P];
-    for sums in &mut sums {
-        sums.copy_from_slice(&bias[..N]);
-    }
+    let bias: &[S::f32s; N] = S::as_simd_f32s(panel.bias).0.first_chunk().expect("a panel of that width");
+    let mut sums = [*bias; P];
 
     let Rows { x, runs, run } = panel.rows;
     let mut weights = S::as_simd_f32s(panel.weights).0.as_chunks::<N>().0;
@@ -241,23 +238,27 @@ fn tile<S: Simd, const P: usize, const N: usize>(simd: S, panel: &mut Panel<'_>,
         }
     }
 
+    // Indices are constants all the way, or the sums would not stay in registers.
     let lanes = S::F32_LANES;
+    let whole = panel.width == N * lanes;
+    let part = |n: usize| n * lanes..panel.width.min((n + 1) * lanes);
     for p in 0..P {
-        let out = &mut panel.out[positions[p].output + panel.first..][..panel.width];
         if let Some(add) = panel.add {
             let add = &add[positions[p].add + panel.first..][..panel.width];
-            for (n, add) in add.chunks(lanes).enumerate().take(N) {
-                sums[p][n] = simd.add_f32s(sums[p][n], simd::load(simd, add));
+            for n in 0..N {
+                let add = if whole { S::as_simd_f32s(add).0[n] } else { simd::load(simd, &add[part(n)]) };
+                sums[p][n] = simd.add_f32s(sums[p][n], add);
             }
         }
-        if panel.width == N * lanes {
+        let out = &mut panel.out[positions[p].output + panel.first..][..panel.width];
+        if whole {
             let out = S::as_mut_simd_f32s(out).0;
             for n in 0..N {
                 out[n] = panel.activation.apply(simd, sums[p][n]);
             }
         } else {
-            for (n, out) in out.chunks_mut(lanes).enumerate().take(N) {
-                simd::store(simd, out, panel.activation.apply(simd, sums[p][n]));
+            for n in 0..N {
+                simd::store(simd, &mut out[part(n)], panel.activation.apply(simd, sums[p][n]));
             }
         }
     }

@@ -8,6 +8,7 @@
 use std::{
     ops::Range,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rayon::prelude::*;
@@ -721,7 +722,9 @@ impl Plan {
             start += count;
         }
         let (spread, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.2);
-        apart.into_par_iter().for_each(|(frames, sinks, _)| self.run_group(frames, sinks, false));
+        apart.into_par_iter().for_each(|(frames, sinks, _)| {
+            self.run_group(frames, sinks, false);
+        });
         for (frames, sinks, _) in spread {
             self.run_group(frames, sinks, true);
         }
@@ -743,8 +746,37 @@ impl Plan {
         }
     }
 
+    /// Runs `batch` frames as one group on this thread, and returns the time of every step and of
+    /// what kind it is.
+    pub fn profile(&self, frames: &[f32], batch: usize) -> Vec<(String, Duration)> {
+        let mut sinks: Vec<Vec<f32>> = self.sinks.iter().map(|sink| vec![0.0; batch * sink.len]).collect();
+        let times = self.run_group(frames, sinks.iter_mut().map(|sink| &mut sink[..]).collect(), false);
+        self.steps.iter().map(|step| self.describe(step)).zip(times).collect()
+    }
+
+    fn describe(&self, step: &Step) -> String {
+        match step {
+            Step::Read(_) => "read".into(),
+            Step::Write { .. } => "write".into(),
+            Step::Pool { pool, output, .. } => {
+                format!("pool {pool:?} to {}×{}×{}", output.layout.height, output.layout.width, output.layout.channels)
+            }
+            Step::Conv { layer, output, winograd, .. } => {
+                let Packaged::Conv { conv, .. } = &self.layers[*layer] else { return String::new() };
+                let Window { kernel, stride, .. } = conv.window;
+                let kind = match (winograd, conv.is_ungrouped()) {
+                    (true, _) => "winograd",
+                    (false, true) => "direct",
+                    (false, false) => "grouped",
+                };
+                let Layout { height, width, .. } = output.layout;
+                format!("{kind} {kernel:?}/{stride:?} {} to {height}×{width}×{}", conv.input, conv.output)
+            }
+        }
+    }
+
     /// Runs a group of frames into its part of every sink, on this thread or spread over all.
-    fn run_group(&self, frames: &[f32], sinks: Vec<&mut [f32]>, spread: bool) {
+    fn run_group(&self, frames: &[f32], sinks: Vec<&mut [f32]>, spread: bool) -> Vec<Duration> {
         let count = frames.len() / self.frame_len;
         let lock = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = lock().pop().unwrap_or_default();
@@ -757,14 +789,16 @@ impl Plan {
             }
         }
         let spread = spread.then_some(&self.memories);
-        let mut job = Job { planes: frames, sinks, frames: 0..0, spread };
+        let times = vec![Duration::ZERO; self.steps.len()];
+        let mut job = Job { planes: frames, sinks, frames: 0..0, spread, times };
         for frame in 0..count {
             job.frames = frame..frame + 1;
-            (0..self.grouped_from).for_each(|step| self.step(step, &mut job, &mut workspace));
+            (0..self.grouped_from).for_each(|step| job.run(self, step, &mut workspace));
         }
         job.frames = 0..count;
-        (self.grouped_from..self.steps.len()).for_each(|step| self.step(step, &mut job, &mut workspace));
+        (self.grouped_from..self.steps.len()).for_each(|step| job.run(self, step, &mut workspace));
         lock().push(workspace);
+        job.times
     }
 
     /// Runs step `index` for `job.frames`.
@@ -857,6 +891,16 @@ struct Job<'a, 'b> {
     frames: Range<usize>,
     /// Memories of the threads where all of them take part.
     spread: Option<&'a Workspaces>,
+    /// Time spent in each step.
+    times: Vec<Duration>,
+}
+
+impl Job<'_, '_> {
+    fn run(&mut self, plan: &Plan, step: usize, workspace: &mut Workspace) {
+        let start = Instant::now();
+        plan.step(step, self, workspace);
+        self.times[step] += start.elapsed();
+    }
 }
 
 /// Calls `work` with the index of a frame and the rows of it, or of it and all that follow, that

@@ -24,14 +24,11 @@ impl Activation {
         }
     }
 
-    /// The activation of one vector. NaN stays NaN where the instruction set returns its second operand then (x86).
+    /// The activation of one vector. NaN stays NaN where the second operand wins then (x86).
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        match self {
-            Self::None => x,
-            Self::Relu => simd.max_f32s(simd.splat_f32s(0.0), x),
-            Self::Relu6 => simd.min_f32s(simd.splat_f32s(6.0), simd.max_f32s(simd.splat_f32s(0.0), x)),
-        }
+        let [low, high] = self.range().map(|bound| simd.splat_f32s(bound));
+        simd.min_f32s(high, simd.max_f32s(low, x))
     }
 }
 
