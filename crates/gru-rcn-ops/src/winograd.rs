@@ -868,10 +868,10 @@ pub(crate) mod tests {
         sums
     }
 
-    /// The largest difference relative to the largest expected value.
+    /// The largest difference relative to the largest expected value, or to 0.1 where that is less.
     pub(crate) fn error(found: &[f32], expected: &[f64]) -> f64 {
         assert_eq!(found.len(), expected.len());
-        let largest = expected.iter().fold(1e-3_f64, |most, x| most.max(x.abs()));
+        let largest = expected.iter().fold(0.1_f64, |most, x| most.max(x.abs()));
         let difference = found.iter().zip(expected).map(|(&x, y)| (f64::from(x) - y).abs());
         // A NaN must not pass for zero.
         difference.fold(0.0_f64, |most, x| if x <= most { most } else { x }) / largest
