@@ -14,7 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::simd::{self, Activation};
 
 /// Pixels that share one pass over the weights.
-pub const BLOCK: usize = 96;
+pub const BLOCK: usize = 84;
 
 /// A matrix of `k` × `n` weights and the bias of the `n` results, packed for the vectors in use.
 ///
@@ -70,8 +70,8 @@ impl Packed {
     }
 }
 
-/// First vector and number of vectors of the panel that holds a vector of `total`. Threes keep all
-/// registers busy, twos are the next best.
+/// First vector and number of vectors of the panel that holds a vector of `total`. Threes are
+/// the fastest, twos the next.
 fn panel_of(vector: usize, total: usize) -> (usize, usize) {
     let twos = if total % 3 == 1 && total > 1 { 4 } else { total % 3 };
     let threes = total - twos;
@@ -157,13 +157,14 @@ impl WithSimd for Product<'_> {
                     activation,
                     out: &mut *out,
                 };
-                // A tile's accumulators, one row of weights and one broadcast fill the registers.
+                // Accumulators, a row of weights and a broadcast, and some registers to spare: with
+                // 4×3 of 16 or 8×3 of 32 registers the compiler spills accumulators.
                 match (vectors, S::REGISTER_COUNT >= 32) {
                     (1, _) => simd.vectorize(Tiles::<8, 1>(panel)),
                     (2, false) => simd.vectorize(Tiles::<6, 2>(panel)),
                     (2, true) => simd.vectorize(Tiles::<10, 2>(panel)),
                     (_, false) => simd.vectorize(Tiles::<3, 3>(panel)),
-                    (_, true) => simd.vectorize(Tiles::<8, 3>(panel)),
+                    (_, true) => simd.vectorize(Tiles::<7, 3>(panel)),
                 }
             }
         }
@@ -198,7 +199,7 @@ impl<const P: usize, const N: usize> WithSimd for Tiles<'_, P, N> {
             tile::<S, P, N>(simd, &mut panel, left);
             left = &left[P..];
         }
-        while left.len() >= 4 {
+        while P > 4 && left.len() >= 4 {
             tile::<S, 4, N>(simd, &mut panel, left);
             left = &left[4..];
         }

@@ -231,6 +231,14 @@ impl Network {
         }
         let places = self.places(&needed, &shapes);
         let winograd = self.winograd(&needed, &shapes, &places);
+        for value in (0..values).filter(|value| winograd[*value]) {
+            let Packaged::Conv { conv, winograd, .. } = &self.layers[value - 1] else { continue };
+            // Not `get_or_init`, whose lock two jobs of one thread may want.
+            if winograd.get().is_none() {
+                let weight = conv.ungrouped().expect("only ungrouped convolutions are chosen");
+                let _ = winograd.set(WinogradWeights::new(&weight, conv.output, conv.input));
+            }
+        }
         let mut borders = vec![[0; 4]; values];
         self.add_borders(&needed, &winograd, &places, &mut borders);
         let layout = |value: usize| {
@@ -853,10 +861,7 @@ impl Plan {
                         conv.run(input.skip(frame), add.map(|add| add.skip(frame)), output);
                     });
                 } else {
-                    let weights = weights.get_or_init(|| {
-                        let weight = conv.ungrouped().expect("only ungrouped convolutions are chosen");
-                        WinogradWeights::new(&weight, conv.output, conv.input)
-                    });
+                    let weights = weights.get().expect("the plan transforms the weights");
                     let finish = Finish {
                         bias: conv.bias(),
                         add: add.map(|add| dense(add, frames.len())),
