@@ -105,6 +105,9 @@ pub enum NetworkError {
         /// What does not fit.
         what: String,
     },
+    /// Frames without channels or pixels.
+    #[error("frames have no channels or no pixels")]
+    Empty,
     /// A tap is no value of the network.
     #[error("tap {0} is no value of the network")]
     Tap(usize),
@@ -140,6 +143,9 @@ impl Packaged {
 impl Network {
     /// Packs the weights of `layers` for frames of `input_channels`.
     pub fn new(input_channels: usize, layers: Vec<Layer>) -> Result<Self, NetworkError> {
+        if input_channels == 0 {
+            return Err(NetworkError::Empty);
+        }
         let mut channels = vec![input_channels];
         let mut flat = vec![false];
         let mut packed = Vec::with_capacity(layers.len());
@@ -187,12 +193,15 @@ impl Network {
                     (Packaged::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
                 }
                 Layer::Concat { inputs } => {
+                    if inputs.is_empty() {
+                        return Err(error("nothing to concatenate".into()));
+                    }
                     let sum = inputs.iter().map(|input| channels_of(*input)).sum::<Result<usize, _>>()?;
                     (Packaged::Concat { inputs }, sum)
                 }
                 Layer::Linear { input, weight, bias, activation } => {
                     let from = channels_of(input)?;
-                    if bias.is_empty() || weight.len() % (bias.len() * from) > 0 {
+                    if bias.is_empty() || weight.is_empty() || weight.len() % (bias.len() * from) > 0 {
                         return Err(error(format!(
                             "{} weights and {} biases for {from} channels",
                             weight.len(),
@@ -220,6 +229,9 @@ impl Network {
         let values = self.layers.len() + 1;
         if let Some(tap) = taps.iter().find(|tap| **tap >= values) {
             return Err(NetworkError::Tap(*tap));
+        }
+        if frame.contains(&0) {
+            return Err(NetworkError::Empty);
         }
         let shapes = self.shapes(frame)?;
         let mut needed = vec![false; values];
@@ -1124,7 +1136,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn convolutions_equal_their_definition(
@@ -1261,6 +1273,27 @@ mod tests {
     }
 
     #[test]
+    fn runs_in_several_threads_at_once() {
+        let layers = vec![
+            square([3, 20], 3, 2).layer(0, Activation::Relu, None),
+            square([20, 20], 3, 1).layer(1, Activation::Relu, Some(1)),
+        ];
+        let plan = Network::new(3, layers).and_then(|network| network.plan([12, 10], &[2])).expect("all fits");
+        let run = |seed| {
+            let mut outputs = vec![Vec::new()];
+            plan.run(&numbers(5 * 360, seed, 1.0), 5, &mut outputs);
+            outputs
+        };
+        let expected: Vec<_> = (0..8).map(run).collect();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|seed| scope.spawn(move || run(seed))).collect();
+            for (thread, expected) in threads.into_iter().zip(&expected) {
+                assert!(thread.join().expect("no panic") == *expected);
+            }
+        });
+    }
+
+    #[test]
     fn says_what_does_not_fit() {
         let conv = |input| square([3, 4], 3, 1).layer(input, Activation::None, None);
         let order = Network::new(3, vec![conv(1)]).map(|_| ());
@@ -1270,6 +1303,7 @@ mod tests {
             Network::new(3, vec![Of { padding: [0; 4], ..square([3, 4], 3, 1) }.layer(0, Activation::None, None)]);
         let network = network.expect("the layer fits");
         assert_eq!(network.plan([4, 4], &[2]).map(|_| ()), Err(NetworkError::Tap(2)));
+        assert_eq!(network.plan([4, 0], &[1]).map(|_| ()), Err(NetworkError::Empty));
         assert!(matches!(network.plan([2, 4], &[1]), Err(NetworkError::Layer { layer: 0, .. })));
     }
 }

@@ -10,11 +10,11 @@ use gru_rcn_ops::{
 use crate::timing::measure;
 
 /// Names that `run` knows.
-pub const NAMES: &[&str] = &["vgg8", "vgg1", "squeeze", "eff8", "eff1", "products"];
+pub(crate) const NAMES: &[&str] = &["vgg8", "vgg1", "squeeze", "eff8", "eff1", "products"];
 
 /// Runs the benchmark `name`; false where it is unknown. Arguments: the number of repetitions,
 /// and `steps` to print the least time of every step on one thread instead.
-pub fn run(name: &str, arguments: &[String]) -> bool {
+pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
     if name == "products" {
         products();
         return true;
