@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::simd::lanes;
 use crate::winograd::{
     Block, Finish, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace,
-    Workspaces, transform_weight_gradient,
+    Workspaces, load, store, transform_weight_gradient,
 };
 
 /// The convolution of `input` by `weight` `[output, input, 3, 3]`, with zero padding at top, left,
@@ -63,9 +63,30 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
     if weight.is_empty() {
         return weight;
     }
-    // `[position, panel, input channel, lane]`
-    let mut sums = vec![0.0; POSITIONS * panels * input * width];
-    let mut transformed = Vec::new();
+    workspaces.with(|Workspace { transformed, products }| {
+        // `[position, panel, input channel, lane]`
+        let sums = Workspace::get(products, POSITIONS * panels * input * width);
+        sum_products(pairs, padding, transformed, sums, workspaces);
+        // Panels of output channels are contiguous pieces of the weights.
+        weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
+            Arch::new().dispatch(Finalize { sums, panel, panels, input, weight });
+        });
+    });
+    weight
+}
+
+/// The products of all tiles, summed in the transformed domain, `[position, panel, input channel,
+/// lane]`.
+fn sum_products(
+    pairs: &[(Map, Map)],
+    padding: [usize; 4],
+    transformed: &mut Vec<f32>,
+    sums: &mut [f32],
+    workspaces: &Workspaces,
+) {
+    let [input, output] = [pairs[0].0.channels, pairs[0].1.channels];
+    let width = 2 * lanes();
+    let panels = output.div_ceil(width);
     let mut first = true;
     for &(map, gradient) in pairs {
         check(map, gradient, [input, output], padding);
@@ -79,7 +100,7 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
         let count = tiling.blocks();
         // Dealt out evenly.
         let at_once = count.div_ceil(count.div_ceil(at_once));
-        let transformed = Workspace::get(&mut transformed, layouts.len() * at_once.min(count));
+        let transformed = Workspace::get(transformed, layouts.len() * at_once.min(count));
         for start in (0..count).step_by(at_once) {
             let blocks: Vec<Block> = (start..count.min(start + at_once)).map(|i| tiling.block(i)).collect();
             let work = transformed.par_chunks_mut(layouts.len()).zip(&blocks);
@@ -98,7 +119,7 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
             sums.par_chunks_mut(panels * input * width).enumerate().for_each(|(position, sums)| {
                 let (transformed, tiles) = (&*transformed, &*tiles);
                 workspaces.with(|Workspace { products: packed, .. }| {
-                    let packed = Workspace::get(packed, tiles.iter().sum::<usize>() * MOST);
+                    let packed = Workspace::get(packed, tiles.iter().sum::<usize>() * input);
                     Arch::new().dispatch(Accumulate {
                         transformed,
                         layouts,
@@ -114,11 +135,9 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
             first = false;
         }
     }
-    // Panels of output channels are contiguous pieces of the weights.
-    weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
-        Arch::new().dispatch(Finalize { sums: &sums, panel, panels, input, weight });
-    });
-    weight
+    if first {
+        sums.fill(0.0);
+    }
 }
 
 fn check(input: Map, gradient: Map, channels: [usize; 2], padding: [usize; 4]) {
@@ -159,7 +178,7 @@ const BIAS_CHUNK: usize = 1024;
 /// Tiles that a thread transforms at once.
 const SUBBLOCK: usize = 32;
 /// Floats of transformed tiles between two additions to the sums.
-const BLOCK: usize = 6 << 20;
+const BLOCK: usize = 4 << 20;
 /// The most rows whose sums are in registers at once.
 pub(crate) const MOST: usize = 12;
 
@@ -243,24 +262,44 @@ impl WithSimd for Accumulate<'_> {
             })
             .collect();
         let groups = input.div_ceil(group_rows::<S>());
-        let mut start = 0;
-        for group in 0..groups {
-            let len = input / groups + usize::from(group < input % groups);
-            let channels = start..start + len;
-            start += len;
-            let mut rows = packed.chunks_exact_mut(len);
+        let lens = (0..groups).map(|group| input / groups + usize::from(group < input % groups));
+        // `[group, tile, channel]`
+        let all: usize = tiles.iter().sum();
+        let (mut rest, mut start) = (&mut *packed, 0);
+        for len in lens.clone() {
+            let (rows, next) = std::mem::take(&mut rest).split_at_mut(all * len);
+            rest = next;
+            let mut rows = rows.chunks_exact_mut(len);
             for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
-                let block = &block[position * layouts.input.position..];
+                let block = &block[position * layouts.input.position + start..];
                 for (tile, row) in (0..tiles).zip(&mut rows) {
-                    row.copy_from_slice(&block[tile * layouts.input.tile..][channels.clone()]);
+                    copy_short(simd, row, &block[tile * layouts.input.tile..]);
                 }
             }
-            for (panel, sums) in sums.chunks_exact_mut(input * width).enumerate() {
-                let segments = &segments[panel * tiles.len()..][..tiles.len()];
-                let sums = &mut sums[channels.start * width..channels.end * width];
-                simd.vectorize(AccumulateGroup { packed: &*packed, len, segments, sums, first });
+            start += len;
+        }
+        // A panel stays in the first cache for all groups.
+        for (segments, sums) in segments.chunks_exact(tiles.len()).zip(sums.chunks_exact_mut(input * width)) {
+            let (mut packed, mut sums) = (&*packed, sums);
+            for len in lens.clone() {
+                let (now, rest) = std::mem::take(&mut sums).split_at_mut(len * width);
+                sums = rest;
+                simd.vectorize(AccumulateGroup { packed: &packed[..all * len], len, segments, sums: now, first });
+                packed = &packed[all * len..];
             }
         }
+    }
+}
+
+/// Copies the first floats of `from` to all of `to`, at most [`MOST`].
+#[inline(always)]
+fn copy_short<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+    // A call of `memcpy` would cost more than the copy.
+    if to.len() <= S::F32_LANES {
+        let values = load(simd, from, from.len().min(S::F32_LANES));
+        store(simd, to, to.len(), values);
+    } else {
+        to.copy_from_slice(&from[..to.len()]);
     }
 }
 
