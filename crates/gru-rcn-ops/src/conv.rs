@@ -136,7 +136,7 @@ impl Conv {
         Some((0..self.output * self.input * taps).map(element).collect())
     }
 
-    /// The bias of all outputs.
+    /// The bias where all channels see each other.
     pub(crate) fn bias(&self) -> &[f32] {
         match &self.weights {
             Weights::Dense(groups) => groups[0].bias(),

@@ -11,7 +11,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::simd::{self, Activation};
+use crate::simd::{self, Activation, Aligned};
 
 /// Pixels that share one pass over the weights.
 pub const BLOCK: usize = 84;
@@ -24,7 +24,7 @@ pub struct Packed {
     lanes: usize,
     k: usize,
     n: usize,
-    panels: Vec<f32>,
+    panels: Aligned,
     bias: Vec<f32>,
 }
 
@@ -34,13 +34,13 @@ impl Packed {
         assert!(k > 0 && bias.len() == n, "packing {k}×{n} weights with {} biases", bias.len());
         let lanes = simd::lanes();
         let padded = n.next_multiple_of(lanes);
-        let mut panels = Vec::with_capacity(k * padded);
+        let mut panels = Aligned::zeros(k * padded);
+        let mut elements = panels.iter_mut();
         for (start, vectors) in panels_of(padded / lanes) {
-            for row in 0..k {
-                panels.extend(
-                    (start * lanes..(start + vectors) * lanes)
-                        .map(|column| if column < n { weight(row, column) } else { 0.0 }),
-                );
+            let columns = start * lanes..((start + vectors) * lanes);
+            for (row, column) in (0..k).flat_map(|row| columns.clone().map(move |column| (row, column))) {
+                let element = elements.next().expect("panels hold all rows and columns");
+                *element = if column < n { weight(row, column) } else { 0.0 };
             }
         }
         let mut padded_bias = bias.to_vec();

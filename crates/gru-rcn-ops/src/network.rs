@@ -18,7 +18,7 @@ use crate::{
     gemm::{Packed, Position, Rows, product},
     layout::Layout,
     pool::Pool,
-    simd::Activation,
+    simd::{Activation, Aligned},
     winograd::{Finish, Map, WinogradWeights, Workspace as Memory, Workspaces},
 };
 
@@ -619,7 +619,7 @@ pub struct Plan {
 /// Memory for one group of frames.
 #[derive(Debug, Default)]
 struct Workspace {
-    slots: Vec<Vec<f32>>,
+    slots: Vec<Aligned>,
     winograd: Memory,
 }
 
@@ -800,12 +800,11 @@ impl Plan {
         let count = frames.len() / self.frame_len;
         let lock = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = lock().pop().unwrap_or_default();
-        workspace.slots.resize_with(self.slots.len(), Vec::new);
+        workspace.slots.resize_with(self.slots.len(), Aligned::default);
         for (slot, [single, each]) in workspace.slots.iter_mut().zip(&self.slots) {
             let len = *single.max(&(each * count));
             if slot.len() < len {
-                // Not `resize`, which would copy what is overwritten anyway.
-                *slot = vec![0.0; len];
+                *slot = Aligned::zeros(len);
             }
         }
         let spread = spread.then_some(&self.memories);

@@ -1,5 +1,7 @@
 //! What all vector code shares: the width in use, activations, stores of part of a vector.
 
+use std::ops::{Deref, DerefMut};
+
 use pulp::{Arch, Simd, WithSimd};
 
 /// Non-linearity at the end of an operator.
@@ -60,5 +62,38 @@ pub(crate) fn store<S: Simd>(simd: S, out: &mut [f32], value: S::f32s) {
     match S::as_mut_simd_f32s(out).0 {
         [whole] => *whole = value,
         _ => simd.partial_store_f32s(out, value),
+    }
+}
+
+/// Numbers that start at a cache line, so that no vector of them lies in two. A clone may not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aligned {
+    numbers: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    /// Floats of a cache line.
+    const LINE: usize = 16;
+
+    pub(crate) fn zeros(len: usize) -> Self {
+        let numbers = vec![0.0; len + Self::LINE];
+        let start = numbers.as_ptr().align_offset(size_of::<f32>() * Self::LINE).min(Self::LINE);
+        Self { numbers, start, len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.numbers[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.numbers[self.start..self.start + self.len]
     }
 }
