@@ -117,19 +117,19 @@ pub enum NetworkError {
 #[derive(Clone, Debug)]
 pub struct Network {
     input_channels: usize,
-    layers: Arc<Vec<Packaged>>,
+    layers: Arc<Vec<Operator>>,
 }
 
 /// A layer with packed weights.
 #[derive(Debug)]
-enum Packaged {
+enum Operator {
     Conv { input: usize, add: Option<usize>, conv: Conv, winograd: OnceLock<WinogradWeights> },
     Pool { input: usize, pool: Pool },
     Concat { inputs: Vec<usize> },
     Linear { input: usize, linear: Linear },
 }
 
-impl Packaged {
+impl Operator {
     /// Values that are read.
     fn inputs(&self) -> Vec<usize> {
         match self {
@@ -180,24 +180,24 @@ impl Network {
                     }
                     let window = window(kernel, stride, padding)?;
                     let conv = Conv::new(&weight, &bias, [from, out_channels], groups, window, activation);
-                    (Packaged::Conv { input, add, conv, winograd: OnceLock::new() }, out_channels)
+                    (Operator::Conv { input, add, conv, winograd: OnceLock::new() }, out_channels)
                 }
                 Layer::MaxPool { input, kernel, stride, padding, ceil } => {
                     let window = window(kernel, stride, padding)?;
                     if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
                         return Err(error(format!("padding {padding:?} reaches the kernel {kernel:?}")));
                     }
-                    (Packaged::Pool { input, pool: Pool::Max { window, ceil } }, channels_of(input)?)
+                    (Operator::Pool { input, pool: Pool::Max { window, ceil } }, channels_of(input)?)
                 }
                 Layer::AvgPoolTo { input, size } => {
-                    (Packaged::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
+                    (Operator::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
                 }
                 Layer::Concat { inputs } => {
                     if inputs.is_empty() {
                         return Err(error("nothing to concatenate".into()));
                     }
                     let sum = inputs.iter().map(|input| channels_of(*input)).sum::<Result<usize, _>>()?;
-                    (Packaged::Concat { inputs }, sum)
+                    (Operator::Concat { inputs }, sum)
                 }
                 Layer::Linear { input, weight, bias, activation } => {
                     let from = channels_of(input)?;
@@ -209,10 +209,10 @@ impl Network {
                         )));
                     }
                     let outputs = bias.len();
-                    (Packaged::Linear { input, linear: Linear::new(&weight, &bias, from, activation) }, outputs)
+                    (Operator::Linear { input, linear: Linear::new(&weight, &bias, from, activation) }, outputs)
                 }
             };
-            let linear = matches!(layer, Packaged::Linear { .. });
+            let linear = matches!(layer, Operator::Linear { .. });
             if !linear && layer.inputs().iter().any(|input| flat[*input]) {
                 return Err(error("only linear layers may follow a linear layer".into()));
             }
@@ -244,7 +244,7 @@ impl Network {
         let places = self.places(&needed, &shapes);
         let winograd = self.winograd(&needed, &shapes, &places);
         for value in (0..values).filter(|value| winograd[*value]) {
-            let Packaged::Conv { conv, winograd, .. } = &self.layers[value - 1] else { continue };
+            let Operator::Conv { conv, winograd, .. } = &self.layers[value - 1] else { continue };
             // Not `get_or_init`, whose lock two jobs of one thread may want.
             if winograd.get().is_none() {
                 let weight = conv.ungrouped().expect("only ungrouped convolutions are chosen");
@@ -273,42 +273,37 @@ impl Network {
             workspaces: Mutex::default(),
             memories: Workspaces::default(),
         };
-        for value in 0..values {
-            if !needed[value] {
-                continue;
-            }
-            if value > 0 {
-                match &self.layers[value - 1] {
-                    Packaged::Conv { input, add, .. } => plan.steps.push(Step::Conv {
-                        layer: value - 1,
-                        input: view(*input),
-                        add: add.map(view),
-                        output: view(value),
-                        winograd: winograd[value],
-                    }),
-                    Packaged::Pool { input, pool } => {
-                        if places[*input] != places[value] {
-                            plan.steps.push(Step::Pool { pool: *pool, input: view(*input), output: view(value) });
+        for value in (1..values).filter(|value| needed[*value]) {
+            match &self.layers[value - 1] {
+                Operator::Conv { input, add, .. } => plan.steps.push(Step::Conv {
+                    layer: value - 1,
+                    input: view(*input),
+                    add: add.map(view),
+                    output: view(value),
+                    winograd: winograd[value],
+                }),
+                Operator::Pool { input, pool } => {
+                    if places[*input] != places[value] {
+                        plan.steps.push(Step::Pool { pool: *pool, input: view(*input), output: view(value) });
+                    }
+                }
+                Operator::Concat { inputs } => {
+                    let mut slice = layout(value);
+                    for input in inputs {
+                        slice.channels = shapes[*input][2];
+                        if places[*input] != (places[value].0, slice.first) {
+                            let output = View { root: places[value].0, layout: slice };
+                            plan.steps.push(Step::Pool { pool: Pool::COPY, input: view(*input), output });
                         }
+                        slice.first += slice.channels;
                     }
-                    Packaged::Concat { inputs } => {
-                        let mut slice = layout(value);
-                        for input in inputs {
-                            slice.channels = shapes[*input][2];
-                            if places[*input] != (places[value].0, slice.first) {
-                                let output = View { root: places[value].0, layout: slice };
-                                plan.steps.push(Step::Pool { pool: Pool::COPY, input: view(*input), output });
-                            }
-                            slice.first += slice.channels;
-                        }
-                    }
-                    Packaged::Linear { input, .. } => {
-                        let source = match plan.heads.iter().position(|head| head.value == *input) {
-                            Some(head) => Source::Head(head),
-                            None => plan.sink(view(*input), false),
-                        };
-                        plan.heads.push(Head { layer: value - 1, value, source });
-                    }
+                }
+                Operator::Linear { input, .. } => {
+                    let source = match plan.heads.iter().position(|head| head.value == *input) {
+                        Some(head) => Source::Head(head),
+                        None => plan.sink(view(*input), false),
+                    };
+                    plan.heads.push(Head { layer: value - 1, value, source });
                 }
             }
         }
@@ -333,7 +328,7 @@ impl Network {
                 _ => Err(error(format!("its window does not fit a map of {}×{}", input[0], input[1]))),
             };
             let shape = match layer {
-                Packaged::Conv { input, add, conv, .. } => {
+                Operator::Conv { input, add, conv, .. } => {
                     let input = shapes[*input];
                     let shape = map(conv.window.output([input[0], input[1]]), input, conv.output)?;
                     if add.is_some_and(|add| shapes[add] != shape) {
@@ -341,18 +336,18 @@ impl Network {
                     }
                     shape
                 }
-                Packaged::Pool { input, pool } => {
+                Operator::Pool { input, pool } => {
                     let input = shapes[*input];
                     map(pool.output([input[0], input[1]]), input, input[2])?
                 }
-                Packaged::Concat { inputs } => {
+                Operator::Concat { inputs } => {
                     let [height, width, _] = shapes[inputs[0]];
                     if inputs.iter().any(|input| shapes[*input][..2] != [height, width]) {
                         return Err(error("the inputs have different sizes".into()));
                     }
                     [height, width, inputs.iter().map(|input| shapes[*input][2]).sum()]
                 }
-                Packaged::Linear { input, linear } => {
+                Operator::Linear { input, linear } => {
                     let found = shapes[*input].iter().product::<usize>();
                     if found != linear.inputs {
                         return Err(error(format!("{found} inputs instead of {}", linear.inputs)));
@@ -372,10 +367,10 @@ impl Network {
         let mut parents: Vec<Option<(usize, usize)>> = vec![None; shapes.len()];
         for (i, layer) in self.layers.iter().enumerate().filter(|(i, _)| needed[i + 1]) {
             match layer {
-                Packaged::Pool { input, pool: Pool::AverageTo(size) } if shapes[*input][..2] == *size => {
+                Operator::Pool { input, pool: Pool::AverageTo(size) } if shapes[*input][..2] == *size => {
                     parents[i + 1] = Some((*input, 0));
                 }
-                Packaged::Concat { inputs } => {
+                Operator::Concat { inputs } => {
                     let mut first = 0;
                     for input in inputs {
                         if *input > 0 && parents[*input].is_none() {
@@ -402,7 +397,7 @@ impl Network {
                 let (root, mut first) = places[value];
                 let mut inputs = self.layers[value - 1].inputs().into_iter();
                 match &self.layers[value - 1] {
-                    Packaged::Concat { .. } => inputs.find(|input| {
+                    Operator::Concat { .. } => inputs.find(|input| {
                         let copied = places[*input].0 == root && places[*input].1 != first;
                         first += shapes[*input][2];
                         copied
@@ -424,7 +419,7 @@ impl Network {
     /// all others want one as wide as their padding.
     fn winograd(&self, needed: &[bool], shapes: &[[usize; 3]], places: &[(usize, usize)]) -> Vec<bool> {
         let suits = |value: usize| match &self.layers[value - 1] {
-            Packaged::Conv { conv, .. } => {
+            Operator::Conv { conv, .. } => {
                 conv.window.kernel == [3, 3]
                     && conv.window.stride == [1, 1]
                     && conv.is_ungrouped()
@@ -454,7 +449,7 @@ impl Network {
     /// Widens `borders`, by root, to the padding of all convolutions that need one.
     fn add_borders(&self, needed: &[bool], winograd: &[bool], places: &[(usize, usize)], borders: &mut [[usize; 4]]) {
         for value in (1..needed.len()).filter(|value| needed[*value] && !winograd[*value]) {
-            if let Packaged::Conv { input, conv, .. } = &self.layers[value - 1] {
+            if let Operator::Conv { input, conv, .. } = &self.layers[value - 1] {
                 let border = &mut borders[places[*input].0];
                 *border = std::array::from_fn(|side| border[side].max(conv.window.padding[side]));
             }
@@ -599,7 +594,7 @@ struct Root {
 /// A network planned for a size of frames. It may run in several threads at once.
 #[derive(Debug)]
 pub struct Plan {
-    layers: Arc<Vec<Packaged>>,
+    layers: Arc<Vec<Operator>>,
     frame_len: usize,
     taps: Vec<[usize; 3]>,
     tap_sources: Vec<Source>,
@@ -623,7 +618,7 @@ struct Workspace {
     winograd: Memory,
 }
 
-/// Most frames of a group.
+/// Most frames of a group. Frames of a group share one pass over large weights.
 const GROUP: usize = 8;
 
 impl Plan {
@@ -696,7 +691,7 @@ impl Plan {
     fn prefers_groups(&self, step: &Step) -> bool {
         match step {
             Step::Conv { layer, output, winograd, .. } => {
-                let Packaged::Conv { conv, .. } = &self.layers[*layer] else { return false };
+                let Operator::Conv { conv, .. } = &self.layers[*layer] else { return false };
                 let positions = if *winograd { 36 } else { conv.window.kernel.iter().product() };
                 conv.is_ungrouped() && positions * conv.input * conv.output > output.layout.len()
             }
@@ -727,7 +722,8 @@ impl Plan {
         // Frames that do not go evenly into the threads are spread over all of them.
         let threads = rayon::current_num_threads();
         let whole = if threads == 1 { batch } else { batch - batch % threads };
-        let group = whole.div_ceil(threads).clamp(1, GROUP);
+        let share = (whole / threads).max(1);
+        let group = share.div_ceil(share.div_ceil(GROUP));
         let mut groups = Vec::new();
         let mut rest: Vec<&mut [f32]> = sinks.iter_mut().map(|sink| &mut sink[..]).collect();
         let mut start = 0;
@@ -750,7 +746,7 @@ impl Plan {
         }
         let mut heads: Vec<Vec<f32>> = Vec::new();
         for head in &self.heads {
-            let Packaged::Linear { linear, .. } = &self.layers[head.layer] else { continue };
+            let Operator::Linear { linear, .. } = &self.layers[head.layer] else { continue };
             let x = match head.source {
                 Source::Sink(sink) => &sinks[sink],
                 Source::Head(head) => &heads[head],
@@ -782,7 +778,7 @@ impl Plan {
                 format!("pool {pool:?} to {}×{}×{}", output.layout.height, output.layout.width, output.layout.channels)
             }
             Step::Conv { layer, output, winograd, .. } => {
-                let Packaged::Conv { conv, .. } = &self.layers[*layer] else { return String::new() };
+                let Operator::Conv { conv, .. } = &self.layers[*layer] else { return String::new() };
                 let Window { kernel, stride, .. } = conv.window;
                 let kind = match (winograd, conv.is_ungrouped()) {
                     (true, _) => "winograd",
@@ -865,7 +861,7 @@ impl Plan {
                 over_rows(layout, map, job.spread.is_some(), |frame, output| pool.run(input.skip(frame), output));
             }
             Step::Conv { layer, input, add, winograd, .. } => {
-                let Packaged::Conv { conv, winograd: weights, .. } = &self.layers[*layer] else { return };
+                let Operator::Conv { conv, winograd: weights, .. } = &self.layers[*layer] else { return };
                 let (input, add) = (value(input), add.as_ref().map(value));
                 if !winograd {
                     over_rows(layout, map, job.spread.is_some(), |frame, output| {
