@@ -269,11 +269,12 @@ impl WithSimd for Accumulate<'_> {
         for len in lens.clone() {
             let (rows, next) = std::mem::take(&mut rest).split_at_mut(all * len);
             rest = next;
-            let mut rows = rows.chunks_exact_mut(len);
+            let mut at = 0;
             for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
                 let block = &block[position * layouts.input.position + start..];
-                for (tile, row) in (0..tiles).zip(&mut rows) {
-                    copy_short(simd, row, &block[tile * layouts.input.tile..]);
+                for tile in 0..tiles {
+                    copy_short(simd, &mut rows[at..], &block[tile * layouts.input.tile..], len);
+                    at += len;
                 }
             }
             start += len;
@@ -291,15 +292,14 @@ impl WithSimd for Accumulate<'_> {
     }
 }
 
-/// Copies the first floats of `from` to all of `to`, at most [`MOST`].
+/// Copies `len` floats, and some more where there is room: the next copy overwrites them.
 #[inline(always)]
-fn copy_short<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+fn copy_short<S: Simd>(simd: S, to: &mut [f32], from: &[f32], len: usize) {
     // A call of `memcpy` would cost more than the copy.
-    if to.len() <= S::F32_LANES {
-        let values = load(simd, from, from.len().min(S::F32_LANES));
-        store(simd, to, to.len(), values);
+    if len <= S::F32_LANES && to.len().min(from.len()) >= S::F32_LANES {
+        store(simd, to, S::F32_LANES, load(simd, from, S::F32_LANES));
     } else {
-        to.copy_from_slice(&from[..to.len()]);
+        to[..len].copy_from_slice(&from[..len]);
     }
 }
 

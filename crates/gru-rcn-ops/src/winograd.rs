@@ -317,6 +317,8 @@ impl Layout {
     }
 }
 
+/// Depth of a product whose weights fill half of the first cache.
+const DEPTH: usize = 256;
 /// Floats of a cache line, and the most lanes of a vector.
 const LINE: usize = 16;
 
@@ -858,20 +860,29 @@ impl WithSimd for Multiply<'_> {
         let count = output.len() / width;
         // Rows are dealt out evenly, since few rows leave the multipliers waiting.
         let groups = count.div_ceil(most);
-        let mut at = 0;
-        for group in 0..groups {
-            let len = count / groups + usize::from(group < count % groups);
-            let (rows, output) = (&rows[at * row..], &mut output[at * width..(at + len) * width]);
-            at += len;
-            macro_rules! multiply {
-                ($($len:literal)*) => {
-                    match len {
-                        $($len => simd.vectorize(MultiplyRows::<$len> { rows, row, depth, panel, output }),)*
-                        _ => unreachable!("groups have 1 to 12 rows"),
-                    }
-                };
+        // A piece of the panel stays in the first cache for all rows.
+        let pieces = depth.div_ceil(DEPTH);
+        let mut done = 0;
+        for piece in 0..pieces {
+            let depth = depth / pieces + usize::from(piece < depth % pieces);
+            let panel = &panel[done * width..(done + depth) * width];
+            let mut at = 0;
+            for group in 0..groups {
+                let len = count / groups + usize::from(group < count % groups);
+                let (rows, output) = (&rows[at * row + done..], &mut output[at * width..(at + len) * width]);
+                at += len;
+                let first = piece == 0;
+                macro_rules! multiply {
+                    ($($len:literal)*) => {
+                        match len {
+                            $($len => simd.vectorize(MultiplyRows::<$len> { rows, row, depth, panel, output, first }),)*
+                            _ => unreachable!("groups have 1 to 12 rows"),
+                        }
+                    };
+                }
+                multiply!(1 2 3 4 5 6 7 8 9 10 11 12);
             }
-            multiply!(1 2 3 4 5 6 7 8 9 10 11 12);
+            done += depth;
         }
     }
 }
@@ -883,6 +894,8 @@ struct MultiplyRows<'a, const LEN: usize> {
     depth: usize,
     panel: &'a [f32],
     output: &'a mut [f32],
+    /// The output holds nothing yet.
+    first: bool,
 }
 
 impl<const LEN: usize> WithSimd for MultiplyRows<'_, LEN> {
@@ -890,10 +903,14 @@ impl<const LEN: usize> WithSimd for MultiplyRows<'_, LEN> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { rows, row, depth, panel, output } = self;
+        let Self { rows, row, depth, panel, output, first } = self;
         let rows: [&[f32]; LEN] = std::array::from_fn(|i| &rows[i * row..][..depth]);
         let panel = &S::as_simd_f32s(panel).0.as_chunks::<2>().0[..depth];
+        let (output, _) = S::as_mut_simd_f32s(output).0.as_chunks_mut::<2>();
         let mut sums = [[simd.splat_f32s(0.0); 2]; LEN];
+        if !first {
+            sums.copy_from_slice(output);
+        }
         for k in 0..depth {
             let [left, right] = panel[k];
             for i in 0..LEN {
@@ -902,7 +919,6 @@ impl<const LEN: usize> WithSimd for MultiplyRows<'_, LEN> {
                 sums[i][1] = simd.mul_add_e_f32s(value, right, sums[i][1]);
             }
         }
-        let (output, _) = S::as_mut_simd_f32s(output).0.as_chunks_mut::<2>();
         output.copy_from_slice(&sums);
     }
 }
@@ -963,32 +979,39 @@ fn transform_gradient<S: Simd>(simd: S, x: [S::f32s; TILE]) -> [S::f32s; PATCH] 
 /// The transpose of the transform of weights, `[row, column]` of the kernel.
 #[inline(always)]
 pub(crate) fn transform_weight_gradient<S: Simd>(simd: S, at: impl Fn(usize) -> S::f32s) -> [[S::f32s; 3]; 3] {
-    const A2: f32 = A * A;
-    const B2: f32 = B * B;
-    let transposed = |x: [S::f32s; PATCH]| {
-        let scale = |factor: f32, x| simd.mul_f32s(simd.splat_f32s(factor), x);
-        let fma = |factor: f32, x, y| simd.mul_add_e_f32s(simd.splat_f32s(factor), x, y);
-        let (in_a, in_b) = (1.0 / (2.0 * A2 * (A2 - B2)), 1.0 / (2.0 * B2 * (B2 - A2)));
-        let (even_a, odd_a) = (scale(in_a, simd.add_f32s(x[1], x[2])), scale(in_a, simd.sub_f32s(x[1], x[2])));
-        let (even_b, odd_b) = (scale(in_b, simd.add_f32s(x[3], x[4])), scale(in_b, simd.sub_f32s(x[3], x[4])));
-        [
-            fma(1.0 / (A2 * B2), x[0], simd.add_f32s(even_a, even_b)),
-            fma(A, odd_a, scale(B, odd_b)),
-            fma(A2, even_a, fma(B2, even_b, x[5])),
-        ]
-    };
     let mut columns = [[simd.splat_f32s(0.0); PATCH]; 3];
     for x in 0..PATCH {
         let mut values = [simd.splat_f32s(0.0); PATCH];
         for y in 0..PATCH {
             values[y] = at(y * PATCH + x);
         }
-        let values = transposed(values);
+        let values = transposed_transform_weight(simd, values);
         for y in 0..3 {
             columns[y][x] = values[y];
         }
     }
-    [transposed(columns[0]), transposed(columns[1]), transposed(columns[2])]
+    let mut kernel = [[simd.splat_f32s(0.0); 3]; 3];
+    for y in 0..3 {
+        kernel[y] = transposed_transform_weight(simd, columns[y]);
+    }
+    kernel
+}
+
+/// The transpose of [`transform_weight`].
+#[inline(always)]
+fn transposed_transform_weight<S: Simd>(simd: S, x: [S::f32s; PATCH]) -> [S::f32s; 3] {
+    const A2: f32 = A * A;
+    const B2: f32 = B * B;
+    let scale = |factor: f32, x| simd.mul_f32s(simd.splat_f32s(factor), x);
+    let fma = |factor: f32, x, y| simd.mul_add_e_f32s(simd.splat_f32s(factor), x, y);
+    let (in_a, in_b) = (1.0 / (2.0 * A2 * (A2 - B2)), 1.0 / (2.0 * B2 * (B2 - A2)));
+    let (even_a, odd_a) = (scale(in_a, simd.add_f32s(x[1], x[2])), scale(in_a, simd.sub_f32s(x[1], x[2])));
+    let (even_b, odd_b) = (scale(in_b, simd.add_f32s(x[3], x[4])), scale(in_b, simd.sub_f32s(x[3], x[4])));
+    [
+        fma(1.0 / (A2 * B2), x[0], simd.add_f32s(even_a, even_b)),
+        fma(A, odd_a, scale(B, odd_b)),
+        fma(A2, even_a, fma(B2, even_b, x[5])),
+    ]
 }
 
 #[cfg(test)]
