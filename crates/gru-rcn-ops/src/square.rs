@@ -5,6 +5,8 @@
 //! of gathered pixels, for 1×1 of the pixels where they lie. Every sum runs in a fixed order, so
 //! results do not depend on the number of threads.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -72,9 +74,12 @@ impl SquareWeights {
         let (panel, taps) = (2 * lanes(), kernel * kernel);
         let mut panels = vec![0.0; output.div_ceil(panel) * taps * input * panel];
         panels.par_chunks_mut((taps * input * panel).max(1)).enumerate().for_each(|(index, chunk)| {
-            for (row, lanes) in chunk.chunks_exact_mut(panel).enumerate() {
-                for (lane, o) in lanes.iter_mut().zip(index * panel..output) {
-                    *lane = tap(o, row % input, row / input);
+            // Some inputs of one output after another, since they lie beside each other.
+            for (place, start) in (0..taps).flat_map(|place| (0..input).step_by(16).map(move |start| (place, start))) {
+                for (lane, o) in (index * panel..output.min((index + 1) * panel)).enumerate() {
+                    for i in start..input.min(start + 16) {
+                        chunk[(place * input + i) * panel + lane] = tap(o, i, place);
+                    }
                 }
             }
         });
@@ -134,6 +139,18 @@ pub fn weight_gradient(pairs: &[(Map, Map)], kernel: usize, workspaces: &Workspa
     if kernel == 3 {
         return conv3x3::weight_gradient(pairs, [1; 4], workspaces);
     }
+    for (map, gradient) in pairs {
+        let (found, expected) = (
+            [gradient.frames, gradient.height, gradient.width, map.channels, gradient.channels],
+            [map.frames, map.height, map.width, pairs[0].0.channels, pairs[0].1.channels],
+        );
+        assert!(found == expected, "square convolution, weight gradient: {found:?}, expected {expected:?}");
+        map.check("square convolution, weight gradient, input");
+        gradient.check("square convolution, weight gradient, gradient");
+    }
+    if kernel == 1 {
+        return pixel_weight_gradient(pairs, workspaces);
+    }
     let Some((input, gradient)) = pairs.first() else { return Vec::new() };
     let (input, output, taps) = (input.channels, gradient.channels, kernel * kernel);
     let width = 2 * lanes();
@@ -147,25 +164,11 @@ pub fn weight_gradient(pairs: &[(Map, Map)], kernel: usize, workspaces: &Workspa
     let mut packed = Vec::new();
     let mut first = true;
     for &(map, gradient) in pairs {
-        let (found, expected) = (
-            [gradient.frames, gradient.height, gradient.width, map.channels, gradient.channels],
-            [map.frames, map.height, map.width, input, output],
-        );
-        assert!(found == expected, "square convolution, weight gradient: {found:?}, expected {expected:?}");
-        map.check("square convolution, weight gradient, input");
-        gradient.check("square convolution, weight gradient, gradient");
         for start in (0..map.pixels()).step_by(CHUNK) {
             let pixels = start..map.pixels().min(start + CHUNK);
             // `[panel, pixel, lane]`
             let packed = Workspace::get(&mut packed, panels * pixels.len() * width);
-            packed.par_chunks_mut(pixels.len() * width).enumerate().for_each(|(panel, packed)| {
-                let channels = panel * width..gradient.channels.min((panel + 1) * width);
-                for (pixel, packed) in pixels.clone().zip(packed.chunks_exact_mut(width)) {
-                    let values = &gradient.data[pixel * gradient.stride..][channels.clone()];
-                    packed[..values.len()].copy_from_slice(values);
-                    packed[values.len()..].fill(0.0);
-                }
-            });
+            pack_panels(gradient, &pixels, packed);
             let (packed, pixels) = (&*packed, &pixels);
             let groups = panels.div_ceil(PANELS);
             let mut work: Vec<(usize, usize, &mut [f32])> = Vec::new();
@@ -206,12 +209,93 @@ pub fn weight_gradient(pairs: &[(Map, Map)], kernel: usize, workspaces: &Workspa
     weight
 }
 
+/// The channels of `pixels` by panels, `[panel, pixel, lane]`, filled up with zeros.
+fn pack_panels(map: Map, pixels: &Range<usize>, packed: &mut [f32]) {
+    let width = 2 * lanes();
+    packed.par_chunks_mut(pixels.len() * width).enumerate().for_each(|(panel, packed)| {
+        let channels = panel * width..map.channels.min((panel + 1) * width);
+        for (pixel, packed) in pixels.clone().zip(packed.chunks_exact_mut(width)) {
+            let values = &map.data[pixel * map.stride..][channels.clone()];
+            packed[..values.len()].copy_from_slice(values);
+            packed[values.len()..].fill(0.0);
+        }
+    });
+}
+
+/// The weight gradient of a kernel of 1×1, `[output, input]`, whose lines are summed where they
+/// stay.
+fn pixel_weight_gradient(pairs: &[(Map, Map)], workspaces: &Workspaces) -> Vec<f32> {
+    let Some((input, gradient)) = pairs.first() else { return Vec::new() };
+    let (input, output, width) = (input.channels, gradient.channels, 2 * lanes());
+    let mut weight = vec![0.0; output * input];
+    if weight.is_empty() {
+        return weight;
+    }
+    workspaces.with(|Workspace { transformed: packed, .. }| {
+        for &(map, gradient) in pairs {
+            for start in (0..map.pixels()).step_by(CHUNK) {
+                let pixels = start..map.pixels().min(start + CHUNK);
+                let packed = Workspace::get(packed, input.div_ceil(width) * pixels.len() * width);
+                pack_panels(map, &pixels, packed);
+                let (packed, pixels) = (&*packed, &pixels);
+                weight.par_chunks_mut(4 * MOST * input).enumerate().for_each(|(index, weight)| {
+                    workspaces.with(|Workspace { products: rows, .. }| {
+                        let rows = Workspace::get(rows, pixels.len() * MOST);
+                        let first = index * 4 * MOST;
+                        Arch::new().dispatch(AddLines { packed, gradient, first, pixels, rows, weight, input });
+                    });
+                });
+            }
+        }
+    });
+    weight
+}
+
+/// Adds the products of pixels to some lines of the gradient of 1×1 weights.
+struct AddLines<'a> {
+    /// The input, `[panel, pixel, lane]`.
+    packed: &'a [f32],
+    gradient: Map<'a>,
+    /// Output channel of the first line.
+    first: usize,
+    pixels: &'a Range<usize>,
+    rows: &'a mut [f32],
+    weight: &'a mut [f32],
+    input: usize,
+}
+
+impl WithSimd for AddLines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { packed, gradient, mut first, pixels, rows, weight, input } = self;
+        let width = 2 * S::F32_LANES;
+        let mut sums = [0.0; MOST * 32];
+        for lines in weight.chunks_mut(group_rows::<S>() * input) {
+            let len = lines.len() / input;
+            for (pixel, row) in pixels.clone().zip(rows.chunks_exact_mut(len)) {
+                row.copy_from_slice(&gradient.data[pixel * gradient.stride + first..][..len]);
+            }
+            for (panel, segment) in packed.chunks_exact(pixels.len() * width).enumerate() {
+                let (packed, sums, segments) = (&*rows, &mut sums[..len * width], &[segment]);
+                simd.vectorize(AccumulateGroup { packed, len, segments, sums: &mut *sums, first: true });
+                for (line, sums) in lines.chunks_exact_mut(input).zip(sums.chunks_exact(width)) {
+                    let line = &mut line[panel * width..input.min((panel + 1) * width)];
+                    line.iter_mut().zip(sums).for_each(|(weight, sum)| *weight += sum);
+                }
+            }
+            first += len;
+        }
+    }
+}
+
 /// Adds the products of one place in the kernel to `[panel, input, lane]`.
 struct Accumulate<'a> {
     map: Map<'a>,
     kernel: usize,
     tap: [usize; 2],
-    pixels: std::ops::Range<usize>,
+    pixels: Range<usize>,
     /// Gradients of the panels.
     segments: &'a [&'a [f32]],
     rows: &'a mut [f32],
@@ -339,7 +423,7 @@ impl Gathered {
 struct Give<'a, E> {
     products: &'a [f32],
     /// First channel of the panel to the last of the output.
-    channels: std::ops::Range<usize>,
+    channels: Range<usize>,
     epilogue: &'a mut E,
 }
 
