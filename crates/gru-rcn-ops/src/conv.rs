@@ -136,7 +136,7 @@ impl Conv {
         Some((0..self.output * self.input * taps).map(element).collect())
     }
 
-    /// The bias of all outputs.
+    /// The bias where all channels see each other.
     pub(crate) fn bias(&self) -> &[f32] {
         match &self.weights {
             Weights::Dense(groups) => groups[0].bias(),
@@ -172,7 +172,7 @@ impl WithSimd for Run<'_> {
                     ([3, 3], [2, 2]) => simd.vectorize(DepthwiseOf::<3, 2>(depthwise)),
                     ([5, 5], [1, 1]) => simd.vectorize(DepthwiseOf::<5, 1>(depthwise)),
                     ([5, 5], [2, 2]) => simd.vectorize(DepthwiseOf::<5, 2>(depthwise)),
-                    _ => simd.vectorize(DepthwiseOf::<0, 0>(depthwise)),
+                    _ => simd.vectorize(DepthwiseOf::<0, 1>(depthwise)),
                 }
             }
         }
@@ -302,10 +302,30 @@ fn pixels<S: Simd, const P: usize, const K: usize, const STRIDE: usize, const WH
     let corner = frame * from.len() + from.index([y * stride[0], x * stride[1]], [padding[0], padding[1]]) + channel;
     for ky in 0..kernel[0] {
         let row = &input.map[corner + ky * from.row()..];
-        for kx in 0..kernel[1] {
-            let weight = get(task.weights, (ky * kernel[1] + kx) * channels + channel);
-            for (p, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.mul_add_e_f32s(get(row, (p * stride[1] + kx) * from.stride), weight, *sum);
+        let weights = &task.weights[ky * kernel[1] * channels..][..kernel[1] * channels];
+        if K == 0 {
+            for kx in 0..kernel[1] {
+                let weight = get(weights, kx * channels + channel);
+                sums[0] = simd.mul_add_e_f32s(get(row, kx * from.stride), weight, sums[0]);
+            }
+            continue;
+        }
+        let mut line = [simd.splat_f32s(0.0); K];
+        for (kx, weight) in line.iter_mut().enumerate() {
+            *weight = get(weights, kx * channels + channel);
+        }
+        // Every pixel is loaded once for all windows that it lies in.
+        for at in 0..P + (K - 1) / STRIDE {
+            for phase in 0..STRIDE {
+                if at * STRIDE + phase < (P - 1) * STRIDE + K {
+                    let pixel = get(row, (at * STRIDE + phase) * from.stride);
+                    for before in 0..K.div_ceil(STRIDE) {
+                        let kx = before * STRIDE + phase;
+                        if kx < K && before <= at && at - before < P {
+                            sums[at - before] = simd.mul_add_e_f32s(pixel, line[kx], sums[at - before]);
+                        }
+                    }
+                }
             }
         }
     }

@@ -7,9 +7,10 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::simd::lanes;
 use crate::winograd::{
     Block, Finish, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace,
-    Workspaces, lanes, transform_weight_gradient,
+    Workspaces, load, store, transform_weight_gradient,
 };
 
 /// The convolution of `input` by `weight` `[output, input, 3, 3]`, with zero padding at top, left,
@@ -62,9 +63,30 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
     if weight.is_empty() {
         return weight;
     }
-    // `[position, panel, input channel, lane]`
-    let mut sums = vec![0.0; POSITIONS * panels * input * width];
-    let mut transformed = Vec::new();
+    workspaces.with(|Workspace { transformed, products }| {
+        // `[position, panel, input channel, lane]`
+        let sums = Workspace::get(products, POSITIONS * panels * input * width);
+        sum_products(pairs, padding, transformed, sums, workspaces);
+        // Panels of output channels are contiguous pieces of the weights.
+        weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
+            Arch::new().dispatch(Finalize { sums, panel, panels, input, weight });
+        });
+    });
+    weight
+}
+
+/// The products of all tiles, summed in the transformed domain, `[position, panel, input channel,
+/// lane]`.
+fn sum_products(
+    pairs: &[(Map, Map)],
+    padding: [usize; 4],
+    transformed: &mut Vec<f32>,
+    sums: &mut [f32],
+    workspaces: &Workspaces,
+) {
+    let [input, output] = [pairs[0].0.channels, pairs[0].1.channels];
+    let width = 2 * lanes();
+    let panels = output.div_ceil(width);
     let mut first = true;
     for &(map, gradient) in pairs {
         check(map, gradient, [input, output], padding);
@@ -78,7 +100,7 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
         let count = tiling.blocks();
         // Dealt out evenly.
         let at_once = count.div_ceil(count.div_ceil(at_once));
-        let transformed = Workspace::get(&mut transformed, layouts.len() * at_once.min(count));
+        let transformed = Workspace::get(transformed, layouts.len() * at_once.min(count));
         for start in (0..count).step_by(at_once) {
             let blocks: Vec<Block> = (start..count.min(start + at_once)).map(|i| tiling.block(i)).collect();
             let work = transformed.par_chunks_mut(layouts.len()).zip(&blocks);
@@ -97,7 +119,7 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
             sums.par_chunks_mut(panels * input * width).enumerate().for_each(|(position, sums)| {
                 let (transformed, tiles) = (&*transformed, &*tiles);
                 workspaces.with(|Workspace { products: packed, .. }| {
-                    let packed = Workspace::get(packed, tiles.iter().sum::<usize>() * MOST);
+                    let packed = Workspace::get(packed, tiles.iter().sum::<usize>() * input);
                     Arch::new().dispatch(Accumulate {
                         transformed,
                         layouts,
@@ -113,11 +135,9 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
             first = false;
         }
     }
-    // Panels of output channels are contiguous pieces of the weights.
-    weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
-        Arch::new().dispatch(Finalize { sums: &sums, panel, panels, input, weight });
-    });
-    weight
+    if first {
+        sums.fill(0.0);
+    }
 }
 
 fn check(input: Map, gradient: Map, channels: [usize; 2], padding: [usize; 4]) {
@@ -158,9 +178,14 @@ const BIAS_CHUNK: usize = 1024;
 /// Tiles that a thread transforms at once.
 const SUBBLOCK: usize = 32;
 /// Floats of transformed tiles between two additions to the sums.
-const BLOCK: usize = 6 << 20;
-/// The most input channels whose sums are in registers at once.
-const MOST: usize = 12;
+const BLOCK: usize = 4 << 20;
+/// The most rows whose sums are in registers at once.
+pub(crate) const MOST: usize = 12;
+
+/// Rows whose sums fit the registers.
+pub(crate) fn group_rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MOST } else { MOST / 2 }
+}
 
 /// Where the transformed input and gradient of a block of tiles lie.
 #[derive(Clone, Copy)]
@@ -227,64 +252,102 @@ impl WithSimd for Accumulate<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { transformed, layouts, tiles, position, input, packed, sums, first } = self;
         let width = 2 * S::F32_LANES;
-        let groups = input.div_ceil(if S::REGISTER_COUNT >= 32 { MOST } else { MOST / 2 });
-        let mut start = 0;
-        for group in 0..groups {
-            let len = input / groups + usize::from(group < input % groups);
-            let channels = start..start + len;
-            start += len;
-            let mut rows = packed.chunks_exact_mut(len);
+        let panels = sums.len() / (input * width);
+        let segments: Vec<&[f32]> = (0..panels)
+            .flat_map(|panel| {
+                transformed.chunks(layouts.len()).zip(tiles).map(move |(block, &tiles)| {
+                    let start = layouts.input.len() + position * layouts.gradient + panel * tiles * width;
+                    &block[start..start + tiles * width]
+                })
+            })
+            .collect();
+        let groups = input.div_ceil(group_rows::<S>());
+        let lens = (0..groups).map(|group| input / groups + usize::from(group < input % groups));
+        // `[group, tile, channel]`
+        let all: usize = tiles.iter().sum();
+        let (mut rest, mut start) = (&mut *packed, 0);
+        for len in lens.clone() {
+            let (rows, next) = std::mem::take(&mut rest).split_at_mut(all * len);
+            rest = next;
+            let mut at = 0;
             for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
-                let block = &block[position * layouts.input.position..];
-                for (tile, row) in (0..tiles).zip(&mut rows) {
-                    row.copy_from_slice(&block[tile * layouts.input.tile..][channels.clone()]);
+                let block = &block[position * layouts.input.position + start..];
+                for tile in 0..tiles {
+                    copy_short(simd, &mut rows[at..], &block[tile * layouts.input.tile..], len);
+                    at += len;
                 }
             }
-            for (panel, sums) in sums.chunks_exact_mut(input * width).enumerate() {
-                let sums = &mut sums[channels.start * width..channels.end * width];
-                macro_rules! accumulate {
-                    ($($len:literal)*) => {
-                        match len {
-                            $($len => simd.vectorize(AccumulateRows::<$len> {
-                                packed: &*packed, transformed, layouts, tiles, position, panel, sums, first,
-                            }),)*
-                            _ => unreachable!("groups have 1 to 12 channels"),
-                        }
-                    };
-                }
-                accumulate!(1 2 3 4 5 6 7 8 9 10 11 12);
+            start += len;
+        }
+        // A panel stays in the first cache for all groups.
+        for (segments, sums) in segments.chunks_exact(tiles.len()).zip(sums.chunks_exact_mut(input * width)) {
+            let (mut packed, mut sums) = (&*packed, sums);
+            for len in lens.clone() {
+                let (now, rest) = std::mem::take(&mut sums).split_at_mut(len * width);
+                sums = rest;
+                simd.vectorize(AccumulateGroup { packed: &packed[..all * len], len, segments, sums: now, first });
+                packed = &packed[all * len..];
             }
         }
     }
 }
 
-/// `LEN` input channels of one panel of [`Accumulate`], whose sums stay in registers.
-struct AccumulateRows<'a, const LEN: usize> {
-    packed: &'a [f32],
-    transformed: &'a [f32],
-    layouts: Layouts,
-    tiles: &'a [usize],
-    position: usize,
-    panel: usize,
-    sums: &'a mut [f32],
-    first: bool,
+/// Copies `len` floats, and some more where there is room: the next copy overwrites them.
+#[inline(always)]
+fn copy_short<S: Simd>(simd: S, to: &mut [f32], from: &[f32], len: usize) {
+    // A call of `memcpy` would cost more than the copy.
+    if len <= S::F32_LANES && to.len().min(from.len()) >= S::F32_LANES {
+        store(simd, to, S::F32_LANES, load(simd, from, S::F32_LANES));
+    } else {
+        to[..len].copy_from_slice(&from[..len]);
+    }
 }
+
+/// Adds to `sums` `[row, lane]` the products of `packed` `[pixel, row]` and of the vector pairs of
+/// the pixels, which `segments` hold in order. A group has at most [`group_rows`] rows.
+pub(crate) struct AccumulateGroup<'a> {
+    pub(crate) packed: &'a [f32],
+    /// Rows of the group.
+    pub(crate) len: usize,
+    pub(crate) segments: &'a [&'a [f32]],
+    pub(crate) sums: &'a mut [f32],
+    /// The sums hold nothing yet.
+    pub(crate) first: bool,
+}
+
+impl WithSimd for AccumulateGroup<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        macro_rules! accumulate {
+            ($($len:literal)*) => {
+                match self.len {
+                    $($len => simd.vectorize(AccumulateRows::<$len>(self)),)*
+                    _ => unreachable!("groups have 1 to 12 rows"),
+                }
+            };
+        }
+        accumulate!(1 2 3 4 5 6 7 8 9 10 11 12);
+    }
+}
+
+/// `LEN` rows of [`AccumulateGroup`], whose sums stay in registers.
+struct AccumulateRows<'a, const LEN: usize>(AccumulateGroup<'a>);
 
 impl<const LEN: usize> WithSimd for AccumulateRows<'_, LEN> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { packed, transformed, layouts, tiles, position, panel, sums, first } = self;
-        let width = 2 * S::F32_LANES;
+        let AccumulateGroup { packed, segments, sums, first, .. } = self.0;
         let mut rows = packed.as_chunks::<LEN>().0;
         let mut totals = [[simd.splat_f32s(0.0); 2]; LEN];
-        for (block, &tiles) in transformed.chunks(layouts.len()).zip(tiles) {
-            let gradient = &block[layouts.input.len() + position * layouts.gradient + panel * tiles * width..];
-            let gradient = S::as_simd_f32s(gradient).0.as_chunks::<2>().0;
-            let (block, rest) = rows.split_at(tiles);
+        for segment in segments {
+            let segment = S::as_simd_f32s(segment).0.as_chunks::<2>().0;
+            let (now, rest) = rows.split_at(segment.len());
             rows = rest;
-            for (row, [left, right]) in block.iter().zip(gradient) {
+            for (row, [left, right]) in now.iter().zip(segment) {
                 for i in 0..LEN {
                     let value = simd.splat_f32s(row[i]);
                     totals[i][0] = simd.mul_add_e_f32s(value, *left, totals[i][0]);

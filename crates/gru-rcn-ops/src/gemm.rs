@@ -11,10 +11,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::simd::{self, Activation};
+use crate::simd::{self, Activation, Aligned};
 
 /// Pixels that share one pass over the weights.
-pub const BLOCK: usize = 96;
+pub const BLOCK: usize = 84;
 
 /// A matrix of `k` × `n` weights and the bias of the `n` results, packed for the vectors in use.
 ///
@@ -24,7 +24,7 @@ pub struct Packed {
     lanes: usize,
     k: usize,
     n: usize,
-    panels: Vec<f32>,
+    panels: Aligned,
     bias: Vec<f32>,
 }
 
@@ -34,13 +34,13 @@ impl Packed {
         assert!(k > 0 && bias.len() == n, "packing {k}×{n} weights with {} biases", bias.len());
         let lanes = simd::lanes();
         let padded = n.next_multiple_of(lanes);
-        let mut panels = Vec::with_capacity(k * padded);
+        let mut panels = Aligned::zeros(k * padded);
+        let mut elements = panels.iter_mut();
         for (start, vectors) in panels_of(padded / lanes) {
-            for row in 0..k {
-                panels.extend(
-                    (start * lanes..(start + vectors) * lanes)
-                        .map(|column| if column < n { weight(row, column) } else { 0.0 }),
-                );
+            let columns = start * lanes..((start + vectors) * lanes);
+            for (row, column) in (0..k).flat_map(|row| columns.clone().map(move |column| (row, column))) {
+                let element = elements.next().expect("panels hold all rows and columns");
+                *element = if column < n { weight(row, column) } else { 0.0 };
             }
         }
         let mut padded_bias = bias.to_vec();
@@ -70,8 +70,8 @@ impl Packed {
     }
 }
 
-/// First vector and number of vectors of the panel that holds a vector of `total`. Threes keep all
-/// registers busy, twos are the next best.
+/// First vector and number of vectors of the panel that holds a vector of `total`. Threes are
+/// the fastest, twos the next.
 fn panel_of(vector: usize, total: usize) -> (usize, usize) {
     let twos = if total % 3 == 1 && total > 1 { 4 } else { total % 3 };
     let threes = total - twos;
@@ -157,13 +157,14 @@ impl WithSimd for Product<'_> {
                     activation,
                     out: &mut *out,
                 };
-                // A tile's accumulators, one row of weights and one broadcast fill the registers.
+                // Accumulators, a row of weights and a broadcast, and some registers to spare: with
+                // 4×3 of 16 or 8×3 of 32 registers the compiler spills accumulators.
                 match (vectors, S::REGISTER_COUNT >= 32) {
                     (1, _) => simd.vectorize(Tiles::<8, 1>(panel)),
                     (2, false) => simd.vectorize(Tiles::<6, 2>(panel)),
                     (2, true) => simd.vectorize(Tiles::<10, 2>(panel)),
-                    (_, false) => simd.vectorize(Tiles::<4, 3>(panel)),
-                    (_, true) => simd.vectorize(Tiles::<8, 3>(panel)),
+                    (_, false) => simd.vectorize(Tiles::<3, 3>(panel)),
+                    (_, true) => simd.vectorize(Tiles::<7, 3>(panel)),
                 }
             }
         }
@@ -198,7 +199,7 @@ impl<const P: usize, const N: usize> WithSimd for Tiles<'_, P, N> {
             tile::<S, P, N>(simd, &mut panel, left);
             left = &left[P..];
         }
-        while left.len() >= 4 {
+        while P > 4 && left.len() >= 4 {
             tile::<S, 4, N>(simd, &mut panel, left);
             left = &left[4..];
         }
@@ -216,11 +217,8 @@ impl<const P: usize, const N: usize> WithSimd for Tiles<'_, P, N> {
 #[inline(always)]
 fn tile<S: Simd, const P: usize, const N: usize>(simd: S, panel: &mut Panel<'_>, positions: &[Position]) {
     let positions: &[Position; P] = positions.first_chunk().expect("the caller counts the positions");
-    let bias = S::as_simd_f32s(panel.bias).0;
-    let mut sums = [[simd.splat_f32s(0.0); N]; P];
-    for sums in &mut sums {
-        sums.copy_from_slice(&bias[..N]);
-    }
+    let bias: &[S::f32s; N] = S::as_simd_f32s(panel.bias).0.first_chunk().expect("a panel of that width");
+    let mut sums = [*bias; P];
 
     let Rows { x, runs, run } = panel.rows;
     let mut weights = S::as_simd_f32s(panel.weights).0.as_chunks::<N>().0;
@@ -241,23 +239,27 @@ fn tile<S: Simd, const P: usize, const N: usize>(simd: S, panel: &mut Panel<'_>,
         }
     }
 
+    // Indices are constants all the way, or the sums would not stay in registers.
     let lanes = S::F32_LANES;
+    let whole = panel.width == N * lanes;
+    let part = |n: usize| n * lanes..panel.width.min((n + 1) * lanes);
     for p in 0..P {
-        let out = &mut panel.out[positions[p].output + panel.first..][..panel.width];
         if let Some(add) = panel.add {
             let add = &add[positions[p].add + panel.first..][..panel.width];
-            for (n, add) in add.chunks(lanes).enumerate().take(N) {
-                sums[p][n] = simd.add_f32s(sums[p][n], simd::load(simd, add));
+            for n in 0..N {
+                let add = if whole { S::as_simd_f32s(add).0[n] } else { simd::load(simd, &add[part(n)]) };
+                sums[p][n] = simd.add_f32s(sums[p][n], add);
             }
         }
-        if panel.width == N * lanes {
+        let out = &mut panel.out[positions[p].output + panel.first..][..panel.width];
+        if whole {
             let out = S::as_mut_simd_f32s(out).0;
             for n in 0..N {
                 out[n] = panel.activation.apply(simd, sums[p][n]);
             }
         } else {
-            for (n, out) in out.chunks_mut(lanes).enumerate().take(N) {
-                simd::store(simd, out, panel.activation.apply(simd, sums[p][n]));
+            for n in 0..N {
+                simd::store(simd, &mut out[part(n)], panel.activation.apply(simd, sums[p][n]));
             }
         }
     }

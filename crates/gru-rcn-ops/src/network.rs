@@ -8,6 +8,7 @@
 use std::{
     ops::Range,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ use crate::{
     gemm::{Packed, Position, Rows, product},
     layout::Layout,
     pool::Pool,
-    simd::Activation,
+    simd::{Activation, Aligned},
     winograd::{Finish, Map, WinogradWeights, Workspace as Memory, Workspaces},
 };
 
@@ -104,6 +105,9 @@ pub enum NetworkError {
         /// What does not fit.
         what: String,
     },
+    /// Frames without channels or pixels.
+    #[error("frames have no channels or no pixels")]
+    Empty,
     /// A tap is no value of the network.
     #[error("tap {0} is no value of the network")]
     Tap(usize),
@@ -113,19 +117,19 @@ pub enum NetworkError {
 #[derive(Clone, Debug)]
 pub struct Network {
     input_channels: usize,
-    layers: Arc<Vec<Packaged>>,
+    layers: Arc<Vec<Operator>>,
 }
 
 /// A layer with packed weights.
 #[derive(Debug)]
-enum Packaged {
+enum Operator {
     Conv { input: usize, add: Option<usize>, conv: Conv, winograd: OnceLock<WinogradWeights> },
     Pool { input: usize, pool: Pool },
     Concat { inputs: Vec<usize> },
     Linear { input: usize, linear: Linear },
 }
 
-impl Packaged {
+impl Operator {
     /// Values that are read.
     fn inputs(&self) -> Vec<usize> {
         match self {
@@ -139,6 +143,9 @@ impl Packaged {
 impl Network {
     /// Packs the weights of `layers` for frames of `input_channels`.
     pub fn new(input_channels: usize, layers: Vec<Layer>) -> Result<Self, NetworkError> {
+        if input_channels == 0 {
+            return Err(NetworkError::Empty);
+        }
         let mut channels = vec![input_channels];
         let mut flat = vec![false];
         let mut packed = Vec::with_capacity(layers.len());
@@ -173,25 +180,28 @@ impl Network {
                     }
                     let window = window(kernel, stride, padding)?;
                     let conv = Conv::new(&weight, &bias, [from, out_channels], groups, window, activation);
-                    (Packaged::Conv { input, add, conv, winograd: OnceLock::new() }, out_channels)
+                    (Operator::Conv { input, add, conv, winograd: OnceLock::new() }, out_channels)
                 }
                 Layer::MaxPool { input, kernel, stride, padding, ceil } => {
                     let window = window(kernel, stride, padding)?;
                     if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
                         return Err(error(format!("padding {padding:?} reaches the kernel {kernel:?}")));
                     }
-                    (Packaged::Pool { input, pool: Pool::Max { window, ceil } }, channels_of(input)?)
+                    (Operator::Pool { input, pool: Pool::Max { window, ceil } }, channels_of(input)?)
                 }
                 Layer::AvgPoolTo { input, size } => {
-                    (Packaged::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
+                    (Operator::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
                 }
                 Layer::Concat { inputs } => {
+                    if inputs.is_empty() {
+                        return Err(error("nothing to concatenate".into()));
+                    }
                     let sum = inputs.iter().map(|input| channels_of(*input)).sum::<Result<usize, _>>()?;
-                    (Packaged::Concat { inputs }, sum)
+                    (Operator::Concat { inputs }, sum)
                 }
                 Layer::Linear { input, weight, bias, activation } => {
                     let from = channels_of(input)?;
-                    if bias.is_empty() || weight.len() % (bias.len() * from) > 0 {
+                    if bias.is_empty() || weight.is_empty() || weight.len() % (bias.len() * from) > 0 {
                         return Err(error(format!(
                             "{} weights and {} biases for {from} channels",
                             weight.len(),
@@ -199,10 +209,10 @@ impl Network {
                         )));
                     }
                     let outputs = bias.len();
-                    (Packaged::Linear { input, linear: Linear::new(&weight, &bias, from, activation) }, outputs)
+                    (Operator::Linear { input, linear: Linear::new(&weight, &bias, from, activation) }, outputs)
                 }
             };
-            let linear = matches!(layer, Packaged::Linear { .. });
+            let linear = matches!(layer, Operator::Linear { .. });
             if !linear && layer.inputs().iter().any(|input| flat[*input]) {
                 return Err(error("only linear layers may follow a linear layer".into()));
             }
@@ -220,6 +230,9 @@ impl Network {
         if let Some(tap) = taps.iter().find(|tap| **tap >= values) {
             return Err(NetworkError::Tap(*tap));
         }
+        if frame.contains(&0) {
+            return Err(NetworkError::Empty);
+        }
         let shapes = self.shapes(frame)?;
         let mut needed = vec![false; values];
         taps.iter().for_each(|tap| needed[*tap] = true);
@@ -230,6 +243,14 @@ impl Network {
         }
         let places = self.places(&needed, &shapes);
         let winograd = self.winograd(&needed, &shapes, &places);
+        for value in (0..values).filter(|value| winograd[*value]) {
+            let Operator::Conv { conv, winograd, .. } = &self.layers[value - 1] else { continue };
+            // Not `get_or_init`, whose lock two jobs of one thread may want.
+            if winograd.get().is_none() {
+                let weight = conv.ungrouped().expect("only ungrouped convolutions are chosen");
+                let _ = winograd.set(WinogradWeights::new(&weight, conv.output, conv.input));
+            }
+        }
         let mut borders = vec![[0; 4]; values];
         self.add_borders(&needed, &winograd, &places, &mut borders);
         let layout = |value: usize| {
@@ -252,42 +273,37 @@ impl Network {
             workspaces: Mutex::default(),
             memories: Workspaces::default(),
         };
-        for value in 0..values {
-            if !needed[value] {
-                continue;
-            }
-            if value > 0 {
-                match &self.layers[value - 1] {
-                    Packaged::Conv { input, add, .. } => plan.steps.push(Step::Conv {
-                        layer: value - 1,
-                        input: view(*input),
-                        add: add.map(view),
-                        output: view(value),
-                        winograd: winograd[value],
-                    }),
-                    Packaged::Pool { input, pool } => {
-                        if places[*input] != places[value] {
-                            plan.steps.push(Step::Pool { pool: *pool, input: view(*input), output: view(value) });
+        for value in (1..values).filter(|value| needed[*value]) {
+            match &self.layers[value - 1] {
+                Operator::Conv { input, add, .. } => plan.steps.push(Step::Conv {
+                    layer: value - 1,
+                    input: view(*input),
+                    add: add.map(view),
+                    output: view(value),
+                    winograd: winograd[value],
+                }),
+                Operator::Pool { input, pool } => {
+                    if places[*input] != places[value] {
+                        plan.steps.push(Step::Pool { pool: *pool, input: view(*input), output: view(value) });
+                    }
+                }
+                Operator::Concat { inputs } => {
+                    let mut slice = layout(value);
+                    for input in inputs {
+                        slice.channels = shapes[*input][2];
+                        if places[*input] != (places[value].0, slice.first) {
+                            let output = View { root: places[value].0, layout: slice };
+                            plan.steps.push(Step::Pool { pool: Pool::COPY, input: view(*input), output });
                         }
+                        slice.first += slice.channels;
                     }
-                    Packaged::Concat { inputs } => {
-                        let mut slice = layout(value);
-                        for input in inputs {
-                            slice.channels = shapes[*input][2];
-                            if places[*input] != (places[value].0, slice.first) {
-                                let output = View { root: places[value].0, layout: slice };
-                                plan.steps.push(Step::Pool { pool: Pool::COPY, input: view(*input), output });
-                            }
-                            slice.first += slice.channels;
-                        }
-                    }
-                    Packaged::Linear { input, .. } => {
-                        let source = match plan.heads.iter().position(|head| head.value == *input) {
-                            Some(head) => Source::Head(head),
-                            None => plan.sink(view(*input), false),
-                        };
-                        plan.heads.push(Head { layer: value - 1, value, source });
-                    }
+                }
+                Operator::Linear { input, .. } => {
+                    let source = match plan.heads.iter().position(|head| head.value == *input) {
+                        Some(head) => Source::Head(head),
+                        None => plan.sink(view(*input), false),
+                    };
+                    plan.heads.push(Head { layer: value - 1, value, source });
                 }
             }
         }
@@ -312,7 +328,7 @@ impl Network {
                 _ => Err(error(format!("its window does not fit a map of {}×{}", input[0], input[1]))),
             };
             let shape = match layer {
-                Packaged::Conv { input, add, conv, .. } => {
+                Operator::Conv { input, add, conv, .. } => {
                     let input = shapes[*input];
                     let shape = map(conv.window.output([input[0], input[1]]), input, conv.output)?;
                     if add.is_some_and(|add| shapes[add] != shape) {
@@ -320,18 +336,18 @@ impl Network {
                     }
                     shape
                 }
-                Packaged::Pool { input, pool } => {
+                Operator::Pool { input, pool } => {
                     let input = shapes[*input];
                     map(pool.output([input[0], input[1]]), input, input[2])?
                 }
-                Packaged::Concat { inputs } => {
+                Operator::Concat { inputs } => {
                     let [height, width, _] = shapes[inputs[0]];
                     if inputs.iter().any(|input| shapes[*input][..2] != [height, width]) {
                         return Err(error("the inputs have different sizes".into()));
                     }
                     [height, width, inputs.iter().map(|input| shapes[*input][2]).sum()]
                 }
-                Packaged::Linear { input, linear } => {
+                Operator::Linear { input, linear } => {
                     let found = shapes[*input].iter().product::<usize>();
                     if found != linear.inputs {
                         return Err(error(format!("{found} inputs instead of {}", linear.inputs)));
@@ -351,10 +367,10 @@ impl Network {
         let mut parents: Vec<Option<(usize, usize)>> = vec![None; shapes.len()];
         for (i, layer) in self.layers.iter().enumerate().filter(|(i, _)| needed[i + 1]) {
             match layer {
-                Packaged::Pool { input, pool: Pool::AverageTo(size) } if shapes[*input][..2] == *size => {
+                Operator::Pool { input, pool: Pool::AverageTo(size) } if shapes[*input][..2] == *size => {
                     parents[i + 1] = Some((*input, 0));
                 }
-                Packaged::Concat { inputs } => {
+                Operator::Concat { inputs } => {
                     let mut first = 0;
                     for input in inputs {
                         if *input > 0 && parents[*input].is_none() {
@@ -381,7 +397,7 @@ impl Network {
                 let (root, mut first) = places[value];
                 let mut inputs = self.layers[value - 1].inputs().into_iter();
                 match &self.layers[value - 1] {
-                    Packaged::Concat { .. } => inputs.find(|input| {
+                    Operator::Concat { .. } => inputs.find(|input| {
                         let copied = places[*input].0 == root && places[*input].1 != first;
                         first += shapes[*input][2];
                         copied
@@ -403,7 +419,7 @@ impl Network {
     /// all others want one as wide as their padding.
     fn winograd(&self, needed: &[bool], shapes: &[[usize; 3]], places: &[(usize, usize)]) -> Vec<bool> {
         let suits = |value: usize| match &self.layers[value - 1] {
-            Packaged::Conv { conv, .. } => {
+            Operator::Conv { conv, .. } => {
                 conv.window.kernel == [3, 3]
                     && conv.window.stride == [1, 1]
                     && conv.is_ungrouped()
@@ -433,7 +449,7 @@ impl Network {
     /// Widens `borders`, by root, to the padding of all convolutions that need one.
     fn add_borders(&self, needed: &[bool], winograd: &[bool], places: &[(usize, usize)], borders: &mut [[usize; 4]]) {
         for value in (1..needed.len()).filter(|value| needed[*value] && !winograd[*value]) {
-            if let Packaged::Conv { input, conv, .. } = &self.layers[value - 1] {
+            if let Operator::Conv { input, conv, .. } = &self.layers[value - 1] {
                 let border = &mut borders[places[*input].0];
                 *border = std::array::from_fn(|side| border[side].max(conv.window.padding[side]));
             }
@@ -578,7 +594,7 @@ struct Root {
 /// A network planned for a size of frames. It may run in several threads at once.
 #[derive(Debug)]
 pub struct Plan {
-    layers: Arc<Vec<Packaged>>,
+    layers: Arc<Vec<Operator>>,
     frame_len: usize,
     taps: Vec<[usize; 3]>,
     tap_sources: Vec<Source>,
@@ -598,11 +614,11 @@ pub struct Plan {
 /// Memory for one group of frames.
 #[derive(Debug, Default)]
 struct Workspace {
-    slots: Vec<Vec<f32>>,
+    slots: Vec<Aligned>,
     winograd: Memory,
 }
 
-/// Most frames of a group.
+/// Most frames of a group. Frames of a group share one pass over large weights.
 const GROUP: usize = 8;
 
 impl Plan {
@@ -675,7 +691,7 @@ impl Plan {
     fn prefers_groups(&self, step: &Step) -> bool {
         match step {
             Step::Conv { layer, output, winograd, .. } => {
-                let Packaged::Conv { conv, .. } = &self.layers[*layer] else { return false };
+                let Operator::Conv { conv, .. } = &self.layers[*layer] else { return false };
                 let positions = if *winograd { 36 } else { conv.window.kernel.iter().product() };
                 conv.is_ungrouped() && positions * conv.input * conv.output > output.layout.len()
             }
@@ -706,7 +722,8 @@ impl Plan {
         // Frames that do not go evenly into the threads are spread over all of them.
         let threads = rayon::current_num_threads();
         let whole = if threads == 1 { batch } else { batch - batch % threads };
-        let group = whole.div_ceil(threads).clamp(1, GROUP);
+        let share = (whole / threads).max(1);
+        let group = share.div_ceil(share.div_ceil(GROUP));
         let mut groups = Vec::new();
         let mut rest: Vec<&mut [f32]> = sinks.iter_mut().map(|sink| &mut sink[..]).collect();
         let mut start = 0;
@@ -721,13 +738,15 @@ impl Plan {
             start += count;
         }
         let (spread, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.2);
-        apart.into_par_iter().for_each(|(frames, sinks, _)| self.run_group(frames, sinks, false));
+        apart.into_par_iter().for_each(|(frames, sinks, _)| {
+            self.run_group(frames, sinks, false);
+        });
         for (frames, sinks, _) in spread {
             self.run_group(frames, sinks, true);
         }
         let mut heads: Vec<Vec<f32>> = Vec::new();
         for head in &self.heads {
-            let Packaged::Linear { linear, .. } = &self.layers[head.layer] else { continue };
+            let Operator::Linear { linear, .. } = &self.layers[head.layer] else { continue };
             let x = match head.source {
                 Source::Sink(sink) => &sinks[sink],
                 Source::Head(head) => &heads[head],
@@ -743,28 +762,58 @@ impl Plan {
         }
     }
 
+    /// Runs `batch` frames as one group on this thread, and returns the time of every step and of
+    /// what kind it is.
+    pub fn profile(&self, frames: &[f32], batch: usize) -> Vec<(String, Duration)> {
+        let mut sinks: Vec<Vec<f32>> = self.sinks.iter().map(|sink| vec![0.0; batch * sink.len]).collect();
+        let times = self.run_group(frames, sinks.iter_mut().map(|sink| &mut sink[..]).collect(), false);
+        self.steps.iter().map(|step| self.describe(step)).zip(times).collect()
+    }
+
+    fn describe(&self, step: &Step) -> String {
+        match step {
+            Step::Read(_) => "read".into(),
+            Step::Write { .. } => "write".into(),
+            Step::Pool { pool, output, .. } => {
+                format!("pool {pool:?} to {}×{}×{}", output.layout.height, output.layout.width, output.layout.channels)
+            }
+            Step::Conv { layer, output, winograd, .. } => {
+                let Operator::Conv { conv, .. } = &self.layers[*layer] else { return String::new() };
+                let Window { kernel, stride, .. } = conv.window;
+                let kind = match (winograd, conv.is_ungrouped()) {
+                    (true, _) => "winograd",
+                    (false, true) => "direct",
+                    (false, false) => "grouped",
+                };
+                let Layout { height, width, .. } = output.layout;
+                format!("{kind} {kernel:?}/{stride:?} {} to {height}×{width}×{}", conv.input, conv.output)
+            }
+        }
+    }
+
     /// Runs a group of frames into its part of every sink, on this thread or spread over all.
-    fn run_group(&self, frames: &[f32], sinks: Vec<&mut [f32]>, spread: bool) {
+    fn run_group(&self, frames: &[f32], sinks: Vec<&mut [f32]>, spread: bool) -> Vec<Duration> {
         let count = frames.len() / self.frame_len;
         let lock = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = lock().pop().unwrap_or_default();
-        workspace.slots.resize_with(self.slots.len(), Vec::new);
+        workspace.slots.resize_with(self.slots.len(), Aligned::default);
         for (slot, [single, each]) in workspace.slots.iter_mut().zip(&self.slots) {
             let len = *single.max(&(each * count));
             if slot.len() < len {
-                // Not `resize`, which would copy what is overwritten anyway.
-                *slot = vec![0.0; len];
+                *slot = Aligned::zeros(len);
             }
         }
         let spread = spread.then_some(&self.memories);
-        let mut job = Job { planes: frames, sinks, frames: 0..0, spread };
+        let times = vec![Duration::ZERO; self.steps.len()];
+        let mut job = Job { planes: frames, sinks, frames: 0..0, spread, times };
         for frame in 0..count {
             job.frames = frame..frame + 1;
-            (0..self.grouped_from).for_each(|step| self.step(step, &mut job, &mut workspace));
+            (0..self.grouped_from).for_each(|step| job.run(self, step, &mut workspace));
         }
         job.frames = 0..count;
-        (self.grouped_from..self.steps.len()).for_each(|step| self.step(step, &mut job, &mut workspace));
+        (self.grouped_from..self.steps.len()).for_each(|step| job.run(self, step, &mut workspace));
         lock().push(workspace);
+        job.times
     }
 
     /// Runs step `index` for `job.frames`.
@@ -812,17 +861,14 @@ impl Plan {
                 over_rows(layout, map, job.spread.is_some(), |frame, output| pool.run(input.skip(frame), output));
             }
             Step::Conv { layer, input, add, winograd, .. } => {
-                let Packaged::Conv { conv, winograd: weights, .. } = &self.layers[*layer] else { return };
+                let Operator::Conv { conv, winograd: weights, .. } = &self.layers[*layer] else { return };
                 let (input, add) = (value(input), add.as_ref().map(value));
                 if !winograd {
                     over_rows(layout, map, job.spread.is_some(), |frame, output| {
                         conv.run(input.skip(frame), add.map(|add| add.skip(frame)), output);
                     });
                 } else {
-                    let weights = weights.get_or_init(|| {
-                        let weight = conv.ungrouped().expect("only ungrouped convolutions are chosen");
-                        WinogradWeights::new(&weight, conv.output, conv.input)
-                    });
+                    let weights = weights.get().expect("the plan transforms the weights");
                     let finish = Finish {
                         bias: conv.bias(),
                         add: add.map(|add| dense(add, frames.len())),
@@ -857,6 +903,16 @@ struct Job<'a, 'b> {
     frames: Range<usize>,
     /// Memories of the threads where all of them take part.
     spread: Option<&'a Workspaces>,
+    /// Time spent in each step.
+    times: Vec<Duration>,
+}
+
+impl Job<'_, '_> {
+    fn run(&mut self, plan: &Plan, step: usize, workspace: &mut Workspace) {
+        let start = Instant::now();
+        plan.step(step, self, workspace);
+        self.times[step] += start.elapsed();
+    }
 }
 
 /// Calls `work` with the index of a frame and the rows of it, or of it and all that follow, that
@@ -1075,7 +1131,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn convolutions_equal_their_definition(
@@ -1212,6 +1268,27 @@ mod tests {
     }
 
     #[test]
+    fn runs_in_several_threads_at_once() {
+        let layers = vec![
+            square([3, 20], 3, 2).layer(0, Activation::Relu, None),
+            square([20, 20], 3, 1).layer(1, Activation::Relu, Some(1)),
+        ];
+        let plan = Network::new(3, layers).and_then(|network| network.plan([12, 10], &[2])).expect("all fits");
+        let run = |seed| {
+            let mut outputs = vec![Vec::new()];
+            plan.run(&numbers(5 * 360, seed, 1.0), 5, &mut outputs);
+            outputs
+        };
+        let expected: Vec<_> = (0..8).map(run).collect();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|seed| scope.spawn(move || run(seed))).collect();
+            for (thread, expected) in threads.into_iter().zip(&expected) {
+                assert!(thread.join().expect("no panic") == *expected);
+            }
+        });
+    }
+
+    #[test]
     fn says_what_does_not_fit() {
         let conv = |input| square([3, 4], 3, 1).layer(input, Activation::None, None);
         let order = Network::new(3, vec![conv(1)]).map(|_| ());
@@ -1221,6 +1298,7 @@ mod tests {
             Network::new(3, vec![Of { padding: [0; 4], ..square([3, 4], 3, 1) }.layer(0, Activation::None, None)]);
         let network = network.expect("the layer fits");
         assert_eq!(network.plan([4, 4], &[2]).map(|_| ()), Err(NetworkError::Tap(2)));
+        assert_eq!(network.plan([4, 0], &[1]).map(|_| ()), Err(NetworkError::Empty));
         assert!(matches!(network.plan([2, 4], &[1]), Err(NetworkError::Layer { layer: 0, .. })));
     }
 }

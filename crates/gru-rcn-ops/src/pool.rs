@@ -34,7 +34,7 @@ impl Pool {
         for i in 0..2 {
             let padded = input[i] + padding[i] + padding[i + 2];
             // A last window that overhangs counts where it starts in the map or the padding before.
-            if ceil && (padded - kernel[i]) % stride[i] > 0 && size[i] * stride[i] < input[i] + padding[i] {
+            if ceil && !(padded - kernel[i]).is_multiple_of(stride[i]) && size[i] * stride[i] < input[i] + padding[i] {
                 size[i] += 1;
             }
         }

@@ -1,5 +1,7 @@
 //! What all vector code shares: the width in use, activations, stores of part of a vector.
 
+use std::ops::{Deref, DerefMut};
+
 use pulp::{Arch, Simd, WithSimd};
 
 /// Non-linearity at the end of an operator.
@@ -24,14 +26,11 @@ impl Activation {
         }
     }
 
-    /// The activation of one vector. NaN stays NaN where the instruction set returns its second operand then (x86).
+    /// The activation of one vector. NaN stays NaN where the second operand wins then (x86).
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        match self {
-            Self::None => x,
-            Self::Relu => simd.max_f32s(simd.splat_f32s(0.0), x),
-            Self::Relu6 => simd.min_f32s(simd.splat_f32s(6.0), simd.max_f32s(simd.splat_f32s(0.0), x)),
-        }
+        let [low, high] = self.range().map(|bound| simd.splat_f32s(bound));
+        simd.min_f32s(high, simd.max_f32s(low, x))
     }
 }
 
@@ -63,5 +62,38 @@ pub(crate) fn store<S: Simd>(simd: S, out: &mut [f32], value: S::f32s) {
     match S::as_mut_simd_f32s(out).0 {
         [whole] => *whole = value,
         _ => simd.partial_store_f32s(out, value),
+    }
+}
+
+/// Numbers that start at a cache line, so that no vector of them lies in two. A clone may not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aligned {
+    numbers: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    /// Floats of a cache line.
+    const LINE: usize = 16;
+
+    pub(crate) fn zeros(len: usize) -> Self {
+        let numbers = vec![0.0; len + Self::LINE];
+        let start = numbers.as_ptr().align_offset(size_of::<f32>() * Self::LINE).min(Self::LINE);
+        Self { numbers, start, len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.numbers[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.numbers[self.start..self.start + self.len]
     }
 }

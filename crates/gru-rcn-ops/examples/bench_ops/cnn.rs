@@ -1,14 +1,24 @@
 //! Networks forward.
 
-use gru_rcn_ops::{Activation, Layer, Network};
+use std::time::Instant;
+
+use gru_rcn_ops::{
+    Activation, Layer, Network,
+    gemm::{Packed, Position, Rows, product},
+};
 
 use crate::timing::measure;
 
 /// Names that `run` knows.
-pub const NAMES: &[&str] = &["vgg8", "vgg1", "squeeze", "eff8", "eff1"];
+pub(crate) const NAMES: &[&str] = &["vgg8", "vgg1", "squeeze", "eff8", "eff1", "products"];
 
-/// Runs the benchmark `name`; false where it is unknown. The argument is the number of repetitions.
-pub fn run(name: &str, arguments: &[String]) -> bool {
+/// Runs the benchmark `name`; false where it is unknown. Arguments: the number of repetitions,
+/// and `steps` to print the least time of every step on one thread instead.
+pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
+    if name == "products" {
+        products();
+        return true;
+    }
     let (net, batch, size) = match name {
         "vgg8" => (vgg(), 8, [224, 224]),
         "vgg1" => (vgg(), 1, [224, 224]),
@@ -22,6 +32,16 @@ pub fn run(name: &str, arguments: &[String]) -> bool {
     let network = Network::new(3, net.layers).expect("the layers fit");
     let plan = network.plan(size, &[tap]).expect("the size fits");
     let frames: Vec<f32> = (0..batch * 3 * size[0] * size[1]).map(|i| ((i * 7919) % 1009) as f32 / 1009.0).collect();
+    if arguments.get(1).is_some_and(|argument| argument == "steps") {
+        let group = batch.min(4);
+        let frames = &frames[..group * frames.len() / batch];
+        let runs: Vec<_> = (0..repetitions).map(|_| plan.profile(frames, group)).collect();
+        for (i, (name, _)) in runs[0].iter().enumerate() {
+            let least = runs.iter().map(|run| run[i].1).min().unwrap_or_default();
+            println!("{:8.3} ms a frame  {name}", least.as_secs_f64() * 1e3 / group as f64);
+        }
+        return true;
+    }
     let mut outputs = vec![Vec::new()];
     measure(name, repetitions, || plan.run(&frames, batch, &mut outputs));
     true
@@ -150,4 +170,69 @@ fn efficient_net_lite0() -> Net {
         activation: Activation::None,
     });
     net
+}
+
+/// Products of pixels and packed weights against the `gemm` crate, one thread.
+fn products() {
+    for [pixels, k, n] in [
+        [96, 64, 24],
+        [96, 64, 96],
+        [96, 256, 96],
+        [3136, 64, 64],
+        [196, 672, 112],
+        [196, 112, 672],
+        [49, 1152, 192],
+        [49, 192, 1152],
+        [660, 128, 32],
+        [165, 384, 64],
+        [3136, 24, 144],
+        [12544, 16, 96],
+        [2745, 147, 96],
+    ] {
+        let x = vec![0.5_f32; pixels * k];
+        let weights = vec![0.25_f32; k * n];
+        let packed = Packed::new(k, n, |row, column| weights[row * n + column], &vec![0.0; n]);
+        let mut out = vec![0.0_f32; pixels * n];
+        let positions: Vec<_> = (0..pixels).map(|p| Position { input: p * k, output: p * n, add: 0 }).collect();
+        let least = |work: &mut dyn FnMut()| {
+            let once = || {
+                let start = Instant::now();
+                work();
+                start.elapsed().as_secs_f64()
+            };
+            std::iter::repeat_with(once).take(200).fold(f64::INFINITY, f64::min)
+        };
+        let flop = 2e-9 * (pixels * k * n) as f64;
+        let own = least(&mut || {
+            product(&packed, Rows { x: &x, runs: &[0], run: k }, &positions, None, Activation::None, &mut out);
+        });
+        let crate_ = least(&mut || {
+            let (i, k_, n_) = (pixels, k as isize, n as isize);
+            // SAFETY: the vectors hold pixels × k, k × n and pixels × n numbers.
+            unsafe {
+                gemm::gemm(
+                    n,
+                    i,
+                    k,
+                    out.as_mut_ptr(),
+                    n_,
+                    1,
+                    false,
+                    weights.as_ptr(),
+                    n_,
+                    1,
+                    x.as_ptr(),
+                    k_,
+                    1,
+                    0.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+        });
+        println!("{pixels}×{k}×{n}: own {:.1}, gemm {:.1} GFLOP/s", flop / own, flop / crate_);
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 /// Processor time of this process in milliseconds, all threads, user and system.
-pub fn processor_ms() -> f64 {
+pub(crate) fn processor_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The second field is the program's name in brackets and may hold spaces.
     let after = stat.rsplit(") ").next().unwrap_or_default();
@@ -14,7 +14,7 @@ pub fn processor_ms() -> f64 {
 
 /// Runs `work` once to warm up, then `repetitions` times, and prints the median wall time and the
 /// mean processor time of a repetition in milliseconds.
-pub fn measure(name: &str, repetitions: usize, mut work: impl FnMut()) {
+pub(crate) fn measure(name: &str, repetitions: usize, mut work: impl FnMut()) {
     work();
     let mut walls = Vec::with_capacity(repetitions);
     let before = processor_ms();
