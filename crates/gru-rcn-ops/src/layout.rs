@@ -1,5 +1,7 @@
 //! How a map lies in memory.
 
+use rayon::prelude::*;
+
 /// A channels-last map `[height, width, channels]` with a border of zeros, so that windows which
 /// overhang the map need no special case; it may be a slice of the channels of a wider map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,4 +91,28 @@ impl Layout {
             out.copy_from_slice(&map[self.pixel(i / self.width, i % self.width)..][..self.channels]);
         }
     }
+}
+
+/// Side of the blocks of a transposition, in floats: a cache line each way.
+const BLOCK: usize = 16;
+
+/// Frames whose planes `[channel, cell]` begin at `starts`, one after another as `[frame, cell,
+/// channel]`.
+pub fn channels_last(planes: &[f32], starts: &[usize], [channels, cells]: [usize; 2]) -> Vec<f32> {
+    let mut frames = vec![0.0; starts.len() * cells * channels];
+    frames.par_chunks_mut((cells * channels).max(1)).zip(starts).for_each(|(frame, &start)| {
+        let planes = &planes[start..start + channels * cells];
+        for first in (0..channels).step_by(BLOCK) {
+            let block = first..channels.min(first + BLOCK);
+            for cell in (0..cells).step_by(BLOCK) {
+                let end = cells.min(cell + BLOCK);
+                for channel in block.clone() {
+                    for (at, &value) in (cell..end).zip(&planes[channel * cells + cell..channel * cells + end]) {
+                        frame[at * channels + channel] = value;
+                    }
+                }
+            }
+        }
+    });
+    frames
 }

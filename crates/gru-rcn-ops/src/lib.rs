@@ -48,5 +48,14 @@ mod simd;
 pub mod square;
 pub mod winograd;
 
+pub use layout::channels_last;
 pub use network::{Layer, Network, NetworkError, Plan};
 pub use simd::{Activation, lanes};
+
+/// Whether a program that can do without these operators should use them: yes, unless the
+/// environment variable `GRU_RCN_OPERATORS` is `off`, which is read once. For comparisons.
+pub fn enabled() -> bool {
+    static ENABLED: std::sync::LazyLock<bool> =
+        std::sync::LazyLock::new(|| std::env::var_os("GRU_RCN_OPERATORS").is_none_or(|value| value != "off"));
+    *ENABLED
+}

@@ -259,7 +259,7 @@ mod cpu {
             let frames = frames.to_contiguous();
             plan.run(frames.as_slice().expect("contiguous float32"), batch, &mut maps);
             let shapes = plan.tap_shapes();
-            let tensor = |(map, [channels, height, width]): (Vec<f32>, [usize; 3])| {
+            let tensor = |(map, [height, width, channels]): (Vec<f32>, [usize; 3])| {
                 let layout = Layout::contiguous(Shape::from([batch, channels, height, width]));
                 Tensor::from_primitive::<Flex>(FlexTensor::new(Bytes::from_elems(map), layout, DType::F32))
             };

@@ -18,7 +18,7 @@ use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use gru_rcn_ops::conv_gru::{ConvGruClip, ConvGruTrace, ConvGruWeights, StateGradient};
 use gru_rcn_ops::square::{SquareWeights, weight_gradient};
 use gru_rcn_ops::winograd::{Finish, Map, Workspaces};
-use gru_rcn_ops::{conv3x3, layout};
+use gru_rcn_ops::{channels_last, conv3x3};
 
 use super::ConvGru;
 
@@ -247,7 +247,7 @@ fn frames(tensor: FlexTensor) -> (Vec<f32>, [usize; 4]) {
     }
     let first = last.permute(&[0, 3, 1, 2]).to_contiguous();
     let starts: Vec<usize> = (0..frames).map(|frame| frame * channels * height * width).collect();
-    (layout::channels_last(floats(&first), &starts, [channels, height * width]), shape)
+    (channels_last(floats(&first), &starts, [channels, height * width]), shape)
 }
 
 /// Clips `[batch, time, channel, height, width]` as frames `[time * batch, height, width, channel]`.
@@ -262,7 +262,7 @@ fn time_major(clips: &FlexTensor) -> (Vec<f32>, [usize; 4]) {
     let frame = channels * height * width;
     let starts: Vec<usize> =
         (0..time).flat_map(|t| (0..batch).map(move |b| (b * time + t) * frame)).collect();
-    (layout::channels_last(floats(&clips), &starts, [channels, height * width]), shape)
+    (channels_last(floats(&clips), &starts, [channels, height * width]), shape)
 }
 
 impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
