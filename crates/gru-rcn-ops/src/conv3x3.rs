@@ -4,6 +4,11 @@
 //! gradients against exact arithmetic is that of the forward pass; the weight gradient's is at most
 //! 2e-5 of its largest value.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops by position over small arrays are unrolled, closures may not be inlined into vector code"
+)]
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 

@@ -18,7 +18,7 @@ fn split_exp<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     let power = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23)));
     // Coefficients of Cephes' expf.
     let mut series = splat(1.987_569_1e-4);
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         series = simd.mul_add_e_f32s(series, r, splat(coefficient));
     }
     [simd.mul_add_e_f32s(simd.mul_f32s(r, r), series, r), power]

@@ -10,6 +10,11 @@
 //! ±1, ±2: the relative error against exact arithmetic is 7e-7 in the mean square and at most 2e-5
 //! of the largest output.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops by position over small arrays are unrolled, closures may not be inlined into vector code"
+)]
+
 use std::ops::Range;
 use std::sync::Mutex;
 
