@@ -10,6 +10,4 @@ pub use picture::read_image;
 pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};
 pub use resize::{Crop, SizeRule};
 pub(crate) use resize::{Rectangle, flip_horizontal, resize_into, resize_rgb};
-#[cfg(feature = "pure-decode")]
-pub(crate) use resize::{cubic, resize_cubic};
 pub(crate) use structure::{Unsound, check_structure};

@@ -2,52 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::OnceLock;
 
 use super::views::{ClipViews, shown};
-use crate::base::{DataError, DecodeLimits, Frames, printable};
+use crate::base::{DataError, DecodeLimits, Frames};
 use crate::dataset::{ClipSource, Sample, is_video};
 use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
     with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
-use crate::video::{DecoderId, DecoderKind, FrameSource, VideoDecoder, VideoFrame};
+use crate::video::{Ffmpeg, VideoDecoder};
 
 /// Reads clips; to be shared by all loading threads.
 ///
-/// The decoder is looked for when the first video is read, so frame folders and the built-in data
-/// set do not need it.
+/// FFmpeg is looked for when the first video is read, so frame folders and the built-in data set do
+/// not need it.
 #[derive(Debug, Default)]
 pub struct ClipReader {
-    kind: DecoderKind,
-    found: OnceLock<Box<dyn VideoDecoder>>,
+    found: OnceLock<Ffmpeg>,
     limits: DecodeLimits,
-    damaged: Damaged,
 }
 
-/// Videos of which the decoder gave frames although it found damage, with its words.
-type Damaged = Arc<Mutex<BTreeMap<PathBuf, String>>>;
-
 impl ClipReader {
-    /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the
-    /// default limits.
+    /// A reader with the given limits; `ClipReader::default()` has the default limits.
     pub fn new(limits: DecodeLimits) -> Self {
         Self { limits, ..Self::default() }
-    }
-
-    /// The same reader with another decoder for video files. A decoder that this build lacks is an
-    /// error of the first video read; check before with [`DecoderKind::require`].
-    pub fn with_decoder(self, kind: DecoderKind) -> Self {
-        Self { kind, limits: self.limits, ..Self::default() }
     }
 
     /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB
     /// `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`VideoDecoder::decode`] and [`DecoderKind::open`] for videos. For stored frames
+    /// Those of [`VideoDecoder::decode`] and [`Ffmpeg::locate`] for videos. For stored frames
     /// [`DataError::NoFrames`]; [`DataError::BadFrames`] for a name without a number, a gap, a
     /// number used twice, two prefixes or two sizes; [`DataError::BadImage`] for an image that
     /// cannot be decoded, [`DataError::TooLarge`] above a limit.
@@ -186,71 +173,23 @@ impl ClipReader {
     /// Checks, before many clips, that video files can be decoded.
     ///
     /// # Errors
-    /// As [`DecoderKind::open`].
+    /// As [`Ffmpeg::locate`].
     pub fn require_decoder(&self) -> Result<(), DataError> {
         self.video().map(drop)
     }
 
-    /// The videos read so far in which the decoder found damage and gave frames all the same, with
-    /// its words. Their clips are used; whoever reads them should say so.
+    /// As [`Ffmpeg::damaged`]. The clips are used; whoever reads them should say so.
     pub fn damaged(&self) -> Vec<(PathBuf, String)> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect()
+        self.found.get().map(Ffmpeg::damaged).unwrap_or_default()
     }
 
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
-    fn video(&self) -> Result<&dyn VideoDecoder, DataError> {
+    fn video(&self) -> Result<&Ffmpeg, DataError> {
         if let Some(decoder) = self.found.get() {
-            return Ok(&**decoder);
+            return Ok(decoder);
         }
-        let decoder = Noting { decoder: self.kind.open(self.limits)?, damaged: self.damaged.clone() };
-        Ok(&**self.found.get_or_init(|| Box::new(decoder)))
-    }
-}
-
-/// A decoder that remembers in which files it found damage.
-#[derive(Debug)]
-struct Noting {
-    decoder: Box<dyn VideoDecoder>,
-    damaged: Damaged,
-}
-
-impl VideoDecoder for Noting {
-    fn id(&self) -> DecoderId {
-        self.decoder.id()
-    }
-
-    fn limits(&self) -> &DecodeLimits {
-        self.decoder.limits()
-    }
-
-    fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
-        let source = self.decoder.start(path, size)?;
-        Ok(Box::new(NotingSource { source, path: path.to_owned(), damaged: self.damaged.clone() }))
-    }
-}
-
-struct NotingSource {
-    source: Box<dyn FrameSource>,
-    path: PathBuf,
-    damaged: Damaged,
-}
-
-impl FrameSource for NotingSource {
-    fn next_frame(&mut self, deadline: Instant) -> Result<Option<VideoFrame>, DataError> {
-        let frame = self.source.next_frame(deadline)?;
-        if frame.is_none() && !self.source.warnings().is_empty() {
-            let words = printable(self.source.warnings());
-            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone(), words);
-        }
-        Ok(frame)
-    }
-
-    fn rate(&self) -> Option<f64> {
-        self.source.rate()
-    }
-
-    fn warnings(&self) -> &str {
-        self.source.warnings()
+        let decoder = Ffmpeg::locate()?.with_limits(self.limits);
+        Ok(self.found.get_or_init(|| decoder))
     }
 }
 
@@ -512,22 +451,5 @@ mod tests {
     fn flow_of_a_video_is_an_error_that_says_what_to_do() {
         let sample = sample(ClipSource::Video("a.avi".into()));
         refused(ClipReader::default().read_clips(&sample, &whole(Modality::Flow), &[None]), &["prepare"]);
-    }
-
-    #[cfg(feature = "pure-decode")]
-    #[test]
-    fn clips_are_read_with_the_chosen_decoder() {
-        let folder = temporary();
-        let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12);
-        let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
-        let film = sample(ClipSource::Video(path.clone()));
-        let clip = reader.read(&film, [32, 48]).unwrap();
-        assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());
-        // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
-        // the picture is the same.
-        let other = ClipReader::default().read(&film, [32, 48]).unwrap();
-        let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-        let mean = sum / clip.data.len() as f64;
-        assert!(mean < 10.0, "{mean}");
     }
 }
