@@ -20,7 +20,7 @@ use crate::signals::Faults;
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
 pub(super) struct DeviceArgs {
-    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
+    /// Where to compute: cpu, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
     #[arg(long, default_value = "cpu")]
     pub(super) backend: Backend,
 }
