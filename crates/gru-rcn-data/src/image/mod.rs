@@ -5,7 +5,7 @@ mod picture;
 mod resize;
 mod structure;
 
-pub(crate) use folder::{check_link, is_frame, list_frames, list_frames_below, numbered, read_selected};
+pub(crate) use folder::{check_inside, check_link, is_frame, list_frames, list_frames_below, numbered, read_selected};
 pub use picture::read_image;
 pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};
 pub use resize::{Crop, SizeRule};

@@ -45,22 +45,6 @@ impl ClipReader {
         }
     }
 
-    /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
-    /// into memory.
-    ///
-    /// Returns those frames, in the plan's order and at the planner's frame size, and the number of
-    /// frames of the whole video. Cut the clip out of them with
-    /// `planner.evaluation(total)?.on_selected().apply(&frames)`.
-    ///
-    /// # Errors
-    /// As [`ClipReader::read`] and [`ClipPlanner::evaluation`].
-    pub fn read_planned(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(Frames, usize), DataError> {
-        planner.validate()?;
-        // A validated planner has a plan for every positive count, and no video has zero frames.
-        let select = |total: usize| planner.evaluation(total).map(|plan| plan.frames).unwrap_or_default();
-        self.read_some(source, planner.frame_size.into(), select)
-    }
-
     /// Reads a sample once and cuts clips out of it: for each key the training clip of that key,
     /// for `None` the one that is evaluated.
     ///
@@ -111,12 +95,14 @@ impl ClipReader {
         }
     }
 
-    /// Decodes what the test views of a clip show, each picture once; the plans are those of
-    /// [`ClipPlanner::test_views`].
+    /// Decodes what the test views of a clip show, each picture once, so that a video of any length
+    /// fits into memory; the plans are those of [`ClipPlanner::test_views`], for
+    /// [`TestViews::default`] the one that is evaluated.
     ///
     /// # Errors
     /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`]
-    /// where the pictures take more memory than `max_bytes` of the limits.
+    /// where the pictures are more than `max_frames` of the limits or take more memory than
+    /// `max_bytes`.
     pub fn read_views(
         &self,
         source: &ClipSource,
@@ -129,8 +115,9 @@ impl ClipReader {
         if let Some(stored) = pictures(source, planner.modality)? {
             let total = stored.len();
             let plans = distinct_views(planner.test_views(views, total)?);
-            let (mut pictures, mut bytes) = (BTreeMap::new(), 0);
-            for t in shown(&plans, total) {
+            let (shown, mut pictures, mut bytes) = (shown(&plans, total), BTreeMap::new(), 0);
+            self.limits.check(stored.path(), shown.len(), 0)?;
+            for t in shown {
                 let picture = stored.picture(t, &self.limits)?;
                 bytes += picture.pixels.len();
                 self.limits.check(stored.path(), 1, bytes)?;
@@ -333,10 +320,9 @@ mod tests {
         // 19 of the 20 frames would fit.
         let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
         for limits in [DecodeLimits::default(), tight] {
-            let (frames, total) = ClipReader::new(limits).read_planned(&source, &planner(3)).unwrap();
-            assert_eq!((frames.time, total), (3, 20));
-            let plan = planner(3).evaluation(total).unwrap().on_selected();
-            assert_eq!(plan.apply(&frames).unwrap(), expected);
+            let views = ClipReader::new(limits).read_views(&source, &planner(3), TestViews::default()).unwrap();
+            assert_eq!((views.pictures.len(), views.total()), (3, 20));
+            assert_eq!(views.cut(&views.plans()[0].0).unwrap(), expected);
         }
         assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
     }
@@ -350,12 +336,16 @@ mod tests {
         (0..20).for_each(|t| save_frame(&folder.path().join(format!("frames/{t:06}.png")), [16, 24], t));
         let few = ClipReader::new(DecodeLimits { max_frames: 15, ..DecodeLimits::default() });
         for source in [ClipSource::Video(video), ClipSource::FrameFolder(folder.path().join("frames"))] {
-            let (frames, total) = few.read_planned(&source, &planner(3)).unwrap();
-            let (expected, _) = ClipReader::default().read_planned(&source, &planner(3)).unwrap();
-            assert_eq!((total, frames), (20, expected));
-            let views = few.read_views(&source, &planner(3), TestViews { starts: 2, ..TestViews::default() }).unwrap();
-            assert_eq!(views.total(), 20);
-            refused(few.read_planned(&source, &planner(16)), &["max_frames", "15"]);
+            for starts in [1, 2] {
+                let rule = TestViews { starts, ..TestViews::default() };
+                let cut = |reader: &ClipReader| {
+                    let views = reader.read_views(&source, &planner(3), rule).unwrap();
+                    (views.total(), views.plans().iter().map(|(plan, _)| views.cut(plan).unwrap()).collect::<Vec<_>>())
+                };
+                assert_eq!(cut(&few), cut(&ClipReader::default()));
+                assert_eq!(cut(&few).0, 20);
+            }
+            refused(few.read_views(&source, &planner(16), TestViews::default()), &["max_frames", "15"]);
             refused(few.read(&sample(source), [16, 24]), &["max_frames", "15"]);
         }
     }
@@ -366,9 +356,10 @@ mod tests {
         (0..6).for_each(|t| save_frame(&folder.path().join(format!("{t:06}.png")), [16, 24], t));
         let reader = ClipReader::default();
         let source = source_of(folder.path()).unwrap();
-        let (frames, total) = reader.read_planned(&source, &planner(3)).unwrap();
+        let views = reader.read_views(&source, &planner(3), TestViews::default()).unwrap();
         // Parts of two frames, their middles 1, 3 and 5.
-        assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [40, 120, 200]));
+        let first: Vec<u8> = views.pictures.values().map(|picture| picture.pixels[0]).collect();
+        assert_eq!((views.total(), &first[..]), (6, &[40, 120, 200][..]));
         assert_eq!(reader.read(&sample(source), [16, 24]).unwrap().time, 6);
         assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
     }
