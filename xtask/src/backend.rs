@@ -7,11 +7,11 @@ use anyhow::Result;
 use crate::usage;
 
 /// The names of the backends: those of the features, and `cpu`, which is always compiled in.
-pub(crate) const NAMES: [&str; 7] = ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda", "remote"];
+pub(crate) const NAMES: [&str; 6] = ["cpu", "wgpu", "vulkan", "metal", "cuda", "remote"];
 
-/// Features for `compare-backends` without `--backends`. Without autotuning: on a software adapter,
+/// The feature for `compare-backends` without `--backends`. Without autotuning: on a software adapter,
 /// the usual one of machines without a GPU, that takes minutes for each shape of convolution.
-const COMPARED: [&str; 2] = ["ndarray", "wgpu-untuned"];
+const COMPARED: &str = "wgpu-untuned";
 
 const KERNEL_COMPILER: &str = "--kernel-compiler";
 
@@ -67,7 +67,7 @@ impl Build {
         }
         build.arguments.extend(words);
         if verb == "compare-backends" && build.features.is_empty() {
-            build.features.extend(COMPARED);
+            build.add(COMPARED);
         }
         build.nvrtc = match kernel_compiler.as_deref() {
             None => false,
@@ -128,7 +128,7 @@ mod tests {
             ("predict clip.mp4 -- --backend cuda", ""),
             ("serve", "remote"),
             ("serve --backend cuda", "remote,cuda"),
-            ("compare-backends --steps 3 --json", "ndarray,wgpu-untuned"),
+            ("compare-backends --steps 3 --json", "wgpu-untuned"),
             ("compare-backends --serve 2", "remote"),
             ("compare-backends --backends=cpu+cpu,cuda:0+cuda:1 --serve=1", "cuda,remote"),
         ] {
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn rejects_unknown_and_missing_values() {
         for (line, message) in [
-            ("train --backend tpu", "unknown backend \"tpu\"; known are cpu, ndarray"),
+            ("train --backend tpu", "unknown backend \"tpu\"; known are cpu, wgpu"),
             ("train --backend cuda:first", "unknown backend \"cuda:first\""),
             ("train --devices cpu,tpu", "unknown backend \"tpu\""),
             ("compare-backends --backends tpu", "unknown backend \"tpu\""),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::cargo::{cargo, cargo_at_root, root, run};
 use crate::{offline, usage};
 
-const BACKENDS: &str = "ndarray,vulkan,cuda-nvrtc,remote";
+const BACKENDS: &str = "vulkan,cuda-nvrtc,remote";
 
 /// `cargo test` over the workspace, with `arguments` for it.
 pub(crate) fn test(arguments: &[OsString]) -> Result<()> {

@@ -20,7 +20,7 @@ pub(crate) const VERBS: [(&str, &str); 13] = [
     ("verify", "check a folder of frames and flow"),
     ("flow", "compute the flow between two images"),
     ("doctor", "show what works on this machine; tests the backends"),
-    ("compare-backends", "train the same recipe on ndarray and wgpu, or on those of --backends and --serve"),
+    ("compare-backends", "train the same recipe on cpu and wgpu, or on those of --backends and --serve"),
     ("serve", "let other processes compute on this machine"),
 ];
 

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use gru_rcn_data::{DecodeLimits, DecoderKind, Layout, Prepare, VerifyOptions, verify};
+use gru_rcn_data::{Ffmpeg, Layout, Prepare, VerifyOptions, verify};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let layout: Layout = layout.parse()?;
     let (source, output, size) = (source.into(), output.into(), Prepare::size_for(layout));
     let options = Prepare { layout, source, output, size, ..Prepare::default() };
-    let (decoder, go) = (DecoderKind::Ffmpeg.open(DecodeLimits::default())?, AtomicBool::new(false));
-    let outcome = options.run(&*decoder, &go, &mut |progress| println!("{} of {}", progress.done, progress.total))?;
+    let (decoder, go) = (Ffmpeg::locate()?, AtomicBool::new(false));
+    let outcome = options.run(&decoder, &go, &mut |progress| println!("{} of {}", progress.done, progress.total))?;
     for failure in &outcome.failures {
         println!("failed: {}: {}", failure.clip, failure.error);
     }

@@ -68,6 +68,4 @@ pub use plan::{
 pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
 pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};
 pub use verify::{Fault, FaultKind, VerifyOptions, VerifyReport, verify, write_quarantine};
-#[cfg(feature = "pure-decode")]
-pub use video::PureDecoder;
-pub use video::{DecoderId, DecoderKind, Ffmpeg, VideoDecoder, VideoFrame, VideoFrames};
+pub use video::{DecoderId, Ffmpeg, VideoDecoder, VideoFrame, VideoFrames};

@@ -47,7 +47,7 @@ pub(crate) fn refused<T>(result: Result<T, DataError>, words: &[&str]) {
 /// The names of enums are those of JSON and are read back.
 mod names {
     use crate::base::Split;
-    use crate::{DataError, DecoderKind, FlowMethod, Layout};
+    use crate::{DataError, FlowMethod, Layout};
 
     fn read_back<T>(all: &[T], known: &str)
     where
@@ -64,10 +64,8 @@ mod names {
     fn names_are_read_and_written() {
         read_back(&[Split::Train, Split::Validation, Split::Test], "`split`");
         read_back(&[Layout::Ucf101, Layout::Hmdb51, Layout::Msvd, Layout::Folder], "ucf101");
-        read_back(&[DecoderKind::Ffmpeg, DecoderKind::Pure], "ffmpeg or pure");
         read_back(&[FlowMethod::TvL1, FlowMethod::Dis], "tvl1");
         assert_eq!("val".parse::<Split>().unwrap(), Split::Validation);
-        assert_eq!(DecoderKind::default(), DecoderKind::Ffmpeg);
     }
 }
 

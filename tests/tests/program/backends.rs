@@ -17,7 +17,7 @@ fn doctor_reports_a_working_cpu() {
     assert!(report["machine"]["cores"].as_u64().is_some_and(|cores| cores > 0), "{report}");
     let backends = report["backends"].as_array().unwrap();
     let names: Vec<&str> = backends.iter().filter_map(|backend| backend["name"].as_str()).collect();
-    assert_eq!(names, ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda"]);
+    assert_eq!(names, ["cpu", "wgpu", "vulkan", "metal", "cuda"]);
     let cpu = &backends[0];
     assert!(cpu["built_in"] == true && cpu["smoke"]["ok"] == true && cpu["smoke"]["bf16"] == true, "{cpu}");
     for backend in backends {

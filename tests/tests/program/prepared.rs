@@ -252,7 +252,13 @@ fn trains_from_percepts_on_disk() {
     for clip in index["clips"].as_array_mut().unwrap() {
         clip.as_object_mut().unwrap().remove("content").unwrap();
     }
-    fs::write(folder.path().join("percepts/index.json"), index.to_string()).unwrap();
+    let mut of_decoder = |decoder: &str| {
+        index["decoder"] = decoder.into();
+        fs::write(folder.path().join("percepts/index.json"), index.to_string()).unwrap();
+    };
+    of_decoder("pure");
+    from_percepts(prepared(), "p").run().refuses(&["the decoder `pure`", "write the features again, with FFmpeg"]);
+    of_decoder("ffmpeg");
     from_percepts(prepared(), "c").run().succeeds().says(&["written by an earlier version", "is not checked"]);
 }
 

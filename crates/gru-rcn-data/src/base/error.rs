@@ -20,24 +20,16 @@ pub enum DataError {
     #[error(
         "the program `{program}` could not be run ({reason}). Videos are decoded by FFmpeg 5.1 or newer: install it \
          with `apt install ffmpeg` or `brew install ffmpeg`, or set GRU_RCN_FFMPEG to the program's path. Folders of \
-         JPEG or PNG frames need no FFmpeg, and the XviD files of UCF-101 can be read by `--decoder pure`"
+         JPEG or PNG frames need no FFmpeg"
     )]
     FfmpegMissing { program: PathBuf, reason: String },
     /// The `ffmpeg` program is older than 5.1.
     #[error(
         "the program `{program}` is FFmpeg {version}, and FFmpeg 5.1 or newer is needed, which has the option \
          `-fps_mode`: install a newer one, such as a static build, and set GRU_RCN_FFMPEG to its path. Folders of \
-         JPEG or PNG frames need no FFmpeg, and the XviD files of UCF-101 can be read by `--decoder pure`"
+         JPEG or PNG frames need no FFmpeg"
     )]
     FfmpegTooOld { program: PathBuf, version: String },
-    /// The pure-Rust decoder was chosen and is not in this build.
-    #[error(
-        "this build has no pure-Rust video decoder: build with `--features pure-decode`, or use `--decoder ffmpeg`"
-    )]
-    PureMissing,
-    /// The pure-Rust decoder does not support this file.
-    #[error("{path}: the pure-Rust decoder cannot read this: {reason}; use `--decoder ffmpeg`", path = .path.display())]
-    PureUnsupported { path: PathBuf, reason: String },
     /// No file or folder of that name.
     #[error("{path}: no such file or folder; check the path", path = .0.display())]
     NotFound(PathBuf),

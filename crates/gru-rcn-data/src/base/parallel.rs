@@ -66,7 +66,8 @@ pub(crate) fn for_each<T: Sync, R: Send>(
     })
 }
 
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// The message of a panic that was caught.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -12,7 +12,7 @@ use super::notes::{self, Grouping};
 use super::scan::{Clips, Found, PassedOver, aside, part_folders, scan};
 use super::{Dataset, Sample, leaks, prepared};
 use crate::base::{DataError, Fnv64, Split};
-use crate::video::DecoderKind;
+use crate::video::only_ffmpeg;
 
 /// The folder of clips and its division into parts.
 ///
@@ -41,9 +41,10 @@ use crate::video::DecoderKind;
 pub struct FolderOptions {
     /// The folder with the class folders.
     pub root: PathBuf,
-    /// What decodes video files, for those who read the clips. Frames that were prepared have their
-    /// decoder in the manifest.
-    pub decoder: DecoderKind,
+    /// A key of earlier versions, of which nothing is kept: `ffmpeg` is read, anything else refused.
+    #[doc(hidden)]
+    #[serde(skip_serializing, deserialize_with = "only_ffmpeg")]
+    pub decoder: (),
     /// List file of the train part; relative paths are relative to `root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_list: Option<PathBuf>,
@@ -74,7 +75,7 @@ impl Default for FolderOptions {
     fn default() -> Self {
         Self {
             root: PathBuf::new(),
-            decoder: DecoderKind::default(),
+            decoder: (),
             train_list: None,
             validation_list: None,
             test_list: None,

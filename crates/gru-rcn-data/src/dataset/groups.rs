@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::lists::{normal, other_form};
+use super::lists::normal;
 use crate::base::{DataError, Draws, Fnv64, printable, read_text};
 use crate::manifest::Layout;
 
@@ -51,8 +51,7 @@ impl Groups {
         let unused: BTreeSet<&String> = self.0.keys().filter(|key| !known.contains(key.as_str())).collect();
         let Some(first) = unused.first() else { return Ok(None) };
         let (all, count, shown) = (self.0.len(), unused.len(), printable(first));
-        let form = other_form(first, ids.iter().copied()).map_or_else(String::new, |words| format!(" ({words})"));
-        let words = format!("{count} of {all} keys name no clip of the data set, the first `{shown}`{form}");
+        let words = format!("{count} of {all} keys name no clip of the data set, the first `{shown}`");
         if count == all {
             let reason = format!("{words}; a key is the path of a clip below the root, its file name, or its stem");
             return Err(DataError::dataset(path, reason));

@@ -66,9 +66,7 @@ pub(super) fn read(
             list.skipped.push((number, id));
             continue;
         }
-        let found = find(&line, |id| clips.contains_key(id));
-        let (id, label) =
-            found.map_err(|reason| bad(other_form(&line, clips.keys().map(String::as_str)).unwrap_or(reason)))?;
+        let (id, label) = find(&line, |id| clips.contains_key(id)).map_err(bad)?;
         if let Some(label) = label {
             labels.agree(&clips[&id].class, label).map_err(&bad)?;
         }
@@ -106,31 +104,6 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
         }
     }
     Err("no such clip in the data set; paths are relative to its root, as in `Class/clip.avi`".to_owned())
-}
-
-/// Why a name is unknown that differs from one of `ids` beyond ASCII only: accents may be characters
-/// of their own.
-pub(crate) fn other_form<'a>(line: &str, ids: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // What both forms share: neither accented letters nor the plain letters before an accent.
-    let skeleton = |text: &str| {
-        let text = without_extension(text);
-        let mut next = text.chars().skip(1);
-        let plain = text.chars().filter(|c| {
-            let accented = next.next().is_some_and(|next| ('\u{300}'..='\u{36f}').contains(&next));
-            c.is_ascii() && !accented
-        });
-        plain.collect::<String>()
-    };
-    if line.is_ascii() {
-        return None;
-    }
-    let path = line.rsplit_once(char::is_whitespace).filter(|(_, last)| last.parse::<u64>().is_ok());
-    let wanted = skeleton(path.map_or(line, |(path, _)| path.trim_end()));
-    let id = ids.into_iter().find(|id| !id.is_ascii() && skeleton(id) == wanted)?;
-    Some(format!(
-        "no such clip, but {id} differs from it only beyond ASCII: perhaps in the Unicode form, é being one character or \
-         e with an accent; write the names as the folder has them"
-    ))
 }
 
 /// The path with `/` as separator, or why it is refused.

@@ -7,7 +7,7 @@ use super::ClipSource;
 use super::groups::Groups;
 use super::scan::{Clips, Found};
 use crate::base::DataError;
-use crate::image::list_frames_below;
+use crate::image::{check_inside, list_frames_below};
 use crate::manifest::{COMPONENTS, ClipRecord, FLOW, FRAMES, MANIFEST, Manifest};
 
 /// A clip of a prepared folder.
@@ -81,11 +81,7 @@ fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
     let real = fs::canonicalize(&path).map_err(|_| {
         DataError::dataset(&path, "the manifest has this clip, but its folder is missing; verify the data set")
     })?;
-    if real.starts_with(root) {
-        return Ok(path);
-    }
-    let reason = format!("this leads out of the data set, to {}; copy the files into it", real.display());
-    Err(DataError::dataset(&path, reason))
+    check_inside(root, &path, &real).map(|()| path)
 }
 
 #[cfg(test)]

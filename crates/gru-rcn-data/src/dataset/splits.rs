@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, other_form, without_extension};
+use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, without_extension};
 use super::notes::ABSENT;
 use crate::base::{DataError, sync_folder_of, write_atomically};
 use crate::manifest::{GROUPS, Layout, SPLITS};
@@ -74,10 +74,7 @@ pub(crate) fn own(
         let Some(path) = path.as_ref().map(|path| root.join(path)) else { continue };
         let id = |(number, line): (usize, String)| match find(&line, |id| known.contains(id)) {
             Ok((id, _)) => Ok((number, id)),
-            Err(reason) => {
-                let form = other_form(&line, known.iter().map(String::as_str));
-                Err(bad_line(&path, number, &line, form.unwrap_or(reason)))
-            }
+            Err(reason) => Err(bad_line(&path, number, &line, reason)),
         };
         let ids = lines(&path)?.into_iter().map(id).collect::<Result<_, _>>()?;
         read.push((name, path, ids));

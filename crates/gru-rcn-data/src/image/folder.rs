@@ -35,12 +35,16 @@ pub(crate) fn check_link(root: &Path, entry: &fs::DirEntry) -> Result<(), DataEr
     if !entry.file_type().map_err(|error| DataError::io(&path, error))?.is_symlink() {
         return Ok(());
     }
-    let target = fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?;
-    if target.starts_with(root) {
+    check_inside(root, &path, &fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?)
+}
+
+/// Refuses a `path` that links lead to `real`, which lies out of `root`; both are canonical.
+pub(crate) fn check_inside(root: &Path, path: &Path, real: &Path) -> Result<(), DataError> {
+    if real.starts_with(root) {
         return Ok(());
     }
-    let reason = format!("this link leads out of the data set, to {}; copy the files into it", target.display());
-    Err(DataError::dataset(&path, reason))
+    let reason = format!("this leads out of the data set, to {}; copy the files into it", real.display());
+    Err(DataError::dataset(path, reason))
 }
 
 fn list(folder: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>, DataError> {

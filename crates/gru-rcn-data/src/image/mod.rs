@@ -5,11 +5,9 @@ mod picture;
 mod resize;
 mod structure;
 
-pub(crate) use folder::{check_link, is_frame, list_frames, list_frames_below, numbered, read_selected};
+pub(crate) use folder::{check_inside, check_link, is_frame, list_frames, list_frames_below, numbered, read_selected};
 pub use picture::read_image;
 pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};
 pub use resize::{Crop, SizeRule};
 pub(crate) use resize::{Rectangle, flip_horizontal, resize_into, resize_rgb};
-#[cfg(feature = "pure-decode")]
-pub(crate) use resize::{cubic, resize_cubic};
 pub(crate) use structure::{Unsound, check_structure};

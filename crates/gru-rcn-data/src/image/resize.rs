@@ -6,8 +6,6 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-#[cfg(feature = "pure-decode")]
-use fast_image_resize::Filter;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x2, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
@@ -264,33 +262,6 @@ fn convolve_pixels<P: PixelTrait>(
     })
 }
 
-/// Resizes a whole RGB frame, height and width `from`, by the cubic filter of FFmpeg's scaler,
-/// which widens it too when the image shrinks. FFmpeg filters luma and chroma and then makes RGB,
-/// so pixels at strong edges still differ.
-#[cfg(feature = "pure-decode")]
-pub(crate) fn resize_cubic(pixels: &[u8], from: [usize; 2], to: [usize; 2]) -> Result<Vec<u8>, DataError> {
-    let filter = Filter::new("cubic", cubic, 2.0);
-    let filter = FilterType::Custom(filter.map_err(|error| DataError::Shape(format!("the cubic filter: {error}")))?);
-    let whole = Crop::whole(from[0], from[1]).into();
-    let mut target = vec![0; to[0] * to[1] * 3];
-    convolve(pixels, [from[1], from[0]], 3, whole, [to[1], to[0]], filter, &mut target)?;
-    Ok(target)
-}
-
-/// The cubic of Mitchell and Netravali with B = 0, C = 0.6: 1.4 d³ − 2.4 d² + 1 up to distance 1,
-/// −0.6 d³ + 3 d² − 4.8 d + 2.4 up to 2.
-#[cfg(feature = "pure-decode")]
-pub(crate) fn cubic(distance: f64) -> f64 {
-    let d = distance.abs();
-    if d < 1.0 {
-        (1.4 * d - 2.4) * d * d + 1.0
-    } else if d < 2.0 {
-        ((3.0 - 0.6 * d) * d - 4.8) * d + 2.4
-    } else {
-        0.0
-    }
-}
-
 /// Mirrors frames of `width` columns and `channels` values a pixel left to right, in place.
 pub(crate) fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
     if width == 0 {
@@ -352,16 +323,6 @@ mod tests {
     fn shrinking_averages() {
         let small = resize_rgb(&grey(&[0, 0, 200, 200]), [1, 4], Crop::whole(1, 4), [1, 2]).unwrap();
         assert_eq!(small, grey(&[29, 171]));
-    }
-
-    // Halving 0 0 200 200 with the cubic of support 4: the pixels at 0.5, 1.5, 2.5, 3.5 lie 0.25,
-    // 0.25, 0.75, 1.25 from output pixel 0 (source centre 1.0, distance / 2) and weigh 0.871875
-    // twice, 0.240625 and −0.084375: 200 · 0.15625 / 1.9 = 16.4; by symmetry 200 − 16.4 = 183.6.
-    #[cfg(feature = "pure-decode")]
-    #[test]
-    fn the_cubic_is_that_of_ffmpeg() {
-        assert_eq!(resize_cubic(&grey(&[0, 0, 200, 200]), [1, 4], [1, 2]).unwrap(), grey(&[16, 184]));
-        assert_eq!([0.0, 1.0, 2.0, -0.5].map(|d| (cubic(d) * 1e6).round()), [1e6, 0.0, 0.0, 575_000.0]);
     }
 
     #[test]

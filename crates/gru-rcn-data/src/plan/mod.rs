@@ -241,13 +241,6 @@ pub struct ClipPlan {
 }
 
 impl ClipPlan {
-    /// The same plan for a video from which exactly this plan's frames were already taken, in this
-    /// plan's order (see [`ClipReader::read_planned`](crate::ClipReader::read_planned)).
-    pub fn on_selected(mut self) -> Self {
-        self.frames = (0..self.frames.len()).collect();
-        self
-    }
-
     /// Cuts the clip out of a decoded RGB video `[time, height, width, 3]`, or out of flow
     /// `[time, height, width, 2]`.
     ///

@@ -26,10 +26,9 @@ pub(crate) enum Fault {
 impl Fault {
     fn of_source(error: DataError) -> Self {
         match error {
-            DataError::FfmpegMissing { .. }
-            | DataError::FfmpegTooOld { .. }
-            | DataError::PureMissing
-            | DataError::Setting { .. } => Self::Run(error),
+            DataError::FfmpegMissing { .. } | DataError::FfmpegTooOld { .. } | DataError::Setting { .. } => {
+                Self::Run(error)
+            }
             other => Self::Clip(other),
         }
     }
@@ -172,17 +171,16 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::DecodeLimits;
     use crate::testing::{save_frame, temporary};
-    use crate::video::DecoderKind;
+    use crate::video::Ffmpeg;
 
     #[test]
     fn folders_of_frames_are_given_frame_by_frame() {
         let folder = temporary();
         (0..3).for_each(|t| save_frame(&folder.path().join(format!("{t}.png")), [4, 8], t));
-        let decoder = DecoderKind::Ffmpeg.open(DecodeLimits::default()).unwrap();
+        let decoder = Ffmpeg::locate().unwrap();
         let size = SizeRule::ShortSide { pixels: 2 };
-        let maker = ClipMaker { decoder: &*decoder, size, image: ImageCoding::Png, flow: None };
+        let maker = ClipMaker { decoder: &decoder, size, image: ImageCoding::Png, flow: None };
         let [id, class, group] = ["a/b", "a", "a/b"].map(str::to_owned);
         let path = folder.path().to_owned();
         let mut frames = maker.open(&SourceClip { id, class, group, path, bytes: 0 }).unwrap();

@@ -148,12 +148,13 @@ impl Prepare {
     }
 
     /// Estimates the time and disk space of the remaining clips from up to three clips that are
-    /// prepared in memory.
+    /// prepared in memory. Whether videos were changed since, which takes reading all of them, is for
+    /// the run alone to see: until then their clips count as kept.
     ///
     /// # Errors
     /// As [`Prepare::run`] before any work. Nothing is written.
     pub fn estimate(&self, decoder: &dyn VideoDecoder) -> Result<Estimate, DataError> {
-        let plan = Plan::new(self, decoder)?.without_changed(self.workers, &AtomicBool::new(false))?;
+        let plan = Plan::new(self, decoder)?;
         let mut clips = plan.to_do();
         clips.sort_by_key(|clip| clip.bytes);
         let free = free_bytes(&plan.place.root);

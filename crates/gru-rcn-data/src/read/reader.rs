@@ -2,52 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::OnceLock;
 
 use super::views::{ClipViews, shown};
-use crate::base::{DataError, DecodeLimits, Frames, printable};
+use crate::base::{DataError, DecodeLimits, Frames};
 use crate::dataset::{ClipSource, Sample, is_video};
 use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
     with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
-use crate::video::{DecoderId, DecoderKind, FrameSource, VideoDecoder, VideoFrame};
+use crate::video::{Ffmpeg, VideoDecoder};
 
 /// Reads clips; to be shared by all loading threads.
 ///
-/// The decoder is looked for when the first video is read, so frame folders and the built-in data
-/// set do not need it.
+/// FFmpeg is looked for when the first video is read, so frame folders and the built-in data set do
+/// not need it.
 #[derive(Debug, Default)]
 pub struct ClipReader {
-    kind: DecoderKind,
-    found: OnceLock<Box<dyn VideoDecoder>>,
+    found: OnceLock<Ffmpeg>,
     limits: DecodeLimits,
-    damaged: Damaged,
 }
 
-/// Videos of which the decoder gave frames although it found damage, with its words.
-type Damaged = Arc<Mutex<BTreeMap<PathBuf, String>>>;
-
 impl ClipReader {
-    /// A reader with the given limits, by [`DecoderKind::Ffmpeg`]; `ClipReader::default()` has the
-    /// default limits.
+    /// A reader with the given limits; `ClipReader::default()` has the default limits.
     pub fn new(limits: DecodeLimits) -> Self {
         Self { limits, ..Self::default() }
-    }
-
-    /// The same reader with another decoder for video files. A decoder that this build lacks is an
-    /// error of the first video read; check before with [`DecoderKind::require`].
-    pub fn with_decoder(self, kind: DecoderKind) -> Self {
-        Self { kind, limits: self.limits, ..Self::default() }
     }
 
     /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB
     /// `[time, height, width, 3]`.
     ///
     /// # Errors
-    /// Those of [`VideoDecoder::decode`] and [`DecoderKind::open`] for videos. For stored frames
+    /// Those of [`VideoDecoder::decode`] and [`Ffmpeg::locate`] for videos. For stored frames
     /// [`DataError::NoFrames`]; [`DataError::BadFrames`] for a name without a number, a gap, a
     /// number used twice, two prefixes or two sizes; [`DataError::BadImage`] for an image that
     /// cannot be decoded, [`DataError::TooLarge`] above a limit.
@@ -56,22 +43,6 @@ impl ClipReader {
             ClipSource::Video(path) => self.video()?.decode(path, frame_size.into()),
             other => self.read_some(other, frame_size.into(), |total| (0..total).collect()).map(|(all, _)| all),
         }
-    }
-
-    /// Reads only the frames of the planner's evaluation plan, so that a video of any length fits
-    /// into memory.
-    ///
-    /// Returns those frames, in the plan's order and at the planner's frame size, and the number of
-    /// frames of the whole video. Cut the clip out of them with
-    /// `planner.evaluation(total)?.on_selected().apply(&frames)`.
-    ///
-    /// # Errors
-    /// As [`ClipReader::read`] and [`ClipPlanner::evaluation`].
-    pub fn read_planned(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(Frames, usize), DataError> {
-        planner.validate()?;
-        // A validated planner has a plan for every positive count, and no video has zero frames.
-        let select = |total: usize| planner.evaluation(total).map(|plan| plan.frames).unwrap_or_default();
-        self.read_some(source, planner.frame_size.into(), select)
     }
 
     /// Reads a sample once and cuts clips out of it: for each key the training clip of that key,
@@ -124,12 +95,14 @@ impl ClipReader {
         }
     }
 
-    /// Decodes what the test views of a clip show, each picture once; the plans are those of
-    /// [`ClipPlanner::test_views`].
+    /// Decodes what the test views of a clip show, each picture once, so that a video of any length
+    /// fits into memory; the plans are those of [`ClipPlanner::test_views`], for
+    /// [`TestViews::default`] the one that is evaluated.
     ///
     /// # Errors
     /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`]
-    /// where the pictures take more memory than `max_bytes` of the limits.
+    /// where the pictures are more than `max_frames` of the limits or take more memory than
+    /// `max_bytes`.
     pub fn read_views(
         &self,
         source: &ClipSource,
@@ -142,8 +115,9 @@ impl ClipReader {
         if let Some(stored) = pictures(source, planner.modality)? {
             let total = stored.len();
             let plans = distinct_views(planner.test_views(views, total)?);
-            let (mut pictures, mut bytes) = (BTreeMap::new(), 0);
-            for t in shown(&plans, total) {
+            let (shown, mut pictures, mut bytes) = (shown(&plans, total), BTreeMap::new(), 0);
+            self.limits.check(stored.path(), shown.len(), 0)?;
+            for t in shown {
                 let picture = stored.picture(t, &self.limits)?;
                 bytes += picture.pixels.len();
                 self.limits.check(stored.path(), 1, bytes)?;
@@ -186,71 +160,23 @@ impl ClipReader {
     /// Checks, before many clips, that video files can be decoded.
     ///
     /// # Errors
-    /// As [`DecoderKind::open`].
+    /// As [`Ffmpeg::locate`].
     pub fn require_decoder(&self) -> Result<(), DataError> {
         self.video().map(drop)
     }
 
-    /// The videos read so far in which the decoder found damage and gave frames all the same, with
-    /// its words. Their clips are used; whoever reads them should say so.
+    /// As [`Ffmpeg::damaged`]. The clips are used; whoever reads them should say so.
     pub fn damaged(&self) -> Vec<(PathBuf, String)> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect()
+        self.found.get().map(Ffmpeg::damaged).unwrap_or_default()
     }
 
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
-    fn video(&self) -> Result<&dyn VideoDecoder, DataError> {
+    fn video(&self) -> Result<&Ffmpeg, DataError> {
         if let Some(decoder) = self.found.get() {
-            return Ok(&**decoder);
+            return Ok(decoder);
         }
-        let decoder = Noting { decoder: self.kind.open(self.limits)?, damaged: self.damaged.clone() };
-        Ok(&**self.found.get_or_init(|| Box::new(decoder)))
-    }
-}
-
-/// A decoder that remembers in which files it found damage.
-#[derive(Debug)]
-struct Noting {
-    decoder: Box<dyn VideoDecoder>,
-    damaged: Damaged,
-}
-
-impl VideoDecoder for Noting {
-    fn id(&self) -> DecoderId {
-        self.decoder.id()
-    }
-
-    fn limits(&self) -> &DecodeLimits {
-        self.decoder.limits()
-    }
-
-    fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
-        let source = self.decoder.start(path, size)?;
-        Ok(Box::new(NotingSource { source, path: path.to_owned(), damaged: self.damaged.clone() }))
-    }
-}
-
-struct NotingSource {
-    source: Box<dyn FrameSource>,
-    path: PathBuf,
-    damaged: Damaged,
-}
-
-impl FrameSource for NotingSource {
-    fn next_frame(&mut self, deadline: Instant) -> Result<Option<VideoFrame>, DataError> {
-        let frame = self.source.next_frame(deadline)?;
-        if frame.is_none() && !self.source.warnings().is_empty() {
-            let words = printable(self.source.warnings());
-            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone(), words);
-        }
-        Ok(frame)
-    }
-
-    fn rate(&self) -> Option<f64> {
-        self.source.rate()
-    }
-
-    fn warnings(&self) -> &str {
-        self.source.warnings()
+        let decoder = Ffmpeg::locate()?.with_limits(self.limits);
+        Ok(self.found.get_or_init(|| decoder))
     }
 }
 
@@ -394,10 +320,9 @@ mod tests {
         // 19 of the 20 frames would fit.
         let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
         for limits in [DecodeLimits::default(), tight] {
-            let (frames, total) = ClipReader::new(limits).read_planned(&source, &planner(3)).unwrap();
-            assert_eq!((frames.time, total), (3, 20));
-            let plan = planner(3).evaluation(total).unwrap().on_selected();
-            assert_eq!(plan.apply(&frames).unwrap(), expected);
+            let views = ClipReader::new(limits).read_views(&source, &planner(3), TestViews::default()).unwrap();
+            assert_eq!((views.pictures.len(), views.total()), (3, 20));
+            assert_eq!(views.cut(&views.plans()[0].0).unwrap(), expected);
         }
         assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
     }
@@ -411,12 +336,16 @@ mod tests {
         (0..20).for_each(|t| save_frame(&folder.path().join(format!("frames/{t:06}.png")), [16, 24], t));
         let few = ClipReader::new(DecodeLimits { max_frames: 15, ..DecodeLimits::default() });
         for source in [ClipSource::Video(video), ClipSource::FrameFolder(folder.path().join("frames"))] {
-            let (frames, total) = few.read_planned(&source, &planner(3)).unwrap();
-            let (expected, _) = ClipReader::default().read_planned(&source, &planner(3)).unwrap();
-            assert_eq!((total, frames), (20, expected));
-            let views = few.read_views(&source, &planner(3), TestViews { starts: 2, ..TestViews::default() }).unwrap();
-            assert_eq!(views.total(), 20);
-            refused(few.read_planned(&source, &planner(16)), &["max_frames", "15"]);
+            for starts in [1, 2] {
+                let rule = TestViews { starts, ..TestViews::default() };
+                let cut = |reader: &ClipReader| {
+                    let views = reader.read_views(&source, &planner(3), rule).unwrap();
+                    (views.total(), views.plans().iter().map(|(plan, _)| views.cut(plan).unwrap()).collect::<Vec<_>>())
+                };
+                assert_eq!(cut(&few), cut(&ClipReader::default()));
+                assert_eq!(cut(&few).0, 20);
+            }
+            refused(few.read_views(&source, &planner(16), TestViews::default()), &["max_frames", "15"]);
             refused(few.read(&sample(source), [16, 24]), &["max_frames", "15"]);
         }
     }
@@ -427,9 +356,10 @@ mod tests {
         (0..6).for_each(|t| save_frame(&folder.path().join(format!("{t:06}.png")), [16, 24], t));
         let reader = ClipReader::default();
         let source = source_of(folder.path()).unwrap();
-        let (frames, total) = reader.read_planned(&source, &planner(3)).unwrap();
+        let views = reader.read_views(&source, &planner(3), TestViews::default()).unwrap();
         // Parts of two frames, their middles 1, 3 and 5.
-        assert_eq!((total, [0, 1, 2].map(|t| frames.frame(t)[0])), (6, [40, 120, 200]));
+        let first: Vec<u8> = views.pictures.values().map(|picture| picture.pixels[0]).collect();
+        assert_eq!((views.total(), &first[..]), (6, &[40, 120, 200][..]));
         assert_eq!(reader.read(&sample(source), [16, 24]).unwrap().time, 6);
         assert!(matches!(source_of(&folder.path().join("none")), Err(DataError::NotFound(_))));
     }
@@ -512,22 +442,5 @@ mod tests {
     fn flow_of_a_video_is_an_error_that_says_what_to_do() {
         let sample = sample(ClipSource::Video("a.avi".into()));
         refused(ClipReader::default().read_clips(&sample, &whole(Modality::Flow), &[None]), &["prepare"]);
-    }
-
-    #[cfg(feature = "pure-decode")]
-    #[test]
-    fn clips_are_read_with_the_chosen_decoder() {
-        let folder = temporary();
-        let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12);
-        let reader = ClipReader::default().with_decoder(DecoderKind::Pure);
-        let film = sample(ClipSource::Video(path.clone()));
-        let clip = reader.read(&film, [32, 48]).unwrap();
-        assert_eq!(clip, crate::video::PureDecoder::default().decode(&path, [32, 48].into()).unwrap());
-        // FFmpeg scales before it makes RGB, which shows in saturated colours as small as these;
-        // the picture is the same.
-        let other = ClipReader::default().read(&film, [32, 48]).unwrap();
-        let sum: f64 = clip.data.iter().zip(&other.data).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-        let mean = sum / clip.data.len() as f64;
-        assert!(mean < 10.0, "{mean}");
     }
 }

@@ -97,13 +97,6 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// The first few of many, for a message.
-pub(super) fn some(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
-}
-
 /// The faults of the data set's own lists and of those that were asked for; `known` says whether
 /// there is a clip of an id.
 pub(super) fn check_lists(root: &Path, asked: &[PathBuf], known: impl Fn(&str) -> bool) -> Vec<Fault> {

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::files::{Findings, check_lists, some};
+use super::files::{Findings, check_lists};
 use super::report::{Fault, FaultKind, VerifyReport};
 use super::{VerifyOptions, check_all};
 use crate::base::DataError;
@@ -181,7 +181,7 @@ fn check_numbers(findings: &mut Findings<'_>, series: &Series) {
             .take(5)
             .map(|number| format!("{}{number}", series.prefix))
             .collect();
-        let words = format!("{missing} images are missing between {first} and {last}: {}", some(&gaps));
+        let words = format!("{missing} images are missing between {first} and {last}: {}", gaps.join(", "));
         findings.add(FaultKind::MissingImage, &series.folder, &words);
     }
 }

@@ -7,8 +7,7 @@
 //! Without a hash one fault stays undetected: data that were changed to other valid data of as many
 //! blocks.
 
-use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -16,7 +15,7 @@ use image::{ImageError, ImageReader};
 
 use super::VerifyOptions;
 use super::report::FaultKind;
-use crate::base::panic_message;
+use crate::base::{DataError, panic_message, read_file};
 use crate::image::{Unsound, check_structure, decode_strictly};
 
 /// Kind and description of an image's fault.
@@ -49,18 +48,12 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Result<Sound, Wrong
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Wrong> {
-    let unreadable = |error: std::io::Error| (FaultKind::Unreadable, error.to_string());
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err((FaultKind::BadImage, "not a file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    // The limit holds for what is read, whatever the file system says of the length.
-    fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    match bytes.len() as u64 {
-        0 => Err((FaultKind::EmptyFile, "0 bytes".to_owned())),
-        length if length > most => Err((FaultKind::TooLarge, format!("more than {most} bytes"))),
-        _ => Ok(bytes),
+    match read_file(path, most) {
+        Ok(bytes) if bytes.is_empty() => Err((FaultKind::EmptyFile, "0 bytes".to_owned())),
+        Err(DataError::NotAFile { .. }) => Err((FaultKind::BadImage, "not a file".to_owned())),
+        Err(DataError::TooLong { .. }) => Err((FaultKind::TooLarge, format!("more than {most} bytes"))),
+        Err(DataError::Io { source, .. }) => Err((FaultKind::Unreadable, source.to_string())),
+        read => read.map_err(|error| (FaultKind::Unreadable, error.to_string())),
     }
 }
 
@@ -74,6 +67,8 @@ fn decode(bytes: &[u8], max_side: u32) -> Result<(), Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
     use super::*;

@@ -16,19 +16,19 @@
 //! widens the filter when an image shrinks, so nothing aliases. One thread decodes a file: clips
 //! are read in parallel, and a damaged file then comes out the same each time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
 use super::{DecoderId, FrameSource, VideoDecoder, VideoFrame};
-use crate::base::{DataError, DecodeLimits};
+use crate::base::{DataError, DecodeLimits, printable};
 use crate::image::SizeRule;
 
 const PROGRAM_VARIABLE: &str = "GRU_RCN_FFMPEG";
@@ -61,7 +61,11 @@ pub struct Ffmpeg {
     program: PathBuf,
     version: String,
     limits: DecodeLimits,
+    damaged: Damaged,
 }
+
+/// Videos of which FFmpeg gave frames although it found damage, with its words.
+type Damaged = Arc<Mutex<BTreeMap<PathBuf, String>>>;
 
 impl Ffmpeg {
     /// Finds the program: the path in the environment variable `GRU_RCN_FFMPEG` if set, else
@@ -104,13 +108,19 @@ impl Ffmpeg {
         if is_too_old(&version) {
             return Err(DataError::FfmpegTooOld { program: path.to_owned(), version });
         }
-        Ok(Self { program: path.to_owned(), version, limits: DecodeLimits::default() })
+        let (program, limits) = (path.to_owned(), DecodeLimits::default());
+        Ok(Self { program, version, limits, damaged: Damaged::default() })
     }
 
-    /// The same program with other limits.
-    pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
-        self.limits = limits;
-        self
+    /// The same program with other limits, which has found no damage yet.
+    pub fn with_limits(self, limits: DecodeLimits) -> Self {
+        Self { limits, damaged: Damaged::default(), ..self }
+    }
+
+    /// The videos read to their end so far in which FFmpeg found damage and gave frames all the
+    /// same, with its words.
+    pub fn damaged(&self) -> Vec<(PathBuf, String)> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect()
     }
 
     /// The decoder's own limit on areas, before anything is scaled. It counts a decoder's margins
@@ -191,7 +201,7 @@ impl VideoDecoder for Ffmpeg {
             .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
             .arg(format!("{},showinfo=checksum=0", scale_filter(size)))
             .args(["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]);
-        Ok(Box::new(Decoding::start(command, path, &self.limits)?))
+        Ok(Box::new(Decoding::start(command, path, self)?))
     }
 }
 
@@ -222,28 +232,29 @@ struct Decoding {
     warnings: String,
     frames: usize,
     limits: DecodeLimits,
+    damaged: Damaged,
 }
 
 impl Decoding {
-    fn start(mut command: Command, path: &Path, limits: &DecodeLimits) -> Result<Self, DataError> {
+    fn start(mut command: Command, path: &Path, ffmpeg: &Ffmpeg) -> Result<Self, DataError> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         own_group(&mut command);
-        let program = PathBuf::from(command.get_program());
-        let missing = |reason: String| DataError::FfmpegMissing { program: program.clone(), reason };
+        let missing = |reason: String| DataError::FfmpegMissing { program: ffmpeg.program.clone(), reason };
         let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(missing("its output cannot be read".to_owned()));
         };
         Ok(Self {
             path: path.to_owned(),
-            program,
+            program: ffmpeg.program.clone(),
             child,
-            pictures: read_pictures(stdout, path.to_owned(), *limits),
+            pictures: read_pictures(stdout, path.to_owned(), ffmpeg.limits),
             log: read_log(stderr),
             rate: None,
             warnings: String::new(),
             frames: 0,
-            limits: *limits,
+            limits: ffmpeg.limits,
+            damaged: ffmpeg.damaged.clone(),
         })
     }
 
@@ -277,7 +288,13 @@ impl Decoding {
             self.limits.check_size(&self.path, height, width)?;
         }
         match (status.success(), self.frames) {
-            (true, _) => Ok(()),
+            (true, _) => {
+                if !self.warnings.is_empty() {
+                    let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                    damaged.insert(self.path.clone(), printable(&self.warnings));
+                }
+                Ok(())
+            }
             (false, 0) if words.contains(NO_STREAM) => Err(DataError::NoVideoStream(self.path.clone())),
             (false, 0) if words.contains(NO_OPTION) => {
                 let reason = format!("it does not know an option that is needed: {words}");

@@ -1,31 +1,26 @@
 //! Video files to frames.
 //!
 //! A [`VideoDecoder`] opens a file and gives [`VideoFrames`]: every decoded frame once, in display
-//! order, with its time stamp. Reading, preparing and verifying all use this one interface. There
-//! are two decoders: the `ffmpeg` program ([`Ffmpeg`]) and, with the feature `pure-decode`,
-//! `PureDecoder` for UCF-101's own format. [`DecoderKind`] is the choice between them.
+//! order, with its time stamp. Reading and preparing both use this one interface. The decoder is the
+//! `ffmpeg` program ([`Ffmpeg`]).
 //!
 //! **Every decoded frame exactly once.** The frame count in a container's header is not to be
 //! trusted: UCF-101's XviD files pack two frames into one packet, and a header may claim 100 frames
 //! where 98 can be decoded. Frames are counted as `ffprobe -count_frames` counts them.
 
 mod ffmpeg;
-#[cfg(feature = "pure-decode")]
-mod pure;
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::base::{DataError, DecodeLimits, Frames, named};
+use crate::base::{DataError, DecodeLimits, Frames};
 use crate::image::SizeRule;
 
 pub use ffmpeg::Ffmpeg;
-#[cfg(feature = "pure-decode")]
-pub use pure::PureDecoder;
 
 /// Name and version of a decoder. Two decoders, and two versions of one, may give other pixels and
 /// other counts.
@@ -280,47 +275,16 @@ fn check_file(path: &Path) -> Result<(), DataError> {
     if metadata.len() == 0 { Err(DataError::EmptyFile(path.to_owned())) } else { Ok(()) }
 }
 
-/// Which decoder reads video files. Written `ffmpeg` or `pure`.
-///
-/// The choice is part of a run's identity: the two give the same number of frames in the same
-/// order, but not the same pixels (see `PureDecoder`), so train and evaluate with one of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DecoderKind {
-    /// The `ffmpeg` program, which must be installed ([`Ffmpeg`]). Reads nearly every format.
-    #[default]
-    Ffmpeg,
-    /// MPEG-4 Part 2 in AVI, the format of UCF-101, decoded within this program (`PureDecoder`).
-    /// Needs the feature `pure-decode` and nothing installed.
-    Pure,
-}
-
-impl DecoderKind {
-    /// Checks, before a long run, that the decoder can be used.
-    ///
-    /// # Errors
-    /// As [`DecoderKind::open`].
-    pub fn require(self) -> Result<(), DataError> {
-        self.open(DecodeLimits::default()).map(drop)
-    }
-
-    /// The decoder itself.
-    ///
-    /// # Errors
-    /// [`DataError::FfmpegMissing`] for a program that cannot be run; [`DataError::PureMissing`]
-    /// for a build without the feature.
-    pub fn open(self, limits: DecodeLimits) -> Result<Box<dyn VideoDecoder>, DataError> {
-        match self {
-            Self::Ffmpeg => Ok(Box::new(Ffmpeg::locate()?.with_limits(limits))),
-            #[cfg(feature = "pure-decode")]
-            Self::Pure => Ok(Box::new(PureDecoder { limits })),
-            #[cfg(not(feature = "pure-decode"))]
-            Self::Pure => Err(DataError::PureMissing),
-        }
+/// Reads the key `decoder` of earlier versions, which could also decode by `pure`.
+pub(crate) fn only_ffmpeg<'de, D: Deserializer<'de>>(key: D) -> Result<(), D::Error> {
+    match String::deserialize(key)?.as_str() {
+        "ffmpeg" => Ok(()),
+        other => Err(serde::de::Error::custom(format!(
+            "the decoder `{other}` does not exist: videos are decoded by FFmpeg alone, which has to be installed; \
+             remove the key `decoder`"
+        ))),
     }
 }
-
-named!(DecoderKind, "decoder", "it is ffmpeg or pure", Ffmpeg, Pure);
 
 #[cfg(test)]
 mod tests;

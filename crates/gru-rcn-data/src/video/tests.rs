@@ -9,21 +9,6 @@ fn ffmpeg() -> Ffmpeg {
     Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg")
 }
 
-fn built_in(kind: DecoderKind) -> bool {
-    kind == DecoderKind::Ffmpeg || cfg!(feature = "pure-decode")
-}
-
-fn decoders(limits: DecodeLimits) -> impl Iterator<Item = Box<dyn VideoDecoder>> {
-    let kinds = [DecoderKind::Ffmpeg, DecoderKind::Pure].into_iter().filter(|kind| built_in(*kind));
-    kinds.map(move |kind| kind.open(limits).expect("these tests need FFmpeg: apt install ffmpeg"))
-}
-
-/// The same decoder with the default limits.
-fn unlimited(decoder: &dyn VideoDecoder) -> Box<dyn VideoDecoder> {
-    let kind: DecoderKind = decoder.id().name.parse().unwrap();
-    kind.open(DecodeLimits::default()).unwrap()
-}
-
 /// The count by another way: FFmpeg's null output reports it.
 fn reference_count(path: &Path) -> usize {
     let output = Command::new("ffprobe")
@@ -107,10 +92,10 @@ fn selected_frames_equal_those_of_the_whole() {
     let extra = ["-c:v", "mpeg4", "-bf", "2"];
     let path = make_with(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 12, &extra);
     let size = SizeRule::ShortSide { pixels: 96 };
-    // Eleven of the twelve frames would fit. The pure decoder's own pictures take less than that.
+    // Eleven of the twelve frames would fit.
     let tight = DecodeLimits { max_bytes: 96 * 144 * 3 * 11, ..DecodeLimits::default() };
-    for decoder in decoders(DecodeLimits::default()).chain(decoders(tight)) {
-        let whole = unlimited(&*decoder).decode(&path, size).unwrap();
+    let whole = ffmpeg().decode(&path, size).unwrap();
+    for decoder in [ffmpeg(), ffmpeg().with_limits(tight)] {
         let mut asked = 0;
         let mut select = |n| {
             asked = n;
@@ -131,21 +116,15 @@ fn limits_hold() {
     let default = DecodeLimits::default();
     for (limits, words) in [
         (DecodeLimits { max_frames: 9, ..default }, "`max_frames` of 9"),
-        // 8 macroblocks of 8192 bytes are kept by the pure decoder, more than the clip.
         (DecodeLimits { max_bytes: 64 * 32 * 3 * 10 - 1, ..default }, "`max_bytes`"),
         (DecodeLimits { max_side: 63, ..default }, "`max_side` of 63"),
         (DecodeLimits { max_pixels: 64 * 32 - 1, ..default }, "`max_pixels` of 2047"),
         (DecodeLimits { timeout: Duration::ZERO, ..default }, "`timeout`"),
     ] {
-        for decoder in decoders(limits) {
-            let error = decoder.decode(&path, SizeRule::Source).unwrap_err().to_string();
-            assert!(error.contains(words), "{decoder:?}: {error}");
-        }
+        refused(ffmpeg().with_limits(limits).decode(&path, SizeRule::Source), &[words]);
     }
-    for decoder in decoders(default) {
-        let zero = decoder.decode(&path, SizeRule::ShortSide { pixels: 0 });
-        assert!(matches!(zero, Err(DataError::Setting { .. })), "{decoder:?}");
-    }
+    let zero = ffmpeg().decode(&path, SizeRule::ShortSide { pixels: 0 });
+    assert!(matches!(zero, Err(DataError::Setting { .. })));
 }
 
 // 8 000 × 8 000 pixels of one colour, a file of some kilobytes: FFmpeg itself refuses them.
@@ -173,15 +152,10 @@ fn each_bad_file_has_its_own_error() {
     put(folder.path(), "empty.avi", "");
     put(folder.path(), "text.avi", "this is no film\n".repeat(50));
     put(folder.path(), "list.mp4", "#EXTM3U\n#EXTINF:1,\nclip.avi\n");
-    for decoder in decoders(DecodeLimits::default()) {
-        let decode = |path: &Path| decoder.decode(path, SizeRule::Source).unwrap_err();
-        assert!(matches!(decode(&at("none.avi")), DataError::NotFound(_)));
-        assert!(matches!(decode(folder.path()), DataError::IsDirectory(_)));
-        assert!(matches!(decode(&at("empty.avi")), DataError::EmptyFile(_)));
-        let text = decode(&at("text.avi"));
-        assert!(matches!(text, DataError::PureUnsupported { .. } | DataError::NotVideo { .. }), "{text}");
-    }
     let decode = |path: &Path| ffmpeg().decode(path, SizeRule::Source).unwrap_err();
+    assert!(matches!(decode(&at("none.avi")), DataError::NotFound(_)));
+    assert!(matches!(decode(folder.path()), DataError::IsDirectory(_)));
+    assert!(matches!(decode(&at("empty.avi")), DataError::EmptyFile(_)));
     assert!(matches!(decode(&at("list.mp4")), DataError::NotVideo { .. }));
     let error = decode(&at("text.avi"));
     assert!(matches!(&error, DataError::NotVideo { words, .. } if words.contains("Invalid data")), "{error}");
@@ -196,8 +170,8 @@ fn each_bad_file_has_its_own_error() {
 }
 
 /// Frames, rate and warnings of a file read to its end.
-fn inspect(decoder: &dyn VideoDecoder, path: &Path) -> (Vec<VideoFrame>, Option<f64>, String) {
-    let mut frames = decoder.open(path, [2, 2].into()).unwrap();
+fn inspect(path: &Path) -> (Vec<VideoFrame>, Option<f64>, String) {
+    let mut frames = ffmpeg().open(path, [2, 2].into()).unwrap();
     let all = frames.by_ref().map(Result::unwrap).collect();
     assert!(frames.next().is_none());
     (all, frames.rate(), frames.warnings().to_owned())
@@ -207,34 +181,31 @@ fn inspect(decoder: &dyn VideoDecoder, path: &Path) -> (Vec<VideoFrame>, Option<
 fn damage_is_a_warning() {
     let folder = temporary();
     let path = make_video(folder.path(), "clip.avi", "testsrc=size=96x64:rate=10", 20);
-    let (frames, _, warnings) = inspect(&ffmpeg(), &path);
+    let (frames, _, warnings) = inspect(&path);
     assert_eq!((frames.len(), warnings.as_str()), (20, ""));
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + 400].fill(0xA5);
     fs::write(&path, bytes).unwrap();
-    let (frames, _, warnings) = inspect(&ffmpeg(), &path);
+    let (frames, _, warnings) = inspect(&path);
     assert!(frames.len() > 5 && !warnings.is_empty() && !warnings.contains(" @ 0x"), "{} {warnings}", frames.len());
 }
 
-// Every third frame of ten a second: times are 0.3 s apart, whatever the rate says. The pure decoder
-// knows no times but those of the rate.
+// Every third frame of ten a second: times are 0.3 s apart, whatever the rate says.
 #[test]
 fn frames_have_the_times_of_the_stream() {
     let folder = temporary();
     let even = make_video(folder.path(), "even.avi", "testsrc=size=32x32:rate=30000/1001", 5);
     let extra = ["-vf", "select='not(mod(n,3))'", "-fps_mode", "vfr", "-c:v", "mpeg4"];
     let uneven = make_with(folder.path(), "uneven.mkv", "testsrc=size=32x32:rate=10", 24, &extra);
-    let check = |decoder: &dyn VideoDecoder, path: &Path, stated: f64, apart: f64| {
-        let (frames, rate, warnings) = inspect(decoder, path);
-        assert!((rate.unwrap() - stated).abs() < 0.01 && warnings.is_empty(), "{decoder:?}: {rate:?} {warnings}");
+    for (path, stated, apart) in [(even, 29.97, 1001.0 / 30_000.0), (uneven, 10.0, 0.3)] {
+        let (frames, rate, warnings) = inspect(&path);
+        assert!((rate.unwrap() - stated).abs() < 0.01 && warnings.is_empty(), "{rate:?} {warnings}");
         for (t, frame) in frames.iter().enumerate() {
             let time = frame.time.unwrap();
             assert!((time - t as f64 * apart).abs() < 1e-9, "{}: frame {t} at {time}", path.display());
         }
-    };
-    decoders(DecodeLimits::default()).for_each(|decoder| check(&*decoder, &even, 29.97, 1001.0 / 30_000.0));
-    check(&ffmpeg(), &uneven, 10.0, 0.3);
+    }
 }
 
 // The frames are handed over one by one, so a film may be larger than `max_bytes`; what the caller
@@ -313,10 +284,11 @@ fn an_old_program_is_named_once() {
     refused(error, &["stand-in", "'fps_mode'", "5.1 or newer"]);
 }
 
+// Earlier versions wrote the decoder into recipes, and had a second one.
 #[test]
-fn a_decoder_that_was_not_built_in_says_how_to_get_it() {
-    match DecoderKind::Pure.require() {
-        Ok(()) => assert!(built_in(DecoderKind::Pure)),
-        missing => refused(missing, &["--features pure-decode"]),
-    }
+fn a_key_of_another_decoder_says_that_ffmpeg_is_needed() {
+    let read = |name: &str| serde_json::from_str::<crate::FolderOptions>(&format!("{{\"decoder\":\"{name}\"}}"));
+    assert!(!serde_json::to_string(&read("ffmpeg").unwrap()).unwrap().contains("decoder"));
+    let error = read("pure").unwrap_err().to_string();
+    assert!(error.contains("`pure`") && error.contains("FFmpeg alone, which has to be installed"), "{error}");
 }

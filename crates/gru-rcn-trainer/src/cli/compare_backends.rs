@@ -144,7 +144,7 @@ impl CompareBackendsArgs {
             ensure!(
                 backends.len() > 1,
                 "this build has no other backend than cpu, or no device for it; run `cargo xtask compare-backends`, which \
-                 builds in ndarray and wgpu"
+                 builds in wgpu"
             );
         } else {
             for devices in self.backends.iter().filter(|devices| **devices != cpu) {

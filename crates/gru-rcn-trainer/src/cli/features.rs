@@ -9,11 +9,11 @@ use clap::Args;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::percepts::{Level, Percepts};
-use gru_rcn_data::{Dataset, Split};
+use gru_rcn_data::{Dataset, Ffmpeg, Split};
 use serde_json::json;
 
 use super::shared::{DeviceArgs, RecipeArgs, RunArgs, faults_exit, faults_json, faults_line, print_json};
-use crate::experiment::data::{dataset, resolve, set_decoder, set_root};
+use crate::experiment::data::{dataset, resolve, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::observe::Pace;
 use crate::output::{note, say};
@@ -61,7 +61,7 @@ impl FeaturesArgs {
         let network = self.open(&device)?;
         let dataset = dataset(&network.recipe)?;
         if holds_videos(&dataset) {
-            network.recipe.decoder().require()?;
+            Ffmpeg::locate()?;
         }
         let index = CacheIndex {
             schema: CACHE_SCHEMA,
@@ -71,7 +71,7 @@ impl FeaturesArgs {
             weights: fingerprint(&network.cnn),
             clip: network.recipe.clip.clone(),
             data: dataset.name.clone(),
-            decoder: holds_videos(&dataset).then(|| network.recipe.decoder()),
+            decoder: None,
             levels: network.levels(),
             classes: dataset.classes.clone(),
             clips: Vec::new(),
@@ -100,12 +100,12 @@ impl FeaturesArgs {
     }
 
     fn open(&self, device: &Device) -> Result<Network> {
-        let RecipeArgs { data, weights, decoder, set } = &self.change;
+        let RecipeArgs { data, weights, set } = &self.change;
         if let Some(recipe) = &self.recipe {
             if self.encodings || self.run.run.is_some() {
                 bail!("a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone");
             }
-            let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref(), decoder.decoder)?;
+            let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref())?;
             let weights = recipe.backbone.weights.as_ref().context(
                 "the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR",
             )?;
@@ -121,12 +121,11 @@ impl FeaturesArgs {
         if !set.is_empty() || weights.is_some() {
             bail!("--set and --weights belong to a recipe; a run has its own");
         }
-        let run = TrainedRun::open(self.run.open()?, device, FloatDType::F32, decoder.decoder)?;
+        let run = TrainedRun::open(self.run.open()?, device, FloatDType::F32)?;
         let TrainedRun { mut recipe, cnn, model, .. } = run;
         if let Some(root) = data {
             set_root(&mut recipe, root)?;
         }
-        set_decoder(&mut recipe, decoder.decoder)?;
         Ok(Network { recipe, cnn, model: self.encodings.then_some(model.model) })
     }
 }
@@ -166,7 +165,7 @@ impl Network {
         device: &Device,
     ) -> Result<()> {
         let samples = dataset.split(split);
-        let loader = ClipLoader::new(&self.recipe, self.recipe.decoder(), device, FloatDType::F32);
+        let loader = ClipLoader::new(&self.recipe, device, FloatDType::F32);
         let source = Live::new(self.cnn.clone(), samples, loader.skipping(skipped), device);
         let (mut done, mut pace) = (0, Pace::new(samples.len()));
         for batch in source.evaluation(BATCH) {

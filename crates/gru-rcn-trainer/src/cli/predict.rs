@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
 use crate::output::{describe, note, say};
-use crate::percepts::percepts_of;
 use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
@@ -114,20 +113,12 @@ impl PredictArgs {
     fn predict(&self, trained: &TrainedRun, video: &Path, rule: TestViews) -> Result<Prediction> {
         let (loader, cnn, device) = (&trained.loader, &trained.cnn, &trained.device);
         let source = source_of(video)?;
-        let (frames, probabilities) = if rule.is_single() {
-            let (selected, frames) = loader.reader.read_planned(&source, &loader.planner)?;
-            let clip = loader.planner.evaluation(frames)?.on_selected().apply(&selected)?;
-            let logits = trained.model.logits(percepts_of(cnn, &[clip], device, loader.dtype));
-            (frames, logits.probabilities().try_into_data()?.try_into_vec::<f32>()?)
-        } else {
-            let views = loader.reader.read_views(&source, &loader.planner, rule)?;
-            let frames = views.total();
-            let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
-            // The class is not known; the score of class 0 is not looked at.
-            let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
-            let mut scores = score(&models, batches, &[0], &StopFlag::default(), |_| ())?;
-            (frames, scores.swap_remove(0).probabilities)
-        };
+        let views = loader.reader.read_views(&source, &loader.planner, rule)?;
+        let frames = views.total();
+        let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
+        // The class is not known; the score of class 0 is not looked at.
+        let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
+        let probabilities = score(&models, batches, &[0], &StopFlag::default(), |_| ())?.swap_remove(0).probabilities;
         ensure!(
             probabilities.iter().all(|probability| probability.is_finite()),
             "{}: the model gives no finite probabilities for it; the weights of {} are damaged",

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
-    DecodeLimits, DecoderKind, Estimate, Failure, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
-    PrepareOutcome, Progress, Shard, SizeRule, printable,
+    Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare, PrepareOutcome,
+    Progress, Shard, SizeRule, printable,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -56,10 +56,6 @@ pub(super) struct PrepareArgs {
     /// How flow is stored.
     #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
     flow_format: FlowImage,
-    /// What decodes the videos: ffmpeg, or pure, which reads the XviD files of UCF-101 with nothing
-    /// installed.
-    #[arg(long, default_value_t = DecoderKind::Ffmpeg)]
-    decoder: DecoderKind,
     /// Clips at once; 0 is one for each processor.
     #[arg(long, default_value_t = 0)]
     workers: usize,
@@ -91,9 +87,9 @@ fn parse_size(text: &str) -> Result<SizeRule, String> {
 
 impl PrepareArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let (options, decoder) = (self.options(), self.decoder.open(DecodeLimits::default())?);
+        let (options, decoder) = (self.options(), Ffmpeg::locate()?);
         let stop = StopFlag::install("the same command continues where it stopped")?;
-        let estimate = options.estimate(&*decoder)?;
+        let estimate = options.estimate(&decoder)?;
         print_estimate(&estimate);
         if !estimate.fits() {
             bail!(
@@ -104,7 +100,7 @@ impl PrepareArgs {
             );
         }
         let mut bar = Bar::new()?;
-        let outcome = options.run(&*decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
+        let outcome = options.run(&decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
         bar.finish();
         print_outcome(&outcome, self.json)?;
         if outcome.interrupted {

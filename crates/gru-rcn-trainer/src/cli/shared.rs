@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
-use gru_rcn_data::DecoderKind;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,7 +20,7 @@ use crate::signals::Faults;
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
 pub(super) struct DeviceArgs {
-    /// Where to compute: cpu, ndarray, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
+    /// Where to compute: cpu, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
     #[arg(long, default_value = "cpu")]
     pub(super) backend: Backend,
 }
@@ -65,20 +64,9 @@ impl RunArgs {
     }
 }
 
-/// The decoder of video files.
-#[derive(Args, Debug)]
-pub(super) struct DecoderArgs {
-    /// What decodes video files: ffmpeg, or pure, which reads the XviD files of UCF-101 with
-    /// nothing installed. By default what the recipe says.
-    #[arg(long)]
-    pub(super) decoder: Option<DecoderKind>,
-}
-
 /// Options of verbs that run the model of a run.
 #[derive(Args, Debug)]
 pub(super) struct ModelArgs {
-    #[command(flatten)]
-    decoder: DecoderArgs,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -91,7 +79,7 @@ impl ModelArgs {
     /// The run with its model on the device.
     pub(super) fn open(&self) -> Result<TrainedRun> {
         let device = self.precision.device(self.device.backend)?;
-        TrainedRun::open(self.run.open()?, &device, self.precision.dtype.dtype(), self.decoder.decoder)
+        TrainedRun::open(self.run.open()?, &device, self.precision.dtype.dtype())
     }
 }
 
@@ -104,9 +92,6 @@ pub(super) struct RecipeArgs {
     /// Pretrained weights of the CNN in torchvision's layout: safetensors, or a file of torch.save.
     #[arg(long, value_name = "FILE")]
     pub(super) weights: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub(super) decoder: DecoderArgs,
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,

@@ -112,14 +112,14 @@ impl TrainArgs {
     fn new_recipe(&self) -> Result<crate::recipe::Recipe> {
         let mut set = self.change.set.clone();
         set.extend(self.seed.map(|seed| format!("seed={seed}")));
-        let RecipeArgs { data, weights, decoder, .. } = &self.change;
-        resolve(&self.recipe, &set, data.as_deref(), weights.as_deref(), decoder.decoder)
+        let RecipeArgs { data, weights, .. } = &self.change;
+        resolve(&self.recipe, &set, data.as_deref(), weights.as_deref())
     }
 
     /// The recipe of the run that is resumed, of which the command line can only say where its clips
     /// are now.
     fn resumed_recipe(&self, dir: &RunDir) -> Result<crate::recipe::Recipe> {
-        let RecipeArgs { data, weights, decoder, set } = &self.change;
+        let RecipeArgs { data, weights, set } = &self.change;
         if !set.is_empty() || self.seed.is_some() || weights.is_some() {
             bail!(
                 "--resume keeps the run's own recipe; remove --set, --weights and --seed. --data may name the place that \
@@ -127,12 +127,6 @@ impl TrainArgs {
             );
         }
         let mut recipe = dir.read_recipe().context("this run cannot be resumed")?;
-        if let Some(decoder) = decoder.decoder.filter(|&decoder| decoder != recipe.decoder()) {
-            bail!(
-                "{dir} reads its videos with `--decoder {}`; a run cannot change to {decoder} half-way",
-                recipe.decoder()
-            );
-        }
         if let Some(root) = data {
             set_root(&mut recipe, root)?;
         }

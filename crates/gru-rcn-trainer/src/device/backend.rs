@@ -11,8 +11,6 @@ use burn::tensor::Device;
 pub(crate) enum Backend {
     /// Pure Rust on the CPU, in every build.
     Cpu,
-    /// Burn's older CPU backend; deprecated upstream, float32 only.
-    Ndarray,
     /// The GPU interface that the machine has.
     Wgpu,
     Vulkan,
@@ -28,16 +26,15 @@ impl FromStr for Backend {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some(("remote", address)) => address.parse().map(Self::Remote).map_err(|_| {
-                format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000")
-            }),
+            Some(("remote", address)) => address
+                .parse()
+                .map(Self::Remote)
+                .map_err(|_| format!("{text}: after remote: comes a numeric address with a port, 127.0.0.1:3000")),
             Some(("cuda", index)) => {
                 index.parse().map(Self::Cuda).map_err(|_| format!("{text}: the number after cuda: is not one"))
             }
             _ => Self::ALL.into_iter().find(|backend| backend.feature() == text).ok_or_else(|| {
-                format!(
-                    "{text}: no such backend; there are cpu, ndarray, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT"
-                )
+                format!("{text}: no such backend; there are cpu, wgpu, vulkan, metal, cuda[:N], remote:ADDRESS:PORT")
             }),
         }
     }
@@ -55,12 +52,11 @@ impl fmt::Display for Backend {
 
 impl Backend {
     /// Every backend of this machine, the first device of each.
-    pub(crate) const ALL: [Self; 6] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda(0)];
+    pub(crate) const ALL: [Self; 5] = [Self::Cpu, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda(0)];
 
     pub(crate) fn feature(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
-            Self::Ndarray => "ndarray",
             Self::Wgpu => "wgpu",
             Self::Vulkan => "vulkan",
             Self::Metal => "metal",
@@ -72,7 +68,6 @@ impl Backend {
     pub(crate) fn is_compiled_in(self) -> bool {
         match self {
             Self::Cpu => true,
-            Self::Ndarray => cfg!(feature = "ndarray"),
             Self::Wgpu => cfg!(feature = "wgpu-untuned"),
             Self::Vulkan => cfg!(feature = "vulkan"),
             Self::Metal => cfg!(feature = "metal"),
@@ -96,19 +91,11 @@ impl Backend {
     pub(crate) fn device(self) -> Result<Device> {
         self.require()?;
         #[cfg(feature = "_tuned")]
-        if !matches!(self, Self::Cpu | Self::Ndarray) {
+        if self != Self::Cpu {
             keep_kernels();
         }
         match self {
             Self::Cpu => Ok(Device::flex()),
-            #[cfg(feature = "ndarray")]
-            Self::Ndarray => {
-                crate::output::note!(
-                    "note: Burn's ndarray backend is deprecated upstream and computes in float32 only; cpu is faster"
-                );
-                #[allow(deprecated)]
-                Ok(Device::ndarray())
-            }
             #[cfg(feature = "wgpu-untuned")]
             Self::Wgpu => Device::wgpu_options()
                 .init()
@@ -137,9 +124,6 @@ impl Backend {
     pub(crate) fn devices(self) -> Vec<Device> {
         match self {
             Self::Cpu => vec![Device::flex()],
-            #[cfg(feature = "ndarray")]
-            #[allow(deprecated)]
-            Self::Ndarray => vec![Device::ndarray()],
             #[cfg(feature = "wgpu-untuned")]
             Self::Wgpu => Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(),
             #[cfg(feature = "vulkan")]
@@ -188,7 +172,7 @@ mod tests {
 
     #[test]
     fn names_are_parsed_and_printed() {
-        for name in ["cpu", "ndarray", "wgpu", "vulkan", "metal", "cuda:2", "remote:127.0.0.1:3000"] {
+        for name in ["cpu", "wgpu", "vulkan", "metal", "cuda:2", "remote:127.0.0.1:3000"] {
             assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
         }
         assert_eq!("cuda".parse::<Backend>().unwrap(), Backend::Cuda(0));

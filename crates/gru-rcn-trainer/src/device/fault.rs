@@ -3,10 +3,10 @@
 //! Burn's operations return no errors. They panic when a graphics driver fails, memory runs out or
 //! a server goes away. On the CPU a panic is a bug of the program and stays a panic.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 use anyhow::{Result, anyhow};
+use gru_rcn_data::base::panic_message;
 
 /// Runs `work` on a device and turns a panic into an error that names the device. The location of
 /// the panic is printed if `RUST_BACKTRACE` requests it.
@@ -18,18 +18,12 @@ pub(crate) fn catch<T>(device: &str, work: impl FnOnce() -> Result<T>) -> Result
     // Restores the default hook.
     drop(take_hook());
     done.unwrap_or_else(|panic| {
-        let message = message(&*panic);
         Err(anyhow!(
             "{device} failed in the middle of the work: {}; a training run continues from its last checkpoint with \
              `train --resume`, on any backend",
-            message.trim_end()
+            panic_message(&*panic).trim_end()
         ))
     })
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given")
 }
 
 #[cfg(test)]

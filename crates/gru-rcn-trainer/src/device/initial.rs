@@ -45,10 +45,9 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "ndarray")]
+    #[cfg(feature = "wgpu-untuned")]
     fn weights_are_the_same_on_another_backend() {
-        #[allow(deprecated)]
-        let other = Device::ndarray();
+        let other = Device::wgpu_options().init().expect("this test needs a graphics driver");
         // Drawn once only: other tests draw from the same generator at the same time.
         let model = LinearConfig::new(3, 2).init(&device());
         let moved = moved(model.clone(), &other);

@@ -53,13 +53,4 @@ mod tests {
             precision.check(Backend::Cpu, &Device::flex()).unwrap();
         }
     }
-
-    #[test]
-    #[cfg(feature = "ndarray")]
-    fn ndarray_refuses_bfloat16() {
-        #[allow(deprecated)]
-        let device = Device::ndarray();
-        let message = Precision::Bf16.check(Backend::Ndarray, &device).unwrap_err().to_string();
-        assert!(message.contains("--backend ndarray") && message.contains("bf16"), "{message}");
-    }
 }

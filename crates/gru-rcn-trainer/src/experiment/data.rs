@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType};
-use gru_rcn_data::{Dataset, DecoderKind, FolderOptions, QUARANTINE};
+use gru_rcn_data::{Dataset, FolderOptions, QUARANTINE};
 
 use crate::percepts::{ClipLoader, SkippedClips};
 use crate::recipe::{self, DataSection, Recipe, TrainingSection};
@@ -26,7 +26,7 @@ pub(crate) struct Clips {
 
 impl Clips {
     pub(crate) fn of_recipe(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Result<Self> {
-        let loader = ClipLoader::new(recipe, recipe.decoder(), device, dtype);
+        let loader = ClipLoader::new(recipe, device, dtype);
         Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default(), failed: RefCell::default() })
     }
 
@@ -74,13 +74,7 @@ pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
 }
 
 /// A recipe with the values of the command line, its paths absolute.
-pub(crate) fn resolve(
-    name: &str,
-    set: &[String],
-    root: Option<&Path>,
-    weights: Option<&Path>,
-    decoder: Option<DecoderKind>,
-) -> Result<Recipe> {
+pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: Option<&Path>) -> Result<Recipe> {
     let mut recipe = recipe::load(name, set)?;
     if let Some(root) = root {
         set_root(&mut recipe, root)?;
@@ -103,31 +97,18 @@ pub(crate) fn resolve(
     if let Some(weights) = recipe.backbone.weights.as_ref().filter(|weights| !weights.exists()) {
         bail!("{}: no such weight file", weights.display());
     }
-    set_decoder(&mut recipe, decoder)?;
     Ok(recipe)
 }
 
 /// Puts a folder given on the command line into the recipe, as an absolute path.
 pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
-    folder_of(recipe, "--data")?.root = absolute(root);
-    Ok(())
-}
-
-/// Puts a decoder named on the command line into the recipe, so that the run keeps it.
-pub(crate) fn set_decoder(recipe: &mut Recipe, decoder: Option<DecoderKind>) -> Result<()> {
-    if let Some(decoder) = decoder {
-        folder_of(recipe, "--decoder")?.decoder = decoder;
-    }
-    Ok(())
-}
-
-fn folder_of<'a>(recipe: &'a mut Recipe, flag: &str) -> Result<&'a mut FolderOptions> {
     match &mut recipe.data {
         DataSection::Motion(_) => {
-            bail!("the recipe {} generates its clips, {flag} has no meaning for it; try `train folder`", recipe.name)
+            bail!("the recipe {} generates its clips, --data has no meaning for it; try `train folder`", recipe.name)
         }
-        DataSection::Folder(section) => Ok(section),
+        DataSection::Folder(section) => section.root = absolute(root),
     }
+    Ok(())
 }
 
 /// The path made absolute, unchanged if that fails.

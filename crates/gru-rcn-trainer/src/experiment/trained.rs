@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::weights::import;
-use gru_rcn_data::{DecoderKind, TestViews};
+use gru_rcn_data::TestViews;
 
 use super::backbone;
 use super::system::{self, OfLevels};
@@ -29,8 +29,8 @@ pub(crate) struct TrainedRun {
 }
 
 impl TrainedRun {
-    /// Opens a run to compute in a precision. `decoder` replaces what the recipe says.
-    pub(crate) fn open(dir: RunDir, device: &Device, dtype: FloatDType, decoder: Option<DecoderKind>) -> Result<Self> {
+    /// Opens a run to compute in a precision.
+    pub(crate) fn open(dir: RunDir, device: &Device, dtype: FloatDType) -> Result<Self> {
         let recipe = dir.read_recipe()?;
         let weights = dir.model();
         if !weights.is_file() {
@@ -43,7 +43,7 @@ impl TrainedRun {
         let classifier = system::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), &recipe.model.norm).init(device);
         let model = import(classifier, &weights)?.computing_in(dtype);
         let model = OfLevels { model, levels: Some(recipe.levels()) };
-        let loader = ClipLoader::new(&recipe, decoder.unwrap_or(recipe.decoder()), device, dtype);
+        let loader = ClipLoader::new(&recipe, device, dtype);
         Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), loader })
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::percepts::Level;
 use gru_rcn_data::base::{FolderLock, read_text, remove, write_atomically};
-use gru_rcn_data::{ClipContent, ClipPlanner, DecoderKind, Sample, Split};
+use gru_rcn_data::{ClipContent, ClipPlanner, Sample, Split};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -64,9 +64,9 @@ pub(crate) struct Index {
     /// How clips were cut; each is the one that is evaluated.
     pub(crate) clip: ClipPlanner,
     pub(crate) data: String,
-    /// What decoded its videos; absent where there were none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) decoder: Option<DecoderKind>,
+    /// What decoded its videos, in folders of earlier versions; FFmpeg since then.
+    #[serde(default, skip_serializing)]
+    pub(crate) decoder: Option<String>,
     /// The levels, bottom up.
     pub(crate) levels: Vec<Level>,
     pub(crate) classes: Vec<String>,
@@ -223,10 +223,10 @@ impl Cache {
             }
         }
         // Another decoder gives other pixels.
-        let decoder = recipe.decoder();
-        if let Some(other) = index.decoder.filter(|&other| other != decoder) {
+        if let Some(other) = index.decoder.as_ref().filter(|other| *other != "ffmpeg") {
             bail!(
-                "{root} was computed from videos that {other} decoded, the recipe has {decoder}; use `--decoder {other}`"
+                "{root} was computed from videos that the decoder `{other}` read, which no longer exists; write the \
+                 features again, with FFmpeg"
             );
         }
         Ok(())

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, DataError, DecoderKind, Frames, LoaderConfig, OrderedLoader, PlanKey, Sample,
-    TemporalSampling, ordered, printable,
+    ClipPlanner, ClipReader, DataError, Frames, LoaderConfig, OrderedLoader, PlanKey, Sample, TemporalSampling,
+    ordered, printable,
 };
 use serde_json::{Value, json};
 
@@ -66,10 +66,10 @@ fn damage_line(damaged: &[(PathBuf, String)]) -> Option<String> {
 
 impl ClipLoader {
     /// The loader of a recipe, for a CNN on a device.
-    pub(crate) fn new(recipe: &Recipe, decoder: DecoderKind, device: &Device, dtype: FloatDType) -> Self {
+    pub(crate) fn new(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Self {
         Self {
             planner: recipe.clip.clone(),
-            reader: Arc::new(WarningReader(ClipReader::default().with_decoder(decoder))),
+            reader: Arc::new(WarningReader(ClipReader::default())),
             limits: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
             seed: recipe.seed,
             on_cpu: *device == Device::flex(),

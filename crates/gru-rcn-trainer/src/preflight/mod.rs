@@ -6,7 +6,7 @@ pub(crate) mod memory;
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use gru_rcn_data::{ClipSource, DataError, Dataset, LoaderConfig, Modality, Sample, Split, ordered};
+use gru_rcn_data::{ClipSource, DataError, Dataset, Ffmpeg, LoaderConfig, Modality, Sample, Split, ordered};
 
 use crate::observe::Pace;
 use crate::output::note;
@@ -27,7 +27,7 @@ pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         }
     }
     if holds_videos(dataset) {
-        recipe.decoder().require()?;
+        Ffmpeg::locate()?;
     }
     let has_flow = |source: &ClipSource| matches!(source, ClipSource::Prepared(clip) if clip.flow_dir.is_some());
     if recipe.clip.modality == Modality::Flow
@@ -127,7 +127,7 @@ pub(crate) fn probe_clips(
     bail!("{} clips cannot be read:{lines}{more}\n{remedy}", fatal.len())
 }
 
-/// Whether any clip is a video file, so that its pixels depend on the decoder.
+/// Whether any clip is a video file, which takes FFmpeg to read.
 pub(crate) fn holds_videos(dataset: &Dataset) -> bool {
     samples(dataset).any(|sample| matches!(sample.source, ClipSource::Video(_)))
 }

@@ -22,7 +22,7 @@ pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use gru_rcn_data::{ClipPlanner, DecoderKind, TestViews};
+use gru_rcn_data::{ClipPlanner, TestViews};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -125,14 +125,6 @@ impl Recipe {
     pub(crate) fn levels(&self) -> Vec<usize> {
         let (taps, names) = (&self.backbone.taps, self.model.level_names(&self.backbone.taps));
         (0..taps.len()).filter(|&tap| names.contains(&taps[tap])).collect()
-    }
-
-    /// What decodes video files.
-    pub(crate) fn decoder(&self) -> DecoderKind {
-        match &self.data {
-            DataSection::Motion(_) => DecoderKind::default(),
-            DataSection::Folder(section) => section.decoder,
-        }
     }
 
     /// The views by which test clips are scored; without mirror images where the labels do not allow them.

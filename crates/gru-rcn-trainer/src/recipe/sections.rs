@@ -20,8 +20,8 @@ use super::{FinetuneSection, TrainingSection};
 pub(crate) enum DataSection {
     /// Generated clips, nothing to download.
     Motion(MotionConfig),
-    /// A folder of clips per class, with or without lists. `--data` sets its root and `--decoder` its
-    /// decoder. A `quarantine.jsonl` in the root is used by itself.
+    /// A folder of clips per class, with or without lists. `--data` sets its root. A
+    /// `quarantine.jsonl` in the root is used by itself.
     Folder(FolderOptions),
 }
 

@@ -187,15 +187,6 @@ fn a_report_survives_json() {
     assert!(render(&back) == render(&report));
 }
 
-/// To look at the page, set the variable to a file name.
-#[test]
-fn the_sample_can_be_written() {
-    let page = render(&report());
-    if let Some(path) = std::env::var_os("GRU_RCN_SAMPLE_REPORT") {
-        std::fs::write(path, page).unwrap();
-    }
-}
-
 #[test]
 fn an_empty_report_is_still_a_page() {
     let report = RunReport { title: "empty".into(), ..RunReport::default() };

@@ -162,6 +162,7 @@ fn bad_lists_name_list_line_and_clip() {
         ("a/0.avi x", "no such clip"),
         ("a/1.avi,1", "after the clip `a/1.avi` comes `,1`"),
         ("a/1.avi 25 1", "after the clip `a/1.avi` comes `25 1`"),
+        ("a/1.avi 0 25 1", "one label number"),
         ("\"a/1.avi\";1", "after the clip `a/1.avi` comes `\";1`"),
     ] {
         put(folder.path(), "train.txt", format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
@@ -380,27 +381,13 @@ fn clips_and_classes_in_no_list_are_counted() {
 }
 
 #[test]
-fn lists_of_other_forms_are_understood_or_say_their_form() {
+fn lists_may_have_the_line_ends_of_any_system() {
     let folder = small(3);
-    put(folder.path(), "a/caf\u{e9} 1.avi", "x");
     put(folder.path(), "val.txt", "a/2.avi\n");
     put(folder.path(), "test.txt", "b/2.avi\n");
-    let train = |lines: &str| put(folder.path(), "train.txt", lines);
     for end in ["\n", "\r\n", "\r"] {
-        train(&format!("a/0.avi 1{end}b/0.avi 2{end}"));
+        put(folder.path(), "train.txt", format!("a/0.avi 1{end}b/0.avi 2{end}"));
         assert_eq!(Dataset::from_folder(&listed(folder.path())).unwrap().train.len(), 2);
-    }
-    for (line, words) in [
-        ("a/0.avi,1", "after the clip `a/0.avi` comes `,1`"),
-        ("\"a/0.avi\";1", "after the clip `a/0.avi` comes `\";1`"),
-        ("a/0.avi 120 1", "comes `120 1`"),
-        ("a/0.avi 0 120 1", "one label number"),
-        ("a/cafe\u{301} 1.avi", "Unicode form"),
-        ("a/cafe\u{301} 1.avi 1", "Unicode form"),
-        ("a/caf\u{e9} 2.avi", "no such clip in the data set"),
-    ] {
-        train(&format!("b/0.avi\n{line}\n"));
-        fails(&listed(folder.path()), &["train.txt, line 2", words]);
     }
 }
 

@@ -152,8 +152,6 @@ struct Machine {
     ffmpeg: Option<String>,
     /// How to install it, if it is not.
     ffmpeg_advice: Option<String>,
-    /// Whether UCF-101's video format can be decoded without FFmpeg.
-    pure_decoder: bool,
 }
 
 impl Machine {
@@ -167,7 +165,6 @@ impl Machine {
             free_disk_bytes: free_bytes(&absolute(runs)),
             ffmpeg: ffmpeg.as_ref().ok().map(|ffmpeg| ffmpeg.id().version),
             ffmpeg_advice: ffmpeg.err().map(|error| error.to_string()),
-            pure_decoder: cfg!(feature = "pure-decode"),
         }
     }
 
@@ -184,13 +181,6 @@ impl Machine {
                 (Some(version), _) => format!("ffmpeg    {version}"),
                 (None, advice) => format!("ffmpeg    UNUSABLE: {}", advice.as_deref().unwrap_or("not found")),
             },
-            format!(
-                "decoder   {}",
-                match self.pure_decoder {
-                    true => "UCF-101's format without FFmpeg too (--decoder pure)",
-                    false => "FFmpeg's only; --features pure-decode adds one for UCF-101's format",
-                }
-            ),
         ]
     }
 }

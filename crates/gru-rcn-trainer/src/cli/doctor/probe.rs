@@ -53,13 +53,12 @@ pub(super) fn answer(backend: Backend, compute: bool) -> Result<()> {
 fn found(backend: Backend, device: &Device) -> FoundDevice {
     let name = match backend {
         Backend::Cpu => "Burn's flex".to_string(),
-        Backend::Ndarray => "Burn's ndarray".to_string(),
         #[cfg(feature = "_gpu")]
         _ => device.identity().map_or_else(|| format!("{device:?}"), |identity| identity.name),
         #[cfg(not(feature = "_gpu"))]
         _ => format!("{device:?}"),
     };
-    let graphics = !matches!(backend, Backend::Cpu | Backend::Ndarray | Backend::Cuda(_));
+    let graphics = !matches!(backend, Backend::Cpu | Backend::Cuda(_));
     let lower = name.to_lowercase();
     let software = graphics && ["llvmpipe", "lavapipe", "swiftshader", "warp", "cpu"].iter().any(|n| lower.contains(n));
     FoundDevice { name, software }
