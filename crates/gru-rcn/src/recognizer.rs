@@ -86,7 +86,8 @@ mod tests {
 
     fn recognizer(form: Form, rule: NormRule) -> Recognizer<Vgg16, GruRcnClassifier> {
         let device = Device::flex();
-        let backbone = Vgg16Config::small(3, [32, 32]).init(&device);
+        // Drawn from a seed, for unlucky weights leave a layer without a gradient.
+        let backbone = redrawn(Vgg16Config::small(3, [32, 32]).init(&device), 2, 0.3, DType::F32);
         let recurrent = GruRcnConfig::new(backbone.levels(), vec![3, 3, 4, 4, 6]).with_form(form);
         let norm = PerceptNormConfig::new().with_rule(rule).with_gain(0.5);
         let classifier = GruRcnClassifierConfig::new(recurrent, 3).with_norm(norm).init(&device);

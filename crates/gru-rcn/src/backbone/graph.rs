@@ -297,9 +297,8 @@ mod cpu {
     }
 
     fn same(kept: &[FlexTensor], present: &[FlexTensor]) -> bool {
-        let same = |(a, b): (&FlexTensor, &FlexTensor)| {
-            Arc::ptr_eq(&a.data_arc(), &b.data_arc()) && a.layout() == b.layout()
-        };
+        let same =
+            |(a, b): (&FlexTensor, &FlexTensor)| Arc::ptr_eq(&a.data_arc(), &b.data_arc()) && a.layout() == b.layout();
         kept.len() == present.len() && kept.iter().zip(present).all(same)
     }
 
@@ -361,7 +360,8 @@ mod cpu {
                         let padding = padding(&layer.padding, sizes[*input], kernel, stride);
                         let [top, left, bottom, right] = padding;
                         let [height, width] = sizes[*input];
-                        let side = |padded: usize, axis: usize| Some(padded.checked_sub(kernel[axis])? / stride[axis] + 1);
+                        let side =
+                            |padded: usize, axis: usize| Some(padded.checked_sub(kernel[axis])? / stride[axis] + 1);
                         let layer = ops::Layer::Conv {
                             input: *input,
                             weight: values(&layer.weight),
