@@ -24,6 +24,8 @@ try:
     from torch.utils.data import DataLoader, Dataset
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
     from torchvision.transforms.v2 import functional
+
+    from _common import ratio
 except ImportError:
     print("skipped: no torchvision", file=sys.stderr)
     sys.exit(0)
@@ -109,7 +111,6 @@ def main() -> None:
             peers.append(theirs(folders, arguments.clips, frames, side, arguments.workers, arguments.consume))
             output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
             ours.append(json.loads(output))
-        ratios = [peer["ms"] / own["ms"] for peer, own in zip(peers, ours)]
         middle = lambda rounds, key: statistics.median(one[key] for one in rounds)
         rows.append(
             {
@@ -117,8 +118,7 @@ def main() -> None:
                 f"consumer of {arguments.consume:g} ms",
                 "ours_ms": round(middle(ours, "ms"), 3),
                 "peer_ms": round(middle(peers, "ms"), 3),
-                "ratio": round(statistics.median(ratios), 3),
-                "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+                **ratio([peer["ms"] for peer in peers], [own["ms"] for own in ours]),
                 "ours_wait_share": round(middle(ours, "wait_share"), 4),
                 "peer_wait_share": round(middle(peers, "wait_share"), 4),
                 "ours_load_ms": round(middle(ours, "load_ms"), 3),

@@ -24,6 +24,8 @@ try:
     import torchvision
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
     from torchvision.transforms.v2 import functional
+
+    from _common import ratio
 except ImportError:
     print("skipped: no torchvision", file=sys.stderr)
     sys.exit(0)
@@ -82,14 +84,12 @@ def main() -> None:
             answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             ours.append(answer["ms"])
             assert abs(answer["checksum"] - mean) < 1.0, f"other pixels: {answer['checksum']} and {mean}"
-        ratios = [peer / own for peer, own in zip(peers, ours)]
         rows.append(
             {
                 "workload": f"reading: {NAMES[crop]}, one frame",
                 "ours_ms": round(statistics.median(ours), 4),
                 "peer_ms": round(statistics.median(peers), 4),
-                "ratio": round(statistics.median(ratios), 3),
-                "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+                **ratio(peers, ours),
             }
         )
     if arguments.json:

@@ -2,8 +2,8 @@
 //!
 //! Each workload is an example of the crate it measures and a script in `tests/peers` that runs the
 //! other program and the example in turns, so that both have the same machine at the same time. The
-//! scripts need `python3` with the modules that they import, and the data folder of the tests on
-//! real data.
+//! scripts need `python3` with the modules that they import, and most of them the data folder of
+//! the tests on real data.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,31 @@ struct Workload {
     name: &'static str,
     example: &'static str,
     script: &'static str,
+    input: Input,
 }
 
-const WORKLOADS: [Workload; 4] = [
+/// What a script reads of the data folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Nothing,
+    /// Frames of videos.
+    Frames,
+    /// Pairs of pictures and their flow.
+    Flow,
+    /// The same, as options.
+    FlowOptions,
+}
+
+const WORKLOADS: [Workload; 5] = [
     // JPEG frames to a clip.
-    Workload { name: "reading", example: "bench_reading", script: "reading_bench.py" },
+    Workload { name: "reading", example: "bench_reading", script: "reading_bench.py", input: Input::Frames },
     // Clips by several threads for a consumer.
-    Workload { name: "loader", example: "bench_loader", script: "loader_bench.py" },
+    Workload { name: "loader", example: "bench_loader", script: "loader_bench.py", input: Input::Frames },
     // Optical flow.
-    Workload { name: "tvl1", example: "bench_flow", script: "flow_bench.py" },
-    Workload { name: "dis", example: "bench_flow", script: "flow_dis_bench.py" },
+    Workload { name: "tvl1", example: "bench_flow", script: "flow_bench.py", input: Input::FlowOptions },
+    Workload { name: "dis", example: "bench_flow", script: "flow_dis_bench.py", input: Input::Flow },
+    // Networks and recurrent layers on the CPU.
+    Workload { name: "ops", example: "bench_ops", script: "ops_bench.py", input: Input::Nothing },
 ];
 
 #[derive(Debug, Default)]
@@ -66,15 +81,30 @@ impl Options {
         }
         Ok(options)
     }
+
+    fn reads(&self, input: Input) -> bool {
+        self.workloads.iter().any(|workload| workload.input == input)
+    }
+
+    /// The data folder, empty where no workload reads any.
+    fn data(&self, variable: Option<OsString>) -> Result<PathBuf> {
+        if self.workloads.iter().all(|workload| workload.input == Input::Nothing) {
+            return Ok(PathBuf::new());
+        }
+        let data = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
+        data.with_context(|| format!("set {DATA_VARIABLE} to the folder that holds ucf101 and flow"))
+    }
 }
 
 /// Builds the examples, then measures one workload after the other. `--json` prints one list.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     let options = Options::parse(arguments)?;
-    let data = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let data = data.with_context(|| format!("set {DATA_VARIABLE} to the folder that holds ucf101 and flow"))?;
+    let data = options.data(std::env::var_os(DATA_VARIABLE))?;
     // Of the whole workspace, so that nothing is compiled twice with other features.
-    let mut build = cargo_at_root(&["build", "--release", "--workspace", "--example", "prepare"])?;
+    let mut build = cargo_at_root(&["build", "--release", "--workspace"])?;
+    if options.reads(Input::Frames) {
+        build.args(["--example", "prepare"]);
+    }
     run(build.args(options.workloads.iter().flat_map(|workload| ["--example", workload.example])))?;
     let release = release_folder()?;
     let mut lists = Vec::new();
@@ -82,7 +112,7 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
         let mut command = Command::new("python3");
         command.arg(root()?.join("tests/peers").join(workload.script));
         command.arg(release.join("examples").join(workload.example));
-        command.args(input(workload, &data, &release)?).args(&options.rest);
+        command.args(input(workload.input, &data, &release)?).args(&options.rest);
         if !options.json {
             run(&mut command)?;
             continue;
@@ -100,12 +130,13 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
 }
 
 /// The arguments that name the data for a script.
-fn input(workload: &Workload, data: &Path, release: &Path) -> Result<Vec<OsString>> {
+fn input(input: Input, data: &Path, release: &Path) -> Result<Vec<OsString>> {
     let flow = |name: &str| data.join("flow").join(name).into_os_string();
-    Ok(match workload.name {
-        "tvl1" => vec!["--frames".into(), flow("frames"), "--truth".into(), flow("truth")],
-        "dis" => vec![flow("frames"), flow("truth")],
-        _ => vec![frames(data, release)?.into_os_string()],
+    Ok(match input {
+        Input::Nothing => Vec::new(),
+        Input::Frames => vec![frames(data, release)?.into_os_string()],
+        Input::Flow => vec![flow("frames"), flow("truth")],
+        Input::FlowOptions => vec!["--frames".into(), flow("frames"), "--truth".into(), flow("truth")],
     })
 }
 
@@ -143,6 +174,16 @@ mod tests {
         let error = parse("speed").unwrap_err().to_string();
         assert!(error.contains("speed: no such workload") && error.contains("tvl1"), "{error}");
         assert!(parse("--rounds").is_err());
+    }
+
+    #[test]
+    fn asks_for_the_data_folder_only_where_a_workload_reads_it() {
+        assert_eq!(parse("ops --rounds 2").unwrap().data(None).unwrap(), PathBuf::new());
+        for line in ["ops reading", "dis", ""] {
+            let error = parse(line).unwrap().data(Some(OsString::new())).unwrap_err().to_string();
+            assert!(error.contains(DATA_VARIABLE), "{error}");
+        }
+        assert_eq!(parse("tvl1").unwrap().data(Some("folder".into())).unwrap(), PathBuf::from("folder"));
     }
 
     #[test]

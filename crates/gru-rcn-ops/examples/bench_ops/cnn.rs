@@ -7,14 +7,14 @@ use gru_rcn_ops::{
     gemm::{Packed, Position, Rows, product},
 };
 
-use crate::timing::measure;
+use crate::timing::{mean_size, measure, values};
 
 /// Names that `run` knows.
 pub(crate) const NAMES: &[&str] = &["vgg8", "vgg1", "squeeze", "eff8", "eff1", "products"];
 
-/// Runs the benchmark `name`; false where it is unknown. Arguments: the number of repetitions,
-/// and `steps` to print the least time of every step on one thread instead.
-pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
+/// Runs the benchmark `name`; false where it is unknown. With the argument `steps` it prints the
+/// least time of every step of a network on one thread instead.
+pub(crate) fn run(name: &str, seconds: f64, arguments: &[String]) -> bool {
     if name == "products" {
         products();
         return true;
@@ -27,15 +27,14 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         "eff1" => (efficient_net_lite0(), 1, [224, 224]),
         _ => return false,
     };
-    let repetitions = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(10);
     let tap = net.layers.len();
     let network = Network::new(3, net.layers).expect("the layers fit");
     let plan = network.plan(size, &[tap]).expect("the size fits");
-    let frames: Vec<f32> = (0..batch * 3 * size[0] * size[1]).map(|i| ((i * 7919) % 1009) as f32 / 1009.0).collect();
-    if arguments.get(1).is_some_and(|argument| argument == "steps") {
+    let frames = values(batch * 3 * size[0] * size[1], 1.0);
+    if arguments.first().is_some_and(|argument| argument == "steps") {
         let group = batch.min(4);
         let frames = &frames[..group * frames.len() / batch];
-        let runs: Vec<_> = (0..repetitions).map(|_| plan.profile(frames, group)).collect();
+        let runs: Vec<_> = (0..10).map(|_| plan.profile(frames, group)).collect();
         for (i, (name, _)) in runs[0].iter().enumerate() {
             let least = runs.iter().map(|run| run[i].1).min().unwrap_or_default();
             println!("{:8.3} ms a frame  {name}", least.as_secs_f64() * 1e3 / group as f64);
@@ -43,7 +42,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         return true;
     }
     let mut outputs = vec![Vec::new()];
-    measure(name, repetitions, || plan.run(&frames, batch, &mut outputs));
+    let cost = measure(seconds, || plan.run(&frames, batch, &mut outputs));
+    cost.print(name, mean_size(&outputs[0]));
     true
 }
 
@@ -58,7 +58,7 @@ impl Net {
         Self { layers: Vec::new(), channels: 3 }
     }
 
-    /// Weights of one size in turn positive and negative keep values in a usual range.
+    /// Weights that keep values in a usual range.
     fn conv(&mut self, input: usize, from: usize, to: usize, kernel: usize, stride: usize, padding: [usize; 4]) {
         self.full(input, from, to, kernel, stride, padding, 1, Activation::Relu, None);
     }
@@ -78,7 +78,7 @@ impl Net {
     ) {
         let depth = from / groups * kernel * kernel;
         let scale = (6.0 / depth as f32).sqrt();
-        let weight = (0..to * depth).map(|i| (((i * 7919) % 1013) as f32 / 506.0 - 1.0) * scale).collect();
+        let weight = values(to * depth, scale);
         self.layers.push(Layer::Conv {
             input,
             weight,
@@ -165,7 +165,7 @@ fn efficient_net_lite0() -> Net {
     net.layers.push(Layer::AvgPoolTo { input: net.layers.len(), size: [1; 2] });
     net.layers.push(Layer::Linear {
         input: net.layers.len(),
-        weight: vec![0.01; 1_280_000],
+        weight: values(1_280_000, 0.1),
         bias: vec![0.0; 1000],
         activation: Activation::None,
     });
