@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json};
 use crate::device::backend::Backend;
 use crate::experiment::data::{resolve, set_root};
-use crate::experiment::{Folder, Plan, print, train};
+use crate::experiment::{Plan, print, train};
 use crate::report::RunReport;
-use crate::run::dir::RunDir;
+use crate::run::dir::{Folder, RunDir};
 use crate::signals::Faults;
 
 #[derive(Args, Debug)]

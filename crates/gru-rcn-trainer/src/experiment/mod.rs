@@ -19,8 +19,6 @@ pub(crate) use backbone::{fingerprint, pretrained};
 pub(crate) use outcome::print;
 pub(crate) use trained::TrainedRun;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
@@ -34,7 +32,7 @@ use crate::preflight::memory::Memory;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
 use crate::run::clips::RunClips;
-use crate::run::dir::{RunDir, write_json};
+use crate::run::dir::{Folder, RunDir, write_json};
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use data::Clips;
@@ -57,28 +55,6 @@ pub(crate) struct Plan {
     /// Most memory that the run may take, GiB; what the machine has if not given.
     pub(crate) max_memory: Option<f64>,
     pub(crate) plain: bool,
-}
-
-pub(crate) enum Folder {
-    Resumed(RunDir),
-    /// A new folder of this name.
-    New(PathBuf),
-    /// A new numbered folder in this one, named after the recipe.
-    Numbered(PathBuf),
-}
-
-impl Folder {
-    fn resumed(&self) -> Option<&RunDir> {
-        if let Self::Resumed(dir) = self { Some(dir) } else { None }
-    }
-
-    fn open(self, recipe: &Recipe) -> Result<RunDir> {
-        match self {
-            Self::Resumed(dir) => Ok(dir),
-            Self::New(path) => RunDir::create(&path),
-            Self::Numbered(runs) => RunDir::create_numbered(&runs, &recipe.name),
-        }
-    }
 }
 
 /// Makes or resumes a run and returns its card. The error
@@ -110,7 +86,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let pretrained = cnn::pretrained(resumed, &plan.recipe, &plan.device)?;
     preflight::probe_clips(&plan.recipe, &clips.dataset, &clips.loader, resumed.is_some(), &stop)?;
 
-    let dir = plan.folder.open(&plan.recipe)?;
+    let dir = plan.folder.open(&plan.recipe.name)?;
     let _lock = dir.lock()?;
     dir.tidy()?;
     fingerprint.claim(&dir)?;

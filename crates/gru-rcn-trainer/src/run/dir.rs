@@ -38,6 +38,29 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const PROGRESS: &str = "progress.jsonl";
 pub(crate) const NONFINITE: &str = "nonfinite.jsonl";
 
+/// The folder of a run to make or to resume.
+pub(crate) enum Folder {
+    Resumed(RunDir),
+    /// A new folder of this name.
+    New(PathBuf),
+    /// A new numbered folder in this one, named after the recipe.
+    Numbered(PathBuf),
+}
+
+impl Folder {
+    pub(crate) fn resumed(&self) -> Option<&RunDir> {
+        if let Self::Resumed(dir) = self { Some(dir) } else { None }
+    }
+
+    pub(crate) fn open(self, recipe: &str) -> Result<RunDir> {
+        match self {
+            Self::Resumed(dir) => Ok(dir),
+            Self::New(path) => RunDir::create(&path),
+            Self::Numbered(runs) => RunDir::create_numbered(&runs, recipe),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
     root: PathBuf,
