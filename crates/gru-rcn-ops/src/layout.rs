@@ -116,3 +116,10 @@ pub fn channels_last(planes: &[f32], starts: &[usize], [channels, cells]: [usize
     });
     frames
 }
+
+/// The inverse of [`channels_last`] for frames one after another: `[frame, cell, channel]` to
+/// `[frame, channel, cell]`.
+pub fn channels_first(pixels: &[f32], [cells, channels]: [usize; 2]) -> Vec<f32> {
+    let starts: Vec<usize> = (0..pixels.len()).step_by((cells * channels).max(1)).collect();
+    channels_last(pixels, &starts, [cells, channels])
+}

@@ -48,7 +48,7 @@ mod simd;
 pub mod square;
 pub mod winograd;
 
-pub use layout::channels_last;
+pub use layout::{channels_first, channels_last};
 pub use network::{Layer, Network, NetworkError, Plan};
 pub use simd::{Activation, lanes};
 

@@ -80,6 +80,11 @@ pub mod baselines;
 pub mod classifier;
 pub mod head;
 pub mod input;
+#[cfg(feature = "flex")]
+mod operator;
+#[cfg(not(feature = "flex"))]
+#[path = "no_operator.rs"]
+mod operator;
 pub mod percepts;
 mod precision;
 pub mod prelude;

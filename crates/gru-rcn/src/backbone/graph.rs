@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, ops::MaxPoolOptions};
 pub(super) use gru_rcn_ops::Activation;
 
 use crate::head::average_pool;
-use crate::precision;
+use crate::{operator, precision};
 
 /// A map of the network: 0 is the frames, `n + 1` the output of layer `n`.
 pub(super) type Value = usize;
@@ -152,7 +152,11 @@ impl Layer<'_> {
     fn forward(&self, map: impl Fn(Value) -> Tensor<4>, dropout: bool) -> Tensor<4> {
         match self {
             Self::Conv { input, layer, activation, add } => {
-                let output = precision::conv(layer, map(*input));
+                let input = map(*input);
+                if operator::serves_layer(&input, layer) && add.is_none() && *activation != Activation::Relu6 {
+                    return operator::conv_layer(input, layer, *activation == Activation::Relu);
+                }
+                let output = precision::conv(layer, input);
                 let output = match add {
                     Some(add) => output + map(*add),
                     None => output,

@@ -11,7 +11,7 @@ use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::{DType, Device, Tensor};
 
 use super::initial::fused;
-use super::operator;
+use crate::operator;
 use crate::precision::conv_in;
 
 /// Configuration of a [`ConvGru`].
@@ -212,7 +212,8 @@ impl ConvGru {
         let as_operator = operator::serves(&input);
         let projected = layer.project_input(input, below.map(|below| below.cast(dtype)));
         if as_operator {
-            let states = operator::conv_gru(projected, &layer, state, batch, all);
+            let states =
+                operator::conv_gru(projected, [&layer.hidden_to_gates, &layer.hidden_to_candidate], state, batch, all);
             let steps = states.dims()[1];
             let last = states.clone().narrow(1, steps - 1, 1).squeeze_dim(1);
             return (all.then_some(states), last);

@@ -1,6 +1,7 @@
-//! The ConvGRU over a clip as two operators of `gru-rcn-ops` for Burn's CPU backend, each with its
-//! gradients: the convolution of all time steps, and the recurrence. Their reference are the
-//! tensor operations of [`ConvGru`](super::ConvGru), which every other backend runs.
+//! Operators of `gru-rcn-ops` for Burn's CPU backend, each with its gradients: the convolution of
+//! all frames of clips, and the recurrence of a ConvGRU over clips. Their reference are the tensor
+//! operations of [`ConvGru`](crate::recurrent::ConvGru) and of Burn's convolution, which every
+//! other backend runs.
 //!
 //! Maps pass between the two as the operators keep them, channels last; to Burn they are tensors of
 //! the usual shape with other strides.
@@ -13,17 +14,17 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, backend_extension};
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use gru_rcn_ops::conv_gru::{ConvGruClip, ConvGruTrace, ConvGruWeights, StateGradient};
 use gru_rcn_ops::square::{SquareWeights, weight_gradient};
 use gru_rcn_ops::winograd::{Finish, Map, Workspaces};
-use gru_rcn_ops::{channels_last, conv3x3};
-
-use super::ConvGru;
+use gru_rcn_ops::{channels_first, channels_last, conv3x3};
+use rayon::prelude::*;
 
 /// Whether a clip is the operators' to compute: in float32 on the CPU backend.
-pub(super) fn serves<const D: usize>(clip: &Tensor<D>) -> bool {
+pub(crate) fn serves<const D: usize>(clip: &Tensor<D>) -> bool {
     gru_rcn_ops::enabled() && clip.dtype() == DType::F32 && clip.device() == Device::flex()
 }
 
@@ -33,9 +34,35 @@ pub(super) fn serves<const D: usize>(clip: &Tensor<D>) -> bool {
 ///
 /// - clips: `[batch, time, in, height, width]`
 /// - output: `[time * batch, out, height, width]`
-pub(super) fn conv(clips: Tensor<5>, layer: &Conv2d) -> Tensor<4> {
+pub(crate) fn conv(clips: Tensor<5>, layer: &Conv2d) -> Tensor<4> {
+    convolve(clips, layer, false, false)
+}
+
+/// Whether a layer of a network that is trained is the operator's to compute: a convolution of odd
+/// kernel, stride 1 and one group that keeps the size, of maps in float32 on the CPU backend.
+pub(crate) fn serves_layer(maps: &Tensor<4>, layer: &Conv2d) -> bool {
+    let [_, _, height, width] = layer.weight.dims();
+    let half = height / 2;
+    let keeps = [PaddingConfig2d::Same, PaddingConfig2d::Explicit(half, half, half, half)].contains(&layer.padding);
+    let plain = layer.stride == [1, 1] && layer.dilation == [1, 1] && layer.groups == 1;
+    serves(maps) && plain && keeps && height == width && height % 2 == 1 && layer.weight.val().dtype() == DType::F32
+}
+
+/// Such a layer, with its ReLU if it has one.
+///
+/// # Shapes
+///
+/// - maps: `[batch, in, height, width]`
+/// - output: `[batch, out, height, width]`
+pub(crate) fn conv_layer(maps: Tensor<4>, layer: &Conv2d, relu: bool) -> Tensor<4> {
+    convolve(maps.unsqueeze_dim(1), layer, relu, true)
+}
+
+/// With `planes`, maps lie as Burn's operators want them, for these follow.
+fn convolve(clips: Tensor<5>, layer: &Conv2d, relu: bool, planes: bool) -> Tensor<4> {
     let bias = layer.bias.as_ref().map_or_else(none, |bias| bias.val().into_dispatch());
-    Tensor::from_dispatch(Dispatch::conv_clips(clips.into_dispatch(), layer.weight.val().into_dispatch(), bias))
+    let weight = layer.weight.val().into_dispatch();
+    Tensor::from_dispatch(Dispatch::conv_clips(clips.into_dispatch(), weight, bias, relu, planes))
 }
 
 /// The recurrence from the projected input.
@@ -46,9 +73,9 @@ pub(super) fn conv(clips: Tensor<5>, layer: &Conv2d) -> Tensor<4> {
 /// - state: `[batch, hidden, height, width]`, zeros if `None`
 /// - output: `[batch, time, hidden, height, width]` if `all`, else `[batch, 1, hidden, height,
 ///   width]`, the last step
-pub(super) fn conv_gru(
+pub(crate) fn conv_gru(
     projected: Tensor<4>,
-    layer: &ConvGru,
+    [gates, candidate]: [&Conv2d; 2],
     state: Option<Tensor<4>>,
     batch: usize,
     all: bool,
@@ -56,8 +83,8 @@ pub(super) fn conv_gru(
     let weight = |conv: &Conv2d| conv.weight.val().into_dispatch();
     let (states, _, _) = Dispatch::conv_gru_clips(
         projected.into_dispatch(),
-        weight(&layer.hidden_to_gates),
-        weight(&layer.hidden_to_candidate),
+        weight(gates),
+        weight(candidate),
         state.map_or_else(none, Tensor::into_dispatch),
         batch,
         all,
@@ -73,15 +100,24 @@ fn none() -> DispatchTensor {
 /// The operators, for the CPU backend and for its autodiff. A bias or state without elements is
 /// none.
 #[backend_extension(Flex, Autodiff)]
-pub(super) trait ClipOps: Backend {
-    fn conv_clips(clips: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+pub(crate) trait ClipOps: Backend {
+    fn conv_clips(
+        clips: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+        planes: bool,
+    ) -> FloatTensor<Self>;
 
-    /// The gradients of clips, weight and bias, those that are `asked` for.
+    /// The gradients of clips, weight and bias, those that are `asked` for. `output` is that of the
+    /// layer if it has a ReLU, else without elements.
     fn conv_clips_backward(
         grad: FloatTensor<Self>,
+        output: FloatTensor<Self>,
         clips: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         asked: [bool; 3],
+        planes: bool,
     ) -> Vec<FloatTensor<Self>>;
 
     /// The states that are asked for; and for the backward pass, all states and all gates.
@@ -106,31 +142,48 @@ pub(super) trait ClipOps: Backend {
     ) -> Vec<FloatTensor<Self>>;
 }
 
+/// Numbers of a gradient that one task masks.
+const MASKED: usize = 1 << 16;
+
 /// Memory of the operators, reused from call to call.
 static WORKSPACES: LazyLock<Workspaces> = LazyLock::new(Workspaces::default);
 
 impl ClipOps for Flex {
-    fn conv_clips(clips: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+    fn conv_clips(clips: FlexTensor, weight: FlexTensor, bias: FlexTensor, relu: bool, planes: bool) -> FlexTensor {
         let [out, input, kernel, _] = weight.layout().shape().dims();
         let (clips, shape) = time_major(&clips);
         let [frames, height, width, _] = shape;
         let bias = bias.to_contiguous();
-        let finish = Finish { bias: floats(&bias), ..Finish::NONE };
+        let least = if relu { 0.0 } else { f32::NEG_INFINITY };
+        let finish = Finish { bias: floats(&bias), range: [least, f32::INFINITY], ..Finish::NONE };
         let mut sums = vec![0.0; frames * height * width * out];
         let weights = SquareWeights::new(floats(&weight.to_contiguous()), [out, input, kernel]);
         weights.forward(Map::dense(&clips, shape), &mut sums, out, finish, &WORKSPACES);
-        channels_first(sums, [frames, height, width, out])
+        if planes {
+            return tensor(channels_first(&sums, [height * width, out]), [frames, out, height, width]);
+        }
+        frames_of(sums, [frames, height, width, out])
     }
 
     fn conv_clips_backward(
         grad: FlexTensor,
+        output: FlexTensor,
         clips: FlexTensor,
         weight: FlexTensor,
         [to_clips, to_weight, to_bias]: [bool; 3],
+        planes: bool,
     ) -> Vec<FlexTensor> {
         let [out, input, kernel, _] = weight.layout().shape().dims();
         let [batch, time, ..] = clips.layout().shape().dims::<5>();
-        let (grad, shape) = frames(grad);
+        let (mut grad, shape) = frames(grad);
+        if let Some(output) = some(output) {
+            let (output, _) = frames(output);
+            grad.par_chunks_mut(MASKED).zip(output.par_chunks(MASKED)).for_each(|(grad, output)| {
+                for (grad, &output) in grad.iter_mut().zip(output) {
+                    *grad = if output <= 0.0 { 0.0 } else { *grad };
+                }
+            });
+        }
         let grad = Map::dense(&grad, shape);
         let [n, height, width, _] = shape;
         let mut found = Vec::new();
@@ -138,7 +191,11 @@ impl ClipOps for Flex {
             let weights = SquareWeights::transposed(floats(&weight.to_contiguous()), [out, input, kernel]);
             let mut gradient = vec![0.0; n * height * width * input];
             weights.forward(grad, &mut gradient, input, Finish::NONE, &WORKSPACES);
-            found.push(batch_major(gradient, [batch, time, input, height, width]));
+            found.push(match planes {
+                // One time step per clip, as `conv_layer` has it.
+                true => tensor(channels_first(&gradient, [height * width, input]), [batch, time, input, height, width]),
+                false => batch_major(gradient, [batch, time, input, height, width]),
+            });
         }
         if to_weight {
             let (clips, shape) = time_major(&clips);
@@ -166,7 +223,7 @@ impl ClipOps for Flex {
         let weights = ConvGruWeights { hidden_to_gates: floats(&gates), hidden_to_candidate: floats(&candidate) };
         let ConvGruTrace { sequence, gates } = clip.forward(projected, state.as_deref(), weights, &WORKSPACES);
         let &ConvGruClip { time, hidden, .. } = &clip;
-        let opened = channels_first(gates, [count, height, width, 3 * hidden]);
+        let opened = frames_of(gates, [count, height, width, 3 * hidden]);
         let states = batch_major(sequence, [batch, time, hidden, height, width]);
         let asked = if all { states.clone() } else { states.narrow(1, time - 1, 1) };
         (asked, states, opened)
@@ -192,11 +249,11 @@ impl ClipOps for Flex {
         let found = clip.backward(trace, state.as_deref(), weights, gradient, &WORKSPACES);
         let kernel = clip.kernel;
         let mut gradients = vec![
-            channels_first(found.projected, [time * batch, height, width, 3 * hidden]),
+            frames_of(found.projected, [time * batch, height, width, 3 * hidden]),
             tensor(found.hidden_to_gates, [2 * hidden, hidden, kernel, kernel]),
             tensor(found.hidden_to_candidate, [hidden, hidden, kernel, kernel]),
         ];
-        gradients.extend(found.state.map(|state| channels_first(state, [batch, height, width, hidden])));
+        gradients.extend(found.state.map(|state| frames_of(state, [batch, height, width, hidden])));
         gradients
     }
 }
@@ -220,7 +277,7 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
 }
 
 /// Frames that lie `[frame, height, width, channel]` as a tensor `[frame, channel, height, width]`.
-fn channels_first(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
+fn frames_of(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
     tensor(values, shape).permute(&[0, 3, 1, 2])
 }
 
@@ -230,7 +287,7 @@ fn batch_major(values: Vec<f32>, [batch, time, channels, height, width]: [usize;
     tensor(values, [time, batch, height, width, channels]).permute(&[1, 0, 4, 2, 3])
 }
 
-/// The inverse of [`channels_first`], without a copy where nobody else holds the tensor.
+/// The inverse of [`frames_of`], without a copy where nobody else holds the tensor.
 fn frames(tensor: FlexTensor) -> (Vec<f32>, [usize; 4]) {
     let [frames, channels, height, width] = tensor.layout().shape().dims();
     let shape = [frames, height, width, channels];
@@ -259,17 +316,24 @@ fn time_major(clips: &FlexTensor) -> (Vec<f32>, [usize; 4]) {
 }
 
 impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
-    fn conv_clips(clips: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn conv_clips(
+        clips: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        relu: bool,
+        planes: bool,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct ConvClips;
         impl<B: ClipOps> Backward<B, 3> for ConvClips {
-            /// Clips and weight.
-            type State = (FloatTensor<B>, FloatTensor<B>);
+            /// The output if there is a ReLU, clips and weight; and whether maps lie in planes.
+            type State = ([FloatTensor<B>; 3], bool);
 
             fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let (clips, weight) = ops.state;
+                let ([output, clips, weight], planes) = ops.state;
                 let asked = ops.parents.each_ref().map(Option::is_some);
-                let found = B::conv_clips_backward(grads.consume::<B>(&ops.node), clips, weight, asked);
+                let gradient = grads.consume::<B>(&ops.node);
+                let found = B::conv_clips_backward(gradient, output, clips, weight, asked, planes);
                 for (parent, gradient) in ops.parents.into_iter().flatten().zip(found) {
                     grads.register::<B>(parent.id, gradient);
                 }
@@ -277,13 +341,14 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         }
         let nodes = [clips.node(), weight.node(), bias.node()];
         let prepared = ConvClips.prepare::<C>(nodes).compute_bound().stateful();
-        let (clips, weight, bias) = (clips.into_primitive(), weight.into_primitive(), bias.into_primitive());
+        let [clips, weight, bias] = [clips, weight, bias].map(|tensor| tensor.into_primitive());
         match prepared {
             OpsKind::Tracked(prepared) => {
-                let kept = (clips.clone(), weight.clone());
-                prepared.finish(kept, B::conv_clips(clips, weight, bias))
+                let output = B::conv_clips(clips.clone(), weight.clone(), bias, relu, planes);
+                let mask = if relu { output.clone() } else { B::float_slice(output.clone(), &[(0..0).into()]) };
+                prepared.finish(([mask, clips, weight], planes), output)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::conv_clips(clips, weight, bias)),
+            OpsKind::UnTracked(prepared) => prepared.finish(B::conv_clips(clips, weight, bias, relu, planes)),
         }
     }
 
@@ -332,7 +397,9 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
         _: [bool; 3],
+        _: bool,
     ) -> Vec<FloatTensor<Self>> {
         panic!("Burn's autodiff is of the first order")
     }
@@ -353,6 +420,8 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
 mod tests {
     use super::*;
     use burn::module::Module;
+    use burn::nn::conv::Conv2dConfig;
+    use burn::tensor::TensorData;
 
     use crate::recurrent::ConvGruConfig;
     use crate::testing::{drawn_as, parameters, redrawn};
@@ -388,10 +457,60 @@ mod tests {
         found.push(input.grad(&gradients).expect("a gradient to the input").into_data());
         found.extend(below.map(|below| below.grad(&gradients).expect("a gradient to the level below").into_data()));
         found.extend(used.map(|state| state.grad(&gradients).expect("a gradient to the state").into_data()));
-        found.into_iter().map(|data| data.convert::<f64>().try_into_vec().unwrap()).collect()
+        doubles(found)
     }
 
-    /// The reference computes in float64. Winograd's transforms lose a digit and a half.
+    /// Asserts that numbers agree to 2e-5 of the largest of their tensor. Winograd's transforms
+    /// lose a digit and a half.
+    #[track_caller]
+    fn assert_close(found: &[Vec<f64>], expected: &[Vec<f64>], case: &str) {
+        assert_eq!(found.len(), expected.len(), "{case}");
+        for (tensor, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert_eq!(found.len(), expected.len(), "{case}");
+            let largest = expected.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+            for (f, e) in found.iter().zip(expected) {
+                let close = (f - e).abs() <= 2e-5 * largest.max(1e-3);
+                assert!(close, "{case}, tensor {tensor}: {f} instead of {e}");
+            }
+        }
+    }
+
+    fn doubles(data: Vec<TensorData>) -> Vec<Vec<f64>> {
+        data.into_iter().map(|data| data.convert::<f64>().try_into_vec().unwrap()).collect()
+    }
+
+    /// A layer of a network that is trained: output, and gradients to weights and input.
+    #[test]
+    fn a_layer_equals_the_convolution() {
+        if !gru_rcn_ops::enabled() {
+            return;
+        }
+        let device = Device::flex().autodiff();
+        for (channels, kernel, relu, biased) in
+            [([3, 5], 3, true, true), ([20, 17], 3, false, true), ([4, 6], 1, true, false), ([2, 3], 5, true, true)]
+        {
+            let config = Conv2dConfig::new(channels, [kernel; 2]).with_padding(PaddingConfig2d::Same).with_bias(biased);
+            let run = |dtype| {
+                let layer = redrawn(config.init(&Device::flex()), 5, 0.4, dtype).train();
+                let maps = drawn_as::<4>(1, [3, channels[0], 6, 7], dtype, &device).require_grad();
+                let output = if serves_layer(&maps, &layer) {
+                    assert_eq!(dtype, DType::F32);
+                    conv_layer(maps.clone(), &layer, relu)
+                } else {
+                    let output = layer.forward(maps.clone());
+                    if relu { burn::tensor::activation::relu(output) } else { output }
+                };
+                let gradients = (output.clone() * drawn_as(4, output.dims(), dtype, &device)).sum().backward();
+                let mut found = vec![output.into_data()];
+                found.extend(parameters(&layer, Some(&gradients)).into_iter().map(|(_, gradient)| gradient));
+                found.push(maps.grad(&gradients).expect("a gradient to the maps").into_data());
+                doubles(found)
+            };
+            assert_close(&run(DType::F32), &run(DType::F64), &format!("{channels:?}, kernel {kernel}"));
+        }
+    }
+
+    /// The reference computes in float64.
     #[test]
     fn values_and_gradients_are_those_of_the_tensor_operations() {
         if !gru_rcn_ops::enabled() {
@@ -416,15 +535,7 @@ mod tests {
                 }
                 let [found, expected] =
                     [DType::F32, DType::F64].map(|dtype| run(&config, size, time, all, stateful, dtype));
-                assert_eq!(found.len(), expected.len());
-                for (tensor, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                    assert_eq!(found.len(), expected.len());
-                    let largest = expected.iter().fold(0f64, |largest, value| largest.max(value.abs()));
-                    for (f, e) in found.iter().zip(expected) {
-                        let case = format!("{config} at {size:?}, {all} {stateful}, tensor {tensor}");
-                        assert!((f - e).abs() <= 2e-5 * largest.max(1e-3), "{case}: {f} instead of {e}");
-                    }
-                }
+                assert_close(&found, &expected, &format!("{config} at {size:?}, {all} {stateful}"));
             }
         }
     }
