@@ -192,17 +192,17 @@ impl ConvGruClip {
         (Some(previous), next)
     }
 
-    /// The gradients from that to the result, backward through time. The trace's memory becomes the
-    /// gradient to the projected input.
+    /// The gradients from that to the result, backward through time, with the gates and the
+    /// sequence of the trace. The memory of the gates becomes the gradient to the projected input.
     pub fn backward(
         &self,
-        trace: ConvGruTrace,
+        mut gates: Vec<f32>,
+        sequence: &[f32],
         state: Option<&[f32]>,
         weights: ConvGruWeights,
         gradient: StateGradient,
         workspaces: &Workspaces,
     ) -> ConvGruGradients {
-        let ConvGruTrace { sequence, mut gates } = trace;
         self.check(&gates, state, weights);
         let (hidden, len) = (self.hidden, self.state_len());
         let steps = if matches!(gradient, StateGradient::Last(_)) { 1 } else { self.time };
@@ -283,8 +283,7 @@ impl ConvGruClip {
             let now = self.map(now, self.batch, 3 * hidden).channels(0..2 * hidden);
             to_gates.run(now, &cuts[0], epilogues, workspaces);
         }
-        let [hidden_to_gates, hidden_to_candidate] =
-            self.weight_gradients(&sequence, &gates, &reset, state, workspaces);
+        let [hidden_to_gates, hidden_to_candidate] = self.weight_gradients(sequence, &gates, &reset, state, workspaces);
         ConvGruGradients { projected: gates, state: state.map(|_| carry), hidden_to_gates, hidden_to_candidate }
     }
 
@@ -738,7 +737,7 @@ mod tests {
                 (0..time).flat_map(|step| states[clip.step(step) + 1].clone()).collect();
             prop_assert!(error(&trace.sequence, &expected) < 1e-5, "{}", error(&trace.sequence, &expected));
 
-            let found = clip.backward(trace, state, weights, gradient, &workspaces);
+            let found = clip.backward(trace.gates, &trace.sequence, state, weights, gradient, &workspaces);
             let [to_projected, to_state, to_gates, to_candidate] = naive.backward(&projected, state, gradient);
             prop_assert_eq!(found.state.is_some(), with_state);
             let mut all = vec![
@@ -770,7 +769,7 @@ mod tests {
                     let trace = clip.forward(projected.clone(), Some(&state), weights, &workspaces);
                     let sequence = trace.sequence.clone();
                     let gradient = StateGradient::Sequence(&gradient);
-                    let found = clip.backward(trace, Some(&state), weights, gradient, &workspaces);
+                    let found = clip.backward(trace.gates, &sequence, Some(&state), weights, gradient, &workspaces);
                     [sequence, found.projected, found.state.unwrap(), found.hidden_to_gates, found.hidden_to_candidate]
                 })
             };

@@ -241,12 +241,13 @@ impl ClipOps for Flex {
         let clip = layer([time, batch, height, width], &candidate);
         let [_, asked, ..] = grad.layout().shape().dims::<5>();
         let (grad, _) = time_major(&grad);
-        let trace = ConvGruTrace { sequence: time_major(&states).0, gates: frames(opened).0 };
+        let states = states.permute(&[1, 0, 3, 4, 2]);
         let state = some(state).map(|state| frames(state).0);
         let (gates, candidate) = (gates.to_contiguous(), candidate.to_contiguous());
         let weights = ConvGruWeights { hidden_to_gates: floats(&gates), hidden_to_candidate: floats(&candidate) };
         let gradient = if asked == time { StateGradient::Sequence(&grad) } else { StateGradient::Last(&grad) };
-        let found = clip.backward(trace, state.as_deref(), weights, gradient, &WORKSPACES);
+        let opened = frames(opened).0;
+        let found = clip.backward(opened, floats(&states), state.as_deref(), weights, gradient, &WORKSPACES);
         let kernel = clip.kernel;
         let mut gradients = vec![
             frames_of(found.projected, [time * batch, height, width, 3 * hidden]),
@@ -345,7 +346,8 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         match prepared {
             OpsKind::Tracked(prepared) => {
                 let output = B::conv_clips(clips.clone(), weight.clone(), bias, relu, planes);
-                let mask = if relu { output.clone() } else { B::float_slice(output.clone(), &[(0..0).into()]) };
+                // A view of the output would keep its memory from becoming the recurrence's.
+                let mask = if relu { output.clone() } else { B::float_slice(clips.clone(), &[(0..0).into()]) };
                 prepared.finish(([mask, clips, weight], planes), output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(B::conv_clips(clips, weight, bias, relu, planes)),

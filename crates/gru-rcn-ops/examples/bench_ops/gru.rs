@@ -100,7 +100,8 @@ fn gru(level: &Level, train: bool, seconds: f64) {
         if !train {
             return trace.sequence;
         }
-        let gradients = clip.backward(trace, None, weights, StateGradient::Sequence(&gradient), &workspaces);
+        let gradients =
+            clip.backward(trace.gates, &trace.sequence, None, weights, StateGradient::Sequence(&gradient), &workspaces);
         let projected = Map::dense(&gradients.projected, [time * batch, height, width, 3 * hidden]);
         square::weight_gradient(&[(map, projected)], kernel, &workspaces)
     };

@@ -7,6 +7,7 @@
 //! backends there is no estimate.
 
 use anyhow::{Result, bail};
+use burn::tensor::FloatDType;
 use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::{ClipSource, Dataset};
@@ -16,6 +17,10 @@ use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, chunk_of, work
 use crate::recipe::{OptimizerName, Recipe, TrainingSection};
 
 const F32: usize = 4;
+
+/// What the program comes to when it works, besides what it takes at the start: code, the threads'
+/// buffers, and freed memory that the allocator keeps. As measured.
+const AT_WORK: usize = 64 << 20;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -49,8 +54,9 @@ impl Stage {
 
 impl Memory {
     pub(crate) fn of_run(recipe: &Recipe, dataset: &Dataset, loader: &ClipLoader, cnn: CnnConfig) -> Self {
-        let stages = if loader.on_cpu { Estimate { recipe, dataset, loader, cnn }.stages() } else { Vec::new() };
-        Self { stages }
+        let operators = gru_rcn_ops::enabled() && loader.dtype == FloatDType::F32;
+        let estimate = Estimate { recipe, dataset, loader, cnn, operators };
+        Self { stages: if loader.on_cpu { estimate.stages() } else { Vec::new() } }
     }
 
     fn highest(&self) -> Option<&Stage> {
@@ -93,6 +99,8 @@ struct Estimate<'a> {
     dataset: &'a Dataset,
     loader: &'a ClipLoader,
     cnn: CnnConfig,
+    /// Whether the operators of `gru-rcn-ops` run the frozen CNN and the recurrence.
+    operators: bool,
 }
 
 impl Estimate<'_> {
@@ -176,12 +184,12 @@ impl Estimate<'_> {
             true => parts.extend([("gradients", model.weights), ("activations", activations)]),
             false => parts.push(("checkpoint", checkpoint)),
         }
-        parts.push(("program", resident().unwrap_or(0)));
+        parts.push(("program", AT_WORK + resident().unwrap_or(0)));
         parts
     }
 
     fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
-        let activations = activations_of(&self.cnn.layers(), frames);
+        let activations = activations_of(&self.cnn.layers(), frames, self.operators);
         let largest = self.cnn.layers().iter().map(|layer| layer.parameters * F32).max().unwrap_or(0);
         let mut parts = self.training(training, Training { weights: self.cnn_weights(), largest, activations });
         // A batch as bytes and as numbers.
@@ -194,10 +202,20 @@ impl Estimate<'_> {
         let [height, width] = self.recipe.clip.input_size;
         let chunk = chunk_of(self.time() * height * width);
         let frames = chunk.min(clips) * self.time();
-        // A layer, the one before it and a copy of its input; and the maps at the taps.
-        let largest = self.cnn.layers().iter().map(|l| 2 * size(l.input) + size(l.output)).max().unwrap_or(0);
         let tapped = bytes_of_clips(&self.cnn.levels(), frames, 1, 0);
-        workers.min(clips.div_ceil(chunk)) * (frames * largest + tapped)
+        let layers = self.cnn.layers();
+        let largest = |inputs: usize| layers.iter().map(|l| inputs * size(l.input) + size(l.output)).max().unwrap_or(0);
+        let workers = workers.min(clips.div_ceil(chunk));
+        if self.operators {
+            // The frames as bytes, as numbers, and twice while these are normalised; a layer of one
+            // frame a thread; the weights as they lie and transformed.
+            let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+            let is_conv = |layer: &&LayerShape| matches!(layer.kind, LayerKind::Conv { .. });
+            let weights: usize = layers.iter().filter(is_conv).map(|layer| layer.parameters * F32).sum();
+            return workers * (frames * self.frame() * (1 + 3 * F32) + 2 * tapped) + threads * largest(1) + 5 * weights;
+        }
+        // A layer, the one before it and a copy of its input; and the maps at the taps.
+        workers * (frames * largest(2) + tapped)
     }
 
     fn percepts(&self) -> Stage {
@@ -208,7 +226,7 @@ impl Estimate<'_> {
             ("percepts", self.store()),
             ("activations", self.frozen(clips, workers(self.loader))),
             ("clips", self.queue(self.loader, versions)),
-            ("program", resident().unwrap_or(0)),
+            ("program", AT_WORK + resident().unwrap_or(0)),
         ];
         Stage { name: "Percepts", parts }
     }
@@ -220,7 +238,7 @@ impl Estimate<'_> {
         let mut model = self.recurrent(clips);
         if joint {
             model.weights += self.cnn_weights();
-            model.activations += activations_of(&self.cnn.layers(), clips * self.time());
+            model.activations += activations_of(&self.cnn.layers(), clips * self.time(), self.operators);
         }
         let mut parts = self.training(&recipe.training, model);
         parts.extend([("frozen CNN", self.cnn_weights()), ("percepts", self.store())]);
@@ -236,9 +254,14 @@ impl Estimate<'_> {
         Stage { name: if joint { "GRU-RCN and CNN" } else { "GRU-RCN" }, parts }
     }
 
-    /// GRU-RCN over `clips` clips. A step keeps eleven maps of a level's state: three of the input's
+    /// GRU-RCN over `clips` clips. The percepts are there twice.
+    ///
+    /// The CPU operators keep four maps of a level's state for each step: two gates, the candidate and
+    /// the state. One level at a time has the reset states of all steps besides, and a copy of its input.
+    ///
+    /// Burn's tensor operations keep eleven maps of a level's state: three of the input's
     /// convolution; two gates before and after their sigmoid, the candidate before its tanh, the reset state,
-    /// the candidate's distance from the state, and the state. The percepts are there twice. When the
+    /// the candidate's distance from the state, and the state. When the
     /// backward pass has come to the input's convolutions, the gradients of their outputs are there at once.
     fn recurrent(&self, clips: usize) -> Training {
         let (model, taps, time) = (&self.recipe.model, self.cnn.levels(), self.time());
@@ -251,14 +274,20 @@ impl Estimate<'_> {
             weights += directions * F32 * (3 * hidden * inputs * kernel * kernel + hidden * self.dataset.classes.len());
             let map = clips * hidden * level.height * level.width * F32;
             let input = bytes_of_clips(std::slice::from_ref(level), time, clips, 0);
-            kept += directions * (11 * time * map + input);
             percepts += directions * input;
-            outputs += directions * 3 * time * map;
-            largest = largest.max(3 * (input + 3 * time * map));
+            if self.operators {
+                kept += directions * (4 * time * map + input);
+                largest = largest.max(time * map + input);
+            } else {
+                kept += directions * (11 * time * map + input);
+                outputs += directions * 3 * time * map;
+                largest = largest.max(3 * (input + 3 * time * map));
+            }
             below = hidden;
         }
+        let activations = if self.operators { kept + largest } else { kept.max(percepts + outputs + largest) };
         // The largest parameter is small beside the activations of a clip.
-        Training { weights, largest: 0, activations: percepts + kept.max(percepts + outputs + largest) }
+        Training { weights, largest: 0, activations: percepts + activations }
     }
 }
 
@@ -268,22 +297,32 @@ fn size([channels, height, width]: [usize; 3]) -> usize {
 
 /// The highest point of a training step of a CNN over `frames` frames, without weights and gradients of
 /// weights. Autodiff keeps the output of every layer, and the indices of a maximum, until the backward
-/// pass has come to it; the gradient of a convolution takes input and output three times.
-fn activations_of(layers: &[LayerShape], frames: usize) -> usize {
-    let kept = |layer: &LayerShape| {
-        let output = size(layer.output);
-        if layer.kind == LayerKind::Pool { 2 * output } else { output }
+/// pass has come to it; the gradient of a convolution takes input and output three times. The CPU
+/// operators take a convolution of stride 1 together with its ReLU, and for its gradients the output
+/// three times, or once beside two copies of the input.
+fn activations_of(layers: &[LayerShape], frames: usize, operators: bool) -> usize {
+    let grouped = |l: &LayerShape| matches!(l.kind, LayerKind::Conv { groups, .. } if groups > 1);
+    let operators = operators && !layers.iter().any(grouped);
+    let served = |l: &LayerShape| operators && matches!(l.kind, LayerKind::Conv { stride: 1, .. } | LayerKind::Concat);
+    let fused = |index: usize| layers[index].kind == LayerKind::Activation && index > 0 && served(&layers[index - 1]);
+    let kept = |index: usize| match layers[index].kind {
+        LayerKind::Pool => 2 * size(layers[index].output),
+        _ if fused(index) => 0,
+        _ => size(layers[index].output),
     };
-    let mut all: usize = layers.iter().map(kept).sum();
+    let mut all: usize = (0..layers.len()).map(kept).sum();
     let mut highest = all;
-    for layer in layers.iter().rev() {
-        all -= size(layer.output);
+    for (index, layer) in layers.iter().enumerate().rev() {
+        let (input, output) = (size(layer.input), size(layer.output));
+        all -= kept(index).min(output);
         let gradients = match layer.kind {
-            LayerKind::Conv { .. } => 3 * (size(layer.input) + size(layer.output)),
-            _ => size(layer.input) + size(layer.output),
+            LayerKind::Conv { .. } if served(layer) => (3 * output).max(output + 2 * input),
+            LayerKind::Conv { .. } => 3 * (input + output),
+            _ if fused(index) => output,
+            _ => input + output,
         };
         highest = highest.max(all + gradients);
-        all -= kept(layer) - size(layer.output);
+        all -= kept(index) - kept(index).min(output);
     }
     frames * highest
 }
@@ -332,7 +371,10 @@ mod tests {
             layer(LayerKind::Activation, [3, 4, 4], [3, 4, 4]),
             layer(LayerKind::Pool, [3, 4, 4], [3, 2, 2]),
         ];
-        assert_eq!(activations_of(&layers, 5), 5 * 4 * 240);
+        assert_eq!(activations_of(&layers, 5, false), 5 * 4 * 240);
+        // By the operators the activation is part of the convolution: 72 kept; backward of the
+        // maximum, 60 and 60; of the convolution, 3 · 48 or 48 + 64.
+        assert_eq!(activations_of(&layers, 5, true), 5 * 4 * 144);
         assert_eq!(activations_of(&layers[1..], 1), 4 * (60 + 12 + 48));
     }
 }
