@@ -375,6 +375,6 @@ mod tests {
         // By the operators the activation is part of the convolution: 72 kept; backward of the
         // maximum, 60 and 60; of the convolution, 3 · 48 or 48 + 64.
         assert_eq!(activations_of(&layers, 5, true), 5 * 4 * 144);
-        assert_eq!(activations_of(&layers[1..], 1), 4 * (60 + 12 + 48));
+        assert_eq!(activations_of(&layers[1..], 1, false), 4 * (60 + 12 + 48));
     }
 }
