@@ -335,6 +335,6 @@ fn pixels<S: Simd, const P: usize, const K: usize, const STRIDE: usize, const WH
             None => sum,
         };
         let at = output.pixel(frame, y, x + p) + channel;
-        simd::store(simd, &mut output.map[at..at + len], conv.activation.apply(simd, sum));
+        simd::store(simd, &mut output.map[at..], len, conv.activation.apply(simd, sum));
     }
 }

@@ -1,8 +1,8 @@
-//! 3×3 convolution of stride 1 for training: forward, input gradient, weight gradient.
+//! The gradients to weights and bias of a 3×3 convolution of stride 1. That to the input is a
+//! convolution too, with [`WinogradWeights::transposed`].
 //!
-//! All three go through the transformed domain of [`crate::winograd`]. The relative error of the
-//! gradients against exact arithmetic is that of the forward pass; the weight gradient's is at most
-//! 2e-5 of its largest value.
+//! The weight gradient goes through the transformed domain of [`crate::winograd`]. Its error against
+//! exact arithmetic is at most 2e-5 of its largest value.
 
 #![allow(
     clippy::needless_range_loop,
@@ -12,53 +12,14 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::simd::lanes;
+use crate::simd::{lanes, load, store};
 use crate::winograd::{
-    Block, Finish, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace,
-    Workspaces, load, store, transform_weight_gradient,
+    Block, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace, Workspaces,
+    transform_weight_gradient,
 };
 
-/// The convolution of `input` by `weight` `[output, input, 3, 3]`, with zero padding at top, left,
-/// bottom and right, into `sums` `[frame, height, width, output]`. `bias` may be empty.
-pub fn forward(
-    input: Map,
-    weight: &[f32],
-    bias: &[f32],
-    padding: [usize; 4],
-    sums: &mut [f32],
-    workspaces: &Workspaces,
-) {
-    let output = outputs(weight, input.channels);
-    let weights = WinogradWeights::new(weight, output, input.channels);
-    weights.forward(input, padding, sums, output, Finish { bias, ..Finish::NONE }, workspaces);
-}
-
-/// The gradient to the input, from `gradient` to the output of [`forward`].
-pub fn input_gradient(
-    gradient: Map,
-    weight: &[f32],
-    padding: [usize; 4],
-    input_gradient: &mut [f32],
-    workspaces: &Workspaces,
-) {
-    let input = outputs(weight, gradient.channels);
-    let weights = WinogradWeights::transposed(weight, gradient.channels, input);
-    // A pixel of the input meets the output pixels that its padded neighbourhood reaches.
-    weights.forward(gradient, padding.map(|side| 2 - side), input_gradient, input, Finish::NONE, workspaces);
-}
-
-fn outputs(weight: &[f32], channels: usize) -> usize {
-    let outputs = weight.len() / (9 * channels).max(1);
-    assert!(
-        weight.len() == outputs * channels * 9,
-        "3x3 convolution: {} weights for a map of {channels} channels",
-        weight.len()
-    );
-    outputs
-}
-
 /// The gradient to the weights, `[output, input, 3, 3]`: the sum over `pairs` of an input of
-/// [`forward`] and the gradient to its output.
+/// [`WinogradWeights::forward`] and the gradient to its output.
 pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &Workspaces) -> Vec<f32> {
     let Some((input, gradient)) = pairs.first() else { return Vec::new() };
     let (input, output) = (input.channels, gradient.channels);
@@ -415,6 +376,7 @@ mod tests {
     use rayon::ThreadPoolBuilder;
 
     use super::*;
+    use crate::winograd::Finish;
     use crate::winograd::tests::{error, naive, noise};
 
     /// Both gradients of the convolution in f64.
@@ -464,7 +426,8 @@ mod tests {
             let bias = noise(output, seed ^ 2);
             let workspaces = Workspaces::default();
             let mut sums = vec![0.0; frames * height_out * width_out * output];
-            forward(map, &weight, &bias, padding, &mut sums, &workspaces);
+            let finish = Finish { bias: &bias, ..Finish::NONE };
+            WinogradWeights::new(&weight, output, input).forward(map, padding, &mut sums, output, finish, &workspaces);
             let mut expected = naive(map, &weight, output, 3, padding);
             expected.iter_mut().enumerate().for_each(|(i, sum)| *sum += f64::from(bias[i % output]));
             prop_assert!(error(&sums, &expected) < 2e-5, "{}", error(&sums, &expected));
@@ -475,7 +438,9 @@ mod tests {
                 Map { data: &values, frames, height: shape.0, width: shape.1, channels: output, stride: output + gap };
             let [expected_input, expected_weight] = naive_gradients(map, &weight, gradient, padding);
             let mut found = vec![0.0; frames * height * width * input];
-            input_gradient(gradient, &weight, padding, &mut found, &workspaces);
+            // A pixel of the input meets the output pixels that its padded neighbourhood reaches.
+            let (reach, turned) = (padding.map(|side| 2 - side), WinogradWeights::transposed(&weight, output, input));
+            turned.forward(gradient, reach, &mut found, input, Finish::NONE, &workspaces);
             prop_assert!(error(&found, &expected_input) < 2e-5, "{}", error(&found, &expected_input));
             let found = weight_gradient(&[(map, gradient)], padding, &workspaces);
             prop_assert!(error(&found, &expected_weight) < 2e-5, "{}", error(&found, &expected_weight));

@@ -18,9 +18,9 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::sigmoid::{sigmoid, tanh};
-use crate::simd::lanes;
+use crate::simd::{lanes, load, store};
 use crate::square::{Cut, SquareWeights, weight_gradient};
-use crate::winograd::{Epilogue, Map, Workspaces, load, pieces, store};
+use crate::winograd::{Epilogue, Map, Workspaces, pieces};
 
 /// A ConvGRU layer on clips of one size. Time is outermost: sequences are
 /// `[time, batch, height, width, hidden]`.

@@ -247,7 +247,8 @@ fn tile<S: Simd, const P: usize, const N: usize>(simd: S, panel: &mut Panel<'_>,
         if let Some(add) = panel.add {
             let add = &add[positions[p].add + panel.first..][..panel.width];
             for n in 0..N {
-                let add = if whole { S::as_simd_f32s(add).0[n] } else { simd::load(simd, &add[part(n)]) };
+                let add =
+                    if whole { S::as_simd_f32s(add).0[n] } else { simd::load(simd, &add[n * lanes..], part(n).len()) };
                 sums[p][n] = simd.add_f32s(sums[p][n], add);
             }
         }
@@ -259,7 +260,7 @@ fn tile<S: Simd, const P: usize, const N: usize>(simd: S, panel: &mut Panel<'_>,
             }
         } else {
             for n in 0..N {
-                simd::store(simd, &mut out[part(n)], panel.activation.apply(simd, sums[p][n]));
+                simd::store(simd, &mut out[n * lanes..], part(n).len(), panel.activation.apply(simd, sums[p][n]));
             }
         }
     }

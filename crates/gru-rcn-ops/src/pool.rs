@@ -84,7 +84,7 @@ impl WithSimd for Run<'_> {
                 let out = &mut output.map[at..at + from.channels];
                 let scale = simd.splat_f32s(1.0 / pixels.len() as f32);
                 for (i, out) in out.chunks_mut(S::F32_LANES).enumerate() {
-                    let get = |at: usize| simd::load(simd, &input.map[at + i * S::F32_LANES..][..out.len()]);
+                    let get = |at: usize| simd::load(simd, &input.map[at + i * S::F32_LANES..], out.len());
                     let first = pixels.first().map_or(simd.splat_f32s(f32::NEG_INFINITY), |&at| get(at));
                     let rest = pixels.get(1..).unwrap_or_default();
                     let value = match pool {
@@ -93,7 +93,7 @@ impl WithSimd for Run<'_> {
                             simd.mul_f32s(rest.iter().fold(first, |sum, &at| simd.add_f32s(sum, get(at))), scale)
                         }
                     };
-                    simd::store(simd, out, value);
+                    simd::store(simd, out, out.len(), value);
                 }
             }
         }

@@ -52,7 +52,7 @@ mod tests {
     use pulp::{Arch, WithSimd};
 
     use super::*;
-    use crate::winograd::{load, store};
+    use crate::simd::{load, store};
 
     struct Both<'a>(&'a mut [[f32; 2]]);
 

@@ -47,21 +47,23 @@ pub fn lanes() -> usize {
     Arch::new().dispatch(Lanes)
 }
 
-/// Loads `x`, which holds at most one vector; missing lanes are 0.
+/// Loads the first `len` floats; the other lanes are zero.
 #[inline(always)]
-pub(crate) fn load<S: Simd>(simd: S, x: &[f32]) -> S::f32s {
-    match S::as_simd_f32s(x).0 {
-        [whole] => *whole,
-        _ => simd.partial_load_f32s(x),
+pub(crate) fn load<S: Simd>(simd: S, slice: &[f32], len: usize) -> S::f32s {
+    if len == S::F32_LANES {
+        S::as_simd_f32s(&slice[..S::F32_LANES]).0[0]
+    } else {
+        simd.partial_load_f32s(&slice[..len])
     }
 }
 
-/// Stores the first lanes of `value` to all of `out`, which holds at most one vector.
+/// Stores the first `len` lanes.
 #[inline(always)]
-pub(crate) fn store<S: Simd>(simd: S, out: &mut [f32], value: S::f32s) {
-    match S::as_mut_simd_f32s(out).0 {
-        [whole] => *whole = value,
-        _ => simd.partial_store_f32s(out, value),
+pub(crate) fn store<S: Simd>(simd: S, slice: &mut [f32], len: usize, values: S::f32s) {
+    if len == S::F32_LANES {
+        S::as_mut_simd_f32s(&mut slice[..S::F32_LANES]).0[0] = values;
+    } else {
+        simd.partial_store_f32s(&mut slice[..len], values);
     }
 }
 

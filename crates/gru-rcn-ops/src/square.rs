@@ -12,7 +12,9 @@ use rayon::prelude::*;
 
 use crate::conv3x3::{self, AccumulateGroup, MOST, group_rows};
 use crate::simd::lanes;
-use crate::winograd::{Epilogue, Finish, Map, Multiply, Tiling, WinogradWeights, Workspace, Workspaces, Write};
+use crate::winograd::{
+    Epilogue, Finish, Map, Multiply, Tiling, WinogradWeights, Workspace, Workspaces, Write, check_weight,
+};
 
 pub use crate::conv3x3::bias_gradient;
 
@@ -123,14 +125,6 @@ impl SquareWeights {
             }
         }
     }
-}
-
-fn check_weight(weight: &[f32], [output, input, kernel]: [usize; 3]) {
-    assert!(
-        weight.len() == output * input * kernel * kernel,
-        "square convolution: {} weights for [{output}, {input}, {kernel}, {kernel}]",
-        weight.len()
-    );
 }
 
 /// The gradient to the weights, `[output, input, kernel, kernel]`: the sum over `pairs` of an input

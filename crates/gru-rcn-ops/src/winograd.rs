@@ -21,7 +21,7 @@ use std::sync::Mutex;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::simd::lanes;
+use crate::simd::{lanes, load, store};
 
 /// Side of an output tile.
 const TILE: usize = 4;
@@ -158,26 +158,6 @@ impl Epilogue for Write<'_> {
         // The second operand wins where one is NaN.
         sums = simd.min_f32s(high, simd.max_f32s(low, sums));
         store(simd, &mut self.output[pixel * self.stride + channel..], len, sums);
-    }
-}
-
-/// Loads the first `len` floats; the other lanes are zero.
-#[inline(always)]
-pub(crate) fn load<S: Simd>(simd: S, slice: &[f32], len: usize) -> S::f32s {
-    if len == S::F32_LANES {
-        S::as_simd_f32s(&slice[..S::F32_LANES]).0[0]
-    } else {
-        simd.partial_load_f32s(&slice[..len])
-    }
-}
-
-/// Stores the first `len` lanes.
-#[inline(always)]
-pub(crate) fn store<S: Simd>(simd: S, slice: &mut [f32], len: usize, values: S::f32s) {
-    if len == S::F32_LANES {
-        S::as_mut_simd_f32s(&mut slice[..S::F32_LANES]).0[0] = values;
-    } else {
-        simd.partial_store_f32s(&mut slice[..len], values);
     }
 }
 
@@ -322,6 +302,15 @@ impl Layout {
     }
 }
 
+/// Panics unless there are as many weights as `[output, input, kernel, kernel]` has.
+pub(crate) fn check_weight(weight: &[f32], [output, input, kernel]: [usize; 3]) {
+    assert!(
+        weight.len() == output * input * kernel * kernel,
+        "convolution: {} weights for [{output}, {input}, {kernel}, {kernel}]",
+        weight.len()
+    );
+}
+
 /// Depth of a product whose weights fill half of the first cache.
 const DEPTH: usize = 256;
 /// Floats of a cache line, and the most lanes of a vector.
@@ -340,22 +329,14 @@ pub struct WinogradWeights {
 impl WinogradWeights {
     /// Transforms `weight` `[output, input, 3, 3]`.
     pub fn new(weight: &[f32], output: usize, input: usize) -> Self {
-        assert!(
-            weight.len() == output * input * 9,
-            "WinogradWeights: {} floats for [{output}, {input}, 3, 3]",
-            weight.len()
-        );
+        check_weight(weight, [output, input, 3]);
         Self::pack(output, input, |o, i, tap| weight[(o * input + i) * 9 + tap])
     }
 
     /// The weights of the gradient to the input: `weight` `[output, input, 3, 3]` turned by half a
     /// turn, with input and output exchanged.
     pub fn transposed(weight: &[f32], output: usize, input: usize) -> Self {
-        assert!(
-            weight.len() == output * input * 9,
-            "WinogradWeights: {} floats for [{output}, {input}, 3, 3]",
-            weight.len()
-        );
+        check_weight(weight, [output, input, 3]);
         Self::pack(input, output, |o, i, tap| weight[(i * input + o) * 9 + 8 - tap])
     }
 

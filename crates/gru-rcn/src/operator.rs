@@ -18,9 +18,9 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use gru_rcn_ops::conv_gru::{ConvGruClip, ConvGruTrace, ConvGruWeights, StateGradient};
-use gru_rcn_ops::square::{SquareWeights, weight_gradient};
+use gru_rcn_ops::square::{SquareWeights, bias_gradient, weight_gradient};
 use gru_rcn_ops::winograd::{Finish, Map, Workspaces};
-use gru_rcn_ops::{channels_first, channels_last, conv3x3};
+use gru_rcn_ops::{channels_first, channels_last};
 use rayon::prelude::*;
 
 /// Whether a clip is the operators' to compute: in float32 on the CPU backend.
@@ -203,7 +203,7 @@ impl ClipOps for Flex {
             found.push(tensor(gradient, [out, input, kernel, kernel]));
         }
         if to_bias {
-            found.push(tensor(conv3x3::bias_gradient(grad), [out]));
+            found.push(tensor(bias_gradient(grad), [out]));
         }
         found
     }
