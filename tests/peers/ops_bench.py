@@ -1,9 +1,9 @@
 """The operators of gru-rcn-ops and PyTorch's on two threads: time and memory, in turns.
 
-    cargo build --release -p gru-rcn-ops --example bench_ops
-    python tests/peers/ops_bench.py PROGRAM [--rounds 3] [--seconds 1] [--only NAME,…] [--json]
+    cargo build --release --workspace --example bench_ops --example bench_model
+    python tests/peers/ops_bench.py OPS MODEL [--rounds 3] [--seconds 1] [--only NAME,…] [--json]
 
-PROGRAM is the example's program. Wants torch, in float32, and Linux.
+OPS and MODEL are the programs of the examples. Wants torch, in float32, and Linux.
 
 PyTorch runs in its default layout and channels-last, and the one with the least median counts. The ConvGRU is a cell that
 computes the input's convolution of all steps in one call and both gates in one, and, for comparison, the usual public cell,
@@ -59,13 +59,20 @@ LEVELS = {
     "fc7": (4096, 512, 1, 1, 1, 4, 10, 1),
     "ego": (512, 32, 3, 5, 7, 16, 16, 2),
 }
-CASES = [*NETWORKS, *(level + suffix for level in LEVELS for suffix in ("", "-train"))]
+# What MODEL does: a training step of the recipe `egogestar`, and a frame of a stream.
+MODEL = {
+    "step": "training step of egogestar: 16 clips of 16 percepts, both directions, loss, gradients, Adam",
+    "stream": "one frame of a stream: SqueezeNet at 96x128, a step of ConvGRU ego, classifier",
+}
+CASES = [*NETWORKS, *(level + suffix for level in LEVELS for suffix in ("", "-train")), *MODEL]
 LAYOUTS = ["default", "channels-last"]
 
 
 def title(case: str) -> str:
     if case in NETWORKS:
         return NETWORKS[case][0]
+    if case in MODEL:
+        return MODEL[case]
     level = case.removesuffix("-train")
     channels, hidden, kernel, height, width, clips, frames, directions = LEVELS[level]
     both = ", both directions" if directions == 2 else ""
@@ -145,8 +152,9 @@ def efficient_net() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(1280, 1000))
 
 
-def network(name: str, shape, layout: torch.memory_format):
-    model = globals()[name]().eval()
+def network(name: str, shape, layout: torch.memory_format, last: int | None = None):
+    """`last`: where to cut the network off."""
+    model = globals()[name]()[:last].eval()
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = values(module.weight.shape, (6 / module.weight[0].numel()) ** 0.5)
@@ -165,9 +173,9 @@ def conv(x, weight):
     return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
 
 
-def fused(x, weights, order):
+def fused(x, weights, order, h=None):
     to_hidden, to_gates, to_candidate = weights
-    hidden, h, states = to_candidate.shape[0], None, {}
+    hidden, states = to_candidate.shape[0], {}
     projected = conv(x.flatten(0, 1), to_hidden).unflatten(0, x.shape[:2])
     for step in order:
         gates, candidate = projected[step].split([2 * hidden, hidden], 1)
@@ -181,9 +189,9 @@ def fused(x, weights, order):
     return torch.stack([states[step] for step in range(len(x))])
 
 
-def usual(x, weights, order):
+def usual(x, weights, order, h=None):
     to_gates, to_candidate = weights
-    h, states = x.new_zeros(x.shape[1], to_candidate.shape[0], *x.shape[3:]), {}
+    h, states = x.new_zeros(x.shape[1], to_candidate.shape[0], *x.shape[3:]) if h is None else h, {}
     for step in order:
         z, r = torch.sigmoid(conv(torch.cat([x[step], h], 1), to_gates)).chunk(2, 1)
         candidate = torch.tanh(conv(torch.cat([x[step], r * h], 1), to_candidate))
@@ -192,22 +200,24 @@ def usual(x, weights, order):
     return torch.stack([states[step] for step in range(len(x))])
 
 
+def layer_weights(cell, channels: int, hidden: int, kernel: int, layout: torch.memory_format):
+    square = (kernel, kernel)
+    to_hidden = values((3 * hidden, channels, *square), 0.02)
+    to_gates, to_candidate = values((2 * hidden, hidden, *square), 0.02), values((hidden, hidden, *square), 0.02)
+    drawn = [to_hidden, to_gates, to_candidate]
+    if cell is usual:
+        gates, candidate = to_hidden.split([2 * hidden, hidden])
+        drawn = [torch.cat([gates, to_gates], 1), torch.cat([candidate, to_candidate], 1)]
+    return [weight.contiguous(memory_format=layout) for weight in drawn]
+
+
 def recurrent(cell, level: str, train: bool, layout: torch.memory_format):
     channels, hidden, kernel, height, width, clips, frames, directions = LEVELS[level]
-    square = (kernel, kernel)
     x = values((frames * clips, height, width, channels), 1.0).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     x = x.unflatten(0, (frames, clips))
-
-    def weights():
-        to_hidden = values((3 * hidden, channels, *square), 0.02)
-        to_gates, to_candidate = values((2 * hidden, hidden, *square), 0.02), values((hidden, hidden, *square), 0.02)
-        drawn = [to_hidden, to_gates, to_candidate]
-        if cell is usual:
-            gates, candidate = to_hidden.split([2 * hidden, hidden])
-            drawn = [torch.cat([gates, to_gates], 1), torch.cat([candidate, to_candidate], 1)]
-        return [weight.contiguous(memory_format=layout).requires_grad_(train) for weight in drawn]
-
-    layers = [weights() for _ in range(directions)]
+    layers = [layer_weights(cell, channels, hidden, kernel, layout) for _ in range(directions)]
+    for weight in sum(layers, []):
+        weight.requires_grad_(train)
 
     def run():
         orders = [range(frames), range(frames - 1, -1, -1)]
@@ -220,6 +230,61 @@ def recurrent(cell, level: str, train: bool, layout: torch.memory_format):
         if cell is fused:
             return layers[-1][0].grad
         return torch.cat([weight.grad[:, :channels] for weight in layers[-1]])
+
+    return run
+
+
+# The model: recurrent layer, average pooling, classifier.
+
+
+def logits_of(sequences, classifier):
+    """From the last hidden map of each direction."""
+    (weight, bias), ends = classifier, (-1, 0)
+    pooled = [sequence[end].mean((2, 3)) for sequence, end in zip(sequences, ends)]
+    return torch.cat(pooled, 1) @ weight + bias
+
+
+def parameters(cell, directions: int, layout: torch.memory_format):
+    """The recurrent weights of each direction and the classifier's, which lie as Burn keeps them."""
+    channels, hidden, kernel = LEVELS["ego"][:3]
+    layers = [layer_weights(cell, channels, hidden, kernel, layout) for _ in range(directions)]
+    classes = 10
+    return layers, [values((directions * hidden, classes), 0.02), torch.full((classes,), 0.01)]
+
+
+def training_step(cell, layout: torch.memory_format):
+    channels, _, _, height, width, clips, frames, directions = LEVELS["ego"]
+    percepts = values((clips, frames, channels, height, width), 1.0).transpose(0, 1).flatten(0, 1)
+    percepts = percepts.contiguous(memory_format=layout).unflatten(0, (frames, clips))
+    layers, classifier = parameters(cell, directions, layout)
+    weights = [weight.requires_grad_() for weight in [*sum(layers, []), *classifier]]
+    optimizer = torch.optim.Adam(weights, lr=1e-3, eps=1e-8)
+    targets = torch.arange(clips) % 10
+    orders = [range(frames), range(frames - 1, -1, -1)]
+
+    def run():
+        x = percepts - percepts.mean(0)
+        sequences = [cell(x, layer, order) for layer, order in zip(layers, orders)]
+        loss = F.cross_entropy(logits_of(sequences, classifier), targets)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return run
+
+
+def stream(cell, layout: torch.memory_format):
+    cnn = network("squeeze_net", (1, 3, 96, 128), layout, last=-1)
+    layers, classifier = parameters(cell, 1, layout)
+    hidden = LEVELS["ego"][1]
+    state = None
+
+    def run():
+        nonlocal state
+        sequence = cell(cnn().unsqueeze(0), layers[0], range(1), state)
+        state = sequence[-1]
+        return logits_of([sequence], classifier)
 
     return run
 
@@ -238,8 +303,10 @@ def measure(case: str, variant: str, seconds: float) -> dict:
     torch.set_num_threads(THREADS)
     cell, layout = variant.split() if " " in variant else (None, variant)
     layout = torch.channels_last if layout == "channels-last" else torch.contiguous_format
-    train = case.endswith("-train")
-    if case in NETWORKS:
+    train = case == "step" or case.endswith("-train")
+    if case in MODEL:
+        work = {"step": training_step, "stream": stream}[case]({"fused": fused, "usual": usual}[cell], layout)
+    elif case in NETWORKS:
         work = network(*NETWORKS[case][1:], layout)
     else:
         work = recurrent({"fused": fused, "usual": usual}[cell], case.removesuffix("-train"), train, layout)
@@ -268,15 +335,17 @@ def ask(*command) -> dict:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout)
 
 
-def compare(program: Path, case: str, rounds: int, seconds: float) -> dict:
+def compare(programs: list[Path], case: str, rounds: int, seconds: float) -> dict:
     """One row."""
+    ops, model = programs
+    program = model if case in MODEL else ops
     variants = LAYOUTS if case in NETWORKS else [f"{cell} {layout}" for cell in ("fused", "usual") for layout in LAYOUTS]
     ours, peaks, peers = [], [], {variant: [] for variant in variants}
     for _ in range(rounds):
         for variant, answers in peers.items():
             answers.append(ask(sys.executable, __file__, "--measure", case, variant, "--seconds", seconds))
         ours.append(ask(program, case, "--seconds", seconds))
-        peak = ask(program, "peak", "--seconds", seconds)
+        peak = ask(ops, "peak", "--seconds", seconds)
         peaks.append(peak["value"] / peak["processor_ms"] * 1e3)
     for variant, answers in peers.items():
         theirs, own = answers[0]["value"], ours[0]["value"]
@@ -333,7 +402,7 @@ def line(row: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", type=Path, nargs="?")
+    parser.add_argument("programs", type=Path, nargs="*", metavar="OPS MODEL")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default=",".join(CASES), help=f"of {', '.join(CASES)}")
@@ -343,8 +412,8 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(*arguments.measure, arguments.seconds)))
         return
-    if arguments.program is None:
-        parser.error("PROGRAM is missing")
+    if len(arguments.programs) != 2:
+        parser.error("the two programs are missing")
     cases = arguments.only.split(",")
     if unknown := set(cases) - set(CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
@@ -352,7 +421,7 @@ def main() -> None:
         print(f"PyTorch {torch.__version__}, {THREADS} threads, {arguments.rounds} rounds of {arguments.seconds:g} s\n{HEADER}")
     rows = []
     for case in cases:
-        rows.append(compare(arguments.program, case, arguments.rounds, arguments.seconds))
+        rows.append(compare(arguments.programs, case, arguments.rounds, arguments.seconds))
         if not arguments.json:
             print(line(rows[-1]), flush=True)
     if arguments.json:

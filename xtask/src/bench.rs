@@ -1,7 +1,7 @@
 //! Measurements against other programs: `cargo xtask bench [WORKLOAD…] [--json]`.
 //!
-//! Each workload is an example of the crate it measures and a script in `tests/peers` that runs the
-//! other program and the example in turns, so that both have the same machine at the same time. The
+//! Each workload is an example or the program itself, and a script in `tests/peers` that runs the
+//! other program and ours in turns, so that both have the same machine at the same time. The
 //! scripts need `python3` with the modules that they import, and most of them the data folder of
 //! the tests on real data.
 
@@ -19,7 +19,8 @@ const DATA_VARIABLE: &str = "GRU_RCN_TEST_DATA";
 #[derive(Debug, PartialEq, Eq)]
 struct Workload {
     name: &'static str,
-    example: &'static str,
+    /// None for a workload of the program itself.
+    examples: &'static [&'static str],
     script: &'static str,
     input: Input,
 }
@@ -34,18 +35,22 @@ enum Input {
     Flow,
     /// The same, as options.
     FlowOptions,
+    /// The whole folder.
+    Folder,
 }
 
-const WORKLOADS: [Workload; 5] = [
+const WORKLOADS: [Workload; 6] = [
     // JPEG frames to a clip.
-    Workload { name: "reading", example: "bench_reading", script: "reading_bench.py", input: Input::Frames },
+    Workload { name: "reading", examples: &["bench_reading"], script: "reading_bench.py", input: Input::Frames },
     // Clips by several threads for a consumer.
-    Workload { name: "loader", example: "bench_loader", script: "loader_bench.py", input: Input::Frames },
+    Workload { name: "loader", examples: &["bench_loader"], script: "loader_bench.py", input: Input::Frames },
     // Optical flow.
-    Workload { name: "tvl1", example: "bench_flow", script: "flow_bench.py", input: Input::FlowOptions },
-    Workload { name: "dis", example: "bench_flow", script: "flow_dis_bench.py", input: Input::Flow },
+    Workload { name: "tvl1", examples: &["bench_flow"], script: "flow_bench.py", input: Input::FlowOptions },
+    Workload { name: "dis", examples: &["bench_flow"], script: "flow_dis_bench.py", input: Input::Flow },
     // Networks and recurrent layers on the CPU.
-    Workload { name: "ops", example: "bench_ops", script: "ops_bench.py", input: Input::Nothing },
+    Workload { name: "ops", examples: &["bench_ops", "bench_model"], script: "ops_bench.py", input: Input::Nothing },
+    // A whole training.
+    Workload { name: "recipe", examples: &[], script: "recipe_bench.py", input: Input::Folder },
 ];
 
 #[derive(Debug, Default)]
@@ -92,7 +97,7 @@ impl Options {
             return Ok(PathBuf::new());
         }
         let data = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
-        data.with_context(|| format!("set {DATA_VARIABLE} to the folder that holds ucf101 and flow"))
+        data.with_context(|| format!("set {DATA_VARIABLE} to the folder that holds ucf101, flow, egogestar and weights"))
     }
 }
 
@@ -105,13 +110,19 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     if options.reads(Input::Frames) {
         build.args(["--example", "prepare"]);
     }
-    run(build.args(options.workloads.iter().flat_map(|workload| ["--example", workload.example])))?;
+    if options.workloads.iter().any(|workload| workload.examples.is_empty()) {
+        build.arg("--bins");
+    }
+    run(build.args(options.workloads.iter().flat_map(|workload| workload.examples).flat_map(|name| ["--example", name])))?;
     let release = release_folder()?;
     let mut lists = Vec::new();
     for workload in &options.workloads {
         let mut command = Command::new("python3");
         command.arg(root()?.join("tests/peers").join(workload.script));
-        command.arg(release.join("examples").join(workload.example));
+        match workload.examples {
+            [] => command.arg(release.join("gru-rcn")),
+            names => command.args(names.iter().map(|name| release.join("examples").join(name))),
+        };
         command.args(input(workload.input, &data, &release)?).args(&options.rest);
         if !options.json {
             run(&mut command)?;
@@ -134,6 +145,7 @@ fn input(input: Input, data: &Path, release: &Path) -> Result<Vec<OsString>> {
     let flow = |name: &str| data.join("flow").join(name).into_os_string();
     Ok(match input {
         Input::Nothing => Vec::new(),
+        Input::Folder => vec![data.into()],
         Input::Frames => vec![frames(data, release)?.into_os_string()],
         Input::Flow => vec![flow("frames"), flow("truth")],
         Input::FlowOptions => vec!["--frames".into(), flow("frames"), "--truth".into(), flow("truth")],

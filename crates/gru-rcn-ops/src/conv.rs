@@ -7,6 +7,7 @@
 //! Depthwise convolutions have a kernel of their own. Errors are those of [`gemm`](crate::gemm).
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -14,6 +15,7 @@ use crate::{
     gemm::{BLOCK, Packed, Position, Product, Rows},
     layout::Layout,
     simd::{self, Activation},
+    winograd::WinogradWeights,
 };
 
 /// Sizes of a window: `[height, width]`, and padding at top, left, bottom, right.
@@ -42,7 +44,12 @@ pub(crate) struct Conv {
     pub(crate) input: usize,
     pub(crate) output: usize,
     pub(crate) activation: Activation,
-    weights: Weights,
+    /// One number per channel of the output.
+    pub(crate) bias: Vec<f32>,
+    groups: usize,
+    /// The weights in one of two forms or in both, see [`prepare`](Self::prepare).
+    direct: OnceLock<Weights>,
+    winograd: OnceLock<WinogradWeights>,
 }
 
 #[derive(Debug)]
@@ -99,49 +106,67 @@ impl Conv {
         window: Window,
         activation: Activation,
     ) -> Self {
-        let [height, width] = window.kernel;
-        let (depth, columns) = (input / groups, output / groups);
-        let weights = if groups == input && output == input {
-            let taps = height * width;
-            let weights = (0..taps * input).map(|i| weight[(i % input) * taps + i / input]).collect();
-            Weights::Depthwise(weights, bias.to_vec())
+        let (direct, winograd) = (OnceLock::new(), OnceLock::new());
+        let conv = Self { window, input, output, activation, bias: bias.to_vec(), groups, direct, winograd };
+        if conv.suits_winograd() && WinogradWeights::are_many(output, input) {
+            // The other form would be a second copy that few plans want.
+            let _ = conv.winograd.set(WinogradWeights::new(weight, output, input));
         } else {
-            let pack = |group: usize| {
-                let weight = &weight[group * columns * depth * height * width..];
-                let element = |row: usize, column: usize| {
-                    let (tap, channel) = (row / depth, row % depth);
-                    weight[(column * depth + channel) * height * width + tap]
-                };
-                Packed::new(height * width * depth, columns, element, &bias[group * columns..][..columns])
+            let _ = conv.direct.set(conv.pack(|i| weight[i]));
+        }
+        conv
+    }
+
+    /// Packs `weight`, a function of the position in `[output, input / groups, kernel height,
+    /// kernel width]`.
+    fn pack(&self, weight: impl Fn(usize) -> f32) -> Weights {
+        let Self { input, output, groups, ref bias, .. } = *self;
+        let taps = self.window.kernel.iter().product::<usize>();
+        let (depth, columns) = (input / groups, output / groups);
+        if groups == input && output == input {
+            let weights = (0..taps * input).map(|i| weight((i % input) * taps + i / input)).collect();
+            return Weights::Depthwise(weights, bias.clone());
+        }
+        let pack = |group: usize| {
+            let element = |row: usize, column: usize| {
+                let (tap, channel) = (row / depth, row % depth);
+                weight(((group * columns + column) * depth + channel) * taps + tap)
             };
-            Weights::Dense((0..groups).map(pack).collect())
+            Packed::new(taps * depth, columns, element, &bias[group * columns..][..columns])
         };
-        Self { window, input, output, activation, weights }
+        Weights::Dense((0..groups).map(pack).collect())
     }
 
     /// Whether all channels see each other.
     pub(crate) fn is_ungrouped(&self) -> bool {
-        matches!(&self.weights, Weights::Dense(groups) if groups.len() == 1)
+        self.groups == 1
     }
 
-    /// The weights `[output, input, kernel height, kernel width]` where all channels see each other.
-    pub(crate) fn ungrouped(&self) -> Option<Vec<f32>> {
-        let Weights::Dense(groups) = &self.weights else { return None };
-        let [packed] = &groups[..] else { return None };
-        let taps = self.window.kernel[0] * self.window.kernel[1];
-        let element = |i: usize| {
-            let (column, channel, tap) = (i / taps / self.input, i / taps % self.input, i % taps);
-            packed.weight(tap * self.input + channel, column)
-        };
-        Some((0..self.output * self.input * taps).map(element).collect())
+    /// Whether Winograd's method computes this convolution, and faster.
+    pub(crate) fn suits_winograd(&self) -> bool {
+        let Window { kernel, stride, padding } = self.window;
+        let wide = self.input >= 16 && self.output >= 16;
+        kernel == [3, 3] && stride == [1, 1] && self.groups == 1 && wide && padding.iter().all(|side| *side <= 1)
     }
 
-    /// The bias where all channels see each other.
-    pub(crate) fn bias(&self) -> &[f32] {
-        match &self.weights {
-            Weights::Dense(groups) => groups[0].bias(),
-            Weights::Depthwise(_, bias) => bias,
+    /// Makes the weights of the one or the other way to compute, where they are not there.
+    pub(crate) fn prepare(&self, winograd: bool) {
+        // Not `get_or_init`, whose lock two jobs of one thread may want.
+        match (self.direct.get(), self.winograd.get()) {
+            (Some(Weights::Dense(groups)), None) if winograd => {
+                let element = |o, i, place| groups[0].weight(place * self.input + i, o);
+                let _ = self.winograd.set(WinogradWeights::pack(self.output, self.input, element));
+            }
+            (None, Some(weights)) if !winograd => {
+                let _ = self.direct.set(self.pack(|i| weights.tap(i / 9 / self.input, i / 9 % self.input, i % 9)));
+            }
+            _ => {}
         }
+    }
+
+    /// The weights for Winograd's method.
+    pub(crate) fn winograd(&self) -> &WinogradWeights {
+        self.winograd.get().expect("the plan prepares the weights")
     }
 
     /// Writes the rows of `output`; its border stays as it is.
@@ -162,7 +187,7 @@ impl WithSimd for Run<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match &self.conv.weights {
+        match self.conv.direct.get().expect("the plan prepares the weights") {
             Weights::Dense(groups) => self.dense(simd, groups),
             Weights::Depthwise(weights, bias) => {
                 let depthwise = Depthwise { run: self, weights, bias };

@@ -29,7 +29,7 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
     if weight.is_empty() {
         return weight;
     }
-    workspaces.with(|Workspace { transformed, products }| {
+    workspaces.with(|Workspace { transformed, products, .. }| {
         // `[position, panel, input channel, lane]`
         let sums = Workspace::get(products, POSITIONS * panels * input * width);
         sum_products(pairs, padding, transformed, sums, workspaces);

@@ -7,7 +7,7 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     layout::Layout,
     pool::Pool,
     simd::{Activation, Aligned},
-    winograd::{Finish, Map, WinogradWeights, Workspace as Memory, Workspaces},
+    winograd::{Finish, Map, Workspace as Memory, Workspaces},
 };
 
 /// One layer. Values are numbered: 0 is the input, `i + 1` the output of layer `i`.
@@ -123,7 +123,7 @@ pub struct Network {
 /// A layer with packed weights.
 #[derive(Debug)]
 enum Operator {
-    Conv { input: usize, add: Option<usize>, conv: Conv, winograd: OnceLock<WinogradWeights> },
+    Conv { input: usize, add: Option<usize>, conv: Conv },
     Pool { input: usize, pool: Pool },
     Concat { inputs: Vec<usize> },
     Linear { input: usize, linear: Linear },
@@ -180,7 +180,7 @@ impl Network {
                     }
                     let window = window(kernel, stride, padding)?;
                     let conv = Conv::new(&weight, &bias, [from, out_channels], groups, window, activation);
-                    (Operator::Conv { input, add, conv, winograd: OnceLock::new() }, out_channels)
+                    (Operator::Conv { input, add, conv }, out_channels)
                 }
                 Layer::MaxPool { input, kernel, stride, padding, ceil } => {
                     let window = window(kernel, stride, padding)?;
@@ -243,12 +243,9 @@ impl Network {
         }
         let places = self.places(&needed, &shapes);
         let winograd = self.winograd(&needed, &shapes, &places);
-        for value in (0..values).filter(|value| winograd[*value]) {
-            let Operator::Conv { conv, winograd, .. } = &self.layers[value - 1] else { continue };
-            // Not `get_or_init`, whose lock two jobs of one thread may want.
-            if winograd.get().is_none() {
-                let weight = conv.ungrouped().expect("only ungrouped convolutions are chosen");
-                let _ = winograd.set(WinogradWeights::new(&weight, conv.output, conv.input));
+        for value in (1..values).filter(|value| needed[*value]) {
+            if let Operator::Conv { conv, .. } = &self.layers[value - 1] {
+                conv.prepare(winograd[value]);
             }
         }
         let mut borders = vec![[0; 4]; values];
@@ -419,15 +416,7 @@ impl Network {
     /// all others want one as wide as their padding.
     fn winograd(&self, needed: &[bool], shapes: &[[usize; 3]], places: &[(usize, usize)]) -> Vec<bool> {
         let suits = |value: usize| match &self.layers[value - 1] {
-            Operator::Conv { conv, .. } => {
-                conv.window.kernel == [3, 3]
-                    && conv.window.stride == [1, 1]
-                    && conv.is_ungrouped()
-                    && conv.input >= 16
-                    && conv.output >= 16
-                    && conv.window.padding.iter().all(|side| *side <= 1)
-                    && shapes[value][0].min(shapes[value][1]) > 2
-            }
+            Operator::Conv { conv, .. } => conv.suits_winograd() && shapes[value][0].min(shapes[value][1]) > 2,
             _ => false,
         };
         let mut winograd: Vec<bool> =
@@ -861,16 +850,16 @@ impl Plan {
                 over_rows(layout, map, job.spread.is_some(), |frame, output| pool.run(input.skip(frame), output));
             }
             Step::Conv { layer, input, add, winograd, .. } => {
-                let Operator::Conv { conv, winograd: weights, .. } = &self.layers[*layer] else { return };
+                let Operator::Conv { conv, .. } = &self.layers[*layer] else { return };
                 let (input, add) = (value(input), add.as_ref().map(value));
                 if !winograd {
                     over_rows(layout, map, job.spread.is_some(), |frame, output| {
                         conv.run(input.skip(frame), add.map(|add| add.skip(frame)), output);
                     });
                 } else {
-                    let weights = weights.get().expect("the plan transforms the weights");
+                    let weights = conv.winograd();
                     let finish = Finish {
-                        bias: conv.bias(),
+                        bias: &conv.bias,
                         add: add.map(|add| dense(add, frames.len())),
                         range: conv.activation.range(),
                     };

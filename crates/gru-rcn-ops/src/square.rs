@@ -384,7 +384,7 @@ impl Gathered {
         let pixels = input.pixels();
         if let [epilogue] = &mut *epilogues {
             // So few pixels that the threads share the weights instead.
-            return workspaces.with(|Workspace { transformed, products }| {
+            return workspaces.with(|Workspace { transformed, products, .. }| {
                 let (rows, row) = self.gather(input, 0, pixels, transformed);
                 let products = Workspace::get(products, self.output.div_ceil(self.panel) * pixels * self.panel);
                 let work = products.par_chunks_mut(pixels * self.panel).zip(self.panels());
@@ -398,7 +398,7 @@ impl Gathered {
             });
         }
         epilogues.into_par_iter().enumerate().for_each(|(block, mut epilogue)| {
-            workspaces.with(|Workspace { transformed, products }| {
+            workspaces.with(|Workspace { transformed, products, .. }| {
                 let (start, len) = (block * BLOCK, BLOCK.min(pixels - block * BLOCK));
                 let (rows, row) = self.gather(input, start, len, transformed);
                 let products = Workspace::get(products, len * self.panel);

@@ -164,6 +164,7 @@ impl Epilogue for Write<'_> {
 /// Memory of one thread that is reused from call to call.
 #[derive(Debug, Default)]
 pub struct Workspace {
+    pub(crate) weights: Vec<f32>,
     pub(crate) transformed: Vec<f32>,
     pub(crate) products: Vec<f32>,
 }
@@ -316,15 +317,24 @@ const DEPTH: usize = 256;
 /// Floats of a cache line, and the most lanes of a vector.
 const LINE: usize = 16;
 
-/// Weights of a 3×3 convolution in the transformed domain.
+/// Weights of a 3×3 convolution for the transformed domain, where they are four times as many.
+/// Many weights are transformed when they are used, some panels at a time: that takes less time than
+/// to fetch them from memory for few tiles, and little for many.
 #[derive(Clone, Debug)]
 pub struct WinogradWeights {
-    /// `[panel, position, input channel, lane]`, a panel being two vectors of output channels.
+    /// `[panel, position, input channel, lane]`, a panel being two vectors of output channels; or as
+    /// they are, `[panel, input channel, place in the kernel, lane]`.
     panels: Vec<f32>,
+    transformed: bool,
     panel: usize,
     input: usize,
     output: usize,
 }
+
+/// Numbers of transformed weights from which they are transformed when they are used.
+const MANY: usize = 1 << 20;
+/// Panels that are transformed and used at a time.
+const GROUP: usize = 4;
 
 impl WinogradWeights {
     /// Transforms `weight` `[output, input, 3, 3]`.
@@ -342,15 +352,76 @@ impl WinogradWeights {
 
     /// Transforms the weights `tap(output, input, place in the kernel)`.
     pub(crate) fn pack(output: usize, input: usize, tap: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
-        let panel = 2 * lanes();
-        let mut panels = vec![0.0; output.div_ceil(panel) * POSITIONS * input * panel];
-        if panels.is_empty() {
-            return Self { panels, panel, input, output };
+        let mut weights = Self { panels: Vec::new(), transformed: false, panel: 2 * lanes(), input, output };
+        weights.transformed = !Self::are_many(output, input);
+        let Self { transformed, panel, .. } = weights;
+        let len = if transformed { weights.panel_len() } else { 9 * input * panel };
+        let mut panels = vec![0.0; weights.count() * len];
+        if input > 0 {
+            panels.par_chunks_mut(len).enumerate().for_each(|(index, chunk)| {
+                let raw = |target: &mut [f32]| {
+                    for (i, places) in target.chunks_exact_mut(9 * panel).enumerate() {
+                        for (place, lanes) in places.chunks_exact_mut(panel).enumerate() {
+                            for (lane, o) in (index * panel..output.min((index + 1) * panel)).enumerate() {
+                                lanes[lane] = tap(o, i, place);
+                            }
+                        }
+                    }
+                };
+                if transformed {
+                    let mut taps = vec![0.0; 9 * input * panel];
+                    raw(&mut taps);
+                    Arch::new().dispatch(TransformWeights { taps: &taps, chunk });
+                } else {
+                    raw(chunk);
+                }
+            });
         }
-        panels.par_chunks_mut(POSITIONS * input * panel).enumerate().for_each(|(index, chunk)| {
-            Arch::new().dispatch(Pack { chunk, tap: &tap, outputs: index * panel..output, input });
-        });
-        Self { panels, panel, input, output }
+        Self { panels, ..weights }
+    }
+
+    /// Whether so many weights are kept as they are.
+    pub(crate) fn are_many(output: usize, input: usize) -> bool {
+        POSITIONS * output * input > MANY
+    }
+
+    /// A weight that is kept as it is.
+    pub(crate) fn tap(&self, output: usize, input: usize, place: usize) -> f32 {
+        assert!(!self.transformed, "the weights are kept as they are");
+        let (panel, lane) = (output / self.panel, output % self.panel);
+        self.panels[((panel * self.input + input) * 9 + place) * self.panel + lane]
+    }
+
+    /// Distance of two positions of a transformed panel. Lines of all positions are written at a
+    /// time, and without the line between two positions they would share a few sets of the cache.
+    fn position_len(&self) -> usize {
+        self.input * self.panel + LINE
+    }
+
+    /// Floats of a transformed panel.
+    fn panel_len(&self) -> usize {
+        POSITIONS * self.position_len()
+    }
+
+    /// Number of panels.
+    fn count(&self) -> usize {
+        self.output.div_ceil(self.panel)
+    }
+
+    /// Some transformed panels, in `buffer` where they have to be made.
+    #[inline(always)]
+    fn panels<'a, S: Simd>(&'a self, simd: S, range: Range<usize>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+        let len = self.panel_len();
+        if self.transformed {
+            return &self.panels[range.start * len..range.end * len];
+        }
+        let buffer = Workspace::get(buffer, range.len() * len);
+        let raw = 9 * self.input * self.panel;
+        for (chunk, index) in buffer.chunks_exact_mut(len).zip(range) {
+            let taps = &self.panels[index * raw..(index + 1) * raw];
+            simd.vectorize(TransformWeights { taps, chunk });
+        }
+        buffer
     }
 
     /// Tiles of a block: enough to use the weights often, few enough for the cache.
@@ -360,7 +431,7 @@ impl WinogradWeights {
 
     /// Whether there are so few tiles for so many weights that the threads share the weights.
     fn shares_weights(&self, tiles: usize) -> bool {
-        self.panels.len() > 1 << 18 && tiles * (self.input + self.output) <= 98_304
+        self.count() * self.panel_len() > 1 << 18 && tiles * (self.input + self.output) <= 98_304
     }
 
     /// How an output is cut for several threads.
@@ -407,7 +478,7 @@ impl WinogradWeights {
     ) {
         let tiles = (0..tiling.blocks()).map(|index| tiling.tiles(&tiling.block(index)));
         if self.shares_weights(tiles.sum()) {
-            return workspaces.with(|workspace| self.run_shared(input, padding, tiling, epilogues, workspace));
+            return self.run_shared(input, padding, tiling, epilogues, workspaces);
         }
         epilogues.into_par_iter().enumerate().for_each(|(index, mut epilogue)| {
             workspaces.with(|workspace| {
@@ -467,7 +538,7 @@ impl WinogradWeights {
         padding: [usize; 4],
         tiling: &Tiling,
         epilogues: Vec<E>,
-        workspace: &mut Workspace,
+        workspaces: &Workspaces,
     ) {
         self.check(input);
         let blocks: Vec<Block> = (0..tiling.blocks()).map(|index| tiling.block(index)).collect();
@@ -476,33 +547,46 @@ impl WinogradWeights {
         if layout.len() == 0 || self.panels.is_empty() {
             return;
         }
-        let transformed = Workspace::get(&mut workspace.transformed, blocks.len() * layout.len());
-        transformed.par_chunks_mut(layout.len()).zip(&blocks).for_each(|(transformed, block)| {
-            Arch::new().dispatch(TransformInput { input, padding, tiling, block, layout, transformed });
-        });
-        let transformed = &*transformed;
-        let position = self.products_position(tiles.iter().sum());
-        let products = Workspace::get(&mut workspace.products, self.products_len(position));
-        // Eight pieces, each of several panels where there are more.
-        let each = self.output.div_ceil(self.panel).div_ceil(8);
-        let panels = self.panels.par_chunks(each * POSITIONS * self.input * self.panel);
-        products.par_chunks_mut(each * POSITIONS * position).zip(panels).for_each(|(products, panels)| {
-            let (weights, tiles) = (self, &*tiles);
-            Arch::new().dispatch(MultiplyPanels { weights, panels, transformed, layout, tiles, products, position });
-        });
-        let products = &*products;
-        epilogues.into_par_iter().enumerate().for_each(|(index, mut epilogue)| {
-            let first = tiles[..index].iter().sum::<usize>() * self.panel;
-            for (panel, products) in products.chunks_exact(POSITIONS * position).enumerate() {
-                Arch::new().dispatch(TransformOutput {
-                    products: &products[first..],
-                    position,
-                    tiling,
-                    block: &blocks[index],
-                    channels: panel * self.panel..self.output,
-                    epilogue: &mut epilogue,
+        workspaces.with(|workspace| {
+            let transformed = Workspace::get(&mut workspace.transformed, blocks.len() * layout.len());
+            transformed.par_chunks_mut(layout.len()).zip(&blocks).for_each(|(transformed, block)| {
+                Arch::new().dispatch(TransformInput { input, padding, tiling, block, layout, transformed });
+            });
+            let transformed = &*transformed;
+            let position = self.products_position(tiles.iter().sum());
+            let products = Workspace::get(&mut workspace.products, self.products_len(position));
+            // Eight pieces, each of several panels where there are more.
+            let each = self.count().div_ceil(8);
+            products.par_chunks_mut(each * POSITIONS * position).enumerate().for_each(|(piece, products)| {
+                let (weights, tiles) = (self, &*tiles);
+                let panels = piece * each..self.count().min((piece + 1) * each);
+                workspaces.with(|Workspace { weights: buffer, .. }| {
+                    Arch::new().dispatch(MultiplyPanels {
+                        weights,
+                        panels,
+                        buffer,
+                        transformed,
+                        layout,
+                        tiles,
+                        products,
+                        position,
+                    });
                 });
-            }
+            });
+            let products = &*products;
+            epilogues.into_par_iter().enumerate().for_each(|(index, mut epilogue)| {
+                let first = tiles[..index].iter().sum::<usize>() * self.panel;
+                for (panel, products) in products.chunks_exact(POSITIONS * position).enumerate() {
+                    Arch::new().dispatch(TransformOutput {
+                        products: &products[first..],
+                        position,
+                        tiling,
+                        block: &blocks[index],
+                        channels: panel * self.panel..self.output,
+                        epilogue: &mut epilogue,
+                    });
+                }
+            });
         });
     }
 
@@ -542,41 +626,30 @@ impl WinogradWeights {
 }
 
 /// Weights of one panel to the transformed domain, `[position, input channel, lane]`.
-struct Pack<'a, F> {
+struct TransformWeights<'a> {
+    /// `[input channel, place in the kernel, lane]`.
+    taps: &'a [f32],
     chunk: &'a mut [f32],
-    tap: &'a F,
-    /// First channel of the panel to the last of the output.
-    outputs: Range<usize>,
-    input: usize,
 }
 
-impl<F: Fn(usize, usize, usize) -> f32> WithSimd for Pack<'_, F> {
+impl WithSimd for TransformWeights<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { chunk, tap, outputs, input } = self;
-        let mut taps = [[0.0; LINE]; 9];
-        for i in 0..input {
+        let Self { taps, chunk } = self;
+        let distance = chunk.len() / POSITIONS;
+        for (i, taps) in taps.chunks_exact(9 * 2 * S::F32_LANES).enumerate() {
+            let taps = S::as_simd_f32s(taps).0;
             for half in 0..2 {
-                for lane in 0..S::F32_LANES {
-                    let output = outputs.start + half * S::F32_LANES + lane;
-                    for place in 0..9 {
-                        taps[place][lane] = if output < outputs.end { tap(output, i, place) } else { 0.0 };
-                    }
-                }
                 let mut rows = [[simd.splat_f32s(0.0); PATCH]; 3];
                 for y in 0..3 {
-                    let mut line = [simd.splat_f32s(0.0); 3];
-                    for x in 0..3 {
-                        line[x] = load(simd, &taps[y * 3 + x], S::F32_LANES);
-                    }
-                    rows[y] = transform_weight(simd, line);
+                    rows[y] = transform_weight(simd, std::array::from_fn(|x| taps[(y * 3 + x) * 2 + half]));
                 }
                 for x in 0..PATCH {
                     let column = transform_weight(simd, [rows[0][x], rows[1][x], rows[2][x]]);
                     for y in 0..PATCH {
-                        let at = (((y * PATCH + x) * input + i) * 2 + half) * S::F32_LANES;
+                        let at = (y * PATCH + x) * distance + (i * 2 + half) * S::F32_LANES;
                         store(simd, &mut chunk[at..], S::F32_LANES, column[y]);
                     }
                 }
@@ -610,7 +683,8 @@ impl<E: Epilogue> WithSimd for Convolve<'_, E> {
         let products = Workspace::get(&mut workspace.products, weights.products_len(position));
         simd.vectorize(MultiplyPanels {
             weights,
-            panels: &weights.panels,
+            panels: 0..weights.count(),
+            buffer: &mut workspace.weights,
             transformed: &*transformed,
             layout,
             tiles: &[tiles],
@@ -633,7 +707,9 @@ impl<E: Epilogue> WithSimd for Convolve<'_, E> {
 /// All products of some panels of output channels, `[panel, position, tile, lane]`.
 struct MultiplyPanels<'a> {
     weights: &'a WinogradWeights,
-    panels: &'a [f32],
+    panels: Range<usize>,
+    /// For weights that are transformed here.
+    buffer: &'a mut Vec<f32>,
     /// Blocks of transformed tiles.
     transformed: &'a [f32],
     layout: Layout,
@@ -649,20 +725,24 @@ impl WithSimd for MultiplyPanels<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { weights, panels, transformed, layout, tiles, products, position: distance } = self;
+        let Self { weights, panels, buffer, transformed, layout, tiles, products, position: distance } = self;
         let (depth, row) = (weights.input, layout.tile);
-        // The tiles of a position stay in the second cache for all panels, a panel in the first for
-        // all tiles.
-        for position in 0..POSITIONS {
-            let panels = panels.chunks_exact(POSITIONS * depth * weights.panel);
-            for (panel, products) in panels.zip(products.chunks_exact_mut(POSITIONS * distance)) {
-                let panel = &panel[position * depth * weights.panel..][..depth * weights.panel];
-                let mut products = &mut products[position * distance..];
-                for (block, tiles) in transformed.chunks_exact(layout.len()).zip(tiles) {
-                    let (output, rest) = std::mem::take(&mut products).split_at_mut(tiles * weights.panel);
-                    products = rest;
-                    let rows = &block[position * layout.position..];
-                    simd.vectorize(Multiply { rows, row, depth, panel, output });
+        let group = if weights.transformed { panels.len().max(1) } else { GROUP };
+        for (products, start) in products.chunks_mut(group * POSITIONS * distance).zip(panels.clone().step_by(group)) {
+            let group = weights.panels(simd, start..panels.end.min(start + group), buffer);
+            // The tiles of a position stay in the second cache for all panels, a panel in the first
+            // for all tiles.
+            for position in 0..POSITIONS {
+                let panels = group.chunks_exact(weights.panel_len());
+                for (panel, products) in panels.zip(products.chunks_exact_mut(POSITIONS * distance)) {
+                    let panel = &panel[position * weights.position_len()..][..depth * weights.panel];
+                    let mut products = &mut products[position * distance..];
+                    for (block, tiles) in transformed.chunks_exact(layout.len()).zip(tiles) {
+                        let (output, rest) = std::mem::take(&mut products).split_at_mut(tiles * weights.panel);
+                        products = rest;
+                        let rows = &block[position * layout.position..];
+                        simd.vectorize(Multiply { rows, row, depth, panel, output });
+                    }
                 }
             }
         }
