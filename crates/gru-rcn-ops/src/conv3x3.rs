@@ -29,15 +29,27 @@ pub fn weight_gradient(pairs: &[(Map, Map)], padding: [usize; 4], workspaces: &W
     if weight.is_empty() {
         return weight;
     }
-    workspaces.with(|Workspace { transformed, products, .. }| {
-        // `[position, panel, input channel, lane]`
-        let sums = Workspace::get(products, POSITIONS * panels * input * width);
-        sum_products(pairs, padding, transformed, sums, workspaces);
-        // Panels of output channels are contiguous pieces of the weights.
-        weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
-            Arch::new().dispatch(Finalize { sums, panel, panels, input, weight });
+    for &(map, gradient) in pairs {
+        check(map, gradient, [input, output], padding);
+    }
+    // As many panels of output channels at once as memory for their sums is worth, dealt out evenly.
+    let at_once = (SUMS / (POSITIONS * input * width)).max(1);
+    let at_once = panels.div_ceil(panels.div_ceil(at_once));
+    for (index, weight) in weight.chunks_mut(at_once * width * input * 9).enumerate() {
+        let first = index * at_once * width;
+        let outputs = first..first + weight.len() / (input * 9);
+        let pairs: Vec<_> = pairs.iter().map(|&(map, gradient)| (map, gradient.channels(outputs.clone()))).collect();
+        let panels = outputs.len().div_ceil(width);
+        workspaces.with(|Workspace { transformed, products, .. }| {
+            // `[position, panel, input channel, lane]`
+            let sums = Workspace::get(products, POSITIONS * panels * input * width);
+            sum_products(&pairs, padding, transformed, sums, workspaces);
+            // Panels of output channels are contiguous pieces of the weights.
+            weight.par_chunks_mut(width * input * 9).enumerate().for_each(|(panel, weight)| {
+                Arch::new().dispatch(Finalize { sums, panel, panels, input, weight });
+            });
         });
-    });
+    }
     weight
 }
 
@@ -55,7 +67,6 @@ fn sum_products(
     let panels = output.div_ceil(width);
     let mut first = true;
     for &(map, gradient) in pairs {
-        check(map, gradient, [input, output], padding);
         let tiling = Tiling::new([gradient.frames, gradient.height, gradient.width], SUBBLOCK);
         let most = (0..tiling.blocks().min(2)).map(|i| tiling.tiles(&tiling.block(i))).max().unwrap_or(0);
         if most == 0 {
@@ -143,6 +154,8 @@ pub fn bias_gradient(gradient: Map) -> Vec<f32> {
 const BIAS_CHUNK: usize = 1024;
 /// Tiles that a thread transforms at once.
 const SUBBLOCK: usize = 32;
+/// Floats of the sums of the panels that are summed at once.
+const SUMS: usize = 4 << 20;
 /// Floats of transformed tiles between two additions to the sums.
 const BLOCK: usize = 4 << 20;
 /// The most rows whose sums are in registers at once.

@@ -332,7 +332,7 @@ pub struct WinogradWeights {
 }
 
 /// Numbers of transformed weights from which they are transformed when they are used.
-const MANY: usize = 1 << 20;
+const MANY: usize = 1 << 21;
 /// Panels that are transformed and used at a time.
 const GROUP: usize = 4;
 
