@@ -57,7 +57,7 @@ fn step(seconds: f64) {
         let loss = model.loss(&model.forward(percepts.clone().autodiff()), targets.clone(), LossKind::PerHead);
         first.get_or_insert_with(|| loss.clone().into_scalar::<f32>());
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(1e-3.into(), model.clone(), gradients);
+        model = optimizer.step(1e-3, model.clone(), gradients);
     });
     cost.print("step", first.expect("a step was taken").into());
 }
@@ -71,7 +71,8 @@ fn stream(seconds: f64) {
     let frame: Tensor<4> = drawn([1, 3, FRAME[0], FRAME[1]], &device);
     let (mut state, mut first) = (StreamState::default(), None);
     let cost = measure(seconds, || {
-        let logits: Vec<f32> = model.step(cnn.taps(frame.clone()), &mut state).logits.into_data().try_into_vec().unwrap();
+        let logits: Vec<f32> =
+            model.step(cnn.taps(frame.clone()), &mut state).logits.into_data().try_into_vec().unwrap();
         first.get_or_insert(mean_size(&logits));
     });
     cost.print("stream", first.expect("a frame was seen"));
@@ -79,12 +80,8 @@ fn stream(seconds: f64) {
 
 /// SqueezeNet up to its last pool, biases 0.01.
 fn cnn(device: &Device) -> Cnn {
-    let options = NetworkOptions {
-        num_classes: CLASSES,
-        in_channels: 3,
-        input_size: FRAME,
-        taps: vec!["pool8".into()],
-    };
+    let options =
+        NetworkOptions { num_classes: CLASSES, in_channels: 3, input_size: FRAME, taps: vec!["pool8".into()] };
     let cnn = Network::Squeezenet.config(&options).init(device);
     cnn.map(&mut Redraw(|fan_in| (6.0 / fan_in as f32).sqrt()))
 }

@@ -97,7 +97,9 @@ impl Options {
             return Ok(PathBuf::new());
         }
         let data = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
-        data.with_context(|| format!("set {DATA_VARIABLE} to the folder that holds ucf101, flow, egogestar and weights"))
+        data.with_context(|| {
+            format!("set {DATA_VARIABLE} to the folder that holds ucf101, flow, egogestar and weights")
+        })
     }
 }
 
@@ -113,7 +115,8 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     if options.workloads.iter().any(|workload| workload.examples.is_empty()) {
         build.arg("--bins");
     }
-    run(build.args(options.workloads.iter().flat_map(|workload| workload.examples).flat_map(|name| ["--example", name])))?;
+    run(build
+        .args(options.workloads.iter().flat_map(|workload| workload.examples).flat_map(|name| ["--example", name])))?;
     let release = release_folder()?;
     let mut lists = Vec::new();
     for workload in &options.workloads {

@@ -13,7 +13,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, TensorMetadata, backend_extension};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
@@ -62,7 +62,7 @@ pub(crate) fn conv_layer(maps: Tensor<4>, layer: &Conv2d, relu: bool) -> Tensor<
 fn convolve(clips: Tensor<5>, layer: &Conv2d, relu: bool, planes: bool) -> Tensor<4> {
     let bias = layer.bias.as_ref().map_or_else(none, |bias| bias.val().into_dispatch());
     let weight = layer.weight.val().into_dispatch();
-    Tensor::from_dispatch(Dispatch::conv_clips(clips.into_dispatch(), weight, bias, relu, planes))
+    Tensor::from_dispatch(Dispatch::conv_clips(clips.into_dispatch(), weight, bias, relu, planes).0)
 }
 
 /// The recurrence from the projected input.
@@ -101,21 +101,23 @@ fn none() -> DispatchTensor {
 /// none.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait ClipOps: Backend {
+    /// The sums; and for the backward pass, the clips as frames, time outermost.
     fn conv_clips(
         clips: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         relu: bool,
         planes: bool,
-    ) -> FloatTensor<Self>;
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of clips, weight and bias, those that are `asked` for. `output` is that of the
     /// layer if it has a ReLU, else without elements.
     fn conv_clips_backward(
         grad: FloatTensor<Self>,
         output: FloatTensor<Self>,
-        clips: FloatTensor<Self>,
+        frames: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        batch: usize,
         asked: [bool; 3],
         planes: bool,
     ) -> Vec<FloatTensor<Self>>;
@@ -149,7 +151,13 @@ const MASKED: usize = 1 << 16;
 static WORKSPACES: LazyLock<Workspaces> = LazyLock::new(Workspaces::default);
 
 impl ClipOps for Flex {
-    fn conv_clips(clips: FlexTensor, weight: FlexTensor, bias: FlexTensor, relu: bool, planes: bool) -> FlexTensor {
+    fn conv_clips(
+        clips: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        relu: bool,
+        planes: bool,
+    ) -> (FlexTensor, FlexTensor) {
         let [out, input, kernel, _] = weight.layout().shape().dims();
         let (clips, shape) = time_major(&clips);
         let [frames, height, width, _] = shape;
@@ -159,10 +167,11 @@ impl ClipOps for Flex {
         let mut sums = vec![0.0; frames * height * width * out];
         let weights = SquareWeights::new(floats(&weight.to_contiguous()), [out, input, kernel]);
         weights.forward(Map::dense(&clips, shape), &mut sums, out, finish, &WORKSPACES);
-        if planes {
-            return tensor(channels_first(&sums, [height * width, out]), [frames, out, height, width]);
-        }
-        frames_of(sums, [frames, height, width, out])
+        let sums = match planes {
+            true => tensor(channels_first(&sums, [height * width, out]), [frames, out, height, width]),
+            false => frames_of(sums, [frames, height, width, out]),
+        };
+        (sums, frames_of(clips, shape))
     }
 
     fn conv_clips_backward(
@@ -170,22 +179,20 @@ impl ClipOps for Flex {
         output: FlexTensor,
         clips: FlexTensor,
         weight: FlexTensor,
+        batch: usize,
         [to_clips, to_weight, to_bias]: [bool; 3],
         planes: bool,
     ) -> Vec<FlexTensor> {
         let [out, input, kernel, _] = weight.layout().shape().dims();
-        let [batch, time, ..] = clips.layout().shape().dims::<5>();
-        let (mut grad, shape) = frames(grad);
-        if let Some(output) = some(output) {
-            let (output, _) = frames(output);
-            grad.par_chunks_mut(MASKED).zip(output.par_chunks(MASKED)).for_each(|(grad, output)| {
-                for (grad, &output) in grad.iter_mut().zip(output) {
-                    *grad = if output <= 0.0 { 0.0 } else { *grad };
-                }
-            });
-        }
+        // Maps lie the same way in both, so they are not brought to channels-last for this.
+        let grad = match some(output) {
+            Some(output) => masked(&grad.to_contiguous(), &output.to_contiguous()),
+            None => grad,
+        };
+        let (grad, shape) = frames(grad);
         let grad = Map::dense(&grad, shape);
         let [n, height, width, _] = shape;
+        let time = n / batch;
         let mut found = Vec::new();
         if to_clips {
             let weights = SquareWeights::transposed(floats(&weight.to_contiguous()), [out, input, kernel]);
@@ -198,7 +205,7 @@ impl ClipOps for Flex {
             });
         }
         if to_weight {
-            let (clips, shape) = time_major(&clips);
+            let (clips, shape) = frames(clips);
             let gradient = weight_gradient(&[(Map::dense(&clips, shape), grad)], kernel, &WORKSPACES);
             found.push(tensor(gradient, [out, input, kernel, kernel]));
         }
@@ -259,6 +266,17 @@ impl ClipOps for Flex {
     }
 }
 
+/// The gradient to the input of a ReLU from that to its output.
+fn masked(grad: &FlexTensor, output: &FlexTensor) -> FlexTensor {
+    let mut masked = floats(grad).to_vec();
+    masked.par_chunks_mut(MASKED).zip(floats(output).par_chunks(MASKED)).for_each(|(grad, output)| {
+        for (grad, &output) in grad.iter_mut().zip(output) {
+            *grad = if output <= 0.0 { 0.0 } else { *grad };
+        }
+    });
+    tensor(masked, grad.layout().shape().dims::<4>())
+}
+
 /// None for a tensor without elements.
 fn some(tensor: FlexTensor) -> Option<FlexTensor> {
     Some(tensor).filter(|tensor| tensor.layout().num_elements() > 0)
@@ -310,10 +328,13 @@ fn time_major(clips: &FlexTensor) -> (Vec<f32>, [usize; 4]) {
     if last.is_contiguous() {
         return (last.as_slice::<f32>().expect("float32").to_vec(), shape);
     }
-    let clips = clips.to_contiguous();
-    let frame = channels * height * width;
-    let starts: Vec<usize> = (0..time).flat_map(|t| (0..batch).map(move |b| (b * time + t) * frame)).collect();
-    (channels_last(floats(&clips), &starts, [channels, height * width]), shape)
+    // Frames may lie in any order: that of a clip turned round in time is.
+    let plane = [height * width, width, 1].map(|stride| stride as isize);
+    let clips = if clips.layout().strides()[2..] == plane { clips.clone() } else { clips.to_contiguous() };
+    let (first, strides) = (clips.layout().start_offset() as isize, clips.layout().strides());
+    let start = |t: usize, b: usize| (first + t as isize * strides[1] + b as isize * strides[0]) as usize;
+    let starts: Vec<usize> = (0..time).flat_map(|t| (0..batch).map(move |b| start(t, b))).collect();
+    (channels_last(clips.storage(), &starts, [channels, height * width]), shape)
 }
 
 impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
@@ -323,18 +344,19 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         relu: bool,
         planes: bool,
-    ) -> FloatTensor<Self> {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         #[derive(Debug)]
         struct ConvClips;
         impl<B: ClipOps> Backward<B, 3> for ConvClips {
-            /// The output if there is a ReLU, clips and weight; and whether maps lie in planes.
-            type State = ([FloatTensor<B>; 3], bool);
+            /// The output if there is a ReLU, frames and weight; the number of clips; and whether
+            /// maps lie in planes.
+            type State = ([FloatTensor<B>; 3], usize, bool);
 
             fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let ([output, clips, weight], planes) = ops.state;
+                let ([output, frames, weight], batch, planes) = ops.state;
                 let asked = ops.parents.each_ref().map(Option::is_some);
                 let gradient = grads.consume::<B>(&ops.node);
-                let found = B::conv_clips_backward(gradient, output, clips, weight, asked, planes);
+                let found = B::conv_clips_backward(gradient, output, frames, weight, batch, asked, planes);
                 for (parent, gradient) in ops.parents.into_iter().flatten().zip(found) {
                     grads.register::<B>(parent.id, gradient);
                 }
@@ -343,15 +365,16 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         let nodes = [clips.node(), weight.node(), bias.node()];
         let prepared = ConvClips.prepare::<C>(nodes).compute_bound().stateful();
         let [clips, weight, bias] = [clips, weight, bias].map(|tensor| tensor.into_primitive());
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                let output = B::conv_clips(clips.clone(), weight.clone(), bias, relu, planes);
-                // A view of the output would keep its memory from becoming the recurrence's.
-                let mask = if relu { output.clone() } else { B::float_slice(clips.clone(), &[(0..0).into()]) };
-                prepared.finish(([mask, clips, weight], planes), output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::conv_clips(clips, weight, bias, relu, planes)),
-        }
+        let batch = clips.shape()[0];
+        let (output, frames) = B::conv_clips(clips, weight.clone(), bias, relu, planes);
+        // A view of the output would keep its memory from becoming the recurrence's.
+        let mask = if relu { output.clone() } else { B::float_slice(frames.clone(), &[(0..0).into()]) };
+        let unused = Self::FloatTensorPrimitive::new(frames.clone());
+        let output = match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish(([mask, frames, weight], batch, planes), output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        };
+        (output, unused)
     }
 
     fn conv_gru_clips(
@@ -400,6 +423,7 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
+        _: usize,
         _: [bool; 3],
         _: bool,
     ) -> Vec<FloatTensor<Self>> {

@@ -6,7 +6,6 @@
 
 use super::MotionClip;
 use super::shapes::{Texture, inside, mix, two_colours, value_noise};
-use super::trajectory::Pose;
 use crate::base::{Draws, Frames};
 
 const SAMPLES: usize = 3;
@@ -33,8 +32,9 @@ pub(super) fn render(clip: &MotionClip) -> Frames {
     let mut data = Vec::with_capacity(clip.frames * size * size * 3);
     for t in 0..clip.frames {
         let pose = trajectories.pose(t);
+        let placed = Placed { radius: pose.log_size.exp(), turn: pose.angle.sin_cos(), centre: [pose.x, pose.y] };
         for index in 0..size * size {
-            let colour = pixel(&scene, &pose, index % size, index / size, size);
+            let colour = pixel(&scene, &placed, index % size, index / size, size);
             let grain = gaussians(noise.word());
             data.extend((0..3).map(|i| (colour[i] + NOISE * grain[i]).round().clamp(0.0, 255.0) as u8));
         }
@@ -57,15 +57,23 @@ fn background(draws: &mut Draws, size: usize) -> Vec<[f64; 3]> {
     (0..size * size).map(colour).collect()
 }
 
+/// A pose in pixels.
+struct Placed {
+    radius: f64,
+    /// Sine and cosine of the angle.
+    turn: (f64, f64),
+    centre: [f64; 2],
+}
+
 /// The mean colour of the samples of the pixel in column `x` and row `y`.
-fn pixel(scene: &Scene, pose: &Pose, x: usize, y: usize, size: usize) -> [f64; 3] {
+fn pixel(scene: &Scene, placed: &Placed, x: usize, y: usize, size: usize) -> [f64; 3] {
     let behind = scene.background[y * size + x];
-    let radius = pose.log_size.exp();
-    let (dx, dy) = (x as f64 + 0.5 - pose.x, y as f64 + 0.5 - pose.y);
-    if dx.hypot(dy) > radius * REACH + 1.0 {
+    let &Placed { radius, turn: (sin, cos), centre } = placed;
+    let (dx, dy) = (x as f64 + 0.5 - centre[0], y as f64 + 0.5 - centre[1]);
+    let reach = radius * REACH + 1.0;
+    if dx * dx + dy * dy > reach * reach {
         return behind;
     }
-    let (sin, cos) = pose.angle.sin_cos();
     let mut sum = [0.0; 3];
     for sample in 0..SAMPLES * SAMPLES {
         let offset = |i: usize| (i as f64 + 0.5) / SAMPLES as f64 - 0.5;
