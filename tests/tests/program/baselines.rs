@@ -19,3 +19,25 @@ fn a_baseline_is_trained_by_its_name() {
         .run()
         .refuses(&["unknown variant `c4d`", "conv_pooling"]);
 }
+
+/// A network of its own is trained on the pixels of the same clips and tested by several views. One that
+/// frames of 32×32 pixels are too small for is refused before anything is trained.
+#[test]
+fn a_baseline_on_pixels_is_trained_by_its_name() {
+    let folder = temporary();
+    let changes = [
+        "baselines.others=[\"single_frame\", \"c3d\"]",
+        "baselines.width=0.02",
+        "training.epochs=1",
+        "evaluation.views.starts=2",
+    ];
+    let outcome = tiny::train(folder.path(), &changes).args(["--json"]).run().succeeds();
+    assert_eq!(keys(&outcome.json()["baselines"]), ["top_rnn", "single_frame", "c3d"]);
+    let root = folder.path().join("run");
+    assert!(root.join("baselines/c3d.safetensors").is_file());
+    assert!(root.join("baselines/scores-test-c3d.safetensors").is_file());
+    tiny::train(folder.path(), &["baselines.others=[\"two_stream\"]"])
+        .run()
+        .refuses(&["frames of 32x32 pixels are too small", "224x224"]);
+    tiny::train(folder.path(), &["baselines.width=0"]).run().refuses(&["baselines.width is 0"]);
+}

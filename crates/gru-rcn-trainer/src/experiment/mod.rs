@@ -67,6 +67,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let (devices, precision) = (&plan.device_names, plan.precision);
     let mut card = outcome::new_card(&plan.recipe, &clips.dataset, weights.as_deref(), devices, precision)?;
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
+    system::check_baselines(&plan.recipe, clips.dataset.classes.len())?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
     let resumed = plan.folder.resumed();

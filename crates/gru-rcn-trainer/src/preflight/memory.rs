@@ -9,6 +9,7 @@
 use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
 use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
+use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, PixelBaseline};
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::{ClipSource, Dataset};
 
@@ -119,6 +120,8 @@ impl Estimate<'_> {
         }
         stages.push(self.percepts());
         stages.push(self.systems());
+        let baselines = recipe.baselines.systems().into_iter();
+        stages.extend(baselines.filter_map(|baseline| baseline.visit(OnPixels { estimate: self, baseline })));
         stages
     }
 
@@ -288,6 +291,41 @@ impl Estimate<'_> {
         let activations = if self.operators { kept + largest } else { kept.max(percepts + outputs + largest) };
         // The largest parameter is small beside the activations of a clip.
         Training { weights, largest: 0, activations: percepts + activations }
+    }
+}
+
+/// A network of its own on pixels, by Burn's operations.
+struct OnPixels<'a> {
+    estimate: &'a Estimate<'a>,
+    baseline: Baseline,
+}
+
+impl BaselineVisitor for OnPixels<'_> {
+    type Output = Option<Stage>;
+
+    /// Baselines on percepts are smaller than GRU-RCN.
+    fn visit<M: BaselineModel>(self) -> Option<Stage> {
+        None
+    }
+
+    fn visit_pixels<M: PixelBaseline>(self) -> Option<Stage> {
+        let Self { estimate, baseline } = self;
+        let (recipe, dataset) = (estimate.recipe, estimate.dataset);
+        // Clips that do not suit it have an error of their own.
+        let layers = M::layers(&recipe.pixel_options(dataset.classes.len())).ok()?;
+        let clips = recipe.training.batch.min(dataset.train.len());
+        let parameters = |layer: &LayerShape| layer.parameters * F32;
+        let model = Training {
+            weights: layers.iter().map(parameters).sum(),
+            largest: layers.iter().map(parameters).max().unwrap_or(0),
+            activations: activations_of(&layers, clips, false),
+        };
+        let mut parts = estimate.training(&recipe.training, model);
+        let pixels = clips * estimate.time() * estimate.frame() * (1 + F32);
+        parts.push(("frozen CNN", estimate.cnn_weights()));
+        parts.push(("percepts", estimate.store()));
+        parts.push(("clips", estimate.queue(estimate.loader, 1) + pixels));
+        Some(Stage { name: baseline.name(), parts })
     }
 }
 

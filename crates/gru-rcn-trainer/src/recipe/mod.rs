@@ -22,6 +22,7 @@ pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use gru_rcn::baselines::PixelOptions;
 use gru_rcn_data::{ClipPlanner, TestViews};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,9 +144,21 @@ impl Recipe {
     }
 
     /// Whether any system takes in the percepts of the frozen CNN: all but a GRU-RCN that is trained
-    /// together with it.
+    /// together with it, and networks of their own.
     pub(crate) fn uses_percepts(&self) -> bool {
-        !self.model.finetune_backbone || !self.baselines.systems().is_empty()
+        !self.model.finetune_backbone || self.baselines.systems().iter().any(|baseline| !baseline.takes_pixels())
+    }
+
+    /// What baselines on pixels are built from.
+    pub(crate) fn pixel_options(&self, classes: usize) -> PixelOptions {
+        PixelOptions {
+            num_classes: classes,
+            in_channels: self.clip.modality.channels(),
+            frames: self.clip.temporal.frames(),
+            input_size: self.clip.input_size,
+            width: self.baselines.width(),
+            dropout: self.model.dropout,
+        }
     }
 
     /// Refuses whole numbers so large that a size could not be computed from them.

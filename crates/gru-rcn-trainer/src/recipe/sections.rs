@@ -276,7 +276,8 @@ pub(crate) struct EvaluationSection {
     pub(crate) views: TestViews,
 }
 
-/// What the model is compared with, on the same frozen CNN and by the same training.
+/// What the model is compared with, by the same training: on the same frozen CNN, or networks of their own on the
+/// same clips.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BaselinesSection {
@@ -288,6 +289,9 @@ pub(crate) struct BaselinesSection {
     /// Other baselines by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) others: Vec<Baseline>,
+    /// Factor of all channels and units of baselines that see pixels; the authors' sizes if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) width: Option<f64>,
     /// The same GRU-RCN under other normalisations of its percepts.
     pub(crate) norms: Vec<NormSection>,
 }
@@ -312,7 +316,14 @@ impl BaselinesSection {
         self.top_rnn.unwrap_or(512)
     }
 
+    /// Factor of all channels and units of baselines that see pixels.
+    pub(crate) fn width(&self) -> f64 {
+        self.width.unwrap_or(1.0)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
+        let width = self.width();
+        ensure!(width > 0.0 && width <= 4.0, "baselines.width is {width}, it must be positive and at most 4");
         let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
         for norm in &self.norms {
             norm.validate("baselines.norms")?;
