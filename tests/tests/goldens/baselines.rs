@@ -58,7 +58,7 @@ impl ModuleMapper for Draw {
         let Some(name) = self.0.name() else { return param };
         let key = format!("{}.{name}", self.0.system);
         param.map(|weight| {
-            let shape = weight.dims::<D>();
+            let shape = weight.dims();
             let bound = match D {
                 1 => 0.1,
                 2 => (6.0 / shape[0] as f64).sqrt(),
@@ -89,7 +89,7 @@ impl ModuleVisitor for Check<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(name) = self.names.name() else { return };
         let gradient = param.val().grad(self.gradients).unwrap_or_else(|| panic!("{name} has no gradient"));
-        self.worst.digest(gradient, self.golden, &format!("{}.grad.{name}", self.names.system));
+        self.worst.check(gradient, self.golden, &[format!("{}.grad.{name}", self.names.system)]);
         self.checked += 1;
     }
 }
