@@ -55,6 +55,8 @@ pub(crate) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[Trained
         if !shared.is_empty() {
             results.extend(test_percepts(percepts, clips, &shared)?);
         }
+        // In the order of training again, the system that the run is about first.
+        results.sort_by_key(|tested| trained.iter().position(|trained| trained.system == tested.system));
         Ok(results)
     })
 }
