@@ -85,7 +85,7 @@ impl BaselineVisitor for Overfit {
             frames,
             input_size: [side, side],
             width: 1.0 / 16.0,
-            dropout: 0.0,
+            dropout: Some(0.0),
         };
         let input = PixelClips { pixels: clips([frames, 3, side, side], &device) };
         steps_to_learn(M::from_options(&options, &device).unwrap(), input, 0.002)

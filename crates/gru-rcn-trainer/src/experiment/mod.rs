@@ -123,9 +123,11 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
 
 fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
     let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes)?;
-    let levels: Vec<String> =
-        cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
-    context.message(format!("levels: {}", levels.join(", ")));
+    if context.recipe.uses_cnn() {
+        let levels: Vec<String> =
+            cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
+        context.message(format!("levels: {}", levels.join(", ")));
+    }
     let cache = percepts::open_cache(context, &clips.dataset, &cnn)?;
     let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
     let sources = percepts.training_sources(clips)?;

@@ -34,7 +34,7 @@ impl System {
     pub(crate) fn of_recipe(recipe: &Recipe) -> Vec<Self> {
         let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
         let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
-        baselines.chain([Self::GruRcn]).chain(norms).collect()
+        baselines.chain(recipe.model.train.then_some(Self::GruRcn)).chain(norms).collect()
     }
 
     /// The name in files and in JSON.
@@ -110,7 +110,7 @@ pub(crate) enum TrainedModel {
     Percepts {
         model: Box<dyn Scorable<Percepts>>,
         /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
-        cnn: Option<Cnn>,
+        cnn: Option<Box<Cnn>>,
     },
     /// Pixels, normalised like this.
     Pixels { model: Box<dyn Scorable<PixelClips>>, pixels: Pixels },
@@ -124,7 +124,7 @@ impl TrainedSystem {
     {
         let levels = system.levels(recipe);
         let parameters = model.num_params() - levels.as_ref().map_or(1, Vec::len);
-        let model = TrainedModel::Percepts { model: Box::new(OfLevels { model, levels }), cnn };
+        let model = TrainedModel::Percepts { model: Box::new(OfLevels { model, levels }), cnn: cnn.map(Box::new) };
         Self { system, model, curve, parameters }
     }
 

@@ -24,9 +24,9 @@ use crate::recipe::{NormSection, TrainingSection};
 use crate::run::card::EpochPoint;
 use crate::train::{SelectWeights, Stage, Trainer};
 
-/// Trains or loads all systems; the first of the result is the one that the run is about.
+/// Trains or loads all systems; the first of the result is the one that the run is about, GRU-RCN if it is trained.
 pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &Sources) -> Result<Vec<TrainedSystem>> {
-    let checksum = backbone::fingerprint(cnn);
+    let checksum = if context.recipe.uses_cnn() { backbone::fingerprint(cnn) } else { String::new() };
     let work = Work { context, clips, cnn, checksum: &checksum, sources };
     let systems = System::of_recipe(&context.recipe);
     let mut trained: Vec<TrainedSystem> =

@@ -108,6 +108,11 @@ impl Estimate<'_> {
     fn stages(&self) -> Vec<Stage> {
         let (recipe, clips) = (self.recipe, self.dataset.train.len());
         let mut stages = Vec::new();
+        let baselines = recipe.baselines.systems().into_iter();
+        stages.extend(baselines.filter_map(|baseline| baseline.visit(OnPixels { estimate: self, baseline })));
+        if !recipe.uses_cnn() {
+            return stages;
+        }
         if let Some(pretrain) = &recipe.backbone.pretrain {
             let frames = pretrain.batch.min(clips) * recipe.backbone.pretrain_frames.unwrap_or(self.time());
             stages.push(self.cnn_training("CNN", pretrain, frames, self.pixel_store()));
@@ -119,9 +124,9 @@ impl Estimate<'_> {
             stages.push(self.cnn_training("CNN fine-tuning", &finetune.training, frames, kept));
         }
         stages.push(self.percepts());
-        stages.push(self.systems());
-        let baselines = recipe.baselines.systems().into_iter();
-        stages.extend(baselines.filter_map(|baseline| baseline.visit(OnPixels { estimate: self, baseline })));
+        if recipe.model.train {
+            stages.push(self.systems());
+        }
         stages
     }
 
@@ -294,7 +299,7 @@ impl Estimate<'_> {
     }
 }
 
-/// A network of its own on pixels, by Burn's operations.
+/// A network of its own on pixels.
 struct OnPixels<'a> {
     estimate: &'a Estimate<'a>,
     baseline: Baseline,
@@ -318,12 +323,13 @@ impl BaselineVisitor for OnPixels<'_> {
         let model = Training {
             weights: layers.iter().map(parameters).sum(),
             largest: layers.iter().map(parameters).max().unwrap_or(0),
-            activations: activations_of(&layers, clips, false),
+            activations: activations_of(&layers, clips, estimate.operators),
         };
         let mut parts = estimate.training(&recipe.training, model);
         let pixels = clips * estimate.time() * estimate.frame() * (1 + F32);
-        parts.push(("frozen CNN", estimate.cnn_weights()));
-        parts.push(("percepts", estimate.store()));
+        if recipe.uses_cnn() {
+            parts.extend([("frozen CNN", estimate.cnn_weights()), ("percepts", estimate.store())]);
+        }
         parts.push(("clips", estimate.queue(estimate.loader, 1) + pixels));
         Some(Stage { name: baseline.name(), parts })
     }
@@ -355,7 +361,7 @@ fn activations_of(layers: &[LayerShape], frames: usize, operators: bool) -> usiz
         all -= kept(index).min(output);
         let gradients = match layer.kind {
             LayerKind::Conv { .. } if served(layer) => (3 * output).max(output + 2 * input),
-            LayerKind::Conv { .. } => 3 * (input + output),
+            LayerKind::Conv { .. } | LayerKind::Conv3d { .. } => 3 * (input + output),
             _ if fused(index) => output,
             _ => input + output,
         };

@@ -19,6 +19,11 @@ pub enum LayerKind {
         /// Groups of channels; as many as input channels for a depthwise convolution.
         groups: usize,
     },
+    /// A convolution over space and time with a bias; the frames of a map are counted as channels.
+    Conv3d {
+        /// Side of the cubic kernel.
+        kernel: usize,
+    },
     /// A fully connected layer with a bias.
     Linear,
     /// A maximum or mean over windows.

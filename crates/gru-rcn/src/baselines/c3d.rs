@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::features::add_fully_connected;
 use super::{BaselineError, PixelBaseline, PixelOptions, no_zeros, scaled};
-use crate::backbone::{LayerShape, Plan, he, he_linear, zero_bias};
+use crate::backbone::{LayerKind, LayerShape, Plan, he, he_linear, zero_bias};
 use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, linear};
 use crate::input::PixelClips;
@@ -79,7 +79,7 @@ impl C3dConfig {
             input_size: options.input_size,
             channels: own.channels.map(|channels| scaled(channels, options.width)),
             units: scaled(own.units, options.width),
-            dropout: options.dropout,
+            dropout: options.dropout.unwrap_or(own.dropout),
         };
         config.validate()?;
         Ok(config)
@@ -220,6 +220,7 @@ impl PixelBaseline for C3d {
                 let name = format!("conv{}_{channels}", plan.layers.len());
                 plan.conv(name, channels * time, 3, 1, plan.size());
                 if let Some(conv) = plan.layers.last_mut() {
+                    conv.kind = LayerKind::Conv3d { kernel: 3 };
                     conv.parameters = channels * (27 * depth + 1);
                 }
                 plan.activation(format!("relu{}", plan.layers.len()));

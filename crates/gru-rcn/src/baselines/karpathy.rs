@@ -40,6 +40,17 @@ pub enum Fusion {
     Slow,
 }
 
+impl Fusion {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Single => SingleFrame::NAME,
+            Self::Early => EarlyFusion::NAME,
+            Self::Late => LateFusion::NAME,
+            Self::Slow => SlowFusion::NAME,
+        }
+    }
+}
+
 /// Frames that slow fusion makes one map of.
 const SLOW_FRAMES: usize = 10;
 
@@ -102,7 +113,7 @@ impl KarpathyConfig {
             input_size: options.input_size,
             channels: own.channels.map(|channels| scaled(channels, options.width)),
             units: scaled(own.units, options.width),
-            dropout: options.dropout,
+            dropout: options.dropout.unwrap_or(own.dropout),
         };
         config.validate()?;
         Ok(config)
@@ -116,22 +127,22 @@ impl KarpathyConfig {
             Fusion::Late => [2; 3],
             Fusion::Slow => [4, 2, 1],
         };
-        let (mut layers, mut size) = (Vec::new(), self.input_size);
-        for (index, ((stage, depth), steps)) in self.stages().iter().zip(self.depths()).zip(steps).enumerate() {
-            let mut plan = Plan::new(depth, size);
+        let (mut layers, mut shape) = (Vec::new(), [self.in_channels, self.input_size[0], self.input_size[1]]);
+        for ((stage, depth), steps) in self.stages().iter().zip(self.depths()).zip(steps) {
+            let mut plan = Plan::new(depth, [shape[1], shape[2]]);
             add_to(&mut plan, stage);
-            size = plan.size();
-            if index == 2 {
-                let towers = if self.fusion == Fusion::Late { 2 } else { 1 };
-                layers.extend(of_steps(std::mem::take(&mut plan.layers), steps));
-                plan.shape[0] *= towers;
-                add_fully_connected(&mut plan, &[self.units, self.units, self.num_classes]);
-                layers.extend(of_steps(plan.layers, steps / towers));
-            } else {
-                layers.extend(of_steps(plan.layers, steps));
-            }
+            shape = plan.shape;
+            layers.extend(of_steps(plan.layers, steps));
         }
+        let mut plan = Plan::new(self.towers() * shape[0], [shape[1], shape[2]]);
+        add_fully_connected(&mut plan, &[self.units, self.units, self.num_classes]);
+        layers.extend(of_steps(plan.layers, if self.fusion == Fusion::Single { self.frames } else { 1 }));
         layers
+    }
+
+    /// Maps side by side under fc-6.
+    fn towers(&self) -> usize {
+        if self.fusion == Fusion::Late { 2 } else { 1 }
     }
 
     fn stages(&self) -> [Vec<FeatureLayer>; 3] {
@@ -166,16 +177,16 @@ impl KarpathyConfig {
         let [height, width] = self.input_size;
         output(&self.stages().concat(), [self.in_channels, height, width])
             .filter(|top| !top.contains(&0))
-            .ok_or(BaselineError::FramesTooSmall { system: "this network", size: self.input_size, own: [170, 170] })
+            .ok_or(BaselineError::FramesTooSmall { system: self.fusion.name(), size: self.input_size, own: [170, 170] })
     }
 
     /// Checks that frames are large enough and of the right number, and that no count is zero.
     pub fn validate(&self) -> Result<(), BaselineError> {
         let counts = [("classes", self.num_classes), ("input channels", self.in_channels), ("frames", self.frames)];
         let widths = self.channels.iter().chain([&self.units]).map(|&width| ("channels or units", width));
-        no_zeros("this network", &counts.into_iter().chain(widths).collect::<Vec<_>>())?;
+        no_zeros(self.fusion.name(), &counts.into_iter().chain(widths).collect::<Vec<_>>())?;
         if self.fusion == Fusion::Slow && self.frames != SLOW_FRAMES {
-            return Err(BaselineError::Frames { system: SlowFusion::NAME, frames: self.frames, expected: "10" });
+            return Err(BaselineError::Frames { system: self.fusion.name(), frames: self.frames, expected: "10" });
         }
         self.top().map(drop)
     }
@@ -188,12 +199,11 @@ impl KarpathyConfig {
     pub fn init(&self, device: &Device) -> Karpathy {
         self.validate().unwrap_or_else(|error| panic!("{error}"));
         let inputs: usize = self.top().map_or(0, |top| top.iter().product());
-        let towers = if self.fusion == Fusion::Late { 2 } else { 1 };
         let ([first, second, third], [d1, d2, d3]) = (self.stages(), self.depths());
         Karpathy {
             stages: [(first, d1), (second, d2), (third, d3)]
                 .map(|(layers, depth)| Features::init(layers, depth, device)),
-            fc6: he_linear(towers * inputs, self.units, device),
+            fc6: he_linear(self.towers() * inputs, self.units, device),
             fc7: he_linear(self.units, self.units, device),
             fc8: linear(self.units, self.num_classes, device),
             dropout: DropoutConfig::new(self.dropout).init(),

@@ -84,7 +84,7 @@ impl LrcnConfig {
             channels: own.channels.map(|channels| scaled(channels, options.width)),
             units: scaled(own.units, options.width),
             hidden,
-            dropout: [options.dropout; 2],
+            dropout: options.dropout.map_or(own.dropout, |probability| [probability; 2]),
             bound: if options.width == 1.0 { own.bound } else { 1.0 / (hidden as f64).sqrt() },
         };
         config.validate()?;

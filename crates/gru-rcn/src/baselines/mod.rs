@@ -108,8 +108,8 @@ pub struct PixelOptions {
     pub input_size: [usize; 2],
     /// Factor of all channels and units; 1 for the authors' network.
     pub width: f64,
-    /// Drop probability wherever the network drops.
-    pub dropout: f64,
+    /// Drop probability wherever the network drops; the authors' if not given.
+    pub dropout: Option<f64>,
 }
 
 /// A system to compare with that sees the pixels of a clip, as a trainer sees it.
@@ -298,7 +298,7 @@ mod tests {
                     frames: 10,
                     input_size: [99, 120],
                     width: 0.25,
-                    dropout: 0.5,
+                    dropout: None,
                 };
                 let layers = M::layers(&options).unwrap();
                 let model = M::from_options(&options, &Device::flex()).unwrap();

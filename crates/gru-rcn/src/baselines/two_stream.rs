@@ -80,7 +80,7 @@ impl TwoStreamConfig {
             input_size: options.input_size,
             channels: own.channels.map(|channels| scaled(channels, options.width)),
             units: own.units.map(|units| scaled(units, options.width)),
-            dropout: options.dropout,
+            dropout: options.dropout.unwrap_or(own.dropout),
             ..own
         };
         config.validate()?;

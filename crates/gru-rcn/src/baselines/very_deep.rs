@@ -41,7 +41,7 @@ impl VeryDeepConfig {
 
     /// The top map is averaged to as many cells as five halvings leave of a frame, at most 7×7.
     fn of(options: &PixelOptions) -> Result<Self, BaselineError> {
-        let own = Vgg16Config::new();
+        let own = if options.in_channels == 3 { Self::new() } else { Self::temporal() }.network;
         let network = Vgg16Config {
             num_classes: options.num_classes,
             in_channels: options.in_channels,
@@ -49,7 +49,7 @@ impl VeryDeepConfig {
             stages: own.stages.iter().map(|&[convs, channels]| [convs, scaled(channels, options.width)]).collect(),
             grid: options.input_size.map(|side| (side / 32).min(7)),
             fc_width: scaled(own.fc_width, options.width),
-            dropout: [options.dropout; 2],
+            dropout: options.dropout.map_or(own.dropout, |probability| [probability; 2]),
             pixels: VeryDeep::pixels(options.in_channels),
             ..own
         };
