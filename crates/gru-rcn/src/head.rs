@@ -120,8 +120,8 @@ fn cells(map: Tensor<4>) -> Tensor<3> {
     map.flatten(2, 3)
 }
 
-/// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a GRU-RCN,
-/// the frames of a CNN that looks at each by itself, or the time steps of an LSTM.
+/// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a
+/// GRU-RCN, the frames of a CNN that looks at each by itself, or the time steps of an LSTM.
 #[derive(Clone, Debug)]
 pub struct EnsembleLogits {
     /// `[member, batch, class]`.

@@ -1,7 +1,7 @@
 //! Every compared system learns sixteen clips of four classes by heart, at a small width.
 //!
-//! A clip is a picture of noise of its own with other noise on every frame, so that a system needs its
-//! capacity and its gradients and no more, whether it sees single frames or all of them.
+//! A clip is a picture of noise of its own with other noise on every frame, so that a system needs
+//! its capacity and its gradients and no more, whether it sees single frames or all of them.
 
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
@@ -102,8 +102,8 @@ fn every_baseline_learns_sixteen_clips() {
     }
 }
 
-/// Without labels: a sequence of eight vectors is written back and gone on with, and its loss falls to a
-/// hundredth.
+/// Without labels: a sequence of eight vectors is written back and gone on with, and its loss falls
+/// to a hundredth.
 #[test]
 fn the_composite_lstm_learns_sixteen_sequences() {
     let device = Device::flex();

@@ -3,8 +3,8 @@
 use crate::harness::{Call, keys, temporary};
 use crate::tiny;
 
-/// A baseline of the model crate needs nothing in the program: it is trained, tested and reported by its
-/// name.
+/// A baseline of the model crate needs nothing in the program: it is trained, tested and reported
+/// by its name.
 #[test]
 fn a_baseline_is_trained_by_its_name() {
     let folder = temporary();
@@ -20,8 +20,8 @@ fn a_baseline_is_trained_by_its_name() {
         .refuses(&["unknown variant `c4d`", "conv_pooling"]);
 }
 
-/// A network of its own is trained on the pixels of the same clips and tested by several views. One that
-/// frames of 32×32 pixels are too small for is refused before anything is trained.
+/// A network of its own is trained on the pixels of the same clips and tested by several views. One
+/// that frames of 32×32 pixels are too small for is refused before anything is trained.
 #[test]
 fn a_baseline_on_pixels_is_trained_by_its_name() {
     let folder = temporary();
@@ -42,8 +42,8 @@ fn a_baseline_on_pixels_is_trained_by_its_name() {
     tiny::train(folder.path(), &["baselines.width=0"]).run().refuses(&["baselines.width is 0"]);
 }
 
-/// Without GRU-RCN a run is about its first baseline, and no CNN is trained for networks of their own. It
-/// is resumed like any other, and has nothing that `evaluate` could open.
+/// Without GRU-RCN a run is about its first baseline, and no CNN is trained for networks of their
+/// own. It is resumed like any other, and has nothing that `evaluate` could open.
 #[test]
 fn a_run_of_baselines_alone() {
     let folder = temporary();

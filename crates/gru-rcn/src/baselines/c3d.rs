@@ -1,12 +1,14 @@
 //! C3D (Tran et al., *Learning Spatiotemporal Features with 3D Convolutional Networks*, ICCV 2015):
 //! 3×3×3 convolutions over clips of 16 frames.
 //!
-//! Layers as in the released `c3d_sport1m_feature_extractor_frm.prototxt`. Pools round up: of 7×7 cells
-//! pool5 leaves 4×4, which ports reach by padding it. The first pool keeps the number of frames.
+//! Layers as in the released `c3d_sport1m_feature_extractor_frm.prototxt`. Pools round up: of 7×7
+//! cells pool5 leaves 4×4, which ports reach by padding it. The first pool keeps the number of
+//! frames.
 //!
-//! Deviations: convolutions and fully connected layers from He's normal distribution with zero biases,
-//! in place of N(0, 0.01²), N(0, 0.005²) and biases of 1; pixels in -1 to 1 instead of bytes minus a
-//! mean volume. The smaller net that the authors train from scratch on UCF-101 is not built.
+//! Deviations: convolutions and fully connected layers from He's normal distribution with zero
+//! biases, in place of N(0, 0.01²), N(0, 0.005²) and biases of 1; pixels in -1 to 1 instead of
+//! bytes minus a mean volume. The smaller net that the authors train from scratch on UCF-101 is not
+//! built.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -85,8 +87,8 @@ impl C3dConfig {
         Ok(config)
     }
 
-    /// The map under fc6, `[channel, time, height, width]`: five halvings of space and four of time, all
-    /// rounded up.
+    /// The map under fc6, `[channel, time, height, width]`: five halvings of space and four of
+    /// time, all rounded up.
     fn top(&self) -> [usize; 4] {
         let halved = |side: usize, times| (0..times).fold(side, |side, _| side.div_ceil(2));
         let [height, width] = self.input_size.map(|side| halved(side, STAGES.len()));
@@ -128,8 +130,8 @@ impl C3dConfig {
     }
 }
 
-/// The maximum over 2×2 cells, and with `over_time` over pairs of frames; the last window may hang over
-/// the edge. Burn 0.22 has no pool over three dimensions.
+/// The maximum over 2×2 cells, and with `over_time` over pairs of frames; the last window may hang
+/// over the edge. Burn 0.22 has no pool over three dimensions.
 fn pool(maps: Tensor<5>, over_time: bool) -> Tensor<5> {
     let [batch, channels, time, height, width] = maps.dims();
     let maps = match (over_time, time % 2) {
@@ -179,8 +181,8 @@ impl C3d {
         precision::linear(&self.fc8, x)
     }
 
-    /// The descriptor of a video, for a linear classifier: the mean of fc6 over its clips, 16 frames
-    /// at every eighth in the paper, divided by its L2 norm.
+    /// The descriptor of a video, for a linear classifier: the mean of fc6 over its clips, 16
+    /// frames at every eighth in the paper, divided by its L2 norm.
     ///
     /// # Shapes
     ///
@@ -242,8 +244,9 @@ mod tests {
     use super::*;
     use crate::testing::{assert_numbers, drawn};
 
-    /// Sums of the layers, biases included: convolutions 5,248 + 221,312 + 884,992 + 1,769,728 + 3,539,456 +
-    /// 3·7,078,400; fully connected 33,558,528 on 512×1×4×4, 16,781,312, and 413,797 or 1,995,239.
+    /// Sums of the layers, biases included: convolutions 5,248 + 221,312 + 884,992 + 1,769,728 +
+    /// 3,539,456 + 3·7,078,400; fully connected 33,558,528 on 512×1×4×4, 16,781,312, and 413,797 or
+    /// 1,995,239.
     #[test]
     fn parameters_of_both_data_sets() {
         let parameters = |config: C3dConfig| config.init(&Device::flex()).num_params();
@@ -251,8 +254,8 @@ mod tests {
         assert_eq!(parameters(C3dConfig::new().with_num_classes(487)), 79_991_015);
     }
 
-    /// Three frames of 1×3 cells: 1 5 2, 4 3 0, -1 -2 6. Over time, pairs are 4 5 2 and -1 -2 6; over space,
-    /// windows of two with the last cell of its own.
+    /// Three frames of 1×3 cells: 1 5 2, 4 3 0, -1 -2 6. Over time, pairs are 4 5 2 and -1 -2 6;
+    /// over space, windows of two with the last cell of its own.
     #[test]
     fn pools_round_up() {
         let clip = [[[[[1.0f32, 5.0, 2.0]], [[4.0, 3.0, 0.0]], [[-1.0, -2.0, 6.0]]]]];

@@ -1,14 +1,15 @@
 //! Two-Stream + LSTM + Unsupervised in the paper's tables: Srivastava, Mansimov and Salakhutdinov,
 //! *Unsupervised Learning of Video Representations using LSTMs* (ICML 2015).
 //!
-//! [`CompositeLstm`] learns without labels: an encoder reads a sequence, one decoder writes it back in
-//! reverse order, another goes on with what follows. [`LstmClassifier`] starts from its encoder.
+//! [`CompositeLstm`] learns without labels: an encoder reads a sequence, one decoder writes it back
+//! in reverse order, another goes on with what follows. [`LstmClassifier`] starts from its encoder.
 //! Equations as in the released `lstm.py`, `lstm_combo.py` and `lstm_classifier.py`.
 //!
-//! The sample file of the released classifier has peepholes that are zero and stay so; here they are
-//! copied from the encoder and trained, or left out by [`LstmClassifierConfig::peepholes`]. The released
-//! code clamps the momentum buffer under the name of gradient clipping, and scales neither loss by the
-//! length of a sequence. Trained models, percepts and the configuration of two layers were not released.
+//! The sample file of the released classifier has peepholes that are zero and stay so; here they
+//! are copied from the encoder and trained, or left out by [`LstmClassifierConfig::peepholes`]. The
+//! released code clamps the momentum buffer under the name of gradient clipping, and scales neither
+//! loss by the length of a sequence. Trained models, percepts and the configuration of two layers
+//! were not released.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -53,7 +54,8 @@ pub struct CompositeLstm {
     pub prediction: Decoder,
 }
 
-/// LSTMs that start from the states of the encoder, layer by layer, and a linear layer on the topmost.
+/// LSTMs that start from the states of the encoder, layer by layer, and a linear layer on the
+/// topmost.
 #[derive(Module, Debug)]
 pub struct Decoder {
     /// The layers, bottom up; the lowest has an input in the conditional form only.
@@ -135,8 +137,8 @@ impl CompositeLstm {
         self.prediction.forward(states, None, steps)
     }
 
-    /// The loss of both decoders together, a scalar `[1]`: half the squared distance to the true vectors,
-    /// summed over steps, mean over the batch.
+    /// The loss of both decoders together, a scalar `[1]`: half the squared distance to the true
+    /// vectors, summed over steps, mean over the batch.
     pub fn loss(&self, input: Tensor<3>, future: Tensor<3>) -> Tensor<1> {
         let batch = input.dims()[0] as f32;
         let output = self.forward(input.clone(), future.clone());
@@ -175,8 +177,8 @@ pub struct LstmClassifierConfig {
     pub norm: PerceptNormConfig,
 }
 
-/// LSTMs over the pooled top level and a classifier at every step; a clip's probability is the mean over
-/// its steps.
+/// LSTMs over the pooled top level and a classifier at every step; a clip's probability is the mean
+/// over its steps.
 #[derive(Module, Debug)]
 pub struct LstmClassifier {
     /// Normalisation of the pooled percepts.
@@ -272,9 +274,9 @@ mod tests {
     use super::*;
     use crate::testing::{assert_panics, assert_same, drawn};
 
-    /// Sums of the layers: encoder 50,345,984 and 33,568,768; a decoder's lowest layer 50,345,984 with and
-    /// 16,791,552 without input, its upper one with output 41,961,472. The classifier has one factor of the
-    /// normalisation beside 206,949 for its classes.
+    /// Sums of the layers: encoder 50,345,984 and 33,568,768; a decoder's lowest layer 50,345,984
+    /// with and 16,791,552 without input, its upper one with output 41,961,472. The classifier has
+    /// one factor of the normalisation beside 206,949 for its classes.
     #[test]
     fn parameters_of_all_forms() {
         let device = Device::flex();

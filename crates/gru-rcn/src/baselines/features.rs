@@ -22,7 +22,8 @@ pub enum FeatureLayer {
         kernel: usize,
         /// Stride in both directions.
         stride: usize,
-        /// Zeros around the map: a number on every side, or as many as leave `⌈side / stride⌉` cells.
+        /// Zeros around the map: a number on every side, or as many as leave `⌈side / stride⌉`
+        /// cells.
         padding: FeaturePadding,
         /// Groups of channels.
         groups: usize,
@@ -30,8 +31,8 @@ pub enum FeatureLayer {
     /// Local response normalisation over five channels (Krizhevsky et al. 2012):
     /// `x / (k + alpha / 5 * Σ x²)^beta`.
     ///
-    /// `alpha` is divided by the number of channels, as Caffe does. Krizhevsky's paper does not divide:
-    /// its 1e-4 is 5e-4 here.
+    /// `alpha` is divided by the number of channels, as Caffe does. Krizhevsky's paper does not
+    /// divide: its 1e-4 is 5e-4 here.
     Norm {
         /// Factor of the mean square.
         alpha: f64,
@@ -91,8 +92,8 @@ pub(super) fn output(layers: &[FeatureLayer], input: [usize; 3]) -> Option<[usiz
     layers.iter().try_fold(input, |shape, layer| layer.output(shape))
 }
 
-/// Maps that the backward pass of a response normalisation needs: the input transposed, its squares, their
-/// means there and back, the power and the quotient, less the input itself.
+/// Maps that the backward pass of a response normalisation needs: the input transposed, its
+/// squares, their means there and back, the power and the quotient, less the input itself.
 const MAPS_OF_NORM: usize = 5;
 
 /// Adds layers to a plan of the layers of one frame, for frames that are large enough for them.

@@ -1,13 +1,14 @@
 //! The networks of Karpathy et al., *Large-scale Video Classification with Convolutional Neural
-//! Networks* (CVPR 2014), at one resolution: single frame, early, late and slow fusion (section 3.1).
+//! Networks* (CVPR 2014), at one resolution: single frame, early, late and slow fusion (section
+//! 3.1).
 //!
 //! The paper prints neither padding nor ReLU. That a stream of 89×89 pixels without the last pool
 //! still ends in 7×7 cells fits only convolutions that leave `⌈side / stride⌉` cells and pools that
-//! round down, so these are taken. The constants of the response normalisation are k 2, n 5, α 1e-4, β
-//! 0.5 with an α that is not divided by n.
+//! round down, so these are taken. The constants of the response normalisation are k 2, n 5, α
+//! 1e-4, β 0.5 with an α that is not divided by n.
 //!
-//! Deviations: weights from He's normal distribution; pixels in -1 to 1 instead of bytes minus 117; the
-//! two streams of several resolutions are not built.
+//! Deviations: weights from He's normal distribution; pixels in -1 to 1 instead of bytes minus 117;
+//! the two streams of several resolutions are not built.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -86,8 +87,8 @@ pub struct KarpathyConfig {
 /// Five convolutions and two fully connected layers; what differs is where frames meet.
 #[derive(Module, Debug)]
 pub struct Karpathy {
-    /// conv1, conv2, and conv3 to conv5, each with what follows them. In slow fusion the frames meet
-    /// before each of the three.
+    /// conv1, conv2, and conv3 to conv5, each with what follows them. In slow fusion the frames
+    /// meet before each of the three.
     pub stages: [Features; 3],
     /// From the flattened maps, in the order frame, channel, row, column.
     pub fc6: Linear,
@@ -212,7 +213,8 @@ impl KarpathyConfig {
     }
 }
 
-/// Neighbouring steps side by side as channels: `frames` of them, every `stride` steps, time outermost.
+/// Neighbouring steps side by side as channels: `frames` of them, every `stride` steps, time
+/// outermost.
 fn windows(clips: Tensor<5>, frames: usize, stride: usize) -> Tensor<5> {
     let [batch, time, channels, height, width] = clips.dims();
     let window = |start| clips.clone().narrow(1, start, frames).reshape([batch, frames * channels, height, width]);
@@ -224,8 +226,8 @@ impl Karpathy {
     ///
     /// # Shapes
     ///
-    /// - clips: `[batch, time, channel, height, width]`; ten frames for slow fusion, the configured number
-    ///   for early fusion
+    /// - clips: `[batch, time, channel, height, width]`; ten frames for slow fusion, the configured
+    ///   number for early fusion
     /// - output: logits `[1, batch, class]`, for single frames `[time, batch, class]`
     pub fn forward(&self, clips: Tensor<5>) -> EnsembleLogits {
         let [first, second, third] = &self.stages;
@@ -316,10 +318,10 @@ mod tests {
     use super::*;
     use crate::testing::assert_numbers;
 
-    /// Sums of the layers, biases included. Convolutions: conv1 34,944, early 348,576, slow 139,488; conv2
-    /// 614,656, slow 1,229,056; conv3 885,120, slow 1,769,856; conv4 1,327,488, conv5 884,992. Fully
-    /// connected: 51,384,320 on 256×7×7, late 102,764,544 on two of these, 16,781,312, and 413,797 for 101
-    /// classes or 1,995,239 for 487.
+    /// Sums of the layers, biases included. Convolutions: conv1 34,944, early 348,576, slow
+    /// 139,488; conv2 614,656, slow 1,229,056; conv3 885,120, slow 1,769,856; conv4 1,327,488,
+    /// conv5 884,992. Fully connected: 51,384,320 on 256×7×7, late 102,764,544 on two of these,
+    /// 16,781,312, and 413,797 for 101 classes or 1,995,239 for 487.
     #[test]
     fn parameters_of_all_fusions() {
         for (fusion, frames, of_101, of_487) in [
@@ -335,7 +337,8 @@ mod tests {
         }
     }
 
-    /// Frames 0 to 5 of one channel and cell: windows of four at every second are 0 1 2 3 and 2 3 4 5.
+    /// Frames 0 to 5 of one channel and cell: windows of four at every second are 0 1 2 3 and 2 3 4
+    /// 5.
     #[test]
     fn windows_by_hand() {
         let clip = Tensor::<5>::from_data(

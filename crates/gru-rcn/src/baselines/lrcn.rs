@@ -1,15 +1,16 @@
-//! Two-Stream + LSTM in the paper's tables: Donahue et al., *Long-term Recurrent Convolutional Networks
-//! for Visual Recognition and Description* (CVPR 2015), with the LSTM on fc-6.
+//! Two-Stream + LSTM in the paper's tables: Donahue et al., *Long-term Recurrent Convolutional
+//! Networks for Visual Recognition and Description* (CVPR 2015), with the LSTM on fc-6.
 //!
 //! Layers as in the released `train_test_lstm_RGB.prototxt`: a hybrid of CaffeNet and of Zeiler and
 //! Fergus' network, whose second, fourth and fifth convolutions have two groups, with response
 //! normalisation after the pools and pools that round up. The paper says 1,024 units for flow; the
 //! released net has 256 for both, which is the default here.
 //!
-//! Faults of the released code that are not followed: clips that are not mirrored are squeezed to the
-//! input size instead of cropped; the mirrored flow is not negated at test; 128.68 as the mean of red.
-//! Deviations: convolutions and fc-6 from He's normal distribution, in place of the single-frame nets
-//! that the authors start from; flow as stacks of fields in place of pictures of three channels.
+//! Faults of the released code that are not followed: clips that are not mirrored are squeezed to
+//! the input size instead of cropped; the mirrored flow is not negated at test; 128.68 as the mean
+//! of red. Deviations: convolutions and fc-6 from He's normal distribution, in place of the
+//! single-frame nets that the authors start from; flow as stacks of fields in place of pictures of
+//! three channels.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -55,8 +56,8 @@ pub struct LrcnConfig {
     pub bound: f64,
 }
 
-/// A CNN up to fc-6 on every frame, an LSTM over time, a classifier at every step; a clip's probability
-/// is the mean over its steps.
+/// A CNN up to fc-6 on every frame, an LSTM over time, a classifier at every step; a clip's
+/// probability is the mean over its steps.
 #[derive(Module, Debug)]
 pub struct Lrcn {
     /// conv1 to conv5.
@@ -72,8 +73,8 @@ pub struct Lrcn {
 }
 
 impl LrcnConfig {
-    /// The LSTM of another width is drawn from U(-1/√units, 1/√units): with weights of at most 0.01, few
-    /// inputs hardly reach its gates.
+    /// The LSTM of another width is drawn from U(-1/√units, 1/√units): with weights of at most
+    /// 0.01, few inputs hardly reach its gates.
     fn of(options: &PixelOptions) -> Result<Self, BaselineError> {
         let own = Self::new();
         let hidden = scaled(own.hidden, options.width);
@@ -125,8 +126,8 @@ impl LrcnConfig {
         })
     }
 
-    /// Checks that frames are large enough, that channels can be divided into groups, and that no count
-    /// is zero.
+    /// Checks that frames are large enough, that channels can be divided into groups, and that no
+    /// count is zero.
     pub fn validate(&self) -> Result<(), BaselineError> {
         let counts = [("classes", self.num_classes), ("input channels", self.in_channels)];
         let widths = self.channels.iter().chain([&self.units, &self.hidden]).map(|&width| ("channels or units", width));
@@ -198,8 +199,8 @@ impl PixelBaseline for Lrcn {
         add_to(&mut plan, &config.layers());
         plan.linear("fc6", config.units);
         plan.activation("relu_fc6");
-        // A step of the LSTM keeps its gates before and after their activation, the cell and the state;
-        // its recurrent weights are counted as inputs.
+        // A step of the LSTM keeps its gates before and after their activation, the cell and the
+        // state; its recurrent weights are counted as inputs.
         plan.shape[0] += config.hidden;
         plan.linear("lstm", 4 * config.hidden);
         for map in 0..3 {
@@ -215,9 +216,9 @@ impl PixelBaseline for Lrcn {
 mod tests {
     use super::*;
 
-    /// Sums of the layers, biases included: convolutions 14,208 + 461,184 + 1,769,984 + 1,180,160 + 885,120,
-    /// fc-6 56,627,200 on 384×6×6, LSTM 4,457,472, classifier 25,957; with 1,024 units 20,975,616 and
-    /// 103,525.
+    /// Sums of the layers, biases included: convolutions 14,208 + 461,184 + 1,769,984 + 1,180,160 +
+    /// 885,120, fc-6 56,627,200 on 384×6×6, LSTM 4,457,472, classifier 25,957; with 1,024 units
+    /// 20,975,616 and 103,525.
     #[test]
     fn parameters_of_both_widths() {
         let parameters = |config: LrcnConfig| config.init(&Device::flex()).num_params();

@@ -1,7 +1,7 @@
 //! The LSTM of the compared systems, with or without peepholes.
 //!
-//! Burn's LSTM has two biases per gate and no peepholes; the networks compared here have one bias per
-//! gate, and some have peepholes.
+//! Burn's LSTM has two biases per gate and no peepholes; the networks compared here have one bias
+//! per gate, and some have peepholes.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -151,8 +151,8 @@ impl Lstm {
     }
 }
 
-/// A stack of layers, all hidden states of the topmost; `between` is applied to what goes up from one
-/// layer to the next. Also the last states of all layers, bottom up.
+/// A stack of layers, all hidden states of the topmost; `between` is applied to what goes up from
+/// one layer to the next. Also the last states of all layers, bottom up.
 pub(super) fn stack(
     layers: &[Lstm],
     input: Tensor<3>,
@@ -177,10 +177,11 @@ mod tests {
         Param::from_tensor(Tensor::full(shape, value, &Device::flex()))
     }
 
-    /// One unit, all weights ½, all peepholes 1, biases 0, inputs 2 and 0. First step: all gates see 1, so
-    /// c = σ(1) tanh(1) = 0.556770, the output gate sees 1 + c: h = σ(1.556770) tanh(c) = 0.417551. Second
-    /// step: gates see h/2 = 0.208775 and with the peephole 0.765545: i = f = 0.682556, a = tanh(0.208775) =
-    /// 0.205794, c = 0.380027 + 0.140466 = 0.520493; o = σ(h/2 + c) = 0.674645; h = o tanh(c) = 0.322534.
+    /// One unit, all weights ½, all peepholes 1, biases 0, inputs 2 and 0. First step: all gates
+    /// see 1, so c = σ(1) tanh(1) = 0.556770, the output gate sees 1 + c: h = σ(1.556770) tanh(c) =
+    /// 0.417551. Second step: gates see h/2 = 0.208775 and with the peephole 0.765545: i = f =
+    /// 0.682556, a = tanh(0.208775) = 0.205794, c = 0.380027 + 0.140466 = 0.520493; o = σ(h/2 + c)
+    /// = 0.674645; h = o tanh(c) = 0.322534.
     #[test]
     fn two_steps_by_hand() {
         let layer = Lstm {

@@ -1,10 +1,10 @@
-//! The LSTM network of Ng et al., *Beyond Short Snippets: Deep Networks for Video Classification* (CVPR
-//! 2015): five layers of 512 units on a CNN's last layer, and a classifier at every frame.
+//! The LSTM network of Ng et al., *Beyond Short Snippets: Deep Networks for Video Classification*
+//! (CVPR 2015): five layers of 512 units on a CNN's last layer, and a classifier at every frame.
 //!
-//! Frame t of T counts with the gain g = t/T: in the loss, and in the sum of the frames' predictions,
-//! which the paper finds best of four ways. No code of the authors is public; peepholes and dropout are
-//! not known, and settings here. The loss is divided by the sum of the gains, a factor of the learning
-//! rate.
+//! Frame t of T counts with the gain g = t/T: in the loss, and in the sum of the frames'
+//! predictions, which the paper finds best of four ways. No code of the authors is public;
+//! peepholes and dropout are not known, and settings here. The loss is divided by the sum of the
+//! gains, a factor of the learning rate.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -118,8 +118,8 @@ impl BaselineModel for LstmStack {
 mod tests {
     use super::*;
 
-    /// 4·512·(4096 + 512) + 4·512 and four times 4·512·1024 + 4·512, 17,836,032 together, with peepholes
-    /// 5·3·512 more; the classifier 512·101 + 101; one factor of the normalisation.
+    /// 4·512·(4096 + 512) + 4·512 and four times 4·512·1024 + 4·512, 17,836,032 together, with
+    /// peepholes 5·3·512 more; the classifier 512·101 + 101; one factor of the normalisation.
     #[test]
     fn parameters_on_fc7() {
         let config = LstmStackConfig::new(Level::new("fc7".into(), 4096, 1, 1), 101);

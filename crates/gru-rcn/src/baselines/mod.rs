@@ -1,12 +1,12 @@
 //! The systems that the paper compares GRU-RCN with.
 //!
-//! Some work on the percepts of the same frozen CNN ([`BaselineModel`]); others are networks of their own
-//! on the pixels of a clip ([`PixelBaseline`]). Each is one file with its configuration, its model and one
-//! of these two traits, and one line of the table below. A trainer that goes through [`Baseline::ALL`]
-//! needs to know no more.
+//! Some work on the percepts of the same frozen CNN ([`BaselineModel`]); others are networks of
+//! their own on the pixels of a clip ([`PixelBaseline`]). Each is one file with its configuration,
+//! its model and one of these two traits, and one line of the table below. A trainer that goes
+//! through [`Baseline::ALL`] needs to know no more.
 //!
-//! Defaults of the configurations are the authors' sizes. Weights are drawn when they are first used, so
-//! that a network can be built to count its parameters without the memory for them.
+//! Defaults of the configurations are the authors' sizes. Weights are drawn when they are first
+//! used, so that a network can be built to count its parameters without the memory for them.
 
 mod c3d;
 mod composite_lstm;
@@ -132,8 +132,8 @@ pub trait PixelBaseline: ClipClassifier<Input = PixelClips> + 'static {
     /// If the network cannot take clips of these sizes.
     fn from_options(options: &PixelOptions, device: &Device) -> Result<Self, BaselineError>;
 
-    /// The layers of the same model for a whole clip, from input to classifier, for an estimate of memory
-    /// or cost. Channels of all steps of a clip are counted together.
+    /// The layers of the same model for a whole clip, from input to classifier, for an estimate of
+    /// memory or cost. Channels of all steps of a clip are counted together.
     ///
     /// # Errors
     ///
@@ -265,8 +265,8 @@ fn each_frame(clips: PixelClips, classify: impl FnOnce(Tensor<4>) -> Tensor<2>) 
     step_members(logits.reshape([batch, time, classes]))
 }
 
-/// A number of channels or units times a factor: even, so that it can be divided into two groups, and at
-/// least 2.
+/// A number of channels or units times a factor: even, so that it can be divided into two groups,
+/// and at least 2.
 fn scaled(count: usize, width: f64) -> usize {
     2 * ((count as f64 * width / 2.0).round() as usize).max(1)
 }

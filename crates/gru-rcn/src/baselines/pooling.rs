@@ -1,10 +1,11 @@
-//! The pooling networks of Ng et al., *Beyond Short Snippets: Deep Networks for Video Classification*
-//! (CVPR 2015), but for conv pooling: late, slow and local pooling, and time-domain convolution.
+//! The pooling networks of Ng et al., *Beyond Short Snippets: Deep Networks for Video
+//! Classification* (CVPR 2015), but for conv pooling: late, slow and local pooling, and time-domain
+//! convolution.
 //!
 //! All take a CNN's last maps, pool by the maximum over time, and have fully connected layers with
 //! ReLU. No code of the authors is public, and the sizes below are from descriptions of the paper:
-//! windows of ten frames every five, 256 kernels of 3×3×10. Not known, and settings here: dropout, and
-//! the padding of time-domain convolution, which keeps height and width.
+//! windows of ten frames every five, 256 kernels of 3×3×10. Not known, and settings here: dropout,
+//! and the padding of time-domain convolution, which keeps height and width.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -63,8 +64,8 @@ pub enum TemporalPooling {
     /// The maximum over windows, two fully connected layers on each, the classifier on all side by
     /// side.
     Local(Windows),
-    /// A convolution over space and time, the maximum over its steps, two fully connected layers, the
-    /// classifier.
+    /// A convolution over space and time, the maximum over its steps, two fully connected layers,
+    /// the classifier.
     TimeConvolution(Windows),
 }
 
@@ -153,8 +154,8 @@ impl PoolingNetwork {
     ///
     /// # Panics
     ///
-    /// If clips are shorter than a window, and in local pooling if they have another number of windows
-    /// than it was built for.
+    /// If clips are shorter than a window, and in local pooling if they have another number of
+    /// windows than it was built for.
     pub fn forward(&self, top: Tensor<5>) -> EnsembleLogits {
         let top = self.norm.forward(Percepts { maps: vec![top] }).top();
         let first = |x: Tensor<3>| self.dropout.forward(relu(self.fc1.forward(x)));
@@ -240,7 +241,8 @@ mod tests {
     use super::*;
     use crate::testing::{assert_numbers, assert_panics};
 
-    /// Of 1, 3, 2, 0, 5, 4, windows of three every two: 1 3 2 and 2 0 5. A last one of 5 4 is not whole.
+    /// Of 1, 3, 2, 0, 5, 4, windows of three every two: 1 3 2 and 2 0 5. A last one of 5 4 is not
+    /// whole.
     #[test]
     fn windows_by_hand() {
         let sequence = Tensor::<3>::from_data([[[1.0f32], [3.0], [2.0], [0.0], [5.0], [4.0]]], &Device::flex());
@@ -252,9 +254,10 @@ mod tests {
         );
     }
 
-    /// On maps of 1024×7×7 from 30 frames with 101 classes, five windows of ten. fc1 of 50,176 inputs:
-    /// 205,524,992; fc2 16,781,312; classifier 413,797, local on 5·4096: 2,068,581; time-domain convolution
-    /// 256·(1024·90 + 1) = 23,593,216 and fc1 of 12,544: 51,384,320. One factor of the normalisation.
+    /// On maps of 1024×7×7 from 30 frames with 101 classes, five windows of ten. fc1 of 50,176
+    /// inputs: 205,524,992; fc2 16,781,312; classifier 413,797, local on 5·4096: 2,068,581;
+    /// time-domain convolution 256·(1024·90 + 1) = 23,593,216 and fc1 of 12,544: 51,384,320. One
+    /// factor of the normalisation.
     #[test]
     fn parameters_on_thirty_frames() {
         let windows = Windows::new(10, 5);

@@ -1,14 +1,15 @@
-//! The two nets of Simonyan and Zisserman, *Two-Stream Convolutional Networks for Action Recognition
-//! in Videos* (NIPS 2014): CNN-M-2048 (Chatfield et al. 2014) on single frames and on stacks of flow.
+//! The two nets of Simonyan and Zisserman, *Two-Stream Convolutional Networks for Action
+//! Recognition in Videos* (NIPS 2014): CNN-M-2048 (Chatfield et al. 2014) on single frames and on
+//! stacks of flow.
 //!
-//! Layers as in section 3 and figure 1 of the paper, sizes as in Caffe's CNN-M, whose pools round up:
-//! rounding down leaves 12×12 cells after the second pool instead of 13×13, and full6 does not fit. The
-//! constants of the response normalisation are those of Krizhevsky et al. (k 2, n 5, α 1e-4, β 0.75, α
-//! not divided); an `alpha` of 1e-4 in a layer that divides it, as in copies that circulate, is five
-//! times too weak.
+//! Layers as in section 3 and figure 1 of the paper, sizes as in Caffe's CNN-M, whose pools round
+//! up: rounding down leaves 12×12 cells after the second pool instead of 13×13, and full6 does not
+//! fit. The constants of the response normalisation are those of Krizhevsky et al. (k 2, n 5, α
+//! 1e-4, β 0.75, α not divided); an `alpha` of 1e-4 in a layer that divides it, as in copies that
+//! circulate, is five times too weak.
 //!
-//! Deviations: weights from He's normal distribution; pixels in -1 to 1 instead of bytes minus a mean,
-//! and no mean vector is subtracted from a field of flow; no multi-task training.
+//! Deviations: weights from He's normal distribution; pixels in -1 to 1 instead of bytes minus a
+//! mean, and no mean vector is subtracted from a field of flow; no multi-task training.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -185,9 +186,9 @@ impl PixelBaseline for TwoStream {
 mod tests {
     use super::*;
 
-    /// Sums of the layers, biases included: conv1 14,208 on 3 channels and 94,176 on 20, conv2 614,656,
-    /// conv3 to conv5 1,180,160 and twice 2,359,808, full6 75,501,568 on 512×6×6, full7 8,390,656, full8
-    /// 206,949, or 2,049,000 with ImageNet's 1,000 classes.
+    /// Sums of the layers, biases included: conv1 14,208 on 3 channels and 94,176 on 20, conv2
+    /// 614,656, conv3 to conv5 1,180,160 and twice 2,359,808, full6 75,501,568 on 512×6×6, full7
+    /// 8,390,656, full8 206,949, or 2,049,000 with ImageNet's 1,000 classes.
     #[test]
     fn parameters_of_both_nets() {
         let parameters = |config: TwoStreamConfig| config.init(&Device::flex()).num_params();

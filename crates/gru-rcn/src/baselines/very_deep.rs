@@ -1,10 +1,10 @@
 //! The two nets of Wang, Xiong, Wang and Qiao, *Towards Good Practices for Very Deep Two-Stream
-//! ConvNets* (2015), row "Improved Two-Stream" of the paper's tables: VGG-16 on single frames, and with
-//! 20 input channels on stacks of flow.
+//! ConvNets* (2015), row "Improved Two-Stream" of the paper's tables: VGG-16 on single frames, and
+//! with 20 input channels on stacks of flow.
 //!
-//! The network is the crate's own [`Vgg16`]. Fine-tuning from ImageNet and the cross-modality start of
-//! the flow net are the backbone's: a program that fine-tunes its backbone on the classes has this
-//! system already. In the released code the rate of the new classifier is not raised.
+//! The network is the crate's own [`Vgg16`]. Fine-tuning from ImageNet and the cross-modality start
+//! of the flow net are the backbone's: a program that fine-tunes its backbone on the classes has
+//! this system already. In the released code the rate of the new classifier is not raised.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -97,8 +97,8 @@ impl PixelBaseline for VeryDeep {
 mod tests {
     use super::*;
 
-    /// torchvision's 138,357,544 with 1,000 classes, less 899 classes of 4,097 each; 20 input channels have
-    /// 17·9·64 weights more than 3.
+    /// torchvision's 138,357,544 with 1,000 classes, less 899 classes of 4,097 each; 20 input
+    /// channels have 17·9·64 weights more than 3.
     #[test]
     fn parameters_of_both_nets() {
         assert_eq!(VeryDeepConfig::new().init(&Device::flex()).num_params(), 134_674_341);
