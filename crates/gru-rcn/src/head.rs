@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, FloatDType, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// Which loss the classifiers are trained with.
@@ -106,7 +106,7 @@ impl LevelHeads {
                 classifier.forward(self.dropout.forward(self.pooling.forward(map)))
             })
             .collect();
-        EnsembleLogits { logits: Tensor::stack(logits, 0) }
+        EnsembleLogits::new(Tensor::stack(logits, 0))
     }
 }
 
@@ -120,15 +120,41 @@ fn cells(map: Tensor<4>) -> Tensor<3> {
     map.flatten(2, 3)
 }
 
-/// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a GRU-RCN,
-/// or the frames of a CNN that looks at each by itself.
+/// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a
+/// GRU-RCN, the frames of a CNN that looks at each by itself, or the time steps of an LSTM.
 #[derive(Clone, Debug)]
 pub struct EnsembleLogits {
     /// `[member, batch, class]`.
     pub logits: Tensor<3>,
+    /// Weight of each member in means over the members, with the sum 1; equal ones if not given.
+    pub weights: Option<Vec<f32>>,
 }
 
 impl EnsembleLogits {
+    /// An ensemble of equal members with logits `[member, batch, class]`.
+    pub fn new(logits: Tensor<3>) -> Self {
+        Self { logits, weights: None }
+    }
+
+    /// An ensemble of members that count by `gains`, of any positive sum.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many gains as members.
+    pub fn weighted(logits: Tensor<3>, gains: &[f32]) -> Self {
+        let (found, expected) = (gains.len(), logits.dims()[0]);
+        assert!(found == expected, "EnsembleLogits: {found} gains of {expected} members");
+        let sum: f32 = gains.iter().sum();
+        Self { logits, weights: Some(gains.iter().map(|gain| gain / sum).collect()) }
+    }
+
+    /// The weights as a tensor `[member, 1, 1]`.
+    fn weights(&self, device: &Device) -> Option<Tensor<3>> {
+        let weights = self.weights.clone()?;
+        let members = weights.len();
+        Some(Tensor::from_data(TensorData::new(weights, [members, 1, 1]), device))
+    }
+
     /// Each member's own log-probabilities, `[member, batch, class]`, in float32.
     pub fn member_log_probabilities(&self) -> Tensor<3> {
         log_softmax(self.logits.clone().cast(FloatDType::F32), 2)
@@ -140,8 +166,11 @@ impl EnsembleLogits {
         let log_p = self.member_log_probabilities();
         let members = log_p.dims()[0] as f32;
         let highest = log_p.clone().detach().max_dim(0);
-        let sum = (log_p - highest.clone()).exp().sum_dim(0).log() + highest;
-        (sum - members.ln()).squeeze_dim(0)
+        let relative = (log_p - highest.clone()).exp();
+        match self.weights(&relative.device()) {
+            Some(weights) => ((relative * weights).sum_dim(0).log() + highest).squeeze_dim(0),
+            None => (relative.sum_dim(0).log() + highest - members.ln()).squeeze_dim(0),
+        }
     }
 
     /// The model's class probabilities, `[batch, class]`: the mean of the members' softmaxes.
@@ -164,7 +193,11 @@ impl EnsembleLogits {
                 let log_p = self.member_log_probabilities();
                 let [members, batch, _] = log_p.dims();
                 let index = targets.reshape([1, batch, 1]).repeat_dim(0, members);
-                log_p.gather(2, index).mean().neg()
+                let of_targets = log_p.gather(2, index);
+                match self.weights(&of_targets.device()) {
+                    Some(weights) => (of_targets * weights).sum().div_scalar(batch as f32).neg(),
+                    None => of_targets.mean().neg(),
+                }
             }
         }
     }
@@ -173,7 +206,6 @@ impl EnsembleLogits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::TensorData;
 
     /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4.
     /// Level 1 has (0, 0): 1/2 each. Their mean is 3/8, 5/8. For target 1 the mixture loss is
@@ -182,7 +214,7 @@ mod tests {
     fn losses_by_hand() {
         let device = Device::flex();
         let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
-        let logits = EnsembleLogits { logits: Tensor::from_data(data, &device) };
+        let logits = EnsembleLogits::new(Tensor::from_data(data, &device));
         let p = logits.probabilities().into_data().try_into_vec::<f32>().unwrap();
         assert!((p[0] - 0.375).abs() < 1e-6 && (p[1] - 0.625).abs() < 1e-6);
         let target = Tensor::<1, Int>::from_ints([1], &device);
@@ -190,6 +222,20 @@ mod tests {
         assert!((mixture - (8.0f32 / 5.0).ln()).abs() < 1e-6);
         let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
         assert!((per_head - ((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0).abs() < 1e-6);
+    }
+
+    /// The two levels of the test above with the gains 1 and 3: probabilities of target 1 of
+    /// 1/4 * 3/4 + 3/4 * 1/2 = 9/16, and cross-entropies of 1/4 ln(4/3) + 3/4 ln 2.
+    #[test]
+    fn gains_weigh_members() {
+        let device = Device::flex();
+        let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
+        let logits = EnsembleLogits::weighted(Tensor::from_data(data, &device), &[1.0, 3.0]);
+        let target = Tensor::<1, Int>::from_ints([1], &device);
+        let mixture = logits.loss(target.clone(), LossKind::Mixture).into_scalar::<f32>();
+        assert!((mixture - (16.0f32 / 9.0).ln()).abs() < 1e-6);
+        let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
+        assert!((per_head - 0.25 * (4.0f32 / 3.0).ln() - 0.75 * 2.0f32.ln()).abs() < 1e-6);
     }
 
     /// A channel with the cells -1, 5, 3 and 1 has the mean 2 and the maximum 5; one with -4, -3,
@@ -208,7 +254,7 @@ mod tests {
     fn large_logits_stay_finite() {
         let device = Device::flex();
         let data = TensorData::new(vec![1000.0f32, -1000.0, -1000.0, 1000.0], [2, 1, 2]);
-        let logits = EnsembleLogits { logits: Tensor::from_data(data, &device) };
+        let logits = EnsembleLogits::new(Tensor::from_data(data, &device));
         let p = logits.log_probabilities().into_data().try_into_vec::<f32>().unwrap();
         assert!(p.iter().all(|p| (p - 0.5f32.ln()).abs() < 1e-6), "{p:?}");
     }

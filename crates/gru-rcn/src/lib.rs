@@ -28,7 +28,7 @@
 //! - [`classifier`]: percepts to class probabilities, the model that is trained on a frozen CNN.
 //! - [`input`]: what models take in, percepts or pixels.
 //! - [`recognizer`]: the whole, clip to class probabilities, and opening a trained run.
-//! - [`baselines`]: the systems that the paper compares with.
+//! - [`baselines`]: the systems that the paper compares with, on percepts or on pixels.
 //! - [`weights`]: import and export in the keys of PyTorch's networks.
 //! - [`prelude`]: the types that most programs need.
 //!

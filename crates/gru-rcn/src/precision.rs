@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use burn::module::Param;
 use burn::nn::Linear;
-use burn::nn::conv::Conv2d;
+use burn::nn::conv::{Conv2d, Conv3d};
 use burn::tensor::{DType, Tensor};
 
 /// A weight in another precision, for one use.
@@ -32,6 +32,16 @@ pub(crate) fn conv_in(layer: &Conv2d, dtype: DType) -> Cow<'_, Conv2d> {
 /// Applies a convolution in the precision of its input.
 pub(crate) fn conv(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     conv_in(layer, input.dtype()).forward(input)
+}
+
+/// Applies a convolution over space and time in the precision of its input.
+pub(crate) fn conv3d(layer: &Conv3d, input: Tensor<5>) -> Tensor<5> {
+    let dtype = input.dtype();
+    if layer.weight.val().dtype() == dtype {
+        return layer.forward(input);
+    }
+    let bias = layer.bias.as_ref().map(|bias| cast(bias, dtype));
+    Conv3d { weight: cast(&layer.weight, dtype), bias, ..layer.clone() }.forward(input)
 }
 
 /// Applies a linear layer in the precision of its input.

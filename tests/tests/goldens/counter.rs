@@ -15,7 +15,7 @@ fn words(seed: u64, key: &str) -> impl Iterator<Item = u64> {
 
 /// Values in (-bound, bound) from the top 24 bits of each word: exact in float64 up to the last
 /// product and the rounding to float32.
-fn uniform(seed: u64, key: &str, bound: f64) -> impl Iterator<Item = f32> {
+pub(crate) fn uniform(seed: u64, key: &str, bound: f64) -> impl Iterator<Item = f32> {
     let lowest = 1.0 - (-24f64).exp2();
     words(seed, key).map(move |word| (bound * ((word >> 40) as f64 * (-23f64).exp2() - lowest)) as f32)
 }

@@ -4,6 +4,7 @@
 //! The goldens were computed in float64 and rounded once, so the remaining deviation is this
 //! crate's own float32 rounding. Run with `--nocapture` to see the worst deviation of each subject.
 
+mod baselines;
 mod conv_gru;
 mod counter;
 mod golden;

@@ -123,4 +123,8 @@ fn the_papers_recipes_name_missing_data_and_weights() {
         with(&[]).refuses(&["needs the folder of its clips", "--data DIR"]);
         with(&["--data", "nowhere"]).refuses(&["nowhere"]);
     }
+    // Those of compared systems need no weights.
+    for recipe in ["ucf101-two-stream", "ucf101-lrcn-flow", "ucf101-c3d"] {
+        run(folder.path(), ["train", recipe]).refuses(&["needs the folder of its clips", "--data DIR"]);
+    }
 }

@@ -186,7 +186,7 @@ impl ClipClassifier for FrameCnn {
         let [time, batch, channels, height, width] = frames.dims();
         let logits = self.cnn.forward(frames.reshape([time * batch, channels, height, width]));
         let classes = logits.dims()[1];
-        EnsembleLogits { logits: logits.reshape([time, batch, classes]) }
+        EnsembleLogits::new(logits.reshape([time, batch, classes]))
     }
 
     fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, burn::tensor::Int>, _requested: LossKind) -> Tensor<1> {

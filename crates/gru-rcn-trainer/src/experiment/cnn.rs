@@ -31,7 +31,7 @@ pub(super) fn weights_file(resumed: Option<&RunDir>, recipe: &Recipe) -> Option<
 /// The CNN of the recipe's file, if it names one. A resumed run has a copy of its own instead.
 pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Device) -> Result<Option<Cnn>> {
     match &recipe.backbone.weights {
-        Some(weights) if !resumed.is_some_and(|dir| dir.backbone().is_file()) => {
+        Some(weights) if recipe.uses_cnn() && !resumed.is_some_and(|dir| dir.backbone().is_file()) => {
             Ok(Some(backbone::pretrained(recipe, weights, device)?))
         }
         _ => Ok(None),
@@ -39,9 +39,12 @@ pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Dev
 }
 
 /// The frozen CNN on the plain device, with `classes` classes: as saved with the run, from a file, or
-/// trained here.
+/// trained here. One that no system needs has no weights drawn.
 pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, classes: usize) -> Result<Cnn> {
     let (recipe, kept) = (&context.recipe, context.dir.backbone());
+    if !recipe.uses_cnn() {
+        return Ok(backbone::config(recipe, classes)?.init(&context.device));
+    }
     if kept.is_file() {
         return backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device);
     }

@@ -88,7 +88,7 @@ pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: 
     }
     recipe.backbone.weights = recipe.backbone.weights.map(|weights| absolute(&weights));
     recipe.features.from = recipe.features.from.map(|folder| absolute(&folder));
-    if recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
+    if recipe.uses_cnn() && recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
         bail!(
             "the recipe {} needs pretrained weights of its CNN, in torchvision's layout: give them with --weights FILE",
             recipe.name

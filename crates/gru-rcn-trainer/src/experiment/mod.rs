@@ -67,6 +67,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let (devices, precision) = (&plan.device_names, plan.precision);
     let mut card = outcome::new_card(&plan.recipe, &clips.dataset, weights.as_deref(), devices, precision)?;
     let cnn = backbone::config(&plan.recipe, card.cnn_classes)?;
+    system::check_baselines(&plan.recipe, clips.dataset.classes.len())?;
     let memory = Memory::of_run(&plan.recipe, &clips.dataset, &clips.loader, cnn);
     memory.check(plan.max_memory)?;
     let resumed = plan.folder.resumed();
@@ -122,9 +123,11 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
 
 fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
     let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes)?;
-    let levels: Vec<String> =
-        cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
-    context.message(format!("levels: {}", levels.join(", ")));
+    if context.recipe.uses_cnn() {
+        let levels: Vec<String> =
+            cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
+        context.message(format!("levels: {}", levels.join(", ")));
+    }
     let cache = percepts::open_cache(context, &clips.dataset, &cnn)?;
     let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
     let sources = percepts.training_sources(clips)?;

@@ -81,14 +81,18 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         context.message(format!("note: {note}"));
     }
     let recipe = &context.recipe;
-    context.message(format!(
-        "{} takes in percepts, the maps that the CNN makes of single frames, at the levels {}: a level is a depth of the \
-         CNN, and each has a classifier of its own",
-        System::GruRcn.name(recipe),
-        recipe.level_names().join(", ")
-    ));
+    let mut relation = "system";
+    if recipe.model.train {
+        context.message(format!(
+            "{} takes in percepts, the maps that the CNN makes of single frames, at the levels {}: a level is a depth of \
+             the CNN, and each has a classifier of its own",
+            System::GruRcn.name(recipe),
+            recipe.level_names().join(", ")
+        ));
+        relation = "it is compared with";
+    }
     for baseline in recipe.baselines.systems() {
-        context.message(format!("it is compared with: {}, {}", baseline.name(), baseline.about()));
+        context.message(format!("{relation}: {}, {}", baseline.name(), baseline.about()));
     }
     if let Some(before) = card.earlier_devices.last() {
         context.message(format!(
@@ -111,7 +115,8 @@ pub(super) fn finished(
 ) -> Result<Option<(RunDir, RunCard)>> {
     fingerprint.check(dir)?;
     let systems = System::of_recipe(recipe);
-    let mut files = vec![dir.backbone(), dir.report(), dir.report_data()];
+    let mut files = vec![dir.report(), dir.report_data()];
+    files.extend(recipe.uses_cnn().then(|| dir.backbone()));
     files.extend(systems.iter().flat_map(|system| [system.weights(dir), system.scores(dir)]));
     if recipe.model.finetune_backbone {
         files.push(dir.joint_backbone());
@@ -269,6 +274,9 @@ pub(crate) fn print(dir: &RunDir, card: &RunCard, verdict: Option<&Verdict>) -> 
         }
     }
     say!()?;
-    say!("model   {}", dir.model().display())?;
+    // A run of baselines alone has no model of its own.
+    if dir.model().is_file() {
+        say!("model   {}", dir.model().display())?;
+    }
     say!("report  {}", dir.report().display())
 }

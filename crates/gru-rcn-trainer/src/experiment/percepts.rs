@@ -88,8 +88,9 @@ impl<'a> PerceptMaker<'a> {
                 Ok(Sources { measured: train.clone(), train: Rc::new(train), validation, all: Rc::new(store) })
             });
         }
-        // A few clips are enough for a handful of constants.
-        let measured: Vec<Sample> = spread(train.len(), MEASURED_CLIPS).map(|clip| train[clip].clone()).collect();
+        // A few clips are enough for a handful of constants, and none where no system has any.
+        let most = if recipe.uses_cnn() { MEASURED_CLIPS } else { 0 };
+        let measured: Vec<Sample> = spread(train.len(), most).map(|clip| train[clip].clone()).collect();
         let measured = self.store(&measured, 0, &training)?;
         Ok(Sources {
             train: self.live(train, &training),

@@ -2,20 +2,23 @@
 
 use std::path::PathBuf;
 
-use gru_rcn::backbone::Cnn;
-use gru_rcn::baselines::{Baseline, BaselineOptions};
+use anyhow::{Context as _, Result};
+use gru_rcn::backbone::{Cnn, Pixels};
+use gru_rcn::baselines::{Baseline, BaselineModel, BaselineOptions, BaselineVisitor, PixelBaseline, PixelOptions};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifierConfig};
 use gru_rcn::head::EnsembleLogits;
+use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::recurrent::{Form, GruRcnConfig};
 
+use crate::device::initial;
 use crate::recipe::{NormSection, Recipe};
 use crate::run::card::EpochPoint;
 use crate::run::dir::RunDir;
 use crate::scoring::Scorable;
 
-/// Something that can be trained on the percepts of a CNN.
+/// Something that can be trained.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum System {
     /// GRU-RCN in the recipe's form: what the run is about.
@@ -31,7 +34,7 @@ impl System {
     pub(crate) fn of_recipe(recipe: &Recipe) -> Vec<Self> {
         let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
         let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
-        baselines.chain([Self::GruRcn]).chain(norms).collect()
+        baselines.chain(recipe.model.train.then_some(Self::GruRcn)).chain(norms).collect()
     }
 
     /// The name in files and in JSON.
@@ -93,24 +96,45 @@ impl System {
 pub(crate) struct TrainedSystem {
     /// Which one.
     pub(crate) system: System,
-    /// The model, for percepts of all levels.
-    pub(crate) model: Box<dyn Scorable<Percepts>>,
-    /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
-    pub(crate) cnn: Option<Cnn>,
+    /// The model.
+    pub(crate) model: TrainedModel,
     /// Its learning curve.
     pub(crate) curve: Vec<EpochPoint>,
     /// Number of trained parameters: all but the factors of the normalisation, one per level.
     pub(crate) parameters: usize,
 }
 
+/// The model of a trained system, by what it takes in.
+pub(crate) enum TrainedModel {
+    /// Percepts of all levels of a CNN.
+    Percepts {
+        model: Box<dyn Scorable<Percepts>>,
+        /// The CNN that was trained together with it; none where it shares the frozen CNN of the run.
+        cnn: Option<Box<Cnn>>,
+    },
+    /// Pixels, normalised like this.
+    Pixels { model: Box<dyn Scorable<PixelClips>>, pixels: Pixels },
+}
+
 impl TrainedSystem {
+    /// A system on percepts.
     pub(crate) fn new<M>(recipe: &Recipe, system: System, model: M, cnn: Option<Cnn>, curve: Vec<EpochPoint>) -> Self
     where
         M: ClipClassifier<Input = Percepts> + 'static,
     {
         let levels = system.levels(recipe);
         let parameters = model.num_params() - levels.as_ref().map_or(1, Vec::len);
-        Self { system, model: Box::new(OfLevels { model, levels }), cnn, curve, parameters }
+        let model = TrainedModel::Percepts { model: Box::new(OfLevels { model, levels }), cnn: cnn.map(Box::new) };
+        Self { system, model, curve, parameters }
+    }
+
+    /// A system on pixels.
+    pub(crate) fn of_pixels<M>(system: System, model: M, pixels: Pixels, curve: Vec<EpochPoint>) -> Self
+    where
+        M: ClipClassifier<Input = PixelClips> + 'static,
+    {
+        let parameters = model.num_params();
+        Self { system, model: TrainedModel::Pixels { model: Box::new(model), pixels }, curve, parameters }
     }
 }
 
@@ -149,9 +173,33 @@ pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, norm: &
 pub(crate) fn baseline(recipe: &Recipe, levels: &[Level], classes: usize) -> BaselineOptions {
     BaselineOptions {
         levels: levels.to_vec(),
+        time: recipe.clip.temporal.frames(),
         hidden: recipe.baselines.hidden(),
         num_classes: classes,
         norm: recipe.model.norm.config(),
         dropout: recipe.model.dropout,
     }
+}
+
+/// Whether the recipe's clips suit every baseline on pixels.
+pub(crate) fn check_baselines(recipe: &Recipe, classes: usize) -> Result<()> {
+    struct Check(PixelOptions);
+    impl BaselineVisitor for Check {
+        type Output = Result<()>;
+
+        fn visit<M: BaselineModel>(self) -> Result<()> {
+            Ok(())
+        }
+
+        // Weights are drawn when they are first used, so that this costs nothing.
+        fn visit_pixels<M: PixelBaseline>(self) -> Result<()> {
+            M::from_options(&self.0, &initial::device())
+                .context("recipe: baselines.others, clip or baselines.width")?;
+            Ok(())
+        }
+    }
+    recipe.baselines.systems().into_iter().try_for_each(|baseline| {
+        let options = recipe.pixel_options(classes);
+        baseline.visit(Check(options))
+    })
 }

@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::baselines::{BaselineModel, BaselineVisitor};
+use gru_rcn::baselines::{BaselineModel, BaselineVisitor, PixelBaseline};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
+use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::weights::{export, import};
+use gru_rcn_data::Sample;
 
 use super::backbone;
 use super::data::Clips;
@@ -17,13 +19,14 @@ use super::percepts::Sources;
 use super::system::{self, System, TrainedSystem};
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{Levels, Source};
+use crate::percepts::{ClipLoader, Levels, Live, Source};
 use crate::recipe::{NormSection, TrainingSection};
+use crate::run::card::EpochPoint;
 use crate::train::{SelectWeights, Stage, Trainer};
 
-/// Trains or loads all systems; the first of the result is the one that the run is about.
+/// Trains or loads all systems; the first of the result is the one that the run is about, GRU-RCN if it is trained.
 pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &Sources) -> Result<Vec<TrainedSystem>> {
-    let checksum = backbone::fingerprint(cnn);
+    let checksum = if context.recipe.uses_cnn() { backbone::fingerprint(cnn) } else { String::new() };
     let work = Work { context, clips, cnn, checksum: &checksum, sources };
     let systems = System::of_recipe(&context.recipe);
     let mut trained: Vec<TrainedSystem> =
@@ -52,9 +55,9 @@ impl Work<'_> {
             System::GruRcn => {
                 let classes = || self.clips.dataset.classes.clone();
                 let describe = |model: &_| Ok(Some(RecognizerDescription::new(self.cnn, false, model, classes())?));
-                self.train_or_load(&system, || self.gru_rcn(&recipe.model.norm), describe)
+                self.on_percepts(&system, || self.gru_rcn(&recipe.model.norm), describe)
             }
-            System::Norm(norm) => self.train_or_load(&system, || self.gru_rcn(norm), |_| Ok(None)),
+            System::Norm(norm) => self.on_percepts(&system, || self.gru_rcn(norm), |_| Ok(None)),
             System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
         }
     }
@@ -67,7 +70,8 @@ impl Work<'_> {
         system::gru_rcn(recipe, &self.cnn.levels(), classes, norm).init_fitted(&statistics, &initial::device())
     }
 
-    fn train_or_load<M>(
+    /// A system on percepts.
+    fn on_percepts<M>(
         self,
         system: &System,
         build: impl FnOnce() -> M,
@@ -76,23 +80,61 @@ impl Work<'_> {
     where
         M: ClipClassifier<Input = Percepts> + 'static,
     {
-        let Self { context, sources, .. } = self;
+        let recipe = &self.context.recipe;
+        let source = |part: Part| -> Rc<dyn Source<Percepts>> {
+            let source = match part {
+                Part::Train => &self.sources.train,
+                Part::Validation => &self.sources.validation,
+                Part::All => &self.sources.all,
+            };
+            match system.levels(recipe) {
+                Some(levels) => Rc::new(Levels::new(source.clone(), levels)),
+                None => source.clone(),
+            }
+        };
+        let (model, curve) = self.train_or_load(system, build, source, describe)?;
+        Ok(TrainedSystem::new(recipe, system.clone(), model, None, curve))
+    }
+
+    /// A system on pixels.
+    fn on_pixels<M: PixelBaseline>(self, system: &System) -> Result<TrainedSystem> {
+        let (context, dataset) = (self.context, &self.clips.dataset);
+        let options = context.recipe.pixel_options(dataset.classes.len());
+        let pixels = M::pixels(options.in_channels);
+        let training = self.clips.training_loader(&context.dir, &context.recipe.training);
+        let source = |part: Part| -> Rc<dyn Source<PixelClips>> {
+            let live = |samples: &[Sample], loader: &ClipLoader| {
+                Rc::new(Live::new(pixels.clone(), samples, loader.clone(), &context.device))
+            };
+            match part {
+                Part::Train => live(&dataset.train, &training),
+                Part::Validation => live(&dataset.validation, &self.clips.loader),
+                Part::All => live(&[&dataset.train[..], &dataset.validation].concat(), &training),
+            }
+        };
+        let build = || M::from_options(&options, &initial::device()).expect("the baseline was checked");
+        let (model, curve) = self.train_or_load(system, build, source, |_| Ok(None))?;
+        Ok(TrainedSystem::of_pixels(system.clone(), model, pixels, curve))
+    }
+
+    /// A model and its learning curve.
+    fn train_or_load<M: ClipClassifier + 'static>(
+        self,
+        system: &System,
+        build: impl FnOnce() -> M,
+        source: impl Fn(Part) -> Rc<dyn Source<M::Input>>,
+        describe: impl FnOnce(&M) -> Result<Option<RecognizerDescription>>,
+    ) -> Result<(M, Vec<EpochPoint>)> {
+        let context = self.context;
         let (recipe, device) = (&context.recipe, &context.device);
         let (key, name) = (system.key(), system.name(recipe));
         let model = initial::drawn(context.stage_seed(&system.initial_key()), device, build);
         let model = model.computing_in(self.clips.loader.dtype);
         let weights = system.weights(&context.dir);
         if let Some(curve) = context.finished(&key, &name, self.checksum, std::slice::from_ref(&weights))? {
-            let model = import(model.valid(), &weights)?;
-            return Ok(TrainedSystem::new(recipe, system.clone(), model, None, curve));
+            return Ok((import(model.valid(), &weights)?, curve));
         }
-        let of_system = |source: &Rc<dyn Source<Percepts>>| -> Rc<dyn Source<Percepts>> {
-            match system.levels(recipe) {
-                Some(levels) => Rc::new(Levels::new(source.clone(), levels)),
-                None => source.clone(),
-            }
-        };
-        let validation = of_system(&sources.validation);
+        let validation = source(Part::Validation);
         let stage = |key: &str, name: &str, training: &TrainingSection| Stage {
             levels: system.classifiers(recipe),
             ..Stage::new(key, name, training)
@@ -100,15 +142,14 @@ impl Work<'_> {
         let first_weights = model.clone();
         let mut trained = context.clock.time(&name, || {
             let trainer = Trainer::new(context, stage(&key, &name, &recipe.training));
-            trainer.run(model, &*of_system(&sources.train), &*validation)
+            trainer.run(model, &*source(Part::Train), &*validation)
         })?;
         if let Some(training) = recipe.refit_training() {
             context.message("training again, on the validation clips too; their metrics say nothing from here on");
             let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
             let stage = Stage { select: SelectWeights::Last, ..stage(&key, &name, &training) };
             trained.model = context.clock.time(&name, || {
-                let all = of_system(&sources.all);
-                Ok(Trainer::new(context, stage).run(first_weights, &*all, &*validation)?.model)
+                Ok(Trainer::new(context, stage).run(first_weights, &*source(Part::All), &*validation)?.model)
             })?;
         }
         context.dir.check_there()?;
@@ -118,8 +159,17 @@ impl Work<'_> {
         let description = describe(&trained.model)?;
         export(&trained.model, &weights, &system.metadata(recipe, description.as_ref()))?;
         context.dir.mark_done(&key, &trained.position.curve, self.checksum)?;
-        Ok(TrainedSystem::new(recipe, system.clone(), trained.model, None, trained.position.curve))
+        Ok((trained.model, trained.position.curve))
     }
+}
+
+/// Clips that a system is trained or validated on.
+#[derive(Clone, Copy)]
+enum Part {
+    Train,
+    Validation,
+    /// Training and validation clips together.
+    All,
 }
 
 struct TrainBaseline<'a> {
@@ -137,6 +187,10 @@ impl BaselineVisitor for TrainBaseline<'_> {
             let options = system::baseline(&work.context.recipe, &levels, classes);
             M::init_fitted(&options, &work.sources.statistics(M::measured), &initial::device())
         };
-        work.train_or_load(self.system, build, |_| Ok(None))
+        work.on_percepts(self.system, build, |_| Ok(None))
+    }
+
+    fn visit_pixels<M: PixelBaseline>(self) -> Self::Output {
+        self.work.on_pixels::<M>(self.system)
     }
 }

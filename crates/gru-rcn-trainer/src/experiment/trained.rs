@@ -32,6 +32,9 @@ impl TrainedRun {
     /// Opens a run to compute in a precision.
     pub(crate) fn open(dir: RunDir, device: &Device, dtype: FloatDType) -> Result<Self> {
         let recipe = dir.read_recipe()?;
+        if !recipe.model.train {
+            bail!("{dir} has no GRU-RCN: its recipe has model.train = false; choose a run that trains it");
+        }
         let weights = dir.model();
         if !weights.is_file() {
             bail!("{dir} is not finished: it has no model.safetensors; continue with `train --resume --run {dir}`");

@@ -76,7 +76,7 @@ pub(crate) fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device, dtype: F
 }
 
 /// Uploads clips as bytes and normalises them for the CNN that is trained on them.
-fn pixels_of(pixels: &Pixels, clips: &[Frames], device: &Device, dtype: FloatDType) -> PixelClips {
+pub(crate) fn pixels_of(pixels: &Pixels, clips: &[Frames], device: &Device, dtype: FloatDType) -> PixelClips {
     PixelClips { pixels: pixels.normalise(upload(clips, device)).cast(dtype) }
 }
 

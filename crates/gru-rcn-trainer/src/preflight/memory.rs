@@ -9,6 +9,7 @@
 use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
 use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
+use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, PixelBaseline};
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::{ClipSource, Dataset};
 
@@ -107,6 +108,11 @@ impl Estimate<'_> {
     fn stages(&self) -> Vec<Stage> {
         let (recipe, clips) = (self.recipe, self.dataset.train.len());
         let mut stages = Vec::new();
+        let baselines = recipe.baselines.systems().into_iter();
+        stages.extend(baselines.filter_map(|baseline| baseline.visit(OnPixels { estimate: self, baseline })));
+        if !recipe.uses_cnn() {
+            return stages;
+        }
         if let Some(pretrain) = &recipe.backbone.pretrain {
             let frames = pretrain.batch.min(clips) * recipe.backbone.pretrain_frames.unwrap_or(self.time());
             stages.push(self.cnn_training("CNN", pretrain, frames, self.pixel_store()));
@@ -118,7 +124,9 @@ impl Estimate<'_> {
             stages.push(self.cnn_training("CNN fine-tuning", &finetune.training, frames, kept));
         }
         stages.push(self.percepts());
-        stages.push(self.systems());
+        if recipe.model.train {
+            stages.push(self.systems());
+        }
         stages
     }
 
@@ -291,6 +299,42 @@ impl Estimate<'_> {
     }
 }
 
+/// A network of its own on pixels.
+struct OnPixels<'a> {
+    estimate: &'a Estimate<'a>,
+    baseline: Baseline,
+}
+
+impl BaselineVisitor for OnPixels<'_> {
+    type Output = Option<Stage>;
+
+    /// Baselines on percepts are smaller than GRU-RCN.
+    fn visit<M: BaselineModel>(self) -> Option<Stage> {
+        None
+    }
+
+    fn visit_pixels<M: PixelBaseline>(self) -> Option<Stage> {
+        let Self { estimate, baseline } = self;
+        let (recipe, dataset) = (estimate.recipe, estimate.dataset);
+        // Clips that do not suit it have an error of their own.
+        let layers = M::layers(&recipe.pixel_options(dataset.classes.len())).ok()?;
+        let clips = recipe.training.batch.min(dataset.train.len());
+        let parameters = |layer: &LayerShape| layer.parameters * F32;
+        let model = Training {
+            weights: layers.iter().map(parameters).sum(),
+            largest: layers.iter().map(parameters).max().unwrap_or(0),
+            activations: activations_of(&layers, clips, estimate.operators),
+        };
+        let mut parts = estimate.training(&recipe.training, model);
+        let pixels = clips * estimate.time() * estimate.frame() * (1 + F32);
+        if recipe.uses_cnn() {
+            parts.extend([("frozen CNN", estimate.cnn_weights()), ("percepts", estimate.store())]);
+        }
+        parts.push(("clips", estimate.queue(estimate.loader, 1) + pixels));
+        Some(Stage { name: baseline.name(), parts })
+    }
+}
+
 fn size([channels, height, width]: [usize; 3]) -> usize {
     channels * height * width * F32
 }
@@ -317,7 +361,7 @@ fn activations_of(layers: &[LayerShape], frames: usize, operators: bool) -> usiz
         all -= kept(index).min(output);
         let gradients = match layer.kind {
             LayerKind::Conv { .. } if served(layer) => (3 * output).max(output + 2 * input),
-            LayerKind::Conv { .. } => 3 * (input + output),
+            LayerKind::Conv { .. } | LayerKind::Conv3d { .. } => 3 * (input + output),
             _ if fused(index) => output,
             _ => input + output,
         };

@@ -15,7 +15,7 @@ macro_rules! built_in {
 }
 
 /// Name and text of the recipes that come with the program.
-pub(crate) const BUILT_IN: [(&str, &str); 9] = built_in![
+pub(crate) const BUILT_IN: [(&str, &str); 15] = built_in![
     "motion",
     "motion-tiny",
     "folder",
@@ -25,6 +25,12 @@ pub(crate) const BUILT_IN: [(&str, &str); 9] = built_in![
     "fight-surv-flow",
     "ucf101-rgb",
     "ucf101-flow",
+    "ucf101-two-stream",
+    "ucf101-two-stream-flow",
+    "ucf101-lrcn",
+    "ucf101-lrcn-flow",
+    "ucf101-c3d",
+    "ucf101-slow-fusion",
 ];
 
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.

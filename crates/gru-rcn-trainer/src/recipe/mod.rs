@@ -22,6 +22,7 @@ pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use gru_rcn::baselines::PixelOptions;
 use gru_rcn_data::{ClipPlanner, TestViews};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,9 +144,27 @@ impl Recipe {
     }
 
     /// Whether any system takes in the percepts of the frozen CNN: all but a GRU-RCN that is trained
-    /// together with it.
+    /// together with it, and networks of their own.
     pub(crate) fn uses_percepts(&self) -> bool {
-        !self.model.finetune_backbone || !self.baselines.systems().is_empty()
+        let gru_rcn = self.model.train && !self.model.finetune_backbone;
+        gru_rcn || self.baselines.systems().iter().any(|baseline| !baseline.takes_pixels())
+    }
+
+    /// Whether any system needs the CNN.
+    pub(crate) fn uses_cnn(&self) -> bool {
+        self.model.train || self.uses_percepts()
+    }
+
+    /// What baselines on pixels are built from.
+    pub(crate) fn pixel_options(&self, classes: usize) -> PixelOptions {
+        PixelOptions {
+            num_classes: classes,
+            in_channels: self.clip.modality.channels(),
+            frames: self.clip.temporal.frames(),
+            input_size: self.clip.input_size,
+            width: self.baselines.width(),
+            dropout: self.baselines.dropout,
+        }
     }
 
     /// Refuses whole numbers so large that a size could not be computed from them.
@@ -188,6 +207,17 @@ impl Recipe {
             "model.finetune_backbone trains the CNN, but {} of a frozen one; remove one of the two",
             if self.features.from.is_some() { "features.from has the maps" } else { "baselines.norms compares maps" }
         );
+        if !self.model.train {
+            ensure!(
+                !self.baselines.systems().is_empty(),
+                "model.train = false leaves nothing to train; name a system in baselines.others, or train the model"
+            );
+            ensure!(
+                self.baselines.norms.is_empty() && !self.model.finetune_backbone,
+                "{} is about GRU-RCN, which model.train = false does not train; remove one of the two",
+                if self.model.finetune_backbone { "model.finetune_backbone" } else { "baselines.norms" }
+            );
+        }
         self.training.validate("training")?;
         if let Some(refit) = &self.refit {
             refit.validate()?;

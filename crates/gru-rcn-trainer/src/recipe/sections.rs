@@ -172,13 +172,18 @@ impl NormSection {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
+    /// Whether GRU-RCN is trained. Without it the run is about the first of its baselines, and where none of them takes
+    /// in percepts, no CNN is needed either.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub(crate) train: bool,
     /// Arrangement of the recurrent layers.
     pub(crate) form: Form,
     /// The levels to recur over, by name, bottom up; all of `backbone.taps` if not given. Baselines use the
     /// topmost tap, recurred over or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) levels: Option<Vec<String>>,
-    /// Hidden channels of each of these levels.
+    /// Hidden channels of each of these levels; none are needed where GRU-RCN is not trained.
+    #[serde(default)]
     pub(crate) hidden: Vec<usize>,
     /// Kernel of levels with spatial extent.
     #[serde(default = "three")]
@@ -203,6 +208,14 @@ pub(crate) struct ModelSection {
     /// With it, the factor of the learning rate for the CNN's weights.
     #[serde(default = "tenth", alias = "backbone_rate")]
     pub(crate) backbone_lr_factor: f64,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn three() -> usize {
@@ -248,7 +261,7 @@ impl ModelSection {
             }
         }
         ensure!(
-            levels.len() == self.hidden.len(),
+            levels.len() == self.hidden.len() || (!self.train && self.hidden.is_empty()),
             "{} names {} levels but model.hidden has {} sizes; give one per level",
             if self.levels.is_some() { "model.levels" } else { "backbone.taps" },
             levels.len(),
@@ -276,7 +289,8 @@ pub(crate) struct EvaluationSection {
     pub(crate) views: TestViews,
 }
 
-/// What the model is compared with, on the same frozen CNN and by the same training.
+/// What the model is compared with, by the same training: on the same frozen CNN, or networks of their own on the
+/// same clips.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BaselinesSection {
@@ -288,6 +302,12 @@ pub(crate) struct BaselinesSection {
     /// Other baselines by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) others: Vec<Baseline>,
+    /// Factor of all channels and units of baselines that see pixels; the authors' sizes if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) width: Option<f64>,
+    /// Drop probability of baselines that see pixels, wherever they drop; the authors' if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dropout: Option<f64>,
     /// The same GRU-RCN under other normalisations of its percepts.
     pub(crate) norms: Vec<NormSection>,
 }
@@ -312,7 +332,16 @@ impl BaselinesSection {
         self.top_rnn.unwrap_or(512)
     }
 
+    /// Factor of all channels and units of baselines that see pixels.
+    pub(crate) fn width(&self) -> f64 {
+        self.width.unwrap_or(1.0)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
+        let width = self.width();
+        ensure!(width > 0.0 && width <= 4.0, "baselines.width is {width}, it must be positive and at most 4");
+        let dropout = self.dropout.unwrap_or(0.0);
+        ensure!((0.0..1.0).contains(&dropout), "baselines.dropout is {dropout}, it must be from 0 to below 1");
         let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
         for norm in &self.norms {
             norm.validate("baselines.norms")?;

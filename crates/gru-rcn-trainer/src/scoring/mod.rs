@@ -159,7 +159,7 @@ mod tests {
 
     impl Scorable<Tensor<2>> for Echo {
         fn logits(&self, input: Tensor<2>) -> EnsembleLogits {
-            EnsembleLogits { logits: input.unsqueeze_dim(0) }
+            EnsembleLogits::new(input.unsqueeze_dim(0))
         }
     }
 

@@ -7,12 +7,13 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use gru_rcn::backbone::Cnn;
+use gru_rcn::backbone::{Cnn, Pixels};
+use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{ClipPlan, ClipViews, Sample, TestViews};
 
 use super::{View, ViewBatch};
-use crate::percepts::{ClipLoader, chunk_of, side_by_side, workers};
+use crate::percepts::{ClipLoader, chunk_of, pixels_of, side_by_side, workers};
 
 /// Most views whose maps are given to a model at once.
 const VIEWS_AT_ONCE: usize = 16;
@@ -24,6 +25,59 @@ pub(crate) struct ViewPercepts<'a> {
     pub(crate) cnn: &'a Cnn,
     pub(crate) loader: &'a ClipLoader,
     pub(crate) device: &'a Device,
+}
+
+/// What the views of a clip are for a model, in batches.
+type Views<'a, I> = Box<dyn Iterator<Item = Result<ViewBatch<I>>> + 'a>;
+
+/// The views of clips by a rule, in the order of the clips, without those that the loader skips.
+fn of_readable<'a, I: 'a>(
+    loader: &'a ClipLoader,
+    samples: &[Sample],
+    rule: TestViews,
+    of_clip: impl Fn(usize, ClipViews) -> Views<'a, I> + 'a,
+) -> Views<'a, I> {
+    let read =
+        move |loader: &ClipLoader, sample: &Sample| loader.reader.read_views(&sample.source, &loader.planner, rule);
+    let clips = loader.in_order(samples.to_vec(), 1, read);
+    let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
+    Box::new(clips.enumerate().flat_map(move |(clip, views)| -> Views<'a, I> {
+        match loader.or_skip(&ids[clip], views) {
+            Ok(Some(views)) => of_clip(clip, views),
+            Ok(None) => Box::new(std::iter::empty()),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }))
+}
+
+/// The pixels of views, for networks of their own.
+#[derive(Clone, Copy)]
+pub(crate) struct ViewPixels<'a> {
+    /// The normalisation.
+    pub(crate) pixels: &'a Pixels,
+    pub(crate) loader: &'a ClipLoader,
+    pub(crate) device: &'a Device,
+}
+
+impl<'a> ViewPixels<'a> {
+    /// The views of clips by a rule, in the order of the clips, without those that the loader skips.
+    pub(crate) fn of_clips(
+        self,
+        samples: &[Sample],
+        rule: TestViews,
+    ) -> impl Iterator<Item = Result<ViewBatch<PixelClips>>> + use<'a> {
+        of_readable(self.loader, samples, rule, move |clip, views| self.of_clip(clip, &views))
+    }
+
+    fn of_clip(self, clip: usize, views: &ClipViews) -> Views<'a, PixelClips> {
+        let batch = |plans: &[(ClipPlan, usize)]| -> Result<ViewBatch<PixelClips>> {
+            let frames = plans.iter().map(|(plan, _)| views.cut(plan)).collect::<Result<Vec<_>, _>>()?;
+            let input = pixels_of(self.pixels, &frames, self.device, self.loader.dtype);
+            Ok(ViewBatch { input, rows: plans.iter().map(|&(_, times)| View { clip, times }).collect() })
+        };
+        let batches: Vec<_> = views.plans().chunks(VIEWS_AT_ONCE).map(batch).collect();
+        Box::new(batches.into_iter())
+    }
 }
 
 /// Views with the same crop and some frames in common.
@@ -41,22 +95,10 @@ impl<'a> ViewPercepts<'a> {
         samples: &[Sample],
         rule: TestViews,
     ) -> impl Iterator<Item = Result<ViewBatch<Percepts>>> + use<'a> {
-        let read =
-            move |loader: &ClipLoader, sample: &Sample| loader.reader.read_views(&sample.source, &loader.planner, rule);
-        let clips = self.loader.in_order(samples.to_vec(), 1, read);
-        let ids: Vec<String> = samples.iter().map(|sample| sample.id.clone()).collect();
-        clips.enumerate().flat_map(move |(clip, views)| match self.loader.or_skip(&ids[clip], views) {
-            Ok(Some(views)) => self.of_clip(clip, views),
-            Ok(None) => Box::new(std::iter::empty()),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        })
+        of_readable(self.loader, samples, rule, move |clip, views| self.of_clip(clip, views))
     }
 
-    pub(crate) fn of_clip(
-        self,
-        clip: usize,
-        views: ClipViews,
-    ) -> Box<dyn Iterator<Item = Result<ViewBatch<Percepts>>> + 'a> {
+    pub(crate) fn of_clip(self, clip: usize, views: ClipViews) -> Views<'a, Percepts> {
         let mut left = pieces(views.plans(), self.frames_at_once());
         // On the CPU as many pieces as there are workers go through the CNN side by side.
         let groups = std::iter::from_fn(move || {

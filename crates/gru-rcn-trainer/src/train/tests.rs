@@ -32,7 +32,7 @@ impl ClipClassifier for Line {
 
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         let clips = percepts.batch();
-        EnsembleLogits { logits: self.linear.forward(percepts.top().reshape([clips, 1])).unsqueeze() }
+        EnsembleLogits::new(self.linear.forward(percepts.top().reshape([clips, 1])).unsqueeze())
     }
 }
 

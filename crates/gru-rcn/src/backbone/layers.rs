@@ -19,6 +19,11 @@ pub enum LayerKind {
         /// Groups of channels; as many as input channels for a depthwise convolution.
         groups: usize,
     },
+    /// A convolution over space and time with a bias; the frames of a map are counted as channels.
+    Conv3d {
+        /// Side of the cubic kernel.
+        kernel: usize,
+    },
     /// A fully connected layer with a bias.
     Linear,
     /// A maximum or mean over windows.
@@ -49,17 +54,17 @@ pub struct LayerShape {
 /// The layers of a network, and the levels of all its taps.
 ///
 /// Counts saturate, so that no size in a configuration can overflow.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Shape of the map after the last layer.
-    pub(super) shape: [usize; 3],
+    pub(crate) shape: [usize; 3],
     /// Layers, from input to classifier.
-    pub(super) layers: Vec<LayerShape>,
+    pub(crate) layers: Vec<LayerShape>,
     /// Levels of all taps, bottom up.
-    pub(super) levels: Vec<Level>,
+    pub(crate) levels: Vec<Level>,
 }
 
 impl Plan {
-    pub(super) fn new(channels: usize, [height, width]: [usize; 2]) -> Self {
+    pub(crate) fn new(channels: usize, [height, width]: [usize; 2]) -> Self {
         Self { shape: [channels, height, width], layers: Vec::new(), levels: Vec::new() }
     }
 
@@ -69,12 +74,12 @@ impl Plan {
     }
 
     /// Height and width of the map after the last layer.
-    pub(super) fn size(&self) -> [usize; 2] {
+    pub(crate) fn size(&self) -> [usize; 2] {
         [self.shape[1], self.shape[2]]
     }
 
     /// A convolution to `channels` maps of `size`, of one group.
-    pub(super) fn conv(
+    pub(crate) fn conv(
         &mut self,
         name: impl Into<String>,
         channels: usize,
@@ -86,7 +91,7 @@ impl Plan {
     }
 
     /// A convolution with kernel, stride and number of groups.
-    pub(super) fn grouped_conv(
+    pub(crate) fn grouped_conv(
         &mut self,
         name: impl Into<String>,
         channels: usize,
@@ -98,49 +103,49 @@ impl Plan {
         self.push(name, LayerKind::Conv { kernel, stride, groups }, [channels, height, width], parameters);
     }
 
-    pub(super) fn linear(&mut self, name: impl Into<String>, outputs: usize) {
+    pub(crate) fn linear(&mut self, name: impl Into<String>, outputs: usize) {
         let inputs = self.shape.iter().fold(1usize, |product, &side| product.saturating_mul(side));
         let parameters = outputs.saturating_mul(inputs.saturating_add(1));
         self.push(name, LayerKind::Linear, [outputs, 1, 1], parameters);
     }
 
-    pub(super) fn pool(&mut self, name: impl Into<String>, [height, width]: [usize; 2]) {
+    pub(crate) fn pool(&mut self, name: impl Into<String>, [height, width]: [usize; 2]) {
         self.push(name, LayerKind::Pool, [self.shape[0], height, width], 0);
     }
 
-    pub(super) fn activation(&mut self, name: impl Into<String>) {
+    pub(crate) fn activation(&mut self, name: impl Into<String>) {
         self.push(name, LayerKind::Activation, self.shape, 0);
     }
 
     /// Joins the present map with another of `channels` channels.
-    pub(super) fn concat(&mut self, name: impl Into<String>, channels: usize) {
+    pub(crate) fn concat(&mut self, name: impl Into<String>, channels: usize) {
         let [own, height, width] = self.shape;
         self.push(name, LayerKind::Concat, [own + channels, height, width], 0);
     }
 
-    pub(super) fn add(&mut self, name: impl Into<String>) {
+    pub(crate) fn add(&mut self, name: impl Into<String>) {
         self.push(name, LayerKind::Add, self.shape, 0);
     }
 
     /// Makes the present map a tap.
-    pub(super) fn tap(&mut self, name: impl Into<String>) {
+    pub(crate) fn tap(&mut self, name: impl Into<String>) {
         let [channels, height, width] = self.shape;
         self.levels.push(Level::new(name.into(), channels, height, width));
     }
 }
 
-fn he() -> Initializer {
+pub(crate) fn he() -> Initializer {
     Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false }
 }
 
 /// Burn draws biases from the weights' distribution; those of a CNN are zero.
-pub(super) fn zero_bias(outputs: usize, device: &Device) -> Option<Param<Tensor<1>>> {
+pub(crate) fn zero_bias(outputs: usize, device: &Device) -> Option<Param<Tensor<1>>> {
     Some(Initializer::Zeros.init([outputs], device))
 }
 
 /// A convolution from input to output channels with kernel, stride and number of groups: weights
 /// from He's normal distribution, zero biases.
-pub(super) fn he_conv(
+pub(crate) fn he_conv(
     channels: [usize; 2],
     [kernel, stride, groups]: [usize; 3],
     padding: PaddingConfig2d,
@@ -157,7 +162,7 @@ pub(super) fn he_conv(
 }
 
 /// A linear layer with weights from He's normal distribution and zero biases.
-pub(super) fn he_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+pub(crate) fn he_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     let mut linear = LinearConfig::new(inputs, outputs).with_initializer(he()).init(device);
     linear.bias = zero_bias(outputs, device);
     linear

@@ -14,6 +14,7 @@ mod pixels;
 pub use cnn::*;
 pub use error::BackboneConfigError;
 pub use layers::{LayerKind, LayerShape};
+pub(crate) use layers::{Plan, he, he_conv, he_linear, zero_bias};
 pub use pixels::Pixels;
 
 use std::collections::BTreeMap;

@@ -68,7 +68,7 @@ impl ConvPooling {
         let pooled: Tensor<2> = top.max_dim(1).flatten::<2>(1, 4);
         let hidden = self.dropout.forward(relu(self.fc1.forward(pooled)));
         let hidden = self.dropout.forward(relu(self.fc2.forward(hidden)));
-        EnsembleLogits { logits: self.classifier.forward(hidden).unsqueeze_dim(0) }
+        EnsembleLogits::new(self.classifier.forward(hidden).unsqueeze_dim(0))
     }
 }
 

@@ -63,7 +63,7 @@ impl ClipClassifier for FrameClassifier {
         let pooled = average_pool(top.swap_dims(0, 1).reshape([time * batch, channels, height, width]));
         let logits = self.classifier.forward(self.dropout.forward(pooled));
         let classes = logits.dims()[1];
-        EnsembleLogits { logits: logits.reshape([time, batch, classes]) }
+        EnsembleLogits::new(logits.reshape([time, batch, classes]))
     }
 
     /// Each frame is a training example of its own, for either kind of loss.

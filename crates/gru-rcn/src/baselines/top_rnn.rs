@@ -4,9 +4,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
 
-use super::{BaselineModel, BaselineOptions};
+use super::{BaselineModel, BaselineOptions, pooled_top};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, GruRcnClassifierConfig};
-use crate::head::{EnsembleLogits, average_pool};
+use crate::head::EnsembleLogits;
 use crate::percepts::{Level, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::GruRcnConfig;
 
@@ -64,11 +64,8 @@ impl BaselineModel for TopRnn {
     const NAME: &'static str = "RNN on the top layer";
     const ABOUT: &'static str = "a fully connected GRU over the topmost map of each frame, averaged over its cells";
 
-    /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`.
     fn measured(percepts: Percepts) -> Percepts {
-        let [batch, time, channels, height, width] = percepts.top().dims();
-        let pooled = average_pool(percepts.top().reshape([batch * time, channels, height, width]));
-        Percepts { maps: vec![pooled.reshape([batch, time, channels, 1, 1])] }
+        pooled_top(percepts)
     }
 
     fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {

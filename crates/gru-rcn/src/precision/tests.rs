@@ -2,6 +2,7 @@
 //! them by a few times that.
 
 use burn::module::Module;
+use burn::nn::conv::Conv3dConfig;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::backbone::{Backbone, SqueezeNetConfig, Vgg16Config};
@@ -135,4 +136,18 @@ fn backbones_compute_in_the_precision_of_the_frames() {
     check(vgg.taps(frames.clone()), vgg.taps(frames.clone().cast(FloatDType::BF16)));
     let squeezenet = SqueezeNetConfig::new().with_num_classes(3).with_input_size([32, 32]).init(&device);
     check(squeezenet.taps(frames.clone()), squeezenet.taps(frames.cast(FloatDType::BF16)));
+}
+
+/// A convolution over space and time of 108 products computes in the precision of its input.
+#[test]
+fn a_3d_convolution_follows_its_input() {
+    let device = Device::flex();
+    let layer = redrawn(Conv3dConfig::new([4, 3], [3, 3, 3]).init(&device), 6, 0.5, DType::F32);
+    let clips = drawn::<5>(7, [1, 4, 3, 5, 4], &device);
+    let exact = super::conv3d(&layer, clips.clone());
+    assert_eq!(exact.dtype(), DType::F32);
+    let rounded = super::conv3d(&layer, clips.cast(FloatDType::BF16));
+    assert_eq!(rounded.dtype(), DType::BF16);
+    let worst = difference(rounded.cast(FloatDType::F32), exact.clone());
+    assert!(worst < 0.02 * exact.abs().max().into_scalar::<f32>(), "they differ by {worst}");
 }

@@ -1,0 +1,316 @@
+//! Two-Stream + LSTM + Unsupervised in the paper's tables: Srivastava, Mansimov and Salakhutdinov,
+//! *Unsupervised Learning of Video Representations using LSTMs* (ICML 2015).
+//!
+//! [`CompositeLstm`] learns without labels: an encoder reads a sequence, one decoder writes it back
+//! in reverse order, another goes on with what follows. [`LstmClassifier`] starts from its encoder.
+//! Equations as in the released `lstm.py`, `lstm_combo.py` and `lstm_classifier.py`.
+//!
+//! The sample file of the released classifier has peepholes that are zero and stay so; here they
+//! are copied from the encoder and trained, or left out by [`LstmClassifierConfig::peepholes`]. The
+//! released code clamps the momentum buffer under the name of gradient clipping, and scales neither
+//! loss by the length of a sequence. Trained models, percepts and the configuration of two layers
+//! were not released.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor};
+
+use super::lstm::{Lstm, LstmConfig, LstmState, stack};
+use super::{BaselineModel, BaselineOptions, pooled_top, step_members};
+use crate::backbone::zero_bias;
+use crate::classifier::ClipClassifier;
+use crate::head::{EnsembleLogits, LossKind, linear};
+use crate::percepts::{PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
+
+/// Configuration of [`CompositeLstm`].
+#[derive(Config, Debug)]
+pub struct CompositeLstmConfig {
+    /// Size of an input vector: 4,096 for fc-6, 3,072 for patches of 32×32 pixels.
+    #[config(default = 4096)]
+    pub inputs: usize,
+    /// Units of a layer.
+    #[config(default = 2048)]
+    pub hidden: usize,
+    /// Layers of the encoder and of each decoder.
+    #[config(default = 2)]
+    pub layers: usize,
+    /// Whether a decoder sees the vector before the one that it writes.
+    #[config(default = true)]
+    pub conditional: bool,
+    /// Weights are drawn from U(-bound, bound).
+    #[config(default = 0.01)]
+    pub bound: f64,
+}
+
+/// An encoder and two decoders, each a stack of LSTMs with peepholes.
+#[derive(Module, Debug)]
+pub struct CompositeLstm {
+    /// The encoder, bottom up.
+    pub encoder: Vec<Lstm>,
+    /// Writes the input in reverse order.
+    pub reconstruction: Decoder,
+    /// Writes what follows the input.
+    pub prediction: Decoder,
+}
+
+/// LSTMs that start from the states of the encoder, layer by layer, and a linear layer on the
+/// topmost.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// The layers, bottom up; the lowest has an input in the conditional form only.
+    pub layers: Vec<Lstm>,
+    /// From the topmost hidden state to a vector.
+    pub output: Linear,
+}
+
+/// What the decoders have written.
+#[derive(Clone, Debug)]
+pub struct CompositeOutput {
+    /// `[batch, time, input]`, the last vector first.
+    pub reconstruction: Tensor<3>,
+    /// `[batch, future, input]`.
+    pub prediction: Tensor<3>,
+}
+
+impl CompositeLstmConfig {
+    /// A model with freshly drawn weights and zero biases.
+    pub fn init(&self, device: &Device) -> CompositeLstm {
+        let lstm = |inputs| LstmConfig::new(inputs, self.hidden).with_peepholes(true).with_bound(self.bound);
+        let decoder = || Decoder {
+            layers: lstm(if self.conditional { self.inputs } else { 0 }).stack(self.layers, device),
+            output: Linear {
+                bias: zero_bias(self.inputs, device),
+                ..LinearConfig::new(self.hidden, self.inputs).with_initializer(lstm(0).initializer()).init(device)
+            },
+        };
+        CompositeLstm {
+            encoder: lstm(self.inputs).stack(self.layers, device),
+            reconstruction: decoder(),
+            prediction: decoder(),
+        }
+    }
+}
+
+impl Decoder {
+    /// Writes `steps` vectors. The first step has no input; in the conditional form step `t` sees
+    /// `given[t - 1]`, and its own last output where `given` ends.
+    fn forward(&self, mut states: Vec<LstmState>, given: Option<&Tensor<3>>, steps: usize) -> Tensor<3> {
+        let conditional = self.layers[0].input.is_some();
+        let mut outputs: Vec<Tensor<2>> = Vec::with_capacity(steps);
+        for t in 0..steps {
+            let before = outputs.last().filter(|_| conditional);
+            let before = before.map(|own| match given {
+                Some(given) => given.clone().narrow(1, t - 1, 1).squeeze_dim(1),
+                None => own.clone(),
+            });
+            let mut input = before;
+            for (layer, state) in self.layers.iter().zip(&mut states) {
+                *state = layer.step(input, state.clone());
+                input = Some(state.hidden.clone());
+            }
+            outputs.push(self.output.forward(input.expect("a decoder has a layer")));
+        }
+        Tensor::stack(outputs, 1)
+    }
+}
+
+impl CompositeLstm {
+    /// Both decoders as in training: they see the true vectors before those that they write.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, time, input]`; 16 vectors in the paper
+    /// - future: `[batch, future, input]`, what follows; 13 in the paper
+    pub fn forward(&self, input: Tensor<3>, future: Tensor<3>) -> CompositeOutput {
+        let (time, steps) = (input.dims()[1], future.dims()[1]);
+        let (_, states) = stack(&self.encoder, input.clone(), |hidden| hidden);
+        CompositeOutput {
+            reconstruction: self.reconstruction.forward(states.clone(), Some(&input.flip([1])), time),
+            prediction: self.prediction.forward(states, Some(&future), steps),
+        }
+    }
+
+    /// What follows, as at test: the decoder sees its own outputs. `[batch, steps, input]`.
+    pub fn predict(&self, input: Tensor<3>, steps: usize) -> Tensor<3> {
+        let (_, states) = stack(&self.encoder, input, |hidden| hidden);
+        self.prediction.forward(states, None, steps)
+    }
+
+    /// The loss of both decoders together, a scalar `[1]`: half the squared distance to the true
+    /// vectors, summed over steps, mean over the batch.
+    pub fn loss(&self, input: Tensor<3>, future: Tensor<3>) -> Tensor<1> {
+        let batch = input.dims()[0] as f32;
+        let output = self.forward(input.clone(), future.clone());
+        let squared = |found: Tensor<3>, expected: Tensor<3>| (found - expected).square().sum();
+        let distance = squared(output.reconstruction, input.flip([1])) + squared(output.prediction, future);
+        distance / (2.0 * batch)
+    }
+}
+
+/// Configuration of [`LstmClassifier`].
+#[derive(Config, Debug)]
+pub struct LstmClassifierConfig {
+    /// Number of classes.
+    #[config(default = 101)]
+    pub num_classes: usize,
+    /// Size of an input vector.
+    #[config(default = 4096)]
+    pub inputs: usize,
+    /// Units of a layer.
+    #[config(default = 2048)]
+    pub hidden: usize,
+    /// Layers; the sample file of the released code has one.
+    #[config(default = 2)]
+    pub layers: usize,
+    /// Diagonal weights from the cells to the gates.
+    #[config(default = true)]
+    pub peepholes: bool,
+    /// Weights are drawn from U(-bound, bound).
+    #[config(default = 0.01)]
+    pub bound: f64,
+    /// Drop probability between layers and on the classifier's input, not through time.
+    #[config(default = 0.5)]
+    pub dropout: f64,
+    /// Normalisation of the percepts.
+    #[config(default = "PerceptNormConfig::new()")]
+    pub norm: PerceptNormConfig,
+}
+
+/// LSTMs over the pooled top level and a classifier at every step; a clip's probability is the mean
+/// over its steps.
+#[derive(Module, Debug)]
+pub struct LstmClassifier {
+    /// Normalisation of the pooled percepts.
+    pub norm: PerceptNorm,
+    /// The layers, bottom up.
+    pub layers: Vec<Lstm>,
+    /// The classifier.
+    pub classifier: Linear,
+    /// Dropout between layers and on the classifier's input.
+    pub dropout: Dropout,
+}
+
+impl LstmClassifierConfig {
+    /// A model with freshly drawn weights.
+    pub fn init(&self, device: &Device) -> LstmClassifier {
+        let lstm = LstmConfig::new(self.inputs, self.hidden).with_peepholes(self.peepholes).with_bound(self.bound);
+        LstmClassifier {
+            norm: self.norm.init(1, device),
+            layers: lstm.stack(self.layers, device),
+            classifier: linear(self.hidden, self.num_classes, device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+        }
+    }
+}
+
+impl LstmClassifier {
+    /// The same model with the layers of an encoder that was trained without labels.
+    ///
+    /// # Panics
+    ///
+    /// If the encoder has other sizes.
+    pub fn with_encoder(self, encoder: &CompositeLstm) -> Self {
+        let sizes = |layers: &[Lstm]| -> Vec<_> {
+            let inputs = |layer: &Lstm| layer.input.as_ref().map(|weight| weight.lazy_shape()[0]);
+            layers.iter().map(|layer| (inputs(layer), layer.hidden())).collect()
+        };
+        let (found, expected) = (sizes(&encoder.encoder), sizes(&self.layers));
+        assert!(found == expected, "LstmClassifier: an encoder of sizes {found:?}, expected {expected:?}");
+        let mut layers = encoder.encoder.clone();
+        for (layer, own) in layers.iter_mut().zip(&self.layers) {
+            layer.peepholes = layer.peepholes.take().filter(|_| own.peepholes.is_some());
+        }
+        Self { layers, ..self }
+    }
+
+    /// Classifies every step of clips.
+    ///
+    /// # Shapes
+    ///
+    /// - percepts, top level: `[batch, time, channel, height, width]`
+    /// - output: logits `[time, batch, class]`
+    pub fn forward(&self, percepts: Percepts) -> EnsembleLogits {
+        let vectors = self.norm.forward(pooled_top(percepts)).top().flatten::<3>(2, 4);
+        let (hidden, _) = stack(&self.layers, vectors, |hidden| self.dropout.forward(hidden));
+        step_members(self.classifier.forward(self.dropout.forward(hidden)))
+    }
+}
+
+impl ClipClassifier for LstmClassifier {
+    type Input = Percepts;
+
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
+        self.forward(percepts)
+    }
+
+    /// The mean over all steps, for either kind of loss.
+    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
+        logits.loss(targets, LossKind::PerHead)
+    }
+}
+
+impl BaselineModel for LstmClassifier {
+    const NAME: &'static str = "LSTM classifier";
+    const ABOUT: &'static str = "two layers of LSTMs over the topmost map of each frame, averaged over its cells";
+
+    fn measured(percepts: Percepts) -> Percepts {
+        pooled_top(percepts)
+    }
+
+    fn init_fitted(options: &BaselineOptions, statistics: &PerceptStatistics, device: &Device) -> Self {
+        let config = LstmClassifierConfig::new()
+            .with_num_classes(options.num_classes)
+            .with_inputs(options.top().channels)
+            .with_hidden(options.hidden)
+            .with_bound(1.0 / (options.hidden as f64).sqrt())
+            .with_dropout(options.dropout);
+        Self { norm: PerceptNorm::fit(options.norm.clone(), statistics, device), ..config.init(device) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_panics, assert_same, drawn};
+
+    /// Sums of the layers: encoder 50,345,984 and 33,568,768; a decoder's lowest layer 50,345,984
+    /// with and 16,791,552 without input, its upper one with output 41,961,472. The classifier has
+    /// one factor of the normalisation beside 206,949 for its classes.
+    #[test]
+    fn parameters_of_all_forms() {
+        let device = Device::flex();
+        let composite = |config: CompositeLstmConfig| config.init(&device).num_params();
+        assert_eq!(composite(CompositeLstmConfig::new()), 268_529_664);
+        assert_eq!(composite(CompositeLstmConfig::new().with_conditional(false)), 268_529_664 - 2 * 33_554_432);
+        assert_eq!(composite(CompositeLstmConfig::new().with_layers(1).with_inputs(3072)), 138_461_184);
+        let classifier = |layers| LstmClassifierConfig::new().with_layers(layers).init(&device).num_params() - 1;
+        assert_eq!([classifier(1), classifier(2)], [50_552_933, 84_121_701]);
+    }
+
+    /// A decoder that sees its own outputs writes the same as one that is given them.
+    #[test]
+    fn predictions_follow_their_own_outputs() {
+        let device = Device::flex();
+        let model = CompositeLstmConfig::new().with_inputs(3).with_hidden(4).with_bound(0.5).init(&device);
+        let input = drawn::<3>(3, [2, 5, 3], &device);
+        let predicted = model.predict(input.clone(), 4);
+        assert_eq!(predicted.dims(), [2, 4, 3]);
+        assert_same(model.forward(input, predicted.clone()).prediction, predicted);
+    }
+
+    /// The copied layers give the states of the encoder.
+    #[test]
+    fn a_classifier_starts_from_an_encoder() {
+        let device = Device::flex();
+        let composite = CompositeLstmConfig::new().with_inputs(3).with_hidden(4).with_bound(0.5).init(&device);
+        let config = LstmClassifierConfig::new().with_inputs(3).with_hidden(4).with_num_classes(2);
+        let classifier = config.init(&device).with_encoder(&composite);
+        let input = drawn::<3>(3, [2, 5, 3], &device);
+        let states = |layers: &[Lstm]| stack(layers, input.clone(), |hidden| hidden).0;
+        assert_same(states(&classifier.layers), states(&composite.encoder));
+        let plain = config.clone().with_peepholes(false).init(&device).with_encoder(&composite);
+        assert!(plain.layers.iter().all(|layer| layer.peepholes.is_none()));
+        assert_panics("an encoder of sizes", || config.with_hidden(5).init(&device).with_encoder(&composite));
+    }
+}

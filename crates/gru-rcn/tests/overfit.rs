@@ -1,0 +1,124 @@
+//! Every compared system learns sixteen clips of four classes by heart, at a small width.
+//!
+//! A clip is a picture of noise of its own with other noise on every frame, so that a system needs
+//! its capacity and its gradients and no more, whether it sees single frames or all of them.
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use gru_rcn::baselines::{
+    Baseline, BaselineModel, BaselineOptions, BaselineVisitor, CompositeLstmConfig, PixelBaseline, PixelOptions,
+};
+use gru_rcn::classifier::ClipClassifier;
+use gru_rcn::head::LossKind;
+use gru_rcn::input::{ClipInput, PixelClips};
+use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig, PerceptStatistics, Percepts};
+
+const CLIPS: usize = 16;
+const CLASSES: usize = 4;
+/// Steps after which a system must have learnt.
+const STEPS: usize = 300;
+
+/// Uniform noise in -1 to 1, by a linear congruential generator.
+fn noise<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let mut state = seed;
+    let mut value = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| value()).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Clips `[clip, time, channel, height, width]`.
+fn clips([time, channels, height, width]: [usize; 4], device: &Device) -> Tensor<5> {
+    let pictures = noise(1, [CLIPS, 1, channels, height, width], device);
+    pictures + noise(2, [CLIPS, time, channels, height, width], device) * 0.2
+}
+
+/// Trains until every clip is classified right; returns the number of steps.
+fn steps_to_learn<M: ClipClassifier>(model: M, input: M::Input, rate: f64) -> Option<usize> {
+    let device = Device::flex();
+    let classes: Vec<i64> = (0..CLIPS).map(|clip| (clip % CLASSES) as i64).collect();
+    let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [CLIPS]), &device);
+    let mut model = model.train();
+    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    (1..=STEPS).find(|_| {
+        let logits = model.logits(input.clone().autodiff());
+        let found = logits.log_probabilities().detach().inner().argmax(1).squeeze_dim::<1>(1);
+        let learnt = found.equal(classes.clone()).all().into_scalar::<bool>();
+        let loss = model.loss(&logits, classes.clone().autodiff(), LossKind::PerHead);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(rate, model.clone(), gradients);
+        learnt
+    })
+}
+
+struct Overfit(Baseline);
+
+impl BaselineVisitor for Overfit {
+    type Output = Option<usize>;
+
+    fn visit<M: BaselineModel>(self) -> Option<usize> {
+        let device = Device::flex();
+        let percepts = Percepts::new(vec![clips([8, 32, 2, 2], &device)]);
+        let mut statistics = PerceptStatistics::default();
+        statistics.observe(&M::measured(percepts.clone()));
+        let options = BaselineOptions {
+            levels: vec![Level::new("top".into(), 32, 2, 2)],
+            time: 8,
+            hidden: 32,
+            num_classes: CLASSES,
+            norm: PerceptNormConfig::new().with_rule(NormRule::Scale),
+            dropout: 0.0,
+        };
+        steps_to_learn(M::init_fitted(&options, &statistics, &device), percepts, 0.01)
+    }
+
+    fn visit_pixels<M: PixelBaseline>(self) -> Option<usize> {
+        let device = Device::flex();
+        let frames = if self.0 == Baseline::SlowFusion { 10 } else { 4 };
+        let side = 72;
+        let options = PixelOptions {
+            num_classes: CLASSES,
+            in_channels: 3,
+            frames,
+            input_size: [side, side],
+            width: 1.0 / 16.0,
+            dropout: Some(0.0),
+        };
+        let input = PixelClips { pixels: clips([frames, 3, side, side], &device) };
+        steps_to_learn(M::from_options(&options, &device).unwrap(), input, 0.002)
+    }
+}
+
+#[test]
+fn every_baseline_learns_sixteen_clips() {
+    for &baseline in Baseline::ALL {
+        let started = std::time::Instant::now();
+        let steps = baseline.visit(Overfit(baseline));
+        println!("{}: {steps:?} steps, {:.1} s", baseline.key(), started.elapsed().as_secs_f64());
+        assert!(steps.is_some(), "{}: not learnt in {STEPS} steps", baseline.key());
+    }
+}
+
+/// Without labels: a sequence of eight vectors is written back and gone on with, and its loss falls
+/// to a hundredth.
+#[test]
+fn the_composite_lstm_learns_sixteen_sequences() {
+    let device = Device::flex();
+    let config = CompositeLstmConfig::new().with_inputs(6).with_hidden(48).with_layers(1).with_bound(0.2);
+    let sequence: Tensor<3> = noise(1, [CLIPS, 8, 6], &device).autodiff();
+    let (input, future) = (sequence.clone().narrow(1, 0, 5), sequence.narrow(1, 5, 3));
+    let mut model = config.init(&device).train();
+    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut losses = Vec::new();
+    for _ in 0..STEPS {
+        let loss = model.loss(input.clone(), future.clone());
+        losses.push(loss.clone().into_scalar::<f32>());
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(0.01, model, gradients);
+    }
+    let (first, last) = (losses[0], losses[STEPS - 1]);
+    assert!(last < first / 100.0, "from {first} to {last}");
+}
