@@ -9,6 +9,7 @@ use super::percepts::PerceptMaker;
 use super::system::{System, TrainedSystem};
 use crate::context::Context;
 use crate::observe::Pace;
+use crate::percepts::FrozenCnn;
 use crate::run::card::SystemResult;
 use crate::run::scores::Scores;
 use crate::scoring::views::ViewPercepts;
@@ -69,6 +70,7 @@ fn test(percepts: PerceptMaker, clips: &Clips, systems: &[&TrainedSystem]) -> Re
         let source = percepts.scoring_source(samples, loader)?;
         score_readable(&models, single_view(&*source, SCORE_BATCH), &targets, &context.stop, progress)?
     } else {
+        let cnn = &FrozenCnn::new(cnn);
         let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
         score_readable(&models, batches, &targets, &context.stop, progress)?
     };
