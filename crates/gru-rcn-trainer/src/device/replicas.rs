@@ -102,7 +102,7 @@ impl Replicas {
             log_probabilities.push(outcome.log_probabilities);
             parts.push(outcome.gradients);
         }
-        let gradients = if self.all_reduce {
+        let gradients = if self.all_reduce && parts.len() > 1 {
             // The larger parts come first, so these are the devices that have clips.
             let devices = std::iter::once(&self.first).chain(&self.others).take(parts.len());
             sum_by_all_reduce(model, parts, devices.cloned().collect())?
