@@ -12,17 +12,18 @@
 //! - `gru`: the independent GRU-RCN of the paper's five levels on given percepts
 //! - `gru-train`: the same with the backward pass to all weights
 //! - `recognizer`: clip to class probabilities, both together
-//! - `recognizer-graph`: the same captured once and replayed, where the backend can
+//! - `recognizer-graph`: the same recorded once and replayed, where the backend can
 //!
 //! Prints one line of JSON: `ms`, the median of the rounds after two for warming up, with the least
 //! and the greatest; `first_ms`, the first of those two, with compiling and tuning the kernels;
-//! `graph`, whether a captured graph ran on the device; `sum` of the output.
+//! `graph`, whether a record was replayed; `sum` of the output.
 
 use std::error::Error;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use gru_rcn::prelude::*;
+use gru_rcn::replay::Replay;
 
 const HIDDEN: [usize; 5] = [64, 128, 256, 256, 512];
 const CLASSES: usize = 101;
@@ -112,15 +113,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         "recognizer-graph" => {
             let (cnn, classifier, input) = (Vgg16Config::new().init(&plain), classifier(), pixels());
-            let mut graph = burn::tensor::capture(&plain, || {
-                classifier.forward(cnn.percepts(input.clone()).cast(FloatDType::F32)).probabilities()
+            let shape = input.dims();
+            let mut replay = Replay::new(move |mut planes| {
+                let clips = planes.remove(0).reshape(shape);
+                let logits = classifier.forward(cnn.percepts(clips).cast(FloatDType::F32));
+                vec![logits.probabilities().unsqueeze()]
             });
-            clock.graph = graph.is_hardware();
-            clock.run(|| {
-                // SAFETY: the tensors outlive the graph, and nothing else uses the device.
-                let probabilities = unsafe { graph.replay() }.clone();
-                finish(probabilities.sum(), false)
-            });
+            clock.run(|| finish(replay.call(vec![input.clone().flatten(1, 2)]).remove(0).sum(), false));
+            clock.graph = replay.is_recorded();
         }
         other => return Err(format!("{other}: no such workload").into()),
     }

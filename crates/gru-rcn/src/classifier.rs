@@ -133,10 +133,15 @@ impl GruRcnClassifier {
     ///
     /// In the bi-directional form and with the rule `centre`, which need the whole clip.
     pub fn step(&self, maps: Vec<Tensor<4>>, state: &mut StreamState) -> EnsembleLogits {
-        let maps = self.norm.step(maps, &mut state.norm).into_iter().map(|map| map.cast(self.compute)).collect();
+        let maps = self.normalised(maps, &mut state.norm);
         let hidden = self.recurrent.step(maps, state.hidden.take());
         state.hidden = Some(hidden.clone());
         self.heads.forward(hidden)
+    }
+
+    /// The maps of a frame as the recurrent layers take them in.
+    pub(crate) fn normalised(&self, maps: Vec<Tensor<4>>, state: &mut NormState) -> Vec<Tensor<4>> {
+        self.norm.step(maps, state).into_iter().map(|map| map.cast(self.compute)).collect()
     }
 }
 

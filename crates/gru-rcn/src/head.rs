@@ -206,13 +206,14 @@ impl EnsembleLogits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::device;
 
     /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4.
     /// Level 1 has (0, 0): 1/2 each. Their mean is 3/8, 5/8. For target 1 the mixture loss is
     /// ln(8/5) and the mean of the cross-entropies is (ln(4/3) + ln 2) / 2.
     #[test]
     fn losses_by_hand() {
-        let device = Device::flex();
+        let device = device();
         let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
         let logits = EnsembleLogits::new(Tensor::from_data(data, &device));
         let p = logits.probabilities().into_data().try_into_vec::<f32>().unwrap();
@@ -243,7 +244,7 @@ mod tests {
     #[test]
     fn pooling_by_hand() {
         let data = TensorData::new(vec![-1.0f32, 5.0, 3.0, 1.0, -4.0, -3.0, -2.0, -3.0], [1, 2, 2, 2]);
-        let map = Tensor::<4>::from_data(data, &Device::flex());
+        let map = Tensor::<4>::from_data(data, &device());
         let pooled = |pooling: Pooling| pooling.forward(map.clone()).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(pooled(Pooling::Average), [2.0, -3.0]);
         assert_eq!(pooled(Pooling::Max), [5.0, -2.0]);
@@ -252,7 +253,7 @@ mod tests {
     /// Logits of 1000 would overflow a plain exponential.
     #[test]
     fn large_logits_stay_finite() {
-        let device = Device::flex();
+        let device = device();
         let data = TensorData::new(vec![1000.0f32, -1000.0, -1000.0, 1000.0], [2, 1, 2]);
         let logits = EnsembleLogits::new(Tensor::from_data(data, &device));
         let p = logits.log_probabilities().into_data().try_into_vec::<f32>().unwrap();

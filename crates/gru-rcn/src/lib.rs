@@ -28,6 +28,7 @@
 //! - [`classifier`]: percepts to class probabilities, the model that is trained on a frozen CNN.
 //! - [`input`]: what models take in, percepts or pixels.
 //! - [`recognizer`]: the whole, clip to class probabilities, and opening a trained run.
+//! - [`replay`]: computations that a GPU records once, for single clips and streams.
 //! - [`baselines`]: the systems that the paper compares with, on percepts or on pixels.
 //! - [`weights`]: import and export in the keys of PyTorch's networks.
 //! - [`prelude`]: the types that most programs need.
@@ -90,6 +91,7 @@ mod precision;
 pub mod prelude;
 pub mod recognizer;
 pub mod recurrent;
+pub mod replay;
 #[cfg(test)]
 mod testing;
 pub mod weights;

@@ -2,9 +2,11 @@
 
 mod description;
 mod files;
+mod stream;
 
 pub use description::{RecognizerDescription, RecognizerInput};
 pub use files::{RecognizerError, TrainedRecognizer};
+pub use stream::Stream;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
@@ -66,6 +68,8 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
     /// # Panics
     ///
     /// In the bi-directional form and with the rule `centre`, which need the whole clip.
+    ///
+    /// [`Stream`] does the same with fewer launches on a GPU.
     pub fn step(&self, frame: Tensor<4>, state: &mut StreamState) -> EnsembleLogits {
         self.classifier.step(self.backbone.taps(frame), state)
     }
@@ -79,13 +83,13 @@ mod tests {
     use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
-    use crate::testing::{assert_same, difference, drawn, parameters, redrawn};
+    use crate::testing::{assert_same, device, difference, drawn, parameters, redrawn};
     use burn::module::{ModuleVisitor, Param};
     use burn::optim::{AdamConfig, GradientsParams};
-    use burn::tensor::{DType, Device};
+    use burn::tensor::DType;
 
     fn recognizer(form: Form, rule: NormRule) -> Recognizer<Vgg16, GruRcnClassifier> {
-        let device = Device::flex();
+        let device = device();
         // Drawn from a seed, for unlucky weights leave a layer without a gradient.
         let backbone = redrawn(Vgg16Config::small(3, [32, 32]).init(&device), 2, 0.3, DType::F32);
         let recurrent = GruRcnConfig::new(backbone.levels(), vec![3, 3, 4, 4, 6]).with_form(form);
@@ -97,15 +101,17 @@ mod tests {
     /// The output after frame t is that for the clip that ends there.
     #[test]
     fn a_stream_equals_the_clip() {
-        let clip = drawn::<5>(3, [2, 4, 3, 32, 32], &Device::flex());
+        let clip = drawn::<5>(3, [2, 4, 3, 32, 32], &device());
         for form in [Form::Independent, Form::Stacked] {
             use NormRule::{AbsDifference, CausalCentre, Difference, Identity, Scale};
             for rule in [CausalCentre, Difference, AbsDifference, Scale, Identity] {
                 let model = recognizer(form, rule);
-                let mut state = StreamState::default();
+                let (mut state, mut stream) = (StreamState::default(), Stream::new(&model));
                 let mut before = None;
                 for t in 0..4 {
-                    let found = model.step(clip.clone().narrow(1, t, 1).squeeze_dim(1), &mut state).logits;
+                    let frame = clip.clone().narrow(1, t, 1).squeeze_dim::<4>(1);
+                    let found = model.step(frame.clone(), &mut state).logits;
+                    assert_same(stream.step(frame).logits, found.clone());
                     assert_same(found.clone(), model.forward(clip.clone().narrow(1, 0, t + 1)).logits);
                     // The output does depend on the frame.
                     let before = before.replace(found.clone());
@@ -118,7 +124,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "needs the whole clip")]
     fn a_stream_cannot_be_centred() {
-        let frame = Tensor::zeros([1, 3, 32, 32], &Device::flex());
+        let frame = Tensor::zeros([1, 3, 32, 32], &device());
         recognizer(Form::Independent, NormRule::Centre).step(frame, &mut StreamState::default());
     }
 
@@ -144,8 +150,8 @@ mod tests {
     /// Number of the CNN's parameters with a gradient for two clips, and the model after a step of
     /// Adam.
     fn stepped(model: Recognizer<Vgg16, GruRcnClassifier>) -> (usize, Recognizer<Vgg16, GruRcnClassifier>) {
-        let pixels = PixelClips { pixels: drawn(3, [2, 4, 3, 32, 32], &Device::flex()) };
-        let targets = Tensor::<1, Int>::from_ints([0, 2], &Device::flex());
+        let pixels = PixelClips { pixels: drawn(3, [2, 4, 3, 32, 32], &device()) };
+        let targets = Tensor::<1, Int>::from_ints([0, 2], &device());
         let joint = model.backbone.convs[0].weight.val().is_autodiff();
         let logits = model.logits(if joint { pixels.autodiff() } else { pixels });
         let loss = model.loss(&logits, targets.autodiff(), LossKind::PerHead);
@@ -173,7 +179,7 @@ mod tests {
     fn a_frozen_cnn_stays_outside_autodiff() {
         let Recognizer { backbone, classifier } = recognizer(Form::Independent, NormRule::Scale);
         let model = Recognizer { backbone, classifier: classifier.train() };
-        assert!(!model.backbone.percepts(drawn(3, [1, 2, 3, 32, 32], &Device::flex())).top().is_autodiff());
+        assert!(!model.backbone.percepts(drawn(3, [1, 2, 3, 32, 32], &device())).top().is_autodiff());
         let (before, head) = (bytes(&model.backbone), bytes(&model.classifier.heads));
         let (moved, after) = stepped(model);
         assert_eq!(moved, 0);

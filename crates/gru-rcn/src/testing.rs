@@ -6,6 +6,12 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
+/// The CPU, or where the build has another backend, that one: `--features gru-rcn-trainer/wgpu-untuned`
+/// on the command line. `BURN_DEVICE=flex` is the CPU in such a build too.
+pub(crate) fn device() -> Device {
+    Device::default()
+}
+
 /// Uniform values in (-1, 1) by SplitMix64.
 pub(crate) fn values(seed: u64, count: usize) -> Vec<f64> {
     let word = |n: u64| {

@@ -4,7 +4,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use gru_rcn::recurrent::{ConvGru, ConvGruConfig};
 
-use crate::golden::{Golden, Worst, keys};
+use crate::golden::{Golden, Worst, device, keys};
 
 /// The reference has a weight per gate; the layer fuses `W_z, W_r, W` and `U_z, U_r`.
 fn layer(golden: &Golden, case: &str, device: &Device) -> ConvGru {
@@ -23,7 +23,7 @@ fn layer(golden: &Golden, case: &str, device: &Device) -> ConvGru {
 
 fn compare(case: &str) {
     let golden = Golden::open("conv_gru.safetensors");
-    let device = Device::flex().autodiff();
+    let device = device().autodiff();
     let layer = layer(&golden, case, &device);
     let x = golden.tensor::<5>(&format!("{case}.x"), &device).require_grad();
     let key = format!("{case}.h0");

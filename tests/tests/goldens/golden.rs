@@ -11,6 +11,11 @@ use gru_rcn::backbone::Backbone;
 /// the resolution of float32, for sums of up to a few thousand products.
 pub(crate) const TOLERANCE: f32 = 1e-5;
 
+/// The CPU, or where the build has another backend, that one; `BURN_DEVICE` chooses.
+pub(crate) fn device() -> Device {
+    Device::default()
+}
+
 /// The tensors of one file in `tests/goldens`.
 pub(crate) struct Golden {
     name: &'static str,

@@ -8,7 +8,7 @@ use gru_rcn::head::LossKind;
 use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig, Percepts};
 use gru_rcn::recurrent::{ConvGru, Form, GruRcnConfig};
 
-use crate::golden::{Golden, Worst, keys};
+use crate::golden::{Golden, Worst, device, keys};
 
 const CLASSES: usize = 7;
 
@@ -56,7 +56,7 @@ fn percepts(golden: &Golden, device: &Device) -> Percepts {
 
 fn compare(name: &str, form: Form) {
     let golden = Golden::open("gru_rcn.safetensors");
-    let device = Device::flex().autodiff();
+    let device = device().autodiff();
     let target = Tensor::<1, Int>::from_ints([2, 6], &device);
     assert_eq!(golden.indices("target"), [2, 6]);
     let mut model = model(&golden, name, form, &device);
@@ -100,7 +100,7 @@ fn compare(name: &str, form: Form) {
 /// The probabilities after every frame, frame by frame.
 fn compare_stream(name: &str, form: Form) {
     let golden = Golden::open("gru_rcn.safetensors");
-    let device = Device::flex();
+    let device = device();
     let model = model(&golden, name, form, &device);
     let clip = percepts(&golden, &device);
     let mut state = StreamState::default();

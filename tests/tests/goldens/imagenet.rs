@@ -10,7 +10,7 @@ use gru_rcn_tests::test_data;
 use image::imageops::{FilterType, crop_imm, resize};
 
 use crate::counter::blocky_picture;
-use crate::golden::{Golden, Worst};
+use crate::golden::{Golden, Worst, device};
 
 const SEED: u64 = 19_051_946;
 
@@ -35,7 +35,7 @@ fn compare<B: Backbone>(
         let name = format!("{}x{}", size[0], size[1]);
         let mut worst = Worst::of(format!("{subject}, {name}"));
         resize(&mut model, size);
-        let picture = blocky_picture(seed, &format!("frame.{name}"), size, &Device::flex());
+        let picture = blocky_picture(seed, &format!("frame.{name}"), size, &device());
         let x = model.pixels().normalise(picture).squeeze_dim::<4>(1);
         worst.levels(&model, x.clone(), &golden, &name);
         worst.logits(model.forward(x), &golden, &name);
@@ -45,7 +45,7 @@ fn compare<B: Backbone>(
 #[test]
 fn squeezenet_matches_torchvision() {
     let Some(weights) = test_data("imagenet::squeezenet_matches_torchvision", "weights") else { return };
-    let model = SqueezeNetConfig::new().init(&Device::flex());
+    let model = SqueezeNetConfig::new().init(&device());
     let model = import_torchvision(model, &weights.join("squeezenet1_0.safetensors")).unwrap();
     let golden = ("squeezenet.safetensors", 16_020_736);
     compare("SqueezeNet", golden, model, |model, size| model.config.input_size = size, &[[224, 224], [96, 128]]);
@@ -54,7 +54,7 @@ fn squeezenet_matches_torchvision() {
 /// At even and at odd sizes, whose padding differs.
 #[test]
 fn efficientnet_matches_timm() {
-    let Some(model) = network("imagenet::efficientnet_matches_timm", &Device::flex()) else { return };
+    let Some(model) = network("imagenet::efficientnet_matches_timm", &device()) else { return };
     let sizes = [[224, 224], [96, 128], [63, 47]];
     let golden = ("efficientnet.safetensors", SEED);
     compare("EfficientNet-Lite0", golden, model, |model, size| model.config.input_size = size, &sizes);
@@ -63,7 +63,7 @@ fn efficientnet_matches_timm() {
 /// Folded weights that were exported are imported again as they are.
 #[test]
 fn exported_weights_are_imported() {
-    let device = Device::flex();
+    let device = device();
     let Some(model) = network("imagenet::exported_weights_are_imported", &device) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folded.safetensors");
@@ -90,7 +90,7 @@ fn photograph(path: &Path, device: &Device) -> Tensor<5, Int> {
 #[test]
 fn photographs() {
     const TEST: &str = "imagenet::photographs";
-    let device = Device::flex();
+    let device = device();
     let (Some(model), Some(folder)) = (network(TEST, &device), test_data(TEST, "photos")) else { return };
     let words = std::fs::read_to_string(folder.join("synset_words.txt")).unwrap();
     let classes: Vec<&str> = words.lines().filter_map(|line| line.split_whitespace().next()).collect();

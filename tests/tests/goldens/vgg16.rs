@@ -2,12 +2,12 @@
 //! same formula; and a small network of its design, read from files that `torch.save` wrote.
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 use gru_rcn::backbone::{Backbone, Vgg16, Vgg16Config};
 use gru_rcn::weights::{WeightsError, import_torchvision};
 
 use crate::counter::{frame, write_weights};
-use crate::golden::{Golden, Worst, keys, path};
+use crate::golden::{Golden, Worst, device, keys, path};
 
 const SEED: u64 = 138_357_544;
 
@@ -45,7 +45,7 @@ fn layout() -> Vec<(String, Vec<usize>)> {
 #[test]
 fn full_width_matches_torchvision() {
     let golden = Golden::open("vgg16.safetensors");
-    let device = Device::flex();
+    let device = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("vgg16.safetensors");
     write_weights(&file, SEED, &layout()).unwrap();
@@ -74,13 +74,13 @@ fn small() -> Vgg16 {
         .with_grid([2, 2])
         .with_fc_width(16)
         .with_taps(["pool1", "pool2", "pool3", "fc7"].map(String::from).to_vec());
-    config.init(&Device::flex())
+    config.init(&device())
 }
 
 fn compare(file: &str, precision: &str) {
     let golden = Golden::open("vgg_small.safetensors");
     let model = load(file);
-    let frame: Tensor<4> = golden.tensor("frame", &Device::flex());
+    let frame: Tensor<4> = golden.tensor("frame", &device());
     let mut worst = Worst::of(file);
     let levels = model.levels();
     for (level, map) in levels.iter().zip(model.taps(frame.clone())) {

@@ -15,7 +15,7 @@ use crate::experiment::TrainedRun;
 use crate::experiment::data::{dataset, set_root};
 use crate::observe::Pace;
 use crate::output::{describe, note, say};
-use crate::percepts::{ClipLoader, Live, SkippedClips};
+use crate::percepts::{ClipLoader, FrozenCnn, Live, SkippedClips};
 use crate::preflight::notes;
 use crate::recipe::DataSection;
 use crate::report::{NLL, TRIVIAL_TOP5};
@@ -341,8 +341,8 @@ fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<S
     };
     let skipped = SkippedClips::collecting();
     let loader: &ClipLoader = &trained.loader.skipping(&skipped);
-    let (cnn, device) = (&trained.cnn, &trained.device);
-    let source = Live::new(cnn.clone(), samples, loader.clone(), device);
+    let (cnn, device) = (&FrozenCnn::new(&trained.cnn), &trained.device);
+    let source = Live::new(FrozenCnn::new(&trained.cnn), samples, loader.clone(), device);
     let batches: Box<dyn Iterator<Item = Result<ViewBatch<Percepts>>>> = match rule.is_single() {
         true => Box::new(single_view(&source, trained.recipe.training.batch.min(16))),
         false => Box::new(ViewPercepts { cnn, loader, device }.of_clips(samples, rule)),

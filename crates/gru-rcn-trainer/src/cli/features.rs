@@ -17,7 +17,9 @@ use crate::experiment::data::{dataset, resolve, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::observe::Pace;
 use crate::output::{note, say};
-use crate::percepts::{CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, Live, SkippedClips, Source};
+use crate::percepts::{
+    CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, FrozenCnn, Live, SkippedClips, Source,
+};
 use crate::preflight::holds_videos;
 use crate::recipe::Recipe;
 use crate::signals::StopFlag;
@@ -166,7 +168,7 @@ impl Network {
     ) -> Result<()> {
         let samples = dataset.split(split);
         let loader = ClipLoader::new(&self.recipe, device, FloatDType::F32);
-        let source = Live::new(self.cnn.clone(), samples, loader.skipping(skipped), device);
+        let source = Live::new(FrozenCnn::new(&self.cnn), samples, loader.skipping(skipped), device);
         let (mut done, mut pace) = (0, Pace::new(samples.len()));
         for batch in source.evaluation(BATCH) {
             let batch = batch?;

@@ -1,16 +1,22 @@
 //! `predict`: the top classes of any video file.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use burn::tensor::Tensor;
 use clap::Args;
+use gru_rcn::backbone::Backbone;
+use gru_rcn::head::EnsembleLogits;
 use gru_rcn::percepts::Percepts;
+use gru_rcn::replay::Replay;
 use gru_rcn_data::{Modality, TestViews, source_of};
 use serde::Serialize;
 
 use super::shared::{ModelArgs, print_json};
 use crate::experiment::TrainedRun;
 use crate::output::{describe, note, say};
+use crate::percepts::FrozenCnn;
 use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
@@ -64,6 +70,31 @@ struct ClassProbability {
     probability: f32,
 }
 
+/// The model of a run for clip after clip, replayed where the device can.
+struct Replayed(RefCell<Replay>);
+
+impl Replayed {
+    fn new(trained: &TrainedRun) -> Self {
+        let channels: Vec<usize> = trained.cnn.levels().iter().map(|level| level.channels).collect();
+        let model = trained.model.clone();
+        let replay = Replay::new(move |maps: Vec<Tensor<4>>| {
+            let maps = maps.into_iter().zip(&channels).map(|(map, &channels)| {
+                let [views, planes, height, width] = map.dims();
+                map.reshape([views, planes / channels, channels, height, width])
+            });
+            vec![model.logits(Percepts::new(maps.collect())).logits.unsqueeze_dim(0)]
+        });
+        Self(replay.into())
+    }
+}
+
+impl Scorable<Percepts> for Replayed {
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
+        let maps = percepts.maps.into_iter().map(|map| map.flatten(1, 2));
+        EnsembleLogits { logits: self.0.borrow_mut().call(maps.collect()).remove(0).squeeze_dim(0) }
+    }
+}
+
 impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
@@ -78,9 +109,10 @@ impl PredictArgs {
             trained.loader.reader.require_decoder()?;
         }
         let rule = trained.views(self.views);
+        let (cnn, model) = (FrozenCnn::new(&trained.cnn), Replayed::new(&trained));
         let (mut entries, mut failures) = (Vec::new(), 0);
         for video in &self.videos {
-            match self.predict(&trained, video, rule) {
+            match self.predict(&trained, &cnn, &model, video, rule) {
                 Ok(prediction) => {
                     if !self.json {
                         say!("{} ({} frames)", prediction.file, prediction.frames)?;
@@ -110,14 +142,21 @@ impl PredictArgs {
         }
     }
 
-    fn predict(&self, trained: &TrainedRun, video: &Path, rule: TestViews) -> Result<Prediction> {
-        let (loader, cnn, device) = (&trained.loader, &trained.cnn, &trained.device);
+    fn predict(
+        &self,
+        trained: &TrainedRun,
+        cnn: &FrozenCnn,
+        model: &Replayed,
+        video: &Path,
+        rule: TestViews,
+    ) -> Result<Prediction> {
+        let (loader, device) = (&trained.loader, &trained.device);
         let source = source_of(video)?;
         let views = loader.reader.read_views(&source, &loader.planner, rule)?;
         let frames = views.total();
         let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
         // The class is not known; the score of class 0 is not looked at.
-        let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
+        let models: [&dyn Scorable<Percepts>; 1] = [model];
         let probabilities = score(&models, batches, &[0], &StopFlag::default(), |_| ())?.swap_remove(0).probabilities;
         ensure!(
             probabilities.iter().all(|probability| probability.is_finite()),

@@ -3,14 +3,17 @@
 //!
 //! This is the simplest form of data-parallel training. In every step the weights are copied from
 //! the first device to the others. Each device computes forward and backward over its part in a
-//! thread of its own. The gradients, weighted by clips, are summed on the first device, whose
-//! optimizer takes the step. The result is that of one device, except for the order of sums and for
-//! dropout, which each device draws from its own numbers. Several devices pay off where a step is
-//! long compared with the copies: 19 million float32 weights out and their gradients back are 150
-//! MB per device and step.
+//! thread of its own. The gradients, weighted by clips, are summed: by Burn's all-reduce between
+//! devices that can move data to each other, else on the first device, after copies to it. The
+//! optimizer of the first device takes the step. The result is that of one device, except for the
+//! order of sums and for dropout, which each device draws from its own numbers. Several devices pay
+//! off where a step is long compared with the copies: 19 million float32 weights out and their
+//! gradients back are 150 MB per device and step.
 
 use anyhow::{Context, Result};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::distributed::{CollectiveTensor, ReduceOperation, all_reduce};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::LossKind;
@@ -21,6 +24,7 @@ use gru_rcn::input::ClipInput;
 pub(crate) struct Replicas {
     first: Device,
     others: Vec<Device>,
+    all_reduce: bool,
 }
 
 pub(crate) struct BatchGradients {
@@ -35,7 +39,16 @@ pub(crate) struct BatchGradients {
 impl Replicas {
     /// The devices of a training; the model is on `first`. Tests list a device several times.
     pub(crate) fn new(first: Device, others: Vec<Device>) -> Self {
-        Self { first, others }
+        let all_reduce = can_all_reduce(&first, &others);
+        Self { first, others, all_reduce }
+    }
+
+    /// How the gradients are summed, if there are several devices.
+    pub(crate) fn line(&self) -> Option<&'static str> {
+        (!self.others.is_empty()).then_some(match self.all_reduce {
+            true => "gradients of the devices are summed by all-reduce (NCCL)",
+            false => "gradients of the devices are copied to the first and summed there",
+        })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -67,7 +80,10 @@ impl Replicas {
                         let replica = model.fork(&device.clone().autodiff());
                         let targets = &targets[start..start + clips];
                         let outcome = forward_backward(&replica, input.to_device(device), targets, loss, share(clips))?;
-                        let gradients = outcome.gradients.to_device(&self.first.clone().autodiff(), &replica);
+                        let gradients = match self.all_reduce {
+                            true => outcome.gradients,
+                            false => outcome.gradients.to_device(&self.first.clone().autodiff(), &replica),
+                        };
                         let log_probabilities = outcome.log_probabilities.to_device(&self.first);
                         anyhow::Ok(BatchGradients { gradients, log_probabilities, ..outcome })
                     })
@@ -80,18 +96,80 @@ impl Replicas {
             let others = threads.into_iter().map(|thread| thread.join().map_err(|_| panicked()).flatten());
             std::iter::once(own).chain(others).collect::<Result<Vec<BatchGradients>>>()
         })?;
-        let mut gradients = GradientsAccumulator::new();
-        let (mut mean, mut log_probabilities) = (0.0, Vec::with_capacity(outcomes.len()));
+        let (mut mean, mut log_probabilities, mut parts) = (0.0, Vec::new(), Vec::new());
         for outcome in outcomes {
-            gradients.accumulate(model, outcome.gradients);
             mean += outcome.loss * f64::from(share(outcome.log_probabilities.dims()[0]));
             log_probabilities.push(outcome.log_probabilities);
+            parts.push(outcome.gradients);
         }
-        Ok(BatchGradients {
-            loss: mean,
-            log_probabilities: Tensor::cat(log_probabilities, 0),
-            gradients: gradients.grads(),
-        })
+        let gradients = if self.all_reduce && parts.len() > 1 {
+            // The larger parts come first, so these are the devices that have clips.
+            let devices = std::iter::once(&self.first).chain(&self.others).take(parts.len());
+            sum_by_all_reduce(model, parts, devices.cloned().collect())?
+        } else {
+            let mut sum = GradientsAccumulator::new();
+            parts.into_iter().for_each(|part| sum.accumulate(model, part));
+            sum.grads()
+        };
+        Ok(BatchGradients { loss: mean, log_probabilities: Tensor::cat(log_probabilities, 0), gradients })
+    }
+}
+
+/// Whether Burn's all-reduce works between the devices: several of one CubeCL runtime that moves
+/// data between its devices. In Burn 0.22.1 that is CUDA where the library NCCL is found.
+#[cfg(feature = "_gpu")]
+fn can_all_reduce(first: &Device, others: &[Device]) -> bool {
+    use burn::backend::{CubeDevice, DispatchDevice};
+    let cube = |device: &Device| match device.as_dispatch() {
+        DispatchDevice::Cube(cube) => Some(cube.clone()),
+        _ => None,
+    };
+    let devices: Option<Vec<CubeDevice>> = std::iter::once(first).chain(others).map(cube).collect();
+    // One device cannot take part twice.
+    let distinct = |devices: &[CubeDevice]| (1..devices.len()).all(|n| !devices[..n].contains(&devices[n]));
+    devices.is_some_and(|devices| {
+        let same = devices.iter().all(|device| device.runtime() == devices[0].runtime());
+        devices.len() > 1 && same && distinct(&devices) && devices[0].client().has_device_transport()
+    })
+}
+
+#[cfg(not(feature = "_gpu"))]
+fn can_all_reduce(_: &Device, _: &[Device]) -> bool {
+    false
+}
+
+/// The sum of the gradients that each device has of the same model, on the first of the devices.
+fn sum_by_all_reduce<M: Module>(
+    model: &M,
+    parts: Vec<GradientsParams>,
+    devices: Vec<Device>,
+) -> Result<GradientsParams> {
+    let mut reduction = AllReduce { parts, devices, sum: GradientsParams::new() };
+    model.visit(&mut reduction);
+    // The next step must not reuse memory of a sum that is still on its way to another device.
+    for device in &reduction.devices[1..] {
+        device.sync().context("the gradients of the devices cannot be summed")?;
+    }
+    Ok(reduction.sum)
+}
+
+struct AllReduce {
+    parts: Vec<GradientsParams>,
+    devices: Vec<Device>,
+    sum: GradientsParams,
+}
+
+impl ModuleVisitor for AllReduce {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // The same of every device, for each ran the same model.
+        let parts: Vec<Tensor<D>> = self.parts.iter_mut().filter_map(|part| part.remove(param.id)).collect();
+        // Every device has to join before the sum of one is waited for.
+        let sums: Vec<CollectiveTensor<D>> =
+            parts.into_iter().map(|part| all_reduce(part, ReduceOperation::Sum, self.devices.clone())).collect();
+        let sums: Vec<Tensor<D>> = sums.into_iter().map(CollectiveTensor::resolve).collect();
+        if let Some(sum) = sums.into_iter().next() {
+            self.sum.register(param.id, sum);
+        }
     }
 }
 
@@ -182,6 +260,7 @@ mod tests {
             let several = Replicas::new(device.clone(), vec![device.clone(); others]);
             let (expected, exact) = outcome(&one, &model, &percepts, clips);
             let (found, summed) = outcome(&several, &model, &percepts, clips);
+            assert!(several.line().is_some_and(|line| line.contains("copied to the first")) && one.line().is_none());
             assert!((expected.loss - found.loss).abs() < 1e-6);
             let off = (expected.log_probabilities - found.log_probabilities).abs().max().into_scalar::<f32>();
             assert!(off < 1e-6, "log-probabilities are off by {off}");

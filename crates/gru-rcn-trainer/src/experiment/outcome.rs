@@ -100,6 +100,9 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
             card.devices()
         ));
     }
+    if let Some(line) = context.replicas.line() {
+        context.message(line);
+    }
     if let Some(line) = memory.line() {
         context.message(line);
     }

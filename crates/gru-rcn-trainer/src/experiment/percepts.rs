@@ -10,7 +10,7 @@ use gru_rcn_data::{Dataset, Sample};
 use super::backbone;
 use super::data::Clips;
 use crate::context::Context;
-use crate::percepts::{Cache, ClipLoader, Live, MEASURED_CLIPS, Source, Store, bytes_of_clips};
+use crate::percepts::{Cache, ClipLoader, FrozenCnn, Live, MEASURED_CLIPS, Source, Store, bytes_of_clips};
 use crate::preflight::samples;
 
 /// Training and validation clips as percepts of all levels.
@@ -105,14 +105,14 @@ impl<'a> PerceptMaker<'a> {
     }
 
     fn live(self, samples: &[Sample], loader: &ClipLoader) -> Rc<dyn Source<Percepts>> {
-        Rc::new(Live::new(self.cnn.clone(), samples, loader.clone(), &self.context.device))
+        Rc::new(Live::new(FrozenCnn::new(self.cnn), samples, loader.clone(), &self.context.device))
     }
 
     fn store(self, samples: &[Sample], copies: usize, loader: &ClipLoader) -> Result<Store> {
         self.check_size(self.bytes(samples.len(), copies), &samples.len().to_string())?;
         match self.cache {
             Some(cache) => Store::read(cache, self.cnn.levels(), samples, loader, &self.context.device),
-            None => Store::fill(self.context, self.cnn, samples, copies, loader),
+            None => Store::fill(self.context, &FrozenCnn::new(self.cnn), samples, copies, loader),
         }
     }
 

@@ -139,6 +139,7 @@ impl TrainedSystem {
 }
 
 /// A model that takes in some of the levels.
+#[derive(Clone)]
 pub(crate) struct OfLevels<M> {
     /// The model.
     pub(crate) model: M,

@@ -11,7 +11,7 @@ use super::percepts::PerceptMaker;
 use super::system::{System, TrainedModel, TrainedSystem};
 use crate::context::Context;
 use crate::observe::Pace;
-use crate::percepts::Live;
+use crate::percepts::{FrozenCnn, Live};
 use crate::run::card::SystemResult;
 use crate::run::scores::Scores;
 use crate::scoring::views::{ViewPercepts, ViewPixels};
@@ -73,6 +73,7 @@ fn test_percepts(
         let source = percepts.scoring_source(samples, loader)?;
         test(context, clips, systems, single_view(&*source, SCORE_BATCH))
     } else {
+        let cnn = &FrozenCnn::new(cnn);
         let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
         test(context, clips, systems, batches)
     }

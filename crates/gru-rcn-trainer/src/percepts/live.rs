@@ -2,12 +2,12 @@
 //! trained.
 
 use burn::tensor::{Device, FloatDType};
-use gru_rcn::backbone::{Cnn, Pixels};
+use gru_rcn::backbone::Pixels;
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{Frames, Sample};
 
-use super::{Batch, Batches, ClipLoader, Source, in_batches, percepts_of, pixels_of};
+use super::{Batch, Batches, ClipLoader, FrozenCnn, Source, in_batches, pixels_of};
 
 /// Makes what a model takes in of clips of the same shape.
 pub(crate) trait MakeInput {
@@ -16,11 +16,11 @@ pub(crate) trait MakeInput {
     fn input(&self, clips: &[Frames], device: &Device, dtype: FloatDType) -> Self::Input;
 }
 
-impl MakeInput for Cnn {
+impl MakeInput for FrozenCnn {
     type Input = Percepts;
 
     fn input(&self, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
-        percepts_of(self, clips, device, dtype)
+        self.percepts(clips, device, dtype)
     }
 }
 

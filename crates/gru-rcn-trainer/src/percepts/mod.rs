@@ -20,12 +20,14 @@ pub(crate) use pixels::{PixelStore, appearances};
 pub(crate) use source::{Batch, Batches, Levels, Source, in_batches};
 pub(crate) use store::{Store, bytes_of_clips};
 
+use std::cell::RefCell;
 use std::panic::resume_unwind;
 
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use gru_rcn::backbone::{Backbone, Cnn, Pixels};
 use gru_rcn::input::PixelClips;
-use gru_rcn::percepts::Percepts;
+use gru_rcn::percepts::{Level, Percepts};
+use gru_rcn::replay::Replay;
 use gru_rcn_data::Frames;
 
 /// Clips whose percepts are measured for the normalisation where not all are kept in memory.
@@ -46,25 +48,58 @@ pub(crate) fn workers(loader: &ClipLoader) -> usize {
     if loader.on_cpu { std::thread::available_parallelism().map_or(1, |n| n.get().min(8)) } else { 1 }
 }
 
-/// The percepts of several parts, each in a thread of its own.
-pub(crate) fn side_by_side<'a>(
-    cnn: &Cnn,
-    parts: impl Iterator<Item = &'a [Frames]>,
-    device: &Device,
-    dtype: FloatDType,
-) -> Vec<Percepts> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = parts.map(|part| scope.spawn(move || percepts_of(cnn, part, device, dtype))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+/// A CNN that is not trained, as it makes percepts. A GPU that can record launches replays it.
+pub(crate) struct FrozenCnn {
+    cnn: Cnn,
+    taps: RefCell<Replay>,
+}
+
+impl FrozenCnn {
+    pub(crate) fn new(cnn: &Cnn) -> Self {
+        let of_replay = cnn.clone();
+        let taps = Replay::new(move |mut frames| of_replay.taps(frames.remove(0)));
+        Self { cnn: cnn.clone(), taps: taps.into() }
+    }
+
+    pub(crate) fn levels(&self) -> Vec<Level> {
+        self.cnn.levels()
+    }
+
+    /// The percepts of several parts; if they are several, each in a thread of its own.
+    pub(crate) fn side_by_side(&self, parts: &[&[Frames]], device: &Device, dtype: FloatDType) -> Vec<Percepts> {
+        if let [part] = parts {
+            return vec![self.percepts(part, device, dtype)];
+        }
+        let cnn = &self.cnn;
+        let percepts = |part| move || percepts_of(cnn, |frames| cnn.taps(frames), part, device, dtype);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = parts.iter().map(|part| scope.spawn(percepts(part))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
+    pub(crate) fn percepts(&self, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
+        percepts_of(&self.cnn, |frames| self.taps.borrow_mut().call(vec![frames]), clips, device, dtype)
+    }
 }
 
 /// Uploads clips as bytes and runs the CNN over them, a few at a time; the percepts are float32.
-pub(crate) fn percepts_of(cnn: &Cnn, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
+fn percepts_of(
+    cnn: &Cnn,
+    taps: impl Fn(Tensor<4>) -> Vec<Tensor<4>>,
+    clips: &[Frames],
+    device: &Device,
+    dtype: FloatDType,
+) -> Percepts {
     let pixels = clips.first().map_or(1, |clip| clip.time * clip.height * clip.width);
     let parts = clips.chunks(chunk_of(pixels)).map(|part| {
-        let pixels = cnn.pixels().normalise(upload(part, device));
-        cnn.percepts(pixels.cast(dtype)).cast(FloatDType::F32)
+        let pixels = cnn.pixels().normalise(upload(part, device)).cast(dtype);
+        let [batch, time, channels, height, width] = pixels.dims();
+        let maps = taps(pixels.reshape([batch * time, channels, height, width])).into_iter().map(|map| {
+            let [_, channels, height, width] = map.dims();
+            map.reshape([batch, time, channels, height, width])
+        });
+        Percepts::new(maps.collect()).cast(FloatDType::F32)
     });
     let mut parts: Vec<Percepts> = parts.collect();
     if parts.len() == 1 {

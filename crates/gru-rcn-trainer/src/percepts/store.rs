@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
-use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
 use gru_rcn_data::{Frames, PlanKey, Sample};
 
-use super::{Batch, Batches, Cache, ClipLoader, Source, chunk_of, in_batches, side_by_side, workers};
+use super::{Batch, Batches, Cache, ClipLoader, FrozenCnn, Source, chunk_of, in_batches, workers};
 use crate::context::Context;
 use crate::observe::Pace;
 
@@ -49,7 +48,7 @@ impl Store {
     /// Reads every clip once, cuts the original and `copies` versions, and runs the CNN over all.
     pub(crate) fn fill(
         context: &Context,
-        cnn: &Cnn,
+        cnn: &FrozenCnn,
         samples: &[Sample],
         copies: usize,
         loader: &ClipLoader,
@@ -140,8 +139,9 @@ impl Data {
     }
 
     /// Runs the CNN over clips, `chunk` of them in each thread.
-    fn push(&mut self, cnn: &Cnn, clips: &[Frames], chunk: usize, dtype: FloatDType) -> Result<()> {
-        for percepts in side_by_side(cnn, clips.chunks(chunk), &self.device, dtype) {
+    fn push(&mut self, cnn: &FrozenCnn, clips: &[Frames], chunk: usize, dtype: FloatDType) -> Result<()> {
+        let parts: Vec<&[Frames]> = clips.chunks(chunk).collect();
+        for percepts in cnn.side_by_side(&parts, &self.device, dtype) {
             for (values, map) in self.values.iter_mut().zip(percepts.maps) {
                 values.extend(map.try_into_data()?.try_into_vec::<f32>()?);
             }

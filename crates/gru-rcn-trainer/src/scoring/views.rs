@@ -7,13 +7,13 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use gru_rcn::backbone::{Cnn, Pixels};
+use gru_rcn::backbone::Pixels;
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::{ClipPlan, ClipViews, Sample, TestViews};
+use gru_rcn_data::{ClipPlan, ClipViews, Frames, Sample, TestViews};
 
 use super::{View, ViewBatch};
-use crate::percepts::{ClipLoader, chunk_of, pixels_of, side_by_side, workers};
+use crate::percepts::{ClipLoader, FrozenCnn, chunk_of, pixels_of, workers};
 
 /// Most views whose maps are given to a model at once.
 const VIEWS_AT_ONCE: usize = 16;
@@ -22,7 +22,7 @@ const VIEWS_AT_ONCE: usize = 16;
 #[derive(Clone, Copy)]
 pub(crate) struct ViewPercepts<'a> {
     /// The CNN, on the plain device.
-    pub(crate) cnn: &'a Cnn,
+    pub(crate) cnn: &'a FrozenCnn,
     pub(crate) loader: &'a ClipLoader,
     pub(crate) device: &'a Device,
 }
@@ -114,7 +114,8 @@ impl<'a> ViewPercepts<'a> {
 
     fn batches(self, clip: usize, views: &ClipViews, pieces: &[Piece]) -> Result<Vec<ViewBatch<Percepts>>> {
         let clips = pieces.iter().map(|piece| views.cut(&piece.frames)).collect::<Result<Vec<_>, _>>()?;
-        let percepts = side_by_side(self.cnn, clips.chunks(1), self.device, self.loader.dtype);
+        let parts: Vec<&[Frames]> = clips.chunks(1).collect();
+        let percepts = self.cnn.side_by_side(&parts, self.device, self.loader.dtype);
         let batch = |(piece, percepts): (&Piece, Percepts)| ViewBatch {
             input: piece.select(&percepts, self.device),
             rows: piece.views.iter().map(|&(_, times)| View { clip, times }).collect(),

@@ -5,7 +5,7 @@ use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 
 use super::*;
-use crate::testing::{assert_numbers, assert_panics, assert_same, drawn, numbers};
+use crate::testing::{assert_numbers, assert_panics, assert_same, device, drawn, numbers};
 
 /// Sizes whose halves come out even, ones that do not, and the smallest that SqueezeNet takes.
 const SIZES: [[usize; 2]; 4] = [[96, 128], [224, 224], [63, 47], [21, 22]];
@@ -13,7 +13,7 @@ const SIZES: [[usize; 2]; 4] = [[96, 128], [224, 224], [63, 47], [21, 22]];
 /// The levels that a configuration promises are what the maps turn out to be.
 fn assert_levels_are_the_maps(cnn: &impl Backbone, channels: usize, size: [usize; 2]) {
     let levels = cnn.levels();
-    let maps = cnn.taps(drawn(1, [2, channels, size[0], size[1]], &Device::flex()));
+    let maps = cnn.taps(drawn(1, [2, channels, size[0], size[1]], &device()));
     assert_eq!(levels.len(), maps.len());
     for (level, map) in levels.iter().zip(maps) {
         assert_eq!(map.dims(), [2, level.channels, level.height, level.width], "{} at {size:?}", level.name);
@@ -32,14 +32,14 @@ fn networks(size: [usize; 2]) -> impl Iterator<Item = (Network, CnnConfig)> {
 }
 
 fn frames(channels: usize) -> Tensor<4> {
-    drawn(1, [2, channels, 32, 32], &Device::flex())
+    drawn(1, [2, channels, 32, 32], &device())
 }
 
 #[test]
 fn levels_are_the_maps() {
     for size in SIZES {
         for (network, config) in networks(size).chain([with_a_grid(size)]) {
-            let cnn = config.init(&Device::flex());
+            let cnn = config.init(&device());
             assert_levels_are_the_maps(&cnn, 3, size);
             assert_eq!(config.levels(), cnn.levels(), "{network}");
         }
@@ -56,7 +56,7 @@ fn with_a_grid(size: [usize; 2]) -> (Network, CnnConfig) {
 #[test]
 fn layers_describe_the_network() {
     for (network, config) in networks([96, 128]).chain([with_a_grid([96, 128])]) {
-        let (layers, cnn) = (config.layers(), config.init(&Device::flex()));
+        let (layers, cnn) = (config.layers(), config.init(&device()));
         assert_eq!(layers, cnn.layers(), "{network}");
         assert_eq!(layers.iter().map(|layer| layer.parameters).sum::<usize>(), cnn.num_params(), "{network}");
         assert_eq!(layers[0].input, [3, 96, 128], "{network}");
@@ -142,7 +142,7 @@ fn level_names(cnn: &impl Backbone) -> Vec<String> {
 #[test]
 fn taps_alone_and_together() {
     for (network, config) in networks([32, 32]) {
-        let (known, mut cnn) = (config.known_taps(), config.init(&Device::flex()));
+        let (known, mut cnn) = (config.known_taps(), config.init(&device()));
         let all = cnn.taps(frames(3));
         for (tap, expected) in known.iter().zip(&all) {
             cnn.set_taps(&[tap]).unwrap();
@@ -162,7 +162,7 @@ fn unknown_taps_are_refused() {
     let config = CnnConfig::Vgg16(Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "conv5"]));
     let error = config.validate().unwrap_err();
     assert_eq!(error.to_string(), "VGG-16 has no tap \"conv5\"; it has pool1, pool2, pool3, pool4, fc7");
-    assert_panics("has no tap \"conv5\"", || config.init(&Device::flex()));
+    assert_panics("has no tap \"conv5\"", || config.init(&device()));
     // Without the fully connected layers there is no fc7 either, nor a fifth stage in a network of
     // four; nor are there logits.
     let config = Vgg16Config::small(6, [32, 32]).with_fully_connected(false);
@@ -170,12 +170,12 @@ fn unknown_taps_are_refused() {
         let message = config.clone().with_taps([tap]).validate().unwrap_err().to_string();
         assert!(message.ends_with("it has pool1, pool2, pool3, pool4"), "{message}");
     }
-    let cnn = config.with_taps(["pool4"]).init(&Device::flex());
+    let cnn = config.with_taps(["pool4"]).init(&device());
     assert_panics("no fully connected layers", || cnn.forward(frames(3)));
     let error = SqueezeNetConfig::new().with_taps(["fc7"]).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
     for (network, config) in networks([32, 32]) {
-        let mut cnn = config.init(&Device::flex());
+        let mut cnn = config.init(&device());
         let before = level_names(&cnn);
         assert!(matches!(cnn.set_taps(&["pool9"]), Err(BackboneConfigError::UnknownTap { .. })), "{network}");
         assert_eq!(level_names(&cnn), before);
@@ -203,7 +203,7 @@ fn no_classes_no_taps_and_small_frames_are_refused() {
 #[test]
 fn the_top_map_is_averaged_to_the_grid() {
     use burn::module::Param;
-    let device = Device::flex();
+    let device = device();
     let config = Vgg16Config::small(2, [8, 12]).with_in_channels(1).with_stages(vec![[1, 1]]).with_grid([2, 2]);
     let mut vgg = config.with_fc_width(4).with_taps(["fc7"]).init(&device);
     let mut tap = vec![0f32; 9];
@@ -225,7 +225,7 @@ fn the_top_map_is_averaged_to_the_grid() {
 /// Frames of clips go through as one batch and come back clip by clip, in order.
 #[test]
 fn percepts_keep_clips_and_frames_apart() {
-    let device = Device::flex();
+    let device = device();
     let cnn = Vgg16Config::small(6, [32, 32]).init(&device);
     let clips = drawn::<5>(2, [2, 3, 3, 32, 32], &device);
     let percepts = cnn.percepts(clips.clone());
@@ -256,7 +256,7 @@ fn classifier(cnn: &Cnn) -> (Vec<f32>, Vec<f32>) {
 /// s·4/√(2n), or 5.6 % at n = 2560, but for one case in 16,000.
 #[test]
 fn only_the_classifier_is_new() {
-    let device = Device::flex();
+    let device = device();
     device.seed(3);
     for (network, config) in networks([32, 32]) {
         let mut cnn = config.init(&device);
@@ -300,7 +300,7 @@ fn dropout_acts_in_training_alone_and_at_its_own_layer() {
 #[test]
 fn drop_probabilities_are_those_of_the_network() {
     for (network, config) in networks([32, 32]) {
-        let (count, mut cnn) = (config.dropout().len(), config.init(&Device::flex()));
+        let (count, mut cnn) = (config.dropout().len(), config.init(&device()));
         assert_eq!(
             cnn.set_dropout(&vec![0.5; count + 1]),
             Err(BackboneConfigError::DropoutCount { expected: count, found: count + 1 }),
@@ -326,11 +326,11 @@ fn networks_for_flow_have_the_mean_kernel() {
         assert_eq!(flow.in_channels(), 20);
         assert_eq!(flow.pixels().mean, [128.0 / 255.0; 20]);
         assert_eq!(flow.to_string(), config.clone().across_modality(20).to_string());
-        let still = Tensor::full([1, 1, 32, 32, 20], 128, &Device::flex());
-        assert_same(flow.pixels().normalise(still), Tensor::<5>::zeros([1, 1, 20, 32, 32], &Device::flex()));
-        assert_levels_are_the_maps(&flow.init(&Device::flex()), 20, [32, 32]);
+        let still = Tensor::full([1, 1, 32, 32, 20], 128, &device());
+        assert_same(flow.pixels().normalise(still), Tensor::<5>::zeros([1, 1, 20, 32, 32], &device()));
+        assert_levels_are_the_maps(&flow.init(&device()), 20, [32, 32]);
 
-        let cnn = config.init(&Device::flex());
+        let cnn = config.init(&device());
         let grey = frames(1);
         let before = cnn.taps(grey.clone().repeat_dim(1, 3));
         let widened = cnn.across_modality(20);
@@ -401,7 +401,7 @@ fn the_compiled_network_equals_the_layers() {
 /// A changed weight changes the compiled network's maps.
 #[test]
 fn a_compiled_network_follows_its_weights() {
-    let mut cnn = Vgg16Config::small(3, [32, 32]).init(&Device::flex());
+    let mut cnn = Vgg16Config::small(3, [32, 32]).init(&device());
     let before = cnn.taps(frames(3)).swap_remove(0);
     cnn.convs[0].weight = cnn.convs[0].weight.clone().map(|weight| weight * 2.0);
     assert_same(cnn.taps(frames(3)).swap_remove(0), before * 2.0);

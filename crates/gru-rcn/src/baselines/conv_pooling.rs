@@ -98,14 +98,14 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::testing::numbers;
+    use crate::testing::{device, numbers};
 
     /// Two steps of one channel on 1×2 cells, (1, −4) and (−2, −3): the maxima are 1 and −3. The first layer
     /// gives 2·1 + (−3) = −1, which ReLU makes 0, and 1·1 − (−3) = 4; the second their sum, 4, and its
     /// negative, 0; the classifier 4·½ = 2 and 4·(−¼) = −1. The order of the steps does not matter.
     #[test]
     fn two_steps_by_hand() {
-        let device = Device::flex();
+        let device = device();
         let weight = |values: [f32; 4]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [2, 2]), &device);
         let set = |linear: &mut Linear, values: [f32; 4]| {
             linear.weight = Param::from_tensor(weight(values));
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn parameters_on_the_paper_s_top() {
         let top = Level::new("pool5".into(), 512, 7, 7);
-        let model = ConvPoolingConfig::new(top, 101).init(&Device::flex());
+        let model = ConvPoolingConfig::new(top, 101).init(&device());
         assert_eq!(model.num_params(), 102_764_544 + 16_781_312 + 413_797 + 1);
     }
 }

@@ -228,6 +228,7 @@ impl NormState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::device;
 
     fn percepts(values: &[f32], device: &Device) -> Percepts {
         let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1, 1]);
@@ -243,7 +244,7 @@ mod tests {
     /// 3). Differences are 0, 7, -5 with RMS sqrt(74 / 3).
     #[test]
     fn rules_by_hand() {
-        let device = Device::flex();
+        let device = device();
         let clip = percepts(&[2.0, 9.0, 4.0], &device);
         let mut statistics = PerceptStatistics::default();
         statistics.observe(&clip);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Recognizer, RecognizerDescription, RecognizerInput};
+use super::{Recognizer, RecognizerDescription, RecognizerInput, Stream};
 use crate::backbone::{BackboneConfigError, Cnn};
 use crate::classifier::{GruRcnClassifier, StreamState};
 use crate::head::EnsembleLogits;
@@ -164,6 +164,18 @@ impl TrainedRecognizer {
         }
     }
 
+    /// A stream that is replayed on a GPU that can, to the same effect as [`step`](Self::step).
+    ///
+    /// # Errors
+    ///
+    /// If the recognizer needs whole clips.
+    pub fn stream(&self) -> Result<Stream, RecognizerError> {
+        match self.description.takes_streams() {
+            true => Ok(Stream::new(&self.model)),
+            false => Err(RecognizerError::NeedsClips),
+        }
+    }
+
     /// Names of the classes, in the order of the logits.
     pub fn classes(&self) -> &[String] {
         &self.description.classes
@@ -183,14 +195,14 @@ mod tests {
     use crate::head::Pooling;
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
-    use crate::testing::{assert_same, drawn, redrawn};
+    use crate::testing::{assert_same, device, drawn, redrawn};
     use burn::tensor::DType;
     use serde_json::{Value, json};
 
     const CLASSES: [&str; 3] = ["a", "b", "c"];
 
     fn recognizer(form: Form, rule: NormRule) -> Recognizer<Cnn, GruRcnClassifier> {
-        let device = Device::flex();
+        let device = device();
         let backbone = Cnn::from(Vgg16Config::small(5, [32, 48]).with_taps(["pool1", "pool3"]).init(&device));
         let recurrent = GruRcnConfig::new(backbone.levels(), vec![3, 4]).with_form(form).with_kernel_size(5);
         let norm = PerceptNormConfig::new().with_rule(rule).with_gain(0.5);
@@ -200,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_saved_recognizer_gives_the_same_answers() {
-        let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+        let (folder, device) = (tempfile::tempdir().unwrap(), device());
         let clip = drawn::<5>(3, [2, 4, 3, 32, 48], &device);
         for (form, rule, streams) in [
             (Form::Independent, NormRule::CausalCentre, true),
@@ -218,9 +230,13 @@ mod tests {
             let frame = clip.clone().narrow(1, 0, 1).squeeze_dim::<4>(1);
             let (mut state, mut expected) = (StreamState::default(), StreamState::default());
             match opened.step(frame.clone(), &mut state) {
-                Ok(found) => assert_same(found.logits, saved.step(frame, &mut expected).logits),
+                Ok(found) => {
+                    assert_same(found.logits.clone(), saved.step(frame.clone(), &mut expected).logits);
+                    assert_same(opened.stream().unwrap().step(frame).logits, found.logits);
+                }
                 Err(error) => assert!(!streams && matches!(error, RecognizerError::NeedsClips), "{error}"),
             }
+            assert_eq!(opened.stream().is_ok(), streams);
         }
     }
 
@@ -228,7 +244,7 @@ mod tests {
     /// name.
     #[test]
     fn further_taps_are_left_out() {
-        let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+        let (folder, device) = (tempfile::tempdir().unwrap(), device());
         let Recognizer { mut backbone, classifier } = recognizer(Form::Independent, NormRule::Scale);
         let before = backbone.levels();
         backbone.set_taps(&["pool1", "pool2", "pool3", "fc7"]).unwrap();
@@ -248,7 +264,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = model.save(folder.path(), ["a"]).unwrap_err().to_string();
         assert_eq!(error, "the description of the recognizer is inconsistent: 1 class names for 3 classes");
-        let other = Cnn::from(Vgg16Config::small(5, [64, 64]).init(&Device::flex()));
+        let other = Cnn::from(Vgg16Config::small(5, [64, 64]).init(&device()));
         let classes = CLASSES.map(String::from).to_vec();
         let error = RecognizerDescription::new(&other, false, &model.classifier, classes).unwrap_err();
         assert!(error.to_string().contains("the CNN has the levels"), "{error}");
@@ -257,17 +273,17 @@ mod tests {
     #[test]
     fn a_file_without_a_description_says_what_to_do() {
         let (folder, model) = (tempfile::tempdir().unwrap(), recognizer(Form::Independent, NormRule::Scale));
-        let missing = Recognizer::open(folder.path(), &Device::flex()).unwrap_err();
+        let missing = Recognizer::open(folder.path(), &device()).unwrap_err();
         assert!(matches!(missing, RecognizerError::Weights(WeightsError::NotFound { .. })), "{missing}");
         weights::export(&model.classifier, &folder.path().join(MODEL), &[("system", "gru_rcn".into())]).unwrap();
-        let error = Recognizer::open(folder.path(), &Device::flex()).unwrap_err().to_string();
+        let error = Recognizer::open(folder.path(), &device()).unwrap_err().to_string();
         assert!(error.contains("the program `gru-rcn` still reads its run"), "{error}");
     }
 
     /// Each of these is an error and none a panic, whatever the file claims.
     #[test]
     fn hostile_files_are_errors() {
-        let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+        let (folder, device) = (tempfile::tempdir().unwrap(), device());
         let model = recognizer(Form::Independent, NormRule::Scale);
         model.save(folder.path(), CLASSES).unwrap();
         let path = folder.path().join(MODEL);

@@ -31,12 +31,13 @@ pub fn pool_to(maps: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, Int};
+    use crate::testing::device;
+    use burn::tensor::Int;
 
     /// Rows of 1..=5 pooled to 2 cells: stride 2, kernel 3, so the windows are [1,2,3] and [3,4,5].
     #[test]
     fn five_to_two() {
-        let row = Tensor::<1, Int>::arange(1..6, &Device::flex()).float().reshape([1, 1, 1, 5]);
+        let row = Tensor::<1, Int>::arange(1..6, &device()).float().reshape([1, 1, 1, 5]);
         let pooled = pool_to(row, [1, 2]).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(pooled, [3.0, 5.0]);
     }
@@ -44,7 +45,7 @@ mod tests {
     #[test]
     fn the_paper_s_sizes() {
         for (from, to) in [(56, 28), (28, 14), (14, 7), (7, 1)] {
-            let maps = Tensor::<4>::zeros([1, 2, from, from], &Device::flex());
+            let maps = Tensor::<4>::zeros([1, 2, from, from], &device());
             assert_eq!(pool_to(maps, [to, to]).dims(), [1, 2, to, to]);
         }
     }

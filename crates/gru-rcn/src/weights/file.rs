@@ -96,6 +96,7 @@ fn sort_header(header: &mut [u8]) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::device;
 
     #[test]
     fn metadata_are_sorted_by_key_and_other_bytes_are_kept() {
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn equal_modules_are_equal_files() {
         let folder = tempfile::tempdir().unwrap();
-        let module = burn::nn::LinearConfig::new(2, 3).init(&burn::tensor::Device::flex());
+        let module = burn::nn::LinearConfig::new(2, 3).init(&device());
         let mut files = (0..4).map(|n| {
             let path = folder.path().join(format!("{n}.safetensors"));
             super::super::export(&module, &path, &[("one", "1".into()), ("two", "2".into())]).unwrap();

@@ -327,8 +327,7 @@ fn describe(error: &ApplyError, name: &impl Fn(&str) -> String) -> (String, Stri
 mod tests {
     use super::*;
     use crate::backbone::{SqueezeNet, SqueezeNetConfig, Vgg16, Vgg16Config};
-    use crate::testing::{difference, drawn};
-    use burn::tensor::Device;
+    use crate::testing::{device, difference, drawn};
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -337,11 +336,11 @@ mod tests {
     }
 
     fn vgg(classes: usize) -> Vgg16 {
-        Vgg16Config::small(classes, [32, 32]).init(&Device::flex())
+        Vgg16Config::small(classes, [32, 32]).init(&device())
     }
 
     fn squeezenet(classes: usize) -> SqueezeNet {
-        SqueezeNetConfig::new().with_num_classes(classes).init(&Device::flex())
+        SqueezeNetConfig::new().with_num_classes(classes).init(&device())
     }
 
     fn assert_exported_weights_are_imported<B: Module + Backbone>(new: impl Fn() -> B) {
@@ -349,7 +348,7 @@ mod tests {
         let saved = new();
         export_torchvision(&saved, &path).unwrap();
         let loaded = import_torchvision(new(), &path).unwrap();
-        let frame = drawn::<4>(1, [1, 3, 32, 32], &Device::flex());
+        let frame = drawn::<4>(1, [1, 3, 32, 32], &device());
         assert_eq!(difference(Backbone::forward(&saved, frame.clone()), Backbone::forward(&loaded, frame)), 0.0);
     }
 
@@ -377,7 +376,7 @@ mod tests {
     fn import_is_strict_about_every_key() {
         let (_folder, path) = folder();
         export_torchvision(&vgg(6), &path).unwrap();
-        let mismatch = |config: Vgg16Config| match import_torchvision(config.init(&Device::flex()), &path) {
+        let mismatch = |config: Vgg16Config| match import_torchvision(config.init(&device()), &path) {
             Err(WeightsError::Mismatch { missing, unused, misshapen, .. }) => (missing, unused, misshapen),
             other => panic!("{other:?}"),
         };
@@ -457,7 +456,7 @@ mod tests {
     fn keys_may_stand_below_one_prefix() {
         let (_folder, path) = folder();
         let saved = vgg(6);
-        let frame = drawn::<4>(1, [1, 3, 32, 32], &Device::flex());
+        let frame = drawn::<4>(1, [1, 3, 32, 32], &device());
         let expected = Backbone::forward(&saved, frame.clone());
         for (prefix, more) in [
             ("module.", &[][..]),

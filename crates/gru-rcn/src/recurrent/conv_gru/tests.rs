@@ -5,7 +5,7 @@ use burn::nn::gru::GruConfig;
 use burn::tensor::{DType, TensorData};
 
 use super::*;
-use crate::testing::{assert_numbers, assert_panics, assert_same, difference, drawn, numbers, redrawn};
+use crate::testing::{assert_numbers, assert_panics, assert_same, device, difference, drawn, numbers, redrawn};
 
 const LN2: f32 = std::f32::consts::LN_2;
 
@@ -14,7 +14,7 @@ fn ln(x: f32) -> f32 {
 }
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &device())
 }
 
 fn weight(values: &[f32], [out, input, kernel]: [usize; 3]) -> Param<Tensor<4>> {
@@ -23,12 +23,12 @@ fn weight(values: &[f32], [out, input, kernel]: [usize; 3]) -> Param<Tensor<4>> 
 
 /// A layer with weights of (-0.7, 0.7): large enough for the gates to open and close.
 fn layer(config: ConvGruConfig) -> ConvGru {
-    redrawn(config.init(&Device::flex()), 5, 0.7, DType::F32)
+    redrawn(config.init(&device()), 5, 0.7, DType::F32)
 }
 
 /// Biases of all three gates at once, `value` for each hidden channel.
 fn set_bias(layer: &mut ConvGru, [z, r, candidate]: [f32; 3]) {
-    let device = Device::flex();
+    let device = device();
     let part = |value: f32| Tensor::<1>::full([layer.hidden_channels], value, &device);
     layer.input_to_hidden.bias = Some(Param::from_tensor(Tensor::cat(vec![part(z), part(r), part(candidate)], 0)));
 }
@@ -44,7 +44,7 @@ fn set_bias(layer: &mut ConvGru, [z, r, candidate]: [f32; 3]) {
 /// 0.2 * 0.8 = 0.52.
 #[test]
 fn two_steps_by_hand() {
-    let mut layer = ConvGruConfig::new(1, 1).with_kernel_size(1).init(&Device::flex());
+    let mut layer = ConvGruConfig::new(1, 1).with_kernel_size(1).init(&device());
     let (w_z, w_r, w) = (ln(3.0), 1.0, LN2);
     let u_z = (-ln(4.0) - 2.0 * w_z) / 0.45;
     let u_r = -2.0 * w_r / 0.45;
@@ -64,7 +64,7 @@ fn two_steps_by_hand() {
 /// would leave 0.09.
 #[test]
 fn the_reset_gate_acts_before_the_product() {
-    let mut layer = ConvGruConfig::new(1, 2).with_kernel_size(1).init(&Device::flex());
+    let mut layer = ConvGruConfig::new(1, 2).with_kernel_size(1).init(&device());
     layer.input_to_hidden.weight = weight(&[0.0; 6], [6, 1, 1]);
     layer.hidden_to_gates.weight = weight(&[0.0, 0.0, 0.0, 0.0, ln(3.0), 0.0, -ln(4.0), 0.0], [4, 2, 1]);
     layer.hidden_to_candidate.weight = weight(&[0.0, 0.0, 4.0 / 3.0 * LN2, 0.0], [2, 2, 1]);
@@ -77,7 +77,7 @@ fn the_reset_gate_acts_before_the_product() {
 /// 0. A kernel turned over would swap them.
 #[test]
 fn kernels_are_not_turned_over() {
-    let mut layer = ConvGruConfig::new(1, 1).init(&Device::flex());
+    let mut layer = ConvGruConfig::new(1, 1).init(&device());
     let mut taps = [0.0; 27];
     // Third gate, second row, first column.
     taps[18 + 3] = ln(3.0);
@@ -90,7 +90,7 @@ fn kernels_are_not_turned_over() {
 /// `below_to_candidate` it is 4/5 and h = 0.6.
 #[test]
 fn bottom_up_by_hand() {
-    let device = Device::flex();
+    let device = device();
     let config = ConvGruConfig::new(1, 1).with_kernel_size(1).with_below_channels(Some(1));
     let (zero, one) = (Tensor::<4>::zeros([1, 1, 1, 1], &device), Tensor::<4>::ones([1, 1, 1, 1], &device));
     for (to_candidate, expected) in [(false, 0.0), (true, 0.6)] {
@@ -111,7 +111,7 @@ fn bottom_up_by_hand() {
 /// connected GRU of its centres.
 #[test]
 fn one_cell_sees_the_centre_taps_only() {
-    let device = Device::flex();
+    let device = device();
     let config = ConvGruConfig::new(3, 4).with_bias(true).with_below_channels(Some(2));
     let wide = layer(config.clone());
     let mut dense = config.with_kernel_size(1).init(&device);
@@ -134,7 +134,7 @@ fn one_cell_sees_the_centre_taps_only() {
 /// shut, nothing of the state is left: h = tanh(W * x + b).
 #[test]
 fn the_update_gate_keeps_the_state_or_takes_the_candidate() {
-    let device = Device::flex();
+    let device = device();
     let mut layer = layer(ConvGruConfig::new(2, 3).with_bias(true));
     let (x, state) = (drawn::<4>(4, [2, 2, 4, 5], &device), drawn::<4>(3, [2, 3, 4, 5], &device));
     set_bias(&mut layer, [-1000.0, 0.0, 0.3]);
@@ -150,7 +150,7 @@ fn the_update_gate_keeps_the_state_or_takes_the_candidate() {
 /// cell further, and the input convolution adds nothing to that (1, then 1 + 2, then 1 + 2 + 2).
 #[test]
 fn interior_cells_move_with_the_picture() {
-    let device = Device::flex();
+    let device = device();
     let layer = layer(ConvGruConfig::new(2, 3));
     let scene = drawn::<5>(6, [1, 3, 2, 20, 20], &device);
     let window = |y: usize, x: usize| layer.last(scene.clone().narrow(3, y, 14).narrow(4, x, 14), None);
@@ -168,7 +168,7 @@ fn interior_cells_move_with_the_picture() {
 /// step skips the convolutions of a zero state, which changes nothing.
 #[test]
 fn steps_equal_the_clip() {
-    let device = Device::flex();
+    let device = device();
     let layer = layer(ConvGruConfig::new(2, 3).with_bias(true));
     let clip = drawn::<5>(7, [2, 5, 2, 4, 3], &device);
     let zeros = Tensor::zeros([2, 3, 4, 3], &device);
@@ -191,7 +191,7 @@ fn steps_equal_the_clip() {
 /// is made to act before the product. With either left as it is, they do not.
 #[test]
 fn burn_s_gru_has_the_opposite_update_gate() {
-    let device = Device::flex();
+    let device = device();
     let (inputs, hidden) = (3, 4);
     let ours = layer(ConvGruConfig::new(inputs, hidden).with_kernel_size(1));
     let clip = drawn::<3>(10, [2, 4, inputs], &device);
@@ -232,7 +232,7 @@ fn parameter_counts() {
         (below.clone().with_below_to_candidate(true), 810),
         (below.with_kernel_size(1), 75),
     ] {
-        assert_eq!(config.init(&Device::flex()).num_params(), expected);
+        assert_eq!(config.init(&device()).num_params(), expected);
     }
 }
 
@@ -241,7 +241,7 @@ fn parameter_counts() {
 /// bound for three fused gates (0.142) would not allow.
 #[test]
 fn every_gate_is_drawn_on_its_own() {
-    let device = Device::flex();
+    let device = device();
     let layer = ConvGruConfig::new(6, 8).with_bias(true).init(&device);
     for (conv, gates) in [(&layer.hidden_to_gates, 2), (&layer.hidden_to_candidate, 1)] {
         for gate in 0..gates {
@@ -261,7 +261,7 @@ fn every_gate_is_drawn_on_its_own() {
 
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
-    let device = Device::flex();
+    let device = device();
     let zeros = |channels, side| Tensor::<4>::zeros([1, channels, side, side], &device);
     let config = ConvGruConfig::new(2, 3);
     let layer = config.init(&device);

@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use super::*;
 use crate::backbone::Vgg16Config;
 use crate::head::LevelHeadsConfig;
-use crate::testing::{assert_panics, assert_same, difference, drawn, redrawn};
+use crate::testing::{assert_panics, assert_same, device, difference, drawn, redrawn};
 
 const BATCH: usize = 2;
 const TIME: usize = 4;
@@ -19,13 +19,13 @@ fn config(form: Form) -> GruRcnConfig {
 }
 
 fn model(form: Form) -> GruRcn {
-    redrawn(config(form).init(&Device::flex()), 11, 0.7, DType::F32)
+    redrawn(config(form).init(&device()), 11, 0.7, DType::F32)
 }
 
 fn percepts(seed: u64) -> Percepts {
     let levels = config(Form::Independent).levels;
     let map = |(l, level): (usize, &Level)| {
-        drawn(seed + l as u64, [BATCH, TIME, level.channels, level.height, level.width], &Device::flex())
+        drawn(seed + l as u64, [BATCH, TIME, level.channels, level.height, level.width], &device())
     };
     Percepts::new(levels.iter().enumerate().map(map).collect())
 }
@@ -73,7 +73,7 @@ fn stacked_without_bottom_up_is_independent() {
 fn stacked_level_by_level_equals_step_by_step() {
     for to_candidate in [false, true] {
         let config = config(Form::Stacked).with_below_to_candidate(to_candidate);
-        let model = redrawn(config.init(&Device::flex()), 12, 0.7, DType::F32);
+        let model = redrawn(config.init(&device()), 12, 0.7, DType::F32);
         let clip = percepts(60);
         let mut hidden: Vec<Option<Tensor<4>>> = vec![None; 3];
         for t in 0..TIME {
@@ -94,7 +94,7 @@ fn stacked_level_by_level_equals_step_by_step() {
 /// (1216 + 5) * 101 = 123,321; with both directions (2432 + 5) * 101 = 246,137.
 #[test]
 fn parameter_counts_are_the_paper_s() {
-    let device = Device::flex();
+    let device = device();
     let vgg = Vgg16Config::new().levels();
     let paper = GruRcnConfig::new(vgg, vec![64, 128, 256, 256, 512]);
     let per_level: Vec<usize> = (0..5).map(|level| paper.layer(level, false).init(&device).num_params()).collect();
@@ -140,7 +140,7 @@ fn validate_names_the_level_at_fault() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let maps = || frame(&percepts(90), 0);
-    assert_panics("at least one level", || GruRcnConfig::new(vec![], vec![]).init(&Device::flex()));
+    assert_panics("at least one level", || GruRcnConfig::new(vec![], vec![]).init(&device()));
     assert_panics("needs the whole clip", || model(Form::Bidirectional).step(maps(), None));
     let two = maps().drain(..2).collect::<Vec<_>>();
     let independent = model(Form::Independent);
