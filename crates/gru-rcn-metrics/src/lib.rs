@@ -22,6 +22,7 @@
 //! index would make it look like a model that knows class 0. Here no clip is correct then, neither
 //! in the accuracies nor in the confusion matrix, so the two always agree.
 
+pub mod caption;
 mod classification;
 mod confusion;
 mod error;

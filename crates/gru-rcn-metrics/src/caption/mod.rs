@@ -1,0 +1,5 @@
+//! Caption metrics.
+
+mod tokenizer;
+
+pub use tokenizer::{tokenize, tokenize_lines};
