@@ -372,7 +372,7 @@ impl Text {
     /// `#tag` of letters, `@name`.
     fn tag_or_name(&self, at: usize) -> Option<Reach> {
         let end = match self.at(at) {
-            '#' => self.skip(at + 1, is_letter),
+            '#' => self.skip(at + 1, |c| is_letter(c) || contains(MARKS, c)),
             '@' if !self.at(at + 1).is_ascii_digit() => self.skip(at + 1, |c| c.is_ascii_alphanumeric() || c == '_'),
             _ => at,
         };
@@ -458,7 +458,7 @@ impl Text {
     }
 
     fn fixed_word(&self, at: usize) -> Option<Reach> {
-        const WORDS: [&str; 14] = [
+        const WORDS: [&str; 16] = [
             "-lrb-",
             "-rrb-",
             "-lcb-",
@@ -473,6 +473,8 @@ impl Text {
             "c++",
             "s&amp;p-500",
             "s&amp;ls",
+            "c#",
+            "f#",
         ];
         let split = |first, last| self.literal(self.apostrophe(self.literal(at, first)?)?, last);
         reach(self.any_literal(at, &WORDS).max(split("c", "est")).max(split("cap", "n"))?)
@@ -486,7 +488,6 @@ impl Text {
             let prefixed = matches!(self.at(at), 'd' | 'D' | 'o' | 'O' | 'l' | 'L')
                 .then(|| self.any_apostrophe(at + 1))
                 .flatten()
-                .filter(|&after| is_letter(self.at(after)))
                 .map(|after| self.skip(after, |c| is_letter(c) || is_digit(c)))
                 .filter(|&end| end >= at + 4);
             prefixed.or((end > at).then_some(end))
