@@ -17,6 +17,7 @@ mod bleu;
 mod cider;
 mod corpus;
 mod error;
+mod meteor;
 mod ngrams;
 mod rouge;
 mod tokenizer;
@@ -25,6 +26,7 @@ pub use bleu::{Bleu, bleu};
 pub use cider::{cider, cider_d};
 pub use corpus::{Caption, CaptionedClip, Corpus};
 pub use error::{CaptionError, Side};
+pub use meteor::{ParaphraseTable, meteor};
 pub use rouge::rouge_l;
 pub use tokenizer::{tokenize, tokenize_lines};
 
