@@ -211,3 +211,6 @@ const FUNCTION_WORDS: [&str; 93] = [
     "their", "there", "they", "this", "time", "to", "two", "up", "was", "we", "were", "what",
     "when", "which", "who", "will", "with", "would", "year", "years", "you", "—", "’", "“", "”",
 ];
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,13 @@ fn tokenize_before(caption: &str, next: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while at < end {
+        // Most tokens are plain words before a space, which need no comparison of rules.
+        let letters = text.skip(at, |c| c.is_ascii_alphabetic());
+        if letters > at && text.at(letters) == ' ' && text.joined_words(at).is_none() {
+            tokens.push(text.0[at..letters].iter().map(char::to_ascii_lowercase).collect());
+            at = letters + 1;
+            continue;
+        }
         match text.longest(at) {
             Some((end, rule)) => {
                 let token = rule(&text.0[at..end]).to_lowercase();
@@ -123,6 +130,9 @@ struct Text(Vec<char>);
 impl Text {
     /// The end of the token that starts here and its spelling, if one does.
     fn longest(&self, at: usize) -> Option<(usize, Spelling)> {
+        if self.at(at) == ' ' {
+            return None;
+        }
         let mut best: Option<(Reach, Spelling)> = None;
         for (rule, spelling) in RULES {
             if let Some(reach) = rule(self, at)
@@ -605,9 +615,11 @@ impl Text {
     /// An abbreviation that may end a sentence. It wins over a word of one character more.
     fn abbreviation_ending(&self, at: usize) -> Option<Reach> {
         let letters = self.skip(at, |c| c.is_ascii_alphabetic());
-        let word = self.0[at..letters].iter().collect::<String>().to_ascii_lowercase();
-        let known = self.at(letters) == '.' && AT_THE_END.contains(&word.as_str());
-        known.then_some(Reach { end: letters + 1, seen: letters + 2 })
+        if self.at(letters) != '.' {
+            return None;
+        }
+        let word: String = self.0[at..letters].iter().map(char::to_ascii_lowercase).collect();
+        AT_THE_END.contains(&word.as_str()).then_some(Reach { end: letters + 1, seen: letters + 2 })
     }
 
     /// A word with a dot before a comma, semicolon or colon, which is taken for an abbreviation.
@@ -947,3 +959,6 @@ fn symbol(token: &[char]) -> Cow<'static, str> {
         _ => plain(token),
     }
 }
+
+#[cfg(test)]
+mod tests;
