@@ -1,5 +1,5 @@
 //! Classification metrics for video: top-k and mean-class accuracy, negative log-likelihood, the
-//! confusion matrix, and confidence intervals.
+//! confusion matrix, and confidence intervals. Metrics of captions are in [`caption`].
 //!
 //! The crate works on plain numbers (probabilities and labels) without a tensor library, so it can
 //! score a file, another framework or a spreadsheet with the same code as a training run.
