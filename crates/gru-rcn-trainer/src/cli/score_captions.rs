@@ -2,11 +2,11 @@
 //! coco-caption.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use gru_rcn_data::base::{open_file, read_file, read_text};
 use gru_rcn_metrics::caption::{
     Caption, CaptionError, Corpus, ParaphraseTable, Scores, Side, bleu, cider, cider_d, meteor, rouge_l,
 };
@@ -21,6 +21,8 @@ use crate::run::dir::write_atomically;
 const PARAPHRASES: &str = "data/paraphrase-en.gz";
 /// The same in the form that is searched quickly.
 const CONVERTED: &str = "data/paraphrase-en.gru-rcn";
+/// Most bytes of that: METEOR's own has 54 million.
+const MOST_CONVERTED: u64 = 4 << 30;
 
 #[derive(Args, Debug)]
 pub(super) struct ScoreCaptionsArgs {
@@ -168,9 +170,7 @@ fn captions(annotations: Vec<Annotation>) -> Result<Vec<Caption>> {
 }
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-    let name = || path.display().to_string();
-    let text = fs::read(path).with_context(name)?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is not in COCO's format", path.display()))
+    serde_json::from_str(&read_text(path)?).with_context(|| format!("{} is not in COCO's format", path.display()))
 }
 
 fn metrics(corpus: &Corpus, table: Option<&ParaphraseTable>) -> Vec<Metric> {
@@ -222,12 +222,11 @@ fn paraphrases(folder: &Path) -> Result<ParaphraseTable> {
     if let (Ok(converted_at), Ok(original_at)) = (modified(&converted), modified(&original))
         && converted_at >= original_at
     {
-        let bytes = fs::read(&converted).with_context(|| converted.display().to_string())?;
-        return ParaphraseTable::from_bytes(bytes)
+        return ParaphraseTable::from_bytes(read_file(&converted, MOST_CONVERTED)?)
             .with_context(|| format!("{}; delete the file, and it is made again", converted.display()));
     }
     note!("converting METEOR's paraphrases, once");
-    let file = File::open(&original).with_context(|| original.display().to_string())?;
+    let (file, _) = open_file(&original)?;
     let table = ParaphraseTable::convert(file).with_context(|| original.display().to_string())?;
     if let Err(error) = write_atomically(&converted, table.as_bytes()) {
         note!("warning: the converted paraphrases cannot be kept, and are made again next time: {}", describe(&error));
@@ -237,6 +236,8 @@ fn paraphrases(folder: &Path) -> Result<ParaphraseTable> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Writes both files and reads them as the verb does.
