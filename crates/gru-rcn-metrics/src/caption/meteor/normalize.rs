@@ -115,16 +115,14 @@ fn final_dots(text: &[char]) -> Vec<String> {
     for (place, word) in words.iter().enumerate() {
         let next = words.get(place + 1).and_then(|next| next.chars().next());
         let stem = word.strip_suffix('.').filter(|stem| !stem.is_empty() && word.chars().any(|c| c != '.'));
+        let keeps_dot = |stem: &str| {
+            KEEP_DOT.contains(&stem)
+                || next.is_some_and(|c| c.is_ascii_lowercase())
+                || KEEP_DOT_BEFORE_NUMBER.contains(&stem) && next.is_some_and(|c| c.is_ascii_digit())
+        };
         match stem {
             Some(stem) if stem.contains('.') && stem.contains(is_alpha) => out.push(word.replace('.', "")),
-            Some(stem)
-                if !KEEP_DOT.contains(&stem)
-                    && !next.is_some_and(|c| c.is_ascii_lowercase())
-                    && !(KEEP_DOT_BEFORE_NUMBER.contains(&stem) && next.is_some_and(|c| c.is_ascii_digit())) =>
-            {
-                out.push(stem.to_owned());
-                out.push(".".to_owned());
-            }
+            Some(stem) if !keeps_dot(stem) => out.extend([stem.to_owned(), ".".to_owned()]),
             _ => out.push((*word).to_owned()),
         }
     }

@@ -6,8 +6,6 @@
 
 mod characters;
 
-use std::borrow::Cow;
-
 use characters::{DIGITS, LETTERS, MARKS, SYMBOLS, contains};
 
 /// Tokens that coco-caption drops. Its list has brackets too, as `-LRB-`; but tokens are in lower
@@ -22,9 +20,9 @@ pub(crate) const LINE_SEPARATORS: [char; 5] = ['\r', '\u{b}', '\u{c}', '\u{2028}
 /// Tokens of a caption in lower case, without punctuation.
 ///
 /// Equal to coco-caption's on text as captions have it; compared on the 67,220 captions of MSVD
-/// and on generated ones. Rare forms, such as attributes without quotes in angle brackets, may
-/// differ. A token may contain no-break spaces, as in `1 1/2`. Newlines are spaces, and so are the
-/// other line separators; [`Corpus`](super::Corpus) refuses captions that have them.
+/// and on generated ones. Forms that captions hardly have, such as markup with attributes, may
+/// differ. A token may contain no-break spaces, as in `1 1/2`. Newlines are spaces. Other line
+/// separators end words here; [`Corpus`](super::Corpus) refuses captions that have them.
 ///
 /// ```
 /// use gru_rcn_metrics::caption::tokenize;
@@ -51,7 +49,8 @@ pub fn tokenize_lines<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<Ve
 fn tokenize_before(caption: &str, next: &str) -> Vec<String> {
     // Longer than any word that begins sentences.
     let start_of_next = next.chars().take(20);
-    let text = Text(caption.chars().chain(['\n']).chain(start_of_next).collect());
+    let own = caption.chars().map(|c| if c == '\n' { ' ' } else { c });
+    let text = Text(own.chain(['\n']).chain(start_of_next).collect());
     let end = caption.chars().count();
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -79,7 +78,7 @@ fn tokenize_before(caption: &str, next: &str) -> Vec<String> {
 }
 
 /// What a rule makes of the characters it took.
-type Spelling = fn(&[char]) -> Cow<'static, str>;
+type Spelling = fn(&[char]) -> String;
 
 /// A rule's result: where the token ends, and how far the rule has looked to be sure of it. The
 /// second decides which rule wins.
@@ -276,8 +275,7 @@ impl Text {
         let mut ends = vec![self.any_literal(at, &WITH_APOSTROPHE)];
         if let Some(after) = self.apostrophe(at) {
             ends.push(self.any_literal(after, &["em", "til", "till", "cause"]));
-            // 'n', as in rock 'n' roll; a straight apostrophe without the second before
-            // a space only.
+            // 'n', as in rock 'n' roll. After a straight apostrophe a second one or a space follows.
             if let Some(end) = self.literal(after, "n") {
                 let curved = self.at(at) != '\'' && self.at(at) != '&';
                 ends.push(self.apostrophe(end).or((curved || self.at(end).is_whitespace()).then_some(end)));
@@ -586,9 +584,8 @@ impl Text {
         if self.at(dot) != '.' {
             return None;
         }
-        let word: String = self.0[at..letters].iter().collect::<String>();
-        let lower = word.to_ascii_lowercase();
-        let capital = word.starts_with(|c: char| c.is_ascii_uppercase());
+        let lower: String = self.0[at..letters].iter().map(char::to_ascii_lowercase).collect();
+        let capital = self.at(at).is_ascii_uppercase();
         let before_digits = self.at(dot + 1 + usize::from(matches!(self.at(dot + 1), ' ' | '\u{a0}')));
         let single = letters - at == 1 && (dot > letters || !self.begins_sentence(dot + 1));
         let known = single
@@ -609,7 +606,7 @@ impl Text {
             let end = self.literal(start, word).filter(|_| word.starts_with(self.at(start)));
             end.is_some_and(|end| self.at(end).is_whitespace())
         };
-        self.markup(start).is_some() || SENTENCE_STARTS.iter().any(|word| starts(&word))
+        self.markup(start).is_some() || SENTENCE_STARTS.iter().any(starts)
     }
 
     /// An abbreviation that may end a sentence. It wins over a word of one character more.
@@ -666,7 +663,7 @@ impl Text {
             end = attribute;
             let quote = self.at(end + 1);
             if self.at(end) == '=' && matches!(quote, '"' | '\'') {
-                end = self.skip(end + 2, |c| c != quote) + 1;
+                end = self.skip(end + 2, |c| c != quote && c != '\n') + 1;
             }
         }
         end += usize::from(!closing && self.at(end) == '/');
@@ -688,8 +685,10 @@ impl Text {
         reach(self.any_literal(at, &ENTITIES)?)
     }
 
+    /// Eyes, perhaps a nose, and a mouth, before anything but a letter or digit; and faces from the
+    /// front.
     fn smiley(&self, at: usize) -> Option<Reach> {
-        // Faces without a mouth to the side: -_-, (^.^)
+        // -_-, (^.^)
         let cheek = |at: usize| "-^x=~<>'".contains(self.at(at));
         if self.at(at) == '(' && cheek(at + 1) {
             let second = at + 2 + usize::from(matches!(self.at(at + 2), '_' | '.'));
@@ -845,38 +844,34 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{c}' | '\r')
 }
 
-fn plain(token: &[char]) -> Cow<'static, str> {
-    token.iter().collect::<String>().into()
+fn plain(token: &[char]) -> String {
+    token.iter().collect()
 }
 
 /// Without soft hyphens, unless it is nothing else; the apostrophe of `n't` stays as it is.
-fn word(token: &[char]) -> Cow<'static, str> {
+fn word(token: &[char]) -> String {
     let word: String = token.iter().filter(|&&c| c != '\u{ad}').collect();
-    if word.is_empty() { "-".into() } else { word.into() }
+    if word.is_empty() { "-".into() } else { word }
 }
 
-fn straight_apostrophe(token: &[char]) -> Cow<'static, str> {
+fn straight_apostrophe(token: &[char]) -> String {
     let token: String = token.iter().collect();
-    token
-        .replace(['\u{92}', '\u{2019}'], "'")
-        .replace(['\u{91}', '\u{2018}', '\u{201b}'], "`")
-        .replace("&apos;", "'")
-        .into()
+    token.replace(['\u{92}', '\u{2019}'], "'").replace(['\u{91}', '\u{2018}', '\u{201b}'], "`").replace("&apos;", "'")
 }
 
 /// Spaces within a token become no-break spaces.
-fn unbroken(token: &[char]) -> Cow<'static, str> {
+fn unbroken(token: &[char]) -> String {
     match token {
         ['¼'] => "1/4".into(),
         ['½'] => "1/2".into(),
         ['¾'] => "3/4".into(),
         ['⅓'] => "1/3".into(),
         ['⅔'] => "2/3".into(),
-        _ => token.iter().map(|&c| if c == ' ' { '\u{a0}' } else { c }).collect::<String>().into(),
+        _ => token.iter().map(|&c| if c == ' ' { '\u{a0}' } else { c }).collect(),
     }
 }
 
-fn brackets(token: &[char]) -> Cow<'static, str> {
+fn brackets(token: &[char]) -> String {
     let mut spelled = String::new();
     for &c in token {
         match c {
@@ -886,14 +881,14 @@ fn brackets(token: &[char]) -> Cow<'static, str> {
             c => spelled.push(c),
         }
     }
-    spelled.into()
+    spelled
 }
 
-fn ampersand(token: &[char]) -> Cow<'static, str> {
-    plain(token).replace("&amp;", "&").into()
+fn ampersand(token: &[char]) -> String {
+    plain(token).replace("&amp;", "&")
 }
 
-fn currency(token: &[char]) -> Cow<'static, str> {
+fn currency(token: &[char]) -> String {
     match token {
         ['¢'] => "cents".into(),
         ['£'] => "#".into(),
@@ -902,14 +897,14 @@ fn currency(token: &[char]) -> Cow<'static, str> {
     }
 }
 
-fn entity(token: &[char]) -> Cow<'static, str> {
+fn entity(token: &[char]) -> String {
     let entity = plain(token);
     match entity.to_lowercase().as_str() {
         "&amp;" => "&".into(),
         "&lt;" => "<".into(),
         "&gt;" => ">".into(),
-        "&apos;" => "'".into(),
-        "&nbsp;" => "'".into(),
+        // A no-break space is nothing; what stands for it here is dropped as well.
+        "&apos;" | "&nbsp;" => "'".into(),
         "&mdash;" | "&ndash;" | "&md;" => "--".into(),
         _ if entity == "&quot;" => "''".into(),
         _ => entity,
@@ -918,7 +913,7 @@ fn entity(token: &[char]) -> Cow<'static, str> {
 
 /// Opening and closing marks in the way of TeX. A straight double quote may be either; both are
 /// dropped later.
-fn quotation(token: &[char]) -> Cow<'static, str> {
+fn quotation(token: &[char]) -> String {
     let mark = |&c: &char| match c {
         '"' | '\u{94}' | '”' | '»' => "''",
         '\u{93}' | '“' | '«' => "``",
@@ -930,11 +925,11 @@ fn quotation(token: &[char]) -> Cow<'static, str> {
         '`' => "`",
         _ => "'",
     };
-    token.iter().map(mark).collect::<String>().into()
+    token.iter().map(mark).collect()
 }
 
 /// Two hyphens for a dash and for two to four hyphens.
-fn dashes(token: &[char]) -> Cow<'static, str> {
+fn dashes(token: &[char]) -> String {
     match token {
         ['-'] => "-".into(),
         ['-', ..] if token.len() > 4 => plain(token),
@@ -942,11 +937,11 @@ fn dashes(token: &[char]) -> Cow<'static, str> {
     }
 }
 
-fn run(token: &[char]) -> Cow<'static, str> {
+fn run(token: &[char]) -> String {
     if token.starts_with(&['.']) { "...".into() } else { plain(token) }
 }
 
-fn symbol(token: &[char]) -> Cow<'static, str> {
+fn symbol(token: &[char]) -> String {
     match token {
         ['('] => "-lrb-".into(),
         [')'] => "-rrb-".into(),
