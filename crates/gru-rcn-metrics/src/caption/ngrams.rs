@@ -1,6 +1,6 @@
 //! Counted n-grams of one to four words.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::CaptionedClip;
 
@@ -27,8 +27,8 @@ pub(super) struct NGrams {
 
 impl NGrams {
     pub(super) fn count(clips: &[CaptionedClip]) -> Self {
-        let mut words = HashMap::new();
-        let mut numbers: HashMap<[u32; ORDERS], u32> = HashMap::new();
+        let mut words = FxHashMap::default();
+        let mut numbers: FxHashMap<[u32; ORDERS], u32> = FxHashMap::default();
         let mut counted = |caption| {
             let words: Vec<u32> = str::split_whitespace(caption)
                 .map(|word| {

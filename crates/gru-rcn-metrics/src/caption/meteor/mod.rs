@@ -5,9 +5,8 @@ mod normalize;
 mod paraphrase;
 mod wordnet;
 
-use std::collections::HashMap;
-
 use rust_stemmers::{Algorithm, Stemmer};
+use rustc_hash::FxHashMap;
 
 use super::{Corpus, Scores};
 use align::{Aligner, MODULES, Match, Sentence, Word};
@@ -71,7 +70,7 @@ pub fn meteor(corpus: &Corpus, table: Option<&ParaphraseTable>) -> Scores {
 /// The words of all captions.
 #[derive(Default)]
 struct Vocabulary {
-    numbers: HashMap<String, usize>,
+    numbers: FxHashMap<String, usize>,
     words: Vec<String>,
 }
 

@@ -12,6 +12,10 @@ const KEEP_DOT_BEFORE_NUMBER: [&str; 1] = ["pp"];
 /// punctuation is a word by itself. As METEOR replaces from left to right without overlaps, the
 /// second hyphen in `a-b-c` stays.
 pub(super) fn normalize(caption: &str) -> Vec<String> {
+    // Most captions are plain words, which stay as they are.
+    if caption.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b' ')) {
+        return caption.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    }
     let mut text: Vec<char> = vec![' '];
     for c in caption.chars() {
         // Anything but letters, digits, white space and . ' ` , - ‘ ’ stands alone.

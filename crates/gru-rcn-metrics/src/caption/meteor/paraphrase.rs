@@ -1,9 +1,9 @@
 //! METEOR's table of English paraphrases, in a form that is searched without reading all of it.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 
 use flate2::read::GzDecoder;
+use rustc_hash::FxHashMap;
 
 use crate::caption::CaptionError;
 
@@ -23,7 +23,9 @@ const BUCKET_BITS: u32 = 18;
 #[derive(Debug)]
 pub struct ParaphraseTable {
     bytes: Vec<u8>,
+    /// Number of different phrases.
     phrases: usize,
+    /// Number of words of the longest.
     longest: usize,
 }
 
@@ -119,11 +121,6 @@ impl ParaphraseTable {
         if ends { Ok(table) } else { Err(fault("its index is broken")) }
     }
 
-    /// Number of words of the longest phrase.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
-    }
-
     /// The place of a phrase, if it is in the table.
     pub(super) fn find(&self, phrase: PhraseHash) -> Option<u32> {
         let bucket = (phrase.0 >> (64 - BUCKET_BITS)) as usize;
@@ -194,18 +191,22 @@ impl Paraphrases {
     /// Looks up every phrase of the captions. Also returns each caption's phrases, by place, then by
     /// length.
     pub(super) fn among(table: &ParaphraseTable, captions: &[Vec<&str>]) -> (Self, Vec<Vec<Phrase>>) {
+        const NONE: u32 = u32::MAX;
         // By place in the table: the number of a phrase that captions have.
-        let mut numbers: HashMap<u32, u32> = HashMap::new();
-        let mut found: HashMap<u64, Option<u32>> = HashMap::new();
+        let mut numbers = vec![NONE; table.phrases];
+        let mut places = Vec::new();
+        let mut found: FxHashMap<u64, Option<u32>> = FxHashMap::default();
         let mut phrases_of = |caption: &Vec<&str>| {
             let mut phrases = Vec::new();
             for start in 0..caption.len() {
                 let mut hash = PhraseHash::new();
-                for (more, word) in caption[start..].iter().take(table.longest()).enumerate() {
+                for (more, word) in caption[start..].iter().take(table.longest).enumerate() {
                     hash.push(word.as_bytes());
                     let number = *found.entry(hash.0).or_insert_with(|| {
-                        let next = numbers.len() as u32;
-                        table.find(hash).map(|place| *numbers.entry(place).or_insert(next))
+                        let place = table.find(hash)?;
+                        places.push(place);
+                        numbers[place as usize] = places.len() as u32 - 1;
+                        Some(numbers[place as usize])
                     });
                     phrases.extend(number.map(|number| Phrase { start, words: more + 1, number }));
                 }
@@ -213,10 +214,8 @@ impl Paraphrases {
             phrases
         };
         let phrases = captions.iter().map(&mut phrases_of).collect();
-        let mut of = vec![Vec::new(); numbers.len()];
-        for (&place, &number) in &numbers {
-            of[number as usize] = table.paraphrases(place).filter_map(|other| numbers.get(&other).copied()).collect();
-        }
+        let number = |place: u32| numbers.get(place as usize).copied().filter(|&number| number != NONE);
+        let of = places.iter().map(|&place| table.paraphrases(place).filter_map(number).collect()).collect();
         (Self { of }, phrases)
     }
 
