@@ -141,3 +141,36 @@ fn no_break_space() {
         &[4.869453407650046, 3.7564711970301365],
     );
 }
+
+/// Two spaces hold an empty token for ROUGE-L, which is the reference's here: P = 1, R = 2 / 3.
+#[test]
+fn two_spaces_in_a_reference() {
+    check(
+        &[("a man", &["a  man"]), ("dog runs", &["dog runs"])],
+        [0.9999999995000004, 0.9999999993750005, 0.009999999995000007, 0.0009999999995625002],
+        0.8860759493670887,
+        &[5.0, 5.0],
+    );
+}
+
+/// One-word captions have no bigrams, as empty ones: no penalty for length between them and others
+/// of none. With N = 2 and weights ln 2, `man` in `man man`: tf 2 clipped to 1 of norm 2, so 1/2 for
+/// unigrams; one bigram against none: exp(−1/72) · 10 / 4 · 1/2.
+#[test]
+fn cider_d_measures_length_in_bigrams() {
+    let got = cider_d(&corpus(&[("man man", &["man"]), ("dog", &["dog"])]));
+    assert!((got.clips[0] - 1.25 * (-1.0f64 / 72.0).exp()).abs() < 1e-12, "{:?}", got.clips);
+    assert!((got.clips[1] - 2.5).abs() < 1e-12);
+    // Without clipping and penalty the cosine of unigrams is 1.
+    let plain = cider(&corpus(&[("man man", &["man"]), ("dog", &["dog"])]));
+    assert!((plain.clips[0] - 2.5).abs() < 1e-12);
+}
+
+/// Of ln 2 for an n-gram that no reference has: `man cat` of norm √2 ln 2 against `man` gives 1/√2 for
+/// unigrams, one bigram more.
+#[test]
+fn ngrams_of_no_reference_weigh_as_those_of_one() {
+    let got = cider_d(&corpus(&[("man cat", &["man"]), ("dog", &["dog"])]));
+    let wanted = 2.5 / 2f64.sqrt() * (-1.0f64 / 72.0).exp();
+    assert!((got.clips[0] - wanted).abs() < 1e-12, "{:?}", got.clips);
+}
