@@ -506,11 +506,7 @@ impl Text {
         {
             end = next;
         }
-        // `well-known.,` keeps its dot.
-        match (self.at(end), self.at(end + 1)) {
-            ('.', ',' | ';' | ':') => Some(Reach { end: end + 1, seen: end + 2 }),
-            _ => reach(end),
-        }
+        self.with_dot(end).or(reach(end))
     }
 
     /// `AT&T`, `R&B`, `A+B`.
@@ -523,7 +519,8 @@ impl Text {
         while let Some(next) = self.any_literal(end, &["&", "&amp;", "+"]).and_then(part) {
             (end, found) = (next, Some(next));
         }
-        reach(found?)
+        let end = found?;
+        self.with_dot(end).or(reach(end))
     }
 
     /// Two or three words with slashes between them, which may have up to two hyphens each.
@@ -561,7 +558,8 @@ impl Text {
             let Some(next) = self.acronym(end + 1).max((plain > end + 1).then_some(plain)) else { break };
             (end, found) = (next, Some(next));
         }
-        reach(found?)
+        let end = found?;
+        self.with_dot(end).or(reach(end))
     }
 
     /// Single letters with a dot after each, at least two: where the last dot ends.
@@ -585,13 +583,11 @@ impl Text {
             return None;
         }
         let lower: String = self.0[at..letters].iter().map(char::to_ascii_lowercase).collect();
-        let capital = self.at(at).is_ascii_uppercase();
         let before_digits = self.at(dot + 1 + usize::from(matches!(self.at(dot + 1), ' ' | '\u{a0}')));
         let single = letters - at == 1 && (dot > letters || !self.begins_sentence(dot + 1));
         let known = single
             || letters - at > 1 && dot > letters
             || TITLES.contains(&lower.as_str())
-            || capital && CAPITALISED.contains(&lower.as_str())
             || before_digits.is_ascii_digit() && BEFORE_NUMBERS.contains(&lower.as_str());
         if known { reach(dot + 1) } else { None }
     }
@@ -616,16 +612,20 @@ impl Text {
             return None;
         }
         let word: String = self.0[at..letters].iter().map(char::to_ascii_lowercase).collect();
-        AT_THE_END.contains(&word.as_str()).then_some(Reach { end: letters + 1, seen: letters + 2 })
+        let capital = self.at(at).is_ascii_uppercase();
+        let known = AT_THE_END.contains(&word.as_str()) || capital && CAPITALISED.contains(&word.as_str());
+        known.then_some(Reach { end: letters + 1, seen: letters + 2 })
     }
 
-    /// A word with a dot before a comma, semicolon or colon, which is taken for an abbreviation.
     fn word_with_dot(&self, at: usize) -> Option<Reach> {
-        let end = self.word_end(at)?;
-        match (self.at(end), self.at(end + 1)) {
-            ('.', ',' | ';' | ':') => Some(Reach { end: end + 1, seen: end + 2 }),
-            _ => None,
-        }
+        self.with_dot(self.word_end(at)?)
+    }
+
+    /// A dot that belongs to the word before it, since a comma, semicolon or colon follows, as in
+    /// `well-known.,`: the word is taken for an abbreviation.
+    fn with_dot(&self, end: usize) -> Option<Reach> {
+        let follows = self.at(end) == '.' && matches!(self.at(end + 1), ',' | ';' | ':');
+        follows.then_some(Reach { end: end + 1, seen: end + 2 })
     }
 
     /// Signs of currencies, with capital letters before a dollar.
