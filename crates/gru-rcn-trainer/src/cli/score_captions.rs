@@ -2,7 +2,9 @@
 //! coco-caption.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
@@ -173,26 +175,30 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
     serde_json::from_str(&read_text(path)?).with_context(|| format!("{} is not in COCO's format", path.display()))
 }
 
+/// All metrics. METEOR takes as long as the others together and is computed beside them.
 fn metrics(corpus: &Corpus, table: Option<&ParaphraseTable>) -> Vec<Metric> {
-    let bleus = bleu(corpus);
+    let (bleus, meteor, others) = thread::scope(|scope| {
+        let meteor = scope.spawn(|| meteor(corpus, table));
+        let bleus = bleu(corpus);
+        let others = [
+            Metric { key: "rouge_l", name: "ROUGE-L", scores: rouge_l(corpus) },
+            Metric { key: "cider_d", name: "CIDEr-D", scores: cider_d(corpus) },
+            Metric { key: "cider", name: "CIDEr", scores: cider(corpus) },
+        ];
+        (bleus, meteor.join().unwrap_or_else(|panic| resume_unwind(panic)), others)
+    });
     let names = [("bleu1", "BLEU-1"), ("bleu2", "BLEU-2"), ("bleu3", "BLEU-3"), ("bleu4", "BLEU-4")];
-    let mut metrics: Vec<Metric> = names
-        .into_iter()
-        .enumerate()
-        .map(|(order, (key, name))| Metric {
-            key,
-            name,
-            scores: Scores { corpus: bleus.corpus[order], clips: bleus.clips.iter().map(|clip| clip[order]).collect() },
-        })
-        .collect();
+    let bleu = |(order, (key, name))| {
+        let clips = bleus.clips.iter().map(|clip| clip[order]).collect();
+        Metric { key, name, scores: Scores { corpus: bleus.corpus[order], clips } }
+    };
+    let mut metrics: Vec<Metric> = names.into_iter().enumerate().map(bleu).collect();
     let (key, name) = match table {
         Some(_) => ("meteor", "METEOR"),
         None => ("meteor_without_paraphrases", "METEOR without paraphrases"),
     };
-    metrics.push(Metric { key, name, scores: meteor(corpus, table) });
-    metrics.push(Metric { key: "rouge_l", name: "ROUGE-L", scores: rouge_l(corpus) });
-    metrics.push(Metric { key: "cider_d", name: "CIDEr-D", scores: cider_d(corpus) });
-    metrics.push(Metric { key: "cider", name: "CIDEr", scores: cider(corpus) });
+    metrics.push(Metric { key, name, scores: meteor });
+    metrics.extend(others);
     metrics
 }
 
