@@ -8,12 +8,13 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-pub(crate) const VERBS: [(&str, &str); 13] = [
+pub(crate) const VERBS: [(&str, &str); 14] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),
     ("predict", "name the class of video files or frame folders"),
     ("report", "write the report of a run again"),
     ("fuse", "average the scores of several runs"),
+    ("score-captions", "score captions as coco-caption does"),
     ("features", "write percepts or encodings as safetensors"),
     ("prepare", "turn videos into frames and optical flow"),
     ("merge", "join the manifests of shards"),

@@ -1,5 +1,5 @@
 //! Classification metrics for video: top-k and mean-class accuracy, negative log-likelihood, the
-//! confusion matrix, and confidence intervals.
+//! confusion matrix, and confidence intervals. Metrics of captions are in [`caption`].
 //!
 //! The crate works on plain numbers (probabilities and labels) without a tensor library, so it can
 //! score a file, another framework or a spreadsheet with the same code as a training run.
@@ -22,6 +22,7 @@
 //! index would make it look like a model that knows class 0. Here no clip is correct then, neither
 //! in the accuracies nor in the confusion matrix, so the two always agree.
 
+pub mod caption;
 mod classification;
 mod confusion;
 mod error;

@@ -86,6 +86,7 @@ fn pipes_and_devices_are_not_read() {
     run(folder.path(), evaluate.into_iter().chain(["/dev/zero"])).refuses(&words);
     run(folder.path(), ["fuse", "/dev/zero", "/dev/zero"]).exits(2);
     run(folder.path(), ["flow", "/dev/zero", "/dev/zero", "--out", "f.flo"]).refuses(&words);
+    run(folder.path(), ["score-captions", "/dev/zero", "/dev/zero"]).refuses(&words);
     run(folder.path(), ["flow", "films/pipe.png", "films/pipe.png", "--out", "f.flo"]).refuses(&words);
     let weights = ["train", "folder", "--data", "films", "--weights", "films/pipe"];
     run(folder.path(), weights).refuses(&["films/pipe: not a readable weight file", "pipe or device"]);

@@ -10,6 +10,7 @@ mod merge;
 mod predict;
 mod prepare;
 mod report;
+mod score_captions;
 #[cfg(feature = "remote")]
 mod serve;
 mod shared;
@@ -51,6 +52,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// Average the class probabilities of several runs on the same clips, such as RGB and flow.
     Fuse(fuse::FuseArgs),
+    /// Score captions against references by BLEU, METEOR, ROUGE-L and CIDEr, as coco-caption does.
+    ScoreCaptions(score_captions::ScoreCaptionsArgs),
     /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
     Prepare(prepare::PrepareArgs),
     /// Join the manifests of a folder that was prepared in shards.
@@ -91,6 +94,7 @@ impl Verb {
             Self::Features(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Fuse(args) => args.run(),
+            Self::ScoreCaptions(args) => args.run(),
             Self::Prepare(args) => args.run(),
             Self::Merge(args) => args.run(),
             Self::Verify(args) => args.run(),

@@ -1,0 +1,282 @@
+//! Which words of a hypothesis stand for which of a reference: METEOR's search, with its habits.
+
+use super::paraphrase::{Paraphrases, Phrase};
+
+/// How many partial alignments the search keeps.
+const BEAM: usize = 40;
+
+/// How words were found to match; the place in lists of weights and counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Module {
+    Exact = 0,
+    Stem = 1,
+    Synonym = 2,
+    Paraphrase = 3,
+}
+
+/// Number of modules.
+pub(super) const MODULES: usize = 4;
+
+/// What is known of a word.
+#[derive(Debug)]
+pub(super) struct Word {
+    /// Java's hash of it; METEOR takes words of the same hash for the same.
+    pub(super) hash: i32,
+    /// The hash of its stem.
+    pub(super) stem: i32,
+    /// Its synsets in ascending order.
+    pub(super) synsets: Vec<u32>,
+    /// Whether it is in the list of function words.
+    pub(super) function: bool,
+}
+
+/// A caption's words, and its phrases that have paraphrases.
+#[derive(Debug)]
+pub(super) struct Sentence {
+    pub(super) words: Vec<usize>,
+    pub(super) phrases: Vec<Phrase>,
+}
+
+/// A match of some words of the reference with some of the hypothesis.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Match {
+    pub(super) module: Module,
+    pub(super) reference: usize,
+    pub(super) reference_words: usize,
+    pub(super) hypothesis: usize,
+    pub(super) hypothesis_words: usize,
+}
+
+/// Aligns captions whose words and phrases were looked up.
+pub(super) struct Aligner<'a> {
+    pub(super) words: &'a [Word],
+    pub(super) paraphrases: &'a Paraphrases,
+    /// Scratch: per phrase, where it occurs in the sentence at hand.
+    occurrences: Vec<Vec<Phrase>>,
+}
+
+impl<'a> Aligner<'a> {
+    pub(super) fn new(words: &'a [Word], paraphrases: &'a Paraphrases) -> Self {
+        Self { words, paraphrases, occurrences: vec![Vec::new(); paraphrases.len()] }
+    }
+
+    /// The best matches that the search finds, by their place in the reference.
+    pub(super) fn align(&mut self, hypothesis: &Sentence, reference: &Sentence) -> Vec<Match> {
+        let candidates = self.candidates(hypothesis, reference);
+        Search::new(&candidates, hypothesis.words.len(), reference.words.len()).run()
+    }
+
+    /// All matches by their first word in the reference, in METEOR's order.
+    fn candidates(&mut self, hypothesis: &Sentence, reference: &Sentence) -> Vec<Vec<Match>> {
+        let mut candidates = vec![Vec::new(); reference.words.len()];
+        let hash = |word: &usize| self.words[*word].hash;
+        let mut words = |module, matches: &dyn Fn(&Word, &Word) -> bool| {
+            for (r, &in_reference) in reference.words.iter().enumerate() {
+                for (h, &in_hypothesis) in hypothesis.words.iter().enumerate() {
+                    if matches(&self.words[in_hypothesis], &self.words[in_reference]) {
+                        candidates[r].push(Match {
+                            module,
+                            reference: r,
+                            reference_words: 1,
+                            hypothesis: h,
+                            hypothesis_words: 1,
+                        });
+                    }
+                }
+            }
+        };
+        words(Module::Exact, &|a, b| a.hash == b.hash);
+        if hypothesis.words.iter().map(hash).eq(reference.words.iter().map(hash)) {
+            return candidates;
+        }
+        words(Module::Stem, &|a, b| a.stem == b.stem && a.hash != b.hash);
+        words(Module::Synonym, &|a, b| a.hash != b.hash && have_common(&a.synsets, &b.synsets));
+        // The table is searched by the reference's phrases, then by the hypothesis'.
+        self.paraphrases(reference, hypothesis, |of, other| candidates[of.start].push(paraphrase(other, of)));
+        self.paraphrases(hypothesis, reference, |of, other| candidates[other.start].push(paraphrase(of, other)));
+        candidates
+    }
+
+    /// Every phrase of one sentence with every occurrence of a paraphrase in another.
+    fn paraphrases(&mut self, of: &Sentence, other: &Sentence, mut found: impl FnMut(&Phrase, &Phrase)) {
+        for phrase in &other.phrases {
+            self.occurrences[phrase.number as usize].push(*phrase);
+        }
+        for phrase in &of.phrases {
+            for &paraphrase in self.paraphrases.of(phrase.number) {
+                for occurrence in &self.occurrences[paraphrase as usize] {
+                    found(phrase, occurrence);
+                }
+            }
+        }
+        for phrase in &other.phrases {
+            self.occurrences[phrase.number as usize].clear();
+        }
+    }
+}
+
+fn paraphrase(hypothesis: &Phrase, reference: &Phrase) -> Match {
+    Match {
+        module: Module::Paraphrase,
+        reference: reference.start,
+        reference_words: reference.words,
+        hypothesis: hypothesis.start,
+        hypothesis_words: hypothesis.words,
+    }
+}
+
+/// Whether two ascending lists share a number.
+fn have_common(a: &[u32], b: &[u32]) -> bool {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        match x.cmp(y) {
+            std::cmp::Ordering::Less => a.next(),
+            std::cmp::Ordering::Greater => b.next(),
+            std::cmp::Ordering::Equal => return true,
+        };
+    }
+    false
+}
+
+/// The search for the alignment with the most matched words, then the fewest chunks, then the
+/// smallest distance. It goes through the reference from left to right.
+struct Search<'a> {
+    candidates: &'a [Vec<Match>],
+    /// Matches that compete with no other and are settled before the search, by first word.
+    fixed: Vec<Option<Match>>,
+    /// The words that fixed matches take: of the reference, then of the hypothesis.
+    taken: Vec<u64>,
+    reference_words: usize,
+    /// Matches chosen by partial alignments, each with the one before it.
+    chosen: Vec<(Match, Option<usize>)>,
+}
+
+/// A partial alignment.
+#[derive(Clone)]
+struct Path {
+    /// Words in use, as in [`Search::taken`].
+    used: Vec<u64>,
+    /// The last chosen match in [`Search::chosen`].
+    last: Option<usize>,
+    /// The next word of the reference to look at.
+    next: usize,
+    /// Where the open chunk would go on in the hypothesis.
+    chunk_end: Option<usize>,
+    matched: usize,
+    chunks: usize,
+    distance: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(candidates: &'a [Vec<Match>], hypothesis_words: usize, reference_words: usize) -> Self {
+        let mut covered = vec![0u32; reference_words + hypothesis_words];
+        let places = |m: &Match| {
+            let hypothesis = reference_words + m.hypothesis;
+            (m.reference..m.reference + m.reference_words).chain(hypothesis..hypothesis + m.hypothesis_words)
+        };
+        for m in candidates.iter().flatten() {
+            places(m).for_each(|place| covered[place] += 1);
+        }
+        let alone = |matches: &Vec<Match>| match matches[..] {
+            [m] if places(&m).all(|place| covered[place] == 1) => Some(m),
+            _ => None,
+        };
+        let fixed: Vec<Option<Match>> = candidates.iter().map(alone).collect();
+        let mut taken = vec![0; (reference_words + hypothesis_words).div_ceil(64)];
+        for m in fixed.iter().flatten() {
+            places(m).for_each(|place| taken[place / 64] |= 1 << (place % 64));
+        }
+        Self { candidates, fixed, taken, reference_words, chosen: Vec::new() }
+    }
+
+    fn run(mut self) -> Vec<Match> {
+        let start =
+            Path { used: self.taken.clone(), last: None, next: 0, chunk_end: None, matched: 0, chunks: 0, distance: 0 };
+        let mut paths = vec![start];
+        for at in 0..self.reference_words {
+            sort(&mut paths);
+            paths.truncate(BEAM);
+            let mut longer = Vec::with_capacity(2 * paths.len());
+            for path in paths {
+                self.extend(path, at, &mut longer);
+            }
+            paths = longer;
+        }
+        sort(&mut paths);
+        paths.truncate(BEAM);
+        for path in &mut paths {
+            path.chunks += usize::from(path.chunk_end.is_some());
+        }
+        sort(&mut paths);
+        let mut matches: Vec<Match> = self.fixed.iter().flatten().copied().collect();
+        let mut last = paths.first().and_then(|path| path.last);
+        while let Some(place) = last {
+            let (m, before) = self.chosen[place];
+            matches.push(m);
+            last = before;
+        }
+        matches.sort_by_key(|m| m.reference);
+        matches
+    }
+
+    /// The partial alignments that follow from one at a word of the reference.
+    fn extend(&mut self, mut path: Path, at: usize, longer: &mut Vec<Path>) {
+        if path.uses(at) {
+            if at >= path.next {
+                let Some(m) = self.fixed[at] else { return };
+                path.take(&m);
+                path.distance += m.reference.abs_diff(m.hypothesis);
+            }
+            longer.push(path);
+            return;
+        }
+        for m in &self.candidates[at] {
+            if self.places(m).any(|place| path.uses(place)) {
+                continue;
+            }
+            let mut with = path.clone();
+            for place in self.places(m) {
+                with.used[place / 64] |= 1 << (place % 64);
+            }
+            with.take(m);
+            self.chosen.push((*m, path.last));
+            with.last = Some(self.chosen.len() - 1);
+            longer.push(with);
+            // METEOR adds the distance to the alignment that goes on without the match.
+            path.distance += m.reference.abs_diff(m.hypothesis);
+        }
+        if path.chunk_end.take().is_some() {
+            path.chunks += 1;
+        }
+        path.next += 1;
+        longer.push(path);
+    }
+
+    fn places(&self, m: &Match) -> impl Iterator<Item = usize> + use<> {
+        let hypothesis = self.reference_words + m.hypothesis;
+        (m.reference..m.reference + m.reference_words).chain(hypothesis..hypothesis + m.hypothesis_words)
+    }
+}
+
+impl Path {
+    fn uses(&self, place: usize) -> bool {
+        self.used[place / 64] >> (place % 64) & 1 == 1
+    }
+
+    /// Adds a match at the next word. Other than exact matches count half a word per word, rounded
+    /// down for every match: METEOR adds them to an integer.
+    fn take(&mut self, m: &Match) {
+        let share = if m.module == Module::Exact { 1 } else { 2 };
+        self.matched += m.hypothesis_words / share + m.reference_words / share;
+        if self.chunk_end.is_some_and(|end| end != m.hypothesis) {
+            self.chunks += 1;
+        }
+        self.next = m.reference + m.reference_words;
+        self.chunk_end = Some(m.hypothesis + m.hypothesis_words);
+    }
+}
+
+/// Best first; equal ones stay in their order.
+fn sort(paths: &mut [Path]) {
+    paths.sort_by_key(|path| (std::cmp::Reverse(path.matched), path.chunks, path.distance));
+}
