@@ -91,7 +91,7 @@ impl Replayed {
 impl Scorable<Percepts> for Replayed {
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         let maps = percepts.maps.into_iter().map(|map| map.flatten(1, 2));
-        EnsembleLogits { logits: self.0.borrow_mut().call(maps.collect()).remove(0).squeeze_dim(0) }
+        EnsembleLogits::new(self.0.borrow_mut().call(maps.collect()).remove(0).squeeze_dim(0))
     }
 }
 

@@ -56,6 +56,6 @@ impl Stream {
         let mut output = self.step.call(input);
         let logits = output.pop().expect("the logits are the last of the output");
         self.state.hidden = Some(output);
-        EnsembleLogits { logits: logits.squeeze_dim(0) }
+        EnsembleLogits::new(logits.squeeze_dim(0))
     }
 }
