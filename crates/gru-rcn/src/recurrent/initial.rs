@@ -61,12 +61,12 @@ fn orthonormal_rows(values: Vec<f64>, rows: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{device, difference, values};
+    use crate::testing::{difference, values};
 
     fn assert_orthonormal(weight: Tensor<4>) {
         let [out, ..] = weight.dims();
         let rows = weight.flatten::<2>(1, 3);
-        assert!(difference(rows.clone().matmul(rows.transpose()), Tensor::eye(out, &device())) < 1e-5);
+        assert!(difference(rows.clone().matmul(rows.transpose()), Tensor::eye(out, &Device::flex())) < 1e-5);
     }
 
     /// The least size that Burn does not draw itself, and the greatest that it does, with 3x3 and
@@ -75,7 +75,7 @@ mod tests {
     fn rows_are_orthonormal_on_both_paths() {
         for (out, kernel) in [(BURN_ROWS, 3), (BURN_ROWS + 1, 3), (BURN_ROWS, 1), (BURN_ROWS + 1, 1), (128, 3)] {
             let orthogonal = Initializer::Orthogonal { gain: 2.0 };
-            assert_orthonormal(block(&orthogonal, [out, out, kernel, kernel], &device()) / 2.0);
+            assert_orthonormal(block(&orthogonal, [out, out, kernel, kernel], &Device::flex()) / 2.0);
         }
     }
 
@@ -83,7 +83,7 @@ mod tests {
     /// result unique.
     #[test]
     fn the_decomposition_is_the_unique_one() {
-        let device = device();
+        let device = Device::flex();
         for shape in [[32, 32, 3, 3], [48, 48, 1, 1]] {
             let [out, input, height, width] = shape;
             let normal = values(7, out * input * height * width);
