@@ -241,7 +241,7 @@ fn parameter_counts() {
 /// bound for three fused gates (0.142) would not allow.
 #[test]
 fn every_gate_is_drawn_on_its_own() {
-    let device = Device::flex();
+    let device = device();
     let layer = ConvGruConfig::new(6, 8).with_bias(true).init(&device);
     for (conv, gates) in [(&layer.hidden_to_gates, 2), (&layer.hidden_to_candidate, 1)] {
         for gate in 0..gates {
