@@ -7,7 +7,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 /// The CPU, or where the build has another backend, that one: `--features gru-rcn-trainer/wgpu-untuned`
-/// on the command line. `BURN_DEVICE=flex` is the CPU in such a build too.
+/// on the command line. `BURN_DEVICE=flex` is the CPU in such a build too. Tests that need float64,
+/// bfloat16 or bytes stay on the CPU.
 pub(crate) fn device() -> Device {
     Device::default()
 }

@@ -54,14 +54,13 @@ impl Pixels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
-    use burn::tensor::DType;
+    use burn::tensor::{DType, Device};
 
     /// Byte 255 is 1.0 and byte 0 is 0.0: with mean .5 and std .5 they become 1 and -1; with mean
     /// .25 and std .5 byte 51 (0.2) becomes -0.1.
     #[test]
     fn by_hand() {
-        let device = device();
+        let device = Device::flex();
         let bytes = TensorData::new(vec![255u8, 51, 0, 51], [1, 1, 1, 2, 2]);
         let clips = Tensor::<5, Int>::from_data(bytes, (&device, DType::U8));
         let pixels = Pixels::new(vec![0.5, 0.25], vec![0.5, 0.5]);
