@@ -79,7 +79,8 @@ Verbs of the workspace:
   check              format, lints, documentation: all that runs nothing; with --backends also
                      the lints of all backends, which compiles all of them, and the example of
                      Burn's learner
-  bench              measure against other programs, in turns: reading, loader, tvl1, dis
+  bench              measure against other programs, in turns: reading, loader, tvl1, dis,
+                     ops, recipe
                      (python3 with torch, torchvision or OpenCV; --rounds N, --json)
   soak               kill training runs again and again and compare their results with those of
                      an uninterrupted run; --rounds N, --program FILE; kills, saving or memory

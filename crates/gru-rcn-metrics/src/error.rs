@@ -53,6 +53,9 @@ pub enum MetricsError {
         /// Their sum.
         sum: f64,
     },
+    /// Two systems that are compared were scored on other clips.
+    #[error("the systems to compare were not scored on the same clips: their true classes differ")]
+    OtherClips,
     /// Counts that do not form a square matrix.
     #[error("row {row} of the confusion matrix has {got} columns, expected {classes}")]
     NotSquare {

@@ -1,5 +1,5 @@
 //! Classification metrics for video: top-k and mean-class accuracy, negative log-likelihood, the
-//! confusion matrix, and confidence intervals. Metrics of captions are in [`caption`].
+//! confusion matrix, confidence intervals, and the difference of two systems with McNemar's test. Metrics of captions are in [`caption`].
 //!
 //! The crate works on plain numbers (probabilities and labels) without a tensor library, so it can
 //! score a file, another framework or a spreadsheet with the same code as a training run.
@@ -24,12 +24,14 @@
 
 pub mod caption;
 mod classification;
+mod comparison;
 mod confusion;
 mod error;
 mod predictions;
 mod statistics;
 
 pub use classification::Classification;
+pub use comparison::Comparison;
 pub use confusion::ConfusionMatrix;
 pub use error::MetricsError;
 pub use predictions::Predictions;

@@ -21,6 +21,9 @@ fn runs_are_averaged_clip_by_clip() {
     let itself = document(call(&[first, first]));
     assert_eq!(itself["fused"], itself["streams"][0]["test"]);
     assert_eq!(itself["fused"]["clips"], 16);
+    let compared = &itself["streams"][0]["fused"];
+    assert_eq!([&compared["first_only"], &compared["second_only"]], [0, 0]);
+    assert_eq!([&compared["difference"], &compared["p_value"]], [0.0, 1.0]);
     // With nearly all of the weight on one run, the result is nearly that run.
     let heavy = document(call(&[&format!("{first}=1e9"), second]));
     assert_eq!(heavy["fused"]["top1"], heavy["streams"][0]["test"]["top1"]);
@@ -29,7 +32,7 @@ fn runs_are_averaged_clip_by_clip() {
     let again = document(call(&["both.safetensors", "both.safetensors=2"]));
     assert_eq!(again["fused"], again["streams"][0]["test"]);
     let text = call(&[first, &format!("{second}=2")]).run().succeeds().stdout;
-    assert!(text.contains("run × 2") && text.contains("fused"), "{text}");
+    assert!(text.contains("run × 2") && text.contains("fused against run × 2"), "{text}");
 }
 
 /// Clips that differ in the extension alone are told apart: a file fused with itself stays as it is.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gru_rcn_data::{Split, TestViews};
-use gru_rcn_metrics::Classification;
+use gru_rcn_metrics::{Classification, Comparison, Predictions};
 use serde::Serialize;
 
 use super::shared::print_json;
@@ -74,39 +74,48 @@ struct Entry {
     /// By which views its clips were scored, where that is known.
     views: Option<String>,
     test: Classification,
+    /// The fused predictions against these, on the same clips.
+    fused: Option<Comparison>,
 }
 
 impl FuseArgs {
     pub(super) fn run(&self) -> Result<()> {
         ensure!(self.members.len() > 1, "one run cannot be fused with itself; name two or more");
-        let (mut entries, mut first, mut sum) = (Vec::new(), None::<(PathBuf, SavedScores)>, Vec::new());
+        let (mut entries, mut streams) = (Vec::new(), Vec::<Predictions>::new());
+        let (mut first, mut sum) = (None::<(PathBuf, SavedScores)>, Vec::new());
         let total: f64 = self.members.iter().map(|member| member.weight).sum();
         for member in &self.members {
             let (path, saved) = self.scores_of(&member.path)?;
-            let test = saved.scores.predictions().with_context(|| path.display().to_string())?.summary();
-            entries.push(Entry { path: member.path.clone(), weight: member.weight, views: saved.views.clone(), test });
-            let order = match &first {
+            let order: Vec<usize> = match &first {
                 None => (0..saved.clips.len()).collect(),
                 Some((other, reference)) => saved
                     .order_of(reference)
                     .with_context(|| format!("{} cannot be fused with {}", path.display(), other.display()))?,
             };
             let classes = saved.scores.classes;
-            sum.resize(order.len() * classes, 0.0);
-            for (place, clip) in order.into_iter().enumerate() {
-                let row = &saved.scores.probabilities[clip * classes..][..classes];
-                for (sum, &probability) in sum[place * classes..].iter_mut().zip(row) {
-                    *sum += member.weight / total * f64::from(probability);
-                }
+            let row = |&clip: &usize| saved.scores.probabilities[clip * classes..][..classes].iter().copied();
+            let probabilities: Vec<f32> = order.iter().flat_map(row).collect();
+            sum.resize(probabilities.len(), 0.0);
+            for (sum, &probability) in sum.iter_mut().zip(&probabilities) {
+                *sum += member.weight / total * f64::from(probability);
             }
+            let targets = order.iter().map(|&clip| saved.scores.targets[clip]).collect();
+            let stream = Predictions::new(classes, probabilities, targets);
+            let stream = stream.with_context(|| path.display().to_string())?;
+            let (views, test) = (saved.views.clone(), stream.summary());
+            entries.push(Entry { path: member.path.clone(), weight: member.weight, views, test, fused: None });
+            streams.push(stream);
             first.get_or_insert((path, saved));
         }
         let Some((_, SavedScores { mut scores, clips, classes, .. })) = first else { bail!("name the runs to fuse") };
         let views = self.common_views(&entries)?;
         scores.probabilities = sum.into_iter().map(|probability| probability as f32).collect();
         scores.levels.clear();
-        let fused = scores.predictions()?.summary();
-        let fused = Fused { streams: entries, fused };
+        let fused = scores.predictions()?;
+        for (entry, stream) in entries.iter_mut().zip(&streams) {
+            entry.fused = Some(Comparison::new(&fused, stream)?);
+        }
+        let fused = Fused { streams: entries, fused: fused.summary() };
         if self.json {
             print_json(&fused)?;
         } else {
@@ -203,7 +212,13 @@ fn print(fused: &Fused, views: &str) -> Result<()> {
     for (name, entry) in names.iter().zip(&fused.streams) {
         line(&format!("{name:width$}"), &entry.test)?;
     }
-    line(&format!("{:width$}", "fused"), &fused.fused)
+    line(&format!("{:width$}", "fused"), &fused.fused)?;
+    for (name, entry) in names.iter().zip(&fused.streams) {
+        if let Some(fused) = &entry.fused {
+            say!("  fused against {name}: {}", fused.line())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

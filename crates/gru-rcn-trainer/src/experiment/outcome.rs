@@ -7,6 +7,7 @@ use anyhow::Result;
 use gru_rcn::baselines::Baseline;
 use gru_rcn_data::{Dataset, Frames, Sample};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
+use gru_rcn_metrics::Comparison;
 
 use super::backbone;
 use super::data::Clips;
@@ -18,7 +19,7 @@ use crate::output::{note, say};
 use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
 use crate::report::{GalleryClip, RunReport, Verdict, jpeg_base64};
-use crate::run::card::{BURN, DataCard, RunCard, VERSION};
+use crate::run::card::{BURN, DataCard, RunCard, SystemResult, VERSION};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::run::scores::{ScoreLabels, Scores, top_classes};
@@ -157,7 +158,7 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
         card.notes.push(note);
         dir.note_loss(format!("the scores of {failed}, which could not be read"));
     }
-    card.systems = tested.iter().map(|tested| tested.result.clone()).collect();
+    card.systems = tested.iter().map(|other| compared(&tested[0], other)).collect::<Result<_>>()?;
     dir.write_card(&card)?;
     let views = context.recipe.views().to_string();
     for tested in tested {
@@ -182,6 +183,16 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
     };
     report.write(dir)?;
     Ok(card)
+}
+
+/// The result of a system, with that of the main one compared to it if both were tested on the same
+/// clips.
+fn compared(main: &TestedSystem, other: &TestedSystem) -> Result<SystemResult> {
+    let mut result = other.result.clone();
+    if other.system != main.system && other.clips == main.clips {
+        result.compared = Some(Comparison::new(&main.scores.predictions()?, &other.scores.predictions()?)?);
+    }
+    Ok(result)
 }
 
 /// The scores of the per-frame baseline; nothing if it was not tested on the same clips.

@@ -140,6 +140,7 @@ fn tested(
         levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()?).collect(),
         curve: trained.curve.clone(),
         refit: recipe.refit_training().map(|training| training.most_epochs(all_clips)),
+        compared: None,
     };
     Ok(TestedSystem { system: system.clone(), result, scores, clips })
 }

@@ -12,8 +12,13 @@ pub(crate) const TRIVIAL_TOP5: usize = 5;
 /// What NLL is.
 pub(crate) const NLL: &str = "mean negative log-probability of the true class, in nats; lower is better";
 
+/// What the column of differences is.
+const DIFFERENCE: &str = "top-1 accuracy of the first system minus that of this one, on the same clips; interval by the \
+                          paired bootstrap, probability by McNemar's exact test";
+
 pub(super) fn comparison(report: &RunReport) -> Markup {
     let top5 = report.classes.len() > TRIVIAL_TOP5;
+    let compared = report.systems.iter().any(|system| system.compared.is_some());
     html! {
         section {
             h2 { "Results on the test clips" }
@@ -25,10 +30,11 @@ pub(super) fn comparison(report: &RunReport) -> Markup {
                     th scope="col" { "Mean class" }
                     th scope="col" { abbr title=(NLL) { "NLL" } }
                     th scope="col" { "Parameters" }
+                    @if compared { th scope="col" { abbr title=(DIFFERENCE) { "Difference" } } }
                 } }
                 tbody {
                     @for (index, system) in report.systems.iter().enumerate() {
-                        (system_row(system, index == 0, top5))
+                        (system_row(system, index == 0, top5, compared))
                     }
                 }
             }
@@ -38,7 +44,7 @@ pub(super) fn comparison(report: &RunReport) -> Markup {
     }
 }
 
-fn system_row(system: &SystemResult, first: bool, top5: bool) -> Markup {
+fn system_row(system: &SystemResult, first: bool, top5: bool, compared: bool) -> Markup {
     let test = &system.test;
     html! {
         tr.first[first] {
@@ -54,6 +60,9 @@ fn system_row(system: &SystemResult, first: bool, top5: bool) -> Markup {
             td data-label="Mean class" { (percent(test.mean_class)) }
             td data-label="NLL" { (format!("{:.3}", test.nll)) }
             td data-label="Parameters" { (amount(system.parameters)) }
+            @if compared {
+                td data-label="Difference" { @if let Some(compared) = &system.compared { (compared.line()) } }
+            }
         }
     }
 }

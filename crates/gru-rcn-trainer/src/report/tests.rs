@@ -295,6 +295,7 @@ fn system(name: &str, key: &str, parameters: usize, top1: f64, nll: f64) -> Syst
         levels: Vec::new(),
         curve: (1..=40).map(point).collect(),
         refit: None,
+        compared: None,
     }
 }
 

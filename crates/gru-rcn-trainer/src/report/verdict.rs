@@ -1,7 +1,7 @@
 //! What a test says in one sentence: whether its clips suffice, and what it shows.
 
 use anyhow::Result;
-use gru_rcn_metrics::binomial_tail;
+use gru_rcn_metrics::{Comparison, binomial_tail};
 use serde::{Deserialize, Serialize};
 
 use crate::run::scores::Scores;
@@ -19,8 +19,8 @@ pub(crate) struct Verdict {
     /// Whether the accuracy is above that of always naming the most frequent class, by an exact
     /// binomial test.
     pub(crate) better_than_guessing: bool,
-    /// Whether it is above that of the per-frame baseline, by an exact sign test over the clips that
-    /// only one of the two names correctly; nothing without that baseline.
+    /// Whether it is above that of the per-frame baseline, by McNemar's exact test over the clips
+    /// that only one of the two names correctly; nothing without that baseline.
     pub(crate) better_than_frames: Option<bool>,
     /// All of it in words.
     pub(crate) sentence: String,
@@ -29,9 +29,9 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Of a system's scores, and of the per-frame baseline's on the same clips.
     pub(crate) fn new(scores: &Scores, frames: Option<&Scores>) -> Result<Self> {
-        let hits = hits(scores)?;
-        let test = scores.predictions()?.summary();
-        let (clips, correct, (low, high)) = (hits.len(), test.correct(), test.top1_interval());
+        let predictions = scores.predictions()?;
+        let test = predictions.summary();
+        let (clips, correct, (low, high)) = (test.clips, test.correct(), test.top1_interval());
         let most = (0..scores.classes).map(|class| scores.targets.iter().filter(|&&target| target == class).count());
         let guess = most.max().unwrap_or(0) as f64 / clips.max(1) as f64;
         let enough_clips = high - low <= WIDEST;
@@ -47,13 +47,15 @@ impl Verdict {
             percent(low),
             percent(high)
         );
-        let better_than_frames = frames.map(self::hits).transpose()?.map(|frames| {
-            let only = |ours: &[bool], theirs: &[bool]| ours.iter().zip(theirs).filter(|(a, b)| **a && !**b).count();
-            let (ours, theirs) = (only(&hits, &frames), only(&frames, &hits));
-            let better = binomial_tail(ours, ours + theirs, 0.5) < CHANCE;
-            let accuracy = frames.iter().filter(|hit| **hit).count() as f64 / clips.max(1) as f64;
-            (better, format!("single frames ({})", percent(accuracy)))
-        });
+        let better_than_frames = match frames {
+            None => None,
+            Some(frames) => {
+                let frames = frames.predictions()?;
+                let found = Comparison::new(&predictions, &frames)?;
+                let better = found.difference > 0.0 && found.p_value < 2.0 * CHANCE;
+                Some((better, format!("single frames ({})", percent(frames.top_k(1)))))
+            }
+        };
         sentence += &match (better_than_guessing, &better_than_frames) {
             (true, None) => format!("better than {guessing}"),
             (false, None) => format!("not shown to be better than {guessing}"),
@@ -70,12 +72,6 @@ impl Verdict {
         let better_than_frames = better_than_frames.map(|(better, _)| better);
         Ok(Self { enough_clips, better_than_guessing, better_than_frames, sentence })
     }
-}
-
-/// Which clips have their true class as the most probable.
-fn hits(scores: &Scores) -> Result<Vec<bool>> {
-    let predicted = scores.predictions()?.predicted();
-    Ok(predicted.iter().zip(&scores.targets).map(|(predicted, target)| predicted == target).collect())
 }
 
 fn percent(fraction: f64) -> String {

@@ -1,6 +1,6 @@
 //! `run.json`: versions, data and results of a run, enough to judge it and to use its model.
 
-use gru_rcn_metrics::Classification;
+use gru_rcn_metrics::{Classification, Comparison};
 use serde::{Deserialize, Serialize};
 
 /// The run card.
@@ -73,6 +73,9 @@ pub(crate) struct SystemResult {
     /// tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refit: Option<usize>,
+    /// The system that the run is about against this one, on the same test clips.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compared: Option<Comparison>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
