@@ -75,13 +75,19 @@ impl Comparison {
         Self { clips, first_only, second_only, difference, interval, p_value }
     }
 
-    /// The difference in percentage points with its interval and the probability, as in `+10.0
-    /// points (95 % interval +5.0 to +16.0, p = 0.002)`.
-    pub fn line(&self) -> String {
+    /// Difference and interval in percentage points, and the probability, as in `["+10.0", "+5.0 to
+    /// +16.0", "p = 0.002"]`.
+    pub fn parts(&self) -> [String; 3] {
         let points = |fraction: f64| format!("{:+.1}", 100.0 * fraction);
         let (low, high) = self.interval;
         let p = if self.p_value < 0.001 { "p < 0.001".into() } else { format!("p = {:.3}", self.p_value) };
-        format!("{} points (95 % interval {} to {}, {p})", points(self.difference), points(low), points(high))
+        [points(self.difference), format!("{} to {}", points(low), points(high)), p]
+    }
+
+    /// These in one line, as in `+10.0 points (95 % interval +5.0 to +16.0, p = 0.002)`.
+    pub fn line(&self) -> String {
+        let [points, interval, p] = self.parts();
+        format!("{points} points (95 % interval {interval}, {p})")
     }
 }
 

@@ -4,6 +4,7 @@ use super::RunReport;
 use super::format::{Line, amount, bar, bar_list, percent, percent_range};
 use crate::run::card::SystemResult;
 use gru_rcn::baselines::Baseline;
+use gru_rcn_metrics::Comparison;
 use maud::{Markup, html};
 
 /// With this number of classes or fewer, top-5 accuracy is always 100 %.
@@ -13,7 +14,7 @@ pub(crate) const TRIVIAL_TOP5: usize = 5;
 pub(crate) const NLL: &str = "mean negative log-probability of the true class, in nats; lower is better";
 
 /// What the column of differences is.
-const DIFFERENCE: &str = "top-1 accuracy of the first system minus that of this one, on the same clips; interval by the \
+const DIFFERENCE: &str = "points of top-1 accuracy by which the first system is above this one, on the same clips; 95 % interval by the \
                           paired bootstrap, probability by McNemar's exact test";
 
 pub(super) fn comparison(report: &RunReport) -> Markup {
@@ -61,7 +62,11 @@ fn system_row(system: &SystemResult, first: bool, top5: bool, compared: bool) ->
             td data-label="NLL" { (format!("{:.3}", test.nll)) }
             td data-label="Parameters" { (amount(system.parameters)) }
             @if compared {
-                td data-label="Difference" { @if let Some(compared) = &system.compared { (compared.line()) } }
+                td.difference data-label="Difference" {
+                    @if let Some([points, interval, p]) = system.compared.as_ref().map(Comparison::parts) {
+                        (points) small { (interval) } small { (p) }
+                    }
+                }
             }
         }
     }
@@ -85,6 +90,9 @@ fn words(systems: &[SystemResult]) -> String {
         "NLL: {NLL}. Percepts: the maps that the CNN makes of single frames, which every system takes in; a level is the \
          depth of the CNN that they are taken from."
     );
+    if systems.iter().any(|system| system.compared.is_some()) {
+        words += &format!(" Difference: {DIFFERENCE}.");
+    }
     for baseline in Baseline::ALL.iter().filter(|baseline| systems.iter().any(|s| s.key == baseline.key())) {
         words += &format!(" {}: {}.", baseline.name(), baseline.about());
     }
