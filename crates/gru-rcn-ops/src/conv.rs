@@ -56,8 +56,8 @@ pub(crate) struct Conv {
 enum Weights {
     /// One matrix per group, rows in the order of kernel row, kernel column, channel.
     Dense(Vec<Packed>),
-    /// `[kernel row, kernel column, channel]`, and the bias.
-    Depthwise(Vec<f32>, Vec<f32>),
+    /// `[kernel row, kernel column, channel]`.
+    Depthwise(Vec<f32>),
 }
 
 /// A value of some frames, one after another, and how each lies.
@@ -125,7 +125,7 @@ impl Conv {
         let (depth, columns) = (input / groups, output / groups);
         if groups == input && output == input {
             let weights = (0..taps * input).map(|i| weight((i % input) * taps + i / input)).collect();
-            return Weights::Depthwise(weights, bias.clone());
+            return Weights::Depthwise(weights);
         }
         let pack = |group: usize| {
             let element = |row: usize, column: usize| {
@@ -187,10 +187,11 @@ impl WithSimd for Run<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.conv.direct.get().expect("the plan prepares the weights") {
+        let conv = self.conv;
+        match conv.direct.get().expect("the plan prepares the weights") {
             Weights::Dense(groups) => self.dense(simd, groups),
-            Weights::Depthwise(weights, bias) => {
-                let depthwise = Depthwise { run: self, weights, bias };
+            Weights::Depthwise(weights) => {
+                let depthwise = Depthwise { run: self, weights, bias: &conv.bias };
                 let Window { kernel, stride, .. } = depthwise.run.conv.window;
                 match (kernel, stride) {
                     ([3, 3], [1, 1]) => simd.vectorize(DepthwiseOf::<3, 1>(depthwise)),

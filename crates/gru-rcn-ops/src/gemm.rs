@@ -58,11 +58,6 @@ impl Packed {
         self.n
     }
 
-    /// One number per column.
-    pub fn bias(&self) -> &[f32] {
-        &self.bias[..self.n]
-    }
-
     /// Element in row `k` and column `n`.
     pub fn weight(&self, k: usize, n: usize) -> f32 {
         let (start, vectors) = panel_of(n / self.lanes, self.bias.len() / self.lanes);
