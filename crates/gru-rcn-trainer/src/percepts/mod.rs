@@ -94,12 +94,7 @@ fn percepts_of(
     let pixels = clips.first().map_or(1, |clip| clip.time * clip.height * clip.width);
     let parts = clips.chunks(chunk_of(pixels)).map(|part| {
         let pixels = cnn.pixels().normalise(upload(part, device)).cast(dtype);
-        let [batch, time, channels, height, width] = pixels.dims();
-        let maps = taps(pixels.reshape([batch * time, channels, height, width])).into_iter().map(|map| {
-            let [_, channels, height, width] = map.dims();
-            map.reshape([batch, time, channels, height, width])
-        });
-        Percepts::new(maps.collect()).cast(FloatDType::F32)
+        Percepts::of_clips(pixels, &taps).cast(FloatDType::F32)
     });
     let mut parts: Vec<Percepts> = parts.collect();
     if parts.len() == 1 {

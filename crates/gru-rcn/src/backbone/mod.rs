@@ -54,13 +54,7 @@ pub trait Backbone {
     /// - clips: `[batch, time, channel, height, width]`
     /// - output, per level: `[batch, time, channel, height, width]`
     fn percepts(&self, clips: Tensor<5>) -> Percepts {
-        let [batch, time, channels, height, width] = clips.dims();
-        let maps = self.taps(clips.reshape([batch * time, channels, height, width]));
-        let unfold = |map: Tensor<4>| {
-            let [_, c, h, w] = map.dims();
-            map.reshape([batch, time, c, h, w])
-        };
-        Percepts::new(maps.into_iter().map(unfold).collect())
+        Percepts::of_clips(clips, |frames| self.taps(frames))
     }
 
     /// Replaces the taps.

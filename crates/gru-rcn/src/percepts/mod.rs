@@ -56,6 +56,22 @@ impl Percepts {
         Self { maps }
     }
 
+    /// What `taps` makes of the frames of clips, all in one batch.
+    ///
+    /// # Shapes
+    ///
+    /// - clips, and per level the percepts: `[batch, time, channel, height, width]`
+    /// - `taps`, in and out: `[batch * time, channel, height, width]`
+    pub fn of_clips(clips: Tensor<5>, taps: impl FnOnce(Tensor<4>) -> Vec<Tensor<4>>) -> Self {
+        let [batch, time, channels, height, width] = clips.dims();
+        let maps = taps(clips.reshape([batch * time, channels, height, width]));
+        let unfold = |map: Tensor<4>| {
+            let [_, c, h, w] = map.dims();
+            map.reshape([batch, time, c, h, w])
+        };
+        Self::new(maps.into_iter().map(unfold).collect())
+    }
+
     /// Clips in the batch.
     pub fn batch(&self) -> usize {
         self.maps[0].dims()[0]
