@@ -8,12 +8,13 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-pub(crate) const VERBS: [(&str, &str); 14] = [
+pub(crate) const VERBS: [(&str, &str); 15] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),
     ("predict", "name the class of video files or frame folders"),
     ("report", "write the report of a run again"),
     ("fuse", "average the scores of several runs"),
+    ("table1", "train and test every row of the paper's first table"),
     ("score-captions", "score captions as coco-caption does"),
     ("features", "write percepts or encodings as safetensors"),
     ("prepare", "turn videos into frames and optical flow"),

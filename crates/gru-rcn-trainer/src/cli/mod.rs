@@ -14,6 +14,7 @@ mod score_captions;
 #[cfg(feature = "remote")]
 mod serve;
 mod shared;
+mod table1;
 mod train;
 mod verify;
 
@@ -52,6 +53,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// Average the class probabilities of several runs on the same clips, such as RGB and flow.
     Fuse(fuse::FuseArgs),
+    /// Train and test every row of the paper's first table.
+    Table1(table1::Table1Args),
     /// Score captions against references by BLEU, METEOR, ROUGE-L and CIDEr, as coco-caption does.
     ScoreCaptions(score_captions::ScoreCaptionsArgs),
     /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
@@ -79,6 +82,7 @@ impl Verb {
             Self::Evaluate(args) => vec![args.model.device.backend],
             Self::Predict(args) => vec![args.model.device.backend],
             Self::Features(args) => vec![args.device.backend],
+            Self::Table1(args) => vec![args.device.backend],
             Self::Doctor(args) => vec![args.backend()],
             #[cfg(feature = "remote")]
             Self::Serve(args) => vec![args.device.backend],
@@ -94,6 +98,7 @@ impl Verb {
             Self::Features(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Fuse(args) => args.run(),
+            Self::Table1(args) => args.run(),
             Self::ScoreCaptions(args) => args.run(),
             Self::Prepare(args) => args.run(),
             Self::Merge(args) => args.run(),

@@ -17,6 +17,7 @@ mod trained;
 
 pub(crate) use backbone::{fingerprint, pretrained};
 pub(crate) use outcome::print;
+pub(crate) use system::System;
 pub(crate) use trained::TrainedRun;
 
 use anyhow::Result;

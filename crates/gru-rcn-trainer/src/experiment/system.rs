@@ -25,6 +25,8 @@ pub(crate) enum System {
     GruRcn,
     /// A system of the model crate to compare it with.
     Baseline(Baseline),
+    /// GRU-RCN in another form.
+    Form(Form),
     /// GRU-RCN under another normalisation of its percepts.
     Norm(NormSection),
 }
@@ -33,8 +35,9 @@ impl System {
     /// Those of a recipe, in the order in which they are trained.
     pub(crate) fn of_recipe(recipe: &Recipe) -> Vec<Self> {
         let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
+        let forms = recipe.baselines.forms.iter().copied().map(Self::Form);
         let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
-        baselines.chain(recipe.model.train.then_some(Self::GruRcn)).chain(norms).collect()
+        baselines.chain(recipe.model.train.then_some(Self::GruRcn)).chain(forms).chain(norms).collect()
     }
 
     /// The name in files and in JSON.
@@ -42,6 +45,7 @@ impl System {
         match self {
             Self::GruRcn => "gru_rcn".into(),
             Self::Baseline(baseline) => baseline.key().into(),
+            Self::Form(form) => format!("form_{}", form.name()),
             Self::Norm(norm) => format!("norm_{}", norm.key()),
         }
     }
@@ -53,12 +57,16 @@ impl System {
 
     /// The name for people.
     pub(crate) fn name(&self, recipe: &Recipe) -> String {
-        match (self, recipe.model.form) {
-            (Self::Norm(norm), _) => format!("… percepts: {}", norm.key()),
-            (Self::Baseline(baseline), _) => baseline.name().into(),
-            (Self::GruRcn, Form::Independent) => "GRU-RCN".into(),
-            (Self::GruRcn, Form::Stacked) => "Stacked GRU-RCN".into(),
-            (Self::GruRcn, Form::Bidirectional) => "Bi-directional GRU-RCN".into(),
+        let form = match self {
+            Self::Norm(norm) => return format!("… percepts: {}", norm.key()),
+            Self::Baseline(baseline) => return baseline.name().into(),
+            Self::GruRcn => recipe.model.form,
+            Self::Form(form) => *form,
+        };
+        match form {
+            Form::Independent => "GRU-RCN".into(),
+            Form::Stacked => "Stacked GRU-RCN".into(),
+            Form::Bidirectional => "Bi-directional GRU-RCN".into(),
         }
     }
 
@@ -156,12 +164,14 @@ impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
     }
 }
 
-/// The recipe's GRU-RCN over its levels of the backbone's.
-pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, norm: &NormSection) -> GruRcnClassifierConfig {
+/// The recipe's GRU-RCN over its levels of the backbone's, or that system's variant of it.
+pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, system: &System) -> GruRcnClassifierConfig {
     let model = &recipe.model;
     let levels = recipe.levels().into_iter().map(|level| levels[level].clone()).collect();
+    let form = if let System::Form(form) = system { *form } else { model.form };
+    let norm = if let System::Norm(norm) = system { norm } else { &model.norm };
     let recurrent = GruRcnConfig::new(levels, model.hidden.clone())
-        .with_form(model.form)
+        .with_form(form)
         .with_kernel_size(model.kernel_size)
         .with_bias(model.bias);
     GruRcnClassifierConfig::new(recurrent, classes)

@@ -20,7 +20,7 @@ use super::system::{self, System, TrainedSystem};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, Levels, Live, Source};
-use crate::recipe::{NormSection, TrainingSection};
+use crate::recipe::TrainingSection;
 use crate::run::card::EpochPoint;
 use crate::train::{SelectWeights, Stage, Trainer};
 
@@ -50,24 +50,23 @@ impl Work<'_> {
         let recipe = &self.context.recipe;
         match &system {
             System::GruRcn if recipe.model.finetune_backbone => {
-                joint::train(self.context, self.clips, self.cnn, || self.gru_rcn(&recipe.model.norm))
+                joint::train(self.context, self.clips, self.cnn, || self.gru_rcn(&system))
             }
-            System::GruRcn => {
+            System::GruRcn | System::Form(_) | System::Norm(_) => {
                 let classes = || self.clips.dataset.classes.clone();
                 let describe = |model: &_| Ok(Some(RecognizerDescription::new(self.cnn, false, model, classes())?));
-                self.on_percepts(&system, || self.gru_rcn(&recipe.model.norm), describe)
+                self.on_percepts(&system, || self.gru_rcn(&system), describe)
             }
-            System::Norm(norm) => self.on_percepts(&system, || self.gru_rcn(norm), |_| Ok(None)),
             System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
         }
     }
 
-    /// A GRU-RCN with freshly drawn weights under a normalisation, on the CPU.
-    fn gru_rcn(self, norm: &NormSection) -> GruRcnClassifier {
+    /// A GRU-RCN with freshly drawn weights, on the CPU.
+    fn gru_rcn(self, system: &System) -> GruRcnClassifier {
         let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
         let levels = recipe.levels();
         let statistics = self.sources.statistics(|percepts| percepts.select(&levels));
-        system::gru_rcn(recipe, &self.cnn.levels(), classes, norm).init_fitted(&statistics, &initial::device())
+        system::gru_rcn(recipe, &self.cnn.levels(), classes, system).init_fitted(&statistics, &initial::device())
     }
 
     /// A system on percepts.

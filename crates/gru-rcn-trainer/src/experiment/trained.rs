@@ -10,7 +10,7 @@ use gru_rcn::weights::import;
 use gru_rcn_data::TestViews;
 
 use super::backbone;
-use super::system::{self, OfLevels};
+use super::system::{self, OfLevels, System};
 use crate::output::note;
 use crate::percepts::ClipLoader;
 use crate::recipe::{DataSection, Recipe};
@@ -43,7 +43,7 @@ impl TrainedRun {
         let config = backbone::config(&recipe, card.cnn_classes)?;
         let file = if recipe.model.finetune_backbone { dir.joint_backbone() } else { dir.backbone() };
         let cnn = backbone::load(&config, &file, device)?;
-        let classifier = system::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), &recipe.model.norm).init(device);
+        let classifier = system::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), &System::GruRcn).init(device);
         let model = import(classifier, &weights)?.computing_in(dtype);
         let model = OfLevels { model, levels: Some(recipe.levels()) };
         let loader = ClipLoader::new(&recipe, device, dtype);

@@ -262,7 +262,7 @@ impl Estimate<'_> {
         Stage { name: if joint { "GRU-RCN and CNN" } else { "GRU-RCN" }, parts }
     }
 
-    /// GRU-RCN over `clips` clips. The percepts are there twice.
+    /// GRU-RCN over `clips` clips, in the largest of its forms. The percepts are there twice.
     ///
     /// The CPU operators keep four maps of a level's state for each step: two gates, the candidate and
     /// the state. One level at a time has the reset states of all steps besides, and a copy of its input.
@@ -273,12 +273,13 @@ impl Estimate<'_> {
     /// backward pass has come to the input's convolutions, the gradients of their outputs are there at once.
     fn recurrent(&self, clips: usize) -> Training {
         let (model, taps, time) = (&self.recipe.model, self.cnn.levels(), self.time());
-        let directions = if model.form == Form::Bidirectional { 2 } else { 1 };
+        let has = |form: Form| model.form == form || self.recipe.baselines.forms.contains(&form);
+        let directions = if has(Form::Bidirectional) { 2 } else { 1 };
         let (mut weights, mut kept, mut percepts, mut outputs, mut largest) = (0, 0, 0, 0, 0);
         let mut below = 0;
         for (level, &hidden) in self.recipe.levels().into_iter().map(|level| &taps[level]).zip(&model.hidden) {
             let kernel = if level.is_vector() { 1 } else { model.kernel_size };
-            let inputs = level.channels + hidden + if model.form == Form::Stacked { below * 2 / 3 } else { 0 };
+            let inputs = level.channels + hidden + if has(Form::Stacked) { below * 2 / 3 } else { 0 };
             weights += directions * F32 * (3 * hidden * inputs * kernel * kernel + hidden * self.dataset.classes.len());
             let map = clips * hidden * level.height * level.width * F32;
             let input = bytes_of_clips(std::slice::from_ref(level), time, clips, 0);

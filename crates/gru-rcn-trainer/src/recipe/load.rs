@@ -15,7 +15,7 @@ macro_rules! built_in {
 }
 
 /// Name and text of the recipes that come with the program.
-pub(crate) const BUILT_IN: [(&str, &str); 15] = built_in![
+pub(crate) const BUILT_IN: [(&str, &str); 17] = built_in![
     "motion",
     "motion-tiny",
     "folder",
@@ -31,6 +31,8 @@ pub(crate) const BUILT_IN: [(&str, &str); 15] = built_in![
     "ucf101-lrcn-flow",
     "ucf101-c3d",
     "ucf101-slow-fusion",
+    "table1/rgb",
+    "table1/flow",
 ];
 
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.

@@ -202,21 +202,25 @@ impl Recipe {
         self.backbone.validate()?;
         self.features.validate()?;
         self.model.validate(&self.backbone.taps)?;
-        ensure!(
-            !self.model.finetune_backbone || (self.baselines.norms.is_empty() && self.features.from.is_none()),
-            "model.finetune_backbone trains the CNN, but {} of a frozen one; remove one of the two",
-            if self.features.from.is_some() { "features.from has the maps" } else { "baselines.norms compares maps" }
-        );
+        let variants = self.baselines.variants();
+        if self.model.finetune_backbone {
+            let from = self.features.from.is_some().then_some(("features.from", "has the maps"));
+            if let Some((key, has)) = from.or(variants) {
+                bail!("model.finetune_backbone trains the CNN, but {key} {has} of a frozen one; remove one of the two");
+            }
+        }
         if !self.model.train {
             ensure!(
                 !self.baselines.systems().is_empty(),
                 "model.train = false leaves nothing to train; name a system in baselines.others, or train the model"
             );
-            ensure!(
-                self.baselines.norms.is_empty() && !self.model.finetune_backbone,
-                "{} is about GRU-RCN, which model.train = false does not train; remove one of the two",
-                if self.model.finetune_backbone { "model.finetune_backbone" } else { "baselines.norms" }
-            );
+            let joint = self.model.finetune_backbone.then_some("model.finetune_backbone");
+            if let Some(key) = joint.or(variants.map(|(key, _)| key)) {
+                bail!("{key} is about GRU-RCN, which model.train = false does not train; remove one of the two");
+            }
+        }
+        if let Some(form) = self.baselines.forms.iter().find(|form| **form == self.model.form) {
+            bail!("baselines.forms has {}, which is model.form; name the others", form.name());
         }
         self.training.validate("training")?;
         if let Some(refit) = &self.refit {

@@ -308,6 +308,9 @@ pub(crate) struct BaselinesSection {
     /// Drop probability of baselines that see pixels, wherever they drop; the authors' if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dropout: Option<f64>,
+    /// The same GRU-RCN in other forms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) forms: Vec<Form>,
     /// The same GRU-RCN under other normalisations of its percepts.
     pub(crate) norms: Vec<NormSection>,
 }
@@ -325,6 +328,15 @@ impl BaselinesSection {
             }
         }
         systems
+    }
+
+    /// The key and the words of what compares GRU-RCN with variants of itself, if anything does.
+    pub(super) fn variants(&self) -> Option<(&'static str, &'static str)> {
+        match (self.norms.is_empty(), self.forms.is_empty()) {
+            (false, _) => Some(("baselines.norms", "compares maps")),
+            (true, false) => Some(("baselines.forms", "compares forms")),
+            (true, true) => None,
+        }
     }
 
     /// Hidden units of baselines that have some.
@@ -349,6 +361,9 @@ impl BaselinesSection {
         keys.sort();
         if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
             bail!("baselines.norms has {} twice", pair[0]);
+        }
+        for (index, form) in self.forms.iter().enumerate() {
+            ensure!(!self.forms[..index].contains(form), "baselines.forms has {} twice", form.name());
         }
         Ok(())
     }

@@ -6,12 +6,12 @@ use maud::{Markup, html};
 const THIN: char = '\u{202f}';
 
 /// A fraction in percent: `92.4 %`.
-pub(super) fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     if fraction.is_finite() { format!("{}{THIN}%", percent_number(fraction)) } else { "–".into() }
 }
 
 /// A range of fractions in percent: `88.4–95.1 %`.
-pub(super) fn percent_range((low, high): (f64, f64)) -> String {
+pub(crate) fn percent_range((low, high): (f64, f64)) -> String {
     format!("{}–{}{THIN}%", percent_number(low), percent_number(high))
 }
 

@@ -19,7 +19,8 @@ mod verdict;
 
 pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
 pub(crate) use gallery::jpeg_base64;
-pub(crate) use page::render;
+pub(crate) use format::{percent, percent_range};
+pub(crate) use page::{document, render};
 pub(crate) use verdict::Verdict;
 
 use anyhow::{Context, Result, ensure};

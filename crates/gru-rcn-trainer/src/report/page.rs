@@ -17,6 +17,22 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 ///
 /// Every text of `report` is escaped, because class and clip names come from outside.
 pub(crate) fn render(report: &RunReport) -> String {
+    let body = html! {
+        (head(report))
+        main {
+            (comparison(report))
+            (levels(report))
+            (learning_curves(&report.systems))
+            (confusion(report))
+            (gallery(&report.gallery))
+            (run_card(report))
+        }
+    };
+    document(&report.title, body)
+}
+
+/// A page with its style, which needs no other file.
+pub(crate) fn document(title: &str, body: Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -25,19 +41,11 @@ pub(crate) fn render(report: &RunReport) -> String {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (report.title) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                (head(report))
-                main {
-                    (comparison(report))
-                    (levels(report))
-                    (learning_curves(&report.systems))
-                    (confusion(report))
-                    (gallery(&report.gallery))
-                    (run_card(report))
-                }
+                (body)
                 footer {
                     "Made by gru-rcn. This page is one file and loads nothing."
                 }

@@ -1,7 +1,7 @@
 //! Class probabilities of every clip: their metrics and their files.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::weights::sort_metadata;
@@ -116,6 +116,30 @@ impl SavedScores {
             targets: targets.data().as_chunks().0.iter().map(|eight| i64::from_le_bytes(*eight) as usize).collect(),
         };
         Ok(Self { scores, clips, classes, views })
+    }
+
+    /// The average of several files by their weights, in the order of the first file's clips.
+    pub(crate) fn average(files: &[(PathBuf, f64)]) -> Result<Self> {
+        let total: f64 = files.iter().map(|(_, weight)| weight).sum();
+        let mut first: Option<(&Path, Self)> = None;
+        let mut sum = Vec::new();
+        for (path, weight) in files {
+            let saved = Self::load(path)?;
+            let order: Vec<usize> = match &first {
+                None => (0..saved.clips.len()).collect(),
+                Some((other, reference)) => saved
+                    .order_of(reference)
+                    .with_context(|| format!("{} cannot be fused with {}", path.display(), other.display()))?,
+            };
+            let classes = saved.scores.classes;
+            sum.resize(order.len() * classes, 0.0);
+            let rows = order.iter().flat_map(|&clip| &saved.scores.probabilities[clip * classes..][..classes]);
+            sum.iter_mut().zip(rows).for_each(|(sum, &value)| *sum += weight / total * f64::from(value));
+            first.get_or_insert((path, saved));
+        }
+        let (_, mut average) = first.context("name files of scores to average")?;
+        average.scores.probabilities = sum.into_iter().map(|probability| probability as f32).collect();
+        Ok(average)
     }
 
     /// The positions in this file of the other file's clips, in that file's order. Clips of the same

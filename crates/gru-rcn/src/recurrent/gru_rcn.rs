@@ -23,6 +23,17 @@ pub enum Form {
     Bidirectional,
 }
 
+impl Form {
+    /// Its name in files: `independent`, `stacked`, `bidirectional`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Independent => "independent",
+            Self::Stacked => "stacked",
+            Self::Bidirectional => "bidirectional",
+        }
+    }
+}
+
 /// Configuration of [`GruRcn`].
 #[derive(Config, Debug)]
 pub struct GruRcnConfig {

@@ -1,0 +1,777 @@
+//! `table1`: every row and stream of the paper's first table, by one command.
+//!
+//! For each stream and seed one run trains the paper's own rows together, since they share a CNN and
+//! its percepts: the CNN is fine-tuned once. Each compared system has a run of its own. Runs that are
+//! there are resumed, so the command can be stopped and given again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
+use gru_rcn::baselines::Baseline;
+use gru_rcn::recurrent::Form;
+use gru_rcn_metrics::{WILSON_95, mean_std, wilson_interval};
+use maud::html;
+use serde::Serialize;
+
+use super::shared::{DeviceArgs, PrecisionArgs, print_json};
+use crate::experiment::data::{absolute, resolve};
+use crate::experiment::{Plan, System, train};
+use crate::output::{describe, note, say};
+use crate::recipe::{Recipe, to_toml};
+use crate::run::card::RunCard;
+use crate::run::dir::{Folder, RunDir, write_atomically, write_json};
+use crate::report::{document, percent, percent_range};
+use crate::run::scores::SavedScores;
+use crate::signals::{Faults, Interrupted, StopFlag};
+
+#[derive(Args, Debug)]
+pub(super) struct Table1Args {
+    /// A folder of UCF-101 that `prepare` made, with flow. Not needed at --scale small.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The folder of the flow stream, where it is another one; its clips have the same names.
+    #[arg(long, value_name = "DIR", requires = "data")]
+    flow_data: Option<PathBuf>,
+    /// Pretrained weights of the CNN, in torchvision's layout. Not needed at --scale small.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// paper: the recipes of UCF-101. small: the same on generated clips of eight motions, with
+    /// small networks, on two cores within an hour.
+    #[arg(long, value_enum, default_value_t = Scale::Paper)]
+    scale: Scale,
+    /// The paper's own rows on other data: the recipe of RGB, and after a comma that of flow.
+    #[arg(long, value_name = "RGB[,FLOW]", value_delimiter = ',', num_args = 1..=2)]
+    recipes: Vec<String>,
+    /// Rows of the table, with commas; all if not given. The paper's own rows are trained together.
+    #[arg(long, value_name = "ROW", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Seeds of the paper's own rows; 1 at the paper's scale, 3 otherwise.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Change one key of all recipes; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where the runs and the table are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs/table1")]
+    out: PathBuf,
+    /// Print the table as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Scale {
+    Small,
+    Paper,
+}
+
+/// RGB, flow, and both fused.
+const COLUMNS: [&str; 3] = ["RGB", "flow", "RGB + flow"];
+
+/// Weights of RGB and flow in a fusion (section 5.1.2: flow counts twice).
+const FUSION: [f64; 2] = [1.0, 2.0];
+
+/// A row of the table.
+struct Row {
+    key: &'static str,
+    name: &'static str,
+    /// What the paper prints, in percent.
+    printed: [Option<f64>; 3],
+    source: Source,
+}
+
+/// Where a row's systems come from.
+enum Source {
+    /// From the run of all own rows.
+    Cnn,
+    TopRnn,
+    Form(Form),
+    /// Runs of their own, one for each stream.
+    Compared(&'static [Compared]),
+    /// The average of several such runs by different seeds.
+    Ensemble(&'static Compared, u64),
+}
+
+/// A compared system on one stream.
+struct Compared {
+    baseline: Baseline,
+    recipe: &'static str,
+    /// At the small scale, changes of the stream's recipe.
+    small: &'static [&'static str],
+}
+
+const fn compared(baseline: Baseline, recipe: &'static str, small: &'static [&'static str]) -> Compared {
+    Compared { baseline, recipe, small }
+}
+
+const C3D: Compared = compared(Baseline::C3d, "ucf101/c3d", &["clip.temporal={consecutive={frames=16}}"]);
+const FRAME: &[&str] = &["clip.temporal={consecutive={frames=1}}"];
+
+/// The paper's table 1, and the fusions of its section 5.1.2. The paper prints 77.7 and 83.7 for
+/// Srivastava et al., whose own paper has them for fewer and more frames.
+const ROWS: [Row; 12] = [
+    Row { key: "vgg16", name: "VGG-16", printed: [Some(78.0), Some(85.4), Some(89.1)], source: Source::Cnn },
+    Row { key: "vgg16-rnn", name: "VGG-16 RNN", printed: [Some(78.1), Some(84.9), None], source: Source::TopRnn },
+    Row {
+        key: "gru-rcn",
+        name: "GRU-RCN",
+        printed: [Some(79.9), Some(85.7), None],
+        source: Source::Form(Form::Independent),
+    },
+    Row {
+        key: "stacked",
+        name: "Stacked GRU-RCN",
+        printed: [Some(78.3), None, None],
+        source: Source::Form(Form::Stacked),
+    },
+    Row {
+        key: "bidirectional",
+        name: "Bi-directional GRU-RCN",
+        printed: [Some(80.7), None, Some(90.8)],
+        source: Source::Form(Form::Bidirectional),
+    },
+    Row {
+        key: "two-stream",
+        name: "Two-Stream (Simonyan & Zisserman 2014)",
+        printed: [Some(72.8), Some(81.2), None],
+        source: Source::Compared(&[
+            compared(Baseline::TwoStream, "ucf101/two-stream", FRAME),
+            compared(Baseline::TwoStream, "ucf101/two-stream-flow", FRAME),
+        ]),
+    },
+    Row {
+        key: "lrcn",
+        name: "Two-Stream + LSTM (Donahue et al. 2014)",
+        printed: [Some(71.1), Some(76.9), None],
+        source: Source::Compared(&[
+            compared(Baseline::Lrcn, "ucf101/lrcn", &[]),
+            compared(Baseline::Lrcn, "ucf101/lrcn-flow", &[]),
+        ]),
+    },
+    Row {
+        key: "unsupervised",
+        name: "Two-Stream + LSTM + Unsupervised (Srivastava et al. 2015)",
+        printed: [Some(77.7), Some(83.7), None],
+        source: Source::Compared(&[
+            compared(Baseline::LstmClassifier, "ucf101/composite-lstm", &[]),
+            compared(Baseline::LstmClassifier, "ucf101/composite-lstm-flow", &[]),
+        ]),
+    },
+    Row {
+        key: "improved-two-stream",
+        name: "Improved Two-Stream (Wang et al. 2015)",
+        printed: [Some(79.8), Some(85.7), Some(90.9)],
+        source: Source::Compared(&[
+            compared(Baseline::VeryDeep, "ucf101/very-deep", FRAME),
+            compared(Baseline::VeryDeep, "ucf101/very-deep-flow", FRAME),
+        ]),
+    },
+    Row {
+        key: "c3d",
+        name: "C3D, one network (Tran et al. 2014)",
+        printed: [Some(82.3), None, None],
+        source: Source::Compared(&[C3D]),
+    },
+    Row {
+        key: "c3d-ensemble",
+        name: "C3D, three networks",
+        printed: [Some(85.2), None, None],
+        source: Source::Ensemble(&C3D, 3),
+    },
+    Row {
+        key: "deep-networks",
+        name: "Deep networks (Karpathy et al. 2014)",
+        printed: [Some(65.2), None, None],
+        source: Source::Compared(&[compared(
+            Baseline::SlowFusion,
+            "ucf101/slow-fusion",
+            &["clip.temporal={consecutive={frames=10}}"],
+        )]),
+    },
+];
+
+/// What is known of one cell.
+#[derive(Serialize, Default)]
+struct Cell {
+    /// What the paper prints, a fraction.
+    printed: Option<f64>,
+    /// The mean over the runs.
+    top1: Option<f64>,
+    /// Its 95 % interval over the test clips (Wilson).
+    interval: Option<(f64, f64)>,
+    /// The standard deviation over the seeds, of several.
+    deviation: Option<f64>,
+    clips: usize,
+    runs: Vec<CellRun>,
+    /// Why there is no figure, or what it lacks.
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CellRun {
+    seed: u64,
+    top1: f64,
+    /// The files of scores that were averaged.
+    scores: Vec<PathBuf>,
+}
+
+/// The table, as it is printed, written as JSON and drawn.
+#[derive(Serialize)]
+pub(crate) struct Table {
+    title: String,
+    rows: Vec<TableRow>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TableRow {
+    key: &'static str,
+    name: &'static str,
+    /// RGB, flow, RGB and flow fused.
+    cells: [Cell; 3],
+}
+
+/// A run that is finished.
+#[derive(Clone)]
+struct Finished {
+    dir: RunDir,
+    recipe: Recipe,
+    card: RunCard,
+}
+
+/// What became of a run: why there is none is said in the cells that it was for.
+type Outcome = Result<Finished, String>;
+
+/// One stream: its recipe and its clips.
+struct Stream {
+    recipe: String,
+    data: Option<PathBuf>,
+}
+
+impl Table1Args {
+    pub(super) fn run(&self) -> Result<()> {
+        let rows = self.rows()?;
+        let work = Work::new(self)?;
+        let own = rows.iter().any(|row| matches!(row.source, Source::Cnn | Source::TopRnn | Source::Form(_)));
+        let mut done = Done::default();
+        for (stream, _) in work.streams.iter().enumerate() {
+            for seed in 0..if own { self.seeds() } else { 0 } {
+                done.own.insert((stream, seed), work.own(stream, seed)?);
+            }
+        }
+        for row in &rows {
+            let (compared, seeds) = match row.source {
+                Source::Compared(compared) => (compared, 1),
+                Source::Ensemble(compared, seeds) => (std::slice::from_ref(compared), seeds),
+                _ => continue,
+            };
+            for (stream, compared) in compared.iter().enumerate().take(work.streams.len()) {
+                for seed in 0..seeds {
+                    let key = (compared.baseline.key(), stream, seed);
+                    if !done.compared.contains_key(&key) {
+                        let outcome = work.compared(compared, stream, seed, &done)?;
+                        done.compared.insert(key, outcome);
+                    }
+                }
+            }
+        }
+        let table = Table { title: work.title(), rows: work.fill(&rows, &done)?, notes: work.notes(&done) };
+        self.write(&table)?;
+        match done.failures() {
+            0 => Ok(()),
+            failed => bail!(Faults(format!("{failed} runs failed; the table says why"))),
+        }
+    }
+
+    fn rows(&self) -> Result<Vec<&'static Row>> {
+        for key in &self.rows {
+            if !ROWS.iter().any(|row| row.key == key) {
+                let known: Vec<&str> = ROWS.iter().map(|row| row.key).collect();
+                bail!("--rows: there is no row {key}; those are {}", known.join(", "));
+            }
+        }
+        let chosen = |row: &&Row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key);
+        Ok(ROWS.iter().filter(chosen).collect())
+    }
+
+    fn seeds(&self) -> u64 {
+        let paper = self.scale == Scale::Paper && self.recipes.is_empty();
+        self.seeds.unwrap_or(if paper { 1 } else { 3 })
+    }
+
+    fn write(&self, table: &Table) -> Result<()> {
+        let markdown = table.markdown();
+        write_atomically(&self.out.join("table1.md"), markdown.as_bytes())?;
+        write_json(&self.out.join("table1.json"), table)?;
+        write_atomically(&self.out.join("table1.html"), table.page().as_bytes())?;
+        if self.json {
+            return print_json(table);
+        }
+        say!("{markdown}")?;
+        say!("report  {}", self.out.join("table1.html").display())
+    }
+}
+
+/// The runs so far.
+#[derive(Default)]
+struct Done {
+    /// By stream and seed.
+    own: BTreeMap<(usize, u64), Outcome>,
+    /// By system, stream and seed.
+    compared: BTreeMap<(&'static str, usize, u64), Outcome>,
+}
+
+impl Done {
+    fn failures(&self) -> usize {
+        self.own.values().chain(self.compared.values()).filter(|outcome| outcome.is_err()).count()
+    }
+}
+
+/// Makes the runs.
+struct Work<'a> {
+    arguments: &'a Table1Args,
+    stop: StopFlag,
+    streams: Vec<Stream>,
+    weights: Option<PathBuf>,
+    device: Device,
+}
+
+impl<'a> Work<'a> {
+    fn new(arguments: &'a Table1Args) -> Result<Self> {
+        let stop = StopFlag::install("the same command continues where it stopped")?;
+        let device = arguments.precision.device(arguments.device.backend)?;
+        std::fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
+        let mut work = Self { arguments, stop, streams: Vec::new(), weights: arguments.weights.clone(), device };
+        let (mut names, mut data) = (arguments.recipes.clone(), arguments.data.clone());
+        if names.is_empty() && arguments.scale == Scale::Small {
+            ensure!(
+                data.is_none(),
+                "--scale small generates its clips; give the recipes of other data by --recipes RGB,FLOW"
+            );
+            data = Some(small::prepare(&arguments.out.join("motion"), &work.stop)?);
+            let cnn = work.finish(&arguments.out.join("motion/cnn"), small::cnn(&arguments.set)?)?;
+            let cnn = cnn.map_err(|reason| anyhow!("the CNN could not be trained: {reason}"))?;
+            work.weights = Some(cnn.dir.backbone());
+            names = ["table1/rgb", "table1/flow"].map(str::to_owned).into();
+        } else if names.is_empty() {
+            ensure!(data.is_some(), "give the folder that `gru-rcn prepare ucf101 … --flow tvl1` made by --data");
+            names = ["ucf101/rgb", "ucf101/flow"].map(str::to_owned).into();
+        }
+        let data_of = |stream: usize| arguments.flow_data.clone().filter(|_| stream == 1).or_else(|| data.clone());
+        let streams = names.into_iter().enumerate();
+        work.streams = streams.map(|(stream, recipe)| Stream { recipe, data: data_of(stream) }).collect();
+        Ok(work)
+    }
+
+    /// A stream's recipe with further changes.
+    fn recipe(&self, stream: usize, name: &str, weights: Option<&Path>, changes: &[String]) -> Result<Recipe> {
+        let changes: Vec<String> = changes.iter().chain(&self.arguments.set).cloned().collect();
+        resolve(name, &changes, self.streams[stream].data.as_deref(), weights)
+    }
+
+    /// The paper's own rows on a stream.
+    fn own(&self, stream: usize, seed: u64) -> Result<Outcome> {
+        let name = &self.streams[stream].recipe;
+        let mut recipe = self.recipe(stream, name, self.weights.as_deref(), &[format!("seed={seed}")])?;
+        let (model, baselines) = (&recipe.model, &mut recipe.baselines);
+        // One level has nothing to stack on.
+        let others = [Form::Independent, Form::Stacked, Form::Bidirectional].into_iter();
+        let levels = model.hidden.len();
+        baselines.forms = others.filter(|form| *form != model.form && (*form != Form::Stacked || levels > 1)).collect();
+        baselines.top_rnn.get_or_insert(512);
+        baselines.frame |= recipe.backbone.finetune.is_none();
+        recipe.validate()?;
+        self.finish(&self.folder(&format!("own-{}", COLUMNS[stream].to_lowercase()), seed), recipe)
+    }
+
+    /// A compared system on a stream.
+    fn compared(&self, compared: &Compared, stream: usize, seed: u64, done: &Done) -> Result<Outcome> {
+        if !self.arguments.recipes.is_empty() {
+            return Ok(Err("there is no recipe of it for these data".into()));
+        }
+        let key = compared.baseline.key();
+        let mut changes = vec![format!("seed={seed}")];
+        let mut weights = None;
+        if !compared.baseline.takes_pixels() {
+            weights = match done.own.get(&(stream, 0)) {
+                Some(Ok(own)) => Some(own.dir.backbone()),
+                Some(Err(_)) => return Ok(Err("the CNN that it stands on could not be fine-tuned".into())),
+                None => bail!("the row of {key} needs the fine-tuned CNN; name one of the paper's own rows too"),
+            };
+            changes.push("backbone.finetune=none".into());
+        }
+        let recipe = match self.arguments.scale {
+            Scale::Paper => self.recipe(stream, compared.recipe, weights.as_deref(), &changes)?,
+            Scale::Small => {
+                changes.extend(small::compared(compared));
+                self.recipe(stream, &self.streams[stream].recipe, weights.as_deref(), &changes)?
+            }
+        };
+        self.finish(&self.folder(&format!("{key}-{}", COLUMNS[stream].to_lowercase()), seed), recipe)
+    }
+
+    fn folder(&self, name: &str, seed: u64) -> PathBuf {
+        self.arguments.out.join(format!("{name}-{seed}"))
+    }
+
+    /// Makes or resumes a run. An error is that of a stop; any other is the outcome.
+    fn finish(&self, folder: &Path, recipe: Recipe) -> Result<Outcome> {
+        let run = || -> Result<Finished> {
+            let folder = match folder.join("recipe.toml").is_file() {
+                false => Folder::New(folder.to_owned()),
+                true => {
+                    let dir = RunDir::open_at(folder)?;
+                    ensure!(
+                        to_toml(&dir.read_recipe()?)? == to_toml(&recipe)?,
+                        "{dir} was made by other settings; remove it, or give another folder with --out"
+                    );
+                    Folder::Resumed(dir)
+                }
+            };
+            let (dir, card) = train(Plan {
+                recipe: recipe.clone(),
+                folder,
+                moved: false,
+                device: self.device.clone(),
+                others: Vec::new(),
+                device_names: self.arguments.device.backend.to_string(),
+                precision: self.arguments.precision.dtype,
+                max_memory: None,
+                plain: self.arguments.json,
+            })?;
+            Ok(Finished { dir, recipe, card })
+        };
+        if self.stop.is_set() {
+            bail!(self.stop.interrupted());
+        }
+        note!("{}", folder.display());
+        match run() {
+            Err(error) if error.is::<Interrupted>() => bail!(self.stop.interrupted()),
+            Err(error) => {
+                note!("error: {}: {}", folder.display(), describe(&error));
+                Ok(Err(describe(&error)))
+            }
+            Ok(finished) => Ok(Ok(finished)),
+        }
+    }
+
+    fn title(&self) -> String {
+        let recipes: Vec<&str> = self.streams.iter().map(|stream| &*stream.recipe).collect();
+        format!("Table 1, by the recipes {}", recipes.join(" and "))
+    }
+}
+
+impl Finished {
+    /// The system of a row among those of the run.
+    fn system(&self, source: &Source) -> Option<System> {
+        let systems = System::of_recipe(&self.recipe);
+        let wanted = |system: &System| match source {
+            Source::Cnn => matches!(system, System::Baseline(Baseline::Frame)),
+            Source::TopRnn => *system == System::Baseline(Baseline::TopRnn),
+            Source::Form(form) => match system {
+                System::GruRcn => self.recipe.model.form == *form,
+                System::Form(other) => other == form,
+                _ => false,
+            },
+            Source::Compared(compared) => *system == System::Baseline(compared[0].baseline),
+            Source::Ensemble(compared, _) => *system == System::Baseline(compared.baseline),
+        };
+        systems.into_iter().find(wanted)
+    }
+}
+
+impl Work<'_> {
+    fn fill(&self, rows: &[&'static Row], done: &Done) -> Result<Vec<TableRow>> {
+        rows.iter()
+            .map(|row| {
+                let mut cells: [Cell; 3] = std::array::from_fn(|column| Cell {
+                    printed: row.printed[column].map(|percent| percent / 100.0),
+                    ..Cell::default()
+                });
+                for (stream, _) in self.streams.iter().enumerate() {
+                    self.fill_stream(row, stream, done, &mut cells[stream])?;
+                }
+                self.fuse(row, done, &mut cells)?;
+                Ok(TableRow { key: row.key, name: row.name, cells })
+            })
+            .collect()
+    }
+
+    fn notes(&self, done: &Done) -> Vec<String> {
+        let data = done.own.values().chain(done.compared.values()).flatten().map(|run| &run.card.data);
+        let mut notes: Vec<String> = data.map(|data| format!("{} test clips of {}.", data.test, data.name)).collect();
+        notes.sort();
+        notes.dedup();
+        notes.push("Each figure is the mean over the seeds, with its 95 % interval over the test clips (Wilson).".into());
+        notes.push("Both streams are fused as in the paper: RGB counts once and flow twice.".into());
+        if self.arguments.scale == Scale::Small || !self.arguments.recipes.is_empty() {
+            notes.push("The printed figures are of UCF-101, from which these data differ.".into());
+        }
+        notes
+    }
+
+    /// The figure of a row on one stream.
+    fn fill_stream(&self, row: &Row, stream: usize, done: &Done, cell: &mut Cell) -> Result<()> {
+        let outcomes: Vec<(u64, &Outcome)> = match row.source {
+            Source::Compared(compared) => compared.get(stream).map_or(Vec::new(), |compared| {
+                done.compared.get(&(compared.baseline.key(), stream, 0)).map(|outcome| (0, outcome)).into_iter().collect()
+            }),
+            Source::Ensemble(compared, seeds) if stream == 0 => {
+                let key = compared.baseline.key();
+                (0..seeds).filter_map(|seed| Some((seed, done.compared.get(&(key, 0, seed))?))).collect()
+            }
+            Source::Ensemble(..) => Vec::new(),
+            _ => (0..self.arguments.seeds()).filter_map(|seed| Some((seed, done.own.get(&(stream, seed))?))).collect(),
+        };
+        let mut members = Vec::new();
+        for (seed, outcome) in outcomes {
+            match outcome {
+                Err(reason) => cell.note = Some(reason.clone()),
+                Ok(finished) => match finished.system(&row.source) {
+                    Some(system) => members.push((seed, system.scores(&finished.dir))),
+                    None => cell.note = Some("it has nothing to stack: the recipe has one level".into()),
+                },
+            }
+        }
+        if let Source::Ensemble(..) = row.source {
+            if !members.is_empty() {
+                let files: Vec<(PathBuf, f64)> = members.into_iter().map(|(_, file)| (file, 1.0)).collect();
+                cell.push(0, &files)?;
+                cell.note = Some(format!("the average of {} seeds of the network above", files.len()));
+            }
+            return Ok(());
+        }
+        members.into_iter().try_for_each(|(seed, file)| cell.push(seed, &[(file, 1.0)]))
+    }
+
+    /// Both streams fused, seed by seed. As in the paper the flow stream of the bi-directional model is the
+    /// plain GRU-RCN.
+    fn fuse(&self, row: &Row, done: &Done, cells: &mut [Cell; 3]) -> Result<()> {
+        let [rgb, flow, fused] = cells;
+        let plain;
+        let mut flow = &*flow;
+        if let Source::Form(Form::Bidirectional) = row.source {
+            let independent = ROWS.iter().find(|row| row.key == "gru-rcn").expect("a row of the table");
+            let mut cell = Cell::default();
+            self.fill_stream(independent, 1, done, &mut cell)?;
+            plain = cell;
+            flow = &plain;
+        }
+        for (rgb, flow) in rgb.runs.iter().zip(&flow.runs) {
+            let files = [rgb, flow].into_iter().zip(FUSION);
+            let files: Vec<(PathBuf, f64)> = files.map(|(run, weight)| (run.scores[0].clone(), weight)).collect();
+            fused.push(rgb.seed, &files)?;
+        }
+        Ok(())
+    }
+}
+
+impl Cell {
+    /// Adds a run, or the weighted average of several files of scores.
+    fn push(&mut self, seed: u64, files: &[(PathBuf, f64)]) -> Result<()> {
+        let test = SavedScores::average(files)?.scores.predictions()?.summary();
+        let scores = files.iter().map(|(file, _)| file.clone()).collect();
+        self.runs.push(CellRun { seed, top1: test.top1, scores });
+        self.clips = test.clips;
+        let all: Vec<f64> = self.runs.iter().map(|run| run.top1).collect();
+        if let Some((mean, deviation)) = mean_std(&all) {
+            self.top1 = Some(mean);
+            self.deviation = (all.len() > 1).then_some(deviation);
+            let correct = (mean * test.clips as f64).round() as usize;
+            self.interval = Some(wilson_interval(correct, test.clips, WILSON_95));
+        }
+        Ok(())
+    }
+
+    /// The figure with its interval, the spread over seeds, and the printed one.
+    fn parts(&self) -> Option<[String; 3]> {
+        let (top1, interval) = (self.top1?, self.interval?);
+        let spread = self.deviation.map(|deviation| format!("± {:.1}, {} seeds", 100.0 * deviation, self.runs.len()));
+        Some([percent(top1), percent_range(interval), spread.unwrap_or_default()])
+    }
+
+    fn printed(&self) -> String {
+        self.printed.map_or("–".into(), percent)
+    }
+}
+
+impl Table {
+    fn markdown(&self) -> String {
+        let mut text = format!("# {}\n\n| system |", self.title);
+        COLUMNS.iter().for_each(|column| text += &format!(" {column} | printed |"));
+        text += &format!("\n|---|{}\n", "---|---|".repeat(COLUMNS.len()));
+        for row in &self.rows {
+            text += &format!("| {} |", row.name);
+            for cell in &row.cells {
+                let figure = match cell.parts() {
+                    Some([top1, interval, spread]) if spread.is_empty() => format!("{top1} ({interval})"),
+                    Some([top1, interval, spread]) => format!("{top1} ({interval}; {spread})"),
+                    None => "–".into(),
+                };
+                text += &format!(" {figure} | {} |", cell.printed());
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+        self.all_notes().iter().for_each(|note| text += &format!("- {note}\n"));
+        text
+    }
+
+    /// The notes of the table and of its cells.
+    fn all_notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        for row in &self.rows {
+            let cells = row.cells.iter().zip(COLUMNS);
+            notes.extend(
+                cells.filter_map(|(cell, column)| Some(format!("{}, {column}: {}.", row.name, cell.note.as_ref()?))),
+            );
+        }
+        notes
+    }
+
+    fn page(&self) -> String {
+        let body = html! {
+            header { h1 { (self.title) } }
+            main {
+                section {
+                    div.scroll {
+                        table.systems {
+                            thead { tr {
+                                th scope="col" { "System" }
+                                @for column in COLUMNS { th scope="col" { (column) } th scope="col" { "printed" } }
+                            } }
+                            tbody {
+                                @for row in &self.rows {
+                                    tr {
+                                        th scope="row" { (row.name) }
+                                        @for cell in &row.cells {
+                                            td.difference {
+                                                @match cell.parts() {
+                                                    Some([top1, interval, spread]) => {
+                                                        (top1) small { (interval) } small { (spread) }
+                                                    }
+                                                    None => "–",
+                                                }
+                                            }
+                                            td { (cell.printed()) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    @for note in self.all_notes() { p.note { (note) } }
+                }
+                section {
+                    h2 { "Runs" }
+                    dl.card {
+                        @for row in &self.rows {
+                            @for (cell, column) in row.cells.iter().zip(COLUMNS) {
+                                @for run in &cell.runs {
+                                    div {
+                                        dt { (row.name) ", " (column) ", seed " (run.seed) }
+                                        dd {
+                                            (percent(run.top1))
+                                            @for file in &run.scores { " " (file.display()) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        document(&self.title, body)
+    }
+}
+
+/// The table at the small scale: generated clips of eight motions, whose frames and flow are prepared
+/// as those of videos are, and a small CNN that has learnt the shapes of single generated frames, as
+/// the paper's has learnt ImageNet.
+mod small {
+    use super::*;
+    use gru_rcn_data::{Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, Sample, SizeRule, Split};
+    use gru_rcn_data::ClipSource;
+    use image::RgbImage;
+
+    const CLIPS: MotionConfig = MotionConfig { size: 32, frames: 20, train: 1200, validation: 240, test: 480, seed: 2016 };
+
+    /// The prepared clips, made on first use.
+    pub(super) fn prepare(folder: &Path, stop: &StopFlag) -> Result<PathBuf> {
+        let (frames, prepared) = (folder.join("frames"), folder.join("prepared"));
+        if prepared.join("manifest.jsonl").is_file() {
+            return Ok(prepared);
+        }
+        let dataset = CLIPS.dataset()?;
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            for (index, sample) in dataset.split(split).iter().enumerate() {
+                let class = &dataset.classes[sample.class];
+                write(&frames.join(format!("{split}/{class}/{split}-{index:04}")), sample)?;
+                if stop.is_set() {
+                    bail!(stop.interrupted());
+                }
+            }
+        }
+        let image = ImageCoding::Png;
+        let options = Prepare {
+            source: frames,
+            output: prepared.clone(),
+            size: SizeRule::Source,
+            // Nothing moves by more than a few pixels from frame to frame.
+            flow: Some(FlowOptions { bound: 4.0, image, ..FlowOptions::new(FlowMethod::TvL1) }),
+            ..Prepare::default()
+        };
+        note!("{}: frames and flow of {} clips", prepared.display(), CLIPS.train + CLIPS.validation + CLIPS.test);
+        let outcome = options.run(&Ffmpeg::locate()?, stop.flag(), &mut |_| {})?;
+        match outcome.failures.first() {
+            _ if outcome.interrupted => bail!(stop.interrupted()),
+            Some(failure) => bail!("{}: {}", failure.clip, failure.error),
+            None => Ok(prepared),
+        }
+    }
+
+    fn write(folder: &Path, sample: &Sample) -> Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let ClipSource::Motion(clip) = sample.source else { bail!("{} is not generated", sample.id) };
+        let frames = clip.render();
+        for t in 0..frames.time {
+            let path = folder.join(format!("{t:02}.png"));
+            let picture = RgbImage::from_raw(frames.width as u32, frames.height as u32, frames.frame(t).to_vec());
+            picture.context("a frame has three bytes a pixel")?.save(&path).with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// A run that trains the small CNN on the shapes; its classifier of single frames is of no use.
+    pub(super) fn cnn(set: &[String]) -> Result<Recipe> {
+        let changes = ["model.train=false", "baselines.frame=true", "baselines.top_rnn=none", "training.epochs=1"];
+        let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).chain(set.iter().cloned()).collect();
+        resolve("motion", &changes, None, None)
+    }
+
+    /// Changes of a stream's recipe to a compared system.
+    pub(super) fn compared(compared: &Compared) -> Vec<String> {
+        let mut changes = vec![
+            "model.train=false".to_owned(),
+            "baselines.frame=false".to_owned(),
+            "baselines.top_rnn=none".to_owned(),
+            format!("baselines.others=[\"{}\"]", compared.baseline.key()),
+        ];
+        if compared.baseline.takes_pixels() {
+            // These networks are made for larger frames.
+            let own = ["backbone.finetune=none", "clip.input_size=[112, 112]", "baselines.width=0.125", "baselines.dropout=0.3"];
+            changes.extend(own.map(str::to_owned));
+            changes.extend(["training.learning_rate=1e-3", "features.cache=false"].map(str::to_owned));
+        }
+        changes.extend(compared.small.iter().map(|change| (*change).to_owned()));
+        changes
+    }
+}
