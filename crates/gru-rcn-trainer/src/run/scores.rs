@@ -23,6 +23,9 @@ pub(crate) struct Scores {
     pub(crate) probabilities: Vec<f32>,
     /// Per level `[clip, class]`.
     pub(crate) levels: Vec<Vec<f32>>,
+    /// The means of the probabilities, `[clip, class]`, where `probabilities` are made of the means
+    /// of logits.
+    pub(crate) mean_probabilities: Option<Vec<f32>>,
     pub(crate) targets: Vec<usize>,
 }
 
@@ -36,6 +39,12 @@ impl Scores {
         let accuracy =
             |level: &Vec<f32>| Ok(Predictions::new(self.classes, level.clone(), self.targets.clone())?.top_k(1));
         self.levels.iter().map(accuracy).collect()
+    }
+
+    /// The predictions by the means of the probabilities, where these are others.
+    pub(crate) fn by_mean_probabilities(&self) -> Result<Option<Predictions>> {
+        let predictions = |means: &Vec<f32>| Predictions::new(self.classes, means.clone(), self.targets.clone());
+        Ok(self.mean_probabilities.as_ref().map(predictions).transpose()?)
     }
 
     /// Writes `probabilities [clip, class]` and `targets [clip]` as safetensors, with the names of
@@ -113,6 +122,7 @@ impl SavedScores {
             classes: classes.len(),
             probabilities: probabilities.data().as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
             levels: Vec::new(),
+            mean_probabilities: None,
             targets: targets.data().as_chunks().0.iter().map(|eight| i64::from_le_bytes(*eight) as usize).collect(),
         };
         Ok(Self { scores, clips, classes, views })
@@ -185,7 +195,7 @@ mod tests {
     fn saved(clips: &[&str], targets: &[usize]) -> SavedScores {
         let probabilities = targets.iter().flat_map(|&target| [1.0 - target as f32, target as f32]).collect();
         SavedScores {
-            scores: Scores { classes: 2, probabilities, levels: Vec::new(), targets: targets.to_vec() },
+            scores: Scores { classes: 2, probabilities, targets: targets.to_vec(), ..Scores::default() },
             clips: clips.iter().map(|id| id.to_string()).collect(),
             classes: vec!["fight".into(), "none".into()],
             views: Some("1x1".into()),
