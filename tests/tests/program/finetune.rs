@@ -70,7 +70,7 @@ fn a_fine_tuned_cnn_starts_other_runs() {
     let changes = [&["training.epochs=1", "data.motion.test=8"][..], &NO_BASELINES[..]].concat();
     from_weights(other.path(), &motions, &changes).run().succeeds();
     let note = card(&other.path().join("run"))["notes"][0].as_str().unwrap().to_owned();
-    assert!(note.contains("was fine-tuned on other clips of these classes"), "{note}");
+    assert!(note.contains("were fine-tuned on other clips of these classes"), "{note}");
 }
 
 /// A run of the fine-tuned CNN alone, from which others start: its row is the only one. It is tested by

@@ -197,9 +197,8 @@ pub(crate) fn note_on_labels(dataset: &Dataset, file: &Path) -> Option<String> {
     let here = dataset.fingerprint();
     (labels.data != here).then(|| {
         format!(
-            "{} was fine-tuned on other clips of these classes, or on other parts of them ({}, these are {here}): test clips \
-             may be among them",
-            file.display(),
+            "the CNN's weights were fine-tuned on other clips of these classes, or on other parts of them ({}, these are \
+             {here}): test clips may be among them",
             labels.data
         )
     })
@@ -310,7 +309,7 @@ mod tests {
             appearance: None,
             source: gru_rcn_data::ClipSource::Video("a.avi".into()),
         });
-        assert!(note_on_labels(&dataset, &path).unwrap().contains("fine-tuned on other clips"));
+        assert!(note_on_labels(&dataset, &path).unwrap().contains("fine-tuned on other clips of these classes"));
         dataset.classes.reverse();
         assert_eq!(note_on_labels(&dataset, &path), None);
         std::fs::write(&path, b"words").unwrap();

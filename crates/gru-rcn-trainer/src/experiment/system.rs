@@ -234,3 +234,20 @@ pub(crate) fn check_baselines(recipe: &Recipe, classes: usize) -> Result<()> {
         baseline.visit(Check(options))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::load;
+
+    #[test]
+    fn cnns_are_named_after_the_network_and_its_input() {
+        let name = |recipe: &str, changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            System::Cnn.name(&load(recipe, &changes).unwrap())
+        };
+        assert_eq!(name("ucf101-rgb", &[]), "VGG-16, single frames");
+        assert_eq!(name("ucf101-flow", &[]), "VGG-16, single stacks of flow");
+        assert_eq!(name("folder", &["backbone.network=squeezenet"]), "SqueezeNet 1.0, single frames");
+    }
+}

@@ -55,9 +55,9 @@ fn system_row(system: &SystemResult, first: bool, top5: bool, compared: bool) ->
                     span { (percent(test.top1)) }
                     (bar(test.top1, Some(test.top1_interval())))
                     small { (percent_range(test.top1_interval())) }
-                    @if let Some(means) = &system.mean_of_probabilities {
-                        small { "mean of probabilities " (percent(means.top1)) }
-                    }
+                }
+                @if let Some(means) = &system.mean_of_probabilities {
+                    small { "mean of probabilities " (percent(means.top1)) }
                 }
             }
             @if top5 { td data-label="Top-5" { (percent(test.top5)) } }
@@ -96,9 +96,12 @@ fn words(systems: &[SystemResult]) -> String {
     if systems.iter().any(|system| system.compared.is_some()) {
         words += &format!(" Difference: {DIFFERENCE}.");
     }
-    if systems.iter().any(|system| system.mean_of_probabilities.is_some()) {
-        words += " Single frames: the CNN's own classifier, on which it was fine-tuned. Its logits are averaged over frames and \
-                  views before the softmax; beside this stands the accuracy by the mean of the frames' probabilities.";
+    if let Some(cnn) = systems.iter().find(|system| system.mean_of_probabilities.is_some()) {
+        words += &format!(
+            " {}: the classifier that the CNN was fine-tuned with. Its logits are averaged over frames and views, then comes \
+             the softmax; below is the accuracy by the mean of the probabilities.",
+            cnn.name
+        );
     }
     for baseline in Baseline::ALL.iter().filter(|baseline| systems.iter().any(|s| s.key == baseline.key())) {
         words += &format!(" {}: {}.", baseline.name(), baseline.about());
