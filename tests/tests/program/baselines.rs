@@ -1,6 +1,9 @@
 //! Baselines that a recipe names.
 
-use crate::harness::{Call, keys, temporary};
+use gru_rcn_tests::tensors::Tensors;
+use serde_json::Value;
+
+use crate::harness::{copy_folder, keys, run, temporary};
 use crate::tiny;
 
 /// A baseline of the model crate needs nothing in the program: it is trained, tested and reported
@@ -43,7 +46,7 @@ fn a_baseline_on_pixels_is_trained_by_its_name() {
 }
 
 /// Without GRU-RCN a run is about its first baseline, and no CNN is trained for networks of their
-/// own. It is resumed like any other, and has nothing that `evaluate` could open.
+/// own. It is resumed and evaluated like any other, and has nothing that `predict` could open.
 #[test]
 fn a_run_of_baselines_alone() {
     let folder = temporary();
@@ -62,6 +65,59 @@ fn a_run_of_baselines_alone() {
     assert!(root.join("baselines/early_fusion.safetensors").is_file());
     assert!(std::fs::read_to_string(root.join("report.html")).unwrap().contains("Early fusion on"));
     tiny::resume(folder.path()).run().succeeds();
-    Call::new(folder.path(), ["evaluate", "--run", "run"]).run().refuses(&["has no GRU-RCN", "model.train = false"]);
+    let scores = |key: &str| {
+        Tensors::read(&root.join(format!("baselines/scores-test-{key}.safetensors"))).floats("probabilities")
+    };
+    let before = ["early_fusion", "single_frame"].map(scores);
+    let evaluated = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
+    assert_eq!(keys_of_systems(&evaluated), ["early_fusion", "single_frame"]);
+    assert_eq!(evaluated["test"], outcome.json()["test"]);
+    assert_eq!(["early_fusion", "single_frame"].map(scores), before);
+    let text = run(folder.path(), ["evaluate", "--run", "run"]).succeeds().stdout;
+    assert!(text.contains("run, Early fusion on 16 test clips"), "{text}");
+    run(folder.path(), ["predict", "--run", "run", "x.mp4"]).refuses(&["has no GRU-RCN", "model.train = false"]);
     tiny::train(folder.path(), &["model.train=false", "baselines.top_rnn=none"]).run().refuses(&["nothing to train"]);
+}
+
+/// The keys of the systems in a document of `train` or `evaluate`.
+fn keys_of_systems(document: &Value) -> Vec<&str> {
+    document["systems"].as_array().unwrap().iter().map(|system| system["key"].as_str().unwrap()).collect()
+}
+
+/// `evaluate` scores every system of a run as the test at the end of training did, or one of them.
+#[test]
+fn every_system_of_a_run_is_evaluated() {
+    let folder = temporary();
+    let changes = ["training.epochs=1", "baselines.frame=true", "baselines.norms=[{ rule = \"scale\", gain = 0.1 }]"];
+    let trained = tiny::train(folder.path(), &changes).args(["--json"]).run().succeeds().json();
+    let all = ["gru_rcn", "frame", "top_rnn", "norm_scale-0.1"];
+    assert_eq!(keys_of_systems(&trained), all);
+    copy_folder(&folder.path().join("run"), &folder.path().join("copy"));
+    let evaluated = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
+    assert_eq!(keys_of_systems(&evaluated), all);
+    for (system, before) in evaluated["systems"].as_array().unwrap().iter().zip(trained["systems"].as_array().unwrap())
+    {
+        for key in ["name", "test", "interval", "scores", "compared"] {
+            assert_eq!(system[key], before[key], "{key} of {}", system["key"]);
+        }
+        let scores = |run: &str| {
+            let path = system["scores"].as_str().unwrap().replacen("run/", run, 1);
+            Tensors::read(&folder.path().join(path)).floats("probabilities")
+        };
+        assert_eq!(scores("run/"), scores("copy/"), "{}", system["key"]);
+    }
+    let views = ["evaluate", "--run", "run", "--views", "2x1", "--split", "validation"];
+    let text = run(folder.path(), views).succeeds().stdout;
+    assert!(text.contains("run on 16 validation clips") && text.contains("other systems of the run, top-1"), "{text}");
+    for file in ["scores-validation-2x1.safetensors", "baselines/scores-validation-2x1-top_rnn.safetensors"] {
+        assert!(folder.path().join("run").join(file).is_file(), "{file}");
+    }
+    let one = ["evaluate", "--run", "run", "--system", "top_rnn", "--out", "x.safetensors", "--json"];
+    let one = run(folder.path(), one).succeeds().json();
+    assert_eq!((keys_of_systems(&one), &one["test"]), (vec!["top_rnn"], &evaluated["systems"][2]["test"]));
+    assert!(folder.path().join("x.safetensors").is_file());
+    let unknown = ["evaluate", "--run", "run", "--system", "top_run"];
+    run(folder.path(), unknown).refuses(&["has no system top_run; it has gru_rcn, frame, top_rnn, norm_scale-0.1"]);
+    std::fs::remove_file(folder.path().join("run/baselines/frame.safetensors")).unwrap();
+    run(folder.path(), ["evaluate", "--run", "run"]).refuses(&["has no baselines/frame.safetensors"]);
 }

@@ -29,23 +29,67 @@ fn a_fine_tuned_cnn_starts_other_runs() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
     let changes = [&[FINETUNE, "training.epochs=1"][..], &NO_BASELINES[..]].concat();
-    let outcome = from_weights(folder.path(), &shapes, &changes).run().succeeds();
+    let outcome = from_weights(folder.path(), &shapes, &changes).args(["--json"]).run().succeeds();
     outcome.says(&["its classifier classifier.6 of 6 classes is replaced by a new one of 8"]);
-    let root = folder.path().join("run");
+    let first = folder.path().join("run");
+    let root = first.clone();
     assert_eq!(card(&root)["cnn_classes"], 8);
     let motions = root.join("backbone.safetensors");
     assert!(fs::read(&motions).unwrap() != fs::read(&shapes).unwrap());
     let lines = fs::read_to_string(root.join("metrics.jsonl")).unwrap();
     assert_eq!(lines.lines().filter(|line| line.contains("\"cnn_finetune\"")).count(), 2, "{lines}");
-    run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
+    let trained = outcome.json();
+    let evaluated = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().json();
+    assert_eq!(evaluated["systems"], trained["systems"]);
 
-    // A frozen CNN keeps its bytes, whatever is trained on its maps.
+    // Its own classifier is a system of the run, compared with GRU-RCN.
+    let row = &card(&root)["systems"][1];
+    assert_eq!([&row["key"], &row["name"]], ["cnn", "Small VGG, single frames"]);
+    assert_eq!(row["scores"], "baselines/scores-test-cnn.safetensors");
+    assert_eq!((row["curve"].as_array().unwrap().len(), &row["compared"]["clips"]), (2, &row["test"]["clips"]));
+    assert_eq!(row["mean_of_probabilities"]["clips"], row["test"]["clips"]);
+    let scores = |root: &Path| fs::read(root.join("baselines/scores-test-cnn.safetensors")).unwrap();
+    assert!(fs::read_to_string(root.join("report.html")).unwrap().contains("mean of probabilities"));
+    // Nothing of it is left to compute when the run is resumed.
+    run(folder.path(), ["train", "--resume", "--run", "run"]).succeeds().says(&["is done already"]);
+
+    // A frozen CNN keeps its bytes, whatever is trained on its maps, and with them its classes.
     let later = temporary();
     let outcome = from_weights(later.path(), &motions, &[&["training.epochs=1"][..], &NO_BASELINES[..]].concat()).run();
     outcome.succeeds();
     let root = later.path().join("run");
     assert_eq!(card(&root)["cnn_classes"], 8);
     assert!(fs::read(root.join("backbone.safetensors")).unwrap() == fs::read(&motions).unwrap());
+    assert_eq!(card(&root)["systems"][1]["key"], "cnn");
+    assert!(scores(&root) == scores(&first));
+    assert_eq!(card(&root)["notes"], Value::Null);
+    // A CNN that names shapes is no system of a run on motions.
+    assert_eq!(card(&micro::reference().root)["cnn_is_system"], false);
+    // On other clips of the same classes, the result says what the CNN has seen.
+    let other = temporary();
+    let changes = [&["training.epochs=1", "data.motion.test=8"][..], &NO_BASELINES[..]].concat();
+    from_weights(other.path(), &motions, &changes).run().succeeds();
+    let note = card(&other.path().join("run"))["notes"][0].as_str().unwrap().to_owned();
+    assert!(note.contains("were fine-tuned on other clips of these classes"), "{note}");
+}
+
+/// A run of the fine-tuned CNN alone, from which others start: its row is the only one. It is tested by
+/// the run's views, and its scores are fused like those of other systems.
+#[test]
+fn a_cnn_is_fine_tuned_and_tested_alone() {
+    let folder = temporary();
+    let shapes = micro::reference().root.join("backbone.safetensors");
+    let changes = [&["model.train=false", FINETUNE, "evaluation.views.starts=2"][..], &NO_BASELINES[..]].concat();
+    let outcome = from_weights(folder.path(), &shapes, &changes).run().succeeds();
+    assert!(outcome.stdout.contains("Small VGG, single frames") && outcome.stdout.contains("mean of probabilities"));
+    assert!(!outcome.stderr.contains("compared with"), "{}", outcome.stderr);
+    let root = folder.path().join("run");
+    assert_eq!(card(&root)["systems"].as_array().unwrap().len(), 1);
+    assert!(!root.join("model.safetensors").exists());
+    run(folder.path(), ["evaluate", "--run", "run", "--views", "1x1"]).succeeds();
+    assert!(root.join("baselines/scores-test-1x1-cnn.safetensors").is_file());
+    let fused = run(folder.path(), ["fuse", "run", "run:cnn=3", "--json"]).succeeds().json();
+    assert_eq!(fused["fused"], card(&root)["systems"][0]["test"]);
 }
 
 /// Fine-tuning works from frames in memory and from frames read again. A run that is killed between

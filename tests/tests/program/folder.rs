@@ -13,7 +13,7 @@ use crate::harness::{Call, clips_below, copy_folder, keys, read_json, run, tempo
 fn trains_on_a_folder_of_films() {
     needs_ffmpeg!();
     let run = reference();
-    assert_eq!(keys(&run.document), ["run", "test", "verdict", "baselines"]);
+    assert_eq!(keys(&run.document), ["run", "test", "systems", "verdict", "baselines"]);
     // One of the six clips of each class is held out for each other part: 0.15 of six, rounded.
     assert_eq!(run.document["test"]["clips"], CLASSES.len());
     let scores = Tensors::read(&run.root.join("scores-test.safetensors"));

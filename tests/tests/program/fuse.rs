@@ -47,6 +47,41 @@ fn a_file_fused_with_itself_keeps_its_scores() {
     assert_eq!(found.metadata("clips"), json!(["a/x.avi", "a/x.mp4"]));
 }
 
+/// Weights are chosen on validation clips and applied to the test clips.
+#[test]
+fn weights_are_swept_on_validation_scores() {
+    let folder = temporary();
+    for name in ["a", "b"] {
+        copy_folder(tiny::reference(), &folder.path().join(name));
+    }
+    let fuse = |more: &[&str]| Call::new(folder.path(), ["fuse", "--sweep", "--json"]).args(more).run();
+    fuse(&["a", "b:top_rnn"]).refuses(&["a/scores-validation.safetensors", "evaluate --run a --split validation"]);
+    run(folder.path(), ["evaluate", "--run", "a", "--split", "validation"]).succeeds();
+    fuse(&["a", "b:top_rnn"])
+        .refuses(&["b/baselines/scores-validation-top_rnn", "evaluate --run b --split validation"]);
+    run(folder.path(), ["evaluate", "--run", "b", "--split", "validation"]).succeeds();
+    let swept = fuse(&["a", "b:top_rnn"]).succeeds().json();
+    let tried = swept["sweep"]["tried"].as_array().unwrap();
+    assert_eq!(tried.len(), 12);
+    let best = tried.iter().map(|pair| pair[1].as_f64().unwrap()).fold(0.0, f64::max);
+    assert_eq!(swept["sweep"]["validation"]["top1"], best);
+    // The test scores are fused by these weights, as if they were given.
+    let weights = [0, 1].map(|member| swept["sweep"]["weights"][member].as_f64().unwrap());
+    if weights.iter().all(|&weight| weight > 0.0) {
+        let given = [format!("a={}", weights[0]), format!("b:top_rnn={}", weights[1])];
+        let given = document(Call::new(folder.path(), ["fuse"]).args(given));
+        assert_eq!([&given["fused"], &given["streams"]], [&swept["fused"], &swept["streams"]]);
+    }
+    // A run beside itself: every pair is as good, and the paper's is taken.
+    let same = fuse(&["a", "a"]).succeeds().json();
+    assert!((same["sweep"]["weights"][1].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-12, "{same}");
+    fuse(&["a=1", "b"]).refuses(&["--sweep chooses the weights"]);
+    fuse(&["a", "b", "a"]).refuses(&["--sweep weighs two members"]);
+    fuse(&["a/scores-test.safetensors", "b"]).refuses(&["--sweep takes runs"]);
+    fuse(&["a", "b:mean"]).refuses(&["b has no system mean; it has gru_rcn, top_rnn"]);
+    fuse(&["a", "b", "--split", "test"]).exits(2);
+}
+
 #[test]
 fn scores_by_different_views_are_not_mixed() {
     let folder = temporary();

@@ -106,11 +106,16 @@ fn the_result_follows_from_the_scores() {
 #[test]
 fn train_prints_one_document() {
     let run = reference();
-    assert_eq!(keys(&run.document), ["run", "test", "verdict", "baselines"]);
+    assert_eq!(keys(&run.document), ["run", "test", "systems", "verdict", "baselines"]);
     assert_eq!(run.document["run"], "run");
     assert_eq!(keys(&run.document["baselines"]), ["frame", "top_rnn"]);
     for result in [&run.document["test"], &run.document["baselines"]["frame"], &run.document["baselines"]["top_rnn"]] {
         assert_is_result(result, TEST_CLIPS);
+    }
+    let systems = run.document["systems"].as_array().unwrap();
+    for (system, result) in systems.iter().zip([&run.document["test"], &run.document["baselines"]["frame"]]) {
+        assert_eq!(&system["test"], result);
+        assert!(run.root.with_file_name(system["scores"].as_str().unwrap()).is_file(), "{system}");
     }
     // Everything else is on standard error, with the values of each epoch.
     for words in ["96 training, 24 validation and 48 test clips of 8 classes", "train loss", "validation loss"] {
@@ -129,7 +134,9 @@ fn evaluate_reproduces_the_result_of_train() {
 
     let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
     let clips = "48 test clips of motion";
-    let expected = json!({ "test": reference().document["test"], "run": "run", "clips": clips, "views": "1x1" });
+    let document = &reference().document;
+    let (test, systems) = (&document["test"], &document["systems"]);
+    let expected = json!({ "test": test, "run": "run", "clips": clips, "views": "1x1", "systems": systems });
     assert_eq!(outcome.json(), expected);
     let saved = std::fs::read(&scores).unwrap();
     assert!(String::from_utf8_lossy(&saved).contains(clips));

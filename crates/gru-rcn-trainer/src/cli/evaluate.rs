@@ -1,4 +1,4 @@
-//! `evaluate`: a trained run on a part of its own data, or on other clips of the same classes.
+//! `evaluate`: the systems of a run on a part of its own data, or on other clips of the same classes.
 
 use std::collections::BTreeMap;
 use std::fs::canonicalize;
@@ -6,23 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use gru_rcn::percepts::Percepts;
 use gru_rcn_data::{ClipSource, DataError, Dataset, FolderOptions, QUARANTINE, Sample, Split, TestViews};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json};
-use crate::experiment::TrainedRun;
+use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json, system_json};
 use crate::experiment::data::{dataset, set_root};
-use crate::observe::Pace;
+use crate::experiment::{System, Test, TestedSystem, TrainedRun, TrainedSystem};
 use crate::output::{describe, note, say};
-use crate::percepts::{ClipLoader, FrozenCnn, Live, SkippedClips};
+use crate::percepts::SkippedClips;
 use crate::preflight::notes;
 use crate::recipe::DataSection;
 use crate::report::{NLL, TRIVIAL_TOP5};
 use crate::run::clips::RunClips;
-use crate::run::scores::{ScoreLabels, Scores};
-use crate::scoring::views::ViewPercepts;
-use crate::scoring::{Scorable, ViewBatch, score_readable, single_view};
+use crate::run::scores::ScoreLabels;
 use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
@@ -42,7 +38,12 @@ pub(super) struct EvaluateArgs {
     /// crops, 25x10 in the paper. By default what the run's recipe says.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
-    /// Write the scores to this file instead of one in the run folder.
+    /// Score one system only, by its key, such as `gru_rcn`, `top_rnn` or `cnn`, the CNN's own
+    /// classifier. By default every system of the run is scored.
+    #[arg(long, value_name = "KEY")]
+    system: Option<String>,
+    /// Write the scores to this file instead of one in the run folder: those of `--system`, else those
+    /// of the system that the run is about, which alone is scored then.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print the result as JSON.
@@ -61,10 +62,10 @@ struct Chosen {
     name: String,
 }
 
-/// Clips that were scored, and what is wrong with the others.
+/// Systems that were scored, and what is wrong with the clips that could not be read.
 struct Scored {
-    scores: Scores,
-    ids: Vec<String>,
+    /// The one that the result is about first; all on the same clips.
+    systems: Vec<TestedSystem>,
     faults: BTreeMap<String, String>,
 }
 
@@ -78,10 +79,24 @@ impl EvaluateArgs {
             trained.loader.reader.require_decoder()?;
         }
         let rule = trained.views(self.views.unwrap_or(trained.recipe.evaluation.views));
-        let scored = scores(&trained, &chosen.samples, rule)?;
+        let systems = self.systems(&trained)?;
+        let scored = score(&trained, &systems, &chosen.samples, rule)?;
         self.print(&trained, &chosen, &scored, rule)?;
         self.save(&trained, &chosen, &scored, rule)?;
         faults_exit(&scored.faults, chosen.samples.len())
+    }
+
+    /// The systems to score, the one that the result is about first.
+    fn systems(&self, trained: &TrainedRun) -> Result<Vec<TrainedSystem>> {
+        let mut systems = trained.systems();
+        if let Some(key) = &self.system {
+            let known: Vec<String> = systems.iter().map(System::key).collect();
+            systems.retain(|system| system.key() == *key);
+            ensure!(!systems.is_empty(), "{} has no system {key}; it has {}", trained.dir, known.join(", "));
+        } else if self.out.is_some() {
+            systems.truncate(1);
+        }
+        systems.iter().map(|system| trained.load(system)).collect()
     }
 
     fn split(&self) -> Split {
@@ -231,44 +246,68 @@ impl EvaluateArgs {
     }
 
     fn print(&self, trained: &TrainedRun, chosen: &Chosen, scored: &Scored, rule: TestViews) -> Result<()> {
-        let summary = scored.scores.predictions().with_context(|| format!("{} on {}", trained.dir, chosen.words))?;
-        let summary = summary.summary();
-        let clips = chosen.counted(summary.clips);
+        let TestedSystem { system, result, scores, .. } = &scored.systems[0];
+        let (summary, clips) = (&result.test, chosen.counted(result.test.clips));
         faults_line(&scored.faults, chosen.samples.len());
         if self.json {
-            let mut document =
-                json!({ "test": summary, "run": trained.dir.root(), "clips": clips, "views": rule.to_string() });
+            let of = |tested: &TestedSystem| system_json(&tested.result, &self.path(trained, chosen, tested, rule));
+            let systems: Vec<Value> = scored.systems.iter().map(of).collect();
+            let mut document = json!({
+                "test": summary, "run": trained.dir.root(), "clips": clips, "views": rule.to_string(), "systems": systems,
+            });
             faults_json(&mut document, &scored.faults);
             return print_json(&document);
         }
-        say!("{} on {clips}", trained.dir)?;
+        // What is not named is GRU-RCN.
+        let named = if *system == System::GruRcn { String::new() } else { format!(", {}", result.name) };
+        say!("{}{named} on {clips}", trained.dir)?;
         say!("  top-1      {}", summary.top1_line())?;
-        if scored.scores.classes > TRIVIAL_TOP5 {
+        if scores.classes > TRIVIAL_TOP5 {
             say!("  top-5       {:5.1} %", 100.0 * summary.top5)?;
         }
         say!("  mean class  {:5.1} %", 100.0 * summary.mean_class)?;
         say!("  NLL         {:7.3}  ({NLL})", summary.nll)?;
-        for (level, accuracy) in trained.recipe.level_names().iter().zip(scored.scores.level_accuracies()?) {
+        if let Some(means) = &result.mean_of_probabilities {
+            say!("  top-1 by the mean of probabilities {:5.1} %", 100.0 * means.top1)?;
+        }
+        for (level, accuracy) in &result.levels {
             say!("  {level:<10}  {:5.1} %", 100.0 * accuracy)?;
+        }
+        if scored.systems.len() > 1 {
+            say!("other systems of the run, top-1")?;
+        }
+        for TestedSystem { result, .. } in &scored.systems[1..] {
+            say!("  {:<24} {}", result.name, result.test.top1_line())?;
+            if let Some(means) = &result.mean_of_probabilities {
+                say!("    mean of probabilities {:5.1} %", 100.0 * means.top1)?;
+            }
         }
         Ok(())
     }
 
-    fn save(&self, trained: &TrainedRun, chosen: &Chosen, scored: &Scored, rule: TestViews) -> Result<()> {
-        // The run's own test scores are not overwritten by those of other clips or other views.
+    /// Where the scores of a system go. The run's own test scores are not overwritten by those of other
+    /// clips or other views.
+    fn path(&self, trained: &TrainedRun, chosen: &Chosen, tested: &TestedSystem, rule: TestViews) -> PathBuf {
         let other_views = if rule == trained.recipe.views() { String::new() } else { format!("-{rule}") };
-        let own = || trained.dir.scores(&format!("{}{other_views}", chosen.name));
-        let path = self.out.clone().unwrap_or_else(own);
-        let labels = ScoreLabels {
-            ids: &scored.ids,
-            classes: &trained.card.classes,
-            views: &rule.to_string(),
-            part: &chosen.counted(scored.ids.len()),
-        };
-        if let Err(error) = scored.scores.save(&path, &labels) {
-            bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
+        let own = || trained.dir.scores_of(&tested.result.key, &format!("{}{other_views}", chosen.name));
+        self.out.clone().unwrap_or_else(own)
+    }
+
+    fn save(&self, trained: &TrainedRun, chosen: &Chosen, scored: &Scored, rule: TestViews) -> Result<()> {
+        for tested in &scored.systems {
+            let path = self.path(trained, chosen, tested, rule);
+            let ids: Vec<String> = tested.clips.iter().map(|&clip| chosen.samples[clip].id.clone()).collect();
+            let labels = ScoreLabels {
+                ids: &ids,
+                classes: &trained.card.classes,
+                views: &rule.to_string(),
+                part: &chosen.counted(ids.len()),
+            };
+            if let Err(error) = tested.scores.save(&path, &labels) {
+                bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
+            }
+            note!("scores: {}", path.display());
         }
-        note!("scores: {}", path.display());
         Ok(())
     }
 }
@@ -330,30 +369,24 @@ fn seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<Vec<boo
     Ok(samples.iter().map(|sample| seen.has(&format!("{prefix}{}", sample.id))).collect())
 }
 
-/// The run's GRU-RCN on clips by a rule of views, without those that cannot be read.
-fn scores(trained: &TrainedRun, samples: &[Sample], rule: TestViews) -> Result<Scored> {
+/// Systems of a run on clips by a rule of views, without those that cannot be read.
+fn score(trained: &TrainedRun, systems: &[TrainedSystem], samples: &[Sample], rule: TestViews) -> Result<Scored> {
     let stop = StopFlag::install("run the command again")?;
-    let mut pace = Pace::new(samples.len());
-    let progress = |clips: usize| {
-        if let Some(line) = pace.line(clips, "clips are scored") {
-            note!("{line}");
-        }
-    };
     let skipped = SkippedClips::collecting();
-    let loader: &ClipLoader = &trained.loader.skipping(&skipped);
-    let (cnn, device) = (&FrozenCnn::new(&trained.cnn), &trained.device);
-    let source = Live::new(FrozenCnn::new(&trained.cnn), samples, loader.clone(), device);
-    let batches: Box<dyn Iterator<Item = Result<ViewBatch<Percepts>>>> = match rule.is_single() {
-        true => Box::new(single_view(&source, trained.recipe.training.batch.min(16))),
-        false => Box::new(ViewPercepts { cnn, loader, device }.of_clips(samples, rule)),
+    let test = Test {
+        recipe: &trained.recipe,
+        samples,
+        rule,
+        loader: &trained.loader.skipping(&skipped),
+        device: &trained.device,
+        stop: &stop,
+        cnn: &trained.cnn,
+        work: "clips are scored",
+        message: &|line| note!("{line}"),
     };
-    let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
-    let models: [&dyn Scorable<Percepts>; 1] = [&trained.model];
-    let (mut scores, missing) = score_readable(&models, batches, &targets, &stop, progress)?;
-    let faults = skipped.faults();
-    if let Some(error) = faults.values().next().filter(|_| missing.len() == samples.len()) {
-        bail!("none of the {} clips could be read; the first: {error}", samples.len());
-    }
-    let ids = samples.iter().enumerate().filter(|(place, _)| missing.binary_search(place).is_err());
-    Ok(Scored { scores: scores.swap_remove(0), ids: ids.map(|(_, sample)| sample.id.clone()).collect(), faults })
+    let systems = test.run(systems, || Ok(test.live(&trained.cnn)));
+    Ok(Scored {
+        systems: systems.with_context(|| format!("{} cannot be evaluated", trained.dir))?,
+        faults: skipped.faults(),
+    })
 }

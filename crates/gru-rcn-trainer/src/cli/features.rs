@@ -124,11 +124,12 @@ impl FeaturesArgs {
             bail!("--set and --weights belong to a recipe; a run has its own");
         }
         let run = TrainedRun::open(self.run.open()?, device, FloatDType::F32)?;
-        let TrainedRun { mut recipe, cnn, model, .. } = run;
+        let (cnn, model) = run.gru_rcn()?;
+        let mut recipe = run.recipe;
         if let Some(root) = data {
             set_root(&mut recipe, root)?;
         }
-        Ok(Network { recipe, cnn, model: self.encodings.then_some(model.model) })
+        Ok(Network { recipe, cnn, model: self.encodings.then_some(model) })
     }
 }
 

@@ -1,5 +1,5 @@
-//! `fuse`: the class probabilities of several runs, averaged clip by clip, as the paper fuses its
-//! RGB and flow streams.
+//! `fuse`: the class probabilities of several runs, or of other systems of theirs, averaged clip by
+//! clip, as the paper fuses its RGB and flow streams.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,22 +13,28 @@ use serde::Serialize;
 use super::shared::print_json;
 use crate::output::{describe, note, say};
 use crate::recipe::Recipe;
-use crate::run::dir::RunDir;
-use crate::run::scores::{SavedScores, ScoreLabels};
+use crate::run::dir::{GRU_RCN, RunDir};
+use crate::run::scores::{SavedScores, ScoreLabels, Scores};
 use crate::signals::Faults;
 
-/// A run folder or a score file, and its weight in the average; only the proportions matter.
+/// The second member's share in the paper's fusion, one part RGB and two parts flow.
+const PAPERS_SHARE: f64 = 2.0 / 3.0;
+
+/// A run, one of its systems or a score file, and its weight in the average; only the proportions
+/// matter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
-    path: PathBuf,
-    weight: f64,
+    name: String,
+    weight: Option<f64>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct FuseArgs {
     /// Finished runs, or files of scores, each with its weight if it is not 1:
-    /// `runs/rgb runs/flow=2` is the paper's fusion.
-    #[arg(value_name = "RUN[=WEIGHT]", required = true)]
+    /// `runs/rgb runs/flow=2` is the paper's fusion. RUN is the system that the run is about, RUN:KEY
+    /// another one by its key: `runs/rgb:cnn runs/flow:cnn=2` fuses the fine-tuned CNNs. What is the
+    /// path of a file or folder as it stands is taken as that.
+    #[arg(value_name = "RUN[:KEY][=WEIGHT]", required = true)]
     members: Vec<Member>,
     /// Which scores of the runs: those of test, or what `evaluate --split` wrote.
     #[arg(long, default_value_t = Split::Test)]
@@ -37,6 +43,12 @@ pub(super) struct FuseArgs {
     /// at the end of training.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
+    /// Choose the weights of two members on the validation clips, then fuse the test scores by them.
+    /// Tried are the shares 0, 0.1 … 1 of the second one and the paper's 2/3 (1:2, RGB to flow). The
+    /// best top-1 accuracy counts, and among equals the share nearest to 2/3. The runs need scores of
+    /// their validation clips, from `evaluate --split validation`.
+    #[arg(long, conflicts_with = "split")]
+    sweep: bool,
     /// Write the averaged probabilities to this file, which has the form of the runs' own.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -48,82 +60,102 @@ pub(super) struct FuseArgs {
 impl FromStr for Member {
     type Err = String;
 
-    /// `PATH` or `PATH=WEIGHT`.
+    /// `NAME` or `NAME=WEIGHT`.
     fn from_str(text: &str) -> Result<Self, String> {
         // A path may hold `=`; what follows the last one is a weight if it is a number.
-        let parsed = text.rsplit_once('=').and_then(|(path, weight)| Some((path, weight.parse::<f64>().ok()?)));
-        let (path, weight) = parsed.unwrap_or((text, 1.0));
-        if !(weight > 0.0 && weight.is_finite()) {
+        let parsed = text.rsplit_once('=').and_then(|(name, weight)| Some((name, weight.parse::<f64>().ok()?)));
+        let (name, weight) = parsed.map_or((text, None), |(name, weight)| (name, Some(weight)));
+        if weight.is_some_and(|weight| !(weight > 0.0 && weight.is_finite())) {
             return Err(format!("{text}: a weight is a number above 0"));
         }
-        Ok(Self { path: path.into(), weight })
+        Ok(Self { name: name.into(), weight })
+    }
+}
+
+impl Member {
+    /// The path, and the key of a system of the run in it, if one is named.
+    fn parts(&self) -> (&Path, Option<&str>) {
+        let whole = Path::new(&self.name);
+        match self.name.rsplit_once(':') {
+            Some((run, key)) if !whole.exists() && Path::new(run).is_dir() => (Path::new(run), Some(key)),
+            _ => (whole, None),
+        }
     }
 }
 
 /// What `fuse --json` prints.
 #[derive(Serialize)]
-struct Fused {
+struct Document {
     streams: Vec<Entry>,
     fused: Classification,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep: Option<Sweep>,
 }
 
 #[derive(Serialize)]
 struct Entry {
-    path: PathBuf,
+    path: String,
     weight: f64,
     /// By which views its clips were scored, where that is known.
     views: Option<String>,
     test: Classification,
     /// The fused predictions against these, on the same clips.
-    fused: Option<Comparison>,
+    fused: Comparison,
+}
+
+/// Weights that were chosen on validation clips.
+#[derive(Serialize)]
+struct Sweep {
+    /// Of the two members, with the sum 1.
+    weights: [f64; 2],
+    /// The fusion by these weights on the validation clips.
+    validation: Classification,
+    /// Top-1 accuracy on the validation clips by every pair that was tried.
+    tried: Vec<([f64; 2], f64)>,
+}
+
+/// The scores of all members on the same clips.
+struct Streams {
+    /// Of each member, in the order of the first one's clips.
+    predictions: Vec<Predictions>,
+    /// By which views each was scored, where that is known.
+    member_views: Vec<Option<String>>,
+    /// The first member's file: its names of clips and classes are those of all.
+    first: SavedScores,
+    /// The views of all.
+    views: String,
 }
 
 impl FuseArgs {
     pub(super) fn run(&self) -> Result<()> {
         ensure!(self.members.len() > 1, "one run cannot be fused with itself; name two or more");
-        let (mut entries, mut streams) = (Vec::new(), Vec::<Predictions>::new());
-        let (mut first, mut sum) = (None::<(PathBuf, SavedScores)>, Vec::new());
-        let total: f64 = self.members.iter().map(|member| member.weight).sum();
-        for member in &self.members {
-            let (path, saved) = self.scores_of(&member.path)?;
-            let order: Vec<usize> = match &first {
-                None => (0..saved.clips.len()).collect(),
-                Some((other, reference)) => saved
-                    .order_of(reference)
-                    .with_context(|| format!("{} cannot be fused with {}", path.display(), other.display()))?,
-            };
-            let classes = saved.scores.classes;
-            let row = |&clip: &usize| saved.scores.probabilities[clip * classes..][..classes].iter().copied();
-            let probabilities: Vec<f32> = order.iter().flat_map(row).collect();
-            sum.resize(probabilities.len(), 0.0);
-            for (sum, &probability) in sum.iter_mut().zip(&probabilities) {
-                *sum += member.weight / total * f64::from(probability);
-            }
-            let targets = order.iter().map(|&clip| saved.scores.targets[clip]).collect();
-            let stream = Predictions::new(classes, probabilities, targets);
-            let stream = stream.with_context(|| path.display().to_string())?;
-            let (views, test) = (saved.views.clone(), stream.summary());
-            entries.push(Entry { path: member.path.clone(), weight: member.weight, views, test, fused: None });
-            streams.push(stream);
-            first.get_or_insert((path, saved));
-        }
-        let Some((_, SavedScores { mut scores, clips, classes, .. })) = first else { bail!("name the runs to fuse") };
-        let views = self.common_views(&entries)?;
-        scores.probabilities = sum.into_iter().map(|probability| probability as f32).collect();
-        scores.levels.clear();
-        let fused = scores.predictions()?;
-        for (entry, stream) in entries.iter_mut().zip(&streams) {
-            entry.fused = Some(Comparison::new(&fused, stream)?);
-        }
-        let fused = Fused { streams: entries, fused: fused.summary() };
+        let sweep = if self.sweep { Some(self.swept()?) } else { None };
+        let weights: Vec<f64> = match &sweep {
+            Some(sweep) => sweep.weights.to_vec(),
+            None => self.members.iter().map(|member| member.weight.unwrap_or(1.0)).collect(),
+        };
+        let Streams { predictions, member_views, first, views } = self.streams(self.split)?;
+        let fused = average(&predictions, &weights)?;
+        let entry = |(index, member): (usize, &Member)| -> Result<Entry> {
+            Ok(Entry {
+                path: member.name.clone(),
+                weight: weights[index],
+                views: member_views[index].clone(),
+                test: predictions[index].summary(),
+                fused: Comparison::new(&fused, &predictions[index])?,
+            })
+        };
+        let entries = self.members.iter().enumerate().map(entry).collect::<Result<_>>()?;
+        let document = Document { streams: entries, fused: fused.summary(), sweep };
         if self.json {
-            print_json(&fused)?;
+            print_json(&document)?;
         } else {
-            print(&fused, &views)?;
+            print(&document, &views)?;
         }
         let Some(out) = &self.out else { return Ok(()) };
-        let part = format!("{} clips, {} score files averaged", clips.len(), self.members.len());
-        let labels = ScoreLabels { ids: &clips, classes: &classes, views: &views, part: &part };
+        let part = format!("{} clips, {} score files averaged", first.clips.len(), self.members.len());
+        let labels = ScoreLabels { ids: &first.clips, classes: &first.classes, views: &views, part: &part };
+        let scores = Scores { probabilities: fused.probabilities, ..first.scores };
         if let Err(error) = scores.save(out, &labels) {
             bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
         }
@@ -131,94 +163,186 @@ impl FuseArgs {
         Ok(())
     }
 
-    /// The scores of a file, or of a run folder by the views that were asked for.
-    fn scores_of(&self, member: &Path) -> Result<(PathBuf, SavedScores)> {
-        if !member.is_dir() {
-            return Ok((member.to_owned(), SavedScores::load(member)?));
+    /// The weights that do best on the validation clips.
+    fn swept(&self) -> Result<Sweep> {
+        ensure!(self.members.len() == 2, "--sweep weighs two members, and these are {}", self.members.len());
+        for member in &self.members {
+            let (path, _) = member.parts();
+            ensure!(
+                member.weight.is_none(),
+                "{}={}: --sweep chooses the weights; name the members without any",
+                member.name,
+                member.weight.unwrap_or_default()
+            );
+            ensure!(
+                !path.is_file(),
+                "{}: --sweep takes runs, whose scores of the validation clips it reads beside those of the test clips; \
+                 this is a file",
+                member.name
+            );
+            if path.join("recipe.toml").is_file() && RunDir::open_at(path)?.read_recipe()?.refit.is_some() {
+                bail!(
+                    "{} was trained on its validation clips too, as its recipe's refit says: weights cannot be chosen on \
+                     them",
+                    path.display()
+                );
+            }
         }
-        let split = self.split;
+        let Streams { predictions, .. } = self.streams(Split::Validation)?;
+        let fuse = |share: f64| average(&predictions, &[1.0 - share, share]);
+        let shares = || (0..=10).map(|tenths| f64::from(tenths) / 10.0).chain([PAPERS_SHARE]);
+        let mut tried: Vec<(f64, f64)> =
+            shares().map(|share| Ok((share, fuse(share)?.top_k(1)))).collect::<Result<_>>()?;
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let far = |share: f64| (share - PAPERS_SHARE).abs();
+        let best = tried.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1).then(far(b.0).total_cmp(&far(a.0))));
+        let (share, _) = best.expect("several shares were tried");
+        let pair = |share: f64| [1.0 - share, share];
+        Ok(Sweep {
+            weights: pair(share),
+            validation: fuse(share)?.summary(),
+            tried: tried.into_iter().map(|(share, top1)| (pair(share), top1)).collect(),
+        })
+    }
+
+    /// The scores of all members on a part of the data.
+    fn streams(&self, split: Split) -> Result<Streams> {
+        let (mut predictions, mut member_views) = (Vec::new(), Vec::new());
+        let mut first: Option<(PathBuf, SavedScores)> = None;
+        for member in &self.members {
+            let (path, saved) = self.scores_of(member, split)?;
+            let (other, reference) = first.as_ref().map_or((&path, &saved), |(other, first)| (other, first));
+            predictions.push(
+                saved
+                    .predictions_like(reference)
+                    .with_context(|| format!("{} cannot be fused with {}", path.display(), other.display()))?,
+            );
+            member_views.push(saved.views.clone());
+            first.get_or_insert((path, saved));
+        }
+        let Some((_, first)) = first else { bail!("name the runs to fuse") };
+        Ok(Streams { views: self.common_views(&member_views)?, predictions, member_views, first })
+    }
+
+    /// The scores of a file, or of a system of a run by the views that were asked for.
+    fn scores_of(&self, member: &Member, split: Split) -> Result<(PathBuf, SavedScores)> {
+        let (path, key) = member.parts();
+        if !path.is_dir() {
+            ensure!(path.exists(), "{}: no such run, system of a run or file of scores", member.name);
+            return Ok((path.to_owned(), SavedScores::load(path)?));
+        }
         // Scores that were copied out of a run have no recipe beside them.
-        let recipe = match member.join("recipe.toml").is_file() {
-            true => Some(RunDir::open_at(member)?.read_recipe()?),
-            false => None,
-        };
+        let run = if path.join("recipe.toml").is_file() { Some(RunDir::open_at(path)?) } else { None };
+        let recipe = run.as_ref().map(RunDir::read_recipe).transpose()?;
+        let card = run.as_ref().map(RunDir::read_card).transpose()?.flatten();
+        let known: Vec<String> = card.iter().flat_map(|card| &card.systems).map(|system| system.key.clone()).collect();
+        if let Some(key) = key
+            && !known.is_empty()
+        {
+            ensure!(
+                known.iter().any(|other| other == key),
+                "{} has no system {key}; it has {}",
+                path.display(),
+                known.join(", ")
+            );
+        }
+        let key = key.or(known.first().map(String::as_str)).unwrap_or(GRU_RCN);
         let own = recipe.as_ref().map(Recipe::views);
         let views = self.views.map(|views| recipe.as_ref().map_or(views, |recipe| views.allowed(recipe.clip.flip)));
         let name = match views {
-            Some(views) if Some(views) != own => format!("scores-{split}-{views}.safetensors"),
-            _ => format!("scores-{split}.safetensors"),
+            Some(views) if Some(views) != own => format!("{split}-{views}"),
+            _ => split.to_string(),
         };
-        let path = member.join(&name);
-        if !path.is_file() {
+        let dir = RunDir::at(path.to_owned());
+        let file = dir.scores_of(key, &name);
+        if !file.is_file() {
             let views = views.map_or(String::new(), |views| format!(" --views {views}"));
             bail!(
                 "{}: no such file; make it with `evaluate --run {} --split {split}{views}`",
-                path.display(),
-                member.display()
+                file.display(),
+                path.display()
             );
         }
-        let mut saved = SavedScores::load(&path)?;
+        let mut saved = SavedScores::load(&file)?;
         // An earlier version wrote the views in the name alone.
         saved.views = saved.views.or(views.or(own).map(|views| views.to_string()));
-        let others = format!("scores-{split}-");
-        let entries = std::fs::read_dir(member).into_iter().flatten().flatten();
-        let other = entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .find_map(|name| Some(name.strip_prefix(&others)?.strip_suffix(".safetensors")?.to_owned()));
+        let other = known_views(&dir, key, split);
         if let (None, Some(other)) = (self.views, other) {
-            note!("note: {} also has scores by {other} views; `--views {other}` takes them", member.display());
+            note!("note: {} also has scores by {other} views; `--views {other}` takes them", member.name);
         }
-        Ok((path, saved))
+        Ok((file, saved))
     }
 
     /// The views of all members, which must be the same; where `--views` says them, without mirror
     /// images for runs whose classes these would change.
-    fn common_views(&self, members: &[Entry]) -> Result<String> {
-        let unknown: Vec<&Entry> = members.iter().filter(|entry| entry.views.is_none()).collect();
+    fn common_views(&self, views: &[Option<String>]) -> Result<String> {
+        let members = || self.members.iter().map(|member| &member.name).zip(views);
+        let unknown: Vec<&String> = members().filter(|(_, views)| views.is_none()).map(|(name, _)| name).collect();
         if let [first, ..] = unknown[..] {
             note!(
-                "warning: {} files do not say by which views their clips were scored, the first {}",
-                unknown.len(),
-                first.path.display()
+                "warning: {} files do not say by which views their clips were scored, the first {first}",
+                unknown.len()
             );
         }
-        let known: Vec<(&String, &Path)> =
-            members.iter().filter_map(|entry| Some((entry.views.as_ref()?, entry.path.as_path()))).collect();
-        let Some((first, path)) = known.first().copied() else { return Ok("unknown".into()) };
+        let known: Vec<(&String, &String)> =
+            members().filter_map(|(name, views)| Some((views.as_ref()?, name))).collect();
+        let Some((first, name)) = known.first().copied() else { return Ok("unknown".into()) };
         for (views, other) in known {
             let (fits, expected) = match self.views {
                 Some(asked) => {
                     ([true, false].iter().any(|&flip| asked.allowed(flip).to_string() == *views), asked.to_string())
                 }
-                None => (views == first, format!("{first} as {}", path.display())),
+                None => (views == first, format!("{first} as {name}")),
             };
             ensure!(
                 fits,
-                "{} was scored by {views} views, not by {expected}; fuse scores by the same views: `evaluate --views` makes \
-                 them, and `fuse --views` takes them",
-                other.display()
+                "{other} was scored by {views} views, not by {expected}; fuse scores by the same views: `evaluate --views` \
+                 makes them, and `fuse --views` takes them"
             );
         }
         Ok(first.clone())
     }
 }
 
-fn print(fused: &Fused, views: &str) -> Result<()> {
+/// Other views than those of the test by which a system of a run was scored, if there are any.
+fn known_views(dir: &RunDir, key: &str, split: Split) -> Option<String> {
+    let (file, marker) = (dir.scores_of(key, &format!("{split}-?")), "?");
+    let (folder, pattern) = (file.parent()?, file.file_name()?.to_str()?.to_owned());
+    let (start, end) = pattern.split_once(marker)?;
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter_map(|name| Some(name.strip_prefix(start)?.strip_suffix(end)?.to_owned()))
+        .find(|views| views.parse::<TestViews>().is_ok())
+}
+
+fn print(document: &Document, views: &str) -> Result<()> {
     let line = |name: &str, result: &Classification| say!("  {name}  {}, NLL {:.3}", result.top1_line(), result.nll);
-    let names: Vec<String> =
-        fused.streams.iter().map(|entry| format!("{} × {}", entry.path.display(), entry.weight)).collect();
+    let Document { streams, fused, sweep } = document;
+    if let Some(Sweep { weights: [first, second], validation, tried }) = sweep {
+        say!(
+            "weights {first:.2} and {second:.2}, chosen among {} on {} validation clips",
+            tried.len(),
+            validation.clips
+        )?;
+        line("fused, validation", validation)?;
+    }
+    let names: Vec<String> = streams.iter().map(|entry| format!("{} × {}", entry.path, short(entry.weight))).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    say!("{} clips, {views} views, top-1 accuracy", fused.fused.clips)?;
-    for (name, entry) in names.iter().zip(&fused.streams) {
+    say!("{} clips, {views} views, top-1 accuracy", fused.clips)?;
+    for (name, entry) in names.iter().zip(streams) {
         line(&format!("{name:width$}"), &entry.test)?;
     }
-    line(&format!("{:width$}", "fused"), &fused.fused)?;
-    for (name, entry) in names.iter().zip(&fused.streams) {
-        if let Some(fused) = &entry.fused {
-            say!("  fused against {name}: {}", fused.line())?;
-        }
+    line(&format!("{:width$}", "fused"), fused)?;
+    for (name, entry) in names.iter().zip(streams) {
+        say!("  fused against {name}: {}", entry.fused.line())?;
     }
     Ok(())
+}
+
+/// A weight with four decimals at most.
+fn short(weight: f64) -> f64 {
+    (1e4 * weight).round() / 1e4
 }
 
 #[cfg(test)]
@@ -227,10 +351,24 @@ mod tests {
 
     #[test]
     fn weights_follow_the_path() {
-        let member = |text: &str| text.parse::<Member>().map(|member| (member.path, member.weight));
-        assert_eq!(member("runs/rgb").unwrap(), ("runs/rgb".into(), 1.0));
-        assert_eq!(member("runs/flow=2").unwrap(), ("runs/flow".into(), 2.0));
-        assert_eq!(member("lr=a").unwrap(), ("lr=a".into(), 1.0));
+        let member = |text: &str| text.parse::<Member>().map(|member| (member.name, member.weight));
+        assert_eq!(member("runs/rgb").unwrap(), ("runs/rgb".into(), None));
+        assert_eq!(member("runs/flow=2").unwrap(), ("runs/flow".into(), Some(2.0)));
+        assert_eq!(member("runs/flow:cnn=2").unwrap(), ("runs/flow:cnn".into(), Some(2.0)));
+        assert_eq!(member("lr=a").unwrap(), ("lr=a".into(), None));
         assert!(member("runs/flow=0").is_err() && member("runs/flow=-1").is_err());
+    }
+
+    /// A folder may have a colon in its name.
+    #[test]
+    fn a_key_follows_the_run_unless_the_whole_is_a_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run:1");
+        std::fs::create_dir(&run).unwrap();
+        let member = |text: String| Member { name: text, weight: None };
+        let [plain, with_key, nowhere] = ["", ":cnn", ":1:cnn"].map(|end| member(format!("{}{end}", run.display())));
+        assert_eq!(plain.parts(), (run.as_path(), None));
+        assert_eq!(with_key.parts(), (run.as_path(), Some("cnn")));
+        assert_eq!(nowhere.parts(), (Path::new(&nowhere.name), None));
     }
 }

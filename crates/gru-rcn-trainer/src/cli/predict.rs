@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use burn::tensor::Tensor;
 use clap::Args;
-use gru_rcn::backbone::Backbone;
+use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::EnsembleLogits;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::replay::Replay;
@@ -74,15 +75,15 @@ struct ClassProbability {
 struct Replayed(RefCell<Replay>);
 
 impl Replayed {
-    fn new(trained: &TrainedRun) -> Self {
-        let channels: Vec<usize> = trained.cnn.levels().iter().map(|level| level.channels).collect();
-        let model = trained.model.clone();
+    /// The model takes in percepts of these levels of the CNN.
+    fn new(cnn: &Cnn, model: GruRcnClassifier, levels: Vec<usize>) -> Self {
+        let channels: Vec<usize> = cnn.levels().iter().map(|level| level.channels).collect();
         let replay = Replay::new(move |maps: Vec<Tensor<4>>| {
             let maps = maps.into_iter().zip(&channels).map(|(map, &channels)| {
                 let [views, planes, height, width] = map.dims();
                 map.reshape([views, planes / channels, channels, height, width])
             });
-            vec![model.logits(Percepts::new(maps.collect())).logits.unsqueeze_dim(0)]
+            vec![model.forward(Percepts::new(maps.collect()).select(&levels)).logits.unsqueeze_dim(0)]
         });
         Self(replay.into())
     }
@@ -99,6 +100,7 @@ impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
         let trained = self.model.open()?;
+        let (cnn, model) = trained.gru_rcn()?;
         if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
@@ -109,7 +111,7 @@ impl PredictArgs {
             trained.loader.reader.require_decoder()?;
         }
         let rule = trained.views(self.views);
-        let (cnn, model) = (FrozenCnn::new(&trained.cnn), Replayed::new(&trained));
+        let (cnn, model) = (FrozenCnn::new(&cnn), Replayed::new(&cnn, model, trained.recipe.levels()));
         let (mut entries, mut failures) = (Vec::new(), 0);
         for video in &self.videos {
             match self.predict(&trained, &cnn, &model, video, rule) {

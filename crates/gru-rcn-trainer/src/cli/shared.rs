@@ -1,7 +1,7 @@
 //! Arguments that several verbs share, and what they print alike.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +14,7 @@ use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::TrainedRun;
 use crate::output::{note, say};
+use crate::run::card::SystemResult;
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
 
@@ -124,6 +125,21 @@ pub(super) fn faults_exit(faults: &BTreeMap<String, String>, total: usize) -> Re
         0 => Ok(()),
         faults => bail!(Faults(format!("{faults} of {total} clips could not be read"))),
     }
+}
+
+/// The result of a system in a JSON document, with the file of its scores.
+pub(super) fn system_json(result: &SystemResult, scores: &Path) -> Value {
+    let mut entry = json!({
+        "key": result.key, "name": result.name, "test": result.test, "interval": result.test.top1_interval(),
+        "scores": scores,
+    });
+    if let Some(means) = &result.mean_of_probabilities {
+        entry["mean_of_probabilities"] = json!(means);
+    }
+    if let Some(compared) = &result.compared {
+        entry["compared"] = json!(compared);
+    }
+    entry
 }
 
 /// Prints one JSON document on standard output.

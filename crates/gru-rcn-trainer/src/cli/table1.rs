@@ -17,14 +17,14 @@ use maud::html;
 use serde::Serialize;
 
 use super::shared::{DeviceArgs, PrecisionArgs, print_json};
-use crate::experiment::data::{absolute, resolve};
+use crate::experiment::data::resolve;
 use crate::experiment::{Plan, System, train};
 use crate::output::{describe, note, say};
 use crate::recipe::{Recipe, to_toml};
 use crate::run::card::RunCard;
 use crate::run::dir::{Folder, RunDir, write_atomically, write_json};
 use crate::report::{document, percent, percent_range};
-use crate::run::scores::SavedScores;
+use crate::run::scores::{SavedScores, average};
 use crate::signals::{Faults, Interrupted, StopFlag};
 
 #[derive(Args, Debug)]
@@ -471,9 +471,11 @@ impl<'a> Work<'a> {
 impl Finished {
     /// The system of a row among those of the run.
     fn system(&self, source: &Source) -> Option<System> {
-        let systems = System::of_recipe(&self.recipe);
+        let systems = System::of_run(&self.recipe, &self.card);
         let wanted = |system: &System| match source {
-            Source::Cnn => matches!(system, System::Baseline(Baseline::Frame)),
+            // Where the CNN is not one of the clips' classes, a linear classifier of its maps.
+            Source::Cnn if self.card.cnn_is_system => *system == System::Cnn,
+            Source::Cnn => *system == System::Baseline(Baseline::Frame),
             Source::TopRnn => *system == System::Baseline(Baseline::TopRnn),
             Source::Form(form) => match system {
                 System::GruRcn => self.recipe.model.form == *form,
@@ -576,7 +578,13 @@ impl Work<'_> {
 impl Cell {
     /// Adds a run, or the weighted average of several files of scores.
     fn push(&mut self, seed: u64, files: &[(PathBuf, f64)]) -> Result<()> {
-        let test = SavedScores::average(files)?.scores.predictions()?.summary();
+        let mut saved = Vec::new();
+        for (file, _) in files {
+            saved.push(SavedScores::load(file)?);
+        }
+        let predictions: Vec<_> = saved.iter().map(|scores| scores.predictions_like(&saved[0])).collect::<Result<_>>()?;
+        let weights: Vec<f64> = files.iter().map(|(_, weight)| *weight).collect();
+        let test = average(&predictions, &weights)?.summary();
         let scores = files.iter().map(|(file, _)| file.clone()).collect();
         self.runs.push(CellRun { seed, top1: test.top1, scores });
         self.clips = test.clips;

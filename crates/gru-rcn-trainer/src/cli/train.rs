@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json};
+use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json, system_json};
 use crate::device::backend::Backend;
 use crate::experiment::data::{resolve, set_root};
 use crate::experiment::{Plan, print, train};
@@ -60,6 +60,9 @@ impl TrainArgs {
         let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
             let mut document = json!({ "run": dir.root(), "test": card.systems[0].test });
+            let systems = card.systems.iter();
+            document["systems"] =
+                systems.map(|system| system_json(system, &dir.scores_of(&system.key, "test"))).collect();
             if let Some(verdict) = &verdict {
                 document["verdict"] = json!(verdict);
             }

@@ -9,11 +9,13 @@ use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, Network, NetworkOptions};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::input::PixelClips;
-use gru_rcn::weights::{WeightsError, import_torchvision, torchvision_classes};
+use gru_rcn::percepts::Percepts;
+use gru_rcn::weights::{WeightsError, import_torchvision, metadata, torchvision_classes};
 use gru_rcn_data::base::Fnv64;
 use gru_rcn_data::{Dataset, Modality};
 
 use crate::recipe::{FinetuneSection, Recipe};
+use crate::scoring::{MeanOf, Scorable};
 
 /// Classes of ImageNet, which pretrained networks tell apart.
 const IMAGENET: usize = 1000;
@@ -154,6 +156,54 @@ pub(crate) fn to_finetune(mut cnn: Cnn, section: &FinetuneSection, classes: usiz
     Ok(cnn)
 }
 
+/// What the weight file of a CNN says of the clips whose classes its classifier tells apart. Files of
+/// others say nothing, whatever the number of their classes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClassifierLabels {
+    /// Names of the classes, in the order of the logits.
+    pub(crate) classes: Vec<String>,
+    /// Fingerprint of the data set that it was fine-tuned on.
+    pub(crate) data: String,
+}
+
+impl ClassifierLabels {
+    pub(crate) fn of(dataset: &Dataset) -> Self {
+        Self { classes: dataset.classes.clone(), data: dataset.fingerprint() }
+    }
+
+    /// Of a weight file. What is wrong with the file is said when its weights are read.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        let metadata = metadata(path).ok()?;
+        let classes = serde_json::from_str(metadata.get("classes")?).ok()?;
+        Some(Self { classes, data: metadata.get("data")?.clone() })
+    }
+
+    /// Keys and values of the file's metadata.
+    pub(crate) fn metadata(&self) -> Result<[(&'static str, String); 2]> {
+        Ok([("classes", serde_json::to_string(&self.classes)?), ("data", self.data.clone())])
+    }
+}
+
+/// Whether the classifier of the run's CNN is one of the clips' classes: it is fine-tuned on them, or the
+/// file says that it was.
+pub(crate) fn classifies_clips(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -> bool {
+    let labelled = || file.and_then(ClassifierLabels::read).is_some_and(|labels| labels.classes == dataset.classes);
+    recipe.uses_cnn() && (recipe.backbone.finetune.is_some() || labelled())
+}
+
+/// What a reader should know of weights that were fine-tuned on the same classes, but on other clips.
+pub(crate) fn note_on_labels(dataset: &Dataset, file: &Path) -> Option<String> {
+    let labels = ClassifierLabels::read(file).filter(|labels| labels.classes == dataset.classes)?;
+    let here = dataset.fingerprint();
+    (labels.data != here).then(|| {
+        format!(
+            "the CNN's weights were fine-tuned on other clips of these classes, or on other parts of them ({}, these are \
+             {here}): test clips may be among them",
+            labels.data
+        )
+    })
+}
+
 /// Loads weights in the layout of the network's PyTorch original.
 pub(crate) fn load(config: &CnnConfig, path: &Path, device: &Device) -> Result<Cnn> {
     Ok(import_torchvision(config.init(device), path)?)
@@ -191,5 +241,78 @@ impl ClipClassifier for FrameCnn {
 
     fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, burn::tensor::Int>, _requested: LossKind) -> Tensor<1> {
         logits.loss(targets, LossKind::PerHead)
+    }
+}
+
+/// A CNN's own classifier on the percepts of clips: every frame by the layers above the topmost tap. The
+/// logits of the frames are averaged.
+pub(crate) struct OwnClassifier(pub(crate) Cnn);
+
+impl Scorable<Percepts> for OwnClassifier {
+    /// Logits are `[time, batch, class]`.
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
+        let top: Tensor<5> = percepts.top().swap_dims(0, 1);
+        let [time, batch, channels, height, width] = top.dims();
+        let logits = self.0.classify_top(top.reshape([time * batch, channels, height, width]));
+        let classes = logits.dims()[1];
+        EnsembleLogits::new(logits.reshape([time, batch, classes]))
+    }
+
+    fn mean_of(&self) -> MeanOf {
+        MeanOf::Logits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames through the whole network give the logits that their topmost maps give.
+    #[test]
+    fn the_own_classifier_takes_in_the_topmost_maps() {
+        let device = Device::flex();
+        let options = NetworkOptions {
+            num_classes: 5,
+            in_channels: 3,
+            input_size: [32, 32],
+            taps: vec!["pool2".into(), "pool4".into()],
+        };
+        device.seed(3);
+        let cnn = Network::Small.config(&options).init(&device);
+        let frames = Tensor::<5>::random([2, 3, 3, 32, 32], burn::tensor::Distribution::Default, &device);
+        let pixels = PixelClips { pixels: frames.clone() };
+        let expected = ClipClassifier::logits(&FrameCnn { cnn: cnn.clone() }, pixels).logits;
+        let found = OwnClassifier(cnn.clone()).logits(cnn.percepts(frames)).logits;
+        assert_eq!(found.dims(), [3, 2, 5]);
+        assert!((found - expected.clone()).abs().max().into_scalar::<f32>() < 1e-5);
+        assert!(expected.abs().max().into_scalar::<f32>() > 1e-3);
+    }
+
+    #[test]
+    fn labels_of_a_weight_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cnn.safetensors");
+        let config =
+            NetworkOptions { num_classes: 2, in_channels: 3, input_size: [32, 32], taps: vec!["pool4".into()] };
+        let cnn = Network::Small.config(&config).init(&Device::flex());
+        gru_rcn::weights::export_torchvision(&cnn, &path).unwrap();
+        assert_eq!(ClassifierLabels::read(&path), None);
+        let mut dataset = Dataset { classes: vec!["run, \"fast\"".into(), "wave".into()], ..Dataset::default() };
+        let labels = ClassifierLabels::of(&dataset);
+        gru_rcn::weights::export_torchvision_with(&cnn, &path, &labels.metadata().unwrap()).unwrap();
+        assert_eq!(ClassifierLabels::read(&path), Some(labels));
+        assert_eq!(note_on_labels(&dataset, &path), None);
+        // The same classes, other clips; and other classes, of which nothing is to be said.
+        dataset.train.push(gru_rcn_data::Sample {
+            id: "a".into(),
+            class: 0,
+            appearance: None,
+            source: gru_rcn_data::ClipSource::Video("a.avi".into()),
+        });
+        assert!(note_on_labels(&dataset, &path).unwrap().contains("fine-tuned on other clips of these classes"));
+        dataset.classes.reverse();
+        assert_eq!(note_on_labels(&dataset, &path), None);
+        std::fs::write(&path, b"words").unwrap();
+        assert_eq!(ClassifierLabels::read(&path), None);
     }
 }

@@ -9,16 +9,17 @@ use burn::module::Module;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::input::PixelClips;
-use gru_rcn::weights::export_torchvision;
+use gru_rcn::weights::export_torchvision_with;
 use gru_rcn_data::Sample;
 
-use super::backbone::{self, FrameCnn};
+use super::backbone::{self, ClassifierLabels, FrameCnn};
 use super::data::Clips;
 use super::system::System;
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, Live, PixelStore, Source, appearances};
 use crate::recipe::{FinetuneSection, Recipe, TrainingSection};
+use crate::run::card::{EpochPoint, RunCard};
 use crate::run::dir::RunDir;
 use crate::train::{Stage, Trainer};
 
@@ -38,10 +39,13 @@ pub(super) fn pretrained(resumed: Option<&RunDir>, recipe: &Recipe, device: &Dev
     }
 }
 
-/// The frozen CNN on the plain device, with `classes` classes: as saved with the run, from a file, or
+/// Key of the stage of fine-tuning in files.
+const FINETUNING: &str = "cnn_finetune";
+
+/// The frozen CNN on the plain device, as the card says: as saved with the run, from a file, or
 /// trained here. One that no system needs has no weights drawn.
-pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, classes: usize) -> Result<Cnn> {
-    let (recipe, kept) = (&context.recipe, context.dir.backbone());
+pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, card: &RunCard) -> Result<Cnn> {
+    let (recipe, kept, classes) = (&context.recipe, context.dir.backbone(), card.cnn_classes);
     if !recipe.uses_cnn() {
         return Ok(backbone::config(recipe, classes)?.init(&context.device));
     }
@@ -49,7 +53,7 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
         return backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device);
     }
     let trained = |system: &System| context.dir.done_file(&system.key()).is_file();
-    if System::of_recipe(recipe).iter().any(trained) {
+    if System::of_run(recipe, card).iter().any(trained) {
         context.message(format!("warning: {} is gone; the CNN is made again", kept.display()));
     }
     let cnn = match (pretrained, &recipe.backbone.pretrain) {
@@ -57,12 +61,16 @@ pub(super) fn obtain(context: &Context, clips: &Clips, pretrained: Option<Cnn>, 
         (None, Some(training)) => context.clock.time("CNN", || pretrain(context, clips, training))?,
         (None, None) => bail!("the recipe gives the CNN neither weights nor training"),
     };
-    let cnn = match &recipe.backbone.finetune {
-        Some(section) => context.clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?,
-        None => cnn,
+    let (cnn, labels) = match &recipe.backbone.finetune {
+        Some(section) => {
+            let tuned = context.clock.time("CNN fine-tuning", || finetune(context, clips, cnn, section))?;
+            (tuned, Some(ClassifierLabels::of(&clips.dataset)))
+        }
+        None => (cnn, recipe.backbone.weights.as_deref().and_then(ClassifierLabels::read)),
     };
     context.dir.check_there()?;
-    export_torchvision(&cnn, &kept)?;
+    let labels = labels.map(|labels| labels.metadata()).transpose()?;
+    export_torchvision_with(&cnn, &kept, labels.as_ref().map_or(&[][..], |labels| labels))?;
     // As a resumed run has it: without the dropout of its training.
     backbone::load(&backbone::config(recipe, classes)?, &kept, &context.device)
 }
@@ -83,6 +91,12 @@ fn pretrain(context: &Context, clips: &Clips, training: &TrainingSection) -> Res
     Ok(Trainer::new(context, stage).run(model, &train, &validation)?.model.cnn)
 }
 
+/// The learning curve of the fine-tuning in this run; empty without one, and in runs of earlier
+/// versions.
+pub(super) fn finetuning_curve(dir: &RunDir) -> Result<Vec<EpochPoint>> {
+    Ok(dir.done(FINETUNING)?.map_or_else(Vec::new, |done| done.curve))
+}
+
 /// Fine-tunes a CNN on single frames, or stacks of flow, by the clips' classes.
 fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSection) -> Result<Cnn> {
     let (dataset, device) = (&clips.dataset, &context.device);
@@ -92,7 +106,7 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
          weights are kept to start from",
         cnn.classifier_key()
     ));
-    let stage = Stage::new("cnn_finetune", "CNN fine-tuning", &section.training);
+    let stage = Stage::new(FINETUNING, "CNN fine-tuning", &section.training);
     device.seed(context.stage_seed(&stage.key));
     let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device)?);
     let frames =
@@ -108,5 +122,9 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
     let train = frames(&dataset.train, Some(section.frames), &training_loader)?;
     let validation = frames(&dataset.validation, None, &clips.loader)?;
     let model = FrameCnn { cnn }.train();
-    Ok(Trainer::new(context, stage).run(model, &*train, &*validation)?.model.cnn)
+    let trained = Trainer::new(context, stage).run(model, &*train, &*validation)?;
+    let cnn = trained.model.cnn;
+    // Before the CNN is saved, with which the stage counts as done.
+    context.dir.mark_done(FINETUNING, &trained.position.curve, &backbone::fingerprint(&cnn))?;
+    Ok(cnn)
 }

@@ -17,7 +17,8 @@ mod trained;
 
 pub(crate) use backbone::{fingerprint, pretrained};
 pub(crate) use outcome::print;
-pub(crate) use system::System;
+pub(crate) use system::{System, TrainedSystem};
+pub(crate) use test::{Test, TestedSystem};
 pub(crate) use trained::TrainedRun;
 
 use anyhow::Result;
@@ -123,7 +124,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
 }
 
 fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {
-    let cnn = cnn::obtain(context, clips, pretrained, card.cnn_classes)?;
+    let cnn = cnn::obtain(context, clips, pretrained, &card)?;
     if context.recipe.uses_cnn() {
         let levels: Vec<String> =
             cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
@@ -132,7 +133,8 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
     let cache = percepts::open_cache(context, &clips.dataset, &cnn)?;
     let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
     let sources = percepts.training_sources(clips)?;
-    let trained = systems::train_all(context, clips, &cnn, &sources)?;
+    let systems = System::of_run(&context.recipe, &card);
+    let trained = systems::train_all(context, clips, systems, &cnn, &sources)?;
     drop(sources);
     let tested = test::test_all(percepts, clips, &trained)?;
     outcome::write(context, clips, card, &tested)

@@ -7,7 +7,6 @@ use anyhow::Result;
 use gru_rcn::baselines::Baseline;
 use gru_rcn_data::{Dataset, Frames, Sample};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
-use gru_rcn_metrics::Comparison;
 
 use super::backbone;
 use super::data::Clips;
@@ -41,6 +40,11 @@ pub(super) fn new_card(
 ) -> Result<RunCard> {
     // What is wrong with the recipe comes before what is wrong with the file.
     backbone::config(recipe, dataset.classes.len())?;
+    // A fine-tuned CNN starts from its recipe's file, whatever an earlier session has made of it.
+    let origin = if recipe.backbone.finetune.is_some() { recipe.backbone.weights.as_deref() } else { weights };
+    let origin = origin.filter(|file| recipe.uses_cnn() && file.is_file());
+    let mut notes = preflight::notes(dataset);
+    notes.extend(origin.and_then(|file| backbone::note_on_labels(dataset, file)));
     Ok(RunCard {
         version: VERSION,
         program: env!("CARGO_PKG_VERSION").into(),
@@ -60,10 +64,11 @@ pub(super) fn new_card(
         },
         classes: dataset.classes.clone(),
         cnn_classes: backbone::classes(recipe, dataset, weights)?,
+        cnn_is_system: backbone::classifies_clips(recipe, dataset, weights),
         seconds: Vec::new(),
         bad_clips: Vec::new(),
         failed_test_clips: Vec::new(),
-        notes: preflight::notes(dataset),
+        notes,
         systems: Vec::new(),
     })
 }
@@ -92,6 +97,12 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
         ));
         relation = "it is compared with";
     }
+    if card.cnn_is_system {
+        let name = System::Cnn.name(recipe);
+        context.message(format!(
+            "{relation}: {name}, the CNN's own classifier, its logits averaged over frames and views"
+        ));
+    }
     for baseline in recipe.baselines.systems() {
         context.message(format!("{relation}: {}, {}", baseline.name(), baseline.about()));
     }
@@ -118,16 +129,16 @@ pub(super) fn finished(
     fingerprint: &RunFingerprint,
 ) -> Result<Option<(RunDir, RunCard)>> {
     fingerprint.check(dir)?;
-    let systems = System::of_recipe(recipe);
+    let systems = System::of_run(recipe, &card);
     let mut files = vec![dir.report(), dir.report_data()];
     files.extend(recipe.uses_cnn().then(|| dir.backbone()));
-    files.extend(systems.iter().flat_map(|system| [system.weights(dir), system.scores(dir)]));
+    files.extend(systems.iter().flat_map(|system| [system.weights(dir), dir.scores_of(&system.key(), "test")]));
     if recipe.model.finetune_backbone {
         files.push(dir.joint_backbone());
     }
     let mut finished = card.systems.len() == systems.len() && card.failed_test_clips.is_empty();
     finished = finished && files.iter().all(|file| file.is_file());
-    for system in &systems {
+    for system in systems.iter().filter(|system| system.is_trained()) {
         finished = finished && dir.done(&system.key())?.is_some();
     }
     if finished {
@@ -158,14 +169,14 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
         card.notes.push(note);
         dir.note_loss(format!("the scores of {failed}, which could not be read"));
     }
-    card.systems = tested.iter().map(|other| compared(&tested[0], other)).collect::<Result<_>>()?;
+    card.systems = tested.iter().map(|tested| result(dir, tested)).collect();
     dir.write_card(&card)?;
     let views = context.recipe.views().to_string();
     for tested in tested {
         let ids: Vec<String> = tested.clips.iter().map(|&clip| clips.dataset.test[clip].id.clone()).collect();
         let part = format!("{} test clips of {}", ids.len(), card.data.name);
         let labels = ScoreLabels { ids: &ids, classes: &card.classes, views: &views, part: &part };
-        tested.scores.save(&tested.system.scores(dir), &labels)?;
+        tested.scores.save(&dir.scores_of(&tested.result.key, "test"), &labels)?;
     }
     let main = &tested[0];
     let frames = tested.iter().find(|tested| tested.system == System::Baseline(Baseline::Frame));
@@ -185,14 +196,11 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
     Ok(card)
 }
 
-/// The result of a system, with that of the main one compared to it if both were tested on the same
-/// clips.
-fn compared(main: &TestedSystem, other: &TestedSystem) -> Result<SystemResult> {
-    let mut result = other.result.clone();
-    if other.system != main.system && other.clips == main.clips {
-        result.compared = Some(Comparison::new(&main.scores.predictions()?, &other.scores.predictions()?)?);
-    }
-    Ok(result)
+/// The result of a system, with the file of its scores.
+fn result(dir: &RunDir, tested: &TestedSystem) -> SystemResult {
+    let path = dir.scores_of(&tested.result.key, "test");
+    let path = path.strip_prefix(dir.root()).unwrap_or(&path);
+    SystemResult { scores: Some(path.to_string_lossy().into_owned()), ..tested.result.clone() }
 }
 
 /// The scores of the per-frame baseline; nothing if it was not tested on the same clips.
@@ -283,6 +291,9 @@ pub(crate) fn print(dir: &RunDir, card: &RunCard, verdict: Option<&Verdict>) -> 
     for system in &card.systems {
         let test = &system.test;
         say!("  {:<24} {}", system.name, test.top1_line())?;
+        if let Some(means) = &system.mean_of_probabilities {
+            say!("    mean of probabilities {:5.1} %", 100.0 * means.top1)?;
+        }
         for (level, accuracy) in &system.levels {
             say!("    level {level:<16}{:6.1} %", 100.0 * accuracy)?;
         }

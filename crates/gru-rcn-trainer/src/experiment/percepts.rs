@@ -89,7 +89,7 @@ impl<'a> PerceptMaker<'a> {
             });
         }
         // A few clips are enough for a handful of constants, and none where no system has any.
-        let most = if recipe.uses_cnn() { MEASURED_CLIPS } else { 0 };
+        let most = if recipe.model.train || recipe.uses_percepts() { MEASURED_CLIPS } else { 0 };
         let measured: Vec<Sample> = spread(train.len(), most).map(|clip| train[clip].clone()).collect();
         let measured = self.store(&measured, 0, &training)?;
         Ok(Sources {

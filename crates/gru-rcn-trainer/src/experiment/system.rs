@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use burn::module::Module;
 use gru_rcn::backbone::{Cnn, Pixels};
 use gru_rcn::baselines::{Baseline, BaselineModel, BaselineOptions, BaselineVisitor, PixelBaseline, PixelOptions};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifierConfig};
@@ -11,11 +12,13 @@ use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::{Level, Percepts};
 use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::recurrent::{Form, GruRcnConfig};
+use gru_rcn_data::Modality;
 
+use super::backbone::OwnClassifier;
 use crate::device::initial;
 use crate::recipe::{NormSection, Recipe};
-use crate::run::card::EpochPoint;
-use crate::run::dir::RunDir;
+use crate::run::card::{EpochPoint, RunCard};
+use crate::run::dir::{GRU_RCN, RunDir};
 use crate::scoring::Scorable;
 
 /// Something that can be trained.
@@ -25,6 +28,9 @@ pub(crate) enum System {
     GruRcn,
     /// A system of the model crate to compare it with.
     Baseline(Baseline),
+    /// The CNN's own classifier of single frames, where it is one of the clips' classes. It is trained
+    /// with the CNN.
+    Cnn,
     /// GRU-RCN in another form.
     Form(Form),
     /// GRU-RCN under another normalisation of its percepts.
@@ -32,19 +38,27 @@ pub(crate) enum System {
 }
 
 impl System {
-    /// Those of a recipe, in the order in which they are trained.
-    pub(crate) fn of_recipe(recipe: &Recipe) -> Vec<Self> {
+    /// Those of a run, in the order in which they are trained.
+    pub(crate) fn of_run(recipe: &Recipe, card: &RunCard) -> Vec<Self> {
         let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
         let forms = recipe.baselines.forms.iter().copied().map(Self::Form);
         let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
-        baselines.chain(recipe.model.train.then_some(Self::GruRcn)).chain(forms).chain(norms).collect()
+        let models =
+            card.cnn_is_system.then_some(Self::Cnn).into_iter().chain(recipe.model.train.then_some(Self::GruRcn));
+        baselines.chain(models).chain(forms).chain(norms).collect()
+    }
+
+    /// Puts the system that the run is about first: GRU-RCN where it is trained.
+    pub(crate) fn sort<T>(systems: &mut [T], system: impl Fn(&T) -> &Self) {
+        systems.sort_by_key(|other| *system(other) != Self::GruRcn);
     }
 
     /// The name in files and in JSON.
     pub(crate) fn key(&self) -> String {
         match self {
-            Self::GruRcn => "gru_rcn".into(),
+            Self::GruRcn => GRU_RCN.into(),
             Self::Baseline(baseline) => baseline.key().into(),
+            Self::Cnn => "cnn".into(),
             Self::Form(form) => format!("form_{}", form.name()),
             Self::Norm(norm) => format!("norm_{}", norm.key()),
         }
@@ -60,6 +74,10 @@ impl System {
         let form = match self {
             Self::Norm(norm) => return format!("… percepts: {}", norm.key()),
             Self::Baseline(baseline) => return baseline.name().into(),
+            Self::Cnn => {
+                let input = if recipe.clip.modality == Modality::Flow { "stacks of flow" } else { "frames" };
+                return format!("{}, single {input}", recipe.backbone.network.title());
+            }
             Self::GruRcn => recipe.model.form,
             Self::Form(form) => *form,
         };
@@ -72,12 +90,12 @@ impl System {
 
     /// The names of its classifiers; empty if it has one only.
     pub(crate) fn classifiers(&self, recipe: &Recipe) -> Vec<String> {
-        if let Self::Baseline(_) = self { Vec::new() } else { recipe.level_names() }
+        if let Self::Baseline(_) | Self::Cnn = self { Vec::new() } else { recipe.level_names() }
     }
 
     /// The positions of the levels that it takes in, of all taps; none for all.
     pub(crate) fn levels(&self, recipe: &Recipe) -> Option<Vec<usize>> {
-        if let Self::Baseline(_) = self { None } else { Some(recipe.levels()) }
+        if let Self::Baseline(_) | Self::Cnn = self { None } else { Some(recipe.levels()) }
     }
 
     /// What is written beside its weights; the description makes a recognizer of the file.
@@ -92,11 +110,16 @@ impl System {
     }
 
     pub(crate) fn weights(&self, dir: &RunDir) -> PathBuf {
-        if let Self::GruRcn = self { dir.model() } else { dir.baseline(&self.key()) }
+        match self {
+            Self::GruRcn => dir.model(),
+            Self::Cnn => dir.backbone(),
+            _ => dir.baseline(&self.key()),
+        }
     }
 
-    pub(crate) fn scores(&self, dir: &RunDir) -> PathBuf {
-        if let Self::GruRcn = self { dir.scores("test") } else { dir.baseline_scores(&self.key()) }
+    /// Whether it has a training of its own, which leaves a mark in the run folder.
+    pub(crate) fn is_trained(&self) -> bool {
+        *self != Self::Cnn
     }
 }
 
@@ -134,6 +157,13 @@ impl TrainedSystem {
         let parameters = model.num_params() - levels.as_ref().map_or(1, Vec::len);
         let model = TrainedModel::Percepts { model: Box::new(OfLevels { model, levels }), cnn: cnn.map(Box::new) };
         Self { system, model, curve, parameters }
+    }
+
+    /// The CNN's own classifier, with the learning curve of the CNN's fine-tuning.
+    pub(crate) fn of_cnn(cnn: Cnn, curve: Vec<EpochPoint>) -> Self {
+        let parameters = cnn.num_params();
+        let model = TrainedModel::Percepts { model: Box::new(OwnClassifier(cnn)), cnn: None };
+        Self { system: System::Cnn, model, curve, parameters }
     }
 
     /// A system on pixels.
@@ -213,4 +243,21 @@ pub(crate) fn check_baselines(recipe: &Recipe, classes: usize) -> Result<()> {
         let options = recipe.pixel_options(classes);
         baseline.visit(Check(options))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::load;
+
+    #[test]
+    fn cnns_are_named_after_the_network_and_its_input() {
+        let name = |recipe: &str, changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            System::Cnn.name(&load(recipe, &changes).unwrap())
+        };
+        assert_eq!(name("ucf101-rgb", &[]), "VGG-16, single frames");
+        assert_eq!(name("ucf101-flow", &[]), "VGG-16, single stacks of flow");
+        assert_eq!(name("folder", &["backbone.network=squeezenet"]), "SqueezeNet 1.0, single frames");
+    }
 }

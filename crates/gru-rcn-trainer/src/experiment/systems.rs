@@ -12,11 +12,11 @@ use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::weights::{export, import};
 use gru_rcn_data::Sample;
 
-use super::backbone;
 use super::data::Clips;
 use super::joint;
 use super::percepts::Sources;
 use super::system::{self, System, TrainedSystem};
+use super::{backbone, cnn};
 use crate::context::Context;
 use crate::device::initial;
 use crate::percepts::{ClipLoader, Levels, Live, Source};
@@ -24,14 +24,19 @@ use crate::recipe::TrainingSection;
 use crate::run::card::EpochPoint;
 use crate::train::{SelectWeights, Stage, Trainer};
 
-/// Trains or loads all systems; the first of the result is the one that the run is about, GRU-RCN if it is trained.
-pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &Sources) -> Result<Vec<TrainedSystem>> {
+/// Trains or loads these systems; the first of the result is the one that the run is about.
+pub(crate) fn train_all(
+    context: &Context,
+    clips: &Clips,
+    systems: Vec<System>,
+    cnn: &Cnn,
+    sources: &Sources,
+) -> Result<Vec<TrainedSystem>> {
     let checksum = if context.recipe.uses_cnn() { backbone::fingerprint(cnn) } else { String::new() };
     let work = Work { context, clips, cnn, checksum: &checksum, sources };
-    let systems = System::of_recipe(&context.recipe);
     let mut trained: Vec<TrainedSystem> =
         systems.into_iter().map(|system| work.train(system)).collect::<Result<_>>()?;
-    trained.sort_by_key(|trained| trained.system != System::GruRcn);
+    System::sort(&mut trained, |trained| &trained.system);
     Ok(trained)
 }
 
@@ -57,6 +62,7 @@ impl Work<'_> {
                 let describe = |model: &_| Ok(Some(RecognizerDescription::new(self.cnn, false, model, classes())?));
                 self.on_percepts(&system, || self.gru_rcn(&system), describe)
             }
+            System::Cnn => Ok(TrainedSystem::of_cnn(self.cnn.clone(), cnn::finetuning_curve(&self.context.dir)?)),
             System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
         }
     }

@@ -1,146 +1,198 @@
-//! The test: every system on the test clips, which nothing has looked at before.
+//! The test: systems on clips, at the end of training and in `evaluate`.
 
-use anyhow::{Result, ensure};
-use gru_rcn::backbone::Pixels;
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use gru_rcn::backbone::{Cnn, Pixels};
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
-use gru_rcn_data::Dataset;
+use gru_rcn_data::{Sample, TestViews};
+use gru_rcn_metrics::Comparison;
 
 use super::data::Clips;
 use super::percepts::PerceptMaker;
 use super::system::{System, TrainedModel, TrainedSystem};
-use crate::context::Context;
 use crate::observe::Pace;
-use crate::percepts::{FrozenCnn, Live};
+use crate::percepts::{ClipLoader, FrozenCnn, Live, Source};
+use crate::recipe::Recipe;
 use crate::run::card::SystemResult;
 use crate::run::scores::Scores;
 use crate::scoring::views::{ViewPercepts, ViewPixels};
 use crate::scoring::{Scorable, ViewBatch, score_readable, single_view};
+use crate::signals::StopFlag;
 
 /// Clips scored at once.
-pub(crate) const SCORE_BATCH: usize = 16;
+const SCORE_BATCH: usize = 16;
 
 pub(crate) struct TestedSystem {
     pub(crate) system: System,
     pub(crate) result: SystemResult,
     /// A row per clip that could be read.
     pub(crate) scores: Scores,
-    /// The places of these clips among the test clips.
+    /// The places of these clips among those of the test.
     pub(crate) clips: Vec<usize>,
 }
 
-/// Scores every system. Most take in the same percepts; a GRU-RCN that was trained together with its CNN
-/// takes in those of that CNN, and networks of their own take in pixels.
-pub(crate) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[TrainedSystem]) -> Result<Vec<TestedSystem>> {
+/// A test of trained systems.
+pub(crate) struct Test<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) samples: &'a [Sample],
+    /// The views of each clip.
+    pub(crate) rule: TestViews,
+    /// Reads the clips, and skips those that cannot be read.
+    pub(crate) loader: &'a ClipLoader,
+    pub(crate) device: &'a Device,
+    pub(crate) stop: &'a StopFlag,
+    /// The frozen CNN of the run, on the plain device.
+    pub(crate) cnn: &'a Cnn,
+    /// What is done with so many clips, as lines on the progress say it: "clips are scored".
+    pub(crate) work: &'a str,
+    /// Takes these lines.
+    pub(crate) message: &'a dyn Fn(String),
+}
+
+/// Scores the systems of a run on its test clips at the end of training.
+pub(super) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[TrainedSystem]) -> Result<Vec<TestedSystem>> {
     let context = percepts.context;
-    let rule = context.recipe.views();
+    let (recipe, dataset) = (&context.recipe, &clips.dataset);
+    let (rule, loader) = (recipe.views(), clips.test_loader(&context.dir));
     context.message(match rule.is_single() {
         true => "scoring the test clips".to_owned(),
-        false => format!("scoring the test clips by {}", context.recipe.describe_views(rule)),
+        false => format!("scoring the test clips by {}", recipe.describe_views(rule)),
     });
-    context.clock.time("Test", || {
-        let (mut results, mut shared) = (Vec::new(), Vec::new());
+    let test = Test {
+        recipe,
+        samples: &dataset.test,
+        rule,
+        loader: &loader,
+        device: &context.device,
+        stop: &context.stop,
+        cnn: percepts.cnn,
+        work: "test clips are scored",
+        message: &|line| context.message(line),
+    };
+    let source = || percepts.scoring_source(&dataset.test, &loader);
+    let mut tested = context.clock.time("Test", || test.run(trained, source))?;
+    let all = dataset.train.len() + dataset.validation.len();
+    for TestedSystem { result, .. } in tested.iter_mut().filter(|tested| tested.system.is_trained()) {
+        result.refit = recipe.refit_training().map(|training| training.most_epochs(all));
+    }
+    Ok(tested)
+}
+
+impl Test<'_> {
+    /// Scores every system, and compares the first to the others. Most take in the same percepts,
+    /// which for clips of one view are those of `source`; a GRU-RCN that was trained together with its
+    /// CNN takes in those of that CNN, and networks of their own take in pixels.
+    pub(crate) fn run(
+        &self,
+        trained: &[TrainedSystem],
+        source: impl Fn() -> Result<Rc<dyn Source<Percepts>>>,
+    ) -> Result<Vec<TestedSystem>> {
+        let (mut tested, mut shared) = (Vec::new(), Vec::new());
         for system in trained {
             match &system.model {
                 TrainedModel::Percepts { model, cnn: None } => shared.push((system, &**model)),
                 TrainedModel::Percepts { model, cnn: Some(cnn) } => {
-                    let percepts = PerceptMaker { cnn, cache: None, in_memory: false, ..percepts };
-                    results.extend(test_percepts(percepts, clips, &[(system, &**model)])?);
+                    tested.extend(self.on_percepts(cnn, || Ok(self.live(cnn)), &[(system, &**model)])?);
                 }
-                TrainedModel::Pixels { model, pixels } => {
-                    results.extend(test_pixels(context, clips, system, &**model, pixels)?);
-                }
+                TrainedModel::Pixels { model, pixels } => tested.extend(self.on_pixels(system, &**model, pixels)?),
             }
         }
         if !shared.is_empty() {
-            results.extend(test_percepts(percepts, clips, &shared)?);
+            tested.extend(self.on_percepts(self.cnn, source, &shared)?);
         }
-        // In the order of training again, the system that the run is about first.
-        results.sort_by_key(|tested| trained.iter().position(|trained| trained.system == tested.system));
-        Ok(results)
-    })
-}
-
-/// Scores systems that take in the percepts of the same CNN.
-fn test_percepts(
-    percepts: PerceptMaker,
-    clips: &Clips,
-    systems: &[(&TrainedSystem, &dyn Scorable<Percepts>)],
-) -> Result<Vec<TestedSystem>> {
-    let PerceptMaker { context, cnn, .. } = percepts;
-    let (samples, loader, rule) = (&clips.dataset.test, &clips.test_loader(&context.dir), context.recipe.views());
-    if rule.is_single() {
-        let source = percepts.scoring_source(samples, loader)?;
-        test(context, clips, systems, single_view(&*source, SCORE_BATCH))
-    } else {
-        let cnn = &FrozenCnn::new(cnn);
-        let batches = ViewPercepts { cnn, loader, device: &context.device }.of_clips(samples, rule);
-        test(context, clips, systems, batches)
-    }
-}
-
-/// Scores a system that takes in pixels.
-fn test_pixels(
-    context: &Context,
-    clips: &Clips,
-    system: &TrainedSystem,
-    model: &dyn Scorable<PixelClips>,
-    pixels: &Pixels,
-) -> Result<Vec<TestedSystem>> {
-    let (samples, loader, rule) = (&clips.dataset.test, &clips.test_loader(&context.dir), context.recipe.views());
-    if rule.is_single() {
-        let source = Live::new(pixels.clone(), samples, loader.clone(), &context.device);
-        test(context, clips, &[(system, model)], single_view(&source, SCORE_BATCH))
-    } else {
-        let batches = ViewPixels { pixels, loader, device: &context.device }.of_clips(samples, rule);
-        test(context, clips, &[(system, model)], batches)
-    }
-}
-
-/// Scores systems that take in the same.
-fn test<I: Clone>(
-    context: &Context,
-    clips: &Clips,
-    systems: &[(&TrainedSystem, &dyn Scorable<I>)],
-    batches: impl Iterator<Item = Result<ViewBatch<I>>>,
-) -> Result<Vec<TestedSystem>> {
-    let (dataset, record) = (&clips.dataset, context.dir.quarantine());
-    let samples = &dataset.test;
-    let models: Vec<&dyn Scorable<I>> = systems.iter().map(|(_, model)| *model).collect();
-    let targets: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
-    let mut pace = Pace::new(samples.len());
-    let progress = |done: usize| {
-        if let Some(line) = pace.line(done, "test clips are scored") {
-            context.message(line);
+        tested.sort_by_key(|tested| trained.iter().position(|trained| trained.system == tested.system));
+        if let Some((first, others)) = tested.split_first_mut() {
+            let predictions = first.scores.predictions()?;
+            for other in others.iter_mut().filter(|other| other.clips == first.clips) {
+                other.result.compared = Some(Comparison::new(&predictions, &other.scores.predictions()?)?);
+            }
         }
-    };
-    let (scores, missing) = score_readable(&models, batches, &targets, &context.stop, progress)?;
-    let clips: Vec<usize> = (0..samples.len()).filter(|clip| missing.binary_search(clip).is_err()).collect();
-    ensure!(!clips.is_empty(), "none of the {} test clips could be read; see {}", samples.len(), record.display());
-    let tested = |((system, _), scores): (&(&TrainedSystem, &dyn Scorable<I>), Scores)| {
-        tested(context, dataset, system, scores, clips.clone())
-    };
-    systems.iter().zip(scores).map(tested).collect()
-}
+        Ok(tested)
+    }
 
-fn tested(
-    context: &Context,
-    dataset: &Dataset,
-    trained: &TrainedSystem,
-    scores: Scores,
-    clips: Vec<usize>,
-) -> Result<TestedSystem> {
-    let (recipe, system) = (&context.recipe, &trained.system);
-    let all_clips = dataset.train.len() + dataset.validation.len();
-    let result = SystemResult {
-        name: system.name(recipe),
-        key: system.key(),
-        parameters: trained.parameters,
-        test: scores.predictions()?.summary(),
-        levels: system.classifiers(recipe).into_iter().zip(scores.level_accuracies()?).collect(),
-        curve: trained.curve.clone(),
-        refit: recipe.refit_training().map(|training| training.most_epochs(all_clips)),
-        compared: None,
-    };
-    Ok(TestedSystem { system: system.clone(), result, scores, clips })
+    /// The clips as percepts of a CNN, computed when they are needed.
+    pub(crate) fn live(&self, cnn: &Cnn) -> Rc<dyn Source<Percepts>> {
+        Rc::new(Live::new(FrozenCnn::new(cnn), self.samples, self.loader.clone(), self.device))
+    }
+
+    /// Scores systems that take in the percepts of the same CNN.
+    fn on_percepts(
+        &self,
+        cnn: &Cnn,
+        source: impl Fn() -> Result<Rc<dyn Source<Percepts>>>,
+        systems: &[(&TrainedSystem, &dyn Scorable<Percepts>)],
+    ) -> Result<Vec<TestedSystem>> {
+        if self.rule.is_single() {
+            let source = source()?;
+            self.score(systems, single_view(&*source, SCORE_BATCH))
+        } else {
+            let cnn = &FrozenCnn::new(cnn);
+            let views = ViewPercepts { cnn, loader: self.loader, device: self.device };
+            self.score(systems, views.of_clips(self.samples, self.rule))
+        }
+    }
+
+    /// Scores a system that takes in pixels.
+    fn on_pixels(
+        &self,
+        system: &TrainedSystem,
+        model: &dyn Scorable<PixelClips>,
+        pixels: &Pixels,
+    ) -> Result<Vec<TestedSystem>> {
+        let (samples, loader, device) = (self.samples, self.loader, self.device);
+        if self.rule.is_single() {
+            let source = Live::new(pixels.clone(), samples, loader.clone(), device);
+            self.score(&[(system, model)], single_view(&source, SCORE_BATCH))
+        } else {
+            let views = ViewPixels { pixels, loader, device };
+            self.score(&[(system, model)], views.of_clips(samples, self.rule))
+        }
+    }
+
+    /// Scores systems that take in the same.
+    fn score<I: Clone>(
+        &self,
+        systems: &[(&TrainedSystem, &dyn Scorable<I>)],
+        batches: impl Iterator<Item = Result<ViewBatch<I>>>,
+    ) -> Result<Vec<TestedSystem>> {
+        let models: Vec<&dyn Scorable<I>> = systems.iter().map(|(_, model)| *model).collect();
+        let targets: Vec<usize> = self.samples.iter().map(|sample| sample.class).collect();
+        let mut pace = Pace::new(self.samples.len());
+        let progress = |done: usize| {
+            if let Some(line) = pace.line(done, self.work) {
+                (self.message)(line);
+            }
+        };
+        let (scores, missing) = score_readable(&models, batches, &targets, self.stop, progress)?;
+        if missing.len() == self.samples.len() {
+            let first = self.loader.first_fault().map_or(String::new(), |fault| format!("; the first: {fault}"));
+            bail!("none of the {} clips could be read{first}", self.samples.len());
+        }
+        let read = |clip: &usize| missing.binary_search(clip).is_err();
+        let clips: Vec<usize> = (0..self.samples.len()).filter(read).collect();
+        let tested = systems.iter().zip(scores);
+        tested.map(|((system, _), scores)| self.tested(system, scores, clips.clone())).collect()
+    }
+
+    fn tested(&self, trained: &TrainedSystem, scores: Scores, clips: Vec<usize>) -> Result<TestedSystem> {
+        let system = &trained.system;
+        let test = scores.predictions()?.summary();
+        let result = SystemResult {
+            name: system.name(self.recipe),
+            key: system.key(),
+            parameters: trained.parameters,
+            interval: Some(test.top1_interval()),
+            test,
+            mean_of_probabilities: scores.by_mean_probabilities()?.map(|means| means.summary()),
+            scores: None,
+            levels: system.classifiers(self.recipe).into_iter().zip(scores.level_accuracies()?).collect(),
+            curve: trained.curve.clone(),
+            refit: None,
+            compared: None,
+        };
+        Ok(TestedSystem { system: system.clone(), result, scores, clips })
+    }
 }

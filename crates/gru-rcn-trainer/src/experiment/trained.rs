@@ -1,16 +1,18 @@
-//! A finished run opened for use: CNN, model and classes.
+//! A finished run opened for use: its CNN, its systems and its classes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::{Device, FloatDType, Tensor};
 use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::baselines::{BaselineModel, BaselineVisitor, PixelBaseline};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
+use gru_rcn::percepts::{PerceptStatistics, Percepts};
 use gru_rcn::weights::import;
 use gru_rcn_data::TestViews;
 
 use super::backbone;
-use super::system::{self, OfLevels, System};
+use super::system::{self, System, TrainedSystem};
 use crate::output::note;
 use crate::percepts::ClipLoader;
 use crate::recipe::{DataSection, Recipe};
@@ -21,33 +23,77 @@ pub(crate) struct TrainedRun {
     pub(crate) dir: RunDir,
     pub(crate) recipe: Recipe,
     pub(crate) card: RunCard,
+    /// The frozen CNN; without its weights in a run that needs none.
     pub(crate) cnn: Cnn,
-    /// Its GRU-RCN, for percepts of all levels of the CNN.
-    pub(crate) model: OfLevels<GruRcnClassifier>,
     pub(crate) device: Device,
     pub(crate) loader: ClipLoader,
+    dtype: FloatDType,
 }
 
 impl TrainedRun {
-    /// Opens a run to compute in a precision.
+    /// Opens a run to compute in a precision. Its systems are loaded when they are asked for.
     pub(crate) fn open(dir: RunDir, device: &Device, dtype: FloatDType) -> Result<Self> {
-        let recipe = dir.read_recipe()?;
+        let (recipe, card) = (dir.read_recipe()?, dir.card()?);
+        let config = backbone::config(&recipe, card.cnn_classes)?;
+        let cnn = match recipe.uses_cnn() {
+            true if !dir.backbone().is_file() => return Err(unfinished(&dir, &dir.backbone())),
+            true => backbone::load(&config, &dir.backbone(), device)?,
+            false => config.init(device),
+        };
+        let loader = ClipLoader::new(&recipe, device, dtype);
+        Ok(Self { dir, recipe, card, cnn, device: device.clone(), loader, dtype })
+    }
+
+    /// Its systems, the one that it is about first.
+    pub(crate) fn systems(&self) -> Vec<System> {
+        let mut systems = System::of_run(&self.recipe, &self.card);
+        System::sort(&mut systems, |system| system);
+        systems
+    }
+
+    /// A system with its trained weights.
+    pub(crate) fn load(&self, system: &System) -> Result<TrainedSystem> {
+        let (recipe, weights) = (&self.recipe, system.weights(&self.dir));
+        if !weights.is_file() {
+            return Err(unfinished(&self.dir, &weights));
+        }
+        match system {
+            System::GruRcn => {
+                let (cnn, model) = self.gru_rcn()?;
+                let cnn = recipe.model.finetune_backbone.then_some(cnn);
+                Ok(TrainedSystem::new(recipe, System::GruRcn, model, cnn, Vec::new()))
+            }
+            System::Form(_) | System::Norm(_) => {
+                let model = self.gru_rcn_of(system, &weights)?;
+                Ok(TrainedSystem::new(recipe, system.clone(), model, None, Vec::new()))
+            }
+            System::Cnn => Ok(TrainedSystem::of_cnn(self.cnn.clone(), Vec::new())),
+            System::Baseline(baseline) => baseline.visit(LoadBaseline { run: self, system, weights: &weights }),
+        }
+    }
+
+    /// Its GRU-RCN with the CNN whose percepts it takes in, which is one of its own if both were trained
+    /// together.
+    pub(crate) fn gru_rcn(&self) -> Result<(Cnn, GruRcnClassifier)> {
+        let (dir, recipe, weights) = (&self.dir, &self.recipe, self.dir.model());
         if !recipe.model.train {
             bail!("{dir} has no GRU-RCN: its recipe has model.train = false; choose a run that trains it");
         }
-        let weights = dir.model();
         if !weights.is_file() {
-            bail!("{dir} is not finished: it has no model.safetensors; continue with `train --resume --run {dir}`");
+            return Err(unfinished(dir, &weights));
         }
-        let card = dir.card()?;
-        let config = backbone::config(&recipe, card.cnn_classes)?;
-        let file = if recipe.model.finetune_backbone { dir.joint_backbone() } else { dir.backbone() };
-        let cnn = backbone::load(&config, &file, device)?;
-        let classifier = system::gru_rcn(&recipe, &cnn.levels(), card.classes.len(), &System::GruRcn).init(device);
-        let model = import(classifier, &weights)?.computing_in(dtype);
-        let model = OfLevels { model, levels: Some(recipe.levels()) };
-        let loader = ClipLoader::new(&recipe, device, dtype);
-        Ok(Self { dir, recipe, card, cnn, model, device: device.clone(), loader })
+        let cnn = match recipe.model.finetune_backbone {
+            true => {
+                backbone::load(&backbone::config(recipe, self.card.cnn_classes)?, &dir.joint_backbone(), &self.device)?
+            }
+            false => self.cnn.clone(),
+        };
+        Ok((cnn, self.gru_rcn_of(&System::GruRcn, &weights)?))
+    }
+
+    fn gru_rcn_of(&self, system: &System, weights: &Path) -> Result<GruRcnClassifier> {
+        let config = system::gru_rcn(&self.recipe, &self.cnn.levels(), self.card.classes.len(), system);
+        Ok(import(config.init(&self.device), weights)?.computing_in(self.dtype))
     }
 
     /// The requested views as far as the labels allow them, after saying so if they are several.
@@ -65,5 +111,41 @@ impl TrainedRun {
             DataSection::Motion(_) => None,
             DataSection::Folder(section) => Some(section.root.clone()),
         }
+    }
+}
+
+fn unfinished(dir: &RunDir, missing: &Path) -> anyhow::Error {
+    let missing = missing.strip_prefix(dir.root()).unwrap_or(missing);
+    anyhow::anyhow!(
+        "{dir} is not finished: it has no {}; continue with `train --resume --run {dir}`",
+        missing.display()
+    )
+}
+
+struct LoadBaseline<'a> {
+    run: &'a TrainedRun,
+    system: &'a System,
+    weights: &'a Path,
+}
+
+impl BaselineVisitor for LoadBaseline<'_> {
+    type Output = Result<TrainedSystem>;
+
+    fn visit<M: BaselineModel>(self) -> Self::Output {
+        let run = self.run;
+        let options = system::baseline(&run.recipe, &run.cnn.levels(), run.card.classes.len());
+        // The constants of its normalisation are in the file.
+        let mut statistics = PerceptStatistics::default();
+        statistics.observe(&Percepts::new(vec![Tensor::zeros([1, 2, 1, 1, 1], &run.device)]));
+        let model = import(M::init_fitted(&options, &statistics, &run.device), self.weights)?;
+        let model = model.computing_in(run.dtype);
+        Ok(TrainedSystem::new(&run.recipe, self.system.clone(), model, None, Vec::new()))
+    }
+
+    fn visit_pixels<M: PixelBaseline>(self) -> Self::Output {
+        let run = self.run;
+        let options = run.recipe.pixel_options(run.card.classes.len());
+        let model = import(M::from_options(&options, &run.device)?, self.weights)?.computing_in(run.dtype);
+        Ok(TrainedSystem::of_pixels(self.system.clone(), model, M::pixels(options.in_channels), Vec::new()))
     }
 }

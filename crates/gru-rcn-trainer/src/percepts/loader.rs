@@ -98,6 +98,11 @@ impl ClipLoader {
         Self { skipped: Some(skipped.clone()), ..self.clone() }
     }
 
+    /// What is wrong with the first of the clips that were skipped, by their names.
+    pub(crate) fn first_fault(&self) -> Option<String> {
+        self.skipped.as_ref()?.faults().into_values().next()
+    }
+
     /// What `read` makes of clips, `versions` of each, in their order. Threads read ahead.
     pub(crate) fn in_order<T: Send + 'static>(
         &self,

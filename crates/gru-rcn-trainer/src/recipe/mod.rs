@@ -150,9 +150,9 @@ impl Recipe {
         gru_rcn || self.baselines.systems().iter().any(|baseline| !baseline.takes_pixels())
     }
 
-    /// Whether any system needs the CNN.
+    /// Whether the CNN is needed: by a system, or as one, where it is fine-tuned.
     pub(crate) fn uses_cnn(&self) -> bool {
-        self.model.train || self.uses_percepts()
+        self.model.train || self.uses_percepts() || self.backbone.finetune.is_some()
     }
 
     /// What baselines on pixels are built from.
@@ -211,8 +211,9 @@ impl Recipe {
         }
         if !self.model.train {
             ensure!(
-                !self.baselines.systems().is_empty(),
-                "model.train = false leaves nothing to train; name a system in baselines.others, or train the model"
+                !self.baselines.systems().is_empty() || self.backbone.finetune.is_some(),
+                "model.train = false leaves nothing to train; name a system in baselines.others, fine-tune the CNN by \
+                 backbone.finetune, or train the model"
             );
             let joint = self.model.finetune_backbone.then_some("model.finetune_backbone");
             if let Some(key) = joint.or(variants.map(|(key, _)| key)) {

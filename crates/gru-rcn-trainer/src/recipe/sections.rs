@@ -172,8 +172,8 @@ impl NormSection {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
-    /// Whether GRU-RCN is trained. Without it the run is about the first of its baselines, and where none of them takes
-    /// in percepts, no CNN is needed either.
+    /// Whether GRU-RCN is trained. Without it the run is about the first of its baselines, or without any about its
+    /// fine-tuned CNN. Where nothing takes in percepts and the CNN is not fine-tuned, none is needed.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub(crate) train: bool,
     /// Arrangement of the recurrent layers.

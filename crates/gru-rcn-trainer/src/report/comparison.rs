@@ -56,6 +56,9 @@ fn system_row(system: &SystemResult, first: bool, top5: bool, compared: bool) ->
                     (bar(test.top1, Some(test.top1_interval())))
                     small { (percent_range(test.top1_interval())) }
                 }
+                @if let Some(means) = &system.mean_of_probabilities {
+                    small { "mean of probabilities " (percent(means.top1)) }
+                }
             }
             @if top5 { td data-label="Top-5" { (percent(test.top5)) } }
             td data-label="Mean class" { (percent(test.mean_class)) }
@@ -92,6 +95,13 @@ fn words(systems: &[SystemResult]) -> String {
     );
     if systems.iter().any(|system| system.compared.is_some()) {
         words += &format!(" Difference: {DIFFERENCE}.");
+    }
+    if let Some(cnn) = systems.iter().find(|system| system.mean_of_probabilities.is_some()) {
+        words += &format!(
+            " {}: the classifier that the CNN was fine-tuned with. Its logits are averaged over frames and views, then comes \
+             the softmax; below is the accuracy by the mean of the probabilities.",
+            cnn.name
+        );
     }
     for baseline in Baseline::ALL.iter().filter(|baseline| systems.iter().any(|s| s.key == baseline.key())) {
         words += &format!(" {}: {}.", baseline.name(), baseline.about());

@@ -80,6 +80,9 @@ impl RunReport {
             for (what, value) in [("top1", test.top1), ("top5", test.top5), ("mean_class", test.mean_class)] {
                 fraction(&format!("{what} of {name}"), value)?;
             }
+            if let Some(means) = &system.mean_of_probabilities {
+                fraction(&format!("top1 by the mean of probabilities of {name}"), means.top1)?;
+            }
             ensure!((0.0..MOST).contains(&test.nll), "nll of {name} is {:e}", test.nll);
             system
                 .levels

@@ -35,6 +35,19 @@ fn the_words_of_the_table_are_explained() {
     assert!(!html.contains("the maximum over time"), "of a baseline that is not there");
 }
 
+/// A CNN by the mean of its logits, with its figure by the mean of probabilities beside it.
+#[test]
+fn both_means_of_a_cnn_are_shown() {
+    let mut report = self::report();
+    assert!(!comparison(&report).into_string().contains("mean of probabilities"));
+    let means = Classification { top1: 0.713, ..report.systems[1].test.clone() };
+    report.systems[1].mean_of_probabilities = Some(means);
+    let html = comparison(&report).into_string();
+    assert!(html.contains("mean of probabilities 71.3\u{202f}%") && html.contains("fine-tuned with"), "{html}");
+    report.systems[1].mean_of_probabilities.as_mut().unwrap().top1 = 1.5;
+    assert!(report.check().unwrap_err().to_string().contains("top1 by the mean of probabilities"));
+}
+
 #[test]
 fn the_verdict_and_the_notes_stand_at_the_top() {
     let mut report = self::report();
@@ -288,6 +301,9 @@ fn system(name: &str, key: &str, parameters: usize, top1: f64, nll: f64) -> Syst
         }
     };
     SystemResult {
+        interval: None,
+        mean_of_probabilities: None,
+        scores: None,
         name: name.into(),
         key: key.into(),
         parameters,

@@ -86,7 +86,7 @@ mod tests {
     fn scores(clips: usize, right: usize) -> Scores {
         let targets: Vec<usize> = (0..clips).map(|clip| clip % 2).collect();
         let row = |clip: usize| if (targets[clip] == 0) == (clip < right) { [0.75, 0.25] } else { [0.25, 0.75] };
-        Scores { classes: 2, probabilities: (0..clips).flat_map(row).collect(), levels: Vec::new(), targets }
+        Scores { classes: 2, probabilities: (0..clips).flat_map(row).collect(), targets, ..Scores::default() }
     }
 
     fn verdict(clips: usize, right: usize, frames: Option<usize>) -> Verdict {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn guessing_is_naming_the_most_frequent_class() {
         let targets: Vec<usize> = (0..50).map(|clip| usize::from(clip % 10 == 0)).collect();
-        let scores = Scores { classes: 2, probabilities: [0.9, 0.1].repeat(50), levels: Vec::new(), targets };
+        let scores = Scores { classes: 2, probabilities: [0.9, 0.1].repeat(50), targets, ..Scores::default() };
         let verdict = Verdict::new(&scores, None).unwrap();
         assert!(!verdict.better_than_guessing && verdict.sentence.contains("guessing (90.0 %)"), "{verdict:?}");
     }

@@ -27,6 +27,10 @@ pub(crate) struct RunCard {
     pub(crate) classes: Vec<String>,
     /// Number of classes of the CNN's own classifier.
     pub(crate) cnn_classes: usize,
+    /// Whether these are the clips' classes, as the CNN learnt them from clips: its classifier is a
+    /// system of the run then.
+    #[serde(default)]
+    pub(crate) cnn_is_system: bool,
     /// Seconds of each part of the work, one entry per training stage.
     pub(crate) seconds: Vec<(String, f64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -64,6 +68,16 @@ pub(crate) struct SystemResult {
     pub(crate) key: String,
     pub(crate) parameters: usize,
     pub(crate) test: Classification,
+    /// The 95 % interval (Wilson) of the top-1 accuracy; absent in cards of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) interval: Option<(f64, f64)>,
+    /// The result by the mean of the probabilities of frames and views, where `test` is by that of
+    /// their logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mean_of_probabilities: Option<Classification>,
+    /// The file of its scores, relative to the run folder; absent in cards of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scores: Option<String>,
     /// Top-1 test accuracy of the classifier of every level alone; empty if there is only one.
     #[serde(default)]
     pub(crate) levels: Vec<(String, f64)>,

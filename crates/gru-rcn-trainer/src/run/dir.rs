@@ -11,7 +11,7 @@
 //! tensorboard/STAGE/     the same figures for TensorBoard
 //! backbone.safetensors   the CNN, in the key layout of its PyTorch original
 //! model.safetensors      the trained GRU-RCN; baselines/ has the other systems
-//! scores-test.safetensors  class probabilities of every test clip
+//! scores-test.safetensors  class probabilities of every test clip; baselines/ has those of the others
 //! checkpoints/STAGE/     the states that --resume starts from
 //! report.json, report.html
 //! ```
@@ -37,6 +37,9 @@ use crate::recipe::{self, Recipe};
 pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const PROGRESS: &str = "progress.jsonl";
 pub(crate) const NONFINITE: &str = "nonfinite.jsonl";
+
+/// Key of the system that has no key in the names of its files.
+pub(crate) const GRU_RCN: &str = "gru_rcn";
 
 /// The folder of a run to make or to resume.
 pub(crate) enum Folder {
@@ -78,9 +81,9 @@ pub(crate) struct Done {
 }
 
 macro_rules! files {
-    ($($(#[$doc:meta])* $name:ident($($key:ident)?) => $file:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident($($key:ident),*) => $file:literal;)*) => {
         impl RunDir {
-            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)?) -> PathBuf { self.path(format_args!($file)) })*
+            $($(#[$doc])* pub(crate) fn $name(&self $(, $key: &str)*) -> PathBuf { self.path(format_args!($file)) })*
         }
     };
 }
@@ -99,8 +102,8 @@ files! {
     baseline(key) => "baselines/{key}.safetensors";
     /// The class probabilities of GRU-RCN on the clips called `name`, such as `test`.
     scores(name) => "scores-{name}.safetensors";
-    /// The class probabilities of another system on the test clips.
-    baseline_scores(key) => "baselines/scores-test-{key}.safetensors";
+    /// Those of another system.
+    baseline_scores(key, name) => "baselines/scores-{name}-{key}.safetensors";
     quarantine() => "quarantine.jsonl";
     tensorboard(stage) => "tensorboard/{stage}";
     checkpoints(stage) => "checkpoints/{stage}";
@@ -120,7 +123,8 @@ impl fmt::Display for RunDir {
 }
 
 impl RunDir {
-    fn at(root: PathBuf) -> Self {
+    /// The files of a folder, whether it holds a run or not.
+    pub(crate) fn at(root: PathBuf) -> Self {
         Self { root, losses: Arc::default() }
     }
 
@@ -190,6 +194,11 @@ impl RunDir {
             Some((_, Reverse(path))) => Self::open_at(&path),
             None => bail!("there is no run in {}; train one first, or name it with `--run`", runs.display()),
         }
+    }
+
+    /// The class probabilities of any system, by its key, on the clips called `name`.
+    pub(crate) fn scores_of(&self, key: &str, name: &str) -> PathBuf {
+        if key == GRU_RCN { self.scores(name) } else { self.baseline_scores(key, name) }
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -1,7 +1,7 @@
 //! Class probabilities of every clip: their metrics and their files.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::weights::sort_metadata;
@@ -23,6 +23,9 @@ pub(crate) struct Scores {
     pub(crate) probabilities: Vec<f32>,
     /// Per level `[clip, class]`.
     pub(crate) levels: Vec<Vec<f32>>,
+    /// The means of the probabilities, `[clip, class]`, where `probabilities` are made of the means
+    /// of logits.
+    pub(crate) mean_probabilities: Option<Vec<f32>>,
     pub(crate) targets: Vec<usize>,
 }
 
@@ -36,6 +39,12 @@ impl Scores {
         let accuracy =
             |level: &Vec<f32>| Ok(Predictions::new(self.classes, level.clone(), self.targets.clone())?.top_k(1));
         self.levels.iter().map(accuracy).collect()
+    }
+
+    /// The predictions by the means of the probabilities, where these are others.
+    pub(crate) fn by_mean_probabilities(&self) -> Result<Option<Predictions>> {
+        let predictions = |means: &Vec<f32>| Predictions::new(self.classes, means.clone(), self.targets.clone());
+        Ok(self.mean_probabilities.as_ref().map(predictions).transpose()?)
     }
 
     /// Writes `probabilities [clip, class]` and `targets [clip]` as safetensors, with the names of
@@ -60,6 +69,19 @@ impl Scores {
         sort_metadata(&mut bytes);
         write_atomically(path, &bytes)
     }
+}
+
+/// The average of predictions on the same clips by these weights, of which only the proportions matter.
+pub(crate) fn average(predictions: &[Predictions], weights: &[f64]) -> Result<Predictions> {
+    let (first, total) = (predictions.first().context("name predictions to average")?, weights.iter().sum::<f64>());
+    let mut sum = vec![0.0; first.probabilities.len()];
+    for (predictions, weight) in predictions.iter().zip(weights) {
+        for (sum, &probability) in sum.iter_mut().zip(&predictions.probabilities) {
+            *sum += weight / total * f64::from(probability);
+        }
+    }
+    let mean = sum.into_iter().map(|probability| probability as f32).collect();
+    Ok(Predictions::new(first.classes, mean, first.targets.clone())?)
 }
 
 /// What a file of scores says of them.
@@ -113,33 +135,18 @@ impl SavedScores {
             classes: classes.len(),
             probabilities: probabilities.data().as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
             levels: Vec::new(),
+            mean_probabilities: None,
             targets: targets.data().as_chunks().0.iter().map(|eight| i64::from_le_bytes(*eight) as usize).collect(),
         };
         Ok(Self { scores, clips, classes, views })
     }
 
-    /// The average of several files by their weights, in the order of the first file's clips.
-    pub(crate) fn average(files: &[(PathBuf, f64)]) -> Result<Self> {
-        let total: f64 = files.iter().map(|(_, weight)| weight).sum();
-        let mut first: Option<(&Path, Self)> = None;
-        let mut sum = Vec::new();
-        for (path, weight) in files {
-            let saved = Self::load(path)?;
-            let order: Vec<usize> = match &first {
-                None => (0..saved.clips.len()).collect(),
-                Some((other, reference)) => saved
-                    .order_of(reference)
-                    .with_context(|| format!("{} cannot be fused with {}", path.display(), other.display()))?,
-            };
-            let classes = saved.scores.classes;
-            sum.resize(order.len() * classes, 0.0);
-            let rows = order.iter().flat_map(|&clip| &saved.scores.probabilities[clip * classes..][..classes]);
-            sum.iter_mut().zip(rows).for_each(|(sum, &value)| *sum += weight / total * f64::from(value));
-            first.get_or_insert((path, saved));
-        }
-        let (_, mut average) = first.context("name files of scores to average")?;
-        average.scores.probabilities = sum.into_iter().map(|probability| probability as f32).collect();
-        Ok(average)
+    /// Its predictions, in the order of another file's clips, which must be the same.
+    pub(crate) fn predictions_like(&self, other: &Self) -> Result<Predictions> {
+        let (classes, order) = (self.scores.classes, self.order_of(other)?);
+        let row = |&clip: &usize| self.scores.probabilities[clip * classes..][..classes].iter().copied();
+        let targets = order.iter().map(|&clip| self.scores.targets[clip]).collect();
+        Ok(Predictions::new(classes, order.iter().flat_map(row).collect(), targets)?)
     }
 
     /// The positions in this file of the other file's clips, in that file's order. Clips of the same
@@ -209,7 +216,7 @@ mod tests {
     fn saved(clips: &[&str], targets: &[usize]) -> SavedScores {
         let probabilities = targets.iter().flat_map(|&target| [1.0 - target as f32, target as f32]).collect();
         SavedScores {
-            scores: Scores { classes: 2, probabilities, levels: Vec::new(), targets: targets.to_vec() },
+            scores: Scores { classes: 2, probabilities, targets: targets.to_vec(), ..Scores::default() },
             clips: clips.iter().map(|id| id.to_string()).collect(),
             classes: vec!["fight".into(), "none".into()],
             views: Some("1x1".into()),
@@ -255,5 +262,18 @@ mod tests {
             let message = first.order_of(&saved(&other, &[0, 1])).unwrap_err().to_string();
             assert!(message.contains("it has no clip a/"), "{message}");
         }
+    }
+
+    /// Two clips of two classes. The first gives the true class 0.9 and 0.4, the second 0.3 and 0.7; in
+    /// equal parts 0.6 and 0.55.
+    #[test]
+    fn averages_by_hand() {
+        let predictions =
+            |p: [f32; 2]| Predictions::new(2, p.iter().flat_map(|p| [*p, 1.0 - p]).collect(), vec![0, 0]).unwrap();
+        let members = [predictions([0.9, 0.4]), predictions([0.3, 0.7])];
+        let top1 = |weights: [f64; 2]| average(&members, &weights).unwrap().top_k(1);
+        assert_eq!([top1([1.0, 0.0]), top1([1.0, 1.0]), top1([0.0, 2.0])], [0.5, 1.0, 0.5]);
+        let mean = average(&members, &[3.0, 1.0]).unwrap().probabilities;
+        assert!((mean[0] - 0.75).abs() < 1e-6 && (mean[2] - 0.475).abs() < 1e-6, "{mean:?}");
     }
 }

@@ -1,13 +1,15 @@
 //! Scoring: class probabilities of clips, averaged over the views of each.
 //!
 //! There is one engine, [`score`]. It takes batches whose rows are views of clips, gives every
-//! batch to every model, and averages the probabilities of each clip's views. A clip that is scored
+//! batch to every model, and averages the probabilities of each clip's views, or for a CNN on single
+//! frames their logits. A clip that is scored
 //! as it is has one view; [`single_view`] makes such batches of any source, [`views`] makes those
 //! of a test with several views, such as the paper's 25 × 10.
 
 pub(crate) mod views;
 
 use anyhow::{Result, bail};
+use burn::tensor::FloatDType;
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::EnsembleLogits;
 
@@ -35,6 +37,22 @@ pub(crate) struct View {
 pub(crate) trait Scorable<I> {
     /// The logits of each of its classifiers.
     fn logits(&self, input: I) -> EnsembleLogits;
+
+    /// What is averaged over its classifiers and over the views of a clip.
+    fn mean_of(&self) -> MeanOf {
+        MeanOf::Probabilities
+    }
+}
+
+/// What becomes the mean that a clip is classified by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MeanOf {
+    /// Probabilities, as the paper has it for its recurrent models.
+    #[default]
+    Probabilities,
+    /// Logits, of whose mean the softmax is taken: so are the CNNs of Wang et al. 2015 tested, whose
+    /// protocol the paper follows. The mean of the probabilities is kept beside it.
+    Logits,
 }
 
 impl<M: ClipClassifier> Scorable<M::Input> for M {
@@ -72,7 +90,7 @@ pub(crate) fn score_readable<I: Clone>(
     if targets.is_empty() {
         bail!("there are no clips to score");
     }
-    let mut sums: Vec<Sums> = models.iter().map(|_| Sums::default()).collect();
+    let mut sums: Vec<Sums> = models.iter().map(|model| Sums::new(model.mean_of())).collect();
     let mut views = vec![0; targets.len()];
     for batch in batches {
         let ViewBatch { input, rows } = batch?;
@@ -105,7 +123,10 @@ pub(crate) fn single_view<I>(source: &dyn Source<I>, batch: usize) -> impl Itera
 /// is that view's probability to the bit.
 #[derive(Default)]
 struct Sums {
+    mean_of: MeanOf,
     classes: usize,
+    /// Of the means over the classifiers, `[clip, class]`; only where these are averaged.
+    logits: Vec<f64>,
     /// `[clip, class]`
     probabilities: Vec<f64>,
     /// Of each classifier alone, `[clip, class]`.
@@ -113,6 +134,10 @@ struct Sums {
 }
 
 impl Sums {
+    fn new(mean_of: MeanOf) -> Self {
+        Self { mean_of, ..Self::default() }
+    }
+
     fn add(&mut self, logits: &EnsembleLogits, rows: &[View], clips: usize) -> Result<()> {
         let [levels, count, classes] = logits.logits.dims();
         self.classes = classes;
@@ -127,6 +152,11 @@ impl Sums {
             }
         };
         add(&mut self.probabilities, &probabilities);
+        if self.mean_of == MeanOf::Logits {
+            let mean = logits.logits.clone().cast(FloatDType::F32).mean_dim(0);
+            self.logits.resize(clips * classes, 0.0);
+            add(&mut self.logits, &mean.try_into_data()?.try_into_vec::<f32>()?);
+        }
         for (sums, values) in self.levels.iter_mut().zip(each.chunks(count * classes)) {
             add(sums, values);
         }
@@ -139,13 +169,30 @@ impl Sums {
             let clips = sums.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
             clips.flat_map(|(sums, &views)| sums.iter().map(move |sum| (sum / views as f64) as f32)).collect()
         };
+        let of_probabilities = means(&self.probabilities);
+        let (probabilities, mean_probabilities) = match self.mean_of {
+            MeanOf::Probabilities => (of_probabilities, None),
+            MeanOf::Logits => {
+                let rows = self.logits.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
+                (rows.flat_map(|(sums, &views)| softmax(sums, views)).collect(), Some(of_probabilities))
+            }
+        };
         Scores {
             classes: self.classes,
-            probabilities: means(&self.probabilities),
+            probabilities,
+            mean_probabilities,
             levels: self.levels.iter().map(|level| means(level)).collect(),
             targets: targets.iter().zip(views).filter(|(_, views)| **views > 0).map(|(target, _)| *target).collect(),
         }
     }
+}
+
+/// The softmax of the means of these logits, which are sums over so many views.
+fn softmax(sums: &[f64], views: usize) -> impl Iterator<Item = f32> {
+    let highest = sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = sums.iter().map(|sum| ((sum - highest) / views as f64).exp()).collect();
+    let total: f64 = powers.iter().sum();
+    powers.into_iter().map(move |power| (power / total) as f32)
 }
 
 #[cfg(test)]
@@ -181,6 +228,43 @@ mod tests {
         assert!((p[0] - 0.5625).abs() < 1e-6 && (p[3] - 0.75).abs() < 1e-6, "{p:?}");
         assert!((scores[0].levels[0][1] - 0.4375).abs() < 1e-6);
         assert_eq!((scores[0].classes, &scores[0].targets[..]), (2, &[1, 0][..]));
+    }
+
+    /// Two frames as members, with the logits (0, 0) and (2 ln 3, 0): their mean is (ln 3, 0), of
+    /// probabilities ¾ and ¼, while those of the frames are ½ and 9/10, of mean 7/10. A second view
+    /// that occurs three times has twice (0, 0): the mean of the logits is (ln 3, 0) / 4, and that of
+    /// the probabilities (7/10 + 3·½) / 4 = 0.55.
+    #[test]
+    fn logits_are_averaged_before_the_softmax() {
+        struct Frames;
+        impl Scorable<Tensor<3>> for Frames {
+            fn logits(&self, input: Tensor<3>) -> EnsembleLogits {
+                EnsembleLogits::new(input)
+            }
+
+            fn mean_of(&self) -> MeanOf {
+                MeanOf::Logits
+            }
+        }
+        let three = 3f32.ln();
+        let score = |logits: Vec<f32>, rows: &[usize]| {
+            let input = Tensor::from_data(TensorData::new(logits, [2, rows.len(), 2]), &Device::flex());
+            let rows = rows.iter().map(|&times| View { clip: 0, times }).collect();
+            let batches = [Ok(ViewBatch { input, rows })].into_iter();
+            let scores = score(&[&Frames as &dyn Scorable<_>], batches, &[0], &StopFlag::default(), |_| ()).unwrap();
+            let means = scores[0].mean_probabilities.clone().unwrap();
+            assert_eq!(scores[0].by_mean_probabilities().unwrap().unwrap().probabilities, means);
+            [scores[0].probabilities[0], means[0]]
+        };
+        let near = |found: [f32; 2], expected: [f32; 2]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
+        };
+        near(score(vec![0.0, 0.0, 2.0 * three, 0.0], &[1]), [0.75, 0.7]);
+        let quarter = 3f32.powf(0.25);
+        let two = vec![0.0, 0.0, 0.0, 0.0, 2.0 * three, 0.0, 0.0, 0.0];
+        near(score(two, &[1, 3]), [quarter / (quarter + 1.0), 0.55]);
+        // A logit whose exponential no float holds.
+        near(score(vec![2000.0, 0.0, 2000.0, 0.0], &[1]), [1.0, 1.0]);
     }
 
     /// Clip 1 could not be read: the others keep their places.

@@ -70,6 +70,12 @@ macro_rules! shared_methods {
             self.graph().maps(frames, &taps, &self.compiled)
         }
 
+        fn classify_top(&self, top: Tensor<4>) -> Tensor<2> {
+            let known = self.config.known_taps();
+            let tap = known.iter().rposition(|tap| self.config.tap_names.contains(tap)).expect("a network has a tap");
+            self.graph().logits_above(tap, top)
+        }
+
         fn across_modality(mut self, channels: usize) -> Self {
             use crate::backbone::cross_modality::widen;
             let config = &mut self.config;
@@ -79,13 +85,13 @@ macro_rules! shared_methods {
     };
 }
 
-/// One line per backbone: `file: Module, Configuration { Network "name in recipes" constructor, …
-/// }`, where the constructor takes the number of classes and the frame size. It declares the
+/// One line per backbone: `file: Module, Configuration { Network "name in recipes" "name for people"
+/// constructor, … }`, where the constructor takes the number of classes and the frame size. It declares the
 /// module, re-exports its types and generates the enums [`Cnn`], [`CnnConfig`] and [`Network`], the
 /// methods that all configurations share, and the macro `each!` that applies an expression to any
 /// variant.
 macro_rules! backbones {
-    ($d:tt $($file:ident: $cnn:ident, $config:ident { $($network:ident $name:literal $new:ident),+ })+) => {
+    ($d:tt $($file:ident: $cnn:ident, $config:ident { $($network:ident $name:literal $title:literal $new:ident),+ })+) => {
         $(mod $file; pub use $file::*;)+
 
         /// Configuration of [`Cnn`].
@@ -119,6 +125,11 @@ macro_rules! backbones {
             /// Name in recipes and files.
             pub fn name(self) -> &'static str {
                 match self { $($(Self::$network => $name,)+)+ }
+            }
+
+            /// Name for people.
+            pub fn title(self) -> &'static str {
+                match self { $($(Self::$network => $title,)+)+ }
             }
 
             /// The configuration of the network, not validated.
@@ -224,9 +235,9 @@ macro_rules! backbones {
 }
 
 backbones! { $
-    vgg16: Vgg16, Vgg16Config { Vgg16 "vgg16" full, Small "small" small }
-    squeezenet: SqueezeNet, SqueezeNetConfig { Squeezenet "squeezenet" full }
-    efficientnet: EfficientNetLite0, EfficientNetLite0Config { EfficientnetLite0 "efficientnet-lite0" full }
+    vgg16: Vgg16, Vgg16Config { Vgg16 "vgg16" "VGG-16" full, Small "small" "Small VGG" small }
+    squeezenet: SqueezeNet, SqueezeNetConfig { Squeezenet "squeezenet" "SqueezeNet 1.0" full }
+    efficientnet: EfficientNetLite0, EfficientNetLite0Config { EfficientnetLite0 "efficientnet-lite0" "EfficientNet-Lite0" full }
 }
 
 /// Methods of an enum of backbones, each an expression of the value inside.
@@ -287,6 +298,7 @@ impl Backbone for Cnn {
         fn taps(&self, frames: Tensor<4>) -> Vec<Tensor<4>> = cnn.taps(frames);
         fn num_classes(&self) -> usize = cnn.num_classes();
         fn forward(&self, frames: Tensor<4>) -> Tensor<2> = Backbone::forward(cnn, frames);
+        fn classify_top(&self, top: Tensor<4>) -> Tensor<2> = cnn.classify_top(top);
         fn dropout(&self) -> Vec<f64> = Backbone::dropout(cnn);
         fn layers(&self) -> Vec<LayerShape> = cnn.layers();
         fn key_prefixes(&self) -> Vec<(String, String)> = cnn.key_prefixes();

@@ -90,17 +90,27 @@ impl<'a> Graph<'a> {
 
     /// The output of the last layer, `[batch, class]`.
     pub(super) fn logits(&self, frames: Tensor<4>, compiled: &Compiled) -> Tensor<2> {
-        let logits = self.run(frames, &[self.layers.len()], true, compiled).remove(0);
-        let [batch, classes, ..] = logits.dims();
-        logits.reshape([batch, classes])
+        rows(self.run(frames, &[self.layers.len()], true, compiled).remove(0))
+    }
+
+    /// The output of the last layer, `[batch, class]`, from the map at a tap, which every path to it
+    /// goes through.
+    pub(super) fn logits_above(&self, tap: usize, map: Tensor<4>) -> Tensor<2> {
+        rows(self.complete(vec![(self.taps[tap], map)], &[self.layers.len()], true).remove(0))
     }
 
     fn run(&self, frames: Tensor<4>, wanted: &[Value], dropout: bool, compiled: &Compiled) -> Vec<Tensor<4>> {
+        let mut known = compiled.run(self, &frames, wanted);
+        known.push((0, frames));
+        self.complete(known, wanted, dropout)
+    }
+
+    /// The wanted maps, from those that are known.
+    fn complete(&self, known: Vec<(Value, Tensor<4>)>, wanted: &[Value], dropout: bool) -> Vec<Tensor<4>> {
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.layers.len() + 1];
-        for (value, map) in compiled.run(self, &frames, wanted) {
+        for (value, map) in known {
             values[value] = Some(map);
         }
-        values[0] = Some(frames);
         let last_uses = self.last_uses(wanted, |value| values[value].is_some());
         for (index, layer) in self.layers.iter().enumerate() {
             let value = index + 1;
@@ -186,6 +196,13 @@ impl Layer<'_> {
             Self::Dropout { input, .. } => map(*input),
         }
     }
+}
+
+/// A map of one cell as a row of numbers.
+fn rows(map: Tensor<4>) -> Tensor<2> {
+    let [batch, classes, height, width] = map.dims();
+    assert!([height, width] == [1, 1], "this network has no layers to classify with: its last map is {height}x{width}");
+    map.reshape([batch, classes])
 }
 
 fn activate<const D: usize>(map: Tensor<D>, activation: Activation) -> Tensor<D> {

@@ -89,6 +89,22 @@ pub trait Backbone {
         panic!("this backbone has no classifier of its own")
     }
 
+    /// Classifies single frames by their maps at the topmost tap, which
+    /// [`taps`](Self::taps) returns last: all layers above it are computed, with the same result as
+    /// [`forward`](Self::forward).
+    ///
+    /// # Shapes
+    ///
+    /// - top: `[batch, channel, height, width]`
+    /// - output: logits `[batch, class]`
+    ///
+    /// # Panics
+    ///
+    /// If the network has no classifier.
+    fn classify_top(&self, _top: Tensor<4>) -> Tensor<2> {
+        panic!("this backbone has no classifier of its own")
+    }
+
     /// Gives the network a new classifier for `classes` classes, for fine-tuning: weights from
     /// N(0, `std`²), zero biases. All other weights stay. Wang et al. 2015 take `std` = 0.001.
     ///

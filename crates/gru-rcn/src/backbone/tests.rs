@@ -5,7 +5,7 @@ use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 
 use super::*;
-use crate::testing::{assert_numbers, assert_panics, assert_same, device, drawn, numbers};
+use crate::testing::{assert_numbers, assert_panics, assert_same, device, drawn, drawn_as, numbers, redrawn};
 
 /// Sizes whose halves come out even, ones that do not, and the smallest that SqueezeNet takes.
 const SIZES: [[usize; 2]; 4] = [[96, 128], [224, 224], [63, 47], [21, 22]];
@@ -157,6 +157,25 @@ fn taps_alone_and_together() {
     }
 }
 
+/// Whatever the topmost tap, the layers above it make of its map what the network makes of the frames.
+/// In float64, which Burn's operators compute throughout.
+#[test]
+fn the_classifier_above_a_tap_is_that_of_the_network() {
+    for (network, config) in networks([32, 32]) {
+        let frames = drawn_as(3, [2, 3, 32, 32], DType::F64, &Device::flex());
+        let cnn = redrawn(config.init(&Device::flex()), 2, 0.3, DType::F64);
+        let logits = cnn.forward(frames.clone());
+        assert!(logits.clone().abs().max().into_scalar::<f64>() > 1e-6, "{network}");
+        let known = config.known_taps();
+        for top in 0..known.len() {
+            let mut cnn = cnn.clone();
+            cnn.set_taps(&known[..=top]).unwrap();
+            let map = cnn.taps(frames.clone()).pop().unwrap();
+            assert_same(cnn.classify_top(map).cast(DType::F32), logits.clone().cast(DType::F32));
+        }
+    }
+}
+
 #[test]
 fn unknown_taps_are_refused() {
     let config = CnnConfig::Vgg16(Vgg16Config::small(6, [32, 32]).with_taps(["pool1", "conv5"]));
@@ -172,6 +191,7 @@ fn unknown_taps_are_refused() {
     }
     let cnn = config.with_taps(["pool4"]).init(&device());
     assert_panics("no fully connected layers", || cnn.forward(frames(3)));
+    assert_panics("no layers to classify with", || cnn.classify_top(cnn.taps(frames(3)).remove(0)));
     let error = SqueezeNetConfig::new().with_taps(["fc7"]).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
     for (network, config) in networks([32, 32]) {
@@ -368,6 +388,7 @@ fn three_methods_make_a_backbone() {
     assert_eq!((Fixed.num_classes(), Fixed.classifier_key()), (0, ""));
     assert!(Fixed.layers().is_empty() && Fixed.key_prefixes().is_empty());
     assert_panics("no classifier of its own", || Fixed.forward(frames(3)));
+    assert_panics("no classifier of its own", || Fixed.classify_top(frames(3)));
 }
 
 /// The operator of the CPU backend against Burn's operators in float64: every network, sizes whose

@@ -8,7 +8,9 @@ mod file;
 mod torchvision;
 
 pub use file::sort_metadata;
-pub use torchvision::{WeightsError, export_torchvision, import_torchvision, torchvision_classes};
+pub use torchvision::{
+    WeightsError, export_torchvision, export_torchvision_with, import_torchvision, torchvision_classes,
+};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +33,7 @@ pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
     torchvision::apply(module, tensors, None, path, str::to_string)
 }
 
-/// The metadata that [`export`] wrote into a safetensors file.
+/// The metadata that [`export`] or [`export_torchvision_with`] wrote into a safetensors file.
 ///
 /// # Errors
 ///

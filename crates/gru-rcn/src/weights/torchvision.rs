@@ -199,12 +199,27 @@ pub fn torchvision_classes<M: Backbone>(module: &M, path: &Path) -> Result<usize
 /// Writes weights in the layout of the network's PyTorch original to a `.safetensors` file, which
 /// appears whole or not at all.
 pub fn export_torchvision<M: Module + Backbone>(module: &M, path: &Path) -> Result<(), WeightsError> {
+    export_torchvision_with(module, path, &[])
+}
+
+/// The same with further metadata in the header, which [`metadata`](super::metadata) reads and
+/// others ignore.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn export_torchvision_with<M: Module + Backbone>(
+    module: &M,
+    path: &Path,
+    metadata: &[(&str, String)],
+) -> Result<(), WeightsError> {
     let pairs = module.key_prefixes().into_iter();
     let patterns = pairs.map(|(theirs, ours)| (format!("^{}\\.", ours.replace('.', "\\.")), format!("{theirs}.")));
     let to_theirs =
         KeyRemapper::from_patterns(patterns.collect()).map_err(|error| WeightsError::write(path, &error))?;
     super::file::save(module, path, |store| {
-        store.with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true).metadata("format", "pt").remap(to_theirs)
+        let store = store.with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true).metadata("format", "pt");
+        metadata.iter().fold(store, |store, (key, value)| store.metadata(*key, value)).remap(to_theirs)
     })
 }
 
