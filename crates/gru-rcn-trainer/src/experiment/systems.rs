@@ -22,7 +22,7 @@ use crate::device::initial;
 use crate::percepts::{ClipLoader, Levels, Live, Source};
 use crate::recipe::{NormSection, TrainingSection};
 use crate::run::card::EpochPoint;
-use crate::train::{SelectWeights, Stage, Trainer};
+use crate::train::{Stage, Trainer};
 
 /// Trains or loads all systems; the first of the result is the one that the run is about, GRU-RCN if it is trained.
 pub(crate) fn train_all(context: &Context, clips: &Clips, cnn: &Cnn, sources: &Sources) -> Result<Vec<TrainedSystem>> {
@@ -147,7 +147,7 @@ impl Work<'_> {
         if let Some(training) = recipe.refit_training() {
             context.message("training again, on the validation clips too; their metrics say nothing from here on");
             let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
-            let stage = Stage { select: SelectWeights::Last, ..stage(&key, &name, &training) };
+            let stage = stage(&key, &name, &training);
             trained.model = context.clock.time(&name, || {
                 Ok(Trainer::new(context, stage).run(first_weights, &*source(Part::All), &*validation)?.model)
             })?;

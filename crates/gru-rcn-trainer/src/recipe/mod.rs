@@ -17,7 +17,7 @@ pub(crate) use sections::{
     BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, ModelSection, NormSection,
     RefitSection,
 };
-pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
+pub(crate) use training::{Nonfinite, OptimizerName, Schedule, SelectWeights, TrainingSection};
 
 use std::collections::BTreeMap;
 
@@ -186,7 +186,7 @@ impl Recipe {
     /// How systems are trained again on all clips, if they are.
     pub(crate) fn refit_training(&self) -> Option<TrainingSection> {
         let RefitSection { epochs } = *self.refit.as_ref()?;
-        Some(TrainingSection { epochs, steps: None, ..self.training.clone() })
+        Some(TrainingSection { epochs, steps: None, keep: SelectWeights::Last, ..self.training.clone() })
     }
 
     /// Checks what the types cannot.

@@ -11,7 +11,7 @@ mod saving;
 mod stage;
 mod step;
 
-pub(crate) use stage::{SelectWeights, Stage};
+pub(crate) use stage::Stage;
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::observe::{
     Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
 };
 use crate::percepts::Source;
-use crate::recipe::Nonfinite;
+use crate::recipe::{Nonfinite, SelectWeights};
 use crate::run::checkpoint::{Checkpoints, EpochSums, Position, State, weights, with_weights};
 use crate::run::scores::Scores;
 use crate::scoring::{Scorable, score, single_view};
@@ -34,7 +34,7 @@ use step::{StepOutcome, accumulate_gradients};
 
 /// A trained model.
 pub(crate) struct Trained<M> {
-    /// With the weights of [`Stage::select`], on the plain device.
+    /// With the weights of `training.keep`, on the plain device.
     pub(crate) model: M,
     pub(crate) position: Position,
 }
@@ -297,8 +297,8 @@ impl<'a> Trainer<'a> {
         position.batches = 0;
         position.epochs += 1;
         position.seconds += sums.seconds;
-        let best =
-            self.stage.select == SelectWeights::Last || position.best_loss.is_none_or(|loss| validation.nll < loss);
+        let best = self.stage.training.keep == SelectWeights::Last
+            || position.best_loss.is_none_or(|loss| validation.nll < loss);
         if best {
             position.best_loss = Some(validation.nll);
             position.best_epoch = position.epochs;

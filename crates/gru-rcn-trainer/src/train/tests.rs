@@ -16,7 +16,7 @@ use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
 use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
-use crate::recipe::{self, OptimizerName, TrainingSection};
+use crate::recipe::{self, OptimizerName, SelectWeights, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -293,6 +293,33 @@ fn a_least_number_of_steps_holds_off_early_stopping() {
         let trained = bench.trainer(&context).run(line(), &train, &validation).unwrap();
         assert_eq!((trained.position.epochs, trained.position.best_epoch), (epochs, 1), "{min_steps:?}");
     }
+}
+
+/// Validation is best after the first epoch, as above. The best weights are those of a training of
+/// one epoch, the last ones those after all four: patience of two epochs ends nothing. Stopped and
+/// resumed it is the same.
+#[test]
+fn the_best_or_the_last_weights_are_kept() {
+    let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
+    let trained = |epochs: usize, keep: SelectWeights, stops: bool| {
+        let bench = Bench::new(TrainingSection { epochs, keep, patience: 2, ..sgd() });
+        let run = |steps| {
+            let (context, _) = bench.context(steps);
+            bench.trainer(&context).run(line(), &train, &validation)
+        };
+        if stops {
+            assert!(run(Some(2)).err().unwrap().is::<Interrupted>());
+        }
+        let trained = run(None).unwrap();
+        (trained.position.epochs, trained.position.best_epoch, values(&trained.model))
+    };
+    let (_, _, first) = trained(1, SelectWeights::Best, false);
+    assert_eq!(trained(4, SelectWeights::Best, false), (3, 1, first.clone()));
+    let (epochs, kept, last) = trained(4, SelectWeights::Last, false);
+    assert_eq!((epochs, kept), (4, 4));
+    // Every step pulls further from 0.
+    assert!(last[0].abs() > first[0].abs(), "{last:?} after {first:?}");
+    assert_eq!(trained(4, SelectWeights::Last, true), (epochs, kept, last));
 }
 
 /// The clip that is not a number spoils its step in each epoch. The others are trained on.
