@@ -170,12 +170,17 @@ pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, norm: &
         .with_pooling(model.pooling)
 }
 
-/// What the recipe's baselines are built from.
-pub(crate) fn baseline(recipe: &Recipe, levels: &[Level], classes: usize) -> BaselineOptions {
+/// What a baseline of the recipe is built from, if it sees percepts.
+pub(crate) fn baseline_options(
+    recipe: &Recipe,
+    baseline: Baseline,
+    levels: &[Level],
+    classes: usize,
+) -> BaselineOptions {
     BaselineOptions {
         levels: levels.to_vec(),
         time: recipe.clip.temporal.frames(),
-        hidden: recipe.baselines.hidden(),
+        hidden: recipe.baselines.hidden(baseline),
         num_classes: classes,
         norm: recipe.model.norm.config(),
         dropout: recipe.model.dropout,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::baselines::{BaselineModel, BaselineVisitor, PixelBaseline};
+use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, PixelBaseline};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
@@ -58,7 +58,7 @@ impl Work<'_> {
                 self.on_percepts(&system, || self.gru_rcn(&recipe.model.norm), describe)
             }
             System::Norm(norm) => self.on_percepts(&system, || self.gru_rcn(norm), |_| Ok(None)),
-            System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
+            &System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system, baseline }),
         }
     }
 
@@ -175,6 +175,7 @@ enum Part {
 struct TrainBaseline<'a> {
     work: Work<'a>,
     system: &'a System,
+    baseline: Baseline,
 }
 
 impl BaselineVisitor for TrainBaseline<'_> {
@@ -184,7 +185,7 @@ impl BaselineVisitor for TrainBaseline<'_> {
         let work = self.work;
         let build = || {
             let (levels, classes) = (work.cnn.levels(), work.clips.dataset.classes.len());
-            let options = system::baseline(&work.context.recipe, &levels, classes);
+            let options = system::baseline_options(&work.context.recipe, self.baseline, &levels, classes);
             M::init_fitted(&options, &work.sources.statistics(M::measured), &initial::device())
         };
         work.on_percepts(self.system, build, |_| Ok(None))

@@ -302,6 +302,9 @@ pub(crate) struct BaselinesSection {
     /// Other baselines by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) others: Vec<Baseline>,
+    /// Hidden units of those of them that see percepts; as many as `top_rnn` has, else 512, if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hidden: Option<usize>,
     /// Factor of all channels and units of baselines that see pixels; the authors' sizes if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) width: Option<f64>,
@@ -327,9 +330,10 @@ impl BaselinesSection {
         systems
     }
 
-    /// Hidden units of baselines that have some.
-    pub(crate) fn hidden(&self) -> usize {
-        self.top_rnn.unwrap_or(512)
+    /// Hidden units of a baseline, if it has some.
+    pub(crate) fn hidden(&self, baseline: Baseline) -> usize {
+        let own = if baseline == Baseline::TopRnn { None } else { self.hidden };
+        own.or(self.top_rnn).unwrap_or(512)
     }
 
     /// Factor of all channels and units of baselines that see pixels.
@@ -340,6 +344,7 @@ impl BaselinesSection {
     pub(super) fn validate(&self) -> Result<()> {
         let width = self.width();
         ensure!(width > 0.0 && width <= 4.0, "baselines.width is {width}, it must be positive and at most 4");
+        ensure!(self.hidden != Some(0), "baselines.hidden is 0, it must be positive");
         let dropout = self.dropout.unwrap_or(0.0);
         ensure!((0.0..1.0).contains(&dropout), "baselines.dropout is {dropout}, it must be from 0 to below 1");
         let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
