@@ -28,12 +28,21 @@ fn a_baseline_on_pixels_is_trained_by_its_name() {
     let changes = [
         "baselines.others=[\"single_frame\", \"c3d\"]",
         "baselines.width=0.02",
+        "baselines.c3d_svm={starts=2}",
         "training.epochs=1",
         "evaluation.views.starts=2",
     ];
     let outcome = tiny::train(folder.path(), &changes).args(["--json"]).run().succeeds();
-    assert_eq!(keys(&outcome.json()["baselines"]), ["top_rnn", "single_frame", "c3d"]);
+    assert_eq!(keys(&outcome.json()["baselines"]), ["top_rnn", "single_frame", "c3d", "c3d_svm"]);
     let root = folder.path().join("run");
+    // An SVM on what C3D has learnt, which a resumed run reads again.
+    assert_eq!(outcome.json()["baselines"]["c3d_svm"]["clips"], 16);
+    let svm = || std::fs::read(root.join("baselines/c3d_svm.safetensors")).unwrap();
+    let before = svm();
+    std::fs::remove_file(root.join("report.html")).unwrap();
+    let again = tiny::resume(folder.path()).args(["--json"]).run().succeeds();
+    assert!(again.json() == outcome.json() && svm() == before);
+    tiny::train(folder.path(), &["baselines.c3d_svm={}"]).run().refuses(&["name \"c3d\" in baselines.others too"]);
     assert!(root.join("baselines/c3d.safetensors").is_file());
     assert!(root.join("baselines/scores-test-c3d.safetensors").is_file());
     tiny::train(folder.path(), &["baselines.others=[\"two_stream\"]"])

@@ -13,7 +13,7 @@ use gru_rcn::recognizer::RecognizerDescription;
 use gru_rcn::recurrent::{Form, GruRcnConfig};
 
 use crate::device::initial;
-use crate::recipe::{NormSection, Recipe};
+use crate::recipe::{NormSection, Recipe, SvmSection};
 use crate::run::card::EpochPoint;
 use crate::run::dir::RunDir;
 use crate::scoring::Scorable;
@@ -25,6 +25,8 @@ pub(crate) enum System {
     GruRcn,
     /// A system of the model crate to compare it with.
     Baseline(Baseline),
+    /// A linear SVM on the descriptors of C3D.
+    C3dSvm(SvmSection),
     /// GRU-RCN under another normalisation of its percepts.
     Norm(NormSection),
 }
@@ -32,7 +34,8 @@ pub(crate) enum System {
 impl System {
     /// Those of a recipe, in the order in which they are trained.
     pub(crate) fn of_recipe(recipe: &Recipe) -> Vec<Self> {
-        let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
+        let svm = recipe.baselines.c3d_svm.clone().map(Self::C3dSvm);
+        let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline).chain(svm);
         let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
         baselines.chain(recipe.model.train.then_some(Self::GruRcn)).chain(norms).collect()
     }
@@ -42,6 +45,7 @@ impl System {
         match self {
             Self::GruRcn => "gru_rcn".into(),
             Self::Baseline(baseline) => baseline.key().into(),
+            Self::C3dSvm(_) => "c3d_svm".into(),
             Self::Norm(norm) => format!("norm_{}", norm.key()),
         }
     }
@@ -56,6 +60,7 @@ impl System {
         match (self, recipe.model.form) {
             (Self::Norm(norm), _) => format!("… percepts: {}", norm.key()),
             (Self::Baseline(baseline), _) => baseline.name().into(),
+            (Self::C3dSvm(_), _) => "C3D, fc-6 + linear SVM".into(),
             (Self::GruRcn, Form::Independent) => "GRU-RCN".into(),
             (Self::GruRcn, Form::Stacked) => "Stacked GRU-RCN".into(),
             (Self::GruRcn, Form::Bidirectional) => "Bi-directional GRU-RCN".into(),
@@ -64,12 +69,12 @@ impl System {
 
     /// The names of its classifiers; empty if it has one only.
     pub(crate) fn classifiers(&self, recipe: &Recipe) -> Vec<String> {
-        if let Self::Baseline(_) = self { Vec::new() } else { recipe.level_names() }
+        if let Self::Baseline(_) | Self::C3dSvm(_) = self { Vec::new() } else { recipe.level_names() }
     }
 
     /// The positions of the levels that it takes in, of all taps; none for all.
     pub(crate) fn levels(&self, recipe: &Recipe) -> Option<Vec<usize>> {
-        if let Self::Baseline(_) = self { None } else { Some(recipe.levels()) }
+        if let Self::Baseline(_) | Self::C3dSvm(_) = self { None } else { Some(recipe.levels()) }
     }
 
     /// What is written beside its weights; the description makes a recognizer of the file.
@@ -171,16 +176,12 @@ pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, norm: &
 }
 
 /// What a baseline of the recipe is built from, if it sees percepts.
-pub(crate) fn baseline_options(
-    recipe: &Recipe,
-    baseline: Baseline,
-    levels: &[Level],
-    classes: usize,
-) -> BaselineOptions {
+pub(crate) fn baseline_options(recipe: &Recipe, system: &System, levels: &[Level], classes: usize) -> BaselineOptions {
+    let top_rnn = *system == System::Baseline(Baseline::TopRnn);
     BaselineOptions {
         levels: levels.to_vec(),
         time: recipe.clip.temporal.frames(),
-        hidden: recipe.baselines.hidden(baseline),
+        hidden: if top_rnn { recipe.baselines.top_rnn_hidden() } else { recipe.baselines.hidden() },
         num_classes: classes,
         norm: recipe.model.norm.config(),
         dropout: recipe.model.dropout,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, PixelBaseline};
+use gru_rcn::baselines::{BaselineModel, BaselineVisitor, PixelBaseline};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
@@ -16,6 +16,7 @@ use super::backbone;
 use super::data::Clips;
 use super::joint;
 use super::percepts::Sources;
+use super::svm;
 use super::system::{self, System, TrainedSystem};
 use crate::context::Context;
 use crate::device::initial;
@@ -58,7 +59,8 @@ impl Work<'_> {
                 self.on_percepts(&system, || self.gru_rcn(&recipe.model.norm), describe)
             }
             System::Norm(norm) => self.on_percepts(&system, || self.gru_rcn(norm), |_| Ok(None)),
-            &System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system, baseline }),
+            System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
+            System::C3dSvm(section) => svm::train(self.context, self.clips, section, self.checksum),
         }
     }
 
@@ -175,7 +177,6 @@ enum Part {
 struct TrainBaseline<'a> {
     work: Work<'a>,
     system: &'a System,
-    baseline: Baseline,
 }
 
 impl BaselineVisitor for TrainBaseline<'_> {
@@ -185,7 +186,7 @@ impl BaselineVisitor for TrainBaseline<'_> {
         let work = self.work;
         let build = || {
             let (levels, classes) = (work.cnn.levels(), work.clips.dataset.classes.len());
-            let options = system::baseline_options(&work.context.recipe, self.baseline, &levels, classes);
+            let options = system::baseline_options(&work.context.recipe, self.system, &levels, classes);
             M::init_fitted(&options, &work.sources.statistics(M::measured), &initial::device())
         };
         work.on_percepts(self.system, build, |_| Ok(None))

@@ -15,7 +15,7 @@ pub(crate) use load::BUILT_IN;
 pub(crate) use load::{load, parse, to_toml};
 pub(crate) use sections::{
     BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, ModelSection, NormSection,
-    RefitSection,
+    RefitSection, SvmSection,
 };
 pub(crate) use training::{Nonfinite, OptimizerName, Schedule, SelectWeights, TrainingSection};
 

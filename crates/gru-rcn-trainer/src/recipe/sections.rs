@@ -8,7 +8,7 @@ use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
-use gru_rcn_data::{FolderOptions, MotionConfig, TestViews};
+use gru_rcn_data::{FolderOptions, MotionConfig, TestCrops, TestViews};
 use serde::{Deserialize, Serialize};
 
 use super::training::zero_is_none;
@@ -311,8 +311,35 @@ pub(crate) struct BaselinesSection {
     /// Drop probability of baselines that see pixels, wherever they drop; the authors' if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dropout: Option<f64>,
+    /// A linear SVM on the descriptors of `c3d`, once that is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) c3d_svm: Option<SvmSection>,
     /// The same GRU-RCN under other normalisations of its percepts.
     pub(crate) norms: Vec<NormSection>,
+}
+
+/// A linear SVM on descriptors.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SvmSection {
+    /// Cost C of the examples within the margin.
+    pub(crate) cost: f64,
+    /// Clips of each training video whose descriptors are averaged, equally spaced, each the middle of
+    /// its frames.
+    pub(crate) starts: usize,
+}
+
+impl Default for SvmSection {
+    fn default() -> Self {
+        Self { cost: 1.0, starts: 22 }
+    }
+}
+
+impl SvmSection {
+    /// The clips of a training video.
+    pub(crate) fn views(&self) -> TestViews {
+        TestViews { starts: self.starts, crops: TestCrops::Centre }
+    }
 }
 
 impl BaselinesSection {
@@ -330,10 +357,14 @@ impl BaselinesSection {
         systems
     }
 
-    /// Hidden units of a baseline, if it has some.
-    pub(crate) fn hidden(&self, baseline: Baseline) -> usize {
-        let own = if baseline == Baseline::TopRnn { None } else { self.hidden };
-        own.or(self.top_rnn).unwrap_or(512)
+    /// Hidden units of the RNN on the top layer.
+    pub(crate) fn top_rnn_hidden(&self) -> usize {
+        self.top_rnn.unwrap_or(512)
+    }
+
+    /// Hidden units of the other baselines that see percepts.
+    pub(crate) fn hidden(&self) -> usize {
+        self.hidden.unwrap_or_else(|| self.top_rnn_hidden())
     }
 
     /// Factor of all channels and units of baselines that see pixels.
@@ -347,6 +378,18 @@ impl BaselinesSection {
         ensure!(self.hidden != Some(0), "baselines.hidden is 0, it must be positive");
         let dropout = self.dropout.unwrap_or(0.0);
         ensure!((0.0..1.0).contains(&dropout), "baselines.dropout is {dropout}, it must be from 0 to below 1");
+        if let Some(svm) = &self.c3d_svm {
+            ensure!(
+                self.others.contains(&Baseline::C3d),
+                "baselines.c3d_svm is a classifier on the descriptors of c3d; name \"c3d\" in baselines.others too"
+            );
+            ensure!(
+                svm.cost > 0.0 && svm.cost.is_finite(),
+                "baselines.c3d_svm.cost is {}, it must be positive",
+                svm.cost
+            );
+            svm.views().validate()?;
+        }
         let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
         for norm in &self.norms {
             norm.validate("baselines.norms")?;

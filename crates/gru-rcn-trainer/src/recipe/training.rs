@@ -247,8 +247,7 @@ mod tests {
     fn the_forms_of_the_keys() {
         let parse = |text: &str| toml::from_str::<TrainingSection>(text);
         assert_eq!(parse("").unwrap(), TrainingSection::default());
-        let text =
-            "schedule = { step = { every = 4000, factor = 0.1 } }\nnonfinite = { skip = 3 }\noptimizer = \"sgd\"\n\
+        let text = "schedule = { step = { every = 4000, factor = 0.1 } }\nnonfinite = { skip = 3 }\noptimizer = \"sgd\"\n\
              keep = \"last\"";
         let section = parse(text).unwrap();
         assert_eq!(section.schedule, Schedule::Step { every: 4000, factor: 0.1 });
