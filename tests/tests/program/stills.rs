@@ -9,7 +9,8 @@ use image::RgbImage;
 use crate::harness::{Call, temporary};
 use crate::micro;
 
-const CLASSES: [&str; 4] = ["bars", "checks", "rings", "rows"];
+/// The classes with their contrasts, in steps of 8 bits.
+const CLASSES: [(&str, f64); 4] = [("faint", 11.0), ("soft", 22.0), ("clear", 44.0), ("stark", 88.0)];
 /// Number of clips of each class, and of their frames.
 const CLIPS: usize = 36;
 const FRAMES: usize = 6;
@@ -33,34 +34,34 @@ impl Numbers {
     }
 }
 
-/// A picture of a class, in phase, period and colours of its own.
-fn picture(class: usize, numbers: &mut Numbers) -> Vec<f64> {
-    let (period, phase) = (6.0 + 4.0 * numbers.next(), [(); 2].map(|()| 32.0 * numbers.next()));
-    let colours = [(); 2].map(|()| [(); 3].map(|()| 120.0 * numbers.next()));
-    let wave = |place: f64| (place / period).rem_euclid(1.0) < 0.5;
-    let pixel = |x: f64, y: f64| match CLASSES[class] {
-        "bars" => wave(x + phase[0]),
-        "rows" => wave(y + phase[1]),
-        "checks" => wave(x + phase[0]) != wave(y + phase[1]),
-        _ => wave((x - 8.0 - phase[0] / 2.0).hypot(y - 8.0 - phase[1] / 2.0)),
-    };
+/// A picture of a class: stripes or checks of a period, a place and a hue of their own, with the contrast
+/// of the class. The same pattern in another contrast passes the ReLUs of a CNN by the same units, and so
+/// does its noise, which otherwise gives the picture away to some degree.
+fn picture(contrast: f64, numbers: &mut Numbers) -> Vec<f64> {
+    let (kind, period) = ((4.0 * numbers.next()) as usize, 5.0 + 5.0 * numbers.next());
+    let (phase, gains) = ([(); 2].map(|()| 32.0 * numbers.next()), [(); 3].map(|()| 0.6 + 0.4 * numbers.next()));
+    let rms = (gains.iter().map(|gain| gain * gain).sum::<f64>() / 3.0).sqrt();
+    let stripes = |place: f64| (place / period).rem_euclid(1.0) < 0.5;
     let places = (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (f64::from(x), f64::from(y))));
-    // Colours of the brighter parts are above those of the darker ones.
-    places
-        .flat_map(|(x, y)| {
-            let bright = pixel(x, y);
-            colours[usize::from(bright)].map(|value| value + if bright { 125.0 } else { 5.0 })
-        })
-        .collect()
+    let pixel = |(x, y): (f64, f64)| {
+        let bright = match kind {
+            0 => stripes(x + phase[0]),
+            1 => stripes(y + phase[1]),
+            2 => stripes(x + phase[0]) != stripes(y + phase[1]),
+            _ => stripes((x + y) / 2f64.sqrt() + phase[0]),
+        };
+        gains.map(|gain| 127.5 + if bright { contrast } else { -contrast } * gain / rms)
+    };
+    places.flat_map(pixel).collect()
 }
 
 fn write(root: &Path) {
     let mut numbers = Numbers(2016);
-    for (class, name) in CLASSES.iter().enumerate() {
+    for (name, contrast) in CLASSES {
         for clip in 0..CLIPS {
             let folder = root.join(name).join(format!("clip-{clip:02}"));
             fs::create_dir_all(&folder).unwrap();
-            let picture = picture(class, &mut numbers);
+            let picture = picture(contrast, &mut numbers);
             for t in 0..FRAMES {
                 let noisy = |value: &f64| (value + NOISE * numbers.normal()).round().clamp(0.0, 255.0) as u8;
                 let image = RgbImage::from_raw(SIDE, SIDE, picture.iter().map(noisy).collect()).unwrap();
@@ -83,14 +84,15 @@ fn the_percept_rule_of_ucf101_learns_still_pictures() {
         "clip.temporal.consecutive.frames=6",
         "clip.frame_size=[32, 32]",
         "clip.input_size=[32, 32]",
-        "evaluation.views={starts=1, crops=\"five\"}",
+        "evaluation.views={starts=1, crops=\"centre\"}",
         "backbone.network=small",
         "backbone.taps=[\"pool2\", \"pool3\", \"fc7\"]",
         "backbone.finetune=none",
         "features={cache=true, copies=3}",
         "model.hidden=[8, 8, 16]",
         "model.dropout=0.3",
-        "training.epochs=20",
+        "training.epochs=40",
+        "training.patience=40",
         "training.batch=16",
         "training.learning_rate=5e-3",
         "baselines={norms=[{rule=\"centre\"}]}",
@@ -100,5 +102,6 @@ fn the_percept_rule_of_ucf101_learns_still_pictures() {
     let document = call.run().succeeds().json();
     let top1 = |result: &serde_json::Value| result["top1"].as_f64().unwrap();
     let (scaled, centred) = (top1(&document["test"]), top1(&document["baselines"]["norm_centre"]));
-    assert!(scaled >= 0.95 && centred <= 0.5, "{document:#}");
+    // Four classes: guessing has 0.25.
+    assert!(scaled >= 0.95 && centred <= 0.4, "{document:#}");
 }
