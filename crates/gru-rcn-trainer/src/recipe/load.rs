@@ -15,7 +15,7 @@ macro_rules! built_in {
 }
 
 /// Name and text of the recipes that come with the program.
-pub(crate) const BUILT_IN: [(&str, &str); 20] = built_in![
+pub(crate) const BUILT_IN: [(&str, &str); 24] = built_in![
     "motion",
     "motion-tiny",
     "folder",
@@ -25,10 +25,14 @@ pub(crate) const BUILT_IN: [(&str, &str); 20] = built_in![
     "fight-surv-flow",
     "ucf101/rgb",
     "ucf101/flow",
+    "ucf101/very-deep",
+    "ucf101/very-deep-flow",
     "ucf101/two-stream",
     "ucf101/two-stream-flow",
     "ucf101/lrcn",
     "ucf101/lrcn-flow",
+    "ucf101/composite-lstm",
+    "ucf101/composite-lstm-flow",
     "ucf101/pooling",
     "ucf101/lstm-stack",
     "ucf101/single-frame",

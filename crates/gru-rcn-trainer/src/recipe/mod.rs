@@ -14,8 +14,8 @@ pub(crate) use finetune::FinetuneSection;
 pub(crate) use load::BUILT_IN;
 pub(crate) use load::{load, parse, to_toml};
 pub(crate) use sections::{
-    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, ModelSection, NormSection,
-    RefitSection, SvmSection,
+    BackboneSection, BaselinesSection, CompositeSection, DataSection, EvaluationSection, FeaturesSection, ModelSection,
+    NormSection, RefitSection, SvmSection,
 };
 pub(crate) use training::{Nonfinite, OptimizerName, Schedule, SelectWeights, TrainingSection};
 
@@ -70,12 +70,13 @@ const MOST: u64 = 1 << 40;
 /// Largest of those that other sizes are multiplied with.
 const MOST_OF_SIZES: u64 = 1 << 20;
 
-const SIZES: [&str; 11] = [
+const SIZES: [&str; 12] = [
     "accumulate",
     "batch",
     "copies",
     "epochs",
     "frames",
+    "future",
     "hidden",
     "kernel_size",
     "max_distort",
@@ -150,9 +151,9 @@ impl Recipe {
         gru_rcn || self.baselines.systems().iter().any(|baseline| !baseline.takes_pixels())
     }
 
-    /// Whether any system needs the CNN.
+    /// Whether the CNN is needed: by a system, or as one, where it is fine-tuned.
     pub(crate) fn uses_cnn(&self) -> bool {
-        self.model.train || self.uses_percepts()
+        self.model.train || self.uses_percepts() || self.backbone.finetune.is_some()
     }
 
     /// What baselines on pixels are built from.
@@ -209,8 +210,9 @@ impl Recipe {
         );
         if !self.model.train {
             ensure!(
-                !self.baselines.systems().is_empty(),
-                "model.train = false leaves nothing to train; name a system in baselines.others, or train the model"
+                !self.baselines.systems().is_empty() || self.backbone.finetune.is_some(),
+                "model.train = false leaves nothing to train; name a system in baselines.others, fine-tune the CNN by \
+                 backbone.finetune, or train the model"
             );
             ensure!(
                 self.baselines.norms.is_empty() && !self.model.finetune_backbone,

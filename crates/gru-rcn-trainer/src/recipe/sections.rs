@@ -311,11 +311,33 @@ pub(crate) struct BaselinesSection {
     /// Drop probability of baselines that see pixels, wherever they drop; the authors' if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dropout: Option<f64>,
+    /// Training without labels that `lstm_classifier` starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) composite_lstm: Option<CompositeSection>,
     /// A linear SVM on the descriptors of `c3d`, once that is trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) c3d_svm: Option<SvmSection>,
     /// The same GRU-RCN under other normalisations of its percepts.
     pub(crate) norms: Vec<NormSection>,
+}
+
+/// An LSTM that writes back what it has read and predicts what follows; `lstm_classifier` starts from its
+/// encoder. The CNN runs in every epoch of this stage.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CompositeSection {
+    /// Steps to predict. They follow those of a clip, so that clips have as many steps more in this stage.
+    pub(crate) future: usize,
+    /// Whether a decoder sees the step before the one that it writes.
+    pub(crate) conditional: bool,
+    /// How it is trained.
+    pub(crate) training: TrainingSection,
+}
+
+impl Default for CompositeSection {
+    fn default() -> Self {
+        Self { future: 13, conditional: true, training: TrainingSection::default() }
+    }
 }
 
 /// A linear SVM on descriptors.
@@ -378,6 +400,15 @@ impl BaselinesSection {
         ensure!(self.hidden != Some(0), "baselines.hidden is 0, it must be positive");
         let dropout = self.dropout.unwrap_or(0.0);
         ensure!((0.0..1.0).contains(&dropout), "baselines.dropout is {dropout}, it must be from 0 to below 1");
+        if let Some(composite) = &self.composite_lstm {
+            ensure!(
+                self.others.contains(&Baseline::LstmClassifier),
+                "baselines.composite_lstm is what lstm_classifier starts from; name \"lstm_classifier\" in \
+                 baselines.others too"
+            );
+            ensure!(composite.future > 0, "baselines.composite_lstm.future is 0; predict at least one step");
+            composite.training.validate("baselines.composite_lstm.training")?;
+        }
         if let Some(svm) = &self.c3d_svm {
             ensure!(
                 self.others.contains(&Baseline::C3d),

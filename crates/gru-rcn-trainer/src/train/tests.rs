@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::DataError;
@@ -320,6 +320,45 @@ fn the_best_or_the_last_weights_are_kept() {
     // Every step pulls further from 0.
     assert!(last[0].abs() > first[0].abs(), "{last:?} after {first:?}");
     assert_eq!(trained(4, SelectWeights::Last, true), (epochs, kept, last));
+}
+
+/// Learns without labels to make w x + b small.
+#[derive(Module, Debug)]
+struct Unlabelled {
+    linear: Linear,
+}
+
+impl ClipClassifier for Unlabelled {
+    type Input = Percepts;
+
+    const CLASSIFIES: bool = false;
+
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
+        let clips = percepts.batch();
+        EnsembleLogits::new(self.linear.forward(percepts.top().reshape([clips, 1])).square().unsqueeze())
+    }
+
+    fn loss(&self, losses: &EnsembleLogits, _: Tensor<1, Int>, _: LossKind) -> Tensor<1> {
+        losses.logits.clone().mean()
+    }
+}
+
+/// From w = 1 and b = 0 on a clip of 1: the loss is 1 and both gradients are 2, so at a rate of 0.1 w
+/// becomes 0.8 and b -0.2. Clips of -1, 1 and 2 then give -1, 0.6 and 1.4, of mean square 3.32 / 3.
+/// The labels, which no class is for, have no part in it.
+#[test]
+fn a_model_without_labels_is_validated_by_its_loss() {
+    let bench = Bench::new(TrainingSection { learning_rate: 0.1, ..sgd() });
+    let (context, _) = bench.context(None);
+    let device = Device::flex().autodiff();
+    let mut linear = LinearConfig::new(1, 1).with_initializer(Initializer::Ones).init(&device);
+    linear.bias = Some(Initializer::Zeros.init([1], &device));
+    let (train, validation) = (numbers(&[1.0], &[7]), numbers(&[-1.0, 1.0, 2.0], &[7, 8, 9]));
+    bench.trainer(&context).run(Unlabelled { linear }, &train, &validation).unwrap();
+    let line = &bench.metrics()[0];
+    let near = |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < 1e-6;
+    assert!(near(&line["train"]["loss"], 1.0) && near(&line["validation"]["loss"], 3.32 / 3.0), "{line}");
+    assert!(near(&line["train"]["accuracy"], 0.0) && near(&line["validation"]["accuracy"], 0.0), "{line}");
 }
 
 /// The clip that is not a number spoils its step in each epoch. The others are trained on.

@@ -26,7 +26,7 @@ mod very_deep;
 
 pub use c3d::{C3d, C3dConfig};
 pub use composite_lstm::{
-    CompositeLstm, CompositeLstmConfig, CompositeOutput, Decoder, LstmClassifier, LstmClassifierConfig,
+    CompositeLstm, CompositeLstmConfig, CompositeOutput, Decoder, LstmClassifier, LstmClassifierConfig, PerceptLstm,
 };
 pub use conv_pooling::{ConvPooling, ConvPoolingConfig};
 pub use error::BaselineError;
