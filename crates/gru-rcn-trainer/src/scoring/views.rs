@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use burn::tensor::FloatDType;
     use gru_rcn::backbone::{Network, NetworkOptions};
-    use gru_rcn_data::{Crop, Modality, PhotometricDraw, TestCrops};
+    use gru_rcn_data::{ClipSource, Crop, Modality, PhotometricDraw, TestCrops};
 
     use crate::recipe::{self, DataSection};
 
@@ -287,6 +287,14 @@ mod tests {
         assert_eq!((&piece.new.frames, &piece.views[0].0), (&vec![0, 1], &vec![0, 1, 1, 1]));
     }
 
+    /// A number for each view that all its maps have a part in.
+    fn numbers(percepts: &Percepts) -> Vec<f32> {
+        let [views, ..] = percepts.top().dims();
+        let of = |map: &Tensor<5>| map.clone().reshape([views as i32, -1]).square().mean_dim(1);
+        let sum = percepts.maps.iter().map(of).reduce(|sum, map| sum * 3.0 + map).unwrap();
+        sum.into_data().try_into_vec().unwrap()
+    }
+
     /// A clip of 24 frames in 11 starts of ten crops, four frames each: 440 frames are shown, and 24
     /// in each crop go through the CNN, however few are in memory together. The maps are those of each
     /// view by itself.
@@ -304,31 +312,62 @@ mod tests {
         let loader = ClipLoader::new(&recipe, &device, FloatDType::F32);
         let rule = TestViews { starts: 11, crops: TestCrops::Ten };
         let read = || loader.reader.read_views(&sample.source, &loader.planner, rule).unwrap();
-        // A number for each view that all its maps have a part in.
-        let number = |percepts: &Percepts| -> Vec<f32> {
-            let [views, ..] = percepts.top().dims();
-            let of = |map: &Tensor<5>| map.clone().reshape([views as i32, -1]).square().mean_dim(1);
-            let sum = percepts.maps.iter().map(of).reduce(|sum, map| sum * 3.0 + map).unwrap();
-            sum.into_data().try_into_vec().unwrap()
-        };
-        let sorted = |mut numbers: Vec<f32>| {
-            numbers.sort_by(f32::total_cmp);
-            numbers
+        let sorted = |mut values: Vec<f32>| {
+            values.sort_by(f32::total_cmp);
+            values
         };
         let views = read();
         let naive = FrozenCnn::new(&cnn);
         let single = |(plan, _): &(ClipPlan, usize)| {
-            number(&naive.percepts(&[views.cut(plan).unwrap()], &device, FloatDType::F32))
+            numbers(&naive.percepts(&[views.cut(plan).unwrap()], &device, FloatDType::F32))
         };
         let expected = sorted(views.plans().iter().flat_map(single).collect());
         assert_eq!((expected.len(), naive.frames()), (110, 440));
         for most in [1, 8, 1000] {
             let shared = FrozenCnn::new(&cnn);
             let batches = ViewPercepts { cnn: &shared, loader: &loader, device: &device }.in_pieces(0, read(), most);
-            let found = sorted(batches.flat_map(|batch| number(&batch.unwrap().input)).collect());
+            let found = sorted(batches.flat_map(|batch| numbers(&batch.unwrap().input)).collect());
             assert_eq!(shared.frames(), 240, "at most {most} together");
             let near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= 1e-5 * expected;
             assert!(found.len() == 110 && found.iter().zip(&expected).all(near), "at most {most} together");
+        }
+    }
+
+    /// The paper's 250 views with its CNN at its size: what they cost. `GRU_RCN_CLIP` names a video in
+    /// place of a generated clip of 128 frames. Weights are drawn, which changes no time.
+    #[test]
+    #[ignore = "takes minutes"]
+    fn time_of_250_views_with_vgg16() {
+        let changes = ["data.motion.size=256", "data.motion.frames=128"].map(String::from);
+        let generated = recipe::load("motion-tiny", &changes).unwrap();
+        let DataSection::Motion(config) = &generated.data else { unreachable!() };
+        let video = std::env::var_os("GRU_RCN_CLIP").map(|path| ClipSource::Video(path.into()));
+        let source = video.unwrap_or_else(|| config.dataset().unwrap().test.swap_remove(0).source);
+        let recipe = recipe::load("ucf101/rgb", &[]).unwrap();
+        let (device, taps) = (Device::flex(), recipe.backbone.taps.clone());
+        device.seed(5);
+        let options = NetworkOptions { num_classes: 101, in_channels: 3, input_size: [224, 224], taps };
+        let cnn = FrozenCnn::new(&Network::Vgg16.config(&options).init(&device));
+        let loader = ClipLoader::new(&recipe, &device, FloatDType::F32);
+        let views = loader.reader.read_views(&source, &loader.planner, TestViews::paper()).unwrap();
+        let (frames, plans) = (views.total(), views.plans().to_vec());
+        let shown: usize = plans.iter().map(|(plan, times)| times * plan.frames.len()).sum();
+        let (began, cut) = (std::time::Instant::now(), views.clone());
+        let batches = ViewPercepts { cnn: &cnn, loader: &loader, device: &device }.of_clip(0, views);
+        let mut found: Vec<f32> = batches.flat_map(|batch| numbers(&batch.unwrap().input)).collect();
+        let seconds = began.elapsed().as_secs_f64();
+        let once = cnn.frames();
+        println!("{frames} frames, {} views that show {shown}: {once} through the CNN, {seconds:.1} s", plans.len());
+        let mut distinct: Vec<usize> = plans.iter().flat_map(|(plan, _)| plan.frames.iter().copied()).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(once, 10 * distinct.len());
+        // Some of the views by themselves.
+        found.sort_by(f32::total_cmp);
+        for (plan, _) in plans.iter().step_by(plans.len().div_ceil(5)) {
+            let alone = numbers(&cnn.percepts(&[cut.cut(plan).unwrap()], &device, FloatDType::F32))[0];
+            let nearest = found.iter().map(|value| (value - alone).abs()).fold(f32::INFINITY, f32::min);
+            assert!(nearest <= 1e-5 * alone, "{alone}: {nearest}");
         }
     }
 }
