@@ -14,6 +14,10 @@ pub trait ClipClassifier: Module {
     /// What it takes in: [`Percepts`] of a frozen CNN, or [`PixelClips`](crate::input::PixelClips).
     type Input: ClipInput;
 
+    /// Whether it tells classes apart. A model that learns without labels has the loss of each clip,
+    /// `[1, batch, 1]`, in the place of logits.
+    const CLASSIFIES: bool = true;
+
     /// The logits of each of the model's classifiers; their mean probability is the model's.
     fn logits(&self, input: Self::Input) -> EnsembleLogits;
 

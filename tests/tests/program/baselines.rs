@@ -3,7 +3,7 @@
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::Value;
 
-use crate::harness::{copy_folder, keys, run, temporary};
+use crate::harness::{Call, copy_folder, keys, metrics, run, temporary};
 use crate::tiny;
 
 /// A baseline of the model crate needs nothing in the program: it is trained, tested and reported
@@ -31,18 +31,64 @@ fn a_baseline_on_pixels_is_trained_by_its_name() {
     let changes = [
         "baselines.others=[\"single_frame\", \"c3d\"]",
         "baselines.width=0.02",
+        "baselines.c3d_svm={starts=2}",
         "training.epochs=1",
         "evaluation.views.starts=2",
     ];
     let outcome = tiny::train(folder.path(), &changes).args(["--json"]).run().succeeds();
-    assert_eq!(keys(&outcome.json()["baselines"]), ["top_rnn", "single_frame", "c3d"]);
+    assert_eq!(keys(&outcome.json()["baselines"]), ["top_rnn", "single_frame", "c3d", "c3d_svm"]);
     let root = folder.path().join("run");
+    // An SVM on what C3D has learnt, which a resumed run reads again.
+    assert_eq!(outcome.json()["baselines"]["c3d_svm"]["clips"], 16);
+    let svm = || std::fs::read(root.join("baselines/c3d_svm.safetensors")).unwrap();
+    let before = svm();
+    std::fs::remove_file(root.join("report.html")).unwrap();
+    let again = tiny::resume(folder.path()).args(["--json"]).run().succeeds();
+    assert!(again.json() == outcome.json() && svm() == before);
+    tiny::train(folder.path(), &["baselines.c3d_svm={}"]).run().refuses(&["name \"c3d\" in baselines.others too"]);
     assert!(root.join("baselines/c3d.safetensors").is_file());
     assert!(root.join("baselines/scores-test-c3d.safetensors").is_file());
     tiny::train(folder.path(), &["baselines.others=[\"two_stream\"]"])
         .run()
         .refuses(&["frames of 32x32 pixels are too small", "224x224"]);
     tiny::train(folder.path(), &["baselines.width=0"]).run().refuses(&["baselines.width is 0"]);
+}
+
+/// A composite LSTM learns without labels, and a classifier starts from its encoder, also where the run
+/// was stopped between the two. Clips have two frames more in the first stage.
+#[test]
+fn a_classifier_starts_from_an_lstm_that_learnt_without_labels() {
+    let folder = temporary();
+    let changes = [
+        "baselines.others=[\"lstm_classifier\"]",
+        "baselines.hidden=8",
+        "baselines.composite_lstm={future=2, training={epochs=3, batch=16, learning_rate=1e-2}}",
+        "training.epochs=1",
+        "data.motion.frames=6",
+    ];
+    tiny::train(folder.path(), &changes).run().succeeds();
+    let root = folder.path().join("run");
+    let losses: Vec<f64> = metrics(&root)
+        .iter()
+        .filter(|line| line["stage"] == "composite_lstm")
+        .map(|line| line["validation"]["loss"].as_f64().unwrap())
+        .collect();
+    assert!(losses.len() == 3 && losses[2] < losses[0], "{losses:?}");
+    // The state of a run that was stopped after the first stage.
+    let weights = root.join("baselines/lstm_classifier.safetensors");
+    let before = std::fs::read(&weights).unwrap();
+    for path in [&weights, &root.join("checkpoints/lstm_classifier.json"), &root.join("report.html")] {
+        std::fs::remove_file(path).unwrap();
+    }
+    std::fs::remove_dir_all(root.join("checkpoints/lstm_classifier")).unwrap();
+    tiny::resume(folder.path()).run().succeeds();
+    assert!(std::fs::read(&weights).unwrap() == before);
+    // Without the first stage it is another classifier.
+    let plain = temporary();
+    tiny::train(plain.path(), &[&changes[..2], &changes[3..]].concat()).run().succeeds();
+    assert!(std::fs::read(plain.path().join("run/baselines/lstm_classifier.safetensors")).unwrap() != before);
+    let alone = ["baselines.composite_lstm={}"];
+    tiny::train(plain.path(), &alone).run().refuses(&["name \"lstm_classifier\" in baselines.others too"]);
 }
 
 /// Without GRU-RCN a run is about its first baseline, and no CNN is trained for networks of their

@@ -160,7 +160,7 @@ fn a_run_that_needs_too_much_memory_is_refused() {
 fn the_papers_recipes_name_missing_data_and_weights() {
     let folder = temporary();
     let shapes = micro::reference().root.join("backbone.safetensors");
-    for recipe in ["ucf101-rgb", "ucf101-flow"] {
+    for recipe in ["ucf101/rgb", "ucf101/flow"] {
         run(folder.path(), ["train", recipe]).refuses(&["--weights FILE"]);
         let line = ["train", recipe, "--weights", shapes.to_str().unwrap()];
         let with = |more: &[&str]| run(folder.path(), line.iter().chain(more));
@@ -168,7 +168,7 @@ fn the_papers_recipes_name_missing_data_and_weights() {
         with(&["--data", "nowhere"]).refuses(&["nowhere"]);
     }
     // Those of compared systems need no weights.
-    for recipe in ["ucf101-two-stream", "ucf101-lrcn-flow", "ucf101-c3d"] {
+    for recipe in ["ucf101/two-stream", "ucf101/lrcn-flow", "ucf101/c3d"] {
         run(folder.path(), ["train", recipe]).refuses(&["needs the folder of its clips", "--data DIR"]);
     }
 }

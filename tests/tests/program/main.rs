@@ -27,5 +27,6 @@ mod refit;
 mod resume;
 #[cfg(unix)]
 mod soak;
+mod stills;
 mod tiny;
 mod views;

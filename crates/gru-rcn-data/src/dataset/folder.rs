@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Groups, Member, hold_out};
-use super::lists::{self, Labels, List, read_quarantine};
+use super::lists::{self, Labels, List, QUARANTINE, read_quarantine};
 use super::notes::{self, Grouping};
 use super::scan::{Clips, Found, PassedOver, aside, part_folders, scan};
 use super::{Dataset, Sample, leaks, prepared};
@@ -34,6 +34,10 @@ use crate::video::only_ffmpeg;
 /// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes
 /// and groups are those of the manifest, its lists lie in `splits/`.
 ///
+/// The validation clips may lie in another folder, `validation_root`, as where one data set is
+/// validated on another's videos. All its clips are taken, or those of `validation_list`; their ids
+/// begin with `validation/`.
+///
 /// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`]
 /// lists them.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -48,9 +52,15 @@ pub struct FolderOptions {
     /// List file of the train part; relative paths are relative to `root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_list: Option<PathBuf>,
-    /// List file of the validation part; without it that part is held out of the train part.
+    /// List file of the validation part; without it that part is held out of the train part, or is
+    /// all of `validation_root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_list: Option<PathBuf>,
+    /// The folder of the validation clips, where it is another one; prepared, or with class folders.
+    /// A relative path is relative to `root`, and so is `validation_list`, but its entries are
+    /// relative to this folder, whose `quarantine.jsonl` is used if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_root: Option<PathBuf>,
     /// List file of the test part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_list: Option<PathBuf>,
@@ -78,6 +88,7 @@ impl Default for FolderOptions {
             decoder: (),
             train_list: None,
             validation_list: None,
+            validation_root: None,
             test_list: None,
             groups: None,
             quarantine: None,
@@ -152,8 +163,14 @@ impl Dataset {
         check_fractions(options)?;
         let root = canonical(&options.root)?;
         let mut place = Place::find(options, &root)?;
-        let mut parts = find_parts(options, &root, &mut place)?;
+        // The list of another folder's clips is read there.
+        let own = FolderOptions {
+            validation_list: options.validation_list.clone().filter(|_| options.validation_root.is_none()),
+            ..options.clone()
+        };
+        let mut parts = find_parts(&own, &root, &mut place)?;
         let classes = classes(options, &parts)?;
+        let elsewhere = elsewhere(options, &root, &classes, &mut parts)?;
         parts.notes.extend(place.passed.notes());
         if let Some(groups) = &options.groups {
             let Parts { train, validation, test, .. } = &parts;
@@ -171,7 +188,7 @@ impl Dataset {
         let mut dataset = Dataset {
             name: name_of(&root),
             train: samples(parts.train),
-            validation: samples(parts.validation.unwrap_or_default()),
+            validation: [samples(parts.validation.unwrap_or_default()), elsewhere].concat(),
             test: samples(parts.test.unwrap_or_default()),
             classes,
             appearances: Vec::new(),
@@ -213,20 +230,24 @@ impl Dataset {
             }
         }
         let (clips, mut skipped) = (&place.clips, Vec::new());
-        let chosen: Vec<Found> = match &options.test_list {
-            None => place.sound(clips.values().cloned(), &mut skipped),
+        // With the line of the list that names it, if one does.
+        let chosen: Vec<(Option<usize>, Found)> = match &options.test_list {
+            None => place.sound(clips.values().cloned(), &mut skipped).into_iter().map(|clip| (None, clip)).collect(),
             Some(list) => {
                 let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
                 lists::check_disjoint(list.entries())?;
                 skipped.extend(list.skipped_ids());
-                list.ids.iter().filter_map(|(_, id)| clips.get(id).cloned()).collect()
+                list.ids.iter().filter_map(|(line, id)| Some((Some(*line), clips.get(id)?.clone()))).collect()
             }
         };
-        let sample = |found: &Found| {
+        let sample = |(line, found): &(Option<usize>, Found)| {
             found.sample(classes).ok_or_else(|| {
                 let (id, class, known) = (&found.id, &found.class, classes.join(", "));
                 let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
-                DataError::dataset(&options.root, reason)
+                match (line, &options.test_list) {
+                    (Some(line), Some(list)) => lists::bad_line(&root.join(list), *line, id, reason),
+                    _ => DataError::dataset(&options.root, reason),
+                }
             })
         };
         skipped.sort();
@@ -235,6 +256,35 @@ impl Dataset {
         notes::quarantined(&skipped, None, &mut notes);
         Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
     }
+}
+
+/// The validation clips of another folder, if there is one; `parts` then has none to hold out.
+fn elsewhere(
+    options: &FolderOptions,
+    root: &Path,
+    classes: &[String],
+    parts: &mut Parts,
+) -> Result<Vec<Sample>, DataError> {
+    let Some(other) = options.validation_root.as_ref().map(|other| root.join(other)) else { return Ok(Vec::new()) };
+    if parts.validation.is_some() {
+        let reason = "the folder of the other clips has a validation part of its own; remove one of the two";
+        return Err(DataError::setting("validation_root", other.display(), reason));
+    }
+    let quarantine = other.join(QUARANTINE);
+    let set = Dataset::clips_of(
+        &FolderOptions {
+            test_list: options.validation_list.as_ref().map(|list| root.join(list)),
+            quarantine: quarantine.is_file().then_some(quarantine),
+            root: other,
+            ..FolderOptions::default()
+        },
+        classes,
+    )?;
+    let id = |id: String| format!("validation/{id}");
+    parts.validation = Some(Vec::new());
+    parts.skipped.extend(set.skipped.into_iter().map(id));
+    parts.notes.extend(set.notes.into_iter().map(|note| format!("validation clips of {}: {note}", set.name)));
+    Ok(set.test.into_iter().map(|sample| Sample { id: id(sample.id), ..sample }).collect())
 }
 
 fn name_of(root: &Path) -> String {

@@ -16,8 +16,9 @@ use crate::signals::Faults;
 #[derive(Args, Debug)]
 pub(super) struct TrainArgs {
     /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv, fight-surv-flow,
-    /// ucf101-rgb, ucf101-flow, and for compared systems ucf101-two-stream, ucf101-two-stream-flow,
-    /// ucf101-lrcn, ucf101-lrcn-flow, ucf101-c3d, ucf101-slow-fusion) or a TOML file.
+    /// ucf101/rgb, ucf101/flow; for compared systems ucf101/ with very-deep, two-stream, lrcn,
+    /// composite-lstm, each also with -flow, pooling, lstm-stack, single-frame, early-fusion,
+    /// late-fusion, slow-fusion, c3d) or a TOML file.
     #[arg(default_value = "motion")]
     pub(super) recipe: String,
     #[command(flatten)]

@@ -10,6 +10,7 @@ pub(crate) mod data;
 mod joint;
 mod outcome;
 mod percepts;
+mod svm;
 mod system;
 mod systems;
 mod test;

@@ -16,7 +16,7 @@ use gru_rcn_data::Modality;
 
 use super::backbone::OwnClassifier;
 use crate::device::initial;
-use crate::recipe::{NormSection, Recipe};
+use crate::recipe::{NormSection, Recipe, SvmSection};
 use crate::run::card::{EpochPoint, RunCard};
 use crate::run::dir::{GRU_RCN, RunDir};
 use crate::scoring::Scorable;
@@ -28,6 +28,8 @@ pub(crate) enum System {
     GruRcn,
     /// A system of the model crate to compare it with.
     Baseline(Baseline),
+    /// A linear SVM on the descriptors of C3D.
+    C3dSvm(SvmSection),
     /// The CNN's own classifier of single frames, where it is one of the clips' classes. It is trained
     /// with the CNN.
     Cnn,
@@ -40,7 +42,8 @@ pub(crate) enum System {
 impl System {
     /// Those of a run, in the order in which they are trained.
     pub(crate) fn of_run(recipe: &Recipe, card: &RunCard) -> Vec<Self> {
-        let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline);
+        let svm = recipe.baselines.c3d_svm.clone().map(Self::C3dSvm);
+        let baselines = recipe.baselines.systems().into_iter().map(Self::Baseline).chain(svm);
         let forms = recipe.baselines.forms.iter().copied().map(Self::Form);
         let norms = recipe.baselines.norms.iter().cloned().map(Self::Norm);
         let models =
@@ -58,6 +61,7 @@ impl System {
         match self {
             Self::GruRcn => GRU_RCN.into(),
             Self::Baseline(baseline) => baseline.key().into(),
+            Self::C3dSvm(_) => "c3d_svm".into(),
             Self::Cnn => "cnn".into(),
             Self::Form(form) => format!("form_{}", form.name()),
             Self::Norm(norm) => format!("norm_{}", norm.key()),
@@ -74,6 +78,7 @@ impl System {
         let form = match self {
             Self::Norm(norm) => return format!("… percepts: {}", norm.key()),
             Self::Baseline(baseline) => return baseline.name().into(),
+            Self::C3dSvm(_) => return "C3D, fc-6 + linear SVM".into(),
             Self::Cnn => {
                 let input = if recipe.clip.modality == Modality::Flow { "stacks of flow" } else { "frames" };
                 return format!("{}, single {input}", recipe.backbone.network.title());
@@ -88,14 +93,19 @@ impl System {
         }
     }
 
+    /// Whether it is a GRU-RCN, with a classifier at each of the recipe's levels.
+    fn is_gru_rcn(&self) -> bool {
+        matches!(self, Self::GruRcn | Self::Form(_) | Self::Norm(_))
+    }
+
     /// The names of its classifiers; empty if it has one only.
     pub(crate) fn classifiers(&self, recipe: &Recipe) -> Vec<String> {
-        if let Self::Baseline(_) | Self::Cnn = self { Vec::new() } else { recipe.level_names() }
+        if self.is_gru_rcn() { recipe.level_names() } else { Vec::new() }
     }
 
     /// The positions of the levels that it takes in, of all taps; none for all.
     pub(crate) fn levels(&self, recipe: &Recipe) -> Option<Vec<usize>> {
-        if let Self::Baseline(_) | Self::Cnn = self { None } else { Some(recipe.levels()) }
+        self.is_gru_rcn().then(|| recipe.levels())
     }
 
     /// What is written beside its weights; the description makes a recognizer of the file.
@@ -210,12 +220,13 @@ pub(crate) fn gru_rcn(recipe: &Recipe, levels: &[Level], classes: usize, system:
         .with_pooling(model.pooling)
 }
 
-/// What the recipe's baselines are built from.
-pub(crate) fn baseline(recipe: &Recipe, levels: &[Level], classes: usize) -> BaselineOptions {
+/// What a baseline of the recipe is built from, if it sees percepts.
+pub(crate) fn baseline_options(recipe: &Recipe, system: &System, levels: &[Level], classes: usize) -> BaselineOptions {
+    let top_rnn = *system == System::Baseline(Baseline::TopRnn);
     BaselineOptions {
         levels: levels.to_vec(),
         time: recipe.clip.temporal.frames(),
-        hidden: recipe.baselines.hidden(),
+        hidden: if top_rnn { recipe.baselines.top_rnn_hidden() } else { recipe.baselines.hidden() },
         num_classes: classes,
         norm: recipe.model.norm.config(),
         dropout: recipe.model.dropout,

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use anyhow::Result;
+use burn::module::Module;
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::baselines::{BaselineModel, BaselineVisitor, PixelBaseline};
+use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, LstmClassifier, PerceptLstm, PixelBaseline};
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifier};
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
@@ -15,14 +16,15 @@ use gru_rcn_data::Sample;
 use super::data::Clips;
 use super::joint;
 use super::percepts::Sources;
+use super::svm;
 use super::system::{self, System, TrainedSystem};
 use super::{backbone, cnn};
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{ClipLoader, Levels, Live, Source};
-use crate::recipe::TrainingSection;
+use crate::percepts::{ClipLoader, FrozenCnn, Levels, Live, Source};
+use crate::recipe::{CompositeSection, TrainingSection};
 use crate::run::card::EpochPoint;
-use crate::train::{SelectWeights, Stage, Trainer};
+use crate::train::{Stage, Trainer};
 
 /// Trains or loads these systems; the first of the result is the one that the run is about.
 pub(crate) fn train_all(
@@ -60,10 +62,18 @@ impl Work<'_> {
             System::GruRcn | System::Form(_) | System::Norm(_) => {
                 let classes = || self.clips.dataset.classes.clone();
                 let describe = |model: &_| Ok(Some(RecognizerDescription::new(self.cnn, false, model, classes())?));
-                self.on_percepts(&system, || self.gru_rcn(&system), describe)
+                self.on_percepts(&system, || self.gru_rcn(&system), Ok, describe)
             }
             System::Cnn => Ok(TrainedSystem::of_cnn(self.cnn.clone(), cnn::finetuning_curve(&self.context.dir)?)),
+            System::Baseline(Baseline::LstmClassifier) => {
+                let start = |model| match &recipe.baselines.composite_lstm {
+                    Some(section) => self.with_encoder(model, section),
+                    None => Ok(model),
+                };
+                self.on_percepts(&system, || self.baseline(&system), start, |_| Ok(None))
+            }
             System::Baseline(baseline) => baseline.visit(TrainBaseline { work: self, system: &system }),
+            System::C3dSvm(section) => svm::train(self.context, self.clips, section, self.checksum),
         }
     }
 
@@ -75,11 +85,37 @@ impl Work<'_> {
         system::gru_rcn(recipe, &self.cnn.levels(), classes, system).init_fitted(&statistics, &initial::device())
     }
 
-    /// A system on percepts.
+    /// A baseline on percepts with freshly drawn weights, on the CPU.
+    fn baseline<M: BaselineModel>(self, system: &System) -> M {
+        let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
+        let options = system::baseline_options(recipe, system, &self.cnn.levels(), classes);
+        M::init_fitted(&options, &self.sources.statistics(M::measured), &initial::device())
+    }
+
+    /// The classifier with the encoder of a composite LSTM, which is trained first, without labels.
+    fn with_encoder(self, classifier: LstmClassifier, section: &CompositeSection) -> Result<LstmClassifier> {
+        let (context, dataset) = (self.context, &self.clips.dataset);
+        let (key, name) = ("composite_lstm", "Composite LSTM, without labels");
+        let build =
+            || PerceptLstm::for_classifier(&classifier, section.future, section.conditional, &initial::device());
+        let model = initial::drawn(context.stage_seed(key), &context.device, build);
+        let live = |samples: &[Sample], loader: &ClipLoader| {
+            Live::new(FrozenCnn::new(self.cnn), samples, loader.longer(section.future), &context.device)
+        };
+        let train = live(&dataset.train, &self.clips.training_loader(&context.dir, &section.training));
+        let validation = live(&dataset.validation, &self.clips.loader);
+        let trained = context.clock.time(name, || {
+            Trainer::new(context, Stage::new(key, name, &section.training)).run(model, &train, &validation)
+        })?;
+        Ok(classifier.with_encoder(&trained.model.composite.train()))
+    }
+
+    /// A system on percepts; training starts from what `start` makes of the freshly drawn weights.
     fn on_percepts<M>(
         self,
         system: &System,
         build: impl FnOnce() -> M,
+        start: impl FnOnce(M) -> Result<M>,
         describe: impl FnOnce(&M) -> Result<Option<RecognizerDescription>>,
     ) -> Result<TrainedSystem>
     where
@@ -97,7 +133,7 @@ impl Work<'_> {
                 None => source.clone(),
             }
         };
-        let (model, curve) = self.train_or_load(system, build, source, describe)?;
+        let (model, curve) = self.train_or_load(system, build, start, source, describe)?;
         Ok(TrainedSystem::new(recipe, system.clone(), model, None, curve))
     }
 
@@ -118,7 +154,7 @@ impl Work<'_> {
             }
         };
         let build = || M::from_options(&options, &initial::device()).expect("the baseline was checked");
-        let (model, curve) = self.train_or_load(system, build, source, |_| Ok(None))?;
+        let (model, curve) = self.train_or_load(system, build, Ok, source, |_| Ok(None))?;
         Ok(TrainedSystem::of_pixels(system.clone(), model, pixels, curve))
     }
 
@@ -127,6 +163,7 @@ impl Work<'_> {
         self,
         system: &System,
         build: impl FnOnce() -> M,
+        start: impl FnOnce(M) -> Result<M>,
         source: impl Fn(Part) -> Rc<dyn Source<M::Input>>,
         describe: impl FnOnce(&M) -> Result<Option<RecognizerDescription>>,
     ) -> Result<(M, Vec<EpochPoint>)> {
@@ -139,6 +176,7 @@ impl Work<'_> {
         if let Some(curve) = context.finished(&key, &name, self.checksum, std::slice::from_ref(&weights))? {
             return Ok((import(model.valid(), &weights)?, curve));
         }
+        let model = start(model)?;
         let validation = source(Part::Validation);
         let stage = |key: &str, name: &str, training: &TrainingSection| Stage {
             levels: system.classifiers(recipe),
@@ -152,7 +190,7 @@ impl Work<'_> {
         if let Some(training) = recipe.refit_training() {
             context.message("training again, on the validation clips too; their metrics say nothing from here on");
             let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
-            let stage = Stage { select: SelectWeights::Last, ..stage(&key, &name, &training) };
+            let stage = stage(&key, &name, &training);
             trained.model = context.clock.time(&name, || {
                 Ok(Trainer::new(context, stage).run(first_weights, &*source(Part::All), &*validation)?.model)
             })?;
@@ -186,13 +224,7 @@ impl BaselineVisitor for TrainBaseline<'_> {
     type Output = Result<TrainedSystem>;
 
     fn visit<M: BaselineModel>(self) -> Self::Output {
-        let work = self.work;
-        let build = || {
-            let (levels, classes) = (work.cnn.levels(), work.clips.dataset.classes.len());
-            let options = system::baseline(&work.context.recipe, &levels, classes);
-            M::init_fitted(&options, &work.sources.statistics(M::measured), &initial::device())
-        };
-        work.on_percepts(self.system, build, |_| Ok(None))
+        self.work.on_percepts(self.system, || self.work.baseline::<M>(self.system), Ok, |_| Ok(None))
     }
 
     fn visit_pixels<M: PixelBaseline>(self) -> Self::Output {

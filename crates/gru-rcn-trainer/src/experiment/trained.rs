@@ -12,6 +12,7 @@ use gru_rcn::weights::import;
 use gru_rcn_data::TestViews;
 
 use super::backbone;
+use super::svm;
 use super::system::{self, System, TrainedSystem};
 use crate::output::note;
 use crate::percepts::ClipLoader;
@@ -68,6 +69,7 @@ impl TrainedRun {
                 Ok(TrainedSystem::new(recipe, system.clone(), model, None, Vec::new()))
             }
             System::Cnn => Ok(TrainedSystem::of_cnn(self.cnn.clone(), Vec::new())),
+            System::C3dSvm(_) => svm::load(&self.dir, recipe, system.clone(), self.card.classes.len(), &self.device),
             System::Baseline(baseline) => baseline.visit(LoadBaseline { run: self, system, weights: &weights }),
         }
     }
@@ -133,7 +135,7 @@ impl BaselineVisitor for LoadBaseline<'_> {
 
     fn visit<M: BaselineModel>(self) -> Self::Output {
         let run = self.run;
-        let options = system::baseline(&run.recipe, &run.cnn.levels(), run.card.classes.len());
+        let options = system::baseline_options(&run.recipe, self.system, &run.cnn.levels(), run.card.classes.len());
         // The constants of its normalisation are in the file.
         let mut statistics = PerceptStatistics::default();
         statistics.observe(&Percepts::new(vec![Tensor::zeros([1, 2, 1, 1, 1], &run.device)]));

@@ -93,6 +93,15 @@ impl ClipLoader {
         Self { planner, ..self.clone() }
     }
 
+    /// The same loader for clips of `frames` more frames.
+    pub(crate) fn longer(&self, frames: usize) -> Self {
+        let temporal = match self.planner.temporal {
+            TemporalSampling::Consecutive { frames: own } => TemporalSampling::Consecutive { frames: own + frames },
+            TemporalSampling::Spread { frames: own } => TemporalSampling::Spread { frames: own + frames },
+        };
+        Self { planner: ClipPlanner { temporal, ..self.planner.clone() }, ..self.clone() }
+    }
+
     /// The same loader, which skips clips that cannot be read and records them.
     pub(crate) fn skipping(&self, skipped: &Arc<SkippedClips>) -> Self {
         Self { skipped: Some(skipped.clone()), ..self.clone() }

@@ -20,7 +20,7 @@ pub(crate) use pixels::{PixelStore, appearances};
 pub(crate) use source::{Batch, Batches, Levels, Source, in_batches};
 pub(crate) use store::{Store, bytes_of_clips};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
 
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
@@ -52,17 +52,28 @@ pub(crate) fn workers(loader: &ClipLoader) -> usize {
 pub(crate) struct FrozenCnn {
     cnn: Cnn,
     taps: RefCell<Replay>,
+    /// Frames, or stacks of flow, that it has seen.
+    frames: Cell<usize>,
 }
 
 impl FrozenCnn {
     pub(crate) fn new(cnn: &Cnn) -> Self {
         let of_replay = cnn.clone();
         let taps = Replay::new(move |mut frames| of_replay.taps(frames.remove(0)));
-        Self { cnn: cnn.clone(), taps: taps.into() }
+        Self { cnn: cnn.clone(), taps: taps.into(), frames: Cell::default() }
     }
 
     pub(crate) fn levels(&self) -> Vec<Level> {
         self.cnn.levels()
+    }
+
+    /// Number of frames, or stacks of flow, that have gone through it.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames.get()
+    }
+
+    fn count(&self, clips: &[Frames]) {
+        self.frames.update(|frames| frames + clips.iter().map(|clip| clip.time).sum::<usize>());
     }
 
     /// The percepts of several parts; if they are several, each in a thread of its own.
@@ -70,6 +81,7 @@ impl FrozenCnn {
         if let [part] = parts {
             return vec![self.percepts(part, device, dtype)];
         }
+        parts.iter().for_each(|part| self.count(part));
         let cnn = &self.cnn;
         let percepts = |part| move || percepts_of(cnn, |frames| cnn.taps(frames), part, device, dtype);
         std::thread::scope(|scope| {
@@ -79,6 +91,7 @@ impl FrozenCnn {
     }
 
     pub(crate) fn percepts(&self, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
+        self.count(clips);
         percepts_of(&self.cnn, |frames| self.taps.borrow_mut().call(vec![frames]), clips, device, dtype)
     }
 }

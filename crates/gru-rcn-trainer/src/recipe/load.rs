@@ -15,7 +15,7 @@ macro_rules! built_in {
 }
 
 /// Name and text of the recipes that come with the program.
-pub(crate) const BUILT_IN: [(&str, &str); 17] = built_in![
+pub(crate) const BUILT_IN: [(&str, &str); 26] = built_in![
     "motion",
     "motion-tiny",
     "folder",
@@ -23,14 +23,23 @@ pub(crate) const BUILT_IN: [(&str, &str); 17] = built_in![
     "egogestar-flow",
     "fight-surv",
     "fight-surv-flow",
-    "ucf101-rgb",
-    "ucf101-flow",
-    "ucf101-two-stream",
-    "ucf101-two-stream-flow",
-    "ucf101-lrcn",
-    "ucf101-lrcn-flow",
-    "ucf101-c3d",
-    "ucf101-slow-fusion",
+    "ucf101/rgb",
+    "ucf101/flow",
+    "ucf101/very-deep",
+    "ucf101/very-deep-flow",
+    "ucf101/two-stream",
+    "ucf101/two-stream-flow",
+    "ucf101/lrcn",
+    "ucf101/lrcn-flow",
+    "ucf101/composite-lstm",
+    "ucf101/composite-lstm-flow",
+    "ucf101/pooling",
+    "ucf101/lstm-stack",
+    "ucf101/single-frame",
+    "ucf101/early-fusion",
+    "ucf101/late-fusion",
+    "ucf101/slow-fusion",
+    "ucf101/c3d",
     "table1/rgb",
     "table1/flow",
 ];
@@ -42,10 +51,18 @@ pub(crate) fn load(name: &str, changes: &[String]) -> Result<Recipe> {
         None if Path::new(name).is_file() => read_text(Path::new(name)).context("could not read the recipe")?,
         None => {
             let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+            if let Some(now) = known.iter().find(|known| run_name(known) == name) {
+                bail!("{name}: this built-in recipe is called {now}");
+            }
             bail!("{name}: no such recipe file, and no built-in recipe; those are {}", known.join(", "))
         }
     };
     parse(&text, changes).with_context(|| format!("recipe {name}"))
+}
+
+/// The key `name` of a built-in recipe, of which the folders of its runs are named.
+fn run_name(built_in: &str) -> String {
+    built_in.replace('/', "-")
 }
 
 /// Parses a recipe and applies changes of the form `a.b=c`.
@@ -177,14 +194,37 @@ fn lookup<'t>(table: &'t Table, keys: &[&str]) -> Option<&'t Value> {
 
 #[cfg(test)]
 mod tests {
+    use gru_rcn::percepts::NormRule;
+    use gru_rcn_data::{CropRule, TestViews};
+
     use super::*;
+    use crate::recipe::SelectWeights;
 
     #[test]
     fn every_built_in_recipe_is_valid_and_survives_a_round_trip() {
         for (name, text) in BUILT_IN {
             let recipe = parse(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            assert_eq!(recipe.name, name);
+            assert_eq!(recipe.name, run_name(name));
             assert_eq!(parse(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_before_is_told_the_new_one() {
+        let error = load("ucf101-rgb", &[]).unwrap_err().to_string();
+        assert_eq!(error, "ucf101-rgb: this built-in recipe is called ucf101/rgb");
+    }
+
+    /// The paper's rules: 250 views, all 16 pairs of crop sizes, and percepts that keep what does not move.
+    #[test]
+    fn the_papers_recipes_follow_it_where_it_decides() {
+        for name in ["ucf101/rgb", "ucf101/flow"] {
+            let recipe = load(name, &[]).unwrap();
+            assert_eq!(recipe.views(), TestViews::paper(), "{name}");
+            assert_eq!(recipe.clip.crop, CropRule::paper(), "{name}");
+            assert_eq!(recipe.model.norm.rule, NormRule::Scale, "{name}");
+            assert_eq!(recipe.backbone.finetune.unwrap().training.keep, SelectWeights::Last, "{name}");
+            assert_eq!(recipe.training.keep, SelectWeights::Best, "{name}");
         }
     }
 
@@ -244,7 +284,7 @@ mod tests {
         let changes = ["training.batch=7", "model.norm.rule=scale", "model.norm.gain=0.5", "seed=9"].map(String::from);
         let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
         assert_eq!((recipe.training.batch, recipe.seed), (7, 9));
-        assert_eq!(recipe.model.norm.rule, gru_rcn::percepts::NormRule::Scale);
+        assert_eq!(recipe.model.norm.rule, NormRule::Scale);
         assert_eq!(recipe.model.norm.gain, 0.5);
     }
 
@@ -254,8 +294,8 @@ mod tests {
             let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == recipe).unwrap();
             super::parse(text, &changes.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
-        assert!(parse("ucf101-rgb", &[]).unwrap().backbone.finetune.is_some());
-        assert!(parse("ucf101-rgb", &["backbone.finetune=none"]).unwrap().backbone.finetune.is_none());
+        assert!(parse("ucf101/rgb", &[]).unwrap().backbone.finetune.is_some());
+        assert!(parse("ucf101/rgb", &["backbone.finetune=none"]).unwrap().backbone.finetune.is_none());
         assert!(parse("fight-surv", &["refit = none"]).unwrap().refit.is_none());
         // Off twice, and off where it was never on.
         assert!(parse("folder", &["refit=none", "refit=none"]).unwrap().refit.is_none());
@@ -288,7 +328,7 @@ mod tests {
         assert_eq!(least(&["training.steps=20"]), None);
         assert_eq!(least(&["training.min_steps=7", "training.epochs=2"]), Some(7));
         assert_eq!(least(&["training.min_steps=none"]), None);
-        for name in ["motion", "motion-tiny", "ucf101-rgb", "ucf101-flow"] {
+        for name in ["motion", "motion-tiny", "ucf101/rgb", "ucf101/flow"] {
             let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).unwrap();
             assert!(!text.contains("min_steps"), "{name} keeps its numbers");
         }

@@ -14,10 +14,10 @@ pub(crate) use finetune::FinetuneSection;
 pub(crate) use load::BUILT_IN;
 pub(crate) use load::{load, parse, to_toml};
 pub(crate) use sections::{
-    BackboneSection, BaselinesSection, DataSection, EvaluationSection, FeaturesSection, ModelSection, NormSection,
-    RefitSection,
+    BackboneSection, BaselinesSection, CompositeSection, DataSection, EvaluationSection, FeaturesSection, ModelSection,
+    NormSection, RefitSection, SvmSection,
 };
-pub(crate) use training::{Nonfinite, OptimizerName, Schedule, TrainingSection};
+pub(crate) use training::{Nonfinite, OptimizerName, Schedule, SelectWeights, TrainingSection};
 
 use std::collections::BTreeMap;
 
@@ -70,12 +70,13 @@ const MOST: u64 = 1 << 40;
 /// Largest of those that other sizes are multiplied with.
 const MOST_OF_SIZES: u64 = 1 << 20;
 
-const SIZES: [&str; 11] = [
+const SIZES: [&str; 12] = [
     "accumulate",
     "batch",
     "copies",
     "epochs",
     "frames",
+    "future",
     "hidden",
     "kernel_size",
     "max_distort",
@@ -186,7 +187,7 @@ impl Recipe {
     /// How systems are trained again on all clips, if they are.
     pub(crate) fn refit_training(&self) -> Option<TrainingSection> {
         let RefitSection { epochs } = *self.refit.as_ref()?;
-        Some(TrainingSection { epochs, steps: None, ..self.training.clone() })
+        Some(TrainingSection { epochs, steps: None, keep: SelectWeights::Last, ..self.training.clone() })
     }
 
     /// Checks what the types cannot.

@@ -8,7 +8,7 @@ use gru_rcn::baselines::Baseline;
 use gru_rcn::head::{LossKind, Pooling};
 use gru_rcn::percepts::{NormRule, PerceptNormConfig};
 use gru_rcn::recurrent::Form;
-use gru_rcn_data::{FolderOptions, MotionConfig, TestViews};
+use gru_rcn_data::{FolderOptions, MotionConfig, TestCrops, TestViews};
 use serde::{Deserialize, Serialize};
 
 use super::training::zero_is_none;
@@ -302,17 +302,69 @@ pub(crate) struct BaselinesSection {
     /// Other baselines by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) others: Vec<Baseline>,
+    /// Hidden units of those of them that see percepts; as many as `top_rnn` has, else 512, if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hidden: Option<usize>,
     /// Factor of all channels and units of baselines that see pixels; the authors' sizes if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) width: Option<f64>,
     /// Drop probability of baselines that see pixels, wherever they drop; the authors' if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dropout: Option<f64>,
+    /// Training without labels that `lstm_classifier` starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) composite_lstm: Option<CompositeSection>,
+    /// A linear SVM on the descriptors of `c3d`, once that is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) c3d_svm: Option<SvmSection>,
     /// The same GRU-RCN in other forms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) forms: Vec<Form>,
     /// The same GRU-RCN under other normalisations of its percepts.
     pub(crate) norms: Vec<NormSection>,
+}
+
+/// An LSTM that writes back what it has read and predicts what follows; `lstm_classifier` starts from its
+/// encoder. The CNN runs in every epoch of this stage.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CompositeSection {
+    /// Steps to predict. They follow those of a clip, so that clips have as many steps more in this stage.
+    pub(crate) future: usize,
+    /// Whether a decoder sees the step before the one that it writes.
+    pub(crate) conditional: bool,
+    /// How it is trained.
+    pub(crate) training: TrainingSection,
+}
+
+impl Default for CompositeSection {
+    fn default() -> Self {
+        Self { future: 13, conditional: true, training: TrainingSection::default() }
+    }
+}
+
+/// A linear SVM on descriptors.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SvmSection {
+    /// Cost C of the examples within the margin.
+    pub(crate) cost: f64,
+    /// Clips of each training video whose descriptors are averaged, equally spaced, each the middle of
+    /// its frames.
+    pub(crate) starts: usize,
+}
+
+impl Default for SvmSection {
+    fn default() -> Self {
+        Self { cost: 1.0, starts: 22 }
+    }
+}
+
+impl SvmSection {
+    /// The clips of a training video.
+    pub(crate) fn views(&self) -> TestViews {
+        TestViews { starts: self.starts, crops: TestCrops::Centre }
+    }
 }
 
 impl BaselinesSection {
@@ -339,9 +391,14 @@ impl BaselinesSection {
         }
     }
 
-    /// Hidden units of baselines that have some.
-    pub(crate) fn hidden(&self) -> usize {
+    /// Hidden units of the RNN on the top layer.
+    pub(crate) fn top_rnn_hidden(&self) -> usize {
         self.top_rnn.unwrap_or(512)
+    }
+
+    /// Hidden units of the other baselines that see percepts.
+    pub(crate) fn hidden(&self) -> usize {
+        self.hidden.unwrap_or_else(|| self.top_rnn_hidden())
     }
 
     /// Factor of all channels and units of baselines that see pixels.
@@ -352,8 +409,30 @@ impl BaselinesSection {
     pub(super) fn validate(&self) -> Result<()> {
         let width = self.width();
         ensure!(width > 0.0 && width <= 4.0, "baselines.width is {width}, it must be positive and at most 4");
+        ensure!(self.hidden != Some(0), "baselines.hidden is 0, it must be positive");
         let dropout = self.dropout.unwrap_or(0.0);
         ensure!((0.0..1.0).contains(&dropout), "baselines.dropout is {dropout}, it must be from 0 to below 1");
+        if let Some(composite) = &self.composite_lstm {
+            ensure!(
+                self.others.contains(&Baseline::LstmClassifier),
+                "baselines.composite_lstm is what lstm_classifier starts from; name \"lstm_classifier\" in \
+                 baselines.others too"
+            );
+            ensure!(composite.future > 0, "baselines.composite_lstm.future is 0; predict at least one step");
+            composite.training.validate("baselines.composite_lstm.training")?;
+        }
+        if let Some(svm) = &self.c3d_svm {
+            ensure!(
+                self.others.contains(&Baseline::C3d),
+                "baselines.c3d_svm is a classifier on the descriptors of c3d; name \"c3d\" in baselines.others too"
+            );
+            ensure!(
+                svm.cost > 0.0 && svm.cost.is_finite(),
+                "baselines.c3d_svm.cost is {}, it must be positive",
+                svm.cost
+            );
+            svm.views().validate()?;
+        }
         let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
         for norm in &self.norms {
             norm.validate("baselines.norms")?;

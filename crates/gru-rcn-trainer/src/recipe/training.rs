@@ -41,6 +41,17 @@ pub(crate) enum Nonfinite {
     Skip(u64),
 }
 
+/// Which weights of a training are its result.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SelectWeights {
+    /// Those of the epoch with the best validation log-probability.
+    #[default]
+    Best,
+    /// Those after the last step, whatever validation says. Nothing stops such a training early.
+    Last,
+}
+
 /// How systems are trained.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -73,8 +84,10 @@ pub(crate) struct TrainingSection {
     /// Factor of the learning rate at the last epoch, along a half cosine; 1 keeps it constant.
     #[serde(alias = "final_learning_rate")]
     pub(crate) final_lr_factor: f64,
-    /// Stop after this many epochs without a better validation log-probability; the best epoch's
-    /// weights are kept.
+    /// Which weights are kept.
+    pub(crate) keep: SelectWeights,
+    /// Stop after this many epochs without a better validation log-probability; with `keep = "best"`
+    /// only.
     pub(crate) patience: usize,
     /// Largest norm of all gradients together; they are not clipped if not given.
     #[serde(deserialize_with = "zero_is_none", skip_serializing_if = "Option::is_none")]
@@ -108,6 +121,7 @@ impl Default for TrainingSection {
             bias_lr_factor: 1.0,
             schedule: Schedule::default(),
             final_lr_factor: 1.0,
+            keep: SelectWeights::default(),
             patience: 10,
             clip_norm: None,
             weight_decay: 0.0,
@@ -233,14 +247,16 @@ mod tests {
     fn the_forms_of_the_keys() {
         let parse = |text: &str| toml::from_str::<TrainingSection>(text);
         assert_eq!(parse("").unwrap(), TrainingSection::default());
-        let text =
-            "schedule = { step = { every = 4000, factor = 0.1 } }\nnonfinite = { skip = 3 }\noptimizer = \"sgd\"";
+        let text = "schedule = { step = { every = 4000, factor = 0.1 } }\nnonfinite = { skip = 3 }\noptimizer = \"sgd\"\n\
+             keep = \"last\"";
         let section = parse(text).unwrap();
         assert_eq!(section.schedule, Schedule::Step { every: 4000, factor: 0.1 });
         assert_eq!(section.nonfinite, Nonfinite::Skip(3));
-        assert_eq!(section.optimizer, OptimizerName::Sgd);
+        assert_eq!((section.optimizer, section.keep), (OptimizerName::Sgd, SelectWeights::Last));
         assert_eq!(parse(&toml::to_string(&section).unwrap()).unwrap(), section);
         assert!(parse("schedule = { step = { every = 1, by = 2 } }").is_err());
+        let unknown = parse("keep = \"first\"").unwrap_err().to_string();
+        assert!(unknown.contains("`best` or `last`"), "{unknown}");
     }
 
     /// Recipes of runs that were made before.

@@ -13,8 +13,15 @@ use crate::recipe::{Recipe, leaves};
 
 /// Keys of a recipe that may change when a run is resumed: they say where things are and how fast
 /// they are read, and have no influence on what is learnt.
-const FREE: [&str; 6] =
-    ["about", "data.folder.root", "backbone.weights", "features.workers", "features.queue_mib", "features.max_mib"];
+const FREE: [&str; 7] = [
+    "about",
+    "data.folder.root",
+    "data.folder.validation_root",
+    "backbone.weights",
+    "features.workers",
+    "features.queue_mib",
+    "features.max_mib",
+];
 
 /// Such keys in every section on training: when to save, and which faults are tolerated.
 const FREE_IN_TRAINING: [&str; 4] = ["checkpoint_steps", "checkpoint_minutes", "nonfinite", "max_bad_fraction"];

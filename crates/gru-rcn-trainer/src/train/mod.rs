@@ -11,11 +11,11 @@ mod saving;
 mod stage;
 mod step;
 
-pub(crate) use stage::{SelectWeights, Stage};
+pub(crate) use stage::Stage;
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use gru_rcn::classifier::ClipClassifier;
 
 use crate::context::Context;
@@ -23,18 +23,17 @@ use crate::observe::{
     Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
 };
 use crate::percepts::Source;
-use crate::recipe::Nonfinite;
+use crate::recipe::{Nonfinite, SelectWeights};
 use crate::run::checkpoint::{Checkpoints, EpochSums, Position, State, weights, with_weights};
-use crate::run::scores::Scores;
-use crate::scoring::{Scorable, score, single_view};
-use crate::signals::Interrupted;
+use crate::scoring::{Scorable, ViewBatch, score, single_view};
+use crate::signals::{Interrupted, StopFlag};
 use optimizer::{learning_rate, optimizer, rates_by_group};
 use saving::{Saver, check_room};
 use step::{StepOutcome, accumulate_gradients};
 
 /// A trained model.
 pub(crate) struct Trained<M> {
-    /// With the weights of [`Stage::select`], on the plain device.
+    /// With the weights of `training.keep`, on the plain device.
     pub(crate) model: M,
     pub(crate) position: Position,
 }
@@ -114,10 +113,10 @@ impl<'a> Trainer<'a> {
             state = self.train_epoch(state, train, &mut progress)?;
             let started = Instant::now();
             match self.validate(&state.model.valid(), validation) {
-                Ok(scores) => {
+                Ok(validated) => {
                     context.dir.check_there()?;
                     state.position.sums.seconds += started.elapsed().as_secs_f64();
-                    self.close_epoch(&mut state, &scores, epochs)?;
+                    self.close_epoch(&mut state, validated, epochs)?;
                     progress.saver.save(&state);
                 }
                 Err(error) => {
@@ -282,14 +281,27 @@ impl<'a> Trainer<'a> {
         ))
     }
 
-    fn validate<I: Clone>(&self, model: &dyn Scorable<I>, validation: &dyn Source<I>) -> Result<Scores> {
-        let batches = single_view(validation, self.stage.training.batch);
-        let mut scores = score(&[model], batches, validation.targets(), &self.context.stop, |_| ())?;
-        Ok(scores.swap_remove(0))
+    fn validate<M: ClipClassifier>(&self, model: &M, validation: &dyn Source<M::Input>) -> Result<ValidationMetrics> {
+        let (batches, stop) = (single_view(validation, self.stage.training.batch), &self.context.stop);
+        if !M::CLASSIFIES {
+            return mean_loss(model, batches, stop);
+        }
+        let scores = score(&[model as &dyn Scorable<_>], batches, validation.targets(), stop, |_| ())?.swap_remove(0);
+        let level = |(level, accuracy): (&String, f64)| LevelAccuracy { level: level.clone(), accuracy };
+        let summary = scores.predictions()?.summary();
+        Ok(ValidationMetrics {
+            loss: summary.nll,
+            accuracy: summary.top1,
+            levels: self.stage.levels.iter().zip(scores.level_accuracies()?).map(level).collect(),
+        })
     }
 
-    fn close_epoch<M: ClipClassifier>(&self, state: &mut State<M>, scores: &Scores, epochs: usize) -> Result<()> {
-        let validation = scores.predictions()?.summary();
+    fn close_epoch<M: ClipClassifier>(
+        &self,
+        state: &mut State<M>,
+        validation: ValidationMetrics,
+        epochs: usize,
+    ) -> Result<()> {
         let position = &mut state.position;
         let sums = std::mem::take(&mut position.sums);
         // The rate of the last step.
@@ -297,14 +309,13 @@ impl<'a> Trainer<'a> {
         position.batches = 0;
         position.epochs += 1;
         position.seconds += sums.seconds;
-        let best =
-            self.stage.select == SelectWeights::Last || position.best_loss.is_none_or(|loss| validation.nll < loss);
+        let best = self.stage.training.keep == SelectWeights::Last
+            || position.best_loss.is_none_or(|loss| validation.loss < loss);
         if best {
-            position.best_loss = Some(validation.nll);
+            position.best_loss = Some(validation.loss);
             position.best_epoch = position.epochs;
             state.best = Some(weights(&state.model)?);
         }
-        let level = |(level, accuracy): (&String, f64)| LevelAccuracy { level: level.clone(), accuracy };
         let epoch = Epoch {
             stage: self.stage.key.clone(),
             epoch: position.epochs,
@@ -312,11 +323,7 @@ impl<'a> Trainer<'a> {
             seconds: sums.seconds,
             learning_rate: rate,
             train: TrainMetrics { loss: sums.mean_loss(), accuracy: sums.accuracy(), clips: sums.clips },
-            validation: ValidationMetrics {
-                loss: validation.nll,
-                accuracy: validation.top1,
-                levels: self.stage.levels.iter().zip(scores.level_accuracies()?).map(level).collect(),
-            },
+            validation,
             bad_clips: sums.bad,
             nonfinite_steps: sums.skipped,
             data_wait_seconds: sums.wait,
@@ -326,6 +333,23 @@ impl<'a> Trainer<'a> {
         self.context.observers.send(Event::Epoch(epoch));
         Ok(())
     }
+}
+
+/// What validation says of a model that learns without labels: its loss, and no accuracy.
+fn mean_loss<M: ClipClassifier>(
+    model: &M,
+    batches: impl Iterator<Item = Result<ViewBatch<M::Input>>>,
+    stop: &StopFlag,
+) -> Result<ValidationMetrics> {
+    let mut losses: Vec<f32> = Vec::new();
+    for batch in batches {
+        if stop.is_set() {
+            bail!(stop.interrupted());
+        }
+        losses.extend(model.logits(batch?.input).logits.try_into_data()?.try_into_vec::<f32>()?);
+    }
+    let loss = losses.iter().copied().map(f64::from).sum::<f64>() / losses.len() as f64;
+    Ok(ValidationMetrics { loss, accuracy: 0.0, levels: Vec::new() })
 }
 
 #[cfg(test)]

@@ -4,15 +4,6 @@ use burn::module::ParamGroup;
 
 use crate::recipe::TrainingSection;
 
-/// Which weights of a training are its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SelectWeights {
-    /// Those of the epoch with the best validation log-probability.
-    Best,
-    /// Those of the last epoch, whatever validation says.
-    Last,
-}
-
 /// One training: what it is called and how it is done.
 pub(crate) struct Stage {
     /// Its name in files; its seed is derived from it.
@@ -23,21 +14,18 @@ pub(crate) struct Stage {
     pub(crate) training: TrainingSection,
     /// Names of the model's classifiers; empty if it has one only.
     pub(crate) levels: Vec<String>,
-    /// Which weights are its result.
-    pub(crate) select: SelectWeights,
     /// Groups of parameters that have a learning rate of their own: a factor of the stage's rate.
     pub(crate) lr_factors: Vec<(ParamGroup, f64)>,
 }
 
 impl Stage {
-    /// A stage whose model has one classifier and whose best weights are kept.
+    /// A stage whose model has one classifier and one learning rate.
     pub(crate) fn new(key: &str, name: &str, training: &TrainingSection) -> Self {
         Self {
             key: key.into(),
             name: name.into(),
             training: training.clone(),
             levels: Vec::new(),
-            select: SelectWeights::Best,
             lr_factors: Vec::new(),
         }
     }

@@ -72,7 +72,9 @@ pub(super) fn accumulate_gradients<M: ClipClassifier>(
         outcome.losses.push(result.loss);
         outcome.clips.extend(batch.clips);
         outcome.sums.loss += result.loss * clips as f64;
-        outcome.sums.correct += count_correct(&result.log_probabilities, &batch.targets)?;
+        if M::CLASSIFIES {
+            outcome.sums.correct += count_correct(&result.log_probabilities, &batch.targets)?;
+        }
         outcome.sums.clips += clips;
         if outcome.sums.loss.is_finite() {
             // Micro-batches may differ in size: sums of gradients are added, and divided by the

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::DataError;
@@ -16,7 +16,7 @@ use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
 use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
-use crate::recipe::{self, OptimizerName, TrainingSection};
+use crate::recipe::{self, OptimizerName, SelectWeights, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -293,6 +293,72 @@ fn a_least_number_of_steps_holds_off_early_stopping() {
         let trained = bench.trainer(&context).run(line(), &train, &validation).unwrap();
         assert_eq!((trained.position.epochs, trained.position.best_epoch), (epochs, 1), "{min_steps:?}");
     }
+}
+
+/// Validation is best after the first epoch, as above. The best weights are those of a training of
+/// one epoch, the last ones those after all four: patience of two epochs ends nothing. Stopped and
+/// resumed it is the same.
+#[test]
+fn the_best_or_the_last_weights_are_kept() {
+    let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
+    let trained = |epochs: usize, keep: SelectWeights, stops: bool| {
+        let bench = Bench::new(TrainingSection { epochs, keep, patience: 2, ..sgd() });
+        let run = |steps| {
+            let (context, _) = bench.context(steps);
+            bench.trainer(&context).run(line(), &train, &validation)
+        };
+        if stops {
+            assert!(run(Some(2)).err().unwrap().is::<Interrupted>());
+        }
+        let trained = run(None).unwrap();
+        (trained.position.epochs, trained.position.best_epoch, values(&trained.model))
+    };
+    let (_, _, first) = trained(1, SelectWeights::Best, false);
+    assert_eq!(trained(4, SelectWeights::Best, false), (3, 1, first.clone()));
+    let (epochs, kept, last) = trained(4, SelectWeights::Last, false);
+    assert_eq!((epochs, kept), (4, 4));
+    // Every step pulls further from 0.
+    assert!(last[0].abs() > first[0].abs(), "{last:?} after {first:?}");
+    assert_eq!(trained(4, SelectWeights::Last, true), (epochs, kept, last));
+}
+
+/// Learns without labels to make w x + b small.
+#[derive(Module, Debug)]
+struct Unlabelled {
+    linear: Linear,
+}
+
+impl ClipClassifier for Unlabelled {
+    type Input = Percepts;
+
+    const CLASSIFIES: bool = false;
+
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
+        let clips = percepts.batch();
+        EnsembleLogits::new(self.linear.forward(percepts.top().reshape([clips, 1])).square().unsqueeze())
+    }
+
+    fn loss(&self, losses: &EnsembleLogits, _: Tensor<1, Int>, _: LossKind) -> Tensor<1> {
+        losses.logits.clone().mean()
+    }
+}
+
+/// From w = 1 and b = 0 on a clip of 1: the loss is 1 and both gradients are 2, so at a rate of 0.1 w
+/// becomes 0.8 and b -0.2. Clips of -1, 1 and 2 then give -1, 0.6 and 1.4, of mean square 3.32 / 3.
+/// The labels, which no class is for, have no part in it.
+#[test]
+fn a_model_without_labels_is_validated_by_its_loss() {
+    let bench = Bench::new(TrainingSection { learning_rate: 0.1, ..sgd() });
+    let (context, _) = bench.context(None);
+    let device = Device::flex().autodiff();
+    let mut linear = LinearConfig::new(1, 1).with_initializer(Initializer::Ones).init(&device);
+    linear.bias = Some(Initializer::Zeros.init([1], &device));
+    let (train, validation) = (numbers(&[1.0], &[7]), numbers(&[-1.0, 1.0, 2.0], &[7, 8, 9]));
+    bench.trainer(&context).run(Unlabelled { linear }, &train, &validation).unwrap();
+    let line = &bench.metrics()[0];
+    let near = |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < 1e-6;
+    assert!(near(&line["train"]["loss"], 1.0) && near(&line["validation"]["loss"], 3.32 / 3.0), "{line}");
+    assert!(near(&line["train"]["accuracy"], 0.0) && near(&line["validation"]["accuracy"], 0.0), "{line}");
 }
 
 /// The clip that is not a number spoils its step in each epoch. The others are trained on.

@@ -156,7 +156,16 @@ fn pairs(maps: Tensor<5>) -> Tensor<5> {
 }
 
 impl C3d {
-    /// fc6 after its ReLU, without dropout.
+    /// The descriptor of each clip: fc6 after its ReLU, without dropout, divided by its L2 norm.
+    ///
+    /// # Shapes
+    ///
+    /// - clips: `[batch, time, channel, height, width]`
+    /// - output: `[batch, unit]`
+    pub fn descriptors(&self, clips: Tensor<5>) -> Tensor<2> {
+        unit_length(self.fc6(clips))
+    }
+
     fn fc6(&self, clips: Tensor<5>) -> Tensor<2> {
         let mut x = clips.swap_dims(1, 2);
         let mut convs = self.convs.iter();
@@ -189,11 +198,14 @@ impl C3d {
     /// - clips of one video: `[clip, time, channel, height, width]`
     /// - output: `[unit]`
     pub fn descriptor(&self, clips: Tensor<5>) -> Tensor<1> {
-        let mean = self.fc6(clips).mean_dim(0);
-        let norm = mean.clone().square().sum_dim(1).sqrt();
-        // All units may be zero.
-        (mean / norm.clamp_min(f32::MIN_POSITIVE)).squeeze_dim(0)
+        unit_length(self.fc6(clips).mean_dim(0)).squeeze_dim(0)
     }
+}
+
+/// Vectors divided by their L2 norms; all units of one may be zero.
+fn unit_length(vectors: Tensor<2>) -> Tensor<2> {
+    let norms = vectors.clone().square().sum_dim(1).sqrt();
+    vectors / norms.clamp_min(f32::MIN_POSITIVE)
 }
 
 impl ClipClassifier for C3d {
@@ -276,7 +288,8 @@ mod tests {
         let clip = drawn::<5>(5, [1, 2, 3, 17, 18], &device);
         let once = model.descriptor(clip.clone());
         assert_numbers(once.clone().square().sum(), &[1.0]);
-        let twice = model.descriptor(clip.repeat_dim(0, 2));
-        assert_numbers(once - twice, &[0.0; 12]);
+        let twice = model.descriptor(clip.clone().repeat_dim(0, 2));
+        assert_numbers(once.clone() - twice, &[0.0; 12]);
+        assert_numbers(model.descriptors(clip).squeeze_dim::<1>(0) - once, &[0.0; 12]);
     }
 }

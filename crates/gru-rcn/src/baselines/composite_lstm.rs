@@ -140,12 +140,74 @@ impl CompositeLstm {
     /// The loss of both decoders together, a scalar `[1]`: half the squared distance to the true
     /// vectors, summed over steps, mean over the batch.
     pub fn loss(&self, input: Tensor<3>, future: Tensor<3>) -> Tensor<1> {
-        let batch = input.dims()[0] as f32;
-        let output = self.forward(input.clone(), future.clone());
-        let squared = |found: Tensor<3>, expected: Tensor<3>| (found - expected).square().sum();
-        let distance = squared(output.reconstruction, input.flip([1])) + squared(output.prediction, future);
-        distance / (2.0 * batch)
+        self.losses(input, future).mean()
     }
+
+    /// The loss of each clip, `[batch]`.
+    pub fn losses(&self, input: Tensor<3>, future: Tensor<3>) -> Tensor<1> {
+        let batch = input.dims()[0];
+        let output = self.forward(input.clone(), future.clone());
+        let squared = |found: Tensor<3>, expected: Tensor<3>| (found - expected).square().reshape([batch as i32, -1]);
+        let of_both = [squared(output.reconstruction, input.flip([1])), squared(output.prediction, future)];
+        Tensor::cat(of_both.to_vec(), 1).sum_dim(1).squeeze_dim::<1>(1) / 2.0
+    }
+}
+
+/// [`CompositeLstm`] on the percepts of clips, for a trainer: of the pooled top level of each clip, the last
+/// steps are what is to be predicted.
+#[derive(Module, Debug)]
+pub struct PerceptLstm {
+    /// Normalisation of the pooled percepts.
+    pub norm: PerceptNorm,
+    /// The encoder and its decoders.
+    pub composite: CompositeLstm,
+    /// Steps to predict.
+    #[module(skip)]
+    pub future: usize,
+}
+
+impl PerceptLstm {
+    /// A model with fresh weights whose encoder is one for `classifier`, and its normalisation.
+    pub fn for_classifier(classifier: &LstmClassifier, future: usize, conditional: bool, device: &Device) -> Self {
+        let hidden = classifier.classifier.weight.lazy_shape()[0];
+        let inputs = classifier.layers[0].input.as_ref().map_or(0, |weight| weight.lazy_shape()[0]);
+        let config = CompositeLstmConfig::new()
+            .with_inputs(inputs)
+            .with_hidden(hidden)
+            .with_layers(classifier.layers.len())
+            .with_conditional(conditional)
+            .with_bound(bound_of(hidden));
+        Self { norm: classifier.norm.clone(), composite: config.init(device), future }
+    }
+}
+
+impl ClipClassifier for PerceptLstm {
+    type Input = Percepts;
+
+    const CLASSIFIES: bool = false;
+
+    /// The losses of the clips, `[1, batch, 1]`.
+    ///
+    /// # Panics
+    ///
+    /// If a clip has no step before those to predict.
+    fn logits(&self, percepts: Percepts) -> EnsembleLogits {
+        let vectors = self.norm.forward(pooled_top(percepts)).top().flatten::<3>(2, 4);
+        let [batch, time, _] = vectors.dims();
+        assert!(time > self.future, "PerceptLstm: clips of {time} steps, of which {} are to be predicted", self.future);
+        let seen = vectors.clone().narrow(1, 0, time - self.future);
+        let losses = self.composite.losses(seen, vectors.narrow(1, time - self.future, self.future));
+        EnsembleLogits::new(losses.reshape([1, batch, 1]))
+    }
+
+    fn loss(&self, losses: &EnsembleLogits, _targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
+        losses.logits.clone().mean()
+    }
+}
+
+/// Weights of LSTMs of so many units are drawn from U(-bound, bound) where a trainer builds them.
+fn bound_of(hidden: usize) -> f64 {
+    1.0 / (hidden as f64).sqrt()
 }
 
 /// Configuration of [`LstmClassifier`].
@@ -263,7 +325,7 @@ impl BaselineModel for LstmClassifier {
             .with_num_classes(options.num_classes)
             .with_inputs(options.top().channels)
             .with_hidden(options.hidden)
-            .with_bound(1.0 / (options.hidden as f64).sqrt())
+            .with_bound(bound_of(options.hidden))
             .with_dropout(options.dropout);
         Self { norm: PerceptNorm::fit(options.norm.clone(), statistics, device), ..config.init(device) }
     }
@@ -272,6 +334,7 @@ impl BaselineModel for LstmClassifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::percepts::NormRule;
     use crate::testing::{assert_panics, assert_same, drawn};
 
     /// Sums of the layers: encoder 50,345,984 and 33,568,768; a decoder's lowest layer 50,345,984
@@ -297,6 +360,33 @@ mod tests {
         let predicted = model.predict(input.clone(), 4);
         assert_eq!(predicted.dims(), [2, 4, 3]);
         assert_same(model.forward(input, predicted.clone()).prediction, predicted);
+    }
+
+    /// Clips of five steps, two of which are predicted: the loss is the mean of the clips' losses, each
+    /// that of the clip alone, on percepts as the classifier sees them.
+    #[test]
+    fn losses_of_percepts() {
+        let device = Device::flex();
+        let config = LstmClassifierConfig::new().with_inputs(3).with_hidden(4).with_num_classes(2);
+        let norm = PerceptNormConfig::new().with_rule(NormRule::Scale).with_gain(0.5);
+        let classifier = config.with_norm(norm).init(&device);
+        let model = PerceptLstm::for_classifier(&classifier, 2, true, &device);
+        let clips = drawn::<5>(3, [2, 5, 3, 2, 2], &device);
+        let losses = model.logits(Percepts::new(vec![clips.clone()]));
+        assert_eq!(losses.logits.dims(), [1, 2, 1]);
+        let vectors = clips.mean_dim(3).mean_dim(4).reshape([2, 5, 3]) * 0.5;
+        let (seen, future) = (vectors.clone().narrow(1, 0, 3), vectors.narrow(1, 3, 2));
+        let of = |clip: usize| model.composite.loss(seen.clone().narrow(0, clip, 1), future.clone().narrow(0, clip, 1));
+        assert_same(Tensor::cat(vec![of(0), of(1)], 0), losses.logits.clone().reshape([2]));
+        let targets = Tensor::<1, Int>::from_data([0, 1], &device);
+        assert_same(
+            model.loss(&losses, targets, LossKind::Mixture),
+            model.composite.loss(seen.clone(), future.clone()),
+        );
+        // Its encoder fits the classifier.
+        let _ = classifier.with_encoder(&model.composite);
+        let short = Percepts::new(vec![Tensor::zeros([1, 2, 3, 2, 2], &device)]);
+        assert_panics("clips of 2 steps", || model.logits(short));
     }
 
     /// The copied layers give the states of the encoder.

@@ -15,6 +15,7 @@ mod error;
 mod features;
 mod frame;
 mod karpathy;
+mod linear_svm;
 mod lrcn;
 mod lstm;
 mod lstm_stack;
@@ -25,7 +26,7 @@ mod very_deep;
 
 pub use c3d::{C3d, C3dConfig};
 pub use composite_lstm::{
-    CompositeLstm, CompositeLstmConfig, CompositeOutput, Decoder, LstmClassifier, LstmClassifierConfig,
+    CompositeLstm, CompositeLstmConfig, CompositeOutput, Decoder, LstmClassifier, LstmClassifierConfig, PerceptLstm,
 };
 pub use conv_pooling::{ConvPooling, ConvPoolingConfig};
 pub use error::BaselineError;
@@ -33,6 +34,7 @@ use error::no_zeros;
 pub use features::{FeatureLayer, FeaturePadding, Features};
 pub use frame::{FrameClassifier, FrameClassifierConfig};
 pub use karpathy::{EarlyFusion, Fusion, Karpathy, KarpathyConfig, LateFusion, SingleFrame, SlowFusion};
+pub use linear_svm::{LinearSvm, LinearSvmConfig};
 pub use lrcn::{Lrcn, LrcnConfig};
 pub use lstm::{Lstm, LstmConfig, LstmState};
 pub use lstm_stack::{LstmStack, LstmStackConfig};

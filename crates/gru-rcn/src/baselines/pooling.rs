@@ -20,6 +20,9 @@ use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, linear};
 use crate::percepts::{Level, PerceptNorm, PerceptStatistics, Percepts};
 
+/// Kernels of the time-domain convolution.
+const KERNELS: usize = 256;
+
 /// Windows of time.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub struct Windows {
@@ -84,7 +87,7 @@ pub struct PoolingNetworkConfig {
     #[config(default = 4096)]
     pub hidden: usize,
     /// Kernels of time-domain convolution.
-    #[config(default = 256)]
+    #[config(default = "KERNELS")]
     pub kernels: usize,
     /// Drop probability on the inputs of the second layer and of the classifier.
     #[config(default = 0.5)]
@@ -212,7 +215,7 @@ macro_rules! poolings {
                 let pooling = pooling(options.time);
                 let config = PoolingNetworkConfig::new(pooling, options.top(), options.time, options.num_classes)
                     .with_hidden(options.hidden)
-                    .with_kernels(options.hidden)
+                    .with_kernels(options.hidden.min(KERNELS))
                     .with_dropout(options.dropout);
                 let norm = PerceptNorm::fit(FrameClassifierConfig::norm(), statistics, device);
                 Self { network: PoolingNetwork { norm, ..config.init(device) } }

@@ -87,6 +87,43 @@ fn validation_is_held_out_of_the_train_list_by_group() {
     assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 40);
 }
 
+/// As THUMOS'14's validation videos beside UCF-101: a list anywhere, whose entries are paths in a
+/// folder of their own. The same names in both folders are other clips.
+#[test]
+fn validation_clips_may_lie_in_another_folder() {
+    let (folder, other, lists) = (small(3), temporary(), temporary());
+    for (id, bytes) in [("a/0.avi", "p"), ("a/9.avi", "q"), ("b/9.avi", "r"), ("c/9.avi", "s")] {
+        put(other.path(), id, bytes);
+    }
+    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\n");
+    put(lists.path(), "val.txt", "b/9.avi 2\na/0.avi 1\n");
+    let list = lists.path().join("val.txt");
+    let choice = FolderOptions {
+        test_list: Some("test.txt".into()),
+        validation_root: Some(other.path().to_owned()),
+        validation_list: Some(list.clone()),
+        ..options(folder.path())
+    };
+    let set = Dataset::from_folder(&choice).unwrap();
+    assert_eq!(ids(&set.train), ["a/0.avi", "a/1.avi", "b/0.avi", "b/1.avi"]);
+    assert_eq!(ids(&set.validation), ["validation/b/9.avi", "validation/a/0.avi"]);
+    assert_eq!(set.validation.iter().map(|sample| sample.class).collect::<Vec<_>>(), [1, 0]);
+    let root = fs::canonicalize(other.path()).unwrap();
+    assert!(matches!(&set.validation[0].source, ClipSource::Video(path) if *path == root.join("b/9.avi")));
+    // Errors name the list and the line.
+    put(lists.path(), "val.txt", "a/9.avi\nc/9.avi\n");
+    fails(&choice, &["val.txt, line 2", "class `c`", "a, b"]);
+    put(lists.path(), "val.txt", "a/9.avi\n\nb/1.avi\n");
+    fails(&choice, &["val.txt, line 3", "b/1.avi", "no such clip"]);
+    // Without a list all clips validate, but for those in quarantine.
+    put(other.path(), QUARANTINE, "a/9.avi\nc/9.avi\n");
+    let all = FolderOptions { validation_list: None, ..choice };
+    let set = Dataset::from_folder(&all).unwrap();
+    assert_eq!(ids(&set.validation), ["validation/a/0.avi", "validation/b/9.avi"]);
+    assert_eq!(set.skipped, ["validation/a/9.avi", "validation/c/9.avi"]);
+    fails(&FolderOptions { validation_root: Some("../nowhere".into()), ..all }, &["nowhere"]);
+}
+
 #[test]
 fn the_json_map_gives_groups() {
     let folder = small(8);
