@@ -28,5 +28,6 @@ mod resume;
 #[cfg(unix)]
 mod soak;
 mod stills;
+mod table1;
 mod tiny;
 mod views;

@@ -95,6 +95,9 @@ enum Source {
     Form(Form),
     /// Runs of their own, one for each stream.
     Compared(&'static [Compared]),
+    /// At the paper's scale the fine-tuned CNN of the own rows, whose protocol is that of Wang et al.; at the
+    /// small scale runs of its own.
+    SameCnn(&'static [Compared]),
     /// The average of several such runs by different seeds.
     Ensemble(&'static Compared, u64),
 }
@@ -187,7 +190,7 @@ const ROWS: [Row; 12] = [
         key: "improved-two-stream",
         name: "Improved Two-Stream (Wang et al. 2015)",
         printed: [Some(79.8), Some(85.7), Some(90.9)],
-        source: Source::Compared(&[
+        source: Source::SameCnn(&[
             compared(Baseline::VeryDeep, "ucf101/very-deep", FRAME),
             compared(Baseline::VeryDeep, "ucf101/very-deep-flow", FRAME),
         ]),
@@ -278,7 +281,7 @@ impl Table1Args {
     pub(super) fn run(&self) -> Result<()> {
         let rows = self.rows()?;
         let work = Work::new(self)?;
-        let own = rows.iter().any(|row| matches!(row.source, Source::Cnn | Source::TopRnn | Source::Form(_)));
+        let own = rows.iter().any(|row| matches!(self.source(row), Source::Cnn | Source::TopRnn | Source::Form(_)));
         let mut done = Done::default();
         for (stream, _) in work.streams.iter().enumerate() {
             for seed in 0..if own { self.seeds() } else { 0 } {
@@ -286,8 +289,10 @@ impl Table1Args {
             }
         }
         for row in &rows {
-            let (compared, seeds) = match row.source {
-                Source::Compared(compared) => (compared, 1),
+            let (compared, seeds) = match *self.source(row) {
+                // There are recipes of compared systems for UCF-101 and the small scale only.
+                _ if !self.recipes.is_empty() => continue,
+                Source::Compared(compared) | Source::SameCnn(compared) => (compared, 1),
                 Source::Ensemble(compared, seeds) => (std::slice::from_ref(compared), seeds),
                 _ => continue,
             };
@@ -318,6 +323,13 @@ impl Table1Args {
         }
         let chosen = |row: &&Row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key);
         Ok(ROWS.iter().filter(chosen).collect())
+    }
+
+    fn source<'r>(&self, row: &'r Row) -> &'r Source {
+        match &row.source {
+            Source::SameCnn(_) if self.scale == Scale::Paper && self.recipes.is_empty() => &Source::Cnn,
+            source => source,
+        }
     }
 
     fn seeds(&self) -> u64 {
@@ -413,9 +425,6 @@ impl<'a> Work<'a> {
 
     /// A compared system on a stream.
     fn compared(&self, compared: &Compared, stream: usize, seed: u64, done: &Done) -> Result<Outcome> {
-        if !self.arguments.recipes.is_empty() {
-            return Ok(Err("there is no recipe of it for these data".into()));
-        }
         let key = compared.baseline.key();
         let mut changes = vec![format!("seed={seed}")];
         let mut weights = None;
@@ -502,7 +511,7 @@ impl Finished {
                 System::Form(other) => other == form,
                 _ => false,
             },
-            Source::Compared(compared) => compared[0].is(system),
+            Source::Compared(compared) | Source::SameCnn(compared) => compared[0].is(system),
             Source::Ensemble(compared, _) => compared.is(system),
         };
         systems.into_iter().find(wanted)
@@ -536,13 +545,17 @@ impl Work<'_> {
         if self.arguments.scale == Scale::Small || !self.arguments.recipes.is_empty() {
             notes.push("The printed figures are of UCF-101, from which these data differ.".into());
         }
+        if !self.arguments.recipes.is_empty() {
+            notes.push("The compared systems have no recipes for these data.".into());
+        }
         notes
     }
 
     /// The figure of a row on one stream.
     fn fill_stream(&self, row: &Row, stream: usize, done: &Done, cell: &mut Cell) -> Result<()> {
-        let outcomes: Vec<(u64, &Outcome)> = match row.source {
-            Source::Compared(compared) => compared.get(stream).map_or(Vec::new(), |compared| {
+        let source = self.arguments.source(row);
+        let outcomes: Vec<(u64, &Outcome)> = match *source {
+            Source::Compared(compared) | Source::SameCnn(compared) => compared.get(stream).map_or(Vec::new(), |compared| {
                 done.compared.get(&(compared.baseline.key(), stream, 0)).map(|outcome| (0, outcome)).into_iter().collect()
             }),
             Source::Ensemble(compared, seeds) if stream == 0 => {
@@ -556,7 +569,7 @@ impl Work<'_> {
         for (seed, outcome) in outcomes {
             match outcome {
                 Err(reason) => cell.note = Some(reason.clone()),
-                Ok(finished) => match finished.system(&row.source) {
+                Ok(finished) => match finished.system(source) {
                     Some(system) => members.push((seed, system.scores(&finished.dir))),
                     None => cell.note = Some("it has nothing to stack: the recipe has one level".into()),
                 },
@@ -569,6 +582,9 @@ impl Work<'_> {
                 cell.note = Some(format!("the average of {} seeds of the network above", files.len()));
             }
             return Ok(());
+        }
+        if let (Source::SameCnn(_), Source::Cnn) = (&row.source, source) {
+            cell.note = Some("the fine-tuned VGG-16 of the first row, which follows this one's protocol".into());
         }
         members.into_iter().try_for_each(|(seed, file)| cell.push(seed, &[(file, 1.0)]))
     }
