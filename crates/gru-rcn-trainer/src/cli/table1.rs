@@ -21,9 +21,9 @@ use crate::experiment::data::resolve;
 use crate::experiment::{Plan, System, train};
 use crate::output::{describe, note, say};
 use crate::recipe::{Recipe, to_toml};
+use crate::report::{document, percent, percent_range};
 use crate::run::card::RunCard;
 use crate::run::dir::{Folder, RunDir, write_atomically, write_json};
-use crate::report::{document, percent, percent_range};
 use crate::run::scores::{SavedScores, average};
 use crate::signals::{Faults, Interrupted, StopFlag};
 
@@ -124,11 +124,8 @@ const fn compared(baseline: Baseline, recipe: &'static str, small: &'static [&'s
     Compared { baseline, recipe, small }
 }
 
-const C3D: Compared = compared(
-    Baseline::C3d,
-    "ucf101/c3d",
-    &["clip.temporal={consecutive={frames=16}}", "baselines.c3d_svm={starts=3}"],
-);
+const C3D: Compared =
+    compared(Baseline::C3d, "ucf101/c3d", &["clip.temporal={consecutive={frames=16}}", "baselines.c3d_svm={starts=3}"]);
 const UNSUPERVISED: &[&str] = &[
     "clip.temporal={consecutive={frames=8}}",
     "baselines.hidden=64",
@@ -540,7 +537,9 @@ impl Work<'_> {
         let mut notes: Vec<String> = data.map(|data| format!("{} test clips of {}.", data.test, data.name)).collect();
         notes.sort();
         notes.dedup();
-        notes.push("Each figure is the mean over the seeds, with its 95 % interval over the test clips (Wilson).".into());
+        notes.push(
+            "Each figure is the mean over the seeds, with its 95 % interval over the test clips (Wilson).".into(),
+        );
         notes.push("Both streams are fused as in the paper: RGB counts once and flow twice.".into());
         if self.arguments.scale == Scale::Small || !self.arguments.recipes.is_empty() {
             let mut networks: Vec<&str> =
@@ -561,9 +560,15 @@ impl Work<'_> {
     fn fill_stream(&self, row: &Row, stream: usize, done: &Done, cell: &mut Cell) -> Result<()> {
         let source = self.arguments.source(row);
         let outcomes: Vec<(u64, &Outcome)> = match *source {
-            Source::Compared(compared) | Source::SameCnn(compared) => compared.get(stream).map_or(Vec::new(), |compared| {
-                done.compared.get(&(compared.baseline.key(), stream, 0)).map(|outcome| (0, outcome)).into_iter().collect()
-            }),
+            Source::Compared(compared) | Source::SameCnn(compared) => {
+                compared.get(stream).map_or(Vec::new(), |compared| {
+                    done.compared
+                        .get(&(compared.baseline.key(), stream, 0))
+                        .map(|outcome| (0, outcome))
+                        .into_iter()
+                        .collect()
+                })
+            }
             Source::Ensemble(compared, seeds) if stream == 0 => {
                 let key = compared.baseline.key();
                 (0..seeds).filter_map(|seed| Some((seed, done.compared.get(&(key, 0, seed))?))).collect()
@@ -624,7 +629,8 @@ impl Cell {
         for (file, _) in files {
             saved.push(SavedScores::load(file)?);
         }
-        let predictions: Vec<_> = saved.iter().map(|scores| scores.predictions_like(&saved[0])).collect::<Result<_>>()?;
+        let predictions: Vec<_> =
+            saved.iter().map(|scores| scores.predictions_like(&saved[0])).collect::<Result<_>>()?;
         let weights: Vec<f64> = files.iter().map(|(_, weight)| *weight).collect();
         let test = average(&predictions, &weights)?.summary();
         let scores = files.iter().map(|(file, _)| file.clone()).collect();
@@ -748,11 +754,12 @@ impl Table {
 /// the paper's has learnt ImageNet.
 mod small {
     use super::*;
-    use gru_rcn_data::{Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, Sample, SizeRule, Split};
     use gru_rcn_data::ClipSource;
+    use gru_rcn_data::{Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, Sample, SizeRule, Split};
     use image::RgbImage;
 
-    const CLIPS: MotionConfig = MotionConfig { size: 32, frames: 20, train: 1200, validation: 240, test: 480, seed: 2016 };
+    const CLIPS: MotionConfig =
+        MotionConfig { size: 32, frames: 20, train: 1200, validation: 240, test: 480, seed: 2016 };
 
     /// The prepared clips, made on first use.
     pub(super) fn prepare(folder: &Path, stop: &StopFlag) -> Result<PathBuf> {
@@ -795,7 +802,10 @@ mod small {
         for t in 0..frames.time {
             let path = folder.join(format!("{t:02}.png"));
             let picture = RgbImage::from_raw(frames.width as u32, frames.height as u32, frames.frame(t).to_vec());
-            picture.context("a frame has three bytes a pixel")?.save(&path).with_context(|| path.display().to_string())?;
+            picture
+                .context("a frame has three bytes a pixel")?
+                .save(&path)
+                .with_context(|| path.display().to_string())?;
         }
         Ok(())
     }
@@ -803,7 +813,8 @@ mod small {
     /// A run that trains the small CNN on the shapes; its classifier of single frames is of no use.
     pub(super) fn cnn(set: &[String]) -> Result<Recipe> {
         let changes = ["model.train=false", "baselines.frame=true", "baselines.top_rnn=none", "training.epochs=1"];
-        let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).chain(set.iter().cloned()).collect();
+        let changes: Vec<String> =
+            changes.iter().map(|change| (*change).to_owned()).chain(set.iter().cloned()).collect();
         resolve("motion", &changes, None, None)
     }
 
@@ -817,7 +828,12 @@ mod small {
         ];
         if compared.baseline.takes_pixels() {
             // These networks are made for larger frames.
-            let own = ["backbone.finetune=none", "clip.input_size=[112, 112]", "baselines.width=0.125", "baselines.dropout=0.3"];
+            let own = [
+                "backbone.finetune=none",
+                "clip.input_size=[112, 112]",
+                "baselines.width=0.125",
+                "baselines.dropout=0.3",
+            ];
             changes.extend(own.map(str::to_owned));
             changes.extend(["training.learning_rate=1e-3", "features.cache=false"].map(str::to_owned));
         }

@@ -18,8 +18,8 @@ use crate::context::Context;
 use crate::observe::Pace;
 use crate::recipe::{Recipe, SvmSection};
 use crate::run::dir::RunDir;
-use crate::scoring::{MeanOf, Scorable};
 use crate::scoring::views::ViewPixels;
+use crate::scoring::{MeanOf, Scorable};
 
 /// Margins of clips by their descriptors.
 struct SvmOnC3d {
