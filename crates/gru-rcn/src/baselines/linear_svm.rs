@@ -86,7 +86,7 @@ impl LinearSvmConfig {
         let (mut weights, mut alphas) = (vec![0.0; features + 1], vec![0.0; count]);
         // Examples often come class by class; steps of the golden section visit all of them evenly.
         let mut step = (count as f64 * 0.618) as usize;
-        while step > 1 && (2..=step).any(|n| step % n == 0 && count % n == 0) {
+        while step > 1 && (2..=step).any(|n| step.is_multiple_of(n) && count.is_multiple_of(n)) {
             step -= 1;
         }
         for _ in 0..self.passes {
