@@ -3,7 +3,7 @@
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::Value;
 
-use crate::harness::{Call, copy_folder, keys, metrics, run, temporary};
+use crate::harness::{copy_folder, keys, metrics, run, temporary};
 use crate::tiny;
 
 /// A baseline of the model crate needs nothing in the program: it is trained, tested and reported

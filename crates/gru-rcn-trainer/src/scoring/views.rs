@@ -357,7 +357,7 @@ mod tests {
         let mut found: Vec<f32> = batches.flat_map(|batch| numbers(&batch.unwrap().input)).collect();
         let seconds = began.elapsed().as_secs_f64();
         let once = cnn.frames();
-        println!("{frames} frames, {} views that show {shown}: {once} through the CNN, {seconds:.1} s", plans.len());
+        note!("{frames} frames, {} views that show {shown}: {once} through the CNN, {seconds:.1} s", plans.len());
         let mut distinct: Vec<usize> = plans.iter().flat_map(|(plan, _)| plan.frames.iter().copied()).collect();
         distinct.sort_unstable();
         distinct.dedup();
