@@ -434,11 +434,15 @@ impl<'a> Work<'a> {
             changes.push("backbone.finetune=none".into());
         }
         let recipe = match self.arguments.scale {
-            Scale::Paper => self.recipe(stream, compared.recipe, weights.as_deref(), &changes)?,
+            Scale::Paper => self.recipe(stream, compared.recipe, weights.as_deref(), &changes),
             Scale::Small => {
                 changes.extend(small::compared(compared));
-                self.recipe(stream, &self.streams[stream].recipe, weights.as_deref(), &changes)?
+                self.recipe(stream, &self.streams[stream].recipe, weights.as_deref(), &changes)
             }
+        };
+        let recipe = match recipe {
+            Ok(recipe) => recipe,
+            Err(error) => return Ok(Err(describe(&error))),
         };
         self.finish(&self.folder(&format!("{key}-{}", COLUMNS[stream].to_lowercase()), seed), recipe)
     }
@@ -824,6 +828,7 @@ mod small {
             "model.train=false".to_owned(),
             "baselines.frame=false".to_owned(),
             "baselines.top_rnn=none".to_owned(),
+            "baselines.forms=[]".to_owned(),
             format!("baselines.others=[\"{}\"]", compared.baseline.key()),
         ];
         if compared.baseline.takes_pixels() {
