@@ -840,7 +840,9 @@ mod small {
                 "baselines.dropout=0.3",
             ];
             changes.extend(own.map(str::to_owned));
-            changes.extend(["training.learning_rate=1e-3", "training.epochs=3", "features.cache=false"].map(str::to_owned));
+            changes.extend(
+                ["training.learning_rate=1e-3", "training.epochs=3", "features.cache=false"].map(str::to_owned),
+            );
         }
         changes.extend(compared.small.iter().map(|change| (*change).to_owned()));
         changes
