@@ -124,7 +124,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let mut model = LinearConfig::new(3, 2).init(&device);
         let gradients = |model: &Linear, scale: f32| {
-            let loss = model.forward(Tensor::ones([2, 3], &device)).square().sum() * scale;
+            let loss = model.forward(Tensor::<2>::ones([2, 3], &device)).square().sum() * scale;
             GradientsParams::from_grads(loss.backward(), model)
         };
         let mut optimizer = AdadeltaConfig::new().init();
