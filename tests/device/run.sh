@@ -1,5 +1,5 @@
 #!/bin/bash
-# What a GPU has to show, on a machine without Cargo, in some eight minutes:
+# What a GPU has to show, on a machine without Cargo, in some ten minutes:
 #
 #     run.sh PROGRAM BENCH FOLDER [PART…]
 #
@@ -15,12 +15,18 @@
 #     compare   losses of one training on the CPU and on the GPU, step by step
 #     speed     tests/peers/device_bench.py, for the workloads in SPEED_ONLY or all
 #     motion    the recipe motion on the GPU, stopped and resumed
+#     cpu       with OPS and MODEL, the examples `bench_ops` and `bench_model`: tests/peers/ops_bench.py on the processor, for
+#               the cases in OPS_ONLY or all; and before it each program in TESTS, such as the tests of gru-rcn-ops
+#
+# The folder KEEP, if it is given, holds what is compiled and the runs; a second call with it goes on from there.
 set -u
 program=$(realpath "$1") bench=$(realpath "$2") out=$(realpath "$3")
 shift 3
 parts=${*:-warm doctor tiny compare speed motion}
-peer=$(cd "$(dirname "$0")/../peers" && pwd)/device_bench.py
-work=$(mktemp -d)
+peers=$(cd "$(dirname "$0")/../peers" && pwd)
+peer=$peers/device_bench.py
+work=${KEEP:-$(mktemp -d)}
+mkdir -p "$work"
 [ -n "${KERNELS:-}" ] && tar -xzf "$KERNELS" -C "$work"
 if [ -z "${CUDA_PATH:-}" ]; then
   header=$(find /usr/local/cuda/ /usr /opt -name cuda_runtime.h -not -path '*/triton/*' 2>/dev/null | head -1)
@@ -57,6 +63,8 @@ for part in $parts; do
       train tiny-cuda "$limit" --backend cuda &
       train tiny-bf16 "$limit" --backend cuda --dtype bf16 &
       run compare "$limit" "$program" compare-backends --backends cpu,cuda --steps 2 &
+      run motion "$limit" "$program" train motion --backend cuda --run "$work/motion/warm" --set backbone.pretrain.epochs=1 \
+        --set training.epochs=1 &
       run speed "$((limit + 60))" python3 "$peer" "$bench" --warm --limit "$limit" --only "${SPEED_ONLY:-}" --folder "$work" &
       wait
       show speed 20
@@ -92,6 +100,15 @@ for part in $parts; do
       run motion 120 "$program" train --resume --backend cuda --run "$work/motion/run"
       show motion 16
       cp "$work/motion/run/run.json" "$out/motion.json"
+      ;;
+    cpu)
+      for program_of_tests in ${TESTS:-}; do
+        run "$(basename "$program_of_tests")" 120 "$(realpath "$program_of_tests")"
+        show "$(basename "$program_of_tests")" 3
+      done
+      grep -m1 'model name' /proc/cpuinfo
+      run ops "${OPS_SECONDS:-200}" python3 "$peers/ops_bench.py" "$OPS" "$MODEL" --rounds 2 ${OPS_ONLY:+--only "$OPS_ONLY"}
+      show ops 24
       ;;
     *) echo "$part: no such part" ;;
   esac

@@ -9,14 +9,15 @@
 //!
 //! - `cnn`: percepts of pool2 to fc7 of VGG-16 at 224×224, `batch` clips of `frames` frames
 //! - `cnn-train`: the same with the backward pass to all weights
-//! - `gru`: the independent GRU-RCN of the paper's five levels on given percepts
-//! - `gru-train`: the same with the backward pass to all weights
-//! - `recognizer`: clip to class probabilities, both together
-//! - `recognizer-graph`: the same recorded once and replayed, where the backend can
+//! - `pool2`, `pool3`, `pool4`, `pool5`, `fc7`: the paper's ConvGRU of that level on given percepts,
+//!   forward, then with the backward pass to its weights
+//! - `recognizer`: clip to class probabilities, CNN and five levels together, then the same recorded
+//!   once and replayed, where the backend can
+//! - `small`: the same with a small CNN at 32×32 and two levels, for a first look
 //!
-//! Prints one line of JSON: `ms`, the median of the rounds after two for warming up, with the least
-//! and the greatest; `first_ms`, the first of those two, with compiling and tuning the kernels;
-//! `graph`, whether a record was replayed; `sum` of the output.
+//! Prints a line of JSON for each measurement: `ms`, the median of the rounds after two for warming
+//! up, with the least and the greatest; `first_ms`, the first of those two, with compiling and tuning
+//! the kernels; `graph`, whether a record was replayed; `sum` of the output.
 
 use std::error::Error;
 use std::time::Instant;
@@ -73,58 +74,63 @@ fn gpu() -> Option<Device> {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::given()?;
     let plain = options.device.clone();
-    let train = options.workload.ends_with("-train");
-    let device = if train { plain.clone().autodiff() } else { plain.clone() };
     let random = |shape: [usize; 5]| -> Tensor<5> {
         Tensor::<5>::random(shape, Distribution::Normal(0.0, 1.0), &plain).cast(options.dtype)
     };
     let pixels = || random([options.batch, options.frames, 3, 224, 224]);
     let levels = CnnConfig::Vgg16(Vgg16Config::new()).levels();
-    let recurrent = GruRcnConfig::new(levels.clone(), HIDDEN.to_vec());
-    // The classifier takes float32 percepts and computes its recurrence in `dtype`.
-    let classifier =
-        || GruRcnClassifierConfig::new(recurrent.clone(), CLASSES).init(&plain).computing_in(options.dtype);
 
-    let mut clock = Clock { rounds: options.rounds, times: Vec::new(), sum: 0.0, graph: false };
     match &*options.workload {
         "cnn" | "cnn-train" => {
+            let train = options.workload == "cnn-train";
+            let device = if train { plain.clone().autodiff() } else { plain.clone() };
             let (cnn, input) = (Vgg16Config::new().init(&device), pixels());
-            clock.run(|| {
+            time(&options, &options.workload, || {
                 let clips = if train { input.clone().autodiff() } else { input.clone() };
-                finish(cnn.percepts(clips).top().sum(), train)
+                (finish(cnn.percepts(clips).top().sum(), train), false)
             });
         }
-        "gru" | "gru-train" => {
-            let model = recurrent.init(&device);
-            let shape = |level: &Level| [options.batch, options.frames, level.channels, level.height, level.width];
-            let percepts = Percepts::new(levels.iter().map(|level| random(shape(level))).collect());
-            clock.run(|| {
-                let percepts = percepts.clone();
-                let last = model.forward(if train { percepts.autodiff() } else { percepts });
-                finish(last.into_iter().map(Tensor::sum).reduce(|a, b| a + b).expect("five levels"), train)
-            });
-        }
-        "recognizer" => {
-            let (cnn, classifier, input) = (Vgg16Config::new().init(&plain), classifier(), pixels());
-            clock.run(|| {
-                let logits = classifier.forward(cnn.percepts(input.clone()).cast(FloatDType::F32));
-                finish(logits.probabilities().sum(), false)
-            });
-        }
-        "recognizer-graph" => {
-            let (cnn, classifier, input) = (Vgg16Config::new().init(&plain), classifier(), pixels());
+        "recognizer" | "small" => {
+            let (config, hidden, size) = match &*options.workload {
+                "small" => {
+                    (CnnConfig::Vgg16(Vgg16Config::small(8, [32, 32]).with_taps(["pool3", "fc7"])), vec![32; 2], 32)
+                }
+                _ => (CnnConfig::Vgg16(Vgg16Config::new()), HIDDEN.to_vec(), 224),
+            };
+            // The classifier takes float32 percepts and computes its recurrence in `dtype`.
+            let recurrent = GruRcnConfig::new(config.levels(), hidden);
+            let classifier = GruRcnClassifierConfig::new(recurrent, CLASSES).init(&plain).computing_in(options.dtype);
+            let (cnn, input) = (config.init(&plain), random([options.batch, options.frames, 3, size, size]));
             let shape = input.dims();
-            let mut replay = Replay::new(move |mut planes| {
-                let clips = planes.remove(0).reshape(shape);
-                let logits = classifier.forward(cnn.percepts(clips).cast(FloatDType::F32));
-                vec![logits.probabilities().unsqueeze()]
+            let probabilities =
+                move |clips: Tensor<5>| classifier.forward(cnn.percepts(clips).cast(FloatDType::F32)).probabilities();
+            time(&options, &options.workload, || (finish(probabilities(input.clone()).sum(), false), false));
+            let mut replay =
+                Replay::new(move |mut planes| vec![probabilities(planes.remove(0).reshape(shape)).unsqueeze()]);
+            time(&options, &format!("{}-graph", options.workload), || {
+                let found = replay.call(vec![input.clone().flatten(1, 2)]).remove(0);
+                (finish(found.sum(), false), replay.is_recorded())
             });
-            clock.run(|| finish(replay.call(vec![input.clone().flatten(1, 2)]).remove(0).sum(), false));
-            clock.graph = replay.is_recorded();
+            if let Some(reason) = replay.refusal() {
+                eprintln!("{}: not replayed: {reason}", options.workload);
+            }
         }
-        other => return Err(format!("{other}: no such workload").into()),
+        name => {
+            let Some(level) = levels.iter().position(|level| level.name == name) else {
+                return Err(format!("{name}: no such workload").into());
+            };
+            let hidden = vec![HIDDEN[level]];
+            let level = levels[level].clone();
+            let shape = [options.batch, options.frames, level.channels, level.height, level.width];
+            let (config, percepts) = (GruRcnConfig::new(vec![level], hidden), Percepts::new(vec![random(shape)]));
+            let model = config.init(&plain);
+            time(&options, name, || (finish(model.forward(percepts.clone()).remove(0).sum(), false), false));
+            let model = config.init(&plain.autodiff());
+            time(&options, &format!("{name}-train"), || {
+                (finish(model.forward(percepts.clone().autodiff()).remove(0).sum(), true), false)
+            });
+        }
     }
-    println!("{}", clock.json(&options.workload));
     Ok(())
 }
 
@@ -138,35 +144,24 @@ fn finish(loss: Tensor<1>, train: bool) -> f32 {
     value
 }
 
-struct Clock {
-    rounds: usize,
-    times: Vec<f64>,
-    sum: f32,
-    graph: bool,
-}
-
-impl Clock {
-    /// Times `work`, which ends when its value has been read from the device.
-    fn run(&mut self, mut work: impl FnMut() -> f32) {
-        for _ in 0..self.rounds.max(1) + 2 {
-            let start = Instant::now();
-            self.sum = work();
-            self.times.push(start.elapsed().as_secs_f64() * 1e3);
-        }
+/// Times `work`, which ends when its value has been read from the device, and says whether it was
+/// replayed.
+fn time(options: &Options, workload: &str, mut work: impl FnMut() -> (f32, bool)) {
+    let mut times = Vec::new();
+    let (mut sum, mut graph) = (0.0, false);
+    for _ in 0..options.rounds.max(1) + 2 {
+        let start = Instant::now();
+        (sum, graph) = work();
+        times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-
-    fn json(&self, workload: &str) -> String {
-        let mut times = self.times[2..].to_vec();
-        times.sort_by(f64::total_cmp);
-        format!(
-            "{{\"workload\": \"{workload}\", \"ms\": {:.3}, \"first_ms\": {:.1}, \"least\": {:.3}, \"greatest\": {:.3}, \
-             \"graph\": {}, \"sum\": {}}}",
-            times[times.len() / 2],
-            self.times[0],
-            times[0],
-            times[times.len() - 1],
-            self.graph,
-            self.sum
-        )
-    }
+    let first = times[0];
+    times.drain(..2);
+    times.sort_by(f64::total_cmp);
+    println!(
+        "{{\"workload\": \"{workload}\", \"ms\": {:.3}, \"first_ms\": {first:.1}, \"least\": {:.3}, \"greatest\": {:.3}, \
+         \"graph\": {graph}, \"sum\": {sum}}}",
+        times[times.len() / 2],
+        times[0],
+        times[times.len() - 1],
+    );
 }

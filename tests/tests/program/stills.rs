@@ -1,5 +1,6 @@
-//! The percept rule of the recipes for UCF-101 on clips whose classes differ by what they show: still
-//! pictures with the noise of a sensor. Whoever takes out each clip's mean takes the picture out.
+//! The percept rule of the recipes for UCF-101 on clips whose classes differ by what they show:
+//! still pictures with the noise of a sensor. Whoever takes out each clip's mean takes the picture
+//! out.
 
 use std::fs;
 use std::path::Path;
@@ -34,9 +35,9 @@ impl Numbers {
     }
 }
 
-/// A picture of a class: stripes or checks of a period, a place and a hue of their own, with the contrast
-/// of the class. The same pattern in another contrast passes the ReLUs of a CNN by the same units, and so
-/// does its noise, which otherwise gives the picture away to some degree.
+/// A picture of a class: stripes or checks of a period, a place and a hue of their own, with the
+/// contrast of the class. The same pattern in another contrast passes the ReLUs of a CNN by the
+/// same units, and so does its noise, which otherwise gives the picture away to some degree.
 fn picture(contrast: f64, numbers: &mut Numbers) -> Vec<f64> {
     let (kind, period) = ((4.0 * numbers.next()) as usize, 5.0 + 5.0 * numbers.next());
     let (phase, gains) = ([(); 2].map(|()| 32.0 * numbers.next()), [(); 3].map(|()| 0.6 + 0.4 * numbers.next()));

@@ -154,7 +154,10 @@ fn mirror_images_are_skipped_if_flip_is_off() {
     fs::write(&path, recipe.replace("flip = true", "flip = false")).unwrap();
     let line = ["evaluate", "--run", "run", "--data", "others", "--views", "2x10", "--json"];
     let words = "10 views each, 2 starts of 5 crops, no mirror images since clip.flip is off";
-    run(folder.path(), line).succeeds().says(&[words]);
+    // Of each of twelve clips ten views of four frames, and of its nine frames all but the fifth once: the
+    // five crops are one.
+    let counted = "96 frames went through the CNN, each once for every crop; the views show 480";
+    run(folder.path(), line).succeeds().says(&[words, counted]);
     let found = Tensors::read(&folder.path().join("run/scores-other.safetensors")).floats("probabilities");
     let five = probabilities(folder.path(), "others", "2x5", "scores-other.safetensors");
     assert_near(&found, &five);

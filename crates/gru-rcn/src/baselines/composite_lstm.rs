@@ -153,8 +153,8 @@ impl CompositeLstm {
     }
 }
 
-/// [`CompositeLstm`] on the percepts of clips, for a trainer: of the pooled top level of each clip, the last
-/// steps are what is to be predicted.
+/// [`CompositeLstm`] on the percepts of clips, for a trainer: of the pooled top level of each clip,
+/// the last steps are what is to be predicted.
 #[derive(Module, Debug)]
 pub struct PerceptLstm {
     /// Normalisation of the pooled percepts.
@@ -362,8 +362,8 @@ mod tests {
         assert_same(model.forward(input, predicted.clone()).prediction, predicted);
     }
 
-    /// Clips of five steps, two of which are predicted: the loss is the mean of the clips' losses, each
-    /// that of the clip alone, on percepts as the classifier sees them.
+    /// Clips of five steps, two of which are predicted: the loss is the mean of the clips' losses,
+    /// each that of the clip alone, on percepts as the classifier sees them.
     #[test]
     fn losses_of_percepts() {
         let device = Device::flex();

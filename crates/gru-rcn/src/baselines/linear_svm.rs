@@ -1,5 +1,5 @@
-//! A linear support vector machine, one class against the rest: the classifier that Tran et al. (2015)
-//! train on the descriptors of C3D.
+//! A linear support vector machine, one class against the rest: the classifier that Tran et al.
+//! (2015) train on the descriptors of C3D.
 //!
 //! For each class, with y = 1 for its examples and −1 for all others, it minimises
 //!
@@ -9,8 +9,8 @@
 //!
 //! where the bias b is the weight of a feature that is 1, as in LIBLINEAR and scikit-learn's
 //! `LinearSVC`. The dual is solved coordinate by coordinate: Hsieh, Chang, Lin, Keerthi and
-//! Sundararajan, *A Dual Coordinate Descent Method for Large-scale Linear SVM* (ICML 2008), algorithm
-//! 1 with the squared loss.
+//! Sundararajan, *A Dual Coordinate Descent Method for Large-scale Linear SVM* (ICML 2008),
+//! algorithm 1 with the squared loss.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -137,9 +137,9 @@ mod tests {
     ];
     const TARGETS: [usize; 12] = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
 
-    /// Twelve points in three classes that no planes part. The expected weights and biases are those of
-    /// scikit-learn 1.9.1, `LinearSVC(C=…, loss="squared_hinge", tol=1e-12)`, whose primal and dual
-    /// solvers agree to 1e-8.
+    /// Twelve points in three classes that no planes part. The expected weights and biases are
+    /// those of scikit-learn 1.9.1, `LinearSVC(C=…, loss="squared_hinge", tol=1e-12)`, whose primal
+    /// and dual solvers agree to 1e-8.
     #[test]
     fn weights_are_those_of_liblinear() {
         let device = Device::flex();
