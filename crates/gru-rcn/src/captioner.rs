@@ -295,12 +295,7 @@ impl Captioner {
     /// # Shapes
     ///
     /// - previous: `[batch]`, ids of words; none before the first word
-    pub fn step(
-        &self,
-        videos: &EncodedVideos,
-        state: DecoderState,
-        previous: Option<Tensor<1, Int>>,
-    ) -> DecoderStep {
+    pub fn step(&self, videos: &EncodedVideos, state: DecoderState, previous: Option<Tensor<1, Int>>) -> DecoderStep {
         let embedded = match previous {
             Some(words) => self.embedding.val().select(0, words),
             None => Tensor::zeros([state.hidden.dims()[0], self.embedding.dims()[1]], &state.hidden.device()),
@@ -452,10 +447,7 @@ impl EncodedVideos {
 impl DecoderState {
     /// The states at these positions, which may repeat.
     fn select(self, positions: &Tensor<1, Int>) -> Self {
-        Self {
-            hidden: self.hidden.select(0, positions.clone()),
-            memory: self.memory.select(0, positions.clone()),
-        }
+        Self { hidden: self.hidden.select(0, positions.clone()), memory: self.memory.select(0, positions.clone()) }
     }
 }
 
@@ -486,5 +478,90 @@ struct Squares(Vec<Tensor<1>>);
 impl ModuleVisitor for Squares {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.0.push(param.val().square().sum());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_numbers, assert_panics, assert_same, difference, drawn, numbers};
+
+    fn config() -> CaptionerConfig {
+        CaptionerConfig::new(5, 9).with_embedding(6).with_hidden(5)
+    }
+
+    /// At D = 1024, M = 468, H = 3518 and 12,596 words: 2 · (1024 · 3518 + 3518) for the first state,
+    /// 3518 · 1024 + 1024² + 1024 + 1024 for the attention, 3518 + 1 for the selector, 12596 · 468 for
+    /// the embedding, 4 · 3518 · (468 + 3518 + 1024 + 1) for the LSTM, and 3518 · 468 + 468 +
+    /// 1024 · 468 + 468 + 468 · 12596 + 12596 for the output.
+    #[test]
+    fn parameters_at_the_authors_sizes() {
+        let first = 2 * (1024 * 3518 + 3518);
+        let attention = 3518 * 1024 + 1024 * 1024 + 1024 + 1024;
+        let output = 3518 * 468 + 468 + 1024 * 468 + 468 + 468 * 12_596 + 12_596;
+        let expected = first + attention + 3519 + 12_596 * 468 + 4 * 3518 * 5011 + output;
+        assert_eq!(CaptionerConfig::new(1024, 12_596).init(&Device::flex()).num_params(), expected);
+    }
+
+    /// W_s, W_m, W_a and the gates of U are 5x5 here and orthogonal; U_a is 5x5 too, and small.
+    #[test]
+    fn square_matrices_are_orthogonal_except_for_the_features() {
+        let device = Device::flex();
+        let model = config().init(&device);
+        let hidden = model.lstm_hidden.val();
+        let gates = (0..4).map(|gate| hidden.clone().narrow(1, 5 * gate, 5));
+        let others = [&model.initial_hidden.weight, &model.initial_memory.weight, &model.attention_hidden];
+        for weight in gates.chain(others.map(|weight| weight.val())) {
+            assert!(difference(weight.clone().matmul(weight.transpose()), Tensor::eye(5, &device)) < 1e-5);
+        }
+        // Five standard deviations.
+        assert!(model.attention_features.weight.val().abs().max().into_scalar::<f32>() < 0.05);
+        assert!(model.lstm_word.val().abs().max().into_scalar::<f32>() < 0.05);
+        assert_eq!(numbers(model.lstm_bias.val()), [0.0; 20]);
+        assert_eq!(numbers(model.output_word.bias.unwrap().val()), [0.0; 9]);
+    }
+
+    /// Without padding and with an explicit padding of nothing, the same; training drops anew in
+    /// every pass, and a model on a plain device does not.
+    #[test]
+    fn drops_in_training_alone() {
+        let device = Device::flex();
+        let model = config().init(&device);
+        let features = drawn::<3>(1, [2, 3, 5], &device);
+        let nothing = Tensor::from_data(TensorData::from([[false; 3]; 2]), &device);
+        let run = |model: &Captioner, features: Tensor<3>, padding| {
+            let captions = Captions::new(&[vec![2, 3], vec![4]], &features.device());
+            model.forward(&model.encode(features, padding), &captions).logits
+        };
+        let plain = run(&model, features.clone(), None);
+        assert_same(run(&model, features.clone(), Some(nothing)), plain.clone());
+        let training = model.train();
+        let [first, second] = [0, 1].map(|_| run(&training, features.clone().autodiff(), None).inner());
+        assert!(difference(first, second) > 0.0);
+        assert_same(run(&training.valid(), features, None), plain);
+    }
+
+    /// Two sentences of two words and one; the words after the end are ends as well.
+    #[test]
+    fn captions_end_and_are_filled_up() {
+        let captions = Captions::new(&[vec![5, 3], vec![7]], &Device::flex());
+        assert_numbers(captions.words.float(), &[5.0, 3.0, 0.0, 7.0, 0.0, 0.0]);
+        assert_numbers(captions.padding.float(), &[0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn panics_name_what_does_not_fit() {
+        let device = Device::flex();
+        let model = config().init(&device);
+        let features = || drawn::<3>(1, [2, 3, 5], &device);
+        let padding = |rows: [[bool; 3]; 2]| Some(Tensor::<2, Bool>::from_data(TensorData::from(rows), &device));
+        assert_panics("segments of 4 features, expected 5", || model.encode(drawn(1, [2, 3, 4], &device), None));
+        assert_panics("a video has no segment", || model.encode(features(), padding([[false; 3], [true; 3]])));
+        let videos = model.encode(features(), None);
+        assert_panics("1 captions of 2 videos", || model.forward(&videos, &Captions::new(&[vec![2]], &device)));
+        let zero = Decoding::new().with_method(DecodingMethod::Beam { width: 0 });
+        assert_panics("a beam of width zero", || model.generate(&videos, &zero));
+        assert_panics("at most zero words", || model.generate(&videos, &Decoding::new().with_max_length(0)));
+        assert_panics("a size is zero", || CaptionerConfig::new(5, 9).with_hidden(0).init(&device));
     }
 }

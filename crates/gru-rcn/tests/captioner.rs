@@ -39,8 +39,7 @@ fn the_captioner_learns_seven_sentences() {
     let vocabulary = Vocabulary::build(&tokens, 1).unwrap();
     let config = CaptionerConfig::new(24, vocabulary.len()).with_embedding(32).with_hidden(48).with_dropout(0.0);
     let mut model = config.init(&device).train();
-    let mut optimizer =
-        AdadeltaConfig::new().init().with_grad_clipping(GradientClippingConfig::Norm(10.0).init());
+    let mut optimizer = AdadeltaConfig::new().init().with_grad_clipping(GradientClippingConfig::Norm(10.0).init());
 
     let sentences = tokens.map(|tokens| vocabulary.ids(tokens));
     let captions = Captions::new(&sentences, &device.clone().autodiff());

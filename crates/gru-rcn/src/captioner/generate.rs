@@ -328,7 +328,11 @@ mod tests {
             let spelled = words.iter().copied().chain(finished.then_some(END));
             sentences.push(Sentence {
                 log_probability: spelled.enumerate().map(|(at, word)| f64::from(log_p[at * WORDS + word])).sum(),
-                attention: attention.chunks(attention.len() / (words.len() + 1)).take(words.len()).map(<[f32]>::to_vec).collect(),
+                attention: attention
+                    .chunks(attention.len() / (words.len() + 1))
+                    .take(words.len())
+                    .map(<[f32]>::to_vec)
+                    .collect(),
                 words,
                 finished,
             });

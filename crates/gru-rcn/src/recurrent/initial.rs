@@ -46,11 +46,7 @@ pub(super) fn fused(
 
 /// A matrix `[rows, blocks * columns]` whose blocks are drawn one by one, each as the authors of the
 /// soft-attention LSTM draw theirs: a square one orthogonal, any other from N(0, 0.01²).
-pub(crate) fn square_orthogonal(
-    [rows, columns]: [usize; 2],
-    blocks: usize,
-    device: &Device,
-) -> Param<Tensor<2>> {
+pub(crate) fn square_orthogonal([rows, columns]: [usize; 2], blocks: usize, device: &Device) -> Param<Tensor<2>> {
     let initializer = match rows == columns {
         true => Initializer::Orthogonal { gain: 1.0 },
         false => Initializer::Normal { mean: 0.0, std: 0.01 },
