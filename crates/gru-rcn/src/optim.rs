@@ -134,7 +134,7 @@ mod tests {
         }
         let mut resumed = AdadeltaConfig::new().init().from_bytes(optimizer.into_bytes().unwrap()).unwrap();
         let mut fresh = AdadeltaConfig::new().init();
-        let mut step = |optimizer: &mut ModuleOptimizer| {
+        let step = |optimizer: &mut ModuleOptimizer| {
             let gradients = gradients(&model, -0.3);
             optimizer.step(1.0, model.clone(), gradients).valid().weight.val()
         };

@@ -186,7 +186,8 @@ mod tests {
         vocabulary.save(&path).unwrap();
         assert_eq!(Vocabulary::open(&path).unwrap(), vocabulary);
         for (text, reason) in [
-            ("{", "EOF"),
+            (r#"["<eos>""#, "EOF"),
+            ("{}", "expected a sequence"),
             (r#"["a", "b", "c"]"#, "does not begin with"),
             (r#"["<eos>", "<unk>"]"#, "does not begin with"),
             (r#"["<eos>", "<unk>", "a", "a"]"#, "`a` is in it twice"),
