@@ -187,7 +187,7 @@ def ours(program: Path, data: Path, weights: Path, seed: int) -> dict:
         run = Path(folder) / "run"
         command = [program, "train", "egogestar", "--data", data, "--weights", weights, "--run", run, "--seed", seed, "--json"]
         answer = timed([*command, *(word for setting in SETTINGS for word in ("--set", setting))])
-    return {**answer, "accuracy": json.loads(answer["output"])["accuracy"]}
+    return {**answer, "accuracy": json.loads(answer["output"])["test"]["top1"]}
 
 
 def peer(data: Path, weights: Path, seed: int) -> dict:

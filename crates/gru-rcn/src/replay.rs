@@ -137,8 +137,8 @@ impl Record {
         for (map, (expected, found)) in compute(input.clone()).into_iter().zip(found).enumerate() {
             let largest = expected.clone().abs().max().cast(FloatDType::F32).into_scalar::<f32>();
             let difference = (expected - found).abs().max().cast(FloatDType::F32).into_scalar::<f32>();
-            // Also where one of them is no number.
-            if !(difference <= ROUNDING * largest) {
+            let fits = difference <= ROUNDING * largest; // not where one of them is no number
+            if !fits {
                 return Err(format!(
                     "its replay differs by {difference:e} in map {map}, whose largest number is {largest:e}"
                 ));

@@ -14,7 +14,7 @@ use super::shared::print_json;
 use crate::output::{describe, note, say};
 use crate::recipe::Recipe;
 use crate::run::dir::{GRU_RCN, RunDir};
-use crate::run::scores::{SavedScores, ScoreLabels, Scores};
+use crate::run::scores::{SavedScores, ScoreLabels, Scores, average};
 use crate::signals::Faults;
 
 /// The second member's share in the paper's fusion, one part RGB and two parts flow.

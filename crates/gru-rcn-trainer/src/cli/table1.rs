@@ -543,7 +543,13 @@ impl Work<'_> {
         notes.push("Each figure is the mean over the seeds, with its 95 % interval over the test clips (Wilson).".into());
         notes.push("Both streams are fused as in the paper: RGB counts once and flow twice.".into());
         if self.arguments.scale == Scale::Small || !self.arguments.recipes.is_empty() {
-            notes.push("The printed figures are of UCF-101, from which these data differ.".into());
+            let mut networks: Vec<&str> =
+                done.own.values().flatten().map(|run| run.recipe.backbone.network.title()).collect();
+            networks.dedup();
+            let networks = networks.join(" and ");
+            notes.push(format!(
+                "The printed figures are of UCF-101 and VGG-16; these are of other clips, and the CNN is {networks}."
+            ));
         }
         if !self.arguments.recipes.is_empty() {
             notes.push("The compared systems have no recipes for these data.".into());
@@ -570,7 +576,7 @@ impl Work<'_> {
             match outcome {
                 Err(reason) => cell.note = Some(reason.clone()),
                 Ok(finished) => match finished.system(source) {
-                    Some(system) => members.push((seed, system.scores(&finished.dir))),
+                    Some(system) => members.push((seed, finished.dir.scores_of(&system.key(), "test"))),
                     None => cell.note = Some("it has nothing to stack: the recipe has one level".into()),
                 },
             }

@@ -1,7 +1,8 @@
 //! The linear SVM on the descriptors of a C3D that the run has trained, as Tran et al. use it.
 //!
 //! The descriptor of a video is the mean of those of its clips, each of length 1; Tran et al. divide by
-//! the length after the mean. A view of a test video has the softmax of its margins for probabilities.
+//! the length after the mean. The probabilities of a test video are the softmax of the mean margins of its
+//! views.
 
 use anyhow::{Result, bail};
 use burn::module::Module;
@@ -17,7 +18,7 @@ use crate::context::Context;
 use crate::observe::Pace;
 use crate::recipe::{Recipe, SvmSection};
 use crate::run::dir::RunDir;
-use crate::scoring::Scorable;
+use crate::scoring::{MeanOf, Scorable};
 use crate::scoring::views::ViewPixels;
 
 /// Margins of clips by their descriptors.
@@ -29,6 +30,11 @@ struct SvmOnC3d {
 impl Scorable<PixelClips> for SvmOnC3d {
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         EnsembleLogits::new(self.svm.forward(self.c3d.descriptors(clips.pixels)).unsqueeze_dim(0))
+    }
+
+    /// The mean of the margins is the margin of the mean descriptor.
+    fn mean_of(&self) -> MeanOf {
+        MeanOf::Logits
     }
 }
 
