@@ -21,7 +21,7 @@
 //! let video = captioner.encode(features, None);
 //! let captions = Captions::new(&tokens.map(|sentence| vocabulary.ids(&sentence)), &device);
 //! let output = captioner.forward(&video, &captions);
-//! assert_eq!(output.logits.dims(), [2, 5, 7]); // four words and the end; five words, end, unknown
+//! assert_eq!(output.logits.dims(), [2, 5, 8]); // up to four words and the end; six words, end and unknown word
 //! assert_eq!(captioner.loss(&output, &Penalties::default()).dims(), [1]);
 //!
 //! for sentences in captioner.generate(&video, &Decoding::new()) {
@@ -79,7 +79,7 @@ pub struct CaptionerConfig {
 /// p   = softmax(W_o d(ℓ) + b_o)
 /// ```
 ///
-/// E[y_0] is zero. d multiplies by a Bernoulli mask in training and by its mean, 1 - `dropout`,
+/// `E[y_0]` is zero. d multiplies by a Bernoulli mask in training and by its mean, 1 - `dropout`,
 /// otherwise; Burn's [`Dropout`] divides by that mean. In h_t only the output is dropped, not what
 /// goes on to the next word.
 ///
@@ -377,7 +377,7 @@ impl Captioner {
         generate::generate(self, videos, decoding)
     }
 
-    /// State, φ and α after one step on W E[y_{t-1}].
+    /// State, φ and α after one step on `W E[y_{t-1}]`.
     fn advance(
         &self,
         videos: &EncodedVideos,
@@ -415,7 +415,7 @@ impl Captioner {
         (sigmoid(self.selector.forward(hidden)) * context, attention)
     }
 
-    /// Logits from h_t, φ and E[y_{t-1}].
+    /// Logits from h_t, φ and `E[y_{t-1}]`.
     fn logits<const D: usize>(&self, hidden: Tensor<D>, context: Tensor<D>, previous: Tensor<D>) -> Tensor<D> {
         let combined = self.output_hidden.forward(self.drop(hidden)) + previous + self.output_context.forward(context);
         self.output_word.forward(self.drop(tanh(combined)))

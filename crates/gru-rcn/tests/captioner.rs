@@ -17,7 +17,7 @@ const SENTENCES: [&str; 7] = [
     "rain",
 ];
 /// Steps after which everything must have been learnt.
-const STEPS: usize = 1500;
+const STEPS: usize = 500;
 
 /// Features `[7, 4, 24]` in -1 to 1, by a linear congruential generator.
 fn features(device: &Device) -> Tensor<3> {

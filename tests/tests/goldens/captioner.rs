@@ -64,7 +64,7 @@ fn the_captioner_and_its_gradients_match() {
 fn the_captioner_with_dropout_matches() {
     let device = Device::flex();
     let golden = Golden::open("captioner.safetensors");
-    let model = model(0.5, &device);
+    let model = model(0.5, &device.clone().autodiff()).valid();
     let output = model.forward(&encode(&model, features(&device)), &captions(&device));
     check_words(&output, "0.5", &mut Worst::of("captioner with dropout"), &golden);
 }
