@@ -127,6 +127,20 @@ impl GruRcnClassifier {
         self.heads.forward(self.recurrent.forward(self.norm.forward(percepts).cast(self.compute)))
     }
 
+    /// The vectors that its classifiers see, one level after the other: the last hidden maps, pooled.
+    /// They are the paper's features of a segment for captioning (section 5.2); bi-directional with
+    /// the paper's sizes over VGG-16 they are 2 · (64 + 128 + 256 + 256 + 512) = 2,432.
+    ///
+    /// # Shapes
+    ///
+    /// - percepts, per level: `[batch, time, channel, height, width]`
+    /// - output: `[batch, feature]`, float32
+    pub fn features(&self, percepts: Percepts) -> Tensor<2> {
+        let maps = self.recurrent.forward(self.norm.forward(percepts).cast(self.compute));
+        let pooled = maps.into_iter().map(|map| self.heads.pooling.forward(map.cast(FloatDType::F32)));
+        Tensor::cat(pooled.collect(), 1)
+    }
+
     /// Takes in one frame of a stream and classifies all frames so far, at constant cost per frame.
     ///
     /// # Shapes
@@ -209,3 +223,27 @@ mod learner {
 
 #[cfg(feature = "train")]
 pub use learner::PerceptBatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::percepts::Level;
+    use crate::recurrent::Form;
+    use crate::testing::{assert_same, device, drawn};
+
+    /// Two levels of 3 and 4 hidden channels in both directions are 14 features, and a classifier of
+    /// a level gives the same logits from its share of them.
+    #[test]
+    fn features_are_what_the_classifiers_see() {
+        let levels = vec![Level::new("low".into(), 2, 4, 4), Level::new("high".into(), 5, 1, 1)];
+        let recurrent = GruRcnConfig::new(levels, vec![3, 4]).with_form(Form::Bidirectional);
+        let model = GruRcnClassifierConfig::new(recurrent, 6).init(&device());
+        let percepts = Percepts::new(vec![drawn(1, [2, 3, 2, 4, 4], &device()), drawn(2, [2, 3, 5, 1, 1], &device())]);
+        let features = model.features(percepts.clone());
+        assert_eq!(features.dims(), [2, 14]);
+        let shares = [features.clone().narrow(1, 0, 6), features.narrow(1, 6, 8)];
+        let logits =
+            shares.into_iter().zip(&model.heads.classifiers).map(|(share, layer)| layer.forward(share)).collect();
+        assert_same(Tensor::stack::<3>(logits, 0), model.forward(percepts).logits);
+    }
+}

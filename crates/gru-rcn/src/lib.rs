@@ -30,6 +30,8 @@
 //! - [`recognizer`]: the whole, clip to class probabilities, and opening a trained run.
 //! - [`replay`]: computations that a GPU records once, for single clips and streams.
 //! - [`baselines`]: the systems that the paper compares with, on percepts or on pixels.
+//! - [`captioner`]: videos described in a sentence, and the vocabulary.
+//! - [`optim`]: Adadelta, for Burn's optimizers.
 //! - [`weights`]: import and export in the keys of PyTorch's networks.
 //! - [`prelude`]: the types that most programs need.
 //!
@@ -78,6 +80,7 @@
 
 pub mod backbone;
 pub mod baselines;
+pub mod captioner;
 pub mod classifier;
 pub mod head;
 pub mod input;
@@ -86,6 +89,7 @@ mod operator;
 #[cfg(not(feature = "flex"))]
 #[path = "no_operator.rs"]
 mod operator;
+pub mod optim;
 pub mod percepts;
 mod precision;
 pub mod prelude;

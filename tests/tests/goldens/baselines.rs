@@ -19,20 +19,20 @@ const SEED: u64 = 14_062_199;
 const CLASSES: usize = 5;
 const BATCH: usize = 2;
 
-fn drawn<const D: usize>(key: &str, shape: [usize; D], bound: f64, device: &Device) -> Tensor<D> {
+pub(crate) fn drawn<const D: usize>(key: &str, shape: [usize; D], bound: f64, device: &Device) -> Tensor<D> {
     let values: Vec<f32> = uniform(SEED, key, bound).take(shape.iter().product()).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// Walks over the parameters of a system by the names that the reference gives them; those of the
 /// normalisation, which it does not have, are left out.
-struct Names {
+pub(crate) struct Names {
     system: &'static str,
     path: Vec<String>,
 }
 
 impl Names {
-    fn of(system: &'static str) -> Self {
+    pub(crate) fn of(system: &'static str) -> Self {
         Self { system, path: Vec::new() }
     }
 
@@ -43,7 +43,7 @@ impl Names {
 }
 
 /// Draws every weight by He's bound for its inputs, biases up to 0.1.
-struct Draw(Names);
+pub(crate) struct Draw(pub(crate) Names);
 
 impl ModuleMapper for Draw {
     fn enter_module(&mut self, name: &str, _container: &str) {
@@ -94,14 +94,21 @@ impl ModuleVisitor for Check<'_> {
     }
 }
 
-/// All gradients of a model; `parameters` counts its tensors, so that none is missing.
-fn check_gradients<M: Module>(model: &M, system: &'static str, parameters: usize, loss: Tensor<1>, worst: &mut Worst) {
-    let golden = Golden::open("baselines.safetensors");
-    worst.check(loss.clone(), &golden, &keys(system, &["loss"]));
+/// The loss and all gradients of a model; `parameters` counts its tensors, so that none is missing.
+pub(crate) fn check_gradients<M: Module>(
+    golden: &Golden,
+    model: &M,
+    system: &'static str,
+    parameters: usize,
+    loss: Tensor<1>,
+    worst: &mut Worst,
+) -> Gradients {
+    worst.check(loss.clone(), golden, &keys(system, &["loss"]));
     let gradients = loss.backward();
-    let mut check = Check { names: Names::of(system), worst, golden: &golden, gradients: &gradients, checked: 0 };
+    let mut check = Check { names: Names::of(system), worst, golden, gradients: &gradients, checked: 0 };
     model.visit(&mut check);
     assert_eq!(check.checked, parameters, "{system}");
+    gradients
 }
 
 fn compare<M: ClipClassifier>(
@@ -123,7 +130,7 @@ fn compare<M: ClipClassifier>(
     let targets = Tensor::<1, Int>::from_ints([0, 1], &device);
     // The systems with one classifier are trained with either loss, the others with this one.
     let loss = model.loss(&logits, targets, LossKind::PerHead);
-    check_gradients(&model, system, parameters, loss, &mut worst);
+    check_gradients(&golden, &model, system, parameters, loss, &mut worst);
 }
 
 fn pixels<M: ClipClassifier<Input = PixelClips>>(
@@ -240,6 +247,6 @@ fn the_composite_lstm_matches() {
         let output = model.forward(input.clone(), future.clone());
         worst.check(output.reconstruction, &golden, &keys(system, &["reconstruction"]));
         worst.check(output.prediction, &golden, &keys(system, &["prediction"]));
-        check_gradients(&model, system, parameters, model.loss(input, future), &mut worst);
+        check_gradients(&golden, &model, system, parameters, model.loss(input, future), &mut worst);
     }
 }

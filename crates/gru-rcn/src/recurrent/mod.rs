@@ -4,7 +4,7 @@ mod conv_gru;
 #[cfg(test)]
 mod gradients;
 mod gru_rcn;
-mod initial;
+pub(crate) mod initial;
 mod stacking;
 
 pub use conv_gru::{ConvGru, ConvGruConfig, ConvGruOutput};
