@@ -267,8 +267,8 @@ mod tests {
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
             System::Cnn.name(&load(recipe, &changes).unwrap())
         };
-        assert_eq!(name("ucf101-rgb", &[]), "VGG-16, single frames");
-        assert_eq!(name("ucf101-flow", &[]), "VGG-16, single stacks of flow");
+        assert_eq!(name("ucf101/rgb", &[]), "VGG-16, single frames");
+        assert_eq!(name("ucf101/flow", &[]), "VGG-16, single stacks of flow");
         assert_eq!(name("folder", &["backbone.network=squeezenet"]), "SqueezeNet 1.0, single frames");
     }
 }
