@@ -321,7 +321,7 @@ mod tests {
             if (words.len()..LENGTH).any(|at| word(at) != 0) {
                 continue;
             }
-            let output = model.forward(videos, &Captions::new(&[words.clone()], &Device::flex()));
+            let output = model.forward(videos, &Captions::new(std::slice::from_ref(&words), &Device::flex()));
             let log_p = host(log_softmax(output.logits, 2).squeeze_dim::<2>(0));
             let attention = host(output.attention.squeeze_dim::<2>(0));
             let finished = words.len() < LENGTH;
