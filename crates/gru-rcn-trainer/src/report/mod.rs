@@ -18,7 +18,7 @@ mod tests;
 mod verdict;
 
 pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
-pub(crate) use format::{percent, percent_range};
+pub(crate) use format::{counted, percent, percent_range};
 pub(crate) use gallery::jpeg_base64;
 pub(crate) use page::{document, render};
 pub(crate) use verdict::Verdict;
