@@ -1,5 +1,6 @@
 """What the scripts share: numbers that Rust can draw too, writing a golden, comparing times."""
 
+import math
 import statistics
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def uniform(seed: int, key: str, shape, bound: float) -> torch.Tensor:
         top = (words(seed, key, start, size) >> np.uint64(40)).astype(np.float64)
         values[start : start + size] = bound * (top * 2.0**-23 - (1.0 - 2.0**-24))
     return torch.from_numpy(values).reshape(tuple(shape))
+
+
+def weights(seed: int, model: torch.nn.Module) -> dict:
+    """A state dict. He's uniform bound for weights, which keeps the maps' size from layer to layer; biases and running means
+    up to 0.1; the factors and variances of batch normalisation between 0.5 and 1.5, from one addition in float32."""
+    state = {}
+    for key, value in model.state_dict().items():
+        middle, bound = 0, 0.1
+        if value.dim() == 1 and key.endswith((".weight", ".running_var")):
+            middle, bound = 1, 0.5
+        elif key.endswith(".weight"):
+            bound = math.sqrt(6.0 / math.prod(value.shape[1:]))
+        if not key.endswith("num_batches_tracked"):
+            state[key] = middle + uniform(seed, key, value.shape, bound)
+    return state
 
 
 def blocky_frame(seed: int, key: str, height: int, width: int) -> torch.Tensor:

@@ -2,31 +2,19 @@
 stored), in float64: digests of the tapped maps, and some logits, for the size it was made for and for a smaller one, where
 its adaptive average pooling has something to do."""
 
-import math
-
 import torch
 import torchvision
 
-from _common import digest, save, uniform
+from _common import digest, save, uniform, weights
 
 SEED = 138357544
 TAPS = {9: "pool2", 16: "pool3", 23: "pool4", 30: "pool5"}
 
 
-def weights(model: torch.nn.Module) -> dict:
-    """He's uniform bound for weights, which keeps the maps' size from layer to layer; biases up to 0.1."""
-    state = {}
-    for key, value in model.state_dict().items():
-        fan_in = math.prod(value.shape[1:])
-        bound = math.sqrt(6.0 / fan_in) if key.endswith("weight") else 0.1
-        state[key] = uniform(SEED, key, value.shape, bound)
-    return state
-
-
 if __name__ == "__main__":
     with torch.device("meta"):
         model = torchvision.models.vgg16()
-    model.load_state_dict(weights(model), assign=True)
+    model.load_state_dict(weights(SEED, model), assign=True)
     model.double().eval()
     golden = {}
     with torch.no_grad():

@@ -18,8 +18,9 @@
 //!
 //! # Where things are
 //!
-//! - [`backbone`]: the CNNs, [`backbone::Vgg16`], [`backbone::SqueezeNet`] and
-//!   [`backbone::EfficientNetLite0`], behind the trait [`backbone::Backbone`].
+//! - [`backbone`]: the CNNs, [`backbone::Vgg16`], [`backbone::SqueezeNet`],
+//!   [`backbone::EfficientNetLite0`] and [`backbone::GoogLeNet`], behind the trait
+//!   [`backbone::Backbone`].
 //! - [`percepts`]: the maps that a backbone returns, and their normalisation,
 //!   [`percepts::PerceptNorm`].
 //! - [`recurrent`]: the layer [`recurrent::ConvGru`] and [`recurrent::GruRcn`], independent,

@@ -40,7 +40,8 @@ pub(crate) fn blocky_picture(seed: u64, key: &str, [height, width]: [usize; 2], 
 }
 
 /// Writes uniform weights to a safetensors file, number by number, so that a file of half a
-/// gigabyte needs no memory. Weights are bounded by He's sqrt(6 / fan_in), biases by 0.1.
+/// gigabyte needs no memory. Weights are bounded by He's sqrt(6 / fan_in), biases and means by 0.1;
+/// the factors and variances of batch normalisation lie between 0.5 and 1.5.
 pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usize>)]) -> std::io::Result<()> {
     let mut header = serde_json::Map::new();
     let mut end = 0;
@@ -58,9 +59,14 @@ pub(crate) fn write_weights(path: &Path, seed: u64, tensors: &[(String, Vec<usiz
     file.write_all(header.as_bytes())?;
     for (key, shape) in tensors {
         let fan_in: usize = shape[1..].iter().product();
-        let bound = if key.ends_with("weight") { (6.0 / fan_in as f64).sqrt() } else { 0.1 };
+        let weight = key.ends_with(".weight");
+        let (middle, bound) = match shape.len() {
+            1 if weight || key.ends_with(".running_var") => (1.0, 0.5),
+            _ if weight => (0.0, (6.0 / fan_in as f64).sqrt()),
+            _ => (0.0, 0.1),
+        };
         for value in uniform(seed, key, bound).take(shape.iter().product()) {
-            file.write_all(&value.to_le_bytes())?;
+            file.write_all(&(middle + value).to_le_bytes())?;
         }
     }
     file.flush()

@@ -7,6 +7,8 @@ use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::{Device, Tensor, TensorData};
 use gru_rcn::backbone::Backbone;
 
+use crate::counter::blocky_picture;
+
 /// Largest allowed deviation, relative to the largest magnitude of the tensor: some eighty times
 /// the resolution of float32, for sums of up to a few thousand products.
 pub(crate) const TOLERANCE: f32 = 1e-5;
@@ -129,6 +131,26 @@ impl Worst {
 impl Drop for Worst {
     fn drop(&mut self) {
         println!("{}: {} values, worst deviation {:.1e} at {}", self.subject, self.compared, self.deviation, self.at);
+    }
+}
+
+/// Compares a network with a golden on drawn pictures: maps and logits at sizes that `resize` gives the network.
+pub(crate) fn compare<B: Backbone>(
+    subject: &str,
+    (golden, seed): (&'static str, u64),
+    mut model: B,
+    resize: impl Fn(&mut B, [usize; 2]),
+    sizes: &[[usize; 2]],
+) {
+    let golden = Golden::open(golden);
+    for &size in sizes {
+        let name = format!("{}x{}", size[0], size[1]);
+        let mut worst = Worst::of(format!("{subject}, {name}"));
+        resize(&mut model, size);
+        let picture = blocky_picture(seed, &format!("frame.{name}"), size, &device());
+        let x = model.pixels().normalise(picture).squeeze_dim::<4>(1);
+        worst.levels(&model, x.clone(), &golden, &name);
+        worst.logits(model.forward(x), &golden, &name);
     }
 }
 

@@ -10,7 +10,7 @@ use gru_rcn_tests::test_data;
 use image::imageops::{FilterType, crop_imm, resize};
 
 use crate::counter::blocky_picture;
-use crate::golden::{Golden, Worst, device};
+use crate::golden::{compare, device};
 
 const SEED: u64 = 19_051_946;
 
@@ -20,26 +20,6 @@ fn network(test: &str, device: &Device) -> Option<EfficientNetLite0> {
     let network = EfficientNetLite0Config::new().init(device);
     assert_eq!(torchvision_classes(&network, &path).unwrap(), 1000);
     Some(import_torchvision(network, &path).unwrap())
-}
-
-/// Compares maps and logits at sizes that `resize` gives the network.
-fn compare<B: Backbone>(
-    subject: &str,
-    (golden, seed): (&'static str, u64),
-    mut model: B,
-    resize: impl Fn(&mut B, [usize; 2]),
-    sizes: &[[usize; 2]],
-) {
-    let golden = Golden::open(golden);
-    for &size in sizes {
-        let name = format!("{}x{}", size[0], size[1]);
-        let mut worst = Worst::of(format!("{subject}, {name}"));
-        resize(&mut model, size);
-        let picture = blocky_picture(seed, &format!("frame.{name}"), size, &device());
-        let x = model.pixels().normalise(picture).squeeze_dim::<4>(1);
-        worst.levels(&model, x.clone(), &golden, &name);
-        worst.logits(model.forward(x), &golden, &name);
-    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod captioner;
 mod conv_gru;
 mod counter;
 mod golden;
+mod googlenet;
 mod gru_rcn;
 mod imagenet;
 mod vgg16;

@@ -236,6 +236,7 @@ mod tests {
             ("squeezenet", ["pool8", "fire9"]),
             ("efficientnet-lite0", ["stage5", "stage7"]),
             ("vgg16", ["pool5", "fc7"]),
+            ("googlenet", ["inception5b", "pool5"]),
         ] {
             let recipe = parse(folder, &[format!("backbone.network={network}")]).unwrap();
             assert_eq!(recipe.backbone.taps, taps);

@@ -238,6 +238,7 @@ backbones! { $
     vgg16: Vgg16, Vgg16Config { Vgg16 "vgg16" "VGG-16" full, Small "small" "Small VGG" small }
     squeezenet: SqueezeNet, SqueezeNetConfig { Squeezenet "squeezenet" "SqueezeNet 1.0" full }
     efficientnet: EfficientNetLite0, EfficientNetLite0Config { EfficientnetLite0 "efficientnet-lite0" "EfficientNet-Lite0" full }
+    googlenet: GoogLeNet, GoogLeNetConfig { Googlenet "googlenet" "GoogLeNet" full }
 }
 
 /// Methods of an enum of backbones, each an expression of the value inside.

@@ -22,8 +22,9 @@ pub(super) type Value = usize;
 enum Layer<'a> {
     /// A convolution with its activation; `add` is added before the activation.
     Conv { input: Value, layer: &'a Conv2d, activation: Activation, add: Option<Value> },
-    /// The maximum over square windows; with `ceil`, the last window may hang over the edge.
-    MaxPool { input: Value, kernel: usize, stride: usize, ceil: bool },
+    /// The maximum over square windows; padding never wins. With `ceil`, the last window may hang over
+    /// the edge.
+    MaxPool { input: Value, kernel: usize, stride: usize, padding: usize, ceil: bool },
     /// The mean over equal parts of the map.
     AverageTo { input: Value, size: [usize; 2] },
     /// Maps side by side.
@@ -56,8 +57,9 @@ impl<'a> Graph<'a> {
         self.push(Layer::Conv { input, layer, activation: Activation::None, add: Some(add) })
     }
 
-    pub(super) fn max_pool(&mut self, input: Value, [kernel, stride]: [usize; 2], ceil: bool) -> Value {
-        self.push(Layer::MaxPool { input, kernel, stride, ceil })
+    /// The maximum over windows with kernel, stride and padding.
+    pub(super) fn max_pool(&mut self, input: Value, [kernel, stride, padding]: [usize; 3], ceil: bool) -> Value {
+        self.push(Layer::MaxPool { input, kernel, stride, padding, ceil })
     }
 
     pub(super) fn average_to(&mut self, input: Value, size: [usize; 2]) -> Value {
@@ -173,8 +175,8 @@ impl Layer<'_> {
                 };
                 activate(output, *activation)
             }
-            &Self::MaxPool { input, kernel, stride, ceil } => {
-                let options = MaxPoolOptions::new([kernel, kernel]).with_stride([stride, stride]);
+            &Self::MaxPool { input, kernel, stride, padding, ceil } => {
+                let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]).with_padding([padding; 2]);
                 max_pool2d(map(input), options.with_ceil_mode(ceil))
             }
             &Self::AverageTo { input, size: [1, 1] } => {
@@ -397,10 +399,10 @@ mod cpu {
                         };
                         (layer, [side(top + height + bottom, 0)?, side(left + width + right, 1)?])
                     }
-                    &Layer::MaxPool { input, kernel, stride, ceil } => {
+                    &Layer::MaxPool { input, kernel, stride, padding, ceil } => {
                         // A last window that hangs over starts inside the map.
                         let side = |side: usize| {
-                            let rest = side.checked_sub(kernel)?;
+                            let rest = (side + 2 * padding).checked_sub(kernel)?;
                             Some(if ceil { rest.div_ceil(stride) } else { rest / stride } + 1)
                         };
                         let [height, width] = sizes[input];
@@ -408,7 +410,7 @@ mod cpu {
                             input,
                             kernel: [kernel; 2],
                             stride: [stride; 2],
-                            padding: [0; 4],
+                            padding: [padding; 4],
                             ceil,
                         };
                         (layer, [side(height)?, side(width)?])

@@ -30,7 +30,7 @@ pub enum LayerKind {
     Pool,
     /// ReLU or ReLU6.
     Activation,
-    /// Two maps side by side in one; the input is the first of them.
+    /// Maps side by side in one; the input is the first of them.
     Concat,
     /// The sum of two maps of the same shape.
     Add,
@@ -117,7 +117,7 @@ impl Plan {
         self.push(name, LayerKind::Activation, self.shape, 0);
     }
 
-    /// Joins the present map with another of `channels` channels.
+    /// Joins the present map with others of `channels` channels together.
     pub(crate) fn concat(&mut self, name: impl Into<String>, channels: usize) {
         let [own, height, width] = self.shape;
         self.push(name, LayerKind::Concat, [own + channels, height, width], 0);

@@ -4,6 +4,7 @@
 //! network of the crate is one file in `cnn/` and one line in `cnn.rs`. A network of your own
 //! implements [`Backbone`].
 
+mod batch_norm;
 mod cnn;
 mod cross_modality;
 mod error;

@@ -341,7 +341,7 @@ fn describe(error: &ApplyError, name: &impl Fn(&str) -> String) -> (String, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::{SqueezeNet, SqueezeNetConfig, Vgg16, Vgg16Config};
+    use crate::backbone::{GoogLeNetConfig, SqueezeNet, SqueezeNetConfig, Vgg16, Vgg16Config};
     use crate::testing::{device, difference, drawn};
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -371,6 +371,7 @@ mod tests {
     fn exported_weights_are_imported() {
         assert_exported_weights_are_imported(|| vgg(6));
         assert_exported_weights_are_imported(|| squeezenet(7));
+        assert_exported_weights_are_imported(|| GoogLeNetConfig::full(5, [32, 32]).init(&device()));
     }
 
     #[test]

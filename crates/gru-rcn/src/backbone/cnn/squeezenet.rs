@@ -164,7 +164,7 @@ impl SqueezeNet {
             }
             done = fires;
             if name.starts_with("pool") {
-                x = graph.max_pool(x, [3, 2], true);
+                x = graph.max_pool(x, [3, 2, 0], true);
             }
             graph.tap(x);
         }

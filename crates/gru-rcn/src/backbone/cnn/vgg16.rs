@@ -157,7 +157,7 @@ impl Vgg16 {
             for layer in convs.by_ref().take(*count) {
                 x = graph.conv(x, layer, Activation::Relu);
             }
-            x = graph.max_pool(x, [2, 2], false);
+            x = graph.max_pool(x, [2, 2, 0], false);
             graph.tap(x);
         }
         if let [fc6, fc7, fc8] = &self.fcs[..] {
