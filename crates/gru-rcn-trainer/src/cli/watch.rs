@@ -15,7 +15,7 @@ use crate::percepts::{FrozenCnn, workers};
 use crate::preflight;
 use crate::report::jpeg_base64;
 use crate::signals::StopFlag;
-use crate::stream::{Answer, BACKGROUND, Event, Events, Moments, Outputs, Pass, Rule, Watcher, clock};
+use crate::stream::{Answer, BACKGROUND, Event, Events, Moments, Outputs, Pass, Rule, Taps, Watcher, clock};
 
 /// Frames of a file that go through the CNN together.
 const AT_ONCE: usize = 16;
@@ -98,9 +98,7 @@ impl WatchArgs {
         }
         let (cnn, (pass, every, stride)) = (FrozenCnn::new(&cnn), self.pass(&trained)?);
         let (device, loader) = (&trained.device, &trained.loader);
-        let temperature = trained.temperature();
-        let levels = trained.recipe.levels();
-        let mut watcher = Watcher::new((&cnn, model, levels), (device, loader.dtype), temperature, pass, stride);
+        let mut watcher = Watcher::new(model, trained.temperature(), pass, stride);
         let classes = &trained.card.classes;
         let rule = Rule {
             begin: self.threshold,
@@ -122,6 +120,7 @@ impl WatchArgs {
         let mut frames = loader.reader.stream(&input, loader.planner.frame_size.into())?;
         let live = !matches!(input, StreamInput::File(_));
         let (at_once, parts) = if live { (1, 1) } else { (AT_ONCE, workers(loader)) };
+        let taps = Taps { cnn: &cnn, levels: trained.recipe.levels(), device, dtype: loader.dtype, parts };
         let (mut moments, mut waiting, began) = (Moments::new(every), Vec::new(), Instant::now());
         let (mut last, mut broken) = (0.0, None);
         while !stop.is_set() {
@@ -146,10 +145,10 @@ impl WatchArgs {
             let picture = sink.outputs.shows_pictures().then_some(picture);
             waiting.push(Step { time, times: times.min(watcher.window()), clip, picture });
             if waiting.len() == at_once {
-                sink.take(&mut watcher, &mut waiting, parts)?;
+                sink.take(&taps, &mut watcher, &mut waiting)?;
             }
         }
-        sink.take(&mut watcher, &mut waiting, parts)?;
+        sink.take(&taps, &mut watcher, &mut waiting)?;
         if let Some(answer) = watcher.finish()? {
             sink.answer(&answer)?;
         }
@@ -254,12 +253,12 @@ struct Sink<'a> {
 
 impl Sink<'_> {
     /// Gives the waiting frames to the model.
-    fn take(&mut self, watcher: &mut Watcher, waiting: &mut Vec<Step>, parts: usize) -> Result<()> {
+    fn take(&mut self, taps: &Taps, watcher: &mut Watcher, waiting: &mut Vec<Step>) -> Result<()> {
         if waiting.is_empty() {
             return Ok(());
         }
         let clips: Vec<Frames> = waiting.iter().map(|step| step.clip.clone()).collect();
-        for (step, maps) in waiting.drain(..).zip(watcher.maps(&clips, parts)?) {
+        for (step, maps) in waiting.drain(..).zip(taps.maps(&clips)?) {
             if let Some(picture) = step.picture {
                 self.pictures.push_back(picture);
                 if self.pictures.len() > watcher.window() {

@@ -17,4 +17,4 @@ mod watcher;
 pub(crate) use events::{BACKGROUND, Event, Events, Rule};
 pub(crate) use moments::Moments;
 pub(crate) use outputs::{Outputs, clock};
-pub(crate) use watcher::{Answer, Pass, Watcher};
+pub(crate) use watcher::{Answer, Pass, Taps, Watcher};
