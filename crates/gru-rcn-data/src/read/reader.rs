@@ -83,12 +83,14 @@ impl ClipReader {
 
     /// Looks whether a clip can be read at all, without reading it: it is there, and its first frame
     /// can be decoded. Of stored frames the numbering and, in a prepared folder, the count are
-    /// checked too.
+    /// checked too, and that there is a frame rate where frames are taken by time.
     ///
     /// # Errors
     /// Those of [`ClipReader::read_clips`].
-    pub fn probe(&self, source: &ClipSource, modality: Modality) -> Result<(), DataError> {
-        match (pictures(source, modality)?, source) {
+    pub fn probe(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(), DataError> {
+        // A video's own rate is known once it is decoded.
+        timed(planner, source, Some(1.0))?;
+        match (pictures(source, planner.modality)?, source) {
             // A clip of one frame has no flow, which its plan tells.
             (Some(pictures), _) if pictures.len() == 0 => Ok(()),
             (Some(pictures), _) => pictures.with_picture(0, &self.limits, |_, _| Ok(())),
@@ -429,14 +431,36 @@ mod tests {
         put(folder.path(), "torn/0.png", b"\x89PNG");
         (0..2).for_each(|t| save_frame(&folder.path().join(format!("whole/{t}.png")), [8, 8], t));
         let reader = ClipReader::default();
-        let probe = |source: ClipSource| reader.probe(&source, Modality::Rgb);
+        let probe = |source: ClipSource| reader.probe(&source, &planner(3));
         probe(ClipSource::Video(video.clone())).unwrap();
         probe(ClipSource::FrameFolder(folder.path().join("whole"))).unwrap();
         for (name, words) in [("words.avi", "not a video"), ("empty.avi", "empty"), ("gone.avi", "no such file")] {
             refused(probe(ClipSource::Video(folder.path().join(name))), &[name, words]);
         }
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
-        refused(reader.probe(&ClipSource::Video(video), Modality::Flow), &["no optical flow"]);
+        let flow = ClipPlanner { modality: Modality::Flow, ..planner(3) };
+        refused(reader.probe(&ClipSource::Video(video.clone()), &flow), &["no optical flow"]);
+        // Frames by time need a frame rate, which a folder of frames does not state.
+        let every = std::time::Duration::from_millis(100);
+        let by_time = ClipPlanner { temporal: TemporalSampling::Every { every, frames: 3, rate: None }, ..planner(3) };
+        let whole = ClipSource::FrameFolder(folder.path().join("whole"));
+        refused(reader.probe(&whole, &by_time), &["whole", "frame rate", "gru-rcn prepare", "consecutive"]);
+        refused(reader.read_clips(&sample(whole), &by_time, &[None]), &["frame rate"]);
+        reader.probe(&ClipSource::Video(video), &by_time).unwrap();
+    }
+
+    // Twenty frames at ten a second: 0.4 s apart, from the middle of the starts 0 to 11, are the
+    // frames 5, 9 and 13; read with all others or alone.
+    #[test]
+    fn videos_are_sampled_by_their_time_stamps() {
+        let folder = temporary();
+        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
+        let (reader, every) = (ClipReader::default(), std::time::Duration::from_millis(400));
+        let by_time = ClipPlanner { temporal: TemporalSampling::Every { every, frames: 3, rate: None }, ..planner(3) };
+        let views = reader.read_views(&ClipSource::Video(video.clone()), &by_time, TestViews::default()).unwrap();
+        assert_eq!((&views.plans()[0].0.frames[..], views.rate()), (&[5, 9, 13][..], Some(10.0)));
+        let clip = reader.read_clips(&sample(ClipSource::Video(video)), &by_time, &[None]).unwrap().remove(0);
+        assert_eq!(clip, views.cut(&views.plans()[0].0).unwrap());
     }
 
     // An AVI without its last third: FFmpeg gives the frames before it, and complains.

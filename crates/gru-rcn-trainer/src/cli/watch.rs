@@ -122,7 +122,7 @@ impl WatchArgs {
         let (at_once, parts) = if live { (1, 1) } else { (AT_ONCE, workers(loader)) };
         let taps = Taps { cnn: &cnn, levels: trained.recipe.levels(), device, dtype: loader.dtype, parts };
         let (mut moments, mut waiting, began) = (Moments::new(every), Vec::new(), Instant::now());
-        let (mut last, mut broken) = (0.0, None);
+        let (mut last, mut broken, most) = (0.0, None, trained.recipe.clip.temporal.frames());
         while !stop.is_set() {
             let frame = match frames.next() {
                 Some(Ok(frame)) => frame,
@@ -143,7 +143,7 @@ impl WatchArgs {
             let picture = Frames::new(frame.pixels, 1, frame.height, frame.width, 3)?;
             let clip = plan.apply(&picture)?;
             let picture = sink.outputs.shows_pictures().then_some(picture);
-            waiting.push(Step { time, times: times.min(watcher.window()), clip, picture });
+            waiting.push(Step { time, times: times.min(most), clip, picture });
             if waiting.len() == at_once {
                 sink.take(&taps, &mut watcher, &mut waiting)?;
             }

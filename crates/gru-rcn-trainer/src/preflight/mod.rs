@@ -72,9 +72,9 @@ pub(crate) fn probe_clips(
     let parts = [Split::Train, Split::Validation, Split::Test];
     let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
     let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
-    let (reader, modality) = (loader.reader.clone(), recipe.clip.modality);
+    let (reader, planner) = (loader.reader.clone(), recipe.clip.clone());
     let probe = move |(_, clip): &(Split, Sample)| {
-        let look = || reader.probe(&clip.source, modality);
+        let look = || reader.probe(&clip.source, &planner);
         look().or_else(|_| look())
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);

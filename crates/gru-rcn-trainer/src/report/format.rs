@@ -47,7 +47,7 @@ pub(super) fn width(fraction: f64) -> String {
 }
 
 /// `one clip`, `2 clips`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("one {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -20,7 +20,7 @@ mod verdict;
 
 pub(crate) use calibration::Reliability;
 pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
-pub(crate) use format::{percent, percent_range};
+pub(crate) use format::{counted, percent, percent_range};
 pub(crate) use gallery::jpeg_base64;
 pub(crate) use page::{document, render};
 pub(crate) use verdict::Verdict;

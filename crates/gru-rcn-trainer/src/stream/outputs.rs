@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use maud::{Markup, html};
 
 use super::{Answer, Event};
-use crate::report::document;
+use crate::report::{counted, document};
 use crate::run::dir::write_atomically;
 
 /// A file that grows line by line; each is there as soon as it is written.
@@ -127,7 +127,7 @@ fn page(title: &str, events: &[(Event, String)], seconds: f64) -> Markup {
     html! {
         header {
             h1 { (title) }
-            p.subtitle { (events.len()) " events in " (clock(seconds)) }
+            p.subtitle { (counted(events.len(), "event")) " in " (clock(seconds)) }
         }
         main {
             @if !events.is_empty() {
@@ -196,7 +196,12 @@ mod tests {
         assert_eq!(read(&answers), "start,end,wave,\"a, \"\"b\"\"\"\n0.000,0.500,0.250000,0.750000\n");
         outputs.finish("film <1>", 7200.0).unwrap();
         let page = read(&page);
-        assert!(page.contains("film &lt;1&gt;") && page.contains("base64,AAAA") && page.contains("1 events"), "{page}");
+        assert!(
+            page.contains("film &lt;1&gt;")
+                && page.contains("base64,AAAA")
+                && page.contains("one event in 02:00:00.000"),
+            "{page}"
+        );
         assert!(!page.contains("<script") && !page.contains("http"));
     }
 }
