@@ -2,6 +2,7 @@
 //! files, and the path of real data that is not part of this project.
 
 pub mod films;
+pub mod long;
 pub mod tensors;
 
 use std::io::Write;

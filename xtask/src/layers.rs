@@ -59,6 +59,7 @@ fn modules_import_in_one_direction() {
 fn the_trainer_imports_downwards() {
     let layers = [
         "cli",
+        "stream",
         "experiment",
         "train",
         "scoring",

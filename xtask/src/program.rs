@@ -8,10 +8,11 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-pub(crate) const VERBS: [(&str, &str); 15] = [
+pub(crate) const VERBS: [(&str, &str); 16] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),
     ("predict", "name the class of video files or frame folders"),
+    ("watch", "say what happens when in a long video, a pipe of frames or a camera"),
     ("report", "write the report of a run again"),
     ("fuse", "average the scores of several runs"),
     ("table1", "train and test every row of the paper's first table"),

@@ -1,5 +1,6 @@
 //! Classification metrics for video: top-k and mean-class accuracy, negative log-likelihood, the
-//! confusion matrix, confidence intervals, and the difference of two systems with McNemar's test. Metrics of captions are in [`caption`].
+//! confusion matrix, confidence intervals, calibration, and the difference of two systems with
+//! McNemar's test. Metrics of captions are in [`caption`].
 //!
 //! The crate works on plain numbers (probabilities and labels) without a tensor library, so it can
 //! score a file, another framework or a spreadsheet with the same code as a training run.
@@ -22,6 +23,7 @@
 //! index would make it look like a model that knows class 0. Here no clip is correct then, neither
 //! in the accuracies nor in the confusion matrix, so the two always agree.
 
+mod calibration;
 pub mod caption;
 mod classification;
 mod comparison;
@@ -30,6 +32,7 @@ mod error;
 mod predictions;
 mod statistics;
 
+pub use calibration::{Answers, BINS, ReliabilityBin, TEMPERATURES, at_temperature};
 pub use classification::Classification;
 pub use comparison::Comparison;
 pub use confusion::ConfusionMatrix;

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cli          one file per verb
+//! stream       a model on a stream of frames: answers, events, their files
 //! experiment   the story of `train`: CNN, percepts, systems, test, outcome; finished runs opened again
 //! train        epochs and steps      scoring  probabilities      report  the page      preflight  checks
 //! percepts     from clips to batches
@@ -31,6 +32,7 @@ mod report;
 mod run;
 mod scoring;
 mod signals;
+mod stream;
 mod train;
 
 use std::process::ExitCode;

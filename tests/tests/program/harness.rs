@@ -51,6 +51,8 @@ pub(crate) fn shared(name: &str) -> PathBuf {
 /// A call of the program, in a current folder of its own.
 pub(crate) struct Call {
     command: Command,
+    /// Standard input; nothing if not given.
+    input: Option<File>,
 }
 
 pub(crate) struct Outcome {
@@ -72,7 +74,7 @@ impl Call {
     pub(crate) fn new<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(program());
         command.args(arguments).current_dir(folder);
-        Self { command }
+        Self { command, input: None }
     }
 
     /// The program with these arguments in `folder`, with limited address space.
@@ -81,7 +83,7 @@ impl Call {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", mib << 10)]);
         command.arg(program()).args(arguments).current_dir(folder);
-        Self { command }
+        Self { command, input: None }
     }
 
     /// The program with these arguments in `folder`, its standard output (1) or error (2) on a disk
@@ -91,7 +93,7 @@ impl Call {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("exec \"$0\" \"$@\" {stream}>/dev/full")]);
         command.arg(env!("CARGO_BIN_EXE_gru-rcn-program")).args(arguments).current_dir(folder);
-        Self { command }
+        Self { command, input: None }
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
@@ -114,11 +116,16 @@ impl Call {
         self
     }
 
+    /// With a file as standard input.
+    pub(crate) fn input(self, path: &Path) -> Self {
+        Self { input: Some(File::open(path).expect("a file")), ..self }
+    }
+
     pub(crate) fn start(mut self) -> Running {
         let command = format!("{:?}", self.command);
         let log = tempfile::tempfile().expect("a temporary file");
         let stderr = log.try_clone().expect("a second handle");
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        self.command.stdin(self.input.map_or(Stdio::null(), Stdio::from)).stdout(Stdio::piped()).stderr(stderr);
         Running { command, child: Some(self.command.spawn().expect("the program starts")), log }
     }
 

@@ -31,3 +31,4 @@ mod stills;
 mod table1;
 mod tiny;
 mod views;
+mod watch;

@@ -160,8 +160,10 @@ fn predict_names_the_most_probable_classes() {
     let root = reference().root.to_str().unwrap();
     let film = clips().paths[0].to_str().unwrap();
     let document = run(folder.path(), ["predict", film, "--run", root, "--json", "--top", "3"]).succeeds().json();
-    assert_eq!(keys(&document[0]), ["file", "frames", "top"]);
+    assert_eq!(keys(&document[0]), ["file", "frames", "from", "top"]);
     assert_eq!((&document[0]["file"], &document[0]["frames"]), (&json!(film), &json!(20)));
+    // Eight of 20 frames from the middle, at ten frames a second.
+    assert_eq!(document[0]["from"], json!({ "seen": 8, "first": 6, "last": 13, "seconds": [0.6, 1.3] }));
     let top = document[0]["top"].as_array().unwrap();
     assert_eq!(top.len(), 3);
     assert_eq!(keys(&top[0]), ["class", "probability"]);
@@ -171,6 +173,9 @@ fn predict_names_the_most_probable_classes() {
     let text = run(folder.path(), ["predict", film, "--run", root, "--top", "3"]).succeeds().stdout;
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.contains(film) && text.contains("20 frames") && text.contains(top[0]["class"].as_str().unwrap()));
+    let sure = ["--threshold", "1", "--json", "--top", "1"];
+    let document = run(folder.path(), ["predict", film, "--run", root].iter().chain(&sure)).succeeds().json();
+    assert_eq!(document[0]["answer"], Value::Null);
 }
 
 #[test]

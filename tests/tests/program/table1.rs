@@ -43,7 +43,11 @@ fn the_papers_own_rows_come_from_one_run_of_each_stream_and_seed() {
     assert!(page.contains("Bi-directional GRU-RCN") && page.contains("own-flow-1"));
     let other = [&TABLE[..7], &["--seeds=1", "--set", "training.batch=9"]].concat();
     let failed = Call::new(folder.path(), other).run().exits(1);
-    assert!(failed.stderr.contains("table/own-rgb-0 was started by another recipe: training.batch was"), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("table/own-rgb-0 was started by another recipe: training.batch was"),
+        "{}",
+        failed.stderr
+    );
 }
 
 #[test]

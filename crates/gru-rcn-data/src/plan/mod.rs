@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crop::CropRule;
 pub use modality::{FLOW_STACK, Modality};
-pub use temporal::TemporalSampling;
+pub use temporal::{SAME_MOMENT, TemporalSampling};
 pub(crate) use test_views::distinct_views;
 pub use test_views::{TestCrops, TestViews};
 
@@ -211,8 +211,20 @@ impl ClipPlanner {
         Ok(plans)
     }
 
+    /// The same planner for videos of this many frames per second; it matters where frames are taken
+    /// by time.
+    pub fn at_rate(&self, rate: f64) -> Self {
+        Self { temporal: self.temporal.at_rate(rate), ..self.clone() }
+    }
+
     fn check(&self, frames: usize) -> Result<(), DataError> {
         self.validate()?;
+        if let TemporalSampling::Every { every, rate, .. } = self.temporal
+            && !rate.is_some_and(|rate| rate.is_finite() && rate > 0.0)
+        {
+            let reason = "frames are taken by time, and the video's frame rate is not known";
+            return Err(DataError::setting("temporal.every", format!("{every:?}"), reason));
+        }
         if frames == 0 {
             return Err(DataError::Shape("a clip cannot be planned for a video without frames".to_owned()));
         }

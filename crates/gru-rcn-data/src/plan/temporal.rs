@@ -1,12 +1,21 @@
 //! Which frames of a video make the clip.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::Draws;
 
+/// Time stamps that differ by less, in seconds, are the same moment: Matroska rounds to
+/// milliseconds.
+pub const SAME_MOMENT: f64 = 1e-3;
+
 /// The rule by which frames are taken from a video.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+///
+/// In a recipe: `{ consecutive = { frames = 8 } }`, `{ spread = { frames = 8 } }` or
+/// `{ every = "0.2 s", frames = 8 }`.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[serde(try_from = "Spelling", into = "Spelling")]
 pub enum TemporalSampling {
     /// The paper's rule: neighbouring frames, from a uniformly random start in training, from the
     /// middle of the video in evaluation. A video shorter than that repeats its last frame.
@@ -20,21 +29,123 @@ pub enum TemporalSampling {
         /// Frames of the clip.
         frames: usize,
     },
+    /// By time, so that videos of different frame rates mean the same: the first frame at or after
+    /// each of equally spaced moments, starts as for neighbouring frames. Frames repeat where the
+    /// video has fewer than that, and its last one beyond its end.
+    Every {
+        /// From one moment to the next.
+        every: Duration,
+        /// Frames of the clip.
+        frames: usize,
+        /// Frames per second of the video, which a plan needs: see
+        /// [`at_rate`](TemporalSampling::at_rate). No part of a recipe.
+        rate: Option<f64>,
+    },
+}
+
+/// How a rule is written.
+#[derive(Serialize, Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields)]
+struct Spelling {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    consecutive: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spread: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frames: Option<usize>,
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct Count {
+    frames: usize,
+}
+
+impl TryFrom<Spelling> for TemporalSampling {
+    type Error = String;
+
+    fn try_from(spelling: Spelling) -> Result<Self, String> {
+        match spelling {
+            Spelling { consecutive: Some(Count { frames }), spread: None, every: None, frames: None } => {
+                Ok(Self::Consecutive { frames })
+            }
+            Spelling { spread: Some(Count { frames }), consecutive: None, every: None, frames: None } => {
+                Ok(Self::Spread { frames })
+            }
+            Spelling { every: Some(every), frames: Some(frames), consecutive: None, spread: None } => {
+                Ok(Self::Every { every: seconds(&every)?, frames, rate: None })
+            }
+            _ => Err("the frames of a clip are taken by one of { consecutive = { frames = N } }, \
+                      { spread = { frames = N } } and { every = \"0.2 s\", frames = N }"
+                .to_owned()),
+        }
+    }
+}
+
+impl From<TemporalSampling> for Spelling {
+    fn from(rule: TemporalSampling) -> Self {
+        match rule {
+            TemporalSampling::Consecutive { frames } => Self { consecutive: Some(Count { frames }), ..Self::default() },
+            TemporalSampling::Spread { frames } => Self { spread: Some(Count { frames }), ..Self::default() },
+            TemporalSampling::Every { every, frames, .. } => {
+                let every = format!("{} s", every.as_secs_f64());
+                Self { every: Some(every), frames: Some(frames), ..Self::default() }
+            }
+        }
+    }
+}
+
+/// A time such as `0.2 s` or `40 ms`, above 0 and at most an hour.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => (number, 1e-3),
+        (None, Some(number)) => (number, 1.0),
+        (None, None) => ("", 1.0),
+    };
+    let time = number.trim().parse::<f64>().ok().map(|number| number * unit);
+    let time = time.filter(|time| (1e-6..=3600.0).contains(time));
+    time.map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("every = {text:?} is no time; write seconds or milliseconds, such as \"0.2 s\""))
 }
 
 impl TemporalSampling {
     /// Frames of the clip.
     pub fn frames(&self) -> usize {
         match *self {
-            Self::Consecutive { frames } | Self::Spread { frames } => frames,
+            Self::Consecutive { frames } | Self::Spread { frames } | Self::Every { frames, .. } => frames,
+        }
+    }
+
+    /// Whether frames are taken by time, so that a plan needs the video's frame rate.
+    pub fn by_time(&self) -> bool {
+        matches!(self, Self::Every { .. })
+    }
+
+    /// The same rule for a video of this many frames per second.
+    pub fn at_rate(self, rate: f64) -> Self {
+        match self {
+            Self::Every { every, frames, .. } => Self::Every { every, frames, rate: Some(rate) },
+            other => other,
+        }
+    }
+
+    /// Frames from one of the clip to the next, where they have a distance that the rule states.
+    pub(super) fn step(&self) -> Option<f64> {
+        match *self {
+            Self::Consecutive { .. } => Some(1.0),
+            Self::Spread { .. } => None,
+            Self::Every { every, rate, .. } => rate.map(|rate| every.as_secs_f64() * rate),
         }
     }
 
     pub(super) fn training(&self, video: usize, draws: &mut Draws) -> Vec<usize> {
         match *self {
-            Self::Consecutive { frames } => {
-                let starts = video.saturating_sub(frames) + 1;
-                consecutive(draws.below(starts), frames, video)
+            Self::Consecutive { frames } | Self::Every { frames, .. } => {
+                let offsets = self.offsets(frames);
+                let starts = video.saturating_sub(offsets[frames - 1] + 1) + 1;
+                shifted(&offsets, draws.below(starts), video)
             }
             Self::Spread { frames } => (0..frames)
                 .map(|part| {
@@ -46,6 +157,15 @@ impl TemporalSampling {
         }
     }
 
+    /// The frames of a clip that begins at frame 0: the first at or after each moment.
+    fn offsets(&self, frames: usize) -> Vec<usize> {
+        let (step, tolerance) = match *self {
+            Self::Every { rate, .. } => (self.step().unwrap_or(1.0), SAME_MOMENT * rate.unwrap_or(0.0)),
+            _ => (1.0, 0.0),
+        };
+        (0..frames).map(|k| (k as f64 * step - tolerance).ceil().max(0.0) as usize).collect()
+    }
+
     pub(super) fn evaluation(&self, video: usize) -> Vec<usize> {
         self.view(video, 0, 1)
     }
@@ -53,14 +173,15 @@ impl TemporalSampling {
     /// The view `index` of `views` in time; of a single one the middle.
     pub(super) fn view(&self, video: usize, index: usize, views: usize) -> Vec<usize> {
         match *self {
-            Self::Consecutive { frames } => {
-                let last = video.saturating_sub(frames);
+            Self::Consecutive { frames } | Self::Every { frames, .. } => {
+                let offsets = self.offsets(frames);
+                let last = video.saturating_sub(offsets[frames - 1] + 1);
                 // index · last / (views − 1) to the nearest, halves up.
                 let start = match views {
                     1 => last / 2,
                     _ => (2 * index * last + views - 1) / (2 * (views - 1)),
                 };
-                consecutive(start, frames, video)
+                shifted(&offsets, start, video)
             }
             // The middle of the index-th of `views` equal pieces of each part.
             Self::Spread { frames } => {
@@ -70,8 +191,8 @@ impl TemporalSampling {
     }
 }
 
-fn consecutive(start: usize, frames: usize, video: usize) -> Vec<usize> {
-    (start..start + frames).map(|index| index.min(video - 1)).collect()
+fn shifted(offsets: &[usize], start: usize, video: usize) -> Vec<usize> {
+    offsets.iter().map(|offset| (start + offset).min(video - 1)).collect()
 }
 
 #[cfg(test)]
@@ -111,6 +232,50 @@ mod tests {
         }
         assert!(starts.iter().all(|&n| n > 50), "{starts:?}");
         assert_eq!(rule.training(3, &mut draws), [0, 1, 2, 2]);
+    }
+
+    fn every(every: &str, frames: usize, rate: f64) -> TemporalSampling {
+        TemporalSampling::Every { every: seconds(every).unwrap(), frames, rate: Some(rate) }
+    }
+
+    // 0, 0.2, 0.4, 0.6 s: at 25 fps every fifth frame, at 60 fps every twelfth; at 29.97 fps the
+    // moments are the frames 0, 5.994, 11.988 and 17.982; at 4 fps, 0.25 s a frame, 0, 0.8, 1.6,
+    // 2.4. Of 20 frames at 25 fps the starts are 0 to 4, of 20 at 60 fps there is one start and the
+    // last frame repeats.
+    #[test]
+    fn sampling_by_time_means_the_same_at_every_frame_rate() {
+        assert_eq!(every("0.2 s", 4, 25.0).evaluation(16), [0, 5, 10, 15]);
+        assert_eq!(every("200 ms", 4, 60.0).evaluation(37), [0, 12, 24, 36]);
+        assert_eq!(every("0.2s", 4, 29.97).evaluation(19), [0, 6, 12, 18]);
+        assert_eq!(every("0.2 s", 4, 4.0).evaluation(4), [0, 1, 2, 3]);
+        assert_eq!(every("0.2 s", 4, 25.0).evaluation(20), [2, 7, 12, 17]);
+        assert_eq!(every("0.2 s", 4, 60.0).evaluation(20), [0, 12, 19, 19]);
+        let mut draws = Draws::new(Fnv64::default().text("by time"));
+        let starts: std::collections::BTreeSet<usize> =
+            (0..200).map(|_| every("0.2 s", 4, 25.0).training(20, &mut draws)[0]).collect();
+        assert!(starts.into_iter().eq(0..5));
+        // Finer than the video: frames repeat.
+        assert_eq!(every("50 ms", 4, 10.0).evaluation(2), [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn rules_are_written_as_they_are_read() {
+        for text in [r#"{"consecutive":{"frames":3}}"#, r#"{"spread":{"frames":3}}"#, r#"{"every":"0.2 s","frames":3}"#]
+        {
+            let rule: TemporalSampling = serde_json::from_str(text).unwrap();
+            assert_eq!((serde_json::to_string(&rule).unwrap().as_str(), rule.frames()), (text, 3));
+        }
+        let refused = |text: &str| serde_json::from_str::<TemporalSampling>(text).unwrap_err().to_string();
+        for (text, words) in [
+            (r#"{"every":"0.2","frames":3}"#, "0.2 s"),
+            (r#"{"every":"0 s","frames":3}"#, "no time"),
+            (r#"{"every":"0.2 s"}"#, "one of"),
+            (r#"{"spread":{"frames":3},"frames":2}"#, "one of"),
+            (r#"{"spread":{"frames":3},"consecutive":{"frames":2}}"#, "one of"),
+            (r#"{"evry":"1 s"}"#, "unknown field"),
+        ] {
+            assert!(refused(text).contains(words), "{}", refused(text));
+        }
     }
 
     #[test]

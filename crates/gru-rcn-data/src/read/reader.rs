@@ -1,18 +1,19 @@
 //! Reading a clip's frames, whatever they come from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::views::{ClipViews, shown};
 use crate::base::{DataError, DecodeLimits, Frames};
-use crate::dataset::{ClipSource, Sample, is_video};
+use crate::dataset::{ClipSource, MotionClip, Sample, is_video};
 use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
     with_decoded,
 };
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
-use crate::video::{Ffmpeg, VideoDecoder};
+use crate::video::{Ffmpeg, StreamInput, VideoDecoder, VideoFrames};
 
 /// Reads clips; to be shared by all loading threads.
 ///
@@ -41,7 +42,7 @@ impl ClipReader {
     pub fn read(&self, sample: &Sample, frame_size: [usize; 2]) -> Result<Frames, DataError> {
         match &sample.source {
             ClipSource::Video(path) => self.video()?.decode(path, frame_size.into()),
-            other => self.read_some(other, frame_size.into(), |total| (0..total).collect()).map(|(all, _)| all),
+            other => self.read_some(other, frame_size.into(), |total, _| (0..total).collect()).map(|(all, _)| all),
         }
     }
 
@@ -59,30 +60,37 @@ impl ClipReader {
         planner: &ClipPlanner,
         keys: &[Option<PlanKey>],
     ) -> Result<Vec<Frames>, DataError> {
-        let plan = |key: &Option<PlanKey>, count: usize| match key {
+        let plan = |planner: &ClipPlanner, key: &Option<PlanKey>, count: usize| match key {
             Some(key) => planner.training(key, count),
             None => planner.evaluation(count),
         };
         match pictures(&sample.source, planner.modality)? {
             Some(pictures) => {
-                let cut = |key| pictures.clip(&plan(key, pictures.len())?, planner.frame_size, &self.limits);
+                let planner = timed(planner, &sample.source, None)?;
+                let cut = |key| pictures.clip(&plan(&planner, key, pictures.len())?, planner.frame_size, &self.limits);
                 keys.iter().map(cut).collect()
             }
             None => {
-                let frames = self.read(sample, planner.frame_size)?;
-                keys.iter().map(|key| plan(key, frames.time)?.apply(&frames)).collect()
+                let (frames, rate) = match &sample.source {
+                    ClipSource::Video(path) => self.video()?.decode_with_rate(path, planner.frame_size.into())?,
+                    _ => (self.read(sample, planner.frame_size)?, None),
+                };
+                let planner = timed(planner, &sample.source, rate)?;
+                keys.iter().map(|key| plan(&planner, key, frames.time)?.apply(&frames)).collect()
             }
         }
     }
 
     /// Looks whether a clip can be read at all, without reading it: it is there, and its first frame
     /// can be decoded. Of stored frames the numbering and, in a prepared folder, the count are
-    /// checked too.
+    /// checked too, and that there is a frame rate where frames are taken by time.
     ///
     /// # Errors
     /// Those of [`ClipReader::read_clips`].
-    pub fn probe(&self, source: &ClipSource, modality: Modality) -> Result<(), DataError> {
-        match (pictures(source, modality)?, source) {
+    pub fn probe(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(), DataError> {
+        // A video's own rate is known once it is decoded.
+        timed(planner, source, Some(1.0))?;
+        match (pictures(source, planner.modality)?, source) {
             // A clip of one frame has no flow, which its plan tells.
             (Some(pictures), _) if pictures.len() == 0 => Ok(()),
             (Some(pictures), _) => pictures.with_picture(0, &self.limits, |_, _| Ok(())),
@@ -96,16 +104,16 @@ impl ClipReader {
     }
 
     /// [`ClipReader::probe`] of several clips. Whole video files are looked at by one run of FFmpeg.
-    pub fn probe_all(&self, sources: &[&ClipSource], modality: Modality) -> Vec<Result<(), DataError>> {
+    pub fn probe_all(&self, sources: &[&ClipSource], planner: &ClipPlanner) -> Vec<Result<(), DataError>> {
         let path = |source| match source {
-            &&ClipSource::Video(ref path) if modality == Modality::Rgb => Some(path.as_path()),
+            &&ClipSource::Video(ref path) if planner.modality == Modality::Rgb => Some(path.as_path()),
             _ => None,
         };
         let videos: Option<Vec<&Path>> = sources.iter().map(path).collect();
         let whole = |videos: &Vec<&Path>| self.video().is_ok_and(|decoder| decoder.all_begin(videos));
         match videos.filter(|videos| videos.len() > 1).filter(whole) {
             Some(videos) => videos.iter().map(|_| Ok(())).collect(),
-            None => sources.iter().map(|source| self.probe(source, modality)).collect(),
+            None => sources.iter().map(|source| self.probe(source, planner)).collect(),
         }
     }
 
@@ -127,8 +135,8 @@ impl ClipReader {
         views.validate()?;
         let planned = planner.frame_size;
         if let Some(stored) = pictures(source, planner.modality)? {
-            let total = stored.len();
-            let plans = distinct_views(planner.test_views(views, total)?);
+            let (total, rate) = (stored.len(), rate_of(source, None));
+            let plans = distinct_views(timed(planner, source, None)?.test_views(views, total)?);
             let (shown, mut pictures, mut bytes) = (shown(&plans, total), BTreeMap::new(), 0);
             self.limits.check(stored.path(), shown.len(), 0)?;
             for t in shown {
@@ -137,38 +145,44 @@ impl ClipReader {
                 self.limits.check(stored.path(), 1, bytes)?;
                 pictures.insert(t, picture);
             }
-            return Ok(ClipViews { plans, pictures, planned, total });
+            return Ok(ClipViews { plans, pictures, planned, total, rate });
         }
-        let select = |total: usize| match planner.test_views(views, total) {
-            Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
-            // The error is returned below, where the plans are made again.
-            Err(_) => vec![0],
+        let mut rate = None;
+        let plan = |total: usize, rate| timed(planner, source, rate)?.test_views(views, total);
+        let select = |total: usize, decoded| {
+            rate = decoded;
+            match plan(total, decoded) {
+                Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
+                // The error is returned below, where the plans are made again.
+                Err(_) => vec![0],
+            }
         };
         let (frames, total) = self.read_some(source, planned.into(), select)?;
-        let plans = distinct_views(planner.test_views(views, total)?);
+        let plans = distinct_views(plan(total, rate)?);
         let size = [frames.height, frames.width];
         let held = shown(&plans, total).into_iter().enumerate();
         let held = held.map(|(place, t)| (t, Picture { pixels: frames.frame(place).to_vec(), size }));
-        Ok(ClipViews { plans, pictures: held.collect(), planned, total })
+        Ok(ClipViews { plans, pictures: held.collect(), planned, total, rate: rate_of(source, rate) })
     }
 
-    /// Reads the frames that `select` names for the number of all, in its order, and that number.
+    /// Reads the frames that `select` names for the number of all and, of a video, the frame rate,
+    /// in its order, and that number.
     fn read_some(
         &self,
         source: &ClipSource,
         size: SizeRule,
-        mut select: impl FnMut(usize) -> Vec<usize>,
+        mut select: impl FnMut(usize, Option<f64>) -> Vec<usize>,
     ) -> Result<(Frames, usize), DataError> {
         let (folder, files) = match source {
             ClipSource::Video(path) => return self.video()?.decode_selected(path, size, &mut select),
             ClipSource::Motion(clip) => {
                 let frames = clip.render();
-                return Ok((sized(frames.pick(select(frames.time))?, size)?, frames.time));
+                return Ok((sized(frames.pick(select(frames.time, None))?, size)?, frames.time));
             }
             ClipSource::FrameFolder(folder) => (folder, list_frames(folder)?),
             ClipSource::Prepared(clip) => (&clip.frames_dir, clip.frame_files()?),
         };
-        Ok((read_selected(folder, &files, &select(files.len()), size, &self.limits)?, files.len()))
+        Ok((read_selected(folder, &files, &select(files.len(), None), size, &self.limits)?, files.len()))
     }
 
     /// Checks, before many clips, that video files can be decoded.
@@ -182,6 +196,14 @@ impl ClipReader {
     /// As [`Ffmpeg::damaged`]. The clips are used; whoever reads them should say so.
     pub fn damaged(&self) -> Vec<(PathBuf, String)> {
         self.found.get().map(Ffmpeg::damaged).unwrap_or_default()
+    }
+
+    /// Opens a stream, whose frames come one by one; see [`Ffmpeg::stream`].
+    ///
+    /// # Errors
+    /// As [`Ffmpeg::stream`] and [`Ffmpeg::locate`].
+    pub fn stream(&self, input: &StreamInput, size: SizeRule) -> Result<VideoFrames, DataError> {
+        self.video()?.stream(input, size)
     }
 
     /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
@@ -221,6 +243,42 @@ pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
          {folders} folders; name the clips themselves"
     );
     Err(DataError::BadFrames { path: path.to_owned(), reason })
+}
+
+/// Frames per second of a clip, of a video those that were decoded.
+fn rate_of(source: &ClipSource, decoded: Option<f64>) -> Option<f64> {
+    match source {
+        ClipSource::Video(_) => decoded,
+        ClipSource::Prepared(clip) => clip.record.fps,
+        ClipSource::Motion(_) => Some(MotionClip::FPS),
+        ClipSource::FrameFolder(_) => None,
+    }
+}
+
+/// The planner for a clip, which has to have a frame rate where frames are taken by time.
+fn timed<'a>(
+    planner: &'a ClipPlanner,
+    source: &ClipSource,
+    decoded: Option<f64>,
+) -> Result<Cow<'a, ClipPlanner>, DataError> {
+    if !planner.temporal.by_time() {
+        return Ok(Cow::Borrowed(planner));
+    }
+    if let Some(rate) = rate_of(source, decoded) {
+        return Ok(Cow::Owned(planner.at_rate(rate)));
+    }
+    let (path, reason) = match source {
+        ClipSource::Video(path) => (path, "its frames have no time stamps"),
+        ClipSource::Prepared(clip) => (&clip.frames_dir, "the manifest states no `fps` of this clip"),
+        ClipSource::FrameFolder(path) => (
+            path,
+            "a folder of frames states no frame rate; make the data set of the videos by `gru-rcn prepare`, \
+                    whose manifest states it",
+        ),
+        ClipSource::Motion(_) => return Ok(Cow::Owned(planner.at_rate(MotionClip::FPS))),
+    };
+    let advice = "or take frames by their number, with `consecutive` or `spread` for `every` in clip.temporal";
+    Err(DataError::dataset(path, format!("{reason}, which sampling by time needs; {advice}")))
 }
 
 /// Every frame of an RGB clip brought to `size`.
@@ -387,7 +445,7 @@ mod tests {
         put(folder.path(), "torn/0.png", b"\x89PNG");
         (0..2).for_each(|t| save_frame(&folder.path().join(format!("whole/{t}.png")), [8, 8], t));
         let reader = ClipReader::default();
-        let probe = |source: ClipSource| reader.probe(&source, Modality::Rgb);
+        let probe = |source: ClipSource| reader.probe(&source, &planner(3));
         probe(ClipSource::Video(video.clone())).unwrap();
         probe(ClipSource::FrameFolder(folder.path().join("whole"))).unwrap();
         for (name, words) in [("words.avi", "not a video"), ("empty.avi", "empty"), ("gone.avi", "no such file")] {
@@ -396,13 +454,35 @@ mod tests {
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
         // Two sizes, one of them of another rate, in one look; beside a file of words the others are whole.
         let other = make_video(folder.path(), "other.avi", "testsrc=size=64x48:rate=5", 2);
-        let [whole, other, words] = [&video, &other, &folder.path().join("words.avi")]
-            .map(|path| ClipSource::Video(path.clone()));
+        let [first, other, words] =
+            [&video, &other, &folder.path().join("words.avi")].map(|path| ClipSource::Video(path.clone()));
         assert!(reader.video().unwrap().all_begin(&[&video, &folder.path().join("other.avi")]));
-        assert!(reader.probe_all(&[&whole, &other], Modality::Rgb).iter().all(Result::is_ok));
-        let mixed = reader.probe_all(&[&whole, &words, &other], Modality::Rgb);
+        assert!(reader.probe_all(&[&first, &other], &planner(3)).iter().all(Result::is_ok));
+        let mixed = reader.probe_all(&[&first, &words, &other], &planner(3));
         assert_eq!(mixed.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
-        refused(reader.probe(&ClipSource::Video(video), Modality::Flow), &["no optical flow"]);
+        let flow = ClipPlanner { modality: Modality::Flow, ..planner(3) };
+        refused(reader.probe(&ClipSource::Video(video.clone()), &flow), &["no optical flow"]);
+        // Frames by time need a frame rate, which a folder of frames does not state.
+        let every = std::time::Duration::from_millis(100);
+        let by_time = ClipPlanner { temporal: TemporalSampling::Every { every, frames: 3, rate: None }, ..planner(3) };
+        let whole = ClipSource::FrameFolder(folder.path().join("whole"));
+        refused(reader.probe(&whole, &by_time), &["whole", "frame rate", "gru-rcn prepare", "consecutive"]);
+        refused(reader.read_clips(&sample(whole), &by_time, &[None]), &["frame rate"]);
+        reader.probe(&ClipSource::Video(video), &by_time).unwrap();
+    }
+
+    // Twenty frames at ten a second: 0.4 s apart, from the middle of the starts 0 to 11, are the
+    // frames 5, 9 and 13; read with all others or alone.
+    #[test]
+    fn videos_are_sampled_by_their_time_stamps() {
+        let folder = temporary();
+        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
+        let (reader, every) = (ClipReader::default(), std::time::Duration::from_millis(400));
+        let by_time = ClipPlanner { temporal: TemporalSampling::Every { every, frames: 3, rate: None }, ..planner(3) };
+        let views = reader.read_views(&ClipSource::Video(video.clone()), &by_time, TestViews::default()).unwrap();
+        assert_eq!((&views.plans()[0].0.frames[..], views.rate()), (&[5, 9, 13][..], Some(10.0)));
+        let clip = reader.read_clips(&sample(ClipSource::Video(video)), &by_time, &[None]).unwrap().remove(0);
+        assert_eq!(clip, views.cut(&views.plans()[0].0).unwrap());
     }
 
     // An AVI without its last third: FFmpeg gives the frames before it, and complains.

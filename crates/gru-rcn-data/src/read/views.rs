@@ -17,6 +17,7 @@ pub struct ClipViews {
     pub(super) pictures: BTreeMap<usize, Picture>,
     pub(super) planned: [usize; 2],
     pub(super) total: usize,
+    pub(super) rate: Option<f64>,
 }
 
 impl ClipViews {
@@ -28,6 +29,11 @@ impl ClipViews {
     /// Number of frames, or fields of flow, of the whole clip.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Mean number of frames per second; of a folder of frames it is not known.
+    pub fn rate(&self) -> Option<f64> {
+        self.rate
     }
 
     /// Cuts out one of the views, or any other clip of pictures that they show.

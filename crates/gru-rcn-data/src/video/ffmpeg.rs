@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
-use super::{DecoderId, FrameSource, VideoDecoder, VideoFrame, check_file};
+use super::{DecoderId, FrameSource, VideoDecoder, VideoFrame, VideoFrames, check_file};
 use crate::base::{DataError, DecodeLimits, printable};
 use crate::image::SizeRule;
 
@@ -137,26 +137,29 @@ impl Ffmpeg {
         }
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-hide_banner", "-v", "quiet"]);
-        paths.iter().for_each(|path| self.input(&mut command, path));
+        for (options, file) in paths.iter().map(|path| file_input(path)) {
+            self.input(&mut command, &options, &file);
+        }
         // Tiny frames, one of each file, one after the other.
         let first = |n| format!("[{n}:V:0]trim=end_frame=1,scale=2:2,format=rgb24,setsar=1[{n}];");
         let firsts: String = (0..paths.len()).map(first).collect();
         let names: String = (0..paths.len()).map(|n| format!("[{n}]")).collect();
-        command
-            .args(["-filter_complex", &format!("{firsts}{names}concat=n={}[all]", paths.len())])
-            .args(["-map", "[all]", "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]);
+        command.args(["-filter_complex", &format!("{firsts}{names}concat=n={}[all]", paths.len())]).args([
+            "-map",
+            "[all]",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "pipe:1",
+        ]);
         let answer = answer(command, self.limits.timeout);
         matches!(answer, Ok(Some((bytes, status))) if status.success() && bytes.len() == paths.len() * 2 * 2 * 3)
     }
 
-    /// A file as an input, which may open nothing else.
-    fn input(&self, command: &mut Command, path: &Path) {
-        let mut file = OsString::from("file:");
-        file.push(path);
-        command
-            .args(["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-threads", "1"])
-            .args(["-max_pixels", &self.most_pixels().to_string(), "-i"])
-            .arg(file);
+    fn input(&self, command: &mut Command, options: &[String], name: &OsString) {
+        let most = self.most_pixels().to_string();
+        command.args(["-threads", "1", "-max_pixels", &most]).args(options).arg("-i").arg(name);
     }
 
     /// The decoder's own limit on areas, before anything is scaled. It counts a decoder's margins
@@ -224,16 +227,103 @@ impl VideoDecoder for Ffmpeg {
     }
 
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
+        let (options, file) = file_input(path);
+        Ok(Box::new(Decoding::start(self.command(&options, &file, size), path, self)?))
+    }
+}
+
+/// What frames come from without an end that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StreamInput {
+    /// A video file of any length.
+    File(PathBuf),
+    /// Raw frames on the standard input of this process: red, green and blue of every pixel, a byte
+    /// each, without headers.
+    Pipe {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Frames per second.
+        fps: f64,
+    },
+    /// A device, by FFmpeg's name of its kind and its own: `v4l2` and `/dev/video0`.
+    Device {
+        /// One of [`StreamInput::DEVICES`].
+        kind: String,
+        /// Its name for FFmpeg.
+        name: String,
+    },
+}
+
+impl StreamInput {
+    /// Kinds of devices that FFmpeg reads frames from: cameras on Linux, macOS and Windows, and
+    /// pictures that FFmpeg draws, for trying out.
+    pub const DEVICES: [&str; 4] = ["v4l2", "avfoundation", "dshow", "lavfi"];
+}
+
+impl Ffmpeg {
+    /// Opens a stream, its frames brought to `size`. The limit `timeout` holds for each frame,
+    /// `max_frames` not at all.
+    ///
+    /// # Errors
+    /// As [`VideoDecoder::open`]; [`DataError::Setting`] for a pipe of frames without pixels or
+    /// without time, and for an unknown kind of device.
+    pub fn stream(&self, input: &StreamInput, size: SizeRule) -> Result<VideoFrames, DataError> {
+        let (shown, options, name) = match input {
+            StreamInput::File(path) => return Ok(self.open(path, size)?.of_any_length()),
+            StreamInput::Pipe { width, height, fps } => {
+                let shown = PathBuf::from("standard input");
+                if width.min(height) == &0 {
+                    return Err(DataError::setting("size", format!("{width}x{height}"), "sides are at least 1 pixel"));
+                }
+                self.limits.check_size(&shown, *height, *width)?;
+                if !(1e-3..=1e4).contains(fps) {
+                    return Err(DataError::setting("fps", fps, "frames per second are 0.001 to 10000"));
+                }
+                let (sides, fps) = (format!("{width}x{height}"), fps.to_string());
+                let options = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pixel_format", "rgb24"];
+                let options = [&options[..], &["-video_size", &sides, "-framerate", &fps]].concat();
+                (shown, options.into_iter().map(String::from).collect(), "pipe:0".to_owned())
+            }
+            StreamInput::Device { kind, name } => {
+                if !StreamInput::DEVICES.contains(&kind.as_str()) {
+                    let reason = format!("devices are of the kinds {}", StreamInput::DEVICES.join(", "));
+                    return Err(DataError::setting("device", kind, &reason));
+                }
+                (PathBuf::from(format!("{kind}:{name}")), vec!["-f".to_owned(), kind.clone()], name.clone())
+            }
+        };
+        size.validate(&shown, &self.limits)?;
+        let mut command = self.command(&options, &OsString::from(name), size);
+        if matches!(input, StreamInput::Pipe { .. }) {
+            command.stdin(Stdio::inherit());
+        }
+        let decoding = Decoding::start(command, &shown, self)?;
+        Ok(VideoFrames::new(&shown, self.limits, Box::new(decoding)).of_any_length())
+    }
+
+    /// FFmpeg with an input and its options, writing pictures to its standard output and a log with
+    /// their times to its standard error.
+    fn command(&self, options: &[String], input: &OsString, size: SizeRule) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info"]);
-        self.input(&mut command, path);
+        self.input(&mut command, options, input);
         command
             // Capital V: a cover picture of a sound file is not a video.
             .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
             .arg(format!("{},showinfo=checksum=0", scale_filter(size)))
-            .args(["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]);
-        Ok(Box::new(Decoding::start(command, path, self)?))
+            .args(["-flush_packets", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1"])
+            .stdin(Stdio::null());
+        command
     }
+}
+
+/// A file as an input, with options by which it can open nothing else.
+fn file_input(path: &Path) -> (Vec<String>, OsString) {
+    let mut name = OsString::from("file:");
+    name.push(path);
+    (["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS].map(String::from).into(), name)
 }
 
 /// The filters that bring frames to their size and to RGB.
@@ -268,7 +358,7 @@ struct Decoding {
 
 impl Decoding {
     fn start(mut command: Command, path: &Path, ffmpeg: &Ffmpeg) -> Result<Self, DataError> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         own_group(&mut command);
         let missing = |reason: String| DataError::FfmpegMissing { program: ffmpeg.program.clone(), reason };
         let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;

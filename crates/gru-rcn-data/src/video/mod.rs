@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::base::{DataError, DecodeLimits, Frames};
 use crate::image::SizeRule;
 
-pub use ffmpeg::Ffmpeg;
+pub use ffmpeg::{Ffmpeg, StreamInput};
 
 /// Name and version of a decoder. Two decoders, and two versions of one, may give other pixels and
 /// other counts.
@@ -79,16 +79,26 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
     /// Those of [`VideoDecoder::open`] and [`VideoFrames`]; [`DataError::TooLarge`] for a clip of
     /// more than `max_bytes`.
     fn decode(&self, path: &Path, size: SizeRule) -> Result<Frames, DataError> {
+        self.decode_with_rate(path, size).map(|(clip, _)| clip)
+    }
+
+    /// The same, with the mean number of frames per second.
+    ///
+    /// # Errors
+    /// Those of [`VideoDecoder::decode`].
+    fn decode_with_rate(&self, path: &Path, size: SizeRule) -> Result<(Frames, Option<f64>), DataError> {
         let mut clip = no_frames();
-        for frame in self.open(path, size)? {
+        let mut frames = self.open(path, size)?;
+        for frame in frames.by_ref() {
             let bytes = append(&mut clip, &frame?);
             self.limits().check(path, clip.time, bytes)?;
         }
-        Ok(clip)
+        Ok((clip, frames.mean_rate()))
     }
 
-    /// Decodes some frames of a file: `select` names them for the number of all, in any order,
-    /// repeats allowed. Returns them in that order, and the number of all frames.
+    /// Decodes some frames of a file: `select` names them for the number of all and the mean number
+    /// of frames per second, in any order, repeats allowed. Returns them in that order, and the
+    /// number of all frames.
     ///
     /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass
     /// only counts, and a second one keeps the selected frames. The file may be of any length.
@@ -100,10 +110,11 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         &self,
         path: &Path,
         size: SizeRule,
-        select: &mut dyn FnMut(usize) -> Vec<usize>,
+        select: &mut dyn FnMut(usize, Option<f64>) -> Vec<usize>,
     ) -> Result<(Frames, usize), DataError> {
         let (mut clip, mut total, mut fits) = (no_frames(), 0, true);
-        for frame in self.open(path, size)?.of_any_length() {
+        let mut frames = self.open(path, size)?.of_any_length();
+        for frame in frames.by_ref() {
             let frame = frame?;
             total += 1;
             fits = fits && self.limits().check(path, total, frame.pixels.len()).is_ok();
@@ -113,7 +124,7 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
                 clip = no_frames();
             }
         }
-        let selected = select(total);
+        let selected = select(total, frames.mean_rate());
         if selected.is_empty() || selected.iter().any(|&t| t >= total) {
             let path = path.display();
             return Err(DataError::Shape(format!("{path}: cannot select frames {selected:?} of {total}")));
@@ -193,6 +204,8 @@ pub struct VideoFrames {
     source: Box<dyn FrameSource>,
     frames: usize,
     size: Option<[usize; 2]>,
+    /// Time stamps of the first and of the last frame.
+    times: [Option<f64>; 2],
     spent: Duration,
     any_length: bool,
     ended: bool,
@@ -200,13 +213,13 @@ pub struct VideoFrames {
 
 impl VideoFrames {
     pub(crate) fn new(path: &Path, limits: DecodeLimits, source: Box<dyn FrameSource>) -> Self {
-        let path = path.to_owned();
-        Self { path, limits, source, frames: 0, size: None, spent: Duration::ZERO, any_length: false, ended: false }
+        let (path, spent) = (path.to_owned(), Duration::ZERO);
+        Self { path, limits, source, frames: 0, size: None, times: [None; 2], spent, any_length: false, ended: false }
     }
 
     /// The same frames of a film of any length, for callers that do not keep them all: `timeout`
     /// holds for each frame, and `max_frames` not at all.
-    fn of_any_length(self) -> Self {
+    pub fn of_any_length(self) -> Self {
         Self { any_length: true, ..self }
     }
 
@@ -214,6 +227,16 @@ impl VideoFrames {
     /// none. FFmpeg's are rounded to hundredths; time stamps are exact.
     pub fn rate(&self) -> Option<f64> {
         self.source.rate()
+    }
+
+    /// Mean number of frames per second so far, by the time stamps of the first and the last frame;
+    /// where they have none, what the container states.
+    pub fn mean_rate(&self) -> Option<f64> {
+        let measured = match (self.frames, self.times) {
+            (2.., [Some(first), Some(last)]) => Some((self.frames - 1) as f64 / (last - first)),
+            _ => None,
+        };
+        measured.filter(|rate| rate.is_finite() && *rate > 0.0).or_else(|| self.rate())
     }
 
     /// What the decoder complained about although it gave frames: FFmpeg conceals damage where it
@@ -245,6 +268,7 @@ impl VideoFrames {
             return Err(DataError::BrokenVideo { path: path.clone(), frames: self.frames, words });
         }
         self.frames += 1;
+        self.times = [if self.frames == 1 { frame.time } else { self.times[0] }, frame.time];
         Ok(Some(frame))
     }
 }

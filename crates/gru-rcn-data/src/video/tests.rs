@@ -96,16 +96,16 @@ fn selected_frames_equal_those_of_the_whole() {
     let tight = DecodeLimits { max_bytes: 96 * 144 * 3 * 11, ..DecodeLimits::default() };
     let whole = ffmpeg().decode(&path, size).unwrap();
     for decoder in [ffmpeg(), ffmpeg().with_limits(tight)] {
-        let mut asked = 0;
-        let mut select = |n| {
-            asked = n;
+        let mut asked = (0, None);
+        let mut select = |n, rate| {
+            asked = (n, rate);
             vec![7, 2, 2]
         };
         let (some, total) = decoder.decode_selected(&path, size, &mut select).unwrap();
-        assert_eq!((asked, total, some.time, whole.height, whole.width), (12, 12, 3, 96, 144));
+        assert_eq!((asked, total, some.time, whole.height, whole.width), ((12, Some(10.0)), 12, 3, 96, 144));
         assert_eq!([0, 1, 2].map(|t| some.frame(t)), [7, 2, 2].map(|t| whole.frame(t)));
-        assert!(decoder.decode_selected(&path, size, &mut |n| vec![n]).is_err());
-        assert!(decoder.decode_selected(&path, size, &mut |_| vec![]).is_err());
+        assert!(decoder.decode_selected(&path, size, &mut |n, _| vec![n]).is_err());
+        assert!(decoder.decode_selected(&path, size, &mut |_, _| vec![]).is_err());
     }
 }
 
@@ -291,4 +291,25 @@ fn a_key_of_another_decoder_says_that_ffmpeg_is_needed() {
     assert!(!serde_json::to_string(&read("ffmpeg").unwrap()).unwrap().contains("decoder"));
     let error = read("pure").unwrap_err().to_string();
     assert!(error.contains("`pure`") && error.contains("FFmpeg alone, which has to be installed"), "{error}");
+}
+
+// A film that is drawn while it is read stands for a camera.
+#[test]
+fn streams_are_files_of_any_length_and_devices() {
+    let folder = temporary();
+    let path = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 12);
+    let few = ffmpeg().with_limits(DecodeLimits { max_frames: 5, ..DecodeLimits::default() });
+    let read =
+        |input: StreamInput| few.stream(&input, [32, 48].into()).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    let file = read(StreamInput::File(path));
+    let device = |name: &str| StreamInput::Device { kind: "lavfi".into(), name: name.into() };
+    let drawn = read(device("testsrc=size=48x32:rate=10:duration=1.2"));
+    assert_eq!((file.len(), drawn.len(), file[3].time), (12, 12, drawn[3].time));
+    assert!(file[3].time.is_some_and(|time| (time - 0.3).abs() < 1e-9));
+    let unknown = StreamInput::Device { kind: "concat".into(), name: "list.txt".into() };
+    refused(few.stream(&unknown, SizeRule::Source).map(drop), &["`device` = concat", "v4l2"]);
+    let pipe = |width, fps| StreamInput::Pipe { width, height: 32, fps };
+    refused(few.stream(&pipe(0, 10.0), SizeRule::Source).map(drop), &["`size` = 0x32"]);
+    refused(few.stream(&pipe(48, 0.0), SizeRule::Source).map(drop), &["`fps` = 0"]);
+    refused(few.stream(&pipe(9000, 10.0), SizeRule::Source).map(drop), &["max_side"]);
 }

@@ -17,6 +17,7 @@ mod shared;
 mod table1;
 mod train;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Verb {
     Evaluate(evaluate::EvaluateArgs),
     /// Print the most probable classes of video files or folders of frames.
     Predict(predict::PredictArgs),
+    /// Say what happens when in a long video, a pipe of frames or a camera.
+    Watch(watch::WatchArgs),
     /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
     Features(features::FeaturesArgs),
     /// Draw the report of a run again.
@@ -81,6 +84,7 @@ impl Verb {
             Self::Train(args) => args.backends(),
             Self::Evaluate(args) => vec![args.model.device.backend],
             Self::Predict(args) => vec![args.model.device.backend],
+            Self::Watch(args) => vec![args.model.device.backend],
             Self::Features(args) => vec![args.device.backend],
             Self::Table1(args) => vec![args.device.backend],
             Self::Doctor(args) => vec![args.backend()],
@@ -95,6 +99,7 @@ impl Verb {
             Self::Train(args) => args.run(),
             Self::Evaluate(args) => args.run(),
             Self::Predict(args) => args.run(),
+            Self::Watch(args) => args.run(),
             Self::Features(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Fuse(args) => args.run(),

@@ -1,6 +1,7 @@
 //! `predict`: the top classes of any video file.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
@@ -11,7 +12,8 @@ use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::EnsembleLogits;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::replay::Replay;
-use gru_rcn_data::{Modality, TestViews, source_of};
+use gru_rcn_data::{ClipViews, Modality, TestViews, source_of};
+use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
 use super::shared::{ModelArgs, print_json};
@@ -22,6 +24,7 @@ use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
 use crate::signals::{Faults, StopFlag};
+use crate::stream::BACKGROUND;
 
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
@@ -35,6 +38,10 @@ pub(super) struct PredictArgs {
     /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
+    /// Least probability of an answer: of a file in which no class but `background` has it, say that
+    /// nothing was recognised.
+    #[arg(long, value_name = "P")]
+    threshold: Option<f32>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -60,8 +67,45 @@ struct Prediction {
     file: String,
     /// Frames decoded from it.
     frames: usize,
+    /// Where in the file the frames are that the model saw.
+    from: Place,
+    /// With a threshold, the class that reaches it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Option<String>>,
     /// The most probable classes.
     top: Vec<ClassProbability>,
+}
+
+/// The frames of a file that the model saw: how many, the first and the last of them, counted from
+/// 0, and where the frame rate is known their times in seconds since the first frame of the file.
+#[derive(Serialize)]
+struct Place {
+    seen: usize,
+    first: usize,
+    last: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<[f64; 2]>,
+}
+
+impl Place {
+    fn of(views: &ClipViews) -> Self {
+        let mut seen: Vec<usize> = views.plans().iter().flat_map(|(plan, _)| plan.frames.iter().copied()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        let (first, last) = (seen.first().copied().unwrap_or(0), seen.last().copied().unwrap_or(0));
+        let seconds = views.rate().map(|rate| [first, last].map(|frame| frame as f64 / rate));
+        Self { seen: seen.len(), first, last, seconds }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of them from {} to {}", self.seen, self.first, self.last)?;
+        match self.seconds {
+            Some([from, to]) => write!(f, ", {from:.2} to {to:.2} s"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A class with its probability.
@@ -117,7 +161,10 @@ impl PredictArgs {
             match self.predict(&trained, &cnn, &model, video, rule) {
                 Ok(prediction) => {
                     if !self.json {
-                        say!("{} ({} frames)", prediction.file, prediction.frames)?;
+                        say!("{} ({} frames, {})", prediction.file, prediction.frames, prediction.from)?;
+                        if let (Some(None), Some(threshold)) = (&prediction.answer, self.threshold) {
+                            say!("  nothing: no class reaches {:.1} %", 100.0 * threshold)?;
+                        }
                         for ClassProbability { class, probability } in &prediction.top {
                             say!("  {:6.1} %  {class}", 100.0 * probability)?;
                         }
@@ -155,7 +202,7 @@ impl PredictArgs {
         let (loader, device) = (&trained.loader, &trained.device);
         let source = source_of(video)?;
         let views = loader.reader.read_views(&source, &loader.planner, rule)?;
-        let frames = views.total();
+        let (frames, from) = (views.total(), Place::of(&views));
         let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
         // The class is not known; the score of class 0 is not looked at.
         let models: [&dyn Scorable<Percepts>; 1] = [model];
@@ -166,10 +213,18 @@ impl PredictArgs {
             video.display(),
             trained.dir
         );
-        let top = top_classes(&probabilities, &trained.card.classes, self.top);
+        let probabilities = at_temperature(&probabilities, trained.temperature());
+        let classes = &trained.card.classes;
+        let answer = self.threshold.map(|threshold| {
+            let mut best = top_classes(&probabilities, classes, classes.len());
+            best.find(|(class, _)| *class != BACKGROUND).filter(|(_, p)| *p >= threshold).map(|(class, _)| class.into())
+        });
+        let top = top_classes(&probabilities, classes, self.top);
         Ok(Prediction {
             file: video.display().to_string(),
             frames,
+            from,
+            answer,
             top: top.map(|(class, probability)| ClassProbability { class: class.into(), probability }).collect(),
         })
     }

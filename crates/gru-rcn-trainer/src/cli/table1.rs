@@ -756,7 +756,7 @@ mod small {
     use image::RgbImage;
 
     const CLIPS: MotionConfig =
-        MotionConfig { size: 32, frames: 20, train: 1200, validation: 240, test: 480, seed: 2016 };
+        MotionConfig { size: 32, frames: 20, train: 1200, validation: 240, test: 480, seed: 2016, background: false };
 
     /// The prepared clips, made on first use.
     pub(super) fn prepare(folder: &Path, stop: &StopFlag) -> Result<PathBuf> {

@@ -136,7 +136,8 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
     let sources = percepts.training_sources(clips)?;
     let systems = System::of_run(&context.recipe, &card);
     let trained = systems::train_all(context, clips, systems, &cnn, &sources)?;
+    let calibrated = test::calibrate(context, clips, &trained, &cnn, &sources.validation)?;
     drop(sources);
-    let tested = test::test_all(percepts, clips, &trained)?;
+    let tested = test::test_all(percepts, clips, &trained, calibrated)?;
     outcome::write(context, clips, card, &tested)
 }

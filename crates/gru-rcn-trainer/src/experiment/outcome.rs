@@ -17,7 +17,7 @@ use crate::device::precision::Precision;
 use crate::output::{note, say};
 use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
-use crate::report::{GalleryClip, RunReport, Verdict, jpeg_base64};
+use crate::report::{GalleryClip, Reliability, RunReport, Verdict, jpeg_base64};
 use crate::run::card::{BURN, DataCard, RunCard, SystemResult, VERSION};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
@@ -191,6 +191,10 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
         verdict: Some(Verdict::new(&main.scores, frames.and_then(|frames| frames_beside(main, frames)))?),
         notes: card.notes.clone(),
         recipe: to_toml(&context.recipe)?,
+        reliability: match &main.result.calibration {
+            Some(calibration) => Some(Reliability::of(&main.scores.predictions()?, calibration)),
+            None => None,
+        },
     };
     report.write(dir)?;
     Ok(card)

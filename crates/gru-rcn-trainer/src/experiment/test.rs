@@ -13,10 +13,11 @@ use gru_rcn_metrics::Comparison;
 use super::data::Clips;
 use super::percepts::PerceptMaker;
 use super::system::{System, TrainedModel, TrainedSystem};
+use crate::context::Context;
 use crate::observe::Pace;
 use crate::percepts::{ClipLoader, FrozenCnn, Live, Source};
 use crate::recipe::Recipe;
-use crate::run::card::SystemResult;
+use crate::run::card::{Calibration, CalibrationError, SystemResult};
 use crate::run::scores::Scores;
 use crate::scoring::views::{ViewPercepts, ViewPixels};
 use crate::scoring::{Scorable, ViewBatch, score_readable, single_view};
@@ -52,8 +53,52 @@ pub(crate) struct Test<'a> {
     pub(crate) message: &'a dyn Fn(String),
 }
 
-/// Scores the systems of a run on its test clips at the end of training.
-pub(super) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[TrainedSystem]) -> Result<Vec<TestedSystem>> {
+/// The temperature of the system that the run is about, with the calibration error of the validation
+/// clips that it is fitted on; nothing where that system was trained on them.
+pub(super) fn calibrate(
+    context: &Context,
+    clips: &Clips,
+    trained: &[TrainedSystem],
+    cnn: &Cnn,
+    validation: &Rc<dyn Source<Percepts>>,
+) -> Result<Option<(f64, CalibrationError)>> {
+    if context.recipe.refit.is_some() {
+        context.message("the probabilities are not calibrated: the systems were trained on the validation clips too");
+        return Ok(None);
+    }
+    let test = Test {
+        recipe: &context.recipe,
+        samples: &clips.dataset.validation,
+        rule: TestViews::default(),
+        loader: &clips.loader,
+        device: &context.device,
+        stop: &context.stop,
+        cnn,
+        work: "validation clips are scored",
+        message: &|line| context.message(line),
+    };
+    let Some(scored) = test.run(&trained[..1], || Ok(validation.clone()))?.pop() else { return Ok(None) };
+    let predictions = scored.scores.predictions()?;
+    let temperature = predictions.fit_temperature();
+    let error = CalibrationError::of(&predictions, temperature);
+    context.message(format!(
+        "temperature of the probabilities {temperature:.3}: calibration error {:.1} % before and {:.1} % after, on the {} \
+         validation clips",
+        100.0 * error.before,
+        100.0 * error.after,
+        error.clips
+    ));
+    Ok(Some((temperature, error)))
+}
+
+/// Scores the systems of a run on its test clips at the end of training; the first has this
+/// temperature.
+pub(super) fn test_all(
+    percepts: PerceptMaker,
+    clips: &Clips,
+    trained: &[TrainedSystem],
+    calibrated: Option<(f64, CalibrationError)>,
+) -> Result<Vec<TestedSystem>> {
     let context = percepts.context;
     let (recipe, dataset) = (&context.recipe, &clips.dataset);
     let (rule, loader) = (recipe.views(), clips.test_loader(&context.dir));
@@ -77,6 +122,10 @@ pub(super) fn test_all(percepts: PerceptMaker, clips: &Clips, trained: &[Trained
     let all = dataset.train.len() + dataset.validation.len();
     for TestedSystem { result, .. } in tested.iter_mut().filter(|tested| tested.system.is_trained()) {
         result.refit = recipe.refit_training().map(|training| training.most_epochs(all));
+    }
+    if let (Some(main), Some((temperature, validation))) = (tested.first_mut(), calibrated) {
+        let test = CalibrationError::of(&main.scores.predictions()?, temperature);
+        main.result.calibration = Some(Calibration { temperature, validation, test });
     }
     Ok(tested)
 }
@@ -189,6 +238,7 @@ impl Test<'_> {
             mean_of_probabilities: scores.by_mean_probabilities()?.map(|means| means.summary()),
             scores: None,
             levels: system.classifiers(self.recipe).into_iter().zip(scores.level_accuracies()?).collect(),
+            calibration: None,
             curve: trained.curve.clone(),
             refit: None,
             compared: None,

@@ -98,6 +98,13 @@ impl TrainedRun {
         Ok(import(config.init(&self.device), weights)?.computing_in(self.dtype))
     }
 
+    /// What the probabilities of its GRU-RCN are scaled by, as the validation clips had it; 1 where
+    /// nothing was fitted.
+    pub(crate) fn temperature(&self) -> f64 {
+        let system = self.card.systems.iter().find(|system| system.key == System::GruRcn.key());
+        system.and_then(|system| system.calibration.as_ref()).map_or(1.0, |calibration| calibration.temperature)
+    }
+
     /// The requested views as far as the labels allow them, after saying so if they are several.
     pub(crate) fn views(&self, requested: TestViews) -> TestViews {
         let rule = requested.allowed(self.recipe.clip.flip);

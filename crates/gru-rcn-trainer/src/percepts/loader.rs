@@ -95,10 +95,11 @@ impl ClipLoader {
 
     /// The same loader for clips of `frames` more frames.
     pub(crate) fn longer(&self, frames: usize) -> Self {
-        let temporal = match self.planner.temporal {
-            TemporalSampling::Consecutive { frames: own } => TemporalSampling::Consecutive { frames: own + frames },
-            TemporalSampling::Spread { frames: own } => TemporalSampling::Spread { frames: own + frames },
-        };
+        let mut temporal = self.planner.temporal;
+        let (TemporalSampling::Consecutive { frames: own }
+        | TemporalSampling::Spread { frames: own }
+        | TemporalSampling::Every { frames: own, .. }) = &mut temporal;
+        *own += frames;
         Self { planner: ClipPlanner { temporal, ..self.planner.clone() }, ..self.clone() }
     }
 

@@ -75,10 +75,10 @@ pub(crate) fn probe_clips(
     let parts = [Split::Train, Split::Validation, Split::Test];
     let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
     let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
-    let (reader, modality) = (loader.reader.clone(), recipe.clip.modality);
+    let (reader, planner) = (loader.reader.clone(), recipe.clip.clone());
     let probe = move |sources: &Vec<ClipSource>| {
-        let results = reader.probe_all(&sources.iter().collect::<Vec<_>>(), modality);
-        let again = |(result, source): (Result<(), _>, _)| result.or_else(|_| reader.probe(source, modality));
+        let results = reader.probe_all(&sources.iter().collect::<Vec<_>>(), &planner);
+        let again = |(result, source): (Result<(), _>, _)| result.or_else(|_| reader.probe(source, &planner));
         Ok(results.into_iter().zip(sources).map(again).collect::<Vec<_>>())
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);

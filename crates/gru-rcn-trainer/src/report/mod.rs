@@ -7,6 +7,7 @@
 //! [`render`] is a pure function of [`RunReport`], which is plain data that can be written to
 //! JSON and read back, so that a report can be made again from the files of a run.
 
+mod calibration;
 mod comparison;
 mod confusion;
 mod curves;
@@ -17,6 +18,7 @@ mod page;
 mod tests;
 mod verdict;
 
+pub(crate) use calibration::Reliability;
 pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
 pub(crate) use format::{counted, percent, percent_range};
 pub(crate) use gallery::jpeg_base64;
@@ -57,6 +59,9 @@ pub(crate) struct RunReport {
     /// What a reader of the results should know of the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
+    /// What the probabilities of the first system mean; nothing where no temperature was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reliability: Option<Reliability>,
 }
 
 impl RunReport {
@@ -100,6 +105,13 @@ impl RunReport {
             let last = system.curve.last().map_or(0, |point| point.epoch).max(test.clips);
             ensure!((last as f64) < MOST, "{name} has the epoch or number of clips {last}");
         }
+        for system in &self.systems {
+            let Some(calibration) = &system.calibration else { continue };
+            let errors = [&calibration.validation, &calibration.test].into_iter().flat_map(|e| [e.before, e.after]);
+            errors.into_iter().try_for_each(|e| fraction(&format!("a calibration error of {}", system.name), e))?;
+        }
+        let reliability = self.reliability.iter().flat_map(Reliability::fractions);
+        reliability.into_iter().try_for_each(|f| fraction("a value of reliability", f))?;
         for count in self.confusion.iter().flatten() {
             ensure!((*count as f64) < MOST, "confusion has the count {count}");
         }

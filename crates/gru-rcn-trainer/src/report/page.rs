@@ -1,6 +1,7 @@
 //! The layout of the page.
 
 use super::RunReport;
+use super::calibration::calibration;
 use super::comparison::{comparison, levels};
 use super::confusion::confusion;
 use super::curves::learning_curves;
@@ -24,6 +25,7 @@ pub(crate) fn render(report: &RunReport) -> String {
             (levels(report))
             (learning_curves(&report.systems))
             (confusion(report))
+            (calibration(report))
             (gallery(&report.gallery))
             (run_card(report))
         }

@@ -272,6 +272,7 @@ fn report() -> RunReport {
         recipe: "seed = 7\n\n[model]\nhidden = [16, 32, 64, 64]\n".into(),
         verdict: None,
         notes: Vec::new(),
+        reliability: None,
     }
 }
 
@@ -309,6 +310,7 @@ fn system(name: &str, key: &str, parameters: usize, top1: f64, nll: f64) -> Syst
         parameters,
         test: Classification { top1, top5: 0.9, mean_class: top1, nll, clips: CLIPS * CLASSES.len() },
         levels: Vec::new(),
+        calibration: None,
         curve: (1..=40).map(point).collect(),
         refit: None,
         compared: None,
@@ -334,4 +336,26 @@ fn frame(time: usize) -> String {
     let pixel = |n: usize| if bar.contains(&(n % SIDE)) { [236, 178, 92] } else { [60, 68, 74] };
     let rgb: Vec<u8> = (0..SIDE * SIDE).flat_map(pixel).collect();
     jpeg_base64(&rgb, SIDE, SIDE).expect("the sample frame has its size")
+}
+
+/// Three clips of two classes at 0.8, one of them wrong; at the temperature 2 they say 2/3.
+#[test]
+fn calibration_is_shown_where_it_was_fitted() {
+    use super::calibration::{Reliability, calibration};
+    use crate::run::card::{Calibration, CalibrationError};
+    let mut report = report();
+    assert!(calibration(&report).into_string().is_empty());
+    let predictions = gru_rcn_metrics::Predictions::new(2, vec![0.8, 0.2, 0.8, 0.2, 0.2, 0.8], vec![0; 3]).unwrap();
+    let error = CalibrationError::of(&predictions, 2.0);
+    assert!((error.before - 0.4 / 3.0).abs() < 1e-6 && error.after < 1e-6, "{error:?}");
+    let fitted = Calibration { temperature: 2.0, validation: error.clone(), test: error };
+    report.reliability = Some(Reliability::of(&predictions, &fitted));
+    report.systems[0].calibration = Some(fitted);
+    report.check().unwrap();
+    let html = calibration(&report).into_string();
+    for words in ["temperature 2.000", "13.3\u{202f}% before and 0.0\u{202f}% after", "66.7\u{202f}%", "of 3", "of 0"] {
+        assert!(html.contains(words), "{words}\n{html}");
+    }
+    report.reliability.as_mut().unwrap().after[0].accuracy = f64::NAN;
+    assert!(report.check().is_err());
 }

@@ -1,6 +1,6 @@
 //! `run.json`: versions, data and results of a run, enough to judge it and to use its model.
 
-use gru_rcn_metrics::{Classification, Comparison};
+use gru_rcn_metrics::{BINS, Classification, Comparison, Predictions};
 use serde::{Deserialize, Serialize};
 
 /// The run card.
@@ -81,6 +81,10 @@ pub(crate) struct SystemResult {
     /// Top-1 test accuracy of the classifier of every level alone; empty if there is only one.
     #[serde(default)]
     pub(crate) levels: Vec<(String, f64)>,
+    /// Temperature of its probabilities; absent in cards of earlier versions, and where nothing was
+    /// fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
     #[serde(default)]
     pub(crate) curve: Vec<EpochPoint>,
     /// Epochs of the second training, on training and validation clips, whose last weights were
@@ -90,6 +94,35 @@ pub(crate) struct SystemResult {
     /// The system that the run is about against this one, on the same test clips.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) compared: Option<Comparison>,
+}
+
+/// Temperature scaling of a system's probabilities.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Calibration {
+    /// Fitted on the validation clips.
+    pub(crate) temperature: f64,
+    pub(crate) validation: CalibrationError,
+    pub(crate) test: CalibrationError,
+}
+
+/// The expected calibration error of some clips.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct CalibrationError {
+    pub(crate) clips: usize,
+    /// Without scaling.
+    pub(crate) before: f64,
+    /// With it.
+    pub(crate) after: f64,
+}
+
+impl CalibrationError {
+    pub(crate) fn of(predictions: &Predictions, temperature: f64) -> Self {
+        Self {
+            clips: predictions.clips(),
+            before: predictions.calibration_error(BINS),
+            after: predictions.at_temperature(temperature).calibration_error(BINS),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -197,7 +197,7 @@ pub(super) fn difference(map: Tensor<5>) -> Tensor<5> {
 /// State of a rule on a stream, per level.
 #[derive(Clone, Debug, Default)]
 pub struct NormState {
-    sums: Vec<Tensor<4>>,
+    means: Vec<Tensor<4>>,
     count: usize,
     previous: Vec<Tensor<4>>,
 }
@@ -207,12 +207,14 @@ impl NormState {
     /// the mean so far.
     fn centre(&mut self, maps: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
         self.count += 1;
-        self.sums = if self.sums.is_empty() {
+        let count = self.count as f32;
+        // No sum, which after hours would be too large to notice a frame.
+        self.means = if self.means.is_empty() {
             maps.clone()
         } else {
-            self.sums.drain(..).zip(&maps).map(|(sum, map)| sum + map.clone()).collect()
+            self.means.drain(..).zip(&maps).map(|(mean, map)| mean.clone() + (map.clone() - mean) / count).collect()
         };
-        maps.into_iter().zip(&self.sums).map(|(map, sum)| map - sum.clone() / self.count as f32).collect()
+        maps.into_iter().zip(&self.means).map(|(map, mean)| map - mean.clone()).collect()
     }
 
     /// Takes in one time step and returns it minus the one before.

@@ -19,6 +19,10 @@
 //! The argument needs the frame to be drawn uniformly. A model that always gets the same index, say
 //! the first frame, gets information: a shape about to move right begins further left. A baseline
 //! of single frames must therefore draw its frame from all T, or be given all T one by one.
+//!
+//! With [`MotionConfig::background`] there is a ninth class, in which all three trajectories and the
+//! angle stand still: what a camera sees while nothing happens. Half of its clips are cut to another
+//! scene at a random frame, as films are, so that a cut is no motion.
 
 mod render;
 mod shapes;
@@ -33,6 +37,9 @@ use trajectory::Trajectories;
 /// The classes. Rotation is as seen on the screen.
 pub const MOTIONS: [&str; 8] =
     ["right", "left", "up", "down", "rotate-clockwise", "rotate-anticlockwise", "grow", "shrink"];
+
+/// The class of clips in which nothing moves.
+const BACKGROUND: &str = "background";
 
 /// The shapes, which are the appearances and independent of the class.
 pub const SHAPES: [&str; 6] = ["square", "triangle", "star", "cross", "ring", "crescent"];
@@ -53,11 +60,14 @@ pub struct MotionConfig {
     pub test: usize,
     /// Seed; the parts are drawn from disjoint streams of it.
     pub seed: u64,
+    /// Whether there is a class `background` of clips in which nothing moves. Default no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
 }
 
 impl Default for MotionConfig {
     fn default() -> Self {
-        Self { size: 32, frames: 8, train: 2400, validation: 400, test: 800, seed: 0 }
+        Self { size: 32, frames: 8, train: 2400, validation: 400, test: 800, seed: 0, background: false }
     }
 }
 
@@ -82,8 +92,8 @@ impl MotionConfig {
         Ok(())
     }
 
-    /// The data set: [`MOTIONS`] are its classes, [`SHAPES`] its appearances. Both run through all
-    /// 48 pairs in turn, so every part is balanced as far as its number of clips allows.
+    /// The data set: [`MOTIONS`] are its classes, `background` if asked for the last, [`SHAPES`] its
+    /// appearances. Both run through all pairs in turn, so every part is balanced as far as its number of clips allows.
     ///
     /// # Errors
     /// As [`MotionConfig::validate`].
@@ -92,7 +102,7 @@ impl MotionConfig {
         let part = |split: Split, clips: usize| (0..clips).map(|index| self.sample(split, index)).collect();
         Ok(Dataset {
             name: "motion".to_owned(),
-            classes: MOTIONS.map(str::to_owned).into(),
+            classes: MOTIONS.into_iter().chain(self.background.then_some(BACKGROUND)).map(str::to_owned).collect(),
             appearances: SHAPES.map(str::to_owned).into(),
             train: part(Split::Train, self.train),
             validation: part(Split::Validation, self.validation),
@@ -103,7 +113,8 @@ impl MotionConfig {
     }
 
     fn sample(&self, split: Split, index: usize) -> Sample {
-        let clip = MotionClip { size: self.size, frames: self.frames, seed: self.seed, split, index };
+        let &Self { size, frames, seed, background, .. } = self;
+        let clip = MotionClip { size, frames, seed, split, index, background };
         Sample {
             id: format!("{split}/{index:06}"),
             class: clip.motion(),
@@ -126,22 +137,51 @@ pub struct MotionClip {
     pub split: Split,
     /// Its position in that part.
     pub index: usize,
+    /// Whether the data set has the class `background`.
+    pub background: bool,
 }
 
 impl MotionClip {
-    /// Index of its class in [`MOTIONS`].
+    /// Frames per second, by which clips are sampled by time.
+    pub const FPS: f64 = 10.0;
+
+    /// Number of classes of its data set.
+    fn classes(&self) -> usize {
+        MOTIONS.len() + usize::from(self.background)
+    }
+
+    /// Index of its class in [`MOTIONS`], or their number where nothing moves.
     pub fn motion(&self) -> usize {
-        self.index % MOTIONS.len()
+        self.index % self.classes()
     }
 
     /// Index of its shape in [`SHAPES`].
     pub fn shape(&self) -> usize {
-        self.index / MOTIONS.len() % SHAPES.len()
+        self.index / self.classes() % SHAPES.len()
     }
 
     /// Draws the clip: RGB `[frames, size, size, 3]`. The same clip gives the same bytes.
     pub fn render(&self) -> Frames {
-        render::render(self)
+        if self.motion() < MOTIONS.len() {
+            return self.render_held(0, 0);
+        }
+        // Even and odd ones of the six shapes.
+        let cut = match self.index / self.classes() / SHAPES.len() % 2 {
+            0 => self.frames,
+            _ => self.draws("cut").below(self.frames),
+        };
+        let mut frames = self.render_held(0, 0);
+        // A scene that no clip of the data set has.
+        let other = Self { seed: !self.seed, ..*self }.render_held(0, 0);
+        frames.data.truncate(cut * frames.frame_bytes());
+        frames.data.extend_from_slice(&other.data[frames.data.len()..]);
+        frames
+    }
+
+    /// Draws the clip with its first picture held for `before` frames and its last one for `after`:
+    /// a pause, a motion, a pause. Each frame has noise of its own.
+    pub fn render_held(&self, before: usize, after: usize) -> Frames {
+        render::render(self, before, after)
     }
 
     fn trajectories(&self) -> Trajectories {
@@ -156,7 +196,8 @@ impl MotionClip {
     /// Adds everything that defines the clip to a hash.
     pub(crate) fn add_to(&self, hash: Fnv64) -> Fnv64 {
         let numbers = [self.size as u64, self.frames as u64, self.seed, self.index as u64];
-        numbers.into_iter().fold(hash.text(&self.split.to_string()), Fnv64::number)
+        let hash = numbers.into_iter().fold(hash.text(&self.split.to_string()), Fnv64::number);
+        if self.background { hash.text(BACKGROUND) } else { hash }
     }
 }
 

@@ -22,16 +22,17 @@ struct Scene {
     background: Vec<[f64; 3]>,
 }
 
-pub(super) fn render(clip: &MotionClip) -> Frames {
-    let size = clip.size;
+/// The clip with its first picture held for `before` frames, and its last one for `after`.
+pub(super) fn render(clip: &MotionClip, before: usize, after: usize) -> Frames {
+    let (size, time) = (clip.size, before + clip.frames + after);
     let mut draws = clip.draws("look");
     let scene =
         Scene { shape: clip.shape(), texture: Texture::draw(&mut draws), background: background(&mut draws, size) };
     let trajectories = clip.trajectories();
     let mut noise = clip.draws("noise");
-    let mut data = Vec::with_capacity(clip.frames * size * size * 3);
-    for t in 0..clip.frames {
-        let pose = trajectories.pose(t);
+    let mut data = Vec::with_capacity(time * size * size * 3);
+    for t in 0..time {
+        let pose = trajectories.pose(t.saturating_sub(before).min(clip.frames - 1));
         let placed = Placed { radius: pose.log_size.exp(), turn: pose.angle.sin_cos(), centre: [pose.x, pose.y] };
         for index in 0..size * size {
             let colour = pixel(&scene, &placed, index % size, index / size, size);
@@ -39,7 +40,7 @@ pub(super) fn render(clip: &MotionClip) -> Frames {
             data.extend((0..3).map(|i| (colour[i] + NOISE * grain[i]).round().clamp(0.0, 255.0) as u8));
         }
     }
-    Frames { data, time: clip.frames, height: size, width: size, channels: 3 }
+    Frames { data, time, height: size, width: size, channels: 3 }
 }
 
 /// Two octaves of smooth noise between two colours of random contrast.

@@ -10,7 +10,8 @@ use crate::testing::refused;
 type Value = fn(Pose) -> f64;
 
 fn clip(motion: usize, index: usize) -> MotionClip {
-    MotionClip { size: 32, frames: 8, seed: 5, split: Split::Train, index: index * MOTIONS.len() + motion }
+    let index = index * MOTIONS.len() + motion;
+    MotionClip { size: 32, frames: 8, seed: 5, split: Split::Train, index, background: false }
 }
 
 /// One draw for every class from the same stream, so that classes differ in nothing but their name.
@@ -169,4 +170,47 @@ fn settings_out_of_range_are_named() {
     refused(MotionConfig { test: 0, ..MotionConfig::default() }.dataset(), &["`test` = 0"]);
     assert!(serde_json::from_str::<MotionConfig>(r#"{"sise": 3}"#).is_err());
     assert_eq!(serde_json::from_str::<MotionConfig>("{}").unwrap(), MotionConfig::default());
+}
+
+// 54 pairs of nine classes and six shapes, so the clips 8 and 62 are of the class background and
+// of the first shape; the second is one that is cut.
+#[test]
+fn nothing_moves_in_the_background() {
+    let config = MotionConfig { train: 108, background: true, ..MotionConfig::default() };
+    let set = config.dataset().unwrap();
+    assert_eq!((set.classes.len(), set.classes[8].as_str(), set.train[8].class), (9, "background", 8));
+    assert_ne!(
+        set.fingerprint(),
+        MotionConfig { train: 108, ..MotionConfig::default() }.dataset().unwrap().fingerprint()
+    );
+    let drawn = |index: usize| match &set.train[index].source {
+        ClipSource::Motion(clip) => clip.render(),
+        other => panic!("{other:?}"),
+    };
+    let changes = |frames: &Frames| -> Vec<usize> {
+        let change = |t: usize| -> f64 {
+            let pairs = frames.frame(t).iter().zip(frames.frame(t - 1));
+            pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / 3072.0
+        };
+        (1..frames.time).filter(|&t| change(t) > 3.5).collect()
+    };
+    assert!(changes(&drawn(8)).is_empty());
+    let cuts: Vec<usize> = (0..6).map(|shape| changes(&drawn(62 + 9 * shape)).len()).collect();
+    // A cut at frame 0 shows the other scene alone.
+    assert!(cuts.iter().all(|&cuts| cuts <= 1) && cuts.iter().sum::<usize>() >= 3, "{cuts:?}");
+}
+
+// Two frames, eight, three: the pauses show the first and the last picture, apart from noise.
+#[test]
+fn a_motion_can_be_held_before_and_after() {
+    let clip = clip(0, 3);
+    let (plain, held) = (clip.render(), clip.render_held(2, 3));
+    assert_eq!((held.time, held.height), (13, 32));
+    let near = |a: &[u8], b: &[u8]| {
+        let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+        sum / 3072.0 < 3.5
+    };
+    assert!([0, 1, 2].iter().all(|&t| near(held.frame(t), plain.frame(0))));
+    assert!([9, 10, 11, 12].iter().all(|&t| near(held.frame(t), plain.frame(7))));
+    assert!(near(held.frame(6), plain.frame(4)) && !near(held.frame(0), plain.frame(7)));
 }

@@ -1,0 +1,299 @@
+//! `watch`: what happens when, in a long video, a pipe of frames or a camera.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use gru_rcn_data::{ClipPlan, Frames, Modality, StreamInput, TemporalSampling};
+
+use super::shared::ModelArgs;
+use crate::experiment::TrainedRun;
+use crate::output::{note, say};
+use crate::percepts::{FrozenCnn, workers};
+use crate::preflight;
+use crate::report::jpeg_base64;
+use crate::signals::StopFlag;
+use crate::stream::{Answer, BACKGROUND, Event, Events, Moments, Outputs, Pass, Rule, Taps, Watcher, clock};
+
+/// Frames of a file that go through the CNN together.
+const AT_ONCE: usize = 16;
+
+#[derive(Args, Debug)]
+pub(super) struct WatchArgs {
+    /// A video file; `-` for raw frames on standard input (rgb24, with --size and --fps); or a
+    /// device by FFmpeg's names, such as /dev/video0, v4l2:/dev/video0 or avfoundation:0.
+    #[arg(value_name = "VIDEO|-|DEVICE")]
+    input: String,
+    /// Columns and rows of the frames on standard input.
+    #[arg(long, value_name = "WxH", value_parser = size, requires = "fps")]
+    size: Option<[usize; 2]>,
+    /// Frames per second on standard input.
+    #[arg(long, value_name = "F", requires = "size")]
+    fps: Option<f64>,
+    /// Least probability of a class with which an event of it begins.
+    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    threshold: f32,
+    /// Least probability with which an event goes on; without it four fifths of the threshold.
+    #[arg(long, value_name = "P")]
+    go_on: Option<f32>,
+    /// Shortest event, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    least: f64,
+    /// Length of a clip, whose frames are spread equally over it, seconds. Needed where the recipe
+    /// spreads frames over whole clips; give the usual length of these.
+    #[arg(long, value_name = "SECONDS")]
+    window: Option<f64>,
+    /// Frames that the model takes in from one answer to the next; without it one where it goes
+    /// frame by frame, otherwise a quarter of a clip.
+    #[arg(long, value_name = "FRAMES")]
+    stride: Option<usize>,
+    /// Answer by windows, where the model could carry its state from frame to frame.
+    #[arg(long)]
+    windows: bool,
+    /// Print events as JSON, an object per line.
+    #[arg(long)]
+    json: bool,
+    /// Write the events as CSV.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write the events as subtitles.
+    #[arg(long, value_name = "FILE")]
+    srt: Option<PathBuf>,
+    /// Write a page with a time line and a picture of each event; for files.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write every answer, the probabilities of all classes over time, as CSV.
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+}
+
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once('x').and_then(|(width, height)| Some([width.parse().ok()?, height.parse().ok()?]));
+    sides.ok_or_else(|| "it is WIDTHxHEIGHT, such as 320x240".to_owned())
+}
+
+/// A frame that the model takes in.
+struct Step {
+    time: f64,
+    /// How often.
+    times: usize,
+    /// Cut and resized for the CNN.
+    clip: Frames,
+    /// What is shown of it, if anything is.
+    picture: Option<Frames>,
+}
+
+impl WatchArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let input = self.input()?;
+        self.check(&input)?;
+        let trained = self.model.open()?;
+        let (cnn, model) = trained.gru_rcn()?;
+        if trained.recipe.clip.modality == Modality::Flow {
+            bail!("{} takes in optical flow, which a stream does not have; choose a run on RGB", trained.dir);
+        }
+        let (cnn, (pass, every, stride)) = (FrozenCnn::new(&cnn), self.pass(&trained)?);
+        let (device, loader) = (&trained.device, &trained.loader);
+        let mut watcher = Watcher::new(model, trained.temperature(), pass, stride);
+        let classes = &trained.card.classes;
+        let rule = Rule {
+            begin: self.threshold,
+            go_on: self.go_on.unwrap_or(0.8 * self.threshold),
+            least: self.least,
+            background: classes.iter().position(|class| class == BACKGROUND),
+        };
+        let files = [&self.csv, &self.srt, &self.answers, &self.html].map(|file| file.as_deref());
+        let mut sink = Sink {
+            events: Events::new(rule, classes),
+            outputs: Outputs::create(files, classes)?,
+            json: self.json,
+            pictures: VecDeque::new(),
+            shown: String::new(),
+        };
+        // One plan for all frames, of which each is a video of its own.
+        let plan = ClipPlan { frames: vec![0], ..loader.planner.at_rate(1.0).evaluation(1)? };
+        let stop = StopFlag::install("the events so far are written")?;
+        let mut frames = loader.reader.stream(&input, loader.planner.frame_size.into())?;
+        let live = !matches!(input, StreamInput::File(_));
+        let (at_once, parts) = if live { (1, 1) } else { (AT_ONCE, workers(loader)) };
+        let taps = Taps { cnn: &cnn, levels: trained.recipe.levels(), device, dtype: loader.dtype, parts };
+        let (mut moments, mut waiting, began) = (Moments::new(every), Vec::new(), Instant::now());
+        let (mut last, mut broken, most) = (0.0, None, trained.recipe.clip.temporal.frames());
+        while !stop.is_set() {
+            let frame = match frames.next() {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    broken = Some(error);
+                    break;
+                }
+                None => break,
+            };
+            if moments.frames == 0 {
+                watcher.expect_interval(every.or(frames.rate().map(|rate| 1.0 / rate)).unwrap_or(0.0));
+            }
+            let (time, times) = moments.take(frame.time)?;
+            last = time;
+            if times == 0 {
+                continue;
+            }
+            let picture = Frames::new(frame.pixels, 1, frame.height, frame.width, 3)?;
+            let clip = plan.apply(&picture)?;
+            let picture = sink.outputs.shows_pictures().then_some(picture);
+            waiting.push(Step { time, times: times.min(most), clip, picture });
+            if waiting.len() == at_once {
+                sink.take(&taps, &mut watcher, &mut waiting)?;
+            }
+        }
+        sink.take(&taps, &mut watcher, &mut waiting)?;
+        if let Some(answer) = watcher.finish()? {
+            sink.answer(&answer)?;
+        }
+        if let Some(event) = sink.events.finish() {
+            sink.event(event)?;
+        }
+        sink.outputs.finish(&self.title(), last)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let memory = preflight::machine::peak().map_or(String::new(), |peak| format!(", {} MiB at most", peak >> 20));
+        note!(
+            "{} frames of {}, {} events; {seconds:.1} s, {:.1} times as fast as the video{memory}",
+            moments.frames,
+            clock(last),
+            sink.outputs.events(),
+            last / seconds.max(1e-9)
+        );
+        match broken {
+            Some(error) => Err(error).context("the events before it are written"),
+            None if stop.is_set() => bail!(stop.interrupted()),
+            None => Ok(()),
+        }
+    }
+
+    fn input(&self) -> Result<StreamInput> {
+        if self.input == "-" {
+            let (Some([width, height]), Some(fps)) = (self.size, self.fps) else {
+                bail!("frames on standard input are raw, rgb24: give their size and rate with --size WxH --fps F");
+            };
+            return Ok(StreamInput::Pipe { width, height, fps });
+        }
+        ensure!(self.size.is_none(), "--size and --fps are for frames on standard input, `-`");
+        if let Some((kind, name)) = self.input.split_once(':').filter(|(kind, _)| StreamInput::DEVICES.contains(kind)) {
+            return Ok(StreamInput::Device { kind: kind.into(), name: name.into() });
+        }
+        if self.input.starts_with("/dev/video") {
+            return Ok(StreamInput::Device { kind: "v4l2".into(), name: self.input.clone() });
+        }
+        Ok(StreamInput::File(self.input.clone().into()))
+    }
+
+    fn title(&self) -> String {
+        let name = Path::new(&self.input).file_name();
+        format!("What happens in {}", name.unwrap_or_default().to_string_lossy())
+    }
+
+    fn check(&self, input: &StreamInput) -> Result<()> {
+        let probability = |name: &str, p: f32| {
+            ensure!(p > 0.0 && p <= 1.0, "{name} is {p}; it is a probability above 0");
+            Ok(())
+        };
+        probability("--threshold", self.threshold)?;
+        if let Some(go_on) = self.go_on {
+            probability("--go-on", go_on)?;
+            ensure!(go_on <= self.threshold, "--go-on is {go_on}, above the threshold, {}", self.threshold);
+        }
+        ensure!(self.least >= 0.0 && self.least.is_finite(), "--least is {}; it is 0 or more seconds", self.least);
+        ensure!(self.window.is_none_or(|window| window > 0.0 && window.is_finite()), "--window is above 0 seconds");
+        ensure!(
+            self.html.is_none() || matches!(input, StreamInput::File(_)),
+            "--html is a page of a whole file; for a stream take --csv or --srt"
+        );
+        Ok(())
+    }
+
+    /// How the model goes through the stream, seconds from one frame that it takes in to the next if
+    /// it does not take in all, and steps from answer to answer.
+    fn pass(&self, trained: &TrainedRun) -> Result<(Pass, Option<f64>, usize)> {
+        let rule = trained.recipe.clip.temporal;
+        let steps = rule.frames();
+        let every = match (self.window, rule) {
+            (Some(window), _) => Some(window / steps as f64),
+            (None, TemporalSampling::Consecutive { .. }) => None,
+            (None, TemporalSampling::Every { every, .. }) => Some(every.as_secs_f64()),
+            (None, TemporalSampling::Spread { .. }) => bail!(
+                "{} was trained on {steps} frames spread over whole clips; give their usual length with --window SECONDS",
+                trained.dir
+            ),
+        };
+        let pass = match trained.recipe.takes_streams() && !self.windows {
+            true => Pass::FrameByFrame,
+            false => Pass::Windows(steps),
+        };
+        let (stride, most) = match pass {
+            Pass::FrameByFrame => (self.stride.unwrap_or(1), usize::MAX),
+            Pass::Windows(_) => (self.stride.unwrap_or(steps.div_ceil(4)), steps),
+        };
+        ensure!((1..=most).contains(&stride), "--stride is {stride}; a window has {steps} frames");
+        Ok((pass, every, stride))
+    }
+}
+
+/// What becomes of answers.
+struct Sink<'a> {
+    events: Events<'a>,
+    outputs: Outputs,
+    json: bool,
+    /// Of the steps of a window, if they are shown.
+    pictures: VecDeque<Frames>,
+    /// The picture of the event that goes on, JPEG in Base64.
+    shown: String,
+}
+
+impl Sink<'_> {
+    /// Gives the waiting frames to the model.
+    fn take(&mut self, taps: &Taps, watcher: &mut Watcher, waiting: &mut Vec<Step>) -> Result<()> {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let clips: Vec<Frames> = waiting.iter().map(|step| step.clip.clone()).collect();
+        for (step, maps) in waiting.drain(..).zip(taps.maps(&clips)?) {
+            if let Some(picture) = step.picture {
+                self.pictures.push_back(picture);
+                if self.pictures.len() > watcher.window() {
+                    self.pictures.pop_front();
+                }
+            }
+            for _ in 0..step.times {
+                if let Some(answer) = watcher.step(step.time, maps.clone())? {
+                    self.answer(&answer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: &Answer) -> Result<()> {
+        self.outputs.answer(answer)?;
+        if let Some(event) = self.events.add(answer) {
+            self.event(event)?;
+        }
+        if self.events.is_highest()
+            && let Some(picture) = self.pictures.get(self.pictures.len() / 2)
+        {
+            self.shown = jpeg_base64(&picture.data, picture.height, picture.width)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) -> Result<()> {
+        if self.json {
+            say!("{}", serde_json::to_string(&event)?)?;
+        } else {
+            let (from, to) = (clock(event.start), clock(event.end));
+            say!("{from}  {to}  {:3.0} %  {}", 100.0 * event.probability, event.class)?;
+        }
+        self.outputs.event(event, std::mem::take(&mut self.shown))
+    }
+}

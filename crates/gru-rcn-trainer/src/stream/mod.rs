@@ -1,0 +1,20 @@
+//! A model on a stream: frames without an end that is known, in constant memory.
+//!
+//! [`Moments`] takes frames by time, [`Watcher`] makes answers of them, [`Events`] merges
+//! neighbouring answers into events, and [`Outputs`] writes those as they come.
+//!
+//! **Answers.** An answer holds for a piece of time; the pieces lie end to end. Every frame goes
+//! through the CNN once. A model that can, goes on frame by frame with its hidden state, and the
+//! piece is that of the last `stride` frames. Other models see windows of the last frames, whose
+//! maps are held in a ring; the piece is the `stride` frames in the middle of the window, because
+//! what fills half of a window begins or ends there.
+
+mod events;
+mod moments;
+mod outputs;
+mod watcher;
+
+pub(crate) use events::{BACKGROUND, Event, Events, Rule};
+pub(crate) use moments::Moments;
+pub(crate) use outputs::{Outputs, clock};
+pub(crate) use watcher::{Answer, Pass, Taps, Watcher};
