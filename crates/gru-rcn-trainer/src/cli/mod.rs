@@ -1,5 +1,6 @@
 //! The command line: one file per verb, with its arguments and what it does.
 
+mod caption;
 mod compare_backends;
 mod doctor;
 mod evaluate;
@@ -11,6 +12,7 @@ mod predict;
 mod prepare;
 mod report;
 mod score_captions;
+mod search;
 #[cfg(feature = "remote")]
 mod serve;
 mod shared;
@@ -41,12 +43,16 @@ struct Cli {
 /// The verbs.
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Train a model by a recipe, with its baselines, and report on the test clips.
+    /// Train a model by a recipe, with its baselines, or a captioner, and report on the test clips.
     Train(train::TrainArgs),
     /// Score a trained run on the test clips, its own or others of the same classes.
     Evaluate(evaluate::EvaluateArgs),
     /// Print the most probable classes of video files or folders of frames.
     Predict(predict::PredictArgs),
+    /// Describe video files or folders of frames in sentences, by a trained captioner.
+    Caption(caption::CaptionArgs),
+    /// Train captioners of sizes drawn at random, and list them by how well they validate.
+    Search(search::SearchArgs),
     /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
     Features(features::FeaturesArgs),
     /// Draw the report of a run again.
@@ -81,6 +87,8 @@ impl Verb {
             Self::Train(args) => args.backends(),
             Self::Evaluate(args) => vec![args.model.device.backend],
             Self::Predict(args) => vec![args.model.device.backend],
+            Self::Caption(args) => vec![args.model.device.backend],
+            Self::Search(args) => vec![args.device.backend],
             Self::Features(args) => vec![args.device.backend],
             Self::Table1(args) => vec![args.device.backend],
             Self::Doctor(args) => vec![args.backend()],
@@ -95,6 +103,8 @@ impl Verb {
             Self::Train(args) => args.run(),
             Self::Evaluate(args) => args.run(),
             Self::Predict(args) => args.run(),
+            Self::Caption(args) => args.run(),
+            Self::Search(args) => args.run(),
             Self::Features(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Fuse(args) => args.run(),

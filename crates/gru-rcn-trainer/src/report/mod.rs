@@ -7,6 +7,7 @@
 //! [`render`] is a pure function of [`RunReport`], which is plain data that can be written to
 //! JSON and read back, so that a report can be made again from the files of a run.
 
+mod captions;
 mod comparison;
 mod confusion;
 mod curves;
@@ -17,6 +18,7 @@ mod page;
 mod tests;
 mod verdict;
 
+pub(crate) use captions::{CaptionReport, CaptionedClip, DescribedVideo, render_attention};
 pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
 pub(crate) use format::{percent, percent_range};
 pub(crate) use gallery::jpeg_base64;

@@ -16,7 +16,7 @@ use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
 use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
-use crate::recipe::{self, OptimizerName, SelectWeights, TrainingSection};
+use crate::recipe::{OptimizerName, SelectWeights, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -115,31 +115,29 @@ impl Bench {
     }
 
     /// A run in the folder that is stopped after `steps` steps, and its messages.
-    fn context(&self, steps: Option<usize>) -> (Context, Rc<RefCell<Vec<String>>>) {
+    fn context(&self, steps: Option<usize>) -> (Session, Rc<RefCell<Vec<String>>>) {
         let dir = match self.folder.path().join("recipe.toml").exists() {
             true => RunDir::open_at(self.folder.path()).unwrap(),
             false => RunDir::create(self.folder.path()).unwrap(),
         };
         fs::write(dir.recipe_file(), b"").unwrap();
-        let mut recipe = recipe::load("motion", &["seed=1".into()]).unwrap();
-        recipe.model.loss = LossKind::PerHead;
         let (stop, messages) = (StopFlag::default(), Rc::new(RefCell::new(Vec::new())));
         let impatient = Impatient { steps_left: steps, stop: stop.clone(), messages: messages.clone() };
-        let context = Context {
+        let session = Session {
             observers: Observers::new(vec![Box::new(JsonLines::new(dir.clone())), Box::new(impatient)]),
             dir,
             fingerprint: RunFingerprint::default(),
-            recipe,
+            seed: 1,
             device: Device::flex(),
             replicas: Replicas::new(Device::flex(), Vec::new()),
             stop,
             clock: Default::default(),
         };
-        (context, messages)
+        (session, messages)
     }
 
-    fn trainer<'a>(&self, context: &'a Context) -> Trainer<'a> {
-        Trainer::new(context, Stage::new("line", "Line", &self.training))
+    fn trainer<'a>(&self, context: &'a Session) -> Trainer<'a> {
+        Trainer::new(context, Stage { loss: LossKind::PerHead, ..Stage::new("line", "Line", &self.training) })
     }
 
     /// Trains, or resumes, until `steps` more steps are done.
