@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gru_rcn::captioner::Vocabulary;
 use gru_rcn_data::base::Fnv64;
 use gru_rcn_data::{Dataset, Split, without_extension};
@@ -31,7 +31,7 @@ impl CaptionedClips {
     pub(crate) fn of_recipe(recipe: &CaptionRecipe) -> Result<Self> {
         let dataset = dataset_of(&recipe.name, &recipe.data)?;
         let file = captions_file(recipe);
-        let clips = Self::join(dataset, coco::references(&file)?, &file)?;
+        let clips = Self::join(dataset, annotations(&file)?, &file)?;
         for split in [Split::Validation, Split::Test] {
             // What the metrics refuse is said now, not after the training.
             let first = |sample: &gru_rcn_data::Sample| clips.references[&sample.id][0].clone();
@@ -150,7 +150,7 @@ impl CaptionedClips {
     }
 }
 
-/// The file of the captions, which may lie in the folder of the clips.
+/// Where the captions are; a relative path is one below the folder of the clips.
 fn captions_file(recipe: &CaptionRecipe) -> PathBuf {
     match &recipe.data {
         DataSection::Folder(section) => section.root.join(&recipe.captions),
@@ -158,7 +158,19 @@ fn captions_file(recipe: &CaptionRecipe) -> PathBuf {
     }
 }
 
-/// The captions of at most `max_words` words to learn, as ids, and how many there are without one.
+/// The captions of a file, or of those of the parts in a folder.
+fn annotations(path: &Path) -> Result<Vec<Annotation>> {
+    if !path.is_dir() {
+        return coco::references(path);
+    }
+    let parts = [Split::Train, Split::Validation, Split::Test].map(|split| path.join(format!("{split}.json")));
+    let there: Vec<Vec<Annotation>> =
+        parts.iter().filter(|file| file.is_file()).map(|file| coco::references(file)).collect::<Result<_>>()?;
+    ensure!(!there.is_empty(), "{}: this folder has no {}", path.display(), parts[0].display());
+    Ok(there.into_iter().flatten().collect())
+}
+
+/// The captions of at most `max_words` words to learn, as ids.
 pub(crate) fn learnt(
     tokens: &[(usize, Vec<String>)],
     vocabulary: &Vocabulary,

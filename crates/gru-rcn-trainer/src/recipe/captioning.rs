@@ -24,7 +24,9 @@ pub(crate) struct CaptionRecipe {
     /// Seed of everything random: initial weights, order, dropout.
     #[serde(default)]
     pub(crate) seed: u64,
-    /// File of the captions of all parts in COCO's format; relative to the folder of the clips.
+    /// File of the captions in COCO's format, or a folder with a file for each part, `train.json`,
+    /// `validation.json` and `test.json`; relative to the folder of the clips.
+    #[serde(default = "captions_folder")]
     pub(crate) captions: PathBuf,
     /// METEOR's folder with its table of paraphrases, relative to the current folder. Without it
     /// METEOR knows none, and is named accordingly.
@@ -92,6 +94,10 @@ pub(crate) struct CnnEncoder {
     /// The part of the frame; its middle of the input's size if not given.
     #[serde(default = "CropRule::paper")]
     pub(crate) crop: CropRule,
+}
+
+fn captions_folder() -> PathBuf {
+    "captions".into()
 }
 
 fn paper_frames() -> [usize; 2] {
