@@ -66,14 +66,13 @@ impl Encoder {
             }
             Ok(run)
         };
-        match section {
+        let (name, cnn, gru_rcn, planner, frames) = match section {
             EncoderSection::GruRcn(folder) => {
                 let run = open_run(folder)?;
                 let (cnn, model) = run.gru_rcn()?;
                 let name = format!("GRU-RCN of the recipe {}", run.recipe.name);
                 let (levels, frames) = (run.recipe.levels(), run.recipe.clip.temporal.frames());
-                let planner = run.recipe.clip;
-                Ok(Self::new(section, name, cnn, Some((model, levels)), planner, frames, limits, device, dtype))
+                (name, cnn, Some((model, levels)), run.recipe.clip, frames)
             }
             EncoderSection::Cnn(CnnEncoder { run: Some(folder), tap, .. }) => {
                 let run = open_run(folder)?;
@@ -82,7 +81,7 @@ impl Encoder {
                 let tap = tap.clone().unwrap_or_else(|| levels[levels.len() - 1].name.clone());
                 cnn.set_taps(&[&tap]).with_context(|| format!("tap = {tap:?}"))?;
                 let name = format!("{tap} of {}, recipe {}", run.recipe.backbone.network.title(), run.recipe.name);
-                Ok(Self::new(section, name, cnn, None, run.recipe.clip, 1, limits, device, dtype))
+                (name, cnn, None, run.recipe.clip, 1)
             }
             EncoderSection::Cnn(encoder) => {
                 let network = encoder.network.context("it has neither `run` nor `network`")?;
@@ -94,9 +93,8 @@ impl Encoder {
                 if !weights.is_file() {
                     bail!("{}: no such weight file", weights.display());
                 }
-                let levels = config.levels();
-                let tap = levels.last().map(|level| level.name.clone()).unwrap_or_default();
-                let cnn = pretrained_network(config, network, weights, device)?;
+                let name =
+                    format!("{} of {}", config.levels().iter().map(|l| &*l.name).collect::<String>(), network.title());
                 let planner = ClipPlanner {
                     modality: Modality::Rgb,
                     temporal: TemporalSampling::Consecutive { frames: 1 },
@@ -107,27 +105,12 @@ impl Encoder {
                     photometric: Photometric::default(),
                 };
                 planner.validate()?;
-                let name = format!("{tap} of {}", network.title());
-                Ok(Self::new(section, name, cnn, None, planner, 1, limits, device, dtype))
+                (name, pretrained_network(config, network, weights, device)?, None, planner, 1)
             }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of the struct")]
-    fn new(
-        section: &EncoderSection,
-        name: String,
-        cnn: Cnn,
-        gru_rcn: Option<(GruRcnClassifier, Vec<usize>)>,
-        planner: ClipPlanner,
-        frames: usize,
-        limits: LoaderConfig,
-        device: &Device,
-        dtype: FloatDType,
-    ) -> Self {
+        };
         let planner = ClipPlanner { temporal: TemporalSampling::Consecutive { frames }, ..planner };
         let loader = ClipLoader::of_planner(planner, limits, device, dtype);
-        Self { section: section.clone(), name, frozen: FrozenCnn::new(&cnn), cnn, gru_rcn, loader, frames }
+        Ok(Self { section: section.clone(), name, frozen: FrozenCnn::new(&cnn), cnn, gru_rcn, loader, frames })
     }
 
     /// Copies what the encoder consists of into a folder, so that its run needs no other.

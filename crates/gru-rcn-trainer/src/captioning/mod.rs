@@ -13,7 +13,7 @@ mod outcome;
 mod trained;
 
 pub(crate) use data::CaptionedClips;
-use outcome::Tested;
+use outcome::Scorer;
 pub(crate) use outcome::print_result;
 pub(crate) use trained::{Caption, TrainedCaptioner};
 
@@ -24,7 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
-use gru_rcn::captioner::{CaptionerConfig, Decoding, DecodingMethod, Vocabulary};
+use gru_rcn::captioner::{Captioner, CaptionerConfig, Decoding, DecodingMethod, Vocabulary};
 use gru_rcn::weights::{export, import};
 use gru_rcn_data::{Ffmpeg, Split};
 use gru_rcn_metrics::caption::ParaphraseTable;
@@ -47,7 +47,7 @@ use crate::train::{Stage, Trainer};
 use data::{Learnt, learnt};
 use encoder::Encoder;
 use features::{ClipFeatures, FeatureMaker};
-use model::{CaptionModel, CaptionSource, describe};
+use model::{CaptionModel, CaptionSource};
 
 /// Key and name of the one training stage.
 const KEY: &str = "captioner";
@@ -197,6 +197,9 @@ fn new_card(plan: &CaptionPlan, clips: &CaptionedClips, maker: &FeatureMaker, wo
         notes
             .push(format!("{} captions are longer than {most} words or have none, and are not learnt", words.left_out));
     }
+    if recipe.training.select == Select::Meteor && recipe.meteor.is_none() {
+        notes.push("the weights are chosen by METEOR without paraphrases; `meteor` names the folder of its tables".into());
+    }
     Ok(RunCard {
         version: VERSION,
         program: env!("CARGO_PKG_VERSION").into(),
@@ -279,19 +282,7 @@ impl Run<'_> {
             .clock
             .time("Features", || Ok([of_part(Split::Train)?, of_part(Split::Validation)?, of_part(Split::Test)?]))?;
         let (model, curve) = self.train_or_load(&train, &validation)?;
-        let decoding = beam(self.recipe);
-        let tested = session.clock.time("Test", || {
-            Tested::new(
-                &model,
-                self.clips,
-                Split::Test,
-                &test,
-                &self.words.vocabulary,
-                &decoding,
-                self.table,
-                &session.device,
-            )
-        })?;
+        let tested = session.clock.time("Test", || self.scorer(&model).test(self.clips, Split::Test, &test))?;
         let validation_nll = curve.iter().map(|point| point.validation_loss).fold(f64::INFINITY, f64::min);
         let result = CaptionerResult { parameters: model.num_params(), validation_nll, curve, test: tested.result() };
         outcome::write(session, self.recipe, self.clips, self.maker.encoders, card, &tested, result)
@@ -301,7 +292,7 @@ impl Run<'_> {
         &self,
         train: &Rc<Vec<ClipFeatures>>,
         validation: &Rc<Vec<ClipFeatures>>,
-    ) -> Result<(gru_rcn::captioner::Captioner, Vec<EpochPoint>)> {
+    ) -> Result<(Captioner, Vec<EpochPoint>)> {
         let (session, training) = (self.session, &self.recipe.training);
         let features = self.maker.encoders.iter().map(Encoder::size).sum();
         let decoder = &self.recipe.decoder;
@@ -336,15 +327,24 @@ impl Run<'_> {
         Ok((captioner, trained.position.curve))
     }
 
+    fn scorer<'m>(&'m self, captioner: &'m Captioner) -> Scorer<'m> {
+        Scorer {
+            captioner,
+            vocabulary: &self.words.vocabulary,
+            decoding: beam(self.recipe),
+            table: self.table,
+            device: &self.session.device,
+        }
+    }
+
     /// The metric of the validation captions that the weights are chosen by; none for the likelihood.
     fn score(&self, model: &CaptionModel, validation: &[ClipFeatures]) -> Result<Option<f64>> {
         let select = self.recipe.training.select;
         if select == Select::Nll {
             return Ok(None);
         }
-        let sentences = describe(&model.captioner, validation, &beam(self.recipe), &self.session.device);
-        let best: Vec<String> = sentences.iter().map(|of_clip| self.words.vocabulary.text(&of_clip[0].words)).collect();
-        let corpus = self.clips.corpus(Split::Validation, &best)?;
+        let captions = self.scorer(&model.captioner).captions(validation);
+        let corpus = self.clips.corpus(Split::Validation, &captions)?;
         Ok(Some(metrics::selected(&corpus, select, self.table)))
     }
 }

@@ -34,24 +34,32 @@ pub(crate) struct Tested {
     pub(crate) metrics: Vec<Metric>,
 }
 
-impl Tested {
-    #[expect(clippy::too_many_arguments, reason = "a model, what it sees and what it is compared with")]
-    pub(crate) fn new(
-        captioner: &Captioner,
-        clips: &CaptionedClips,
-        split: Split,
-        features: &[ClipFeatures],
-        vocabulary: &Vocabulary,
-        decoding: &Decoding,
-        table: Option<&ParaphraseTable>,
-        device: &Device,
-    ) -> Result<Self> {
-        let sentences = describe(captioner, features, decoding, device);
-        let captions: Vec<String> = sentences.iter().map(|of_clip| vocabulary.text(&of_clip[0].words)).collect();
-        let metrics = metrics(&clips.corpus(split, &captions)?, table);
-        Ok(Self { split, captions, metrics })
+/// A captioner with all that it takes to score its captions.
+pub(super) struct Scorer<'a> {
+    /// On the plain device.
+    pub(super) captioner: &'a Captioner,
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) decoding: Decoding,
+    pub(super) table: Option<&'a ParaphraseTable>,
+    pub(super) device: &'a Device,
+}
+
+impl Scorer<'_> {
+    /// The most probable caption of each clip.
+    pub(super) fn captions(&self, features: &[ClipFeatures]) -> Vec<String> {
+        let sentences = describe(self.captioner, features, &self.decoding, self.device);
+        sentences.iter().map(|of_clip| self.vocabulary.text(&of_clip[0].words)).collect()
     }
 
+    /// Captions of the clips of a part, scored.
+    pub(super) fn test(&self, clips: &CaptionedClips, split: Split, features: &[ClipFeatures]) -> Result<Tested> {
+        let captions = self.captions(features);
+        let metrics = metrics(&clips.corpus(split, &captions)?, self.table);
+        Ok(Tested { split, captions, metrics })
+    }
+}
+
+impl Tested {
     /// The metrics of all clips together, by their keys.
     pub(crate) fn result(&self) -> Vec<(String, f64)> {
         self.metrics.iter().map(|metric| (metric.key.to_owned(), metric.scores.corpus)).collect()

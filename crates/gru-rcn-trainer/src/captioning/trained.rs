@@ -9,11 +9,12 @@ use gru_rcn::weights::import;
 use gru_rcn_data::{ClipSource, Sample, Split, source_of};
 use gru_rcn_metrics::caption::ParaphraseTable;
 
+use super::beam;
 use super::data::CaptionedClips;
 use super::encoder::Encoder;
 use super::features::FeatureMaker;
 use super::model::describe;
-use super::outcome::Tested;
+use super::outcome::{Scorer, Tested};
 use crate::output::note;
 use crate::percepts::ClipLoader;
 use crate::recipe::CaptionRecipe;
@@ -89,17 +90,12 @@ impl TrainedCaptioner {
     }
 
     /// Captions and scores of a part of the run's clips.
-    pub(crate) fn test(
-        &self,
-        clips: &CaptionedClips,
-        split: Split,
-        decoding: &Decoding,
-        table: Option<&ParaphraseTable>,
-    ) -> Result<Tested> {
+    pub(crate) fn test(&self, clips: &CaptionedClips, split: Split, table: Option<&ParaphraseTable>) -> Result<Tested> {
         let stop = StopFlag::install("run the command again")?;
         let samples = clips.dataset.split(split);
         let features = self.maker().of_clips(samples, &self.dir.features(), &stop, |line| note!("{line}"))?;
-        Tested::new(&self.captioner, clips, split, &features, &self.vocabulary, decoding, table, &self.device)
+        let (captioner, vocabulary, device) = (&self.captioner, &self.vocabulary, &self.device);
+        Scorer { captioner, vocabulary, decoding: beam(&self.recipe), table, device }.test(clips, split, &features)
     }
 
     /// An error unless these are the clips and captions that the run was trained on.

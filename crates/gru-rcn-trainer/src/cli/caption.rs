@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use gru_rcn::captioner::{Decoding, DecodingMethod};
+use gru_rcn::captioner::{Decoding, DecodingMethod, Sentence};
 use serde::Serialize;
 
 use super::shared::{ModelArgs, print_json};
@@ -148,8 +148,8 @@ impl CaptionArgs {
             video.display(),
             captioner.dir
         );
-        let alternative = |(caption, sentence): (String, _)| {
-            let gru_rcn::captioner::Sentence { log_probability, .. } = sentence;
+        let alternative = |(caption, sentence): (String, Sentence)| {
+            let Sentence { log_probability, .. } = sentence;
             Alternative { caption, log_probability }
         };
         let entry = CaptionEntry {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json, system_json};
 use crate::captioning::metrics::paraphrases;
-use crate::captioning::{CaptionedClips, beam, print_result};
+use crate::captioning::{CaptionedClips, print_result};
 use crate::experiment::data::{dataset, place, set_root};
 use crate::experiment::{System, Test, TestedSystem, TrainedRun, TrainedSystem};
 use crate::output::{describe, note, say};
@@ -111,7 +111,7 @@ impl EvaluateArgs {
         let clips = CaptionedClips::of_recipe(&recipe).with_context(|| format!("{dir} cannot be evaluated"))?;
         captioner.check_same(&clips)?;
         let table = self.meteor.as_deref().or(recipe.meteor.as_deref()).map(paraphrases).transpose()?;
-        let tested = captioner.test(&clips, split, &beam(&recipe), table.as_ref())?;
+        let tested = captioner.test(&clips, split, table.as_ref())?;
         let samples = clips.dataset.split(split);
         if self.json {
             let test: Map<String, Value> =

@@ -17,6 +17,7 @@ mod search;
 mod serve;
 mod shared;
 mod table1;
+mod table2;
 mod train;
 mod verify;
 
@@ -61,6 +62,8 @@ enum Verb {
     Fuse(fuse::FuseArgs),
     /// Train and test every row of the paper's first table.
     Table1(table1::Table1Args),
+    /// Train and test the authors' own rows of the paper's second table, captions of MSVD.
+    Table2(table2::Table2Args),
     /// Score captions against references by BLEU, METEOR, ROUGE-L and CIDEr, as coco-caption does.
     ScoreCaptions(score_captions::ScoreCaptionsArgs),
     /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
@@ -91,6 +94,7 @@ impl Verb {
             Self::Search(args) => vec![args.device.backend],
             Self::Features(args) => vec![args.device.backend],
             Self::Table1(args) => vec![args.device.backend],
+            Self::Table2(args) => vec![args.device.backend],
             Self::Doctor(args) => vec![args.backend()],
             #[cfg(feature = "remote")]
             Self::Serve(args) => vec![args.device.backend],
@@ -109,6 +113,7 @@ impl Verb {
             Self::Report(args) => args.run(),
             Self::Fuse(args) => args.run(),
             Self::Table1(args) => args.run(),
+            Self::Table2(args) => args.run(),
             Self::ScoreCaptions(args) => args.run(),
             Self::Prepare(args) => args.run(),
             Self::Merge(args) => args.run(),

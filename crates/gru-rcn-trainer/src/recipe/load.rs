@@ -46,7 +46,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 26] = built_in![
 ];
 
 /// The same of recipes that train captioners.
-pub(crate) const CAPTIONING: [(&str, &str); 0] = built_in![];
+pub(crate) const CAPTIONING: [(&str, &str); 2] = built_in!["msvd/vgg16", "msvd/gru-rcn"];
 
 /// A kind of recipe.
 pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
@@ -256,7 +256,7 @@ mod tests {
     use gru_rcn_data::{CropRule, TestViews};
 
     use super::*;
-    use crate::recipe::SelectWeights;
+    use crate::recipe::{CaptionRecipe, SelectWeights};
 
     #[test]
     fn every_built_in_recipe_is_valid_and_survives_a_round_trip() {
@@ -264,6 +264,11 @@ mod tests {
             let recipe = parse(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
             assert_eq!(recipe.name, run_name(name));
             assert_eq!(parse(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
+        }
+        for (name, text) in CAPTIONING {
+            let recipe: CaptionRecipe = parse_as(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            assert_eq!(recipe.name, run_name(name));
+            assert_eq!(parse_as::<CaptionRecipe>(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
         }
     }
 

@@ -320,6 +320,30 @@ fn the_best_or_the_last_weights_are_kept() {
     assert_eq!(trained(4, SelectWeights::Last, true), (epochs, kept, last));
 }
 
+/// Validation is best after the first epoch, as above. The first weight is 0.5 after the first epoch,
+/// 0.5 + σ(-2) = 0.619 after the second and more after the others, so that a score of the distance to
+/// 0.62 is highest after the second: its weights are kept, and patience of three counts from the
+/// first. Stopped and resumed it is the same.
+#[test]
+fn the_weights_of_the_highest_score_are_kept() {
+    let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
+    for stops in [None, Some(3)] {
+        let bench = Bench::new(TrainingSection { epochs: 9, patience: 3, ..sgd() });
+        let run = |steps| {
+            let (context, _) = bench.context(steps);
+            let score = |model: &Line| Ok(Some(-f64::from((values(model)[0] - 0.62).abs())));
+            bench.trainer(&context).run_selecting(line(), &train, &validation, score)
+        };
+        if stops.is_some() {
+            assert!(run(stops).err().unwrap().is::<Interrupted>());
+        }
+        let Trained { model, position } = run(None).unwrap();
+        assert_eq!((position.epochs, position.best_epoch), (4, 1));
+        assert!((values(&model)[0] - 0.619_203).abs() < 1e-5, "{:?}", values(&model));
+        assert_eq!(position.curve.iter().map(|point| point.best).collect::<Vec<_>>(), [true, true, false, false]);
+    }
+}
+
 /// Learns without labels to make w x + b small.
 #[derive(Module, Debug)]
 struct Unlabelled {
