@@ -8,15 +8,18 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-pub(crate) const VERBS: [(&str, &str); 16] = [
+pub(crate) const VERBS: [(&str, &str); 19] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),
     ("predict", "name the class of video files or frame folders"),
     ("watch", "say what happens when in a long video, a pipe of frames or a camera"),
+    ("caption", "describe video files or frame folders in sentences"),
     ("report", "write the report of a run again"),
     ("fuse", "average the scores of several runs"),
     ("table1", "train and test every row of the paper's first table"),
+    ("table2", "train and test the authors' rows of the paper's second table"),
     ("score-captions", "score captions as coco-caption does"),
+    ("search", "train captioners of sizes drawn at random"),
     ("features", "write percepts or encodings as safetensors"),
     ("prepare", "turn videos into frames and optical flow"),
     ("merge", "join the manifests of shards"),

@@ -1,6 +1,7 @@
-//! What every part of a run needs: its folder, recipe, devices, clock and observers.
+//! What every part of a run needs: its folder, devices, clock and observers; and the recipe.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -16,12 +17,13 @@ use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 
-/// One run under way.
-pub(crate) struct Context {
+/// One run under way, whatever it trains.
+pub(crate) struct Session {
     pub(crate) dir: RunDir,
     /// What its checkpoints belong to.
     pub(crate) fingerprint: RunFingerprint,
-    pub(crate) recipe: Recipe,
+    /// The recipe's.
+    pub(crate) seed: u64,
     /// The plain device that models and percepts are on.
     pub(crate) device: Device,
     /// That device and those that share batches with it.
@@ -33,7 +35,21 @@ pub(crate) struct Context {
     pub(crate) observers: Observers,
 }
 
-impl Context {
+/// A run that trains classifiers of clips.
+pub(crate) struct Context {
+    pub(crate) session: Session,
+    pub(crate) recipe: Recipe,
+}
+
+impl Deref for Context {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Session {
     pub(crate) fn message(&self, text: impl Into<String>) {
         self.observers.message(text);
     }
@@ -63,7 +79,7 @@ impl Context {
     }
 
     pub(crate) fn stage_seed(&self, key: &str) -> u64 {
-        stage_seed(self.recipe.seed, key)
+        stage_seed(self.seed, key)
     }
 }
 

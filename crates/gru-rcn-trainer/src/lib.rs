@@ -5,6 +5,7 @@
 //! ```text
 //! cli          one file per verb
 //! stream       a model on a stream of frames: answers, events, their files
+//! captioning   the story of captions: encoders, features, decoder, metrics
 //! experiment   the story of `train`: CNN, percepts, systems, test, outcome; finished runs opened again
 //! train        epochs and steps      scoring  probabilities      report  the page      preflight  checks
 //! percepts     from clips to batches
@@ -19,6 +20,7 @@
 // They panic where the reader is gone or a disk is full; `say!` and `note!` do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod captioning;
 mod cli;
 mod context;
 mod device;

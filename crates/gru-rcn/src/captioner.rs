@@ -372,7 +372,7 @@ impl Captioner {
     ///
     /// # Panics
     ///
-    /// If the width of a beam or the greatest length is zero.
+    /// If the width of a beam or the greatest length is zero, or a temperature is not positive.
     pub fn generate(&self, videos: &EncodedVideos, decoding: &Decoding) -> Vec<Vec<Sentence>> {
         generate::generate(self, videos, decoding)
     }

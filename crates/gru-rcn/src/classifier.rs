@@ -14,8 +14,8 @@ pub trait ClipClassifier: Module {
     /// What it takes in: [`Percepts`] of a frozen CNN, or [`PixelClips`](crate::input::PixelClips).
     type Input: ClipInput;
 
-    /// Whether it tells classes apart. A model that learns without labels has the loss of each clip,
-    /// `[1, batch, 1]`, in the place of logits.
+    /// Whether it tells classes apart. A model that does not has the losses of each clip,
+    /// `[loss, batch, 1]`, in the place of logits; the first is the one to validate by.
     const CLASSIFIES: bool = true;
 
     /// The logits of each of the model's classifiers; their mean probability is the model's.

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gru_rcn_data::{ClipSource, DataError, Dataset, FolderOptions, QUARANTINE, Sample, Split, TestViews};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json, system_json};
-use crate::experiment::data::{dataset, set_root};
+use crate::captioning::metrics::paraphrases;
+use crate::captioning::{CaptionedClips, print_result};
+use crate::experiment::data::{dataset, place, set_root};
 use crate::experiment::{System, Test, TestedSystem, TrainedRun, TrainedSystem};
 use crate::output::{describe, note, say};
 use crate::percepts::SkippedClips;
@@ -18,6 +20,7 @@ use crate::preflight::notes;
 use crate::recipe::DataSection;
 use crate::report::{NLL, TRIVIAL_TOP5};
 use crate::run::clips::RunClips;
+use crate::run::dir::RunDir;
 use crate::run::scores::ScoreLabels;
 use crate::signals::{Faults, StopFlag};
 
@@ -46,6 +49,9 @@ pub(super) struct EvaluateArgs {
     /// of the system that the run is about, which alone is scored then.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Of a captioner's run: METEOR's folder, in place of the recipe's.
+    #[arg(long, value_name = "DIR")]
+    meteor: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -73,7 +79,12 @@ impl EvaluateArgs {
     /// Clips that cannot be read are exit code 1; so are scores that cannot be written, after the
     /// result is printed.
     pub(super) fn run(&self) -> Result<()> {
-        let trained = self.model.open()?;
+        let dir = self.model.dir()?;
+        if dir.captions_videos()? {
+            return self.captions(dir);
+        }
+        ensure!(self.meteor.is_none(), "--meteor is for captions, and {dir} classifies clips");
+        let trained = self.model.open_at(dir)?;
         let chosen = self.chosen(&trained)?;
         if chosen.samples.iter().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
             trained.loader.reader.require_decoder()?;
@@ -84,6 +95,35 @@ impl EvaluateArgs {
         self.print(&trained, &chosen, &scored, rule)?;
         self.save(&trained, &chosen, &scored, rule)?;
         faults_exit(&scored.faults, chosen.samples.len())
+    }
+
+    /// Captions a part of the run's own clips and scores the captions.
+    fn captions(&self, dir: RunDir) -> Result<()> {
+        let others = self.list.is_some() || self.views.is_some() || self.system.is_some() || self.out.is_some();
+        ensure!(
+            !others,
+            "--list, --views, --system and --out are for runs that classify clips, and {dir} captions them"
+        );
+        let captioner = self.model.open_captioner_at(dir)?;
+        let (dir, split) = (&captioner.dir, self.split());
+        let mut recipe = captioner.recipe.clone();
+        place(&recipe.name, &mut recipe.data, self.data.as_deref())?;
+        let clips = CaptionedClips::of_recipe(&recipe).with_context(|| format!("{dir} cannot be evaluated"))?;
+        captioner.check_same(&clips)?;
+        let table = self.meteor.as_deref().or(recipe.meteor.as_deref()).map(paraphrases).transpose()?;
+        let tested = captioner.test(&clips, split, table.as_ref())?;
+        let samples = clips.dataset.split(split);
+        if self.json {
+            let test: Map<String, Value> =
+                tested.result().into_iter().map(|(key, value)| (key, json!(value))).collect();
+            let clips = tested.to_json(samples);
+            print_json(&json!({ "run": dir.root(), "part": split.to_string(), "test": test, "clips": clips }))?;
+        } else {
+            print_result(samples.len(), &split.to_string(), &tested.result())?;
+        }
+        tested.save(dir, &clips)?;
+        note!("captions: {}", dir.captions(&split.to_string()).display());
+        Ok(())
     }
 
     /// The systems to score, the one that the result is about first.

@@ -1,5 +1,6 @@
 //! The command line: one file per verb, with its arguments and what it does.
 
+mod caption;
 mod compare_backends;
 mod doctor;
 mod evaluate;
@@ -11,10 +12,12 @@ mod predict;
 mod prepare;
 mod report;
 mod score_captions;
+mod search;
 #[cfg(feature = "remote")]
 mod serve;
 mod shared;
 mod table1;
+mod table2;
 mod train;
 mod verify;
 mod watch;
@@ -42,7 +45,7 @@ struct Cli {
 /// The verbs.
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Train a model by a recipe, with its baselines, and report on the test clips.
+    /// Train a model by a recipe, with its baselines, or a captioner, and report on the test clips.
     Train(train::TrainArgs),
     /// Score a trained run on the test clips, its own or others of the same classes.
     Evaluate(evaluate::EvaluateArgs),
@@ -50,6 +53,10 @@ enum Verb {
     Predict(predict::PredictArgs),
     /// Say what happens when in a long video, a pipe of frames or a camera.
     Watch(watch::WatchArgs),
+    /// Describe video files or folders of frames in sentences, by a trained captioner.
+    Caption(caption::CaptionArgs),
+    /// Train captioners of sizes drawn at random, and list them by how well they validate.
+    Search(search::SearchArgs),
     /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
     Features(features::FeaturesArgs),
     /// Draw the report of a run again.
@@ -58,6 +65,8 @@ enum Verb {
     Fuse(fuse::FuseArgs),
     /// Train and test every row of the paper's first table.
     Table1(table1::Table1Args),
+    /// Train and test the authors' own rows of the paper's second table, captions of MSVD.
+    Table2(table2::Table2Args),
     /// Score captions against references by BLEU, METEOR, ROUGE-L and CIDEr, as coco-caption does.
     ScoreCaptions(score_captions::ScoreCaptionsArgs),
     /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
@@ -85,8 +94,11 @@ impl Verb {
             Self::Evaluate(args) => vec![args.model.device.backend],
             Self::Predict(args) => vec![args.model.device.backend],
             Self::Watch(args) => vec![args.model.device.backend],
+            Self::Caption(args) => vec![args.model.device.backend],
+            Self::Search(args) => vec![args.device.backend],
             Self::Features(args) => vec![args.device.backend],
             Self::Table1(args) => vec![args.device.backend],
+            Self::Table2(args) => vec![args.device.backend],
             Self::Doctor(args) => vec![args.backend()],
             #[cfg(feature = "remote")]
             Self::Serve(args) => vec![args.device.backend],
@@ -100,10 +112,13 @@ impl Verb {
             Self::Evaluate(args) => args.run(),
             Self::Predict(args) => args.run(),
             Self::Watch(args) => args.run(),
+            Self::Caption(args) => args.run(),
+            Self::Search(args) => args.run(),
             Self::Features(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Fuse(args) => args.run(),
             Self::Table1(args) => args.run(),
+            Self::Table2(args) => args.run(),
             Self::ScoreCaptions(args) => args.run(),
             Self::Prepare(args) => args.run(),
             Self::Merge(args) => args.run(),

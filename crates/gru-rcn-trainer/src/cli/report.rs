@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::shared::RunArgs;
 use crate::output::say;
-use crate::report::{RunReport, render};
+use crate::report::{CaptionReport, RunReport, render};
 use crate::run::card::{RunCard, SystemResult};
 use crate::run::dir::{RunDir, write_atomically};
 
@@ -30,7 +30,11 @@ impl ReportArgs {
             return self.compare();
         }
         let dir = self.run.open()?;
-        RunReport::read(&dir)?.write(&dir)?;
+        if dir.captions_videos()? {
+            CaptionReport::read(&dir)?.write(&dir)?;
+        } else {
+            RunReport::read(&dir)?.write(&dir)?;
+        }
         say!("{}", dir.report().display())
     }
 

@@ -1,31 +1,19 @@
 //! `score-captions`: BLEU, ROUGE-L, CIDEr and METEOR of captions in COCO's format, equal to those of
 //! coco-caption.
 
-use std::collections::HashMap;
-use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow};
 use clap::Args;
-use gru_rcn_data::base::{open_file, read_file, read_text};
-use gru_rcn_metrics::caption::{
-    Caption, CaptionError, Corpus, ParaphraseTable, Scores, Side, bleu, cider, cider_d, meteor, rouge_l,
-};
-use serde::{Deserialize, Serialize};
+use gru_rcn_metrics::caption::{CaptionError, Corpus, Scores, Side};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::shared::print_json;
-use crate::output::{describe, note, say};
+use crate::captioning::coco;
+use crate::captioning::metrics::{Metric, metrics, paraphrases};
+use crate::output::{note, say};
 use crate::report::counted;
-use crate::run::dir::write_atomically;
-
-/// METEOR's table of paraphrases, in the folder of its jar.
-const PARAPHRASES: &str = "data/paraphrase-en.gz";
-/// The same in the form that is searched quickly.
-const CONVERTED: &str = "data/paraphrase-en.gru-rcn";
-/// Most bytes of that: METEOR's own has 54 million.
-const MOST_CONVERTED: u64 = 4 << 30;
 
 #[derive(Args, Debug)]
 pub(super) struct ScoreCaptionsArgs {
@@ -46,32 +34,6 @@ pub(super) struct ScoreCaptionsArgs {
     json: bool,
 }
 
-/// The file of references. COCO's has more keys.
-#[derive(Deserialize)]
-struct References {
-    images: Option<Vec<Image>>,
-    annotations: Vec<Annotation>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: Id,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    image_id: Id,
-    caption: String,
-}
-
-/// A clip's id; 1 and "1" are two.
-#[derive(Clone, Deserialize, PartialEq, Eq, Hash, Serialize)]
-#[serde(untagged)]
-enum Id {
-    Number(i64),
-    Text(String),
-}
-
 /// What `score-captions --json` prints.
 #[derive(Serialize)]
 struct Report {
@@ -88,18 +50,9 @@ struct Entry {
     scores: Map<String, Value>,
 }
 
-/// A metric under its name in JSON and its name in print.
-struct Metric {
-    key: &'static str,
-    name: &'static str,
-    scores: Scores,
-}
-
 impl ScoreCaptionsArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let references = self.read_references()?;
-        let hypotheses = captions(read_json::<Vec<Annotation>>(&self.hypotheses)?)?;
-        let corpus = Corpus::new(&references, &hypotheses).map_err(|error| self.name_file(error))?;
+        let corpus = self.corpus()?;
         let table = self.meteor.as_deref().map(paraphrases).transpose()?;
         if corpus.clips().len() == 1 {
             note!("note: CIDEr of a single clip is 0: it weighs words by the clips that have them");
@@ -119,24 +72,10 @@ impl ScoreCaptionsArgs {
         Ok(())
     }
 
-    /// The references in the order of the images, if the file lists them.
-    fn read_references(&self) -> Result<Vec<Caption>> {
-        let path = self.references.display();
-        let References { images, mut annotations } = read_json(&self.references)?;
-        let Some(images) = images else { return captions(annotations) };
-        let places: HashMap<&Id, usize> = images.iter().enumerate().map(|(place, image)| (&image.id, place)).collect();
-        let mut captioned = vec![false; images.len()];
-        for annotation in &annotations {
-            let Some(&place) = places.get(&annotation.image_id) else {
-                bail!("{path}: a caption is of {}, which is not among the images", annotation.image_id.text()?);
-            };
-            captioned[place] = true;
-        }
-        if let Some(place) = images.iter().position(|image| !places.get(&image.id).is_some_and(|&at| captioned[at])) {
-            bail!("{path}: image {} has no caption; remove it or add one", images[place].id.text()?);
-        }
-        annotations.sort_by_key(|annotation| places[&annotation.image_id]);
-        captions(annotations)
+    fn corpus(&self) -> Result<Corpus> {
+        let references = coco::captions(coco::references(&self.references)?)?;
+        let hypotheses = coco::captions(coco::hypotheses(&self.hypotheses)?)?;
+        Corpus::new(&references, &hypotheses).map_err(|error| self.name_file(error))
     }
 
     fn name_file(&self, error: CaptionError) -> anyhow::Error {
@@ -160,49 +99,6 @@ impl ScoreCaptionsArgs {
     }
 }
 
-impl Id {
-    /// The id as it stands in the file.
-    fn text(&self) -> Result<String> {
-        Ok(serde_json::to_string(self)?)
-    }
-}
-
-fn captions(annotations: Vec<Annotation>) -> Result<Vec<Caption>> {
-    let caption = |Annotation { image_id, caption }| Ok(Caption { id: image_id.text()?, text: caption });
-    annotations.into_iter().map(caption).collect()
-}
-
-fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-    serde_json::from_str(&read_text(path)?).with_context(|| format!("{} is not in COCO's format", path.display()))
-}
-
-/// All metrics. METEOR takes as long as the others together and is computed beside them.
-fn metrics(corpus: &Corpus, table: Option<&ParaphraseTable>) -> Vec<Metric> {
-    let (bleus, meteor, others) = thread::scope(|scope| {
-        let meteor = scope.spawn(|| meteor(corpus, table));
-        let bleus = bleu(corpus);
-        let others = [
-            Metric { key: "rouge_l", name: "ROUGE-L", scores: rouge_l(corpus) },
-            Metric { key: "cider_d", name: "CIDEr-D", scores: cider_d(corpus) },
-            Metric { key: "cider", name: "CIDEr", scores: cider(corpus) },
-        ];
-        (bleus, meteor.join().unwrap_or_else(|panic| resume_unwind(panic)), others)
-    });
-    let names = [("bleu1", "BLEU-1"), ("bleu2", "BLEU-2"), ("bleu3", "BLEU-3"), ("bleu4", "BLEU-4")];
-    let bleu = |(order, (key, name))| {
-        let clips = bleus.clips.iter().map(|clip| clip[order]).collect();
-        Metric { key, name, scores: Scores { corpus: bleus.corpus[order], clips } }
-    };
-    let mut metrics: Vec<Metric> = names.into_iter().enumerate().map(bleu).collect();
-    let (key, name) = match table {
-        Some(_) => ("meteor", "METEOR"),
-        None => ("meteor_without_paraphrases", "METEOR without paraphrases"),
-    };
-    metrics.push(Metric { key, name, scores: meteor });
-    metrics.extend(others);
-    metrics
-}
-
 fn report(corpus: &Corpus, metrics: &[Metric]) -> Result<Report> {
     let scores = |of: &dyn Fn(&Scores) -> f64| -> Map<String, Value> {
         metrics.iter().map(|metric| (metric.key.to_owned(), json!(of(&metric.scores)))).collect()
@@ -217,35 +113,12 @@ fn report(corpus: &Corpus, metrics: &[Metric]) -> Result<Report> {
     Ok(Report { corpus: scores(&|scores| scores.corpus), captions: entries.collect::<Result<_>>()? })
 }
 
-/// METEOR's paraphrases, from the converted table if it is there and newer than the original.
-fn paraphrases(folder: &Path) -> Result<ParaphraseTable> {
-    let (original, converted) = (folder.join(PARAPHRASES), folder.join(CONVERTED));
-    ensure!(
-        original.is_file(),
-        "{}: no such file; --meteor is the folder of meteor-1.5.jar with METEOR's data, such as pycocoevalcap/meteor",
-        original.display()
-    );
-    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
-    if let (Ok(converted_at), Ok(original_at)) = (modified(&converted), modified(&original))
-        && converted_at >= original_at
-    {
-        return ParaphraseTable::from_bytes(read_file(&converted, MOST_CONVERTED)?)
-            .with_context(|| format!("{}; delete the file, and it is made again", converted.display()));
-    }
-    note!("converting METEOR's paraphrases, once");
-    let (file, _) = open_file(&original)?;
-    let table = ParaphraseTable::convert(file).with_context(|| original.display().to_string())?;
-    if let Err(error) = write_atomically(&converted, table.as_bytes()) {
-        note!("warning: the converted paraphrases cannot be kept, and are made again next time: {}", describe(&error));
-    }
-    Ok(table)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::output::describe;
 
     /// Writes both files and reads them as the verb does.
     fn corpus(references: &str, hypotheses: &str) -> Result<Corpus> {
@@ -259,8 +132,7 @@ mod tests {
         };
         fs::write(&args.references, references)?;
         fs::write(&args.hypotheses, hypotheses)?;
-        let hypotheses = captions(read_json::<Vec<Annotation>>(&args.hypotheses)?)?;
-        Corpus::new(&args.read_references()?, &hypotheses).map_err(|error| args.name_file(error))
+        args.corpus()
     }
 
     #[track_caller]

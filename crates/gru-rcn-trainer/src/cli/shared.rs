@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::captioning::TrainedCaptioner;
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::TrainedRun;
@@ -77,10 +78,29 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The run's folder.
+    pub(super) fn dir(&self) -> Result<RunDir> {
+        self.run.open()
+    }
+
     /// The run with its model on the device.
     pub(super) fn open(&self) -> Result<TrainedRun> {
+        self.open_at(self.dir()?)
+    }
+
+    pub(super) fn open_at(&self, dir: RunDir) -> Result<TrainedRun> {
         let device = self.precision.device(self.device.backend)?;
-        TrainedRun::open(self.run.open()?, &device, self.precision.dtype.dtype())
+        TrainedRun::open(dir, &device, self.precision.dtype.dtype())
+    }
+
+    /// The captioner of the run.
+    pub(super) fn open_captioner(&self) -> Result<TrainedCaptioner> {
+        self.open_captioner_at(self.dir()?)
+    }
+
+    pub(super) fn open_captioner_at(&self, dir: RunDir) -> Result<TrainedCaptioner> {
+        let device = self.precision.device(self.device.backend)?;
+        TrainedCaptioner::open(dir, &device, self.precision.dtype.dtype())
     }
 }
 

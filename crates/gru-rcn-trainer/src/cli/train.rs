@@ -1,24 +1,28 @@
 //! `train`: a model by a recipe, with its baselines, and a report on the test clips.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json, system_json};
+use crate::captioning::{self, CaptionPlan, print_result};
 use crate::device::backend::Backend;
-use crate::experiment::data::{resolve, set_root};
+use crate::experiment::data::{place, resolve, set_root};
 use crate::experiment::{Plan, print, train};
+use crate::output::say;
+use crate::recipe::{self, CaptionRecipe};
 use crate::report::RunReport;
 use crate::run::dir::{Folder, RunDir};
-use crate::signals::Faults;
+use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
 pub(super) struct TrainArgs {
     /// A built-in recipe (motion, folder, egogestar, egogestar-flow, fight-surv, fight-surv-flow,
     /// ucf101/rgb, ucf101/flow; for compared systems ucf101/ with very-deep, two-stream, lrcn,
     /// composite-lstm, each also with -flow, pooling, lstm-stack, single-frame, early-fusion,
-    /// late-fusion, slow-fusion, c3d) or a TOML file.
+    /// late-fusion, slow-fusion, c3d) or a TOML file. A recipe with a section [decoder] trains a
+    /// captioner.
     #[arg(default_value = "motion")]
     pub(super) recipe: String,
     #[command(flatten)]
@@ -57,7 +61,15 @@ impl TrainArgs {
     }
 
     pub(super) fn run(&self) -> Result<()> {
-        let (dir, card) = train(self.plan()?)?;
+        let folder = self.folder()?;
+        let captions = match folder.resumed() {
+            Some(dir) => dir.captions_videos()?,
+            None => recipe::captions(&self.recipe)?,
+        };
+        if captions {
+            return self.captioner(folder);
+        }
+        let (dir, card) = train(self.plan(folder)?)?;
         let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
             let mut document = json!({ "run": dir.root(), "test": card.systems[0].test });
@@ -79,25 +91,78 @@ impl TrainArgs {
         } else {
             print(&dir, &card, verdict.as_ref())?;
         }
-        match dir.losses() {
-            losses if losses.is_empty() => Ok(()),
-            losses => bail!(Faults(format!(
-                "the run is done, but not all could be kept: {}; see the warnings above",
-                losses.join(", ")
-            ))),
-        }
+        report_losses(&dir)
     }
 
-    fn plan(&self) -> Result<Plan> {
-        let backends = self.backends();
-        let devices: Vec<Device> =
-            backends.iter().map(|&backend| self.precision.device(backend)).collect::<Result<_>>()?;
-        let folder = match (&self.run.run, self.resume) {
+    /// Trains a captioner.
+    fn captioner(&self, folder: Folder) -> Result<()> {
+        ensure!(
+            self.max_memory.is_none(),
+            "--max-memory is for recipes of classifiers; there is no estimate for captioners"
+        );
+        let (device, others) = self.devices()?;
+        let (dir, card) = captioning::train(CaptionPlan {
+            recipe: match &folder {
+                Folder::Resumed(dir) => {
+                    self.check_resumed()?;
+                    let mut recipe: CaptionRecipe = dir.read_recipe_as().context("this run cannot be resumed")?;
+                    place(&recipe.name, &mut recipe.data, self.change.data.as_deref())?;
+                    recipe
+                }
+                _ => {
+                    let RecipeArgs { data, weights, .. } = &self.change;
+                    captioning::resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref())?
+                }
+            },
+            folder,
+            features: None,
+            moved: self.resume && self.change.data.is_some(),
+            device,
+            others,
+            device_names: self.device_names(),
+            precision: self.precision.dtype,
+            plain: self.plain || self.json,
+            stop: StopFlag::install("resume with --resume")?,
+        })?;
+        let result = card.captioner.as_ref().and_then(|captioner| captioner.result.as_ref());
+        let test = result.map(|result| result.test.clone()).unwrap_or_default();
+        if self.json {
+            let scores: Map<String, Value> = test.into_iter().map(|(key, value)| (key, json!(value))).collect();
+            let mut document = json!({ "run": dir.root(), "test": scores });
+            if !card.notes.is_empty() {
+                document["notes"] = json!(card.notes);
+            }
+            print_json(&document)?;
+        } else {
+            say!()?;
+            print_result(card.data.test, "test", &test)?;
+            say!("model   {}", dir.model().display())?;
+            say!("report  {}", dir.report().display())?;
+        }
+        report_losses(&dir)
+    }
+
+    /// The devices; the first holds the model.
+    fn devices(&self) -> Result<(Device, Vec<Device>)> {
+        let devices = self.backends().into_iter().map(|backend| self.precision.device(backend));
+        let mut devices = devices.collect::<Result<Vec<_>>>()?;
+        Ok((devices.remove(0), devices))
+    }
+
+    fn device_names(&self) -> String {
+        self.backends().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    fn folder(&self) -> Result<Folder> {
+        Ok(match (&self.run.run, self.resume) {
             (_, true) => Folder::Resumed(self.run.open()?),
             (Some(run), false) => Folder::New(run.clone()),
             (None, false) => Folder::Numbered(self.run.runs.clone()),
-        };
-        let names: Vec<String> = backends.iter().map(ToString::to_string).collect();
+        })
+    }
+
+    fn plan(&self, folder: Folder) -> Result<Plan> {
+        let (device, others) = self.devices()?;
         Ok(Plan {
             recipe: match &folder {
                 Folder::Resumed(dir) => self.resumed_recipe(dir)?,
@@ -105,36 +170,57 @@ impl TrainArgs {
             },
             folder,
             moved: self.resume && self.change.data.is_some(),
-            device: devices[0].clone(),
-            others: devices[1..].to_vec(),
-            device_names: names.join(","),
+            device,
+            others,
+            device_names: self.device_names(),
             precision: self.precision.dtype,
             max_memory: self.max_memory,
             plain: self.plain || self.json,
         })
     }
 
-    fn new_recipe(&self) -> Result<crate::recipe::Recipe> {
+    /// All changes of the recipe.
+    fn set(&self) -> Vec<String> {
         let mut set = self.change.set.clone();
         set.extend(self.seed.map(|seed| format!("seed={seed}")));
+        set
+    }
+
+    fn new_recipe(&self) -> Result<crate::recipe::Recipe> {
         let RecipeArgs { data, weights, .. } = &self.change;
-        resolve(&self.recipe, &set, data.as_deref(), weights.as_deref())
+        resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref())
     }
 
     /// The recipe of the run that is resumed, of which the command line can only say where its clips
     /// are now.
     fn resumed_recipe(&self, dir: &RunDir) -> Result<crate::recipe::Recipe> {
-        let RecipeArgs { data, weights, set } = &self.change;
+        self.check_resumed()?;
+        let mut recipe = dir.read_recipe().context("this run cannot be resumed")?;
+        if let Some(root) = &self.change.data {
+            set_root(&mut recipe, root)?;
+        }
+        Ok(recipe)
+    }
+
+    fn check_resumed(&self) -> Result<()> {
+        let RecipeArgs { weights, set, .. } = &self.change;
         if !set.is_empty() || self.seed.is_some() || weights.is_some() {
             bail!(
                 "--resume keeps the run's own recipe; remove --set, --weights and --seed. --data may name the place that \
                  the same clips were moved to"
             );
         }
-        let mut recipe = dir.read_recipe().context("this run cannot be resumed")?;
-        if let Some(root) = data {
-            set_root(&mut recipe, root)?;
-        }
-        Ok(recipe)
+        Ok(())
+    }
+}
+
+/// The end of a training: exit code 1 if not all could be kept.
+fn report_losses(dir: &RunDir) -> Result<()> {
+    match dir.losses() {
+        losses if losses.is_empty() => Ok(()),
+        losses => bail!(Faults(format!(
+            "the run is done, but not all could be kept: {}; see the warnings above",
+            losses.join(", ")
+        ))),
     }
 }

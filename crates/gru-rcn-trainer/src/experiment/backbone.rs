@@ -58,7 +58,7 @@ fn colour_config(recipe: &Recipe, classes: usize) -> CnnConfig {
 }
 
 /// A checksum of the weights, to tell whose percepts are whose.
-pub(crate) fn fingerprint(cnn: &Cnn) -> String {
+pub(crate) fn fingerprint<M: Module>(model: &M) -> String {
     struct Sum(Fnv64);
     impl ModuleVisitor for Sum {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -66,7 +66,7 @@ pub(crate) fn fingerprint(cnn: &Cnn) -> String {
         }
     }
     let mut sum = Sum(Fnv64::default());
-    cnn.visit(&mut sum);
+    model.visit(&mut sum);
     format!("{:016x}", sum.0.finish())
 }
 
@@ -82,10 +82,15 @@ pub(crate) fn classes(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -
     }
 }
 
-/// Classes of the classifier in a weight file.
+/// Classes of the classifier in a weight file of this recipe's network.
 fn classes_in(recipe: &Recipe, path: &Path) -> Result<usize> {
+    classes_of(&colour_config(recipe, IMAGENET), path)
+}
+
+/// Classes of the classifier in a weight file of this network.
+fn classes_of(config: &CnnConfig, path: &Path) -> Result<usize> {
     // Weights are drawn when they are first used, so that this costs nothing.
-    match torchvision_classes(&colour_config(recipe, IMAGENET).init(&Device::flex()), path) {
+    match torchvision_classes(&config.init(&Device::flex()), path) {
         // Not this network's file: reading it will say all that is wrong with it.
         Err(WeightsError::Mismatch { .. }) => Ok(IMAGENET),
         classes => Ok(classes?),
@@ -110,6 +115,16 @@ pub(crate) fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Resul
             path.display(),
             recipe.backbone.network
         ),
+        None => error,
+    })
+}
+
+/// Loads pretrained weights of a network for RGB, whatever their number of classes.
+pub(crate) fn pretrained_network(config: CnnConfig, network: Network, path: &Path, device: &Device) -> Result<Cnn> {
+    config.validate()?;
+    let classes = classes_of(&config, path)?;
+    load(&config.with_num_classes(classes), path, device).map_err(|error| match looks_like(network, path, &error) {
+        Some(other) => anyhow!("{}: this looks like {other}, and the encoder's network is {network}", path.display()),
         None => error,
     })
 }

@@ -59,11 +59,16 @@ impl Clips {
 }
 
 pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
-    match &recipe.data {
+    dataset_of(&recipe.name, &recipe.data)
+}
+
+/// The clips of a recipe of this name.
+pub(crate) fn dataset_of(recipe: &str, data: &DataSection) -> Result<Dataset> {
+    match data {
         DataSection::Motion(config) => Ok(config.dataset()?),
         DataSection::Folder(section) => {
             if section.root.as_os_str().is_empty() {
-                bail!("the recipe {} needs the folder of its clips: give it with --data DIR", recipe.name);
+                bail!("the recipe {recipe} needs the folder of its clips: give it with --data DIR");
             }
             // Without a list of clips to skip, the one that `verify --quarantine` wrote is used.
             let found = section.root.join(QUARANTINE);
@@ -76,15 +81,10 @@ pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
 /// A recipe with the values of the command line, its paths absolute.
 pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: Option<&Path>) -> Result<Recipe> {
     let mut recipe = recipe::load(name, set)?;
-    if let Some(root) = root {
-        set_root(&mut recipe, root)?;
-    }
+    place(&recipe.name, &mut recipe.data, root)?;
     if let Some(weights) = weights {
         recipe.backbone.weights = Some(absolute(weights));
         recipe.backbone.pretrain = None;
-    }
-    if let (DataSection::Folder(section), None) = (&mut recipe.data, root) {
-        section.root = absolute(&section.root);
     }
     recipe.backbone.weights = recipe.backbone.weights.map(|weights| absolute(&weights));
     recipe.features.from = recipe.features.from.map(|folder| absolute(&folder));
@@ -102,11 +102,17 @@ pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: 
 
 /// Puts a folder given on the command line into the recipe, as an absolute path.
 pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
-    match &mut recipe.data {
-        DataSection::Motion(_) => {
-            bail!("the recipe {} generates its clips, --data has no meaning for it; try `train folder`", recipe.name)
+    place(&recipe.name, &mut recipe.data, Some(root))
+}
+
+/// Makes the folder of the clips an absolute path: the one given on the command line, if there is one.
+pub(crate) fn place(recipe: &str, data: &mut DataSection, root: Option<&Path>) -> Result<()> {
+    match data {
+        DataSection::Motion(_) if root.is_some() => {
+            bail!("the recipe {recipe} generates its clips, --data has no meaning for it; try `train folder`")
         }
-        DataSection::Folder(section) => section.root = absolute(root),
+        DataSection::Motion(_) => {}
+        DataSection::Folder(section) => section.root = absolute(root.unwrap_or(&section.root)),
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ pub(super) fn train(
         let validation = pixels(&dataset.validation, clips.loader.clone());
         let of_the_cnn = ParamGroup::from_regex(r"^backbone\.").map_err(|error| anyhow!("{error:?}"))?;
         let stage = Stage {
+            loss: recipe.model.loss,
             levels: recipe.level_names(),
             lr_factors: vec![(of_the_cnn, recipe.model.backbone_lr_factor)],
             ..Stage::new(&key, &name, &recipe.training)

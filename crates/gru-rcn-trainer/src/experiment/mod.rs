@@ -16,7 +16,7 @@ mod systems;
 mod test;
 mod trained;
 
-pub(crate) use backbone::{fingerprint, pretrained};
+pub(crate) use backbone::{fingerprint, pretrained, pretrained_network};
 pub(crate) use outcome::print;
 pub(crate) use system::{System, TrainedSystem};
 pub(crate) use test::{Test, TestedSystem};
@@ -26,7 +26,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
 
-use crate::context::{Clock, Context};
+use crate::context::{Clock, Context, Session};
 use crate::device::precision::Precision;
 use crate::device::replicas::Replicas;
 use crate::observe::{Event, Observers};
@@ -101,16 +101,17 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     }
     RunClips::of(&clips.dataset).write(&dir)?;
     let replicas = Replicas::new(plan.device.clone(), plan.others);
-    let context = Context {
+    let session = Session {
         observers: Observers::of_run(&dir, plan.plain),
         dir,
         fingerprint,
-        recipe: plan.recipe,
+        seed: plan.recipe.seed,
         device: plan.device,
         replicas,
         stop,
         clock: Clock::default(),
     };
+    let context = Context { session, recipe: plan.recipe };
     outcome::announce(&context, &clips.dataset, &card, &memory);
     if let Some(warning) = warning {
         context.message(warning);
@@ -121,7 +122,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     if let Some(peak) = preflight::machine::peak() {
         context.message(format!("memory: {:.2} GiB at most were taken", peak as f64 / (1u64 << 30) as f64));
     }
-    Ok((context.dir, card?))
+    Ok((context.session.dir, card?))
 }
 
 fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>) -> Result<RunCard> {

@@ -70,6 +70,7 @@ pub(super) fn new_card(
         failed_test_clips: Vec::new(),
         notes,
         systems: Vec::new(),
+        captioner: None,
     })
 }
 

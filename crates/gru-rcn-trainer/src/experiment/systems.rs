@@ -179,6 +179,7 @@ impl Work<'_> {
         let model = start(model)?;
         let validation = source(Part::Validation);
         let stage = |key: &str, name: &str, training: &TrainingSection| Stage {
+            loss: recipe.model.loss,
             levels: system.classifiers(recipe),
             ..Stage::new(key, name, training)
         };

@@ -60,6 +60,8 @@ pub(crate) struct StageStarted {
     pub(crate) epochs: usize,
     pub(crate) steps_per_epoch: usize,
     pub(crate) clips_per_epoch: usize,
+    /// Whether it learns classes; without them there is no accuracy.
+    pub(crate) classifies: bool,
     /// Steps that were taken before a resumption.
     pub(crate) steps_done: u64,
 }
@@ -138,6 +140,9 @@ pub(crate) struct ValidationMetrics {
     pub(crate) accuracy: f64,
     /// Accuracy of the classifier of each level alone; empty if there is one only.
     pub(crate) levels: Vec<LevelAccuracy>,
+    /// What the weights are kept by, if not the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) score: Option<f64>,
 }
 
 #[derive(Serialize, Clone, Debug)]
@@ -156,6 +161,7 @@ impl Epoch {
             train_accuracy: self.train.accuracy,
             validation_loss: self.validation.loss,
             validation_accuracy: self.validation.accuracy,
+            validation_score: self.validation.score,
             best: self.best,
         }
     }

@@ -39,10 +39,11 @@ impl Plain {
     pub(super) fn step_texts(&self, step: &Step) -> Option<(String, String)> {
         let stage = self.stage.as_ref()?;
         let position = format!("{}  step {}/{}", stage.epoch_of(step.epoch), step.step, stage.plan.steps_per_epoch);
+        let accuracy =
+            if stage.plan.classifies { format!("accuracy {}  ", percent(step.accuracy)) } else { String::new() };
         let values = format!(
-            "loss {:.4}  accuracy {}  {:.0} clips/s  waiting for data {:.0} %{}",
+            "loss {:.4}  {accuracy}{:.0} clips/s  waiting for data {:.0} %{}",
             step.loss,
-            percent(step.accuracy),
             step.clips_per_second,
             step.data_wait * 100.0,
             stage.left()
@@ -71,14 +72,21 @@ impl Plain {
 
     fn epoch(&mut self, epoch: &Epoch) {
         let Some(stage) = &self.stage else { return };
+        let accuracy = |value| match stage.plan.classifies {
+            true => format!(" accuracy {}", percent(value)),
+            false => String::new(),
+        };
         let mut line = format!(
-            "{}  train loss {:.4} accuracy {}  validation loss {:.4} accuracy {}",
+            "{}  train loss {:.4}{}  validation loss {:.4}{}",
             stage.epoch_of(epoch.epoch),
             epoch.train.loss,
-            percent(epoch.train.accuracy),
+            accuracy(epoch.train.accuracy),
             epoch.validation.loss,
-            percent(epoch.validation.accuracy),
+            accuracy(epoch.validation.accuracy),
         );
+        if let Some(score) = epoch.validation.score {
+            line += &format!(" score {score:.4}");
+        }
         if epoch.validation.levels.len() > 1 {
             line += &format!(" ({})", level_list(&epoch.validation.levels));
         }
@@ -154,7 +162,7 @@ mod tests {
 
     fn plan(epochs: usize, steps_per_epoch: usize) -> StageStarted {
         let (stage, name) = ("gru_rcn".into(), "GRU-RCN".into());
-        StageStarted { stage, name, epochs, steps_per_epoch, clips_per_epoch: 64, steps_done: 4 }
+        StageStarted { stage, name, epochs, steps_per_epoch, clips_per_epoch: 64, classifies: true, steps_done: 4 }
     }
 
     fn lines_of(interval: Duration) -> String {
@@ -181,6 +189,7 @@ mod tests {
                     loss: 1.5,
                     accuracy: 0.25,
                     levels: vec![level("pool3", 0.125), level("pool4", 0.5)],
+                    score: None,
                 },
                 best: true,
                 ..Epoch::default()

@@ -75,6 +75,7 @@ impl Observer for TensorBoard {
                     ("epoch/validation_loss", epoch.validation.loss),
                     ("epoch/validation_accuracy", epoch.validation.accuracy),
                 ];
+                scalars.extend(epoch.validation.score.map(|score| ("epoch/validation_score", score)));
                 let levels = epoch.validation.levels.iter();
                 let levels: Vec<(String, f64)> = levels.map(|l| (format!("level/{}", l.level), l.accuracy)).collect();
                 scalars.extend(levels.iter().map(|(tag, accuracy)| (tag.as_str(), *accuracy)));

@@ -67,11 +67,17 @@ fn damage_line(damaged: &[(PathBuf, String)]) -> Option<String> {
 impl ClipLoader {
     /// The loader of a recipe, for a CNN on a device.
     pub(crate) fn new(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Self {
+        let limits = LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 };
+        Self { seed: recipe.seed, ..Self::of_planner(recipe.clip.clone(), limits, device, dtype) }
+    }
+
+    /// A loader of clips that are not augmented, for a CNN on a device.
+    pub(crate) fn of_planner(planner: ClipPlanner, limits: LoaderConfig, device: &Device, dtype: FloatDType) -> Self {
         Self {
-            planner: recipe.clip.clone(),
+            planner,
             reader: Arc::new(WarningReader(ClipReader::default())),
-            limits: LoaderConfig { workers: recipe.features.workers, max_bytes: recipe.features.queue_mib << 20 },
-            seed: recipe.seed,
+            limits,
+            seed: 0,
             on_cpu: *device == Device::flex(),
             dtype,
             skipped: None,

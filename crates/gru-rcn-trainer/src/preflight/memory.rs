@@ -183,6 +183,7 @@ impl Estimate<'_> {
             OptimizerName::Adam => 2 * model.weights,
             OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
             OptimizerName::Sgd => 0,
+            OptimizerName::Adadelta => 2 * model.weights,
         };
         let summed = if training.accumulate > 1 { model.weights } else { 0 };
         let activations = (model.activations + summed).max(model.largest);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use gru_rcn_data::base::read_text;
+use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 use super::Recipe;
@@ -44,20 +45,66 @@ pub(crate) const BUILT_IN: [(&str, &str); 26] = built_in![
     "table1/flow",
 ];
 
+/// The same of recipes that train captioners.
+pub(crate) const CAPTIONING: [(&str, &str); 2] = built_in!["msvd/vgg16", "msvd/gru-rcn"];
+
+/// A kind of recipe.
+pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
+    /// Whether its runs caption videos; all others classify them.
+    const CAPTIONS: bool;
+
+    /// The recipe with defaults that depend on other keys.
+    fn resolved(self) -> Self;
+
+    /// Checks what the types cannot.
+    fn validate(&self) -> Result<()>;
+}
+
+impl RecipeKind for Recipe {
+    const CAPTIONS: bool = false;
+
+    fn resolved(self) -> Self {
+        self.resolved()
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.validate()
+    }
+}
+
+/// Whether a recipe by built-in name or path trains a captioner.
+pub(crate) fn captions(name: &str) -> Result<bool> {
+    Ok(text_captions(&text_of(name)?))
+}
+
+/// Whether the text of a recipe has the section that only captioners have. A text that is no TOML has
+/// not, which is said when it is parsed.
+pub(crate) fn text_captions(text: &str) -> bool {
+    toml::from_str::<Table>(text).is_ok_and(|table| table.contains_key("decoder"))
+}
+
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.
 pub(crate) fn load(name: &str, changes: &[String]) -> Result<Recipe> {
-    let text = match BUILT_IN.iter().find(|(known, _)| *known == name) {
+    load_as(name, changes)
+}
+
+/// The same of any kind.
+pub(crate) fn load_as<R: RecipeKind>(name: &str, changes: &[String]) -> Result<R> {
+    parse_as(&text_of(name)?, changes).with_context(|| format!("recipe {name}"))
+}
+
+fn text_of(name: &str) -> Result<String> {
+    Ok(match BUILT_IN.iter().chain(&CAPTIONING).find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_string(),
         None if Path::new(name).is_file() => read_text(Path::new(name)).context("could not read the recipe")?,
         None => {
-            let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+            let known: Vec<&str> = BUILT_IN.iter().chain(&CAPTIONING).map(|(known, _)| *known).collect();
             if let Some(now) = known.iter().find(|known| run_name(known) == name) {
                 bail!("{name}: this built-in recipe is called {now}");
             }
             bail!("{name}: no such recipe file, and no built-in recipe; those are {}", known.join(", "))
         }
-    };
-    parse(&text, changes).with_context(|| format!("recipe {name}"))
+    })
 }
 
 /// The key `name` of a built-in recipe, of which the folders of its runs are named.
@@ -65,8 +112,19 @@ fn run_name(built_in: &str) -> String {
     built_in.replace('/', "-")
 }
 
-/// Parses a recipe and applies changes of the form `a.b=c`.
+/// Parses a recipe of classifiers.
+#[cfg(test)]
 pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
+    parse_as(text, changes)
+}
+
+/// Parses a recipe and applies changes of the form `a.b=c`.
+pub(crate) fn parse_as<R: RecipeKind>(text: &str, changes: &[String]) -> Result<R> {
+    match (R::CAPTIONS, text_captions(text)) {
+        (false, true) => bail!("this recipe trains a captioner, and recipes of classifiers are asked for here"),
+        (true, false) => bail!("this recipe trains no captioner: it has no section [decoder]"),
+        _ => {}
+    }
     let mut table: Table = toml::from_str(text).context("not valid TOML")?;
     let changes: Vec<Change> = changes.iter().map(|change| Change::parse(change)).collect::<Result<_>>()?;
     for change in &changes {
@@ -77,7 +135,7 @@ pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
     }
     // Parsed from text, so that an error names line and key; from the original text if there are no
     // changes.
-    let read: Result<Recipe, _> = match &changes[..] {
+    let read: Result<R, _> = match &changes[..] {
         [] => toml::from_str(text),
         _ => toml::from_str(&toml::to_string(&table)?),
     };
@@ -92,7 +150,7 @@ pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
 }
 
 /// A resolved recipe as TOML.
-pub(crate) fn to_toml(recipe: &Recipe) -> Result<String> {
+pub(crate) fn to_toml(recipe: &impl RecipeKind) -> Result<String> {
     toml::to_string(recipe).context("could not write the recipe as TOML")
 }
 
@@ -170,7 +228,7 @@ impl<'a> Change<'a> {
     }
 
     /// Checks that a key which was switched off is known and has no default in its place.
-    fn check_off(&self, table: &Table, recipe: &Recipe) -> Result<()> {
+    fn check_off<R: RecipeKind>(&self, table: &Table, recipe: &R) -> Result<()> {
         let resolved = Table::try_from(recipe).context("could not write the recipe as TOML")?;
         if let Some(default) = lookup(&resolved, &self.keys) {
             bail!("--set {}: this key cannot be switched off; without it, it is {default}", self.text);
@@ -178,7 +236,7 @@ impl<'a> Change<'a> {
         // A key with a value of the wrong kind is another error than an unknown one.
         let mut probed = table.clone();
         self.section(&mut probed)?.insert(self.last().to_string(), Value::Boolean(true));
-        match toml::from_str::<Recipe>(&toml::to_string(&probed)?) {
+        match toml::from_str::<R>(&toml::to_string(&probed)?) {
             Err(error) if error.message().contains("unknown field") => {
                 Err(error).context(format!("--set {}", self.text))
             }
@@ -198,7 +256,7 @@ mod tests {
     use gru_rcn_data::{CropRule, TestViews};
 
     use super::*;
-    use crate::recipe::SelectWeights;
+    use crate::recipe::{CaptionRecipe, SelectWeights};
 
     #[test]
     fn every_built_in_recipe_is_valid_and_survives_a_round_trip() {
@@ -206,6 +264,11 @@ mod tests {
             let recipe = parse(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
             assert_eq!(recipe.name, run_name(name));
             assert_eq!(parse(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
+        }
+        for (name, text) in CAPTIONING {
+            let recipe: CaptionRecipe = parse_as(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            assert_eq!(recipe.name, run_name(name));
+            assert_eq!(parse_as::<CaptionRecipe>(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
         }
     }
 

@@ -3,16 +3,18 @@
 //! Every key is listed here with its meaning; an unknown key is an error. `--set a.b=c` changes one key, and the recipe
 //! as resolved is saved with the run.
 
+mod captioning;
 mod finetune;
 mod load;
 mod sections;
 pub(crate) mod seed;
 mod training;
 
+pub(crate) use captioning::{CaptionRecipe, CnnEncoder, EncoderSection, Select};
 pub(crate) use finetune::FinetuneSection;
 #[cfg(test)]
-pub(crate) use load::BUILT_IN;
-pub(crate) use load::{load, parse, to_toml};
+pub(crate) use load::{BUILT_IN, parse};
+pub(crate) use load::{RecipeKind, captions, load, load_as, parse_as, text_captions, to_toml};
 pub(crate) use sections::{
     BackboneSection, BaselinesSection, CompositeSection, DataSection, EvaluationSection, FeaturesSection, ModelSection,
     NormSection, RefitSection, SvmSection,
@@ -72,19 +74,24 @@ const MOST: u64 = 1 << 40;
 /// Largest of those that other sizes are multiplied with.
 const MOST_OF_SIZES: u64 = 1 << 20;
 
-const SIZES: [&str; 12] = [
+const SIZES: [&str; 17] = [
     "accumulate",
     "batch",
+    "beam",
     "copies",
+    "embedding",
     "epochs",
     "frames",
     "future",
     "hidden",
     "kernel_size",
     "max_distort",
+    "max_length",
     "pretrain_frames",
+    "segments",
     "starts",
     "top_rnn",
+    "validate_every",
 ];
 
 /// The values of a recipe by their dotted keys; a list is one value.
@@ -104,6 +111,29 @@ pub(crate) fn leaves(recipe: &Value) -> BTreeMap<String, &Value> {
     let mut leaves = BTreeMap::new();
     walk("", recipe, &mut leaves);
     leaves
+}
+
+/// Refuses whole numbers so large that a size could not be computed from them.
+fn check_numbers(recipe: &impl Serialize) -> Result<()> {
+    let recipe = serde_json::to_value(recipe).context("could not write the recipe as JSON")?;
+    for (path, value) in leaves(&recipe) {
+        let key = path.rsplit('.').next().unwrap_or_default();
+        let most = if SIZES.contains(&key) { MOST_OF_SIZES } else { MOST };
+        let numbers = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        if let Some(number) = numbers.iter().filter_map(Value::as_u64).find(|&number| number > most && key != "seed") {
+            bail!("{path} has {number}; at most {most} is possible");
+        }
+    }
+    Ok(())
+}
+
+/// Runs are kept in folders of that name.
+fn check_name(name: &str) -> Result<()> {
+    ensure!(
+        name.starts_with(char::is_alphanumeric) && !name.contains(['/', '\\', '\0']),
+        "name is {name:?}; it begins with a letter or a digit and holds no slashes"
+    );
+    Ok(())
 }
 
 impl Recipe {
@@ -176,22 +206,6 @@ impl Recipe {
         }
     }
 
-    /// Refuses whole numbers so large that a size could not be computed from them.
-    fn check_numbers(&self) -> Result<()> {
-        let recipe = serde_json::to_value(self).context("could not write the recipe as JSON")?;
-        for (path, value) in leaves(&recipe) {
-            let key = path.rsplit('.').next().unwrap_or_default();
-            let most = if SIZES.contains(&key) { MOST_OF_SIZES } else { MOST };
-            let numbers = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-            if let Some(number) =
-                numbers.iter().filter_map(Value::as_u64).find(|&number| number > most && key != "seed")
-            {
-                bail!("{path} has {number}; at most {most} is possible");
-            }
-        }
-        Ok(())
-    }
-
     /// How systems are trained again on all clips, if they are.
     pub(crate) fn refit_training(&self) -> Option<TrainingSection> {
         let RefitSection { epochs } = *self.refit.as_ref()?;
@@ -200,13 +214,8 @@ impl Recipe {
 
     /// Checks what the types cannot.
     pub(crate) fn validate(&self) -> Result<()> {
-        self.check_numbers()?;
-        // Runs are kept in folders of that name.
-        ensure!(
-            self.name.starts_with(char::is_alphanumeric) && !self.name.contains(['/', '\\', '\0']),
-            "name is {:?}; it begins with a letter or a digit and holds no slashes",
-            self.name
-        );
+        check_numbers(self)?;
+        check_name(&self.name)?;
         self.clip.validate()?;
         self.backbone.validate()?;
         self.features.validate()?;

@@ -9,6 +9,7 @@
 //! | dropout of a batch | [`batch_seed`] of the seed of the stage, step, place of the batch in its step |
 //! | clips of the parts of a folder | `data.folder.seed` and the names of the clips |
 //! | generated clips | `data.motion.seed` |
+//! | sizes of a trial of `search` | the recipe's seed, number of the trial |
 //!
 //! Nothing depends on time, on the number of threads or on what was computed before. Each stage has
 //! a stream of its own, so that skipping one does not change another.

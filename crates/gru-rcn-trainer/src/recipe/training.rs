@@ -12,6 +12,8 @@ pub(crate) enum OptimizerName {
     Adam,
     /// Gradient descent with momentum.
     Sgd,
+    /// Adadelta, which finds its own step sizes; its authors' learning rate is 1.
+    Adadelta,
 }
 
 /// How the learning rate falls.
@@ -143,7 +145,11 @@ where
 }
 
 /// Writes 0 for a number that is not there but has a default.
-fn none_is_zero<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn none_is_zero<T, S>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Serialize + Default + Copy,
+    S: Serializer,
+{
     value.unwrap_or_default().serialize(serializer)
 }
 
@@ -184,6 +190,11 @@ impl TrainingSection {
         ensure!(
             self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
             "{section}.weight_decay is {}, it cannot be negative",
+            self.weight_decay
+        );
+        ensure!(
+            self.weight_decay == 0.0 || self.optimizer != OptimizerName::Adadelta,
+            "{section}.weight_decay is {}; adadelta has none here, remove it or take another optimizer",
             self.weight_decay
         );
         if let Some(norm) = self.clip_norm {

@@ -71,8 +71,8 @@ pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
                                 (percent(best.validation_accuracy))
                             }
                         } }
-                        (panel(&LOSS, system))
-                        (panel(&ACCURACY, system))
+                        (panel(&LOSS, &system.name, &system.curve))
+                        (panel(&ACCURACY, &system.name, &system.curve))
                     }
                 }
             }
@@ -105,8 +105,7 @@ impl Scale {
     }
 }
 
-pub(super) fn panel(panel: &Panel, system: &SystemResult) -> Markup {
-    let curve = &system.curve;
+pub(super) fn panel(panel: &Panel, name: &str, curve: &[EpochPoint]) -> Markup {
     let values = || curve.iter().flat_map(|p| [(panel.train)(p), (panel.validation)(p)]);
     let largest = values().filter(|v| v.is_finite()).fold(0.0, f64::max);
     let step = step(panel.ceiling.unwrap_or(largest), 4);
@@ -117,7 +116,7 @@ pub(super) fn panel(panel: &Panel, system: &SystemResult) -> Markup {
         top,
     };
     let ticks = (0..MOST_TICKS).map(|i| f64::from(i) * step).take_while(|v| *v <= top * 1.001);
-    let alternative = format!("{} of {} over {} epochs", panel.title, system.name, curve.len());
+    let alternative = format!("{} of {name} over {} epochs", panel.title, curve.len());
     html! {
         svg.plot viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(alternative) {
             text.title x=(LEFT) y="12" { (panel.title) }

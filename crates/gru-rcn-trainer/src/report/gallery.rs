@@ -31,7 +31,7 @@ pub(super) fn gallery(clips: &[GalleryClip]) -> Markup {
 pub(super) fn card(clip: &GalleryClip) -> Markup {
     html! {
         figure.card.wrong[!clip.is_right()] {
-            (strip(clip))
+            (frames_strip(&clip.id, &clip.frames_jpeg))
             figcaption {
                 p.truth {
                     (verdict(clip.is_right()))
@@ -49,13 +49,13 @@ pub(super) fn card(clip: &GalleryClip) -> Markup {
 }
 
 /// The frames in one row, or in two on narrow screens.
-fn strip(clip: &GalleryClip) -> Markup {
-    let frames = clip.frames_jpeg.len();
+pub(super) fn frames_strip(id: &str, jpegs: &[String]) -> Markup {
+    let frames = jpegs.len();
     html! {
         div.strip style=(format!("--half:{}", frames.div_ceil(2).max(1))) {
-            @for (index, frame) in clip.frames_jpeg.iter().enumerate() {
+            @for (index, frame) in jpegs.iter().enumerate() {
                 img src={ "data:image/jpeg;base64," (frame) } loading="lazy"
-                    alt=(format!("{}, frame {} of {frames}", clip.id, index + 1));
+                    alt=(format!("{id}, frame {} of {frames}", index + 1));
             }
         }
     }

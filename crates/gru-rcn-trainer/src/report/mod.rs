@@ -8,6 +8,7 @@
 //! JSON and read back, so that a report can be made again from the files of a run.
 
 mod calibration;
+mod captions;
 mod comparison;
 mod confusion;
 mod curves;
@@ -19,6 +20,7 @@ mod tests;
 mod verdict;
 
 pub(crate) use calibration::Reliability;
+pub(crate) use captions::{CaptionReport, CaptionedClip, DescribedVideo, render_attention};
 pub(crate) use comparison::{NLL, TRIVIAL_TOP5};
 pub(crate) use format::{counted, percent, percent_range};
 pub(crate) use gallery::jpeg_base64;

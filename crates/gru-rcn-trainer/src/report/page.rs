@@ -27,7 +27,7 @@ pub(crate) fn render(report: &RunReport) -> String {
             (confusion(report))
             (calibration(report))
             (gallery(&report.gallery))
-            (run_card(report))
+            (run_card(&report.run_card, &report.recipe))
         }
     };
     document(&report.title, body)
@@ -78,19 +78,19 @@ fn head(report: &RunReport) -> Markup {
     }
 }
 
-fn run_card(report: &RunReport) -> Markup {
+pub(super) fn run_card(entries: &[(String, String)], recipe: &str) -> Markup {
     html! {
         section {
             h2 { "How to get this again" }
             dl.card {
-                @for (name, value) in &report.run_card {
+                @for (name, value) in entries {
                     div { dt { (name) } dd { (value) } }
                 }
             }
-            @if !report.recipe.is_empty() {
+            @if !recipe.is_empty() {
                 details {
                     summary { "The full recipe" }
-                    pre tabindex="0" { code { (report.recipe) } }
+                    pre tabindex="0" { code { (recipe) } }
                 }
             }
         }

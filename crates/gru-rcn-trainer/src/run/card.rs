@@ -44,6 +44,38 @@ pub(crate) struct RunCard {
     pub(crate) notes: Vec<String>,
     /// The systems with their test results; empty until they are scored.
     pub(crate) systems: Vec<SystemResult>,
+    /// What a captioner's run has instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) captioner: Option<CaptionerCard>,
+}
+
+/// A captioner and its results.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct CaptionerCard {
+    /// The encoders in words.
+    pub(crate) encoders: Vec<String>,
+    /// Features of a segment.
+    pub(crate) features: usize,
+    pub(crate) segments: usize,
+    /// Words that it knows.
+    pub(crate) vocabulary: usize,
+    /// Training captions that it learns.
+    pub(crate) captions: usize,
+    /// By what its weights are chosen.
+    pub(crate) select: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) result: Option<CaptionerResult>,
+}
+
+/// Results of a trained captioner.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct CaptionerResult {
+    pub(crate) parameters: usize,
+    /// Lowest negative log-likelihood of a validation caption, in the mean over all.
+    pub(crate) validation_nll: f64,
+    pub(crate) curve: Vec<EpochPoint>,
+    /// Metrics of the test captions by their keys.
+    pub(crate) test: Vec<(String, f64)>,
 }
 
 fn float32() -> String {
@@ -134,6 +166,9 @@ pub(crate) struct EpochPoint {
     pub(crate) train_accuracy: f64,
     pub(crate) validation_loss: f64,
     pub(crate) validation_accuracy: f64,
+    /// What the weights were kept by, if not the validation loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validation_score: Option<f64>,
     /// Whether it was the best epoch so far. The weights of the last such epoch were kept.
     pub(crate) best: bool,
 }
@@ -174,6 +209,13 @@ impl RunCard {
                 format!("{} for training, {} for validation, {} for testing", data.train, data.validation, data.test),
             ),
         ];
+        if let Some(captioner) = &self.captioner {
+            let CaptionerCard { encoders, features, segments, vocabulary, captions, select, .. } = captioner;
+            entries.push(("Encoders".into(), encoders.join("; ")));
+            entries.push(("Features".into(), format!("{features} of each of {segments} segments")));
+            entries.push(("Learnt".into(), format!("{captions} captions, {vocabulary} words")));
+            entries.push(("Weights chosen by".into(), format!("validation {select}")));
+        }
         if !self.bad_clips.is_empty() {
             entries.push(("Skipped, unreadable".into(), self.bad_clips.join(", ")));
         }

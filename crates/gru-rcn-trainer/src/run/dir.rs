@@ -13,6 +13,10 @@
 //! model.safetensors      the trained GRU-RCN; baselines/ has the other systems
 //! scores-test.safetensors  class probabilities of every test clip; baselines/ has those of the others
 //! checkpoints/STAGE/     the states that --resume starts from
+//! vocabulary.json        of a captioner: its words
+//! encoders/N/            its encoders, each as a part of a run folder
+//! features/              what they make of the clips
+//! captions-test.json     its captions of the test clips; references-test.json has the references
 //! report.json, report.html
 //! ```
 
@@ -31,7 +35,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::card::{EpochPoint, RunCard, VERSION};
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Recipe, RecipeKind};
 
 // The logs: files that grow line by line.
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -114,6 +118,14 @@ files! {
     report_data() => "report.json";
     report() => "report.html";
     done_file(key) => "checkpoints/{key}.json";
+    vocabulary() => "vocabulary.json";
+    /// The encoder of this number.
+    encoder(number) => "encoders/{number}";
+    features() => "features";
+    /// Captions of the clips called `name`, such as `test`.
+    captions(name) => "captions-{name}.json";
+    /// Their references.
+    references(name) => "references-{name}.json";
 }
 
 impl fmt::Display for RunDir {
@@ -211,11 +223,21 @@ impl RunDir {
     }
 
     pub(crate) fn read_recipe(&self) -> Result<Recipe> {
-        let path = self.recipe_file();
-        recipe::parse(&read_text(&path)?, &[]).with_context(|| path.display().to_string())
+        self.read_recipe_as()
     }
 
-    pub(crate) fn write_recipe(&self, recipe: &Recipe) -> Result<()> {
+    /// The recipe of any kind.
+    pub(crate) fn read_recipe_as<R: RecipeKind>(&self) -> Result<R> {
+        let path = self.recipe_file();
+        recipe::parse_as(&read_text(&path)?, &[]).with_context(|| path.display().to_string())
+    }
+
+    /// Whether it is the run of a captioner.
+    pub(crate) fn captions_videos(&self) -> Result<bool> {
+        Ok(recipe::text_captions(&read_text(&self.recipe_file())?))
+    }
+
+    pub(crate) fn write_recipe(&self, recipe: &impl RecipeKind) -> Result<()> {
         write_atomically(&self.recipe_file(), recipe::to_toml(recipe)?.as_bytes())
     }
 

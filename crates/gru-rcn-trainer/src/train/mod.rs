@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, bail};
 use gru_rcn::classifier::ClipClassifier;
 
-use crate::context::Context;
+use crate::context::Session;
 use crate::observe::{
     Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Trained<M> {
 }
 
 pub(crate) struct Trainer<'a> {
-    context: &'a Context,
+    context: &'a Session,
     stage: Stage,
     seed: u64,
 }
@@ -77,7 +77,7 @@ impl Throughput {
 }
 
 impl<'a> Trainer<'a> {
-    pub(crate) fn new(context: &'a Context, stage: Stage) -> Self {
+    pub(crate) fn new(context: &'a Session, stage: Stage) -> Self {
         let seed = context.stage_seed(&stage.key);
         Self { context, stage, seed }
     }
@@ -89,6 +89,18 @@ impl<'a> Trainer<'a> {
         model: M,
         train: &dyn Source<M::Input>,
         validation: &dyn Source<M::Input>,
+    ) -> Result<Trained<M>> {
+        self.run_selecting(model, train, validation, |_| Ok(None))
+    }
+
+    /// The same, where the weights that are kept are those with the greatest `score`, a function of
+    /// the model on the plain device; patience waits for the validation loss all the same.
+    pub(crate) fn run_selecting<M: ClipClassifier>(
+        &self,
+        model: M,
+        train: &dyn Source<M::Input>,
+        validation: &dyn Source<M::Input>,
+        score: impl Fn(&M) -> Result<Option<f64>>,
     ) -> Result<Trained<M>> {
         let (context, training) = (self.context, &self.stage.training);
         let checkpoints = Checkpoints::new(context.dir.checkpoints(&self.stage.key), context.fingerprint.clone());
@@ -102,6 +114,7 @@ impl<'a> Trainer<'a> {
             epochs,
             steps_per_epoch: training.steps_per_epoch(train.len()),
             clips_per_epoch: train.len(),
+            classifies: M::CLASSIFIES,
             steps_done: state.position.steps,
         }));
         let saver = Saver::new(context, &self.stage.name, training, checkpoints);
@@ -112,7 +125,9 @@ impl<'a> Trainer<'a> {
             }
             state = self.train_epoch(state, train, &mut progress)?;
             let started = Instant::now();
-            match self.validate(&state.model.valid(), validation) {
+            let valid = state.model.valid();
+            let validated = self.validate(&valid, validation);
+            match validated.and_then(|metrics| Ok(ValidationMetrics { score: score(&valid)?, ..metrics })) {
                 Ok(validated) => {
                     context.dir.check_there()?;
                     state.position.sums.seconds += started.elapsed().as_secs_f64();
@@ -170,7 +185,7 @@ impl<'a> Trainer<'a> {
         progress.epoch = Throughput::new();
         while training.steps.is_none_or(|most| state.position.steps < most) {
             let (model, steps) = (&state.model, state.position.steps);
-            match accumulate_gradients(self.context, training, self.seed, model, &mut *batches, steps) {
+            match accumulate_gradients(self.context, &self.stage, self.seed, model, &mut *batches, steps) {
                 Ok(Some(outcome)) => state = self.step(state, outcome, train, progress)?,
                 Ok(None) => break,
                 Err(error) => {
@@ -293,6 +308,7 @@ impl<'a> Trainer<'a> {
             loss: summary.nll,
             accuracy: summary.top1,
             levels: self.stage.levels.iter().zip(scores.level_accuracies()?).map(level).collect(),
+            score: None,
         })
     }
 
@@ -309,11 +325,18 @@ impl<'a> Trainer<'a> {
         position.batches = 0;
         position.epochs += 1;
         position.seconds += sums.seconds;
-        let best = self.stage.training.keep == SelectWeights::Last
+        let lowest = self.stage.training.keep == SelectWeights::Last
             || position.best_loss.is_none_or(|loss| validation.loss < loss);
-        if best {
+        if lowest {
             position.best_loss = Some(validation.loss);
             position.best_epoch = position.epochs;
+        }
+        let best = match validation.score {
+            Some(score) => position.best_score.is_none_or(|highest| score > highest),
+            None => lowest,
+        };
+        if best {
+            position.best_score = validation.score;
             state.best = Some(weights(&state.model)?);
         }
         let epoch = Epoch {
@@ -346,10 +369,11 @@ fn mean_loss<M: ClipClassifier>(
         if stop.is_set() {
             bail!(stop.interrupted());
         }
-        losses.extend(model.logits(batch?.input).logits.try_into_data()?.try_into_vec::<f32>()?);
+        let of_clips = model.logits(batch?.input).logits.narrow(0, 0, 1);
+        losses.extend(of_clips.try_into_data()?.try_into_vec::<f32>()?);
     }
     let loss = losses.iter().copied().map(f64::from).sum::<f64>() / losses.len() as f64;
-    Ok(ValidationMetrics { loss, accuracy: 0.0, levels: Vec::new() })
+    Ok(ValidationMetrics { loss, ..ValidationMetrics::default() })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, LearningRate, ModuleOptimizer, Optimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
+use gru_rcn::optim::AdadeltaConfig;
 
 use crate::recipe::{OptimizerName, Schedule, TrainingSection};
 
@@ -26,6 +27,7 @@ pub(super) fn optimizer(training: &TrainingSection) -> Result<ModuleOptimizer> {
             let config = || AdamConfig::new().with_epsilon(1e-8);
             grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
         }
+        OptimizerName::Adadelta => grouped(AdadeltaConfig::new().build(), AdadeltaConfig::new().build(), factor)?,
         OptimizerName::Sgd => {
             // As in Caffe, PyTorch and the papers; Burn's default dampens each gradient by a tenth.
             let momentum = MomentumConfig::new().with_momentum(training.momentum).with_dampening(0.0);

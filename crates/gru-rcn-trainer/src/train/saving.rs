@@ -7,14 +7,14 @@ use burn::module::Module;
 use gru_rcn_data::free_bytes;
 
 use super::stage::Stage;
-use crate::context::Context;
+use crate::context::Session;
 use crate::output::describe;
 use crate::recipe::{OptimizerName, TrainingSection};
 use crate::run::checkpoint::{Checkpoints, Position, State};
 
 /// Saves a stage after some steps or minutes.
 pub(super) struct Saver<'a> {
-    context: &'a Context,
+    context: &'a Session,
     name: &'a str,
     checkpoints: Checkpoints,
     steps: Option<u64>,
@@ -27,7 +27,7 @@ pub(super) struct Saver<'a> {
 impl<'a> Saver<'a> {
     /// Saves the stage of this name as its training section says.
     pub(super) fn new(
-        context: &'a Context,
+        context: &'a Session,
         name: &'a str,
         training: &TrainingSection,
         checkpoints: Checkpoints,
@@ -77,12 +77,12 @@ impl<'a> Saver<'a> {
 
 /// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one more if
 /// there are some already.
-pub(super) fn check_room<M: Module>(context: &Context, stage: &Stage, state: &State<M>) -> Result<()> {
+pub(super) fn check_room<M: Module>(context: &Session, stage: &Stage, state: &State<M>) -> Result<()> {
     let root = context.dir.root();
     let Some(free) = free_bytes(root) else { return Ok(()) };
     // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each; and the rest.
     let copies = match stage.training.optimizer {
-        OptimizerName::Adam => 4,
+        OptimizerName::Adam | OptimizerName::Adadelta => 4,
         OptimizerName::Sgd => 2 + u64::from(stage.training.momentum > 0.0),
     };
     let checkpoint = state.model.num_params() as u64 * 4 * copies + (64 << 10);

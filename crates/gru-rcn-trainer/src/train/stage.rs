@@ -1,6 +1,7 @@
 //! One training: what it is called and how it is done.
 
 use burn::module::ParamGroup;
+use gru_rcn::head::LossKind;
 
 use crate::recipe::TrainingSection;
 
@@ -12,6 +13,8 @@ pub(crate) struct Stage {
     pub(crate) name: String,
     /// How the model is trained.
     pub(crate) training: TrainingSection,
+    /// The loss, for models that have no loss of their own.
+    pub(crate) loss: LossKind,
     /// Names of the model's classifiers; empty if it has one only.
     pub(crate) levels: Vec<String>,
     /// Groups of parameters that have a learning rate of their own: a factor of the stage's rate.
@@ -25,6 +28,7 @@ impl Stage {
             key: key.into(),
             name: name.into(),
             training: training.clone(),
+            loss: LossKind::default(),
             levels: Vec::new(),
             lr_factors: Vec::new(),
         }

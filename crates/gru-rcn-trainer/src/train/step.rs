@@ -9,9 +9,9 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use gru_rcn::classifier::ClipClassifier;
 
-use crate::context::Context;
+use super::stage::Stage;
+use crate::context::Session;
 use crate::percepts::Batch;
-use crate::recipe::TrainingSection;
 use crate::recipe::seed::batch_seed;
 use crate::run::checkpoint::EpochSums;
 
@@ -39,13 +39,14 @@ impl StepOutcome {
 
 /// The gradients of one step after `steps` others; none at the end of the order.
 pub(super) fn accumulate_gradients<M: ClipClassifier>(
-    context: &Context,
-    training: &TrainingSection,
+    session: &Session,
+    stage: &Stage,
     seed: u64,
     model: &M,
     batches: &mut dyn Iterator<Item = Result<Batch<M::Input>>>,
     steps: u64,
 ) -> Result<Option<StepOutcome>> {
+    let training = &stage.training;
     let several = training.accumulate > 1;
     let started = Instant::now();
     let mut outcome = StepOutcome {
@@ -67,8 +68,8 @@ pub(super) fn accumulate_gradients<M: ClipClassifier>(
         let Some(input) = batch.input else { continue };
         let clips = batch.clips.len();
         // Dropout depends on (seed, step, micro-batch) alone, so that a resumed run draws the same.
-        context.device.seed(batch_seed(seed, steps, micro_batch));
-        let result = context.replicas.batch(model, input, &batch.targets, context.recipe.model.loss)?;
+        session.device.seed(batch_seed(seed, steps, micro_batch));
+        let result = session.replicas.batch(model, input, &batch.targets, stage.loss)?;
         outcome.losses.push(result.loss);
         outcome.clips.extend(batch.clips);
         outcome.sums.loss += result.loss * clips as f64;

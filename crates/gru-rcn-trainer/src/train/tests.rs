@@ -16,7 +16,7 @@ use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
 use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
-use crate::recipe::{self, OptimizerName, SelectWeights, TrainingSection};
+use crate::recipe::{OptimizerName, SelectWeights, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -115,31 +115,29 @@ impl Bench {
     }
 
     /// A run in the folder that is stopped after `steps` steps, and its messages.
-    fn context(&self, steps: Option<usize>) -> (Context, Rc<RefCell<Vec<String>>>) {
+    fn context(&self, steps: Option<usize>) -> (Session, Rc<RefCell<Vec<String>>>) {
         let dir = match self.folder.path().join("recipe.toml").exists() {
             true => RunDir::open_at(self.folder.path()).unwrap(),
             false => RunDir::create(self.folder.path()).unwrap(),
         };
         fs::write(dir.recipe_file(), b"").unwrap();
-        let mut recipe = recipe::load("motion", &["seed=1".into()]).unwrap();
-        recipe.model.loss = LossKind::PerHead;
         let (stop, messages) = (StopFlag::default(), Rc::new(RefCell::new(Vec::new())));
         let impatient = Impatient { steps_left: steps, stop: stop.clone(), messages: messages.clone() };
-        let context = Context {
+        let session = Session {
             observers: Observers::new(vec![Box::new(JsonLines::new(dir.clone())), Box::new(impatient)]),
             dir,
             fingerprint: RunFingerprint::default(),
-            recipe,
+            seed: 1,
             device: Device::flex(),
             replicas: Replicas::new(Device::flex(), Vec::new()),
             stop,
             clock: Default::default(),
         };
-        (context, messages)
+        (session, messages)
     }
 
-    fn trainer<'a>(&self, context: &'a Context) -> Trainer<'a> {
-        Trainer::new(context, Stage::new("line", "Line", &self.training))
+    fn trainer<'a>(&self, context: &'a Session) -> Trainer<'a> {
+        Trainer::new(context, Stage { loss: LossKind::PerHead, ..Stage::new("line", "Line", &self.training) })
     }
 
     /// Trains, or resumes, until `steps` more steps are done.
@@ -320,6 +318,30 @@ fn the_best_or_the_last_weights_are_kept() {
     // Every step pulls further from 0.
     assert!(last[0].abs() > first[0].abs(), "{last:?} after {first:?}");
     assert_eq!(trained(4, SelectWeights::Last, true), (epochs, kept, last));
+}
+
+/// Validation is best after the first epoch, as above. The first weight is 0.5 after the first epoch,
+/// 0.5 + σ(-2) = 0.619 after the second and more after the others, so that a score of the distance to
+/// 0.62 is highest after the second: its weights are kept, and patience of three counts from the
+/// first. Stopped and resumed it is the same.
+#[test]
+fn the_weights_of_the_highest_score_are_kept() {
+    let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
+    for stops in [None, Some(3)] {
+        let bench = Bench::new(TrainingSection { epochs: 9, patience: 3, ..sgd() });
+        let run = |steps| {
+            let (context, _) = bench.context(steps);
+            let score = |model: &Line| Ok(Some(-f64::from((values(model)[0] - 0.62).abs())));
+            bench.trainer(&context).run_selecting(line(), &train, &validation, score)
+        };
+        if stops.is_some() {
+            assert!(run(stops).err().unwrap().is::<Interrupted>());
+        }
+        let Trained { model, position } = run(None).unwrap();
+        assert_eq!((position.epochs, position.best_epoch), (4, 1));
+        assert!((values(&model)[0] - 0.619_203).abs() < 1e-5, "{:?}", values(&model));
+        assert_eq!(position.curve.iter().map(|point| point.best).collect::<Vec<_>>(), [true, true, false, false]);
+    }
 }
 
 /// Learns without labels to make w x + b small.

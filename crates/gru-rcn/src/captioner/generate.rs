@@ -21,7 +21,7 @@ pub struct Decoding {
 }
 
 /// How the words of a sentence are chosen.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecodingMethod {
     /// Always the most probable word.
@@ -34,11 +34,13 @@ pub enum DecodingMethod {
         /// Beginnings to keep.
         width: usize,
     },
-    /// Words are drawn from the model's probabilities.
+    /// Words are drawn by the model's probabilities p, each by its share of Σ p^(1/temperature).
     Sample {
         /// The sentence about a video is a function of this and of the video's position in the
         /// batch.
         seed: u64,
+        /// Positive. 1 draws by the probabilities themselves, less prefers probable words more.
+        temperature: f64,
     },
 }
 
@@ -76,7 +78,8 @@ pub(super) fn generate(model: &Captioner, videos: &EncodedVideos, decoding: &Dec
     match decoding.method {
         DecodingMethod::Greedy => one_each(model, videos, length, |_, probabilities| most_probable(probabilities)),
         DecodingMethod::Beam { width } => beam(model, videos, length, width),
-        DecodingMethod::Sample { seed } => {
+        DecodingMethod::Sample { seed, temperature } => {
+            assert!(temperature > 0.0, "Captioner: a temperature of {temperature}");
             let mut generators: Vec<_> = (0..videos.features.dims()[0] as u64)
                 .map(|video| {
                     let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -84,7 +87,9 @@ pub(super) fn generate(model: &Captioner, videos: &EncodedVideos, decoding: &Dec
                     generator
                 })
                 .collect();
-            one_each(model, videos, length, |video, probabilities| draw(probabilities, generators[video].random()))
+            one_each(model, videos, length, |video, probabilities| {
+                draw(probabilities, temperature, generators[video].random())
+            })
         }
     }
 }
@@ -262,9 +267,12 @@ fn most_probable(log_probabilities: &[f32]) -> usize {
     (0..log_probabilities.len()).reduce(better).expect("a vocabulary has words")
 }
 
-/// The word at which the sum of probabilities exceeds `share` of all, a number in [0, 1).
-fn draw(log_probabilities: &[f32], share: f64) -> usize {
-    let probability = |log_p: &f32| f64::from(*log_p).exp();
+/// The word at which the sum of the shares at a temperature exceeds `share` of all, a number in
+/// [0, 1).
+fn draw(log_probabilities: &[f32], temperature: f64, share: f64) -> usize {
+    // Of the most probable word 1, so that not all are 0 at a low temperature.
+    let highest = f64::from(log_probabilities[most_probable(log_probabilities)]);
+    let probability = |log_p: &f32| ((f64::from(*log_p) - highest) / temperature).exp();
     let mut left = share * log_probabilities.iter().map(probability).sum::<f64>();
     let exceeds = |log_p: &f32| {
         left -= probability(log_p);
@@ -437,8 +445,8 @@ mod tests {
         let model = model(1);
         let video = video(&model, 0);
         let many = video.select(&indices(&[0; DRAWS], &Device::flex()));
-        let draws = model.generate(&many, &decoding(DecodingMethod::Sample { seed: 7 }));
-        let again = model.generate(&many, &decoding(DecodingMethod::Sample { seed: 7 }));
+        let draws = model.generate(&many, &decoding(DecodingMethod::Sample { seed: 7, temperature: 1.0 }));
+        let again = model.generate(&many, &decoding(DecodingMethod::Sample { seed: 7, temperature: 1.0 }));
         assert_eq!(draws, again);
         for sentence in exhaustive(&model, &video) {
             let found = draws.iter().filter(|d| (&d[0].words, d[0].finished) == (&sentence.words, sentence.finished));
@@ -452,8 +460,11 @@ mod tests {
     #[test]
     fn draws_by_share() {
         let log_p = [0.5f32.ln(), 0.25f32.ln(), 0.25f32.ln()];
-        let drawn = [0.0, 0.49, 0.51, 0.74, 0.76, 1.0].map(|share| draw(&log_p, share));
+        let drawn = [0.0, 0.49, 0.51, 0.74, 0.76, 1.0].map(|share| draw(&log_p, 1.0, share));
         assert_eq!(drawn[..5], [0, 0, 1, 1, 2]);
         assert!(drawn[5] < 3);
+        // At a half the squares count: ¼ to 1/16 to 1/16, in shares ⅔, ⅙, ⅙.
+        assert_eq!([0.66, 0.67, 0.83, 0.84].map(|share| draw(&log_p, 0.5, share)), [0, 1, 1, 2]);
+        assert_eq!(draw(&log_p, 1e-9, 0.999), 0);
     }
 }

@@ -72,6 +72,9 @@ pub(crate) struct Position {
     pub(crate) best_loss: Option<f64>,
     /// The epoch that reached it.
     pub(crate) best_epoch: usize,
+    /// Highest score so far, where weights are kept by a score instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) best_score: Option<f64>,
     pub(crate) seconds: f64,
     pub(crate) curve: Vec<EpochPoint>,
 }

@@ -1,0 +1,359 @@
+//! Captions: from a recipe to a captioner, its test results and a report.
+//!
+//! [`train`] tells the story: clips with their captions, frozen encoders that describe the segments of
+//! a clip in features, the words, the decoder, the test. The training loop is that of all systems.
+
+pub(crate) mod coco;
+mod data;
+mod encoder;
+mod features;
+pub(crate) mod metrics;
+mod model;
+mod outcome;
+mod trained;
+
+pub(crate) use data::CaptionedClips;
+use outcome::Scorer;
+pub(crate) use outcome::print_result;
+pub(crate) use trained::{Caption, TrainedCaptioner};
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::tensor::Device;
+use gru_rcn::captioner::{Captioner, CaptionerConfig, Decoding, DecodingMethod, Vocabulary};
+use gru_rcn::weights::{export, import};
+use gru_rcn_data::{Ffmpeg, Split};
+use gru_rcn_metrics::caption::ParaphraseTable;
+
+use crate::context::{Clock, Session};
+use crate::device::initial;
+use crate::device::precision::Precision;
+use crate::device::replicas::Replicas;
+use crate::experiment::data::{absolute, place};
+use crate::observe::{Event, Observers};
+use crate::output::note;
+use crate::preflight;
+use crate::recipe::{self, CaptionRecipe, EncoderSection, Select};
+use crate::run::card::{BURN, CaptionerCard, CaptionerResult, DataCard, EpochPoint, RunCard, VERSION};
+use crate::run::clips::RunClips;
+use crate::run::dir::{Folder, RunDir, write_json};
+use crate::run::fingerprint::RunFingerprint;
+use crate::signals::StopFlag;
+use crate::train::{Stage, Trainer};
+use data::{Learnt, learnt};
+use encoder::Encoder;
+use features::{ClipFeatures, FeatureMaker};
+use model::{CaptionModel, CaptionSource};
+
+/// Key and name of the one training stage.
+const KEY: &str = "captioner";
+const NAME: &str = "Captioner";
+
+/// A run to make or to resume.
+pub(crate) struct CaptionPlan {
+    pub(crate) recipe: CaptionRecipe,
+    pub(crate) folder: Folder,
+    /// Where features are kept, if not in the run.
+    pub(crate) features: Option<PathBuf>,
+    /// Whether the data set of a resumed run is in another place than before.
+    pub(crate) moved: bool,
+    pub(crate) device: Device,
+    pub(crate) others: Vec<Device>,
+    /// All devices, as they are named on the command line.
+    pub(crate) device_names: String,
+    pub(crate) precision: Precision,
+    pub(crate) plain: bool,
+    pub(crate) stop: StopFlag,
+}
+
+/// A captioning recipe with the values of the command line, its paths absolute.
+pub(crate) fn resolve(
+    name: &str,
+    set: &[String],
+    root: Option<&Path>,
+    weights: Option<&Path>,
+) -> Result<CaptionRecipe> {
+    let mut recipe: CaptionRecipe = recipe::load_as(name, set)?;
+    place(&recipe.name, &mut recipe.data, root)?;
+    recipe.meteor = recipe.meteor.map(|folder| absolute(&folder));
+    let mut given = weights.map(absolute);
+    for encoder in &mut recipe.encoders {
+        match encoder {
+            EncoderSection::GruRcn(run) => *run = absolute(run),
+            EncoderSection::Cnn(cnn) => {
+                cnn.run = cnn.run.take().map(|run| absolute(&run));
+                let own = cnn.weights.take().map(|weights| absolute(&weights));
+                cnn.weights = if cnn.run.is_none() { own.or_else(|| given.take()) } else { own };
+            }
+        }
+    }
+    if given.is_some() {
+        bail!("--weights has no meaning for the recipe {}: no encoder `cnn` of it lacks weights", recipe.name);
+    }
+    Ok(recipe)
+}
+
+/// Makes or resumes a run and returns its card. The error
+/// [`Interrupted`](crate::signals::Interrupted) means that everything is saved.
+pub(crate) fn train(plan: CaptionPlan) -> Result<(RunDir, RunCard)> {
+    let recipe = &plan.recipe;
+    let clips = CaptionedClips::of_recipe(recipe)?;
+    if preflight::holds_videos(&clips.dataset) {
+        Ffmpeg::locate()?;
+    }
+    let table = recipe.meteor.as_deref().map(metrics::paraphrases).transpose()?;
+    let resumed = plan.folder.resumed();
+    let encoders = Encoder::open_all(recipe, resumed, &plan.device, plan.precision.dtype())?;
+    let maker = FeatureMaker { encoders: &encoders, segments: recipe.segments, device: &plan.device };
+    let words = Words::new(recipe, &clips)?;
+    let mut card = new_card(&plan, &clips, &maker, &words)?;
+    let digests = preflight::digests(&clips.dataset);
+    let before = resumed.map(RunDir::read_card).transpose()?.flatten();
+    let mut warning = None;
+    if let Some((dir, before)) = resumed.zip(before.as_ref()) {
+        warning = preflight::check_same_data(dir, before, &card, &digests, plan.moved)?;
+        card.follow(before);
+    }
+    let fingerprint = RunFingerprint {
+        burn: card.burn.clone(),
+        data: card.data.fingerprint.clone(),
+        classes: Vec::new(),
+        recipe: serde_json::to_value(recipe).context("could not write the recipe as JSON")?,
+        dtype: Some(card.dtype.clone()),
+    };
+    if let Some((dir, before)) = resumed.zip(before) {
+        fingerprint.check(dir)?;
+        let files = [dir.model(), dir.captions("test"), dir.report(), dir.report_data()];
+        if before.captioner.as_ref().is_some_and(|card| card.result.is_some()) && files.iter().all(|f| f.is_file()) {
+            note!("{dir} is done already; nothing is left to compute");
+            return Ok((dir.clone(), before));
+        }
+    }
+    let dir = plan.folder.open(&plan.recipe.name)?;
+    let _lock = dir.lock()?;
+    dir.tidy()?;
+    fingerprint.claim(&dir)?;
+    dir.write_recipe(&plan.recipe)?;
+    dir.write_card(&card)?;
+    if !digests.is_empty() {
+        write_json(&dir.clip_digests(), &digests)?;
+    }
+    RunClips::of(&clips.dataset).write(&dir)?;
+    for (number, encoder) in encoders.iter().enumerate() {
+        encoder.keep(&dir.encoder(&number.to_string()))?;
+    }
+    words.vocabulary.save(&dir.vocabulary())?;
+    let session = Session {
+        observers: Observers::of_run(&dir, plan.plain),
+        dir,
+        fingerprint,
+        seed: plan.recipe.seed,
+        replicas: Replicas::new(plan.device.clone(), plan.others),
+        device: plan.device.clone(),
+        stop: plan.stop,
+        clock: Clock::default(),
+    };
+    announce(&session, &card);
+    if let Some(warning) = warning {
+        session.message(warning);
+    }
+    let run =
+        Run { session: &session, recipe: &plan.recipe, clips: &clips, table: table.as_ref(), maker, words: &words };
+    let card = run.finish(card, plan.features.as_deref());
+    session.observers.send(Event::RunEnded);
+    Ok((session.dir, card?))
+}
+
+/// What is learnt of the captions.
+struct Words {
+    vocabulary: Vocabulary,
+    train: Vec<Learnt>,
+    validation: Vec<Learnt>,
+    /// Training and validation captions that are too long, or have no word.
+    left_out: usize,
+}
+
+impl Words {
+    fn new(recipe: &CaptionRecipe, clips: &CaptionedClips) -> Result<Self> {
+        let (train, validation) = (clips.tokens(Split::Train), clips.tokens(Split::Validation));
+        let vocabulary = Vocabulary::build(train.iter().map(|(_, words)| words), recipe.text.threshold)?;
+        let most = recipe.text.max_words;
+        let all = train.len() + validation.len();
+        let train = learnt(&train, &vocabulary, most, "training")?;
+        let validation = learnt(&validation, &vocabulary, most, "validation")?;
+        Ok(Self { left_out: all - train.len() - validation.len(), vocabulary, train, validation })
+    }
+}
+
+fn new_card(plan: &CaptionPlan, clips: &CaptionedClips, maker: &FeatureMaker, words: &Words) -> Result<RunCard> {
+    let (recipe, dataset) = (&plan.recipe, &clips.dataset);
+    let mut notes = clips.notes.clone();
+    if words.left_out > 0 {
+        let most = recipe.text.max_words;
+        notes
+            .push(format!("{} captions are longer than {most} words or have none, and are not learnt", words.left_out));
+    }
+    if recipe.training.select == Select::Meteor && recipe.meteor.is_none() {
+        notes.push(
+            "the weights are chosen by METEOR without paraphrases; `meteor` names the folder of its tables".into(),
+        );
+    }
+    Ok(RunCard {
+        version: VERSION,
+        program: env!("CARGO_PKG_VERSION").into(),
+        burn: BURN.into(),
+        recipe: recipe.name.clone(),
+        seed: recipe.seed,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
+        backend: plan.device_names.clone(),
+        dtype: plan.precision.name(),
+        earlier_devices: Vec::new(),
+        data: DataCard {
+            name: dataset.name.clone(),
+            // Features are a part of the data that the decoder sees.
+            fingerprint: format!("{}-{}", clips.fingerprint(), maker.fingerprint()?),
+            train: dataset.train.len(),
+            validation: dataset.validation.len(),
+            test: dataset.test.len(),
+        },
+        classes: Vec::new(),
+        cnn_classes: 0,
+        cnn_is_system: false,
+        seconds: Vec::new(),
+        bad_clips: Vec::new(),
+        failed_test_clips: Vec::new(),
+        notes,
+        systems: Vec::new(),
+        captioner: Some(CaptionerCard {
+            encoders: maker.encoders.iter().map(|encoder| encoder.name.clone()).collect(),
+            features: maker.encoders.iter().map(Encoder::size).sum(),
+            segments: recipe.segments,
+            vocabulary: words.vocabulary.len(),
+            captions: words.train.len(),
+            select: recipe.training.select.name().into(),
+            result: None,
+        }),
+    })
+}
+
+fn announce(session: &Session, card: &RunCard) {
+    let DataCard { name, train, validation, test, .. } = &card.data;
+    session.message(format!(
+        "{name}: {train} training, {validation} validation and {test} test clips with captions; run folder {}",
+        session.dir
+    ));
+    for note in &card.notes {
+        session.message(format!("note: {note}"));
+    }
+    if let Some(CaptionerCard { encoders, features, segments, vocabulary, captions, .. }) = &card.captioner {
+        session.message(format!(
+            "encoders: {}; {features} features of each of {segments} segments",
+            encoders.join(" and ")
+        ));
+        session.message(format!("the decoder learns {captions} captions of {vocabulary} words"));
+    }
+    if let Some(line) = session.replicas.line() {
+        session.message(line);
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    session: &'a Session,
+    recipe: &'a CaptionRecipe,
+    clips: &'a CaptionedClips,
+    table: Option<&'a ParaphraseTable>,
+    maker: FeatureMaker<'a>,
+    words: &'a Words,
+}
+
+impl Run<'_> {
+    fn finish(&self, card: RunCard, features: Option<&Path>) -> Result<RunCard> {
+        let session = self.session;
+        let folder = features.map_or_else(|| session.dir.features(), Path::to_owned);
+        let of_part = |split| {
+            let samples = self.clips.dataset.split(split);
+            let message = |line| session.message(format!("{split}: {line}"));
+            self.maker.of_clips(samples, &folder, &session.stop, message).map(Rc::new)
+        };
+        let [train, validation, test] = session
+            .clock
+            .time("Features", || Ok([of_part(Split::Train)?, of_part(Split::Validation)?, of_part(Split::Test)?]))?;
+        let (model, curve) = self.train_or_load(&train, &validation)?;
+        let tested = session.clock.time("Test", || self.scorer(&model).test(self.clips, Split::Test, &test))?;
+        let validation_nll = curve.iter().map(|point| point.validation_loss).fold(f64::INFINITY, f64::min);
+        let result = CaptionerResult { parameters: model.num_params(), validation_nll, curve, test: tested.result() };
+        outcome::write(session, self.recipe, self.clips, self.maker.encoders, card, &tested, result)
+    }
+
+    fn train_or_load(
+        &self,
+        train: &Rc<Vec<ClipFeatures>>,
+        validation: &Rc<Vec<ClipFeatures>>,
+    ) -> Result<(Captioner, Vec<EpochPoint>)> {
+        let (session, training) = (self.session, &self.recipe.training);
+        let features = self.maker.encoders.iter().map(Encoder::size).sum();
+        let decoder = &self.recipe.decoder;
+        let config = CaptionerConfig::new(features, self.words.vocabulary.len())
+            .with_embedding(decoder.embedding)
+            .with_hidden(decoder.hidden)
+            .with_dropout(decoder.dropout);
+        let (weights, encoders) = (session.dir.model(), self.maker.fingerprint()?);
+        if let Some(curve) = session.finished(KEY, NAME, &encoders, std::slice::from_ref(&weights))? {
+            return Ok((import(config.init(&session.device), &weights)?, curve));
+        }
+        let build = || CaptionModel { captioner: config.init(&initial::device()), penalties: training.penalties() };
+        let model = initial::drawn(session.stage_seed(KEY), &session.device, build);
+        let source = |features, captions: &[Learnt], split, per_epoch| {
+            let ids = self.clips.dataset.split(split).iter().map(|sample| sample.id.clone()).collect();
+            CaptionSource::new(features, captions.to_vec(), ids, per_epoch, &session.device)
+        };
+        let (captions, validated) = (&self.words.train, &self.words.validation);
+        let per_round = training.captions_per_round(captions.len());
+        let train = source(train, captions, Split::Train, per_round);
+        let validation_source = source(validation, validated, Split::Validation, validated.len());
+        let score = |model: &CaptionModel| self.score(model, validation);
+        let stage = Stage::new(KEY, NAME, &training.section(captions.len()));
+        let trained = session
+            .clock
+            .time(NAME, || Trainer::new(session, stage).run_selecting(model, &train, &validation_source, score))?;
+        session.dir.check_there()?;
+        let captioner = trained.model.captioner;
+        let metadata = [("system", NAME.to_owned()), ("recipe", self.recipe.name.clone())];
+        export(&captioner, &weights, &metadata)?;
+        session.dir.mark_done(KEY, &trained.position.curve, &encoders)?;
+        Ok((captioner, trained.position.curve))
+    }
+
+    fn scorer<'m>(&'m self, captioner: &'m Captioner) -> Scorer<'m> {
+        Scorer {
+            captioner,
+            vocabulary: &self.words.vocabulary,
+            decoding: beam(self.recipe),
+            table: self.table,
+            device: &self.session.device,
+        }
+    }
+
+    /// The metric of the validation captions that the weights are chosen by; none for the likelihood.
+    fn score(&self, model: &CaptionModel, validation: &[ClipFeatures]) -> Result<Option<f64>> {
+        let select = self.recipe.training.select;
+        if select == Select::Nll {
+            return Ok(None);
+        }
+        let captions = self.scorer(&model.captioner).captions(validation);
+        let corpus = self.clips.corpus(Split::Validation, &captions)?;
+        Ok(Some(metrics::selected(&corpus, select, self.table)))
+    }
+}
+
+/// How captions are written that are scored.
+pub(crate) fn beam(recipe: &CaptionRecipe) -> Decoding {
+    Decoding::new()
+        .with_method(DecodingMethod::Beam { width: recipe.decoding.beam })
+        .with_max_length(recipe.decoding.max_length)
+}

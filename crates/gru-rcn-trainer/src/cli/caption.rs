@@ -1,0 +1,177 @@
+//! `caption`: sentences about any video file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use gru_rcn::captioner::{Decoding, DecodingMethod, Sentence};
+use serde::Serialize;
+
+use super::shared::{ModelArgs, print_json};
+use crate::captioning::{Caption, TrainedCaptioner, beam};
+use crate::output::{describe, note, say};
+use crate::report::{DescribedVideo, render_attention};
+use crate::run::dir::write_atomically;
+use crate::signals::Faults;
+
+#[derive(Args, Debug)]
+pub(super) struct CaptionArgs {
+    /// Video files, or folders of frames.
+    #[arg(required = true, value_name = "VIDEO")]
+    videos: Vec<PathBuf>,
+    /// Width of the beam; what the run's recipe says if not given, 5 by default.
+    #[arg(long, value_name = "WIDTH", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    beam: Option<u16>,
+    /// Take the most probable word each time, without a beam.
+    #[arg(long, conflicts_with = "beam")]
+    greedy: bool,
+    /// Draw the words. At a temperature of 1 by their probabilities; less prefers probable words
+    /// more.
+    #[arg(long, value_name = "TEMPERATURE", conflicts_with_all = ["beam", "greedy"])]
+    sample: Option<f64>,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0, requires = "sample")]
+    seed: u64,
+    /// Write a page that shows which segments each word was chosen by.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+}
+
+/// What `caption --json` prints for one file.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Caption(CaptionEntry),
+    /// The file as it was named, and why it could not be captioned.
+    Failure {
+        file: String,
+        error: String,
+    },
+}
+
+#[derive(Serialize)]
+struct CaptionEntry {
+    /// The file as it was named.
+    file: String,
+    caption: String,
+    /// Sum of the logarithms of the words' probabilities.
+    log_probability: f64,
+    /// Whether the caption ended before it was cut.
+    finished: bool,
+    alternatives: Vec<Alternative>,
+    /// Segments that the video has.
+    segments: usize,
+    /// How much each segment weighed in the choice of each word, `[word][segment]`.
+    attention: Vec<Vec<f32>>,
+}
+
+#[derive(Serialize)]
+struct Alternative {
+    caption: String,
+    log_probability: f64,
+}
+
+impl CaptionArgs {
+    /// Files that cannot be captioned are exit code 1, or an error if there are no others.
+    pub(super) fn run(&self) -> Result<()> {
+        let captioner = self.model.open_captioner()?;
+        let decoding = self.decoding(&captioner)?;
+        let (mut entries, mut pages, mut failures) = (Vec::new(), Vec::new(), 0);
+        for video in &self.videos {
+            match self.caption(&captioner, &decoding, video) {
+                Ok((entry, page)) => {
+                    if !self.json {
+                        say!("{}: {}", entry.file, entry.caption)?;
+                        for Alternative { caption, log_probability } in &entry.alternatives {
+                            say!("  {log_probability:8.2}  {caption}")?;
+                        }
+                    }
+                    entries.push(Entry::Caption(entry));
+                    pages.extend(page);
+                }
+                Err(error) if self.videos.len() == 1 => return Err(error),
+                Err(error) => {
+                    let (file, error) = (video.display().to_string(), describe(&error));
+                    note!("failed: {error}");
+                    entries.push(Entry::Failure { file, error });
+                    failures += 1;
+                }
+            }
+        }
+        let files = self.videos.len();
+        ensure!(failures < files, "none of the {files} files could be captioned");
+        if let Some(path) = &self.html {
+            write_atomically(path, render_attention(&pages).as_bytes())?;
+            note!("page: {}", path.display());
+        }
+        if self.json {
+            print_json(&entries)?;
+        }
+        match failures {
+            0 => Ok(()),
+            _ => bail!(Faults(format!("{failures} of {files} files could not be captioned"))),
+        }
+    }
+
+    fn decoding(&self, captioner: &TrainedCaptioner) -> Result<Decoding> {
+        let of_recipe = beam(&captioner.recipe);
+        Ok(match (self.greedy, self.sample, self.beam) {
+            (true, ..) => of_recipe.with_method(DecodingMethod::Greedy),
+            (_, Some(temperature), _) => {
+                ensure!(temperature > 0.0, "--sample {temperature}: a temperature is positive");
+                of_recipe.with_method(DecodingMethod::Sample { seed: self.seed, temperature })
+            }
+            (.., Some(width)) => of_recipe.with_method(DecodingMethod::Beam { width: width.into() }),
+            _ => of_recipe,
+        })
+    }
+
+    /// The entry of a video, and what the page shows of it.
+    fn caption(
+        &self,
+        captioner: &TrainedCaptioner,
+        decoding: &Decoding,
+        video: &Path,
+    ) -> Result<(CaptionEntry, Option<DescribedVideo>)> {
+        let caption = captioner.caption(video, decoding)?;
+        let page = self.html.as_ref().map(|_| page(captioner, &caption, video)).transpose()?;
+        let mut sentences = caption.sentences.into_iter();
+        let Some((text, best)) = sentences.next() else { bail!("{}: there is no caption", video.display()) };
+        ensure!(
+            best.log_probability.is_finite(),
+            "{}: the captioner gives no finite probabilities for it; the weights of {} are damaged",
+            video.display(),
+            captioner.dir
+        );
+        let alternative = |(caption, sentence): (String, Sentence)| {
+            let Sentence { log_probability, .. } = sentence;
+            Alternative { caption, log_probability }
+        };
+        let entry = CaptionEntry {
+            file: video.display().to_string(),
+            caption: text,
+            log_probability: best.log_probability,
+            finished: best.finished,
+            alternatives: sentences.map(alternative).collect(),
+            segments: caption.segments,
+            attention: best.attention,
+        };
+        Ok((entry, page))
+    }
+}
+
+fn page(captioner: &TrainedCaptioner, caption: &Caption, video: &Path) -> Result<DescribedVideo> {
+    let (_, best) = &caption.sentences[0];
+    let words = captioner.words(best).zip(&best.attention);
+    Ok(DescribedVideo {
+        file: video.display().to_string(),
+        sentences: caption.sentences.iter().map(|(text, s)| (text.clone(), s.log_probability)).collect(),
+        words: words.map(|(word, weights)| (word.to_owned(), weights.clone())).collect(),
+        pictures: captioner.pictures(caption)?,
+    })
+}
