@@ -98,8 +98,7 @@ impl TrainedRun {
         Ok(import(config.init(&self.device), weights)?.computing_in(self.dtype))
     }
 
-    /// What the probabilities of its GRU-RCN are scaled by, as the validation clips had it; 1 where
-    /// nothing was fitted.
+    /// The temperature of its GRU-RCN, fitted on the validation clips; 1 where none was fitted.
     pub(crate) fn temperature(&self) -> f64 {
         let system = self.card.systems.iter().find(|system| system.key == System::GruRcn.key());
         system.and_then(|system| system.calibration.as_ref()).map_or(1.0, |calibration| calibration.temperature)

@@ -62,13 +62,13 @@ pub(super) fn calibration(report: &RunReport) -> Markup {
         section {
             h2 { "What the probabilities mean" }
             p.lead {
-                "A calibrated model that says 80 % is right in 80 of 100 cases. " (system.name)
-                "'s probabilities are scaled by the temperature " (format!("{:.3}", calibration.temperature))
-                ", which the " (counted(calibration.validation.clips, "validation clip")) " had. The expected calibration "
-                "error is " (percent(calibration.validation.before)) " before and " (percent(calibration.validation.after))
-                " after on these, and " (percent(calibration.test.before)) " before and "
+                "A calibrated model that says 80 % is right in 80 of 100 cases. The probabilities of " (system.name)
+                " are scaled by the temperature " (format!("{:.3}", calibration.temperature)) ", fitted on the "
+                (counted(calibration.validation.clips, "validation clip")) ". The expected calibration error is "
+                (percent(calibration.validation.before)) " before and " (percent(calibration.validation.after))
+                " after scaling on these, and " (percent(calibration.test.before)) " before and "
                 (percent(calibration.test.after)) " after on the " (counted(clips, "test clip"))
-                ". The other figures of this page are without the temperature, which changes no order of classes."
+                ". All other figures of this page are without scaling, which changes no order of classes."
             }
             div.curves {
                 (diagram("Test clips, without the temperature", &reliability.before))

@@ -354,7 +354,13 @@ fn calibration_is_shown_where_it_was_fitted() {
     report.systems[0].calibration = Some(fitted);
     report.check().unwrap();
     let html = calibration(&report).into_string();
-    for words in ["temperature 2.000", "13.3\u{202f}% before and 0.0\u{202f}% after", "66.7\u{202f}%", "of 3", "of 0"] {
+    for words in [
+        "temperature 2.000",
+        "13.3\u{202f}% before and 0.0\u{202f}% after on the 3 test clips",
+        "66.7\u{202f}%",
+        "of 3",
+        "of 0",
+    ] {
         assert!(html.contains(words), "{words}\n{html}");
     }
     report.reliability.as_mut().unwrap().after[0].accuracy = f64::NAN;
