@@ -198,7 +198,9 @@ fn new_card(plan: &CaptionPlan, clips: &CaptionedClips, maker: &FeatureMaker, wo
             .push(format!("{} captions are longer than {most} words or have none, and are not learnt", words.left_out));
     }
     if recipe.training.select == Select::Meteor && recipe.meteor.is_none() {
-        notes.push("the weights are chosen by METEOR without paraphrases; `meteor` names the folder of its tables".into());
+        notes.push(
+            "the weights are chosen by METEOR without paraphrases; `meteor` names the folder of its tables".into(),
+        );
     }
     Ok(RunCard {
         version: VERSION,
