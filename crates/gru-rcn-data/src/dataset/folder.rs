@@ -160,6 +160,19 @@ impl Dataset {
     /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
     /// [`DataError::NotFound`], each naming the folder, line or clip.
     pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        Self::read(options, 2)
+    }
+
+    /// The same of clips whose class folders are no labels, such as clips with captions: one is
+    /// enough.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`].
+    pub fn from_unlabelled_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        Self::read(options, 1)
+    }
+
+    fn read(options: &FolderOptions, least_classes: usize) -> Result<Self, DataError> {
         check_fractions(options)?;
         let root = canonical(&options.root)?;
         let mut place = Place::find(options, &root)?;
@@ -169,7 +182,7 @@ impl Dataset {
             ..options.clone()
         };
         let mut parts = find_parts(&own, &root, &mut place)?;
-        let classes = classes(options, &parts)?;
+        let classes = classes(options, &parts, least_classes)?;
         let elsewhere = elsewhere(options, &root, &classes, &mut parts)?;
         parts.notes.extend(place.passed.notes());
         if let Some(groups) = &options.groups {
@@ -375,7 +388,7 @@ fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
 }
 
 /// The sorted names of the train part's classes, which every other part's must be among.
-fn classes(options: &FolderOptions, parts: &Parts) -> Result<Vec<String>, DataError> {
+fn classes(options: &FolderOptions, parts: &Parts, least: usize) -> Result<Vec<String>, DataError> {
     let classes: BTreeSet<&String> = parts.train.iter().map(|clip| &clip.class).collect();
     for clip in [&parts.validation, &parts.test].into_iter().flatten().flatten() {
         if !classes.contains(&clip.class) {
@@ -386,7 +399,7 @@ fn classes(options: &FolderOptions, parts: &Parts) -> Result<Vec<String>, DataEr
     let mut names = classes.iter();
     let fault = match (names.next(), names.next()) {
         (None, _) => "no class folder with clips in it; make one folder per class and put its videos there".to_owned(),
-        (Some(only), None) => format!("only one class, `{only}`; a recognizer needs two or more"),
+        (Some(only), None) if least > 1 => format!("only one class, `{only}`; a recognizer needs two or more"),
         _ => return Ok(classes.into_iter().cloned().collect()),
     };
     Err(DataError::dataset(&options.root, fault))

@@ -29,7 +29,7 @@ pub(crate) type Learnt = (usize, Vec<usize>);
 
 impl CaptionedClips {
     pub(crate) fn of_recipe(recipe: &CaptionRecipe) -> Result<Self> {
-        let dataset = dataset_of(&recipe.name, &recipe.data)?;
+        let dataset = dataset_of(&recipe.name, &recipe.data, Dataset::from_unlabelled_folder)?;
         let file = captions_file(recipe);
         let clips = Self::join(dataset, annotations(&file)?, &file)?;
         for split in [Split::Validation, Split::Test] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, FloatDType};
-use gru_rcn_data::{Dataset, FolderOptions, QUARANTINE};
+use gru_rcn_data::{DataError, Dataset, FolderOptions, QUARANTINE};
 
 use crate::percepts::{ClipLoader, SkippedClips};
 use crate::recipe::{self, DataSection, Recipe, TrainingSection};
@@ -59,11 +59,15 @@ impl Clips {
 }
 
 pub(crate) fn dataset(recipe: &Recipe) -> Result<Dataset> {
-    dataset_of(&recipe.name, &recipe.data)
+    dataset_of(&recipe.name, &recipe.data, Dataset::from_folder)
 }
 
-/// The clips of a recipe of this name.
-pub(crate) fn dataset_of(recipe: &str, data: &DataSection) -> Result<Dataset> {
+/// The clips of a recipe of this name; `read` makes them of a folder.
+pub(crate) fn dataset_of(
+    recipe: &str,
+    data: &DataSection,
+    read: impl FnOnce(&FolderOptions) -> Result<Dataset, DataError>,
+) -> Result<Dataset> {
     match data {
         DataSection::Motion(config) => Ok(config.dataset()?),
         DataSection::Folder(section) => {
@@ -73,7 +77,7 @@ pub(crate) fn dataset_of(recipe: &str, data: &DataSection) -> Result<Dataset> {
             // Without a list of clips to skip, the one that `verify --quarantine` wrote is used.
             let found = section.root.join(QUARANTINE);
             let quarantine = section.quarantine.clone().or_else(|| found.is_file().then_some(found));
-            Ok(Dataset::from_folder(&FolderOptions { quarantine, ..section.clone() })?)
+            Ok(read(&FolderOptions { quarantine, ..section.clone() })?)
         }
     }
 }

@@ -252,6 +252,9 @@ fn bad_folders_say_what_to_do() {
     put(root, "a/0.avi", "x");
     put(root, "a/1.avi", "x");
     fails(&options(root), &["only one class, `a`"]);
+    put(root, "a/2.avi", "y");
+    let unlabelled = Dataset::from_unlabelled_folder(&options(root)).unwrap();
+    assert_eq!([unlabelled.train.len(), unlabelled.validation.len(), unlabelled.test.len()], [1; 3]);
     put(root, "b/notes.txt", "x");
     fails(&options(root), &["holds no clip"]);
     put(root, "b/deep/deeper/0.avi", "x");
