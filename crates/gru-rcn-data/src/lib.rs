@@ -62,8 +62,8 @@ pub use dataset::{
 pub use image::{Crop, SizeRule};
 pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
-    ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, TemporalSampling, TestCrops,
-    TestViews, epoch_order,
+    ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, Segments, TemporalSampling,
+    TestCrops, TestViews, epoch_order,
 };
 pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
 pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};

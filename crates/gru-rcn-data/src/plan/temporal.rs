@@ -70,7 +70,7 @@ impl TemporalSampling {
     }
 }
 
-fn consecutive(start: usize, frames: usize, video: usize) -> Vec<usize> {
+pub(super) fn consecutive(start: usize, frames: usize, video: usize) -> Vec<usize> {
     (start..start + frames).map(|index| index.min(video - 1)).collect()
 }
 

@@ -11,7 +11,7 @@ use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
     with_decoded,
 };
-use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
+use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, Segments, TestViews, distinct_views};
 use crate::video::{Ffmpeg, VideoDecoder};
 
 /// Reads clips; to be shared by all loading threads.
@@ -109,12 +109,36 @@ impl ClipReader {
         planner: &ClipPlanner,
         views: TestViews,
     ) -> Result<ClipViews, DataError> {
-        planner.validate()?;
         views.validate()?;
+        self.read_plans(source, planner, |total| planner.test_views(views, total))
+    }
+
+    /// The same for the segments of a clip; the plans are those of [`ClipPlanner::segments`], each once.
+    ///
+    /// # Errors
+    /// As [`ClipReader::read_views`].
+    pub fn read_segments(
+        &self,
+        source: &ClipSource,
+        planner: &ClipPlanner,
+        segments: Segments,
+    ) -> Result<ClipViews, DataError> {
+        segments.validate()?;
+        self.read_plans(source, planner, |total| planner.segments(segments, total))
+    }
+
+    /// Decodes what plans show, which are made for the number of frames or fields.
+    fn read_plans(
+        &self,
+        source: &ClipSource,
+        planner: &ClipPlanner,
+        plans: impl Fn(usize) -> Result<Vec<ClipPlan>, DataError>,
+    ) -> Result<ClipViews, DataError> {
+        planner.validate()?;
         let planned = planner.frame_size;
         if let Some(stored) = pictures(source, planner.modality)? {
             let total = stored.len();
-            let plans = distinct_views(planner.test_views(views, total)?);
+            let plans = distinct_views(plans(total)?);
             let (shown, mut pictures, mut bytes) = (shown(&plans, total), BTreeMap::new(), 0);
             self.limits.check(stored.path(), shown.len(), 0)?;
             for t in shown {
@@ -125,13 +149,13 @@ impl ClipReader {
             }
             return Ok(ClipViews { plans, pictures, planned, total });
         }
-        let select = |total: usize| match planner.test_views(views, total) {
-            Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
+        let select = |total: usize| match plans(total) {
+            Ok(made) => shown(&distinct_views(made), total).into_iter().collect(),
             // The error is returned below, where the plans are made again.
             Err(_) => vec![0],
         };
         let (frames, total) = self.read_some(source, planned.into(), select)?;
-        let plans = distinct_views(planner.test_views(views, total)?);
+        let plans = distinct_views(plans(total)?);
         let size = [frames.height, frames.width];
         let held = shown(&plans, total).into_iter().enumerate();
         let held = held.map(|(place, t)| (t, Picture { pixels: frames.frame(place).to_vec(), size }));
