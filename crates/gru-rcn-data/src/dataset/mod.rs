@@ -3,6 +3,7 @@
 //! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those
 //! of [`FolderOptions`]. Nothing is decoded here.
 
+mod captions;
 mod content;
 mod folder;
 mod groups;
@@ -16,6 +17,8 @@ mod splits;
 
 use std::path::PathBuf;
 
+pub(crate) use captions::of_msvd;
+pub use captions::{CAPTIONS, CaptionedClip, CaptionedPart};
 pub use content::ClipContent;
 pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};

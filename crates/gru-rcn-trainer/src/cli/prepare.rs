@@ -1,14 +1,17 @@
 //! `prepare`: videos to folders of frames and optical flow with a manifest.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gru_rcn_data::{
-    Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare, PrepareOutcome,
-    Progress, Shard, SizeRule, printable,
+    CaptionedPart, Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
+    PrepareOutcome, Progress, Shard, SizeRule, printable,
 };
+use gru_rcn_metrics::caption::tokenize_lines;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use super::shared::print_json;
 use crate::observe::{Interval, duration};
@@ -28,6 +31,10 @@ pub(super) struct PrepareArgs {
     /// Folder of the data set's official lists.
     #[arg(long, value_name = "DIR")]
     lists: Option<PathBuf>,
+    /// MSVD's captions: JSON {PART: {CLIP: [CAPTION, …], …}, …}, or a .txt file of lines CLIP
+    /// CAPTION; the clips of --lists get files of captions in COCO's format.
+    #[arg(long, value_name = "FILE")]
+    captions: Option<PathBuf>,
     /// List of training clips, for the layout folder.
     #[arg(long, value_name = "FILE")]
     train_list: Option<PathBuf>,
@@ -119,6 +126,7 @@ impl PrepareArgs {
             source: self.source.clone(),
             output: self.out.clone(),
             lists: self.lists.clone(),
+            captions: self.captions.clone(),
             own_lists: OwnLists {
                 train: self.train_list.clone(),
                 validation: self.validation_list.clone(),
@@ -175,8 +183,22 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
     for list in outcome.lists.iter().filter(|list| !list.absent.is_empty()) {
         note!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
     }
+    let captions: Vec<CaptionCounts> = outcome.captions.iter().map(CaptionCounts::of).collect();
     if as_json {
-        return print_json(outcome);
+        #[derive(Serialize)]
+        struct Printed<'a> {
+            #[serde(flatten)]
+            outcome: &'a PrepareOutcome,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            captions: Vec<CaptionCounts<'a>>,
+        }
+        return print_json(&Printed { outcome, captions });
+    }
+    for CaptionCounts { part, listed, captioned, captions, words, in_source } in captions {
+        say!(
+            "captions, {part}: {captioned} of {listed} clips have some, {captions} in all, {words} different words; \
+             {in_source} of these clips are in the source"
+        )?;
     }
     say!(
         "{} clips, {} of them new ({} frames, {}); manifest {}",
@@ -186,6 +208,36 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
         size(outcome.bytes),
         outcome.manifest.display()
     )
+}
+
+/// Counts of the captions of one part, whether its clips are in the source or not.
+#[derive(Serialize)]
+struct CaptionCounts<'a> {
+    part: &'a str,
+    /// Clips that the part's list names.
+    listed: usize,
+    /// Those with captions.
+    captioned: usize,
+    captions: usize,
+    /// Different words, in lower case as the metrics see them.
+    words: usize,
+    /// Clips with captions that are in the source.
+    in_source: usize,
+}
+
+impl<'a> CaptionCounts<'a> {
+    fn of(part: &'a CaptionedPart) -> Self {
+        let captions: Vec<&str> = part.clips.iter().flat_map(|clip| clip.captions.iter().map(String::as_str)).collect();
+        let words: HashSet<String> = tokenize_lines(captions.iter().copied()).into_iter().flatten().collect();
+        Self {
+            part: &part.name,
+            listed: part.clips.len() + part.without.len(),
+            captioned: part.clips.len(),
+            captions: captions.len(),
+            words: words.len(),
+            in_source: part.clips.iter().filter(|clip| clip.file.is_some()).count(),
+        }
+    }
 }
 
 /// A bar on a terminal; elsewhere a line every few seconds.
