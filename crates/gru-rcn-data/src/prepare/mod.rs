@@ -29,6 +29,7 @@
 
 mod clip;
 mod flow;
+mod generate;
 mod lay_out;
 mod merge;
 mod run;

@@ -1,13 +1,14 @@
-//! `prepare`: videos to folders of frames and optical flow with a manifest.
+//! `prepare`: videos to folders of frames and optical flow with a manifest; generated clips with
+//! captions.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use gru_rcn_data::{
-    CaptionedPart, Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare,
-    PrepareOutcome, Progress, Shard, SizeRule, printable,
+    CaptionedPart, Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, MotionCaptions,
+    MotionConfig, OwnLists, Prepare, PrepareOutcome, Progress, Shard, SizeRule, printable,
 };
 use gru_rcn_metrics::caption::tokenize_lines;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,7 +20,52 @@ use crate::output::{note, say};
 use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct PrepareArgs {
+    #[command(subcommand)]
+    generated: Option<Generated>,
+    #[command(flatten)]
+    videos: Option<VideosArgs>,
+}
+
+/// Clips that are generated.
+#[derive(Subcommand, Debug)]
+enum Generated {
+    /// Draw clips of a coloured shape that moves, with captions: a folder of PNG frames and a file
+    /// of captions in COCO's format for each part. Test clips show new pairs of shape and colour.
+    MotionCaptions(MotionCaptionsArgs),
+}
+
+#[derive(Args, Debug)]
+struct MotionCaptionsArgs {
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed of the clips and of their captions.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Height and width of a frame, pixels.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.size)]
+    size: usize,
+    /// Frames of a clip.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.frames)]
+    frames: usize,
+    /// Training clips.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.train)]
+    train: usize,
+    /// Validation clips.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.validation)]
+    validation: usize,
+    /// Test clips.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.test)]
+    test: usize,
+    /// Captions of each clip.
+    #[arg(long, default_value_t = MotionCaptions::default().captions)]
+    captions: usize,
+}
+
+#[derive(Args, Debug)]
+struct VideosArgs {
     /// How the videos are laid out: ucf101, hmdb51, msvd or folder (a folder per class).
     layout: Layout,
     /// The folder of videos.
@@ -94,6 +140,26 @@ fn parse_size(text: &str) -> Result<SizeRule, String> {
 
 impl PrepareArgs {
     pub(super) fn run(&self) -> Result<()> {
+        match (&self.generated, &self.videos) {
+            (Some(Generated::MotionCaptions(args)), _) => args.run(),
+            (None, Some(args)) => args.run(),
+            (None, None) => bail!("say what to prepare; --help has the forms"),
+        }
+    }
+}
+
+impl MotionCaptionsArgs {
+    fn run(&self) -> Result<()> {
+        let &Self { seed, size, frames, train, validation, test, captions, .. } = self;
+        let clips = MotionConfig { size, frames, train, validation, test, seed };
+        MotionCaptions { clips, captions }.write(&self.out)?;
+        let clips = train + validation + test;
+        say!("{clips} clips of {frames} frames with {captions} captions each; {}", self.out.display())
+    }
+}
+
+impl VideosArgs {
+    fn run(&self) -> Result<()> {
         let (options, decoder) = (self.options(), Ffmpeg::locate()?);
         let stop = StopFlag::install("the same command continues where it stopped")?;
         let estimate = options.estimate(&decoder)?;

@@ -20,10 +20,12 @@
 //! the first frame, gets information: a shape about to move right begins further left. A baseline
 //! of single frames must therefore draw its frame from all T, or be given all T one by one.
 
+mod captions;
 mod render;
 mod shapes;
 mod trajectory;
 
+pub use captions::{COLOURS, CaptionClip, MotionCaptions};
 use serde::{Deserialize, Serialize};
 
 use super::{ClipSource, Dataset, Sample};
