@@ -56,14 +56,15 @@ pub mod video;
 
 pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes, printable};
 pub use dataset::{
-    ClipContent, ClipSource, Dataset, FolderOptions, MOTIONS, MotionClip, MotionConfig, PreparedClip, QUARANTINE,
-    SHAPES, Sample, SplitList, read_quarantine, without_extension,
+    COLOURS, CaptionClip, CaptionedClip, CaptionedPart, ClipContent, ClipSource, Dataset, FolderOptions, MOTIONS,
+    MotionCaptions, MotionClip, MotionConfig, PreparedClip, QUARANTINE, SHAPES, Sample, SplitList, read_quarantine,
+    without_extension,
 };
 pub use image::{Crop, SizeRule};
 pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
-    ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, SAME_MOMENT, TemporalSampling,
-    TestCrops, TestViews, epoch_order,
+    ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, SAME_MOMENT, Segments,
+    TemporalSampling, TestCrops, TestViews, epoch_order,
 };
 pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
 pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};

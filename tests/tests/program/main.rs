@@ -10,6 +10,7 @@ mod bad_data;
 mod bad_files;
 mod bad_usage;
 mod baselines;
+mod captioned;
 mod captions;
 mod clips;
 mod decoder;

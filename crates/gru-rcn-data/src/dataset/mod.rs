@@ -3,6 +3,7 @@
 //! [`Dataset::from_folder`] makes one of a folder with a sub-folder per class; the rules are those
 //! of [`FolderOptions`]. Nothing is decoded here.
 
+mod captions;
 mod content;
 mod folder;
 mod groups;
@@ -16,12 +17,14 @@ mod splits;
 
 use std::path::PathBuf;
 
+pub(crate) use captions::of_msvd;
+pub use captions::{CAPTIONS, CaptionedClip, CaptionedPart};
 pub use content::ClipContent;
 pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine, without_extension};
 pub(crate) use lists::{find, lines};
-pub use motion::{MOTIONS, MotionClip, MotionConfig, SHAPES};
+pub use motion::{COLOURS, CaptionClip, MOTIONS, MotionCaptions, MotionClip, MotionConfig, SHAPES};
 pub(crate) use notes::unlisted;
 pub use prepared::PreparedClip;
 pub(crate) use scan::{Entry, Found, PassedOver, aside, is_video, part_folders, same_clip, scan, videos_of};

@@ -234,9 +234,7 @@ fn hmdb_files(folder: &Path, split: u32) -> Result<BTreeMap<String, PathBuf>, Da
 }
 
 fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, DataError> {
-    // `-4wsuPCjDBc_5_15 vid1`, …: names by which some copies of the data set call the same clips.
-    let name = |clip: &str, video: &str| Some((without_extension(clip).to_owned(), video.to_owned()));
-    let numbered = table(&folder.join("youtube_mapping.txt"), false, "<clip> vid<number>", name)?;
+    let numbered = msvd_numbers(folder)?;
     let mut parts = Vec::new();
     for (file, name) in MSVD_LISTS {
         let path = folder.join(file);
@@ -256,6 +254,13 @@ fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, D
     }
     check_disjoint(parts.iter().map(|(path, _, ids): &(PathBuf, String, Ids)| (path.as_path(), ids)))?;
     Ok(parts.into_iter().map(|(_, name, ids)| (name, ids)).collect())
+}
+
+/// `-4wsuPCjDBc_5_15 vid1`, …: the names by which some copies of MSVD call the same clips, by their
+/// names; none without the file.
+pub(super) fn msvd_numbers(folder: &Path) -> Result<HashMap<String, String>, DataError> {
+    let name = |clip: &str, video: &str| Some((without_extension(clip).to_owned(), video.to_owned()));
+    table(&folder.join("youtube_mapping.txt"), false, "<clip> vid<number>", name)
 }
 
 fn missing(path: &Path) -> DataError {

@@ -7,6 +7,7 @@
 
 mod crop;
 mod modality;
+mod segments;
 mod temporal;
 mod test_views;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crop::CropRule;
 pub use modality::{FLOW_STACK, Modality};
+pub use segments::Segments;
 pub use temporal::{SAME_MOMENT, TemporalSampling};
 pub(crate) use test_views::distinct_views;
 pub use test_views::{TestCrops, TestViews};
@@ -215,6 +217,18 @@ impl ClipPlanner {
     /// by time.
     pub fn at_rate(&self, rate: f64) -> Self {
         Self { temporal: self.temporal.at_rate(rate), ..self.clone() }
+    }
+
+    /// The plans of the segments of a clip, in their order: one for each that the clip has, each the
+    /// evaluation's but for its frames.
+    ///
+    /// # Errors
+    /// As [`ClipPlanner::evaluation`] and [`Segments::validate`].
+    pub fn segments(&self, segments: Segments, frames: usize) -> Result<Vec<ClipPlan>, DataError> {
+        segments.validate()?;
+        let plain = self.evaluation(frames)?;
+        let chosen = segments.of(self.modality.positions(frames)).into_iter();
+        Ok(chosen.map(|frames| ClipPlan { frames, ..plain.clone() }).collect())
     }
 
     fn check(&self, frames: usize) -> Result<(), DataError> {

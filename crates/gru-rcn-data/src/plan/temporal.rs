@@ -191,6 +191,10 @@ impl TemporalSampling {
     }
 }
 
+pub(super) fn consecutive(start: usize, frames: usize, video: usize) -> Vec<usize> {
+    shifted(&(0..frames).collect::<Vec<_>>(), start, video)
+}
+
 fn shifted(offsets: &[usize], start: usize, video: usize) -> Vec<usize> {
     offsets.iter().map(|offset| (start + offset).min(video - 1)).collect()
 }

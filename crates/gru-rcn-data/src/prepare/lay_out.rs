@@ -10,6 +10,7 @@ use super::clip::ClipMaker;
 use super::flow::FlowMaker;
 use super::source::{Source, SourceClip};
 use crate::base::{DataError, FolderLock, for_each};
+use crate::dataset::CAPTIONS;
 use crate::manifest::{
     ClipRecord, FAILURES, FLOW, FRAMES, Folders, FrameFormat, Header, ImageCoding, MANIFEST, Manifest, SCHEMA, SPLITS,
     Shard, TOOL, journal, ledgers,
@@ -82,7 +83,7 @@ impl Place {
                 return Err(DataError::dataset(&self.root, reason));
             }
         }
-        for name in [FRAMES, FLOW, SPLITS] {
+        for name in [FRAMES, FLOW, SPLITS, CAPTIONS] {
             if !ours && self.root.join(name).exists() {
                 let reason = format!("it holds `{name}` but neither manifest nor journal; give an empty folder");
                 return Err(DataError::dataset(&self.root, reason));
@@ -196,7 +197,7 @@ fn output(options: &Prepare) -> Result<PathBuf, DataError> {
         let reason = format!("the output lies in the source {}; give a folder beside it", options.source.display());
         return Err(DataError::dataset(&options.output, reason));
     }
-    if [FRAMES, FLOW, SPLITS].iter().any(|name| source.starts_with(output.join(name))) {
+    if [FRAMES, FLOW, SPLITS, CAPTIONS].iter().any(|name| source.starts_with(output.join(name))) {
         let reason = format!("the source {} would be written over; give another output", options.source.display());
         return Err(DataError::dataset(&options.output, reason));
     }

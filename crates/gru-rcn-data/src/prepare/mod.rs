@@ -5,6 +5,7 @@
 //! frames/<class>/<clip>/000000.jpg …
 //! flow/<class>/<clip>/{x,y}/000000.jpg …   one field less than there are frames
 //! splits/train01.txt …, groups.json     the official lists, and the group of every clip
+//! captions/train.json …                 MSVD's captions, where they were given, in COCO's format
 //! failures.jsonl                        clips that could not be prepared, where there are any
 //! ```
 //!
@@ -28,6 +29,7 @@
 
 mod clip;
 mod flow;
+mod generate;
 mod lay_out;
 mod merge;
 mod run;
@@ -42,7 +44,7 @@ pub use flow::{FlowMethod, FlowOptions};
 pub use merge::{Merged, merge};
 pub use run::Estimate;
 
-use crate::dataset::SplitList;
+use crate::dataset::{CaptionedPart, SplitList};
 use crate::image::SizeRule;
 use crate::manifest::{Failure, Layout, Shard};
 
@@ -57,6 +59,9 @@ pub struct Prepare {
     pub output: PathBuf,
     /// Folder of the official lists; without it no lists are written. Not for [`Layout::Folder`].
     pub lists: Option<PathBuf>,
+    /// MSVD's captions, `{PART: {CLIP: [CAPTION, …], …}, …}` in JSON or lines `CLIP CAPTION`, for
+    /// [`Layout::Msvd`] with its lists; they are written to `captions/<part>.json`.
+    pub captions: Option<PathBuf>,
     /// The user's own lists and groups, for [`Layout::Folder`].
     pub own_lists: OwnLists,
     /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`]
@@ -79,6 +84,7 @@ impl Default for Prepare {
             source: PathBuf::new(),
             output: PathBuf::new(),
             lists: None,
+            captions: None,
             own_lists: OwnLists::default(),
             size: SizeRule::ShortSide { pixels: 256 },
             quality: 95,
@@ -160,6 +166,9 @@ pub struct PrepareOutcome {
     pub bytes: u64,
     /// Clips that could not be prepared, also in `failures.jsonl`; sorted.
     pub failures: Vec<Failure>,
+    /// The captions of all clips that the lists name; those of clips in the source were written.
+    #[serde(skip)]
+    pub captions: Vec<CaptionedPart>,
     /// The lists that were written, with what they name and the source does not have.
     #[serde(skip)]
     pub lists: Vec<SplitList>,

@@ -131,6 +131,7 @@ impl Prepare {
             damaged: done.values().filter(|clip| clip.damage.is_some()).map(|clip| clip.id.clone()).collect(),
             notes: plan.source.notes.clone(),
             failures,
+            captions: plan.source.captions.clone(),
             lists: plan.source.lists.clone(),
             frames: state.frames,
             bytes: state.bytes,
@@ -142,6 +143,7 @@ impl Prepare {
         write_failures(&plan.place.failures, &outcome.failures)?;
         let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
         dataset::write(&root, &plan.source.lists, &groups)?;
+        plan.source.captions.iter().try_for_each(|part| part.write(&root))?;
         Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
         journal.finish()?;
         Ok(outcome)

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Prepare;
 use crate::base::DataError;
 use crate::dataset::{
-    ClipSource, Found, Groups, MSVD_CLASS, PassedOver, SplitList, aside, group_of, official, own, part_folders,
-    same_clip, scan, unlisted, videos_of,
+    CaptionedPart, ClipSource, Found, Groups, MSVD_CLASS, PassedOver, SplitList, aside, group_of, of_msvd, official,
+    own, part_folders, same_clip, scan, unlisted, videos_of,
 };
 use crate::image::list_frames;
 use crate::manifest::{ContentHash, Layout, check_id};
@@ -41,6 +41,8 @@ pub(crate) struct Source {
     root: PathBuf,
     pub(crate) clips: Vec<SourceClip>,
     pub(crate) lists: Vec<SplitList>,
+    /// Captions of the clips that the lists name.
+    pub(crate) captions: Vec<CaptionedPart>,
     /// What was passed over and what no list names, as sentences.
     pub(crate) notes: Vec<String>,
 }
@@ -81,7 +83,15 @@ impl Source {
             let listed = lists.iter().flat_map(|list| &list.clips).map(String::as_str).collect();
             unlisted(clips.iter().map(|clip| (&*clip.id, &*clip.class)), &listed, &mut notes);
         }
-        Ok(Self { root, clips, lists, notes })
+        let captions = match (&options.captions, &options.lists, options.layout) {
+            (Some(captions), Some(folder), Layout::Msvd) => of_msvd(captions, folder, &lists, &mut notes)?,
+            (Some(captions), ..) => {
+                let reason = "captions are for the layout msvd with its official lists; give those too";
+                return Err(DataError::setting("captions", captions.display(), reason));
+            }
+            (None, ..) => Vec::new(),
+        };
+        Ok(Self { root, clips, lists, captions, notes })
     }
 
     /// The text of an error with paths relative to the source, so that it is the same on every

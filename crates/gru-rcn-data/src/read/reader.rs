@@ -12,7 +12,7 @@ use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
     with_decoded,
 };
-use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, TestViews, distinct_views};
+use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, Segments, TestViews, distinct_views};
 use crate::video::{Ffmpeg, StreamInput, VideoDecoder, VideoFrames};
 
 /// Reads clips; to be shared by all loading threads.
@@ -131,12 +131,36 @@ impl ClipReader {
         planner: &ClipPlanner,
         views: TestViews,
     ) -> Result<ClipViews, DataError> {
-        planner.validate()?;
         views.validate()?;
+        self.read_plans(source, planner, |planner, total| planner.test_views(views, total))
+    }
+
+    /// The same for the segments of a clip; the plans are those of [`ClipPlanner::segments`], each once.
+    ///
+    /// # Errors
+    /// As [`ClipReader::read_views`].
+    pub fn read_segments(
+        &self,
+        source: &ClipSource,
+        planner: &ClipPlanner,
+        segments: Segments,
+    ) -> Result<ClipViews, DataError> {
+        segments.validate()?;
+        self.read_plans(source, planner, |planner, total| planner.segments(segments, total))
+    }
+
+    /// Decodes what plans show, which are made for the number of frames or fields.
+    fn read_plans(
+        &self,
+        source: &ClipSource,
+        planner: &ClipPlanner,
+        plans: impl Fn(&ClipPlanner, usize) -> Result<Vec<ClipPlan>, DataError>,
+    ) -> Result<ClipViews, DataError> {
+        planner.validate()?;
         let planned = planner.frame_size;
         if let Some(stored) = pictures(source, planner.modality)? {
             let (total, rate) = (stored.len(), rate_of(source, None));
-            let plans = distinct_views(timed(planner, source, None)?.test_views(views, total)?);
+            let plans = distinct_views(plans(&*timed(planner, source, None)?, total)?);
             let (shown, mut pictures, mut bytes) = (shown(&plans, total), BTreeMap::new(), 0);
             self.limits.check(stored.path(), shown.len(), 0)?;
             for t in shown {
@@ -148,7 +172,7 @@ impl ClipReader {
             return Ok(ClipViews { plans, pictures, planned, total, rate });
         }
         let mut rate = None;
-        let plan = |total: usize, rate| timed(planner, source, rate)?.test_views(views, total);
+        let plan = |total: usize, rate| plans(&*timed(planner, source, rate)?, total);
         let select = |total: usize, decoded| {
             rate = decoded;
             match plan(total, decoded) {

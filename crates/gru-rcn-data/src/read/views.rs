@@ -67,7 +67,7 @@ mod tests {
     use crate::image::flip_horizontal;
     use crate::manifest::ClipRecord;
     use crate::manifest::tests::record;
-    use crate::plan::{ClipPlanner, CropRule, Modality, TemporalSampling, TestCrops, TestViews};
+    use crate::plan::{ClipPlanner, CropRule, Modality, Segments, TemporalSampling, TestCrops, TestViews};
     use crate::read::ClipReader;
     use crate::testing::{self, make_video, refused, sample, save_frame, temporary};
 
@@ -120,6 +120,22 @@ mod tests {
         let few = reader.read_views(&source, &planner, TestViews { starts: 1, crops: TestCrops::Five }).unwrap();
         assert_eq!(few.pictures.keys().copied().collect::<Vec<_>>(), [2, 3]);
         refused(few.cut(&views.plans()[0].0), &["frame 0", "no view"]);
+    }
+
+    // Six frames in two segments from 0 and 3, two frames of each: frames 2 and 5 are not visible.
+    #[test]
+    fn segments_are_read_like_views() {
+        let folder = temporary();
+        frames(folder.path(), [16, 24]);
+        let source = ClipSource::FrameFolder(folder.path().to_owned());
+        let (reader, planner) = (ClipReader::default(), planner(Modality::Rgb));
+        let segments = reader.read_segments(&source, &planner, Segments { count: 2, frames: 2 }).unwrap();
+        assert_eq!(segments.pictures.keys().copied().collect::<Vec<_>>(), [0, 1, 3, 4]);
+        let whole = reader.read(&sample(source), planner.frame_size).unwrap();
+        for ((plan, times), first) in segments.plans().iter().zip([0, 3]) {
+            assert_eq!((*times, plan.frames.as_slice()), (1, &[first, first + 1][..]));
+            assert_eq!(segments.cut(plan).unwrap(), plan.apply(&whole).unwrap());
+        }
     }
 
     #[test]

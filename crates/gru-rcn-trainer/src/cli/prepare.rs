@@ -1,14 +1,18 @@
-//! `prepare`: videos to folders of frames and optical flow with a manifest.
+//! `prepare`: videos to folders of frames and optical flow with a manifest; generated clips with
+//! captions.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use gru_rcn_data::{
-    Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, OwnLists, Prepare, PrepareOutcome,
-    Progress, Shard, SizeRule, printable,
+    CaptionedPart, Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, MotionCaptions,
+    MotionConfig, OwnLists, Prepare, PrepareOutcome, Progress, Shard, SizeRule, printable,
 };
+use gru_rcn_metrics::caption::tokenize_lines;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use super::shared::print_json;
 use crate::observe::{Interval, duration};
@@ -16,7 +20,52 @@ use crate::output::{note, say};
 use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct PrepareArgs {
+    #[command(subcommand)]
+    generated: Option<Generated>,
+    #[command(flatten)]
+    videos: Option<VideosArgs>,
+}
+
+/// Clips that are generated.
+#[derive(Subcommand, Debug)]
+enum Generated {
+    /// Draw clips of a coloured shape that moves, with captions: a folder of PNG frames and a file
+    /// of captions in COCO's format for each part. Test clips show new pairs of shape and colour.
+    MotionCaptions(MotionCaptionsArgs),
+}
+
+#[derive(Args, Debug)]
+struct MotionCaptionsArgs {
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed of the clips and of their captions.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Height and width of a frame, pixels.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.size)]
+    size: usize,
+    /// Frames of a clip.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.frames)]
+    frames: usize,
+    /// Training clips.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.train)]
+    train: usize,
+    /// Validation clips.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.validation)]
+    validation: usize,
+    /// Test clips.
+    #[arg(long, default_value_t = MotionCaptions::default().clips.test)]
+    test: usize,
+    /// Captions of each clip.
+    #[arg(long, default_value_t = MotionCaptions::default().captions)]
+    captions: usize,
+}
+
+#[derive(Args, Debug)]
+struct VideosArgs {
     /// How the videos are laid out: ucf101, hmdb51, msvd or folder (a folder per class).
     layout: Layout,
     /// The folder of videos.
@@ -28,6 +77,10 @@ pub(super) struct PrepareArgs {
     /// Folder of the data set's official lists.
     #[arg(long, value_name = "DIR")]
     lists: Option<PathBuf>,
+    /// MSVD's captions: JSON {PART: {CLIP: [CAPTION, …], …}, …}, or a .txt file of lines CLIP
+    /// CAPTION; the clips of --lists get files of captions in COCO's format.
+    #[arg(long, value_name = "FILE")]
+    captions: Option<PathBuf>,
     /// List of training clips, for the layout folder.
     #[arg(long, value_name = "FILE")]
     train_list: Option<PathBuf>,
@@ -87,6 +140,26 @@ fn parse_size(text: &str) -> Result<SizeRule, String> {
 
 impl PrepareArgs {
     pub(super) fn run(&self) -> Result<()> {
+        match (&self.generated, &self.videos) {
+            (Some(Generated::MotionCaptions(args)), _) => args.run(),
+            (None, Some(args)) => args.run(),
+            (None, None) => bail!("say what to prepare; --help has the forms"),
+        }
+    }
+}
+
+impl MotionCaptionsArgs {
+    fn run(&self) -> Result<()> {
+        let &Self { seed, size, frames, train, validation, test, captions, .. } = self;
+        let clips = MotionConfig { size, frames, train, validation, test, seed };
+        MotionCaptions { clips, captions }.write(&self.out)?;
+        let clips = train + validation + test;
+        say!("{clips} clips of {frames} frames with {captions} captions each; {}", self.out.display())
+    }
+}
+
+impl VideosArgs {
+    fn run(&self) -> Result<()> {
         let (options, decoder) = (self.options(), Ffmpeg::locate()?);
         let stop = StopFlag::install("the same command continues where it stopped")?;
         let estimate = options.estimate(&decoder)?;
@@ -119,6 +192,7 @@ impl PrepareArgs {
             source: self.source.clone(),
             output: self.out.clone(),
             lists: self.lists.clone(),
+            captions: self.captions.clone(),
             own_lists: OwnLists {
                 train: self.train_list.clone(),
                 validation: self.validation_list.clone(),
@@ -175,8 +249,22 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
     for list in outcome.lists.iter().filter(|list| !list.absent.is_empty()) {
         note!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
     }
+    let captions: Vec<CaptionCounts> = outcome.captions.iter().map(CaptionCounts::of).collect();
     if as_json {
-        return print_json(outcome);
+        #[derive(Serialize)]
+        struct Printed<'a> {
+            #[serde(flatten)]
+            outcome: &'a PrepareOutcome,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            captions: Vec<CaptionCounts<'a>>,
+        }
+        return print_json(&Printed { outcome, captions });
+    }
+    for CaptionCounts { part, listed, captioned, captions, words, in_source } in captions {
+        say!(
+            "captions, {part}: {captioned} of {listed} clips have some, {captions} in all, {words} different words; \
+             {in_source} of these clips are in the source"
+        )?;
     }
     say!(
         "{} clips, {} of them new ({} frames, {}); manifest {}",
@@ -186,6 +274,36 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
         size(outcome.bytes),
         outcome.manifest.display()
     )
+}
+
+/// Counts of the captions of one part, whether its clips are in the source or not.
+#[derive(Serialize)]
+struct CaptionCounts<'a> {
+    part: &'a str,
+    /// Clips that the part's list names.
+    listed: usize,
+    /// Those with captions.
+    captioned: usize,
+    captions: usize,
+    /// Different words, in lower case as the metrics see them.
+    words: usize,
+    /// Clips with captions that are in the source.
+    in_source: usize,
+}
+
+impl<'a> CaptionCounts<'a> {
+    fn of(part: &'a CaptionedPart) -> Self {
+        let captions: Vec<&str> = part.clips.iter().flat_map(|clip| clip.captions.iter().map(String::as_str)).collect();
+        let words: HashSet<String> = tokenize_lines(captions.iter().copied()).into_iter().flatten().collect();
+        Self {
+            part: &part.name,
+            listed: part.clips.len() + part.without.len(),
+            captioned: part.clips.len(),
+            captions: captions.len(),
+            words: words.len(),
+            in_source: part.clips.iter().filter(|clip| clip.file.is_some()).count(),
+        }
+    }
 }
 
 /// A bar on a terminal; elsewhere a line every few seconds.

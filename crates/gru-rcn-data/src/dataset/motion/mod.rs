@@ -24,10 +24,12 @@
 //! angle stand still: what a camera sees while nothing happens. Half of its clips are cut to another
 //! scene at a random frame, as films are, so that a cut is no motion.
 
+mod captions;
 mod render;
 mod shapes;
 mod trajectory;
 
+pub use captions::{COLOURS, CaptionClip, MotionCaptions};
 use serde::{Deserialize, Serialize};
 
 use super::{ClipSource, Dataset, Sample};

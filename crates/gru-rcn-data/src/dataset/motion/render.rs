@@ -5,7 +5,9 @@
 //! equal where nothing moves.
 
 use super::MotionClip;
+use super::captions::CaptionClip;
 use super::shapes::{Texture, inside, mix, two_colours, value_noise};
+use super::trajectory::Pose;
 use crate::base::{Draws, Frames};
 
 const SAMPLES: usize = 3;
@@ -24,18 +26,49 @@ struct Scene {
 
 /// The clip with its first picture held for `before` frames, and its last one for `after`.
 pub(super) fn render(clip: &MotionClip, before: usize, after: usize) -> Frames {
-    let (size, time) = (clip.size, before + clip.frames + after);
     let mut draws = clip.draws("look");
-    let scene =
-        Scene { shape: clip.shape(), texture: Texture::draw(&mut draws), background: background(&mut draws, size) };
+    let texture = Texture::draw(&mut draws);
+    let colours = two_colours(&mut draws, 40.0);
+    let background = background(&mut draws, clip.size, colours);
+    let scene = Scene { shape: clip.shape(), texture, background };
     let trajectories = clip.trajectories();
-    let mut noise = clip.draws("noise");
+    let poses = (0..before + clip.frames + after).map(|t| t.saturating_sub(before).min(clip.frames - 1));
+    film(&scene, poses.map(|t| trajectories.pose(t)), clip.draws("noise"), clip.size)
+}
+
+/// The shape in two shades of its colour, before greys, so that the colour is the only one in sight.
+pub(super) fn render_captioned(clip: &CaptionClip) -> Frames {
+    let (numbers, mut draws) = (clip.numbers, clip.draws("look"));
+    let mut texture = Texture::draw(&mut draws);
+    texture.colours = shades(&mut draws, clip.hue());
+    let greys = [draws.range(15.0, 240.0), draws.range(15.0, 240.0)].map(|grey| [grey; 3]);
+    let background = background(&mut draws, numbers.size, greys);
+    let scene = Scene { shape: clip.shape, texture, background };
+    let trajectories = clip.trajectories();
+    film(&scene, (0..numbers.frames).map(|t| trajectories.pose(t)), clip.draws("noise"), numbers.size)
+}
+
+/// A light and a dark shade of a hue in degrees, a few degrees to either side of it.
+fn shades(draws: &mut Draws, hue: f64) -> [[f64; 3]; 2] {
+    let hue = (hue + draws.range(-8.0, 8.0)).rem_euclid(360.0) / 60.0;
+    // Red, green and blue at full saturation: 1 within one sixth of the circle of their own hue, 0
+    // beyond two sixths.
+    let pure = [0.0, 2.0, 4.0].map(|own: f64| {
+        let apart = (hue - own).abs();
+        (2.0 - apart.min(6.0 - apart)).clamp(0.0, 1.0)
+    });
+    let [light, dark] = [draws.range(215.0, 245.0), draws.range(85.0, 105.0)];
+    [light, dark].map(|value| pure.map(|share| value * (0.1 + 0.9 * share)))
+}
+
+/// The scene with its shape at each of the poses: RGB `[poses, size, size, 3]`.
+fn film(scene: &Scene, poses: impl ExactSizeIterator<Item = Pose>, mut noise: Draws, size: usize) -> Frames {
+    let time = poses.len();
     let mut data = Vec::with_capacity(time * size * size * 3);
-    for t in 0..time {
-        let pose = trajectories.pose(t.saturating_sub(before).min(clip.frames - 1));
+    for pose in poses {
         let placed = Placed { radius: pose.log_size.exp(), turn: pose.angle.sin_cos(), centre: [pose.x, pose.y] };
         for index in 0..size * size {
-            let colour = pixel(&scene, &placed, index % size, index / size, size);
+            let colour = pixel(scene, &placed, index % size, index / size, size);
             let grain = gaussians(noise.word());
             data.extend((0..3).map(|i| (colour[i] + NOISE * grain[i]).round().clamp(0.0, 255.0) as u8));
         }
@@ -43,9 +76,8 @@ pub(super) fn render(clip: &MotionClip, before: usize, after: usize) -> Frames {
     Frames { data, time, height: size, width: size, channels: 3 }
 }
 
-/// Two octaves of smooth noise between two colours of random contrast.
-fn background(draws: &mut Draws, size: usize) -> Vec<[f64; 3]> {
-    let [first, second] = two_colours(draws, 40.0);
+/// Two octaves of smooth noise between two colours, with random contrast.
+fn background(draws: &mut Draws, size: usize, [first, second]: [[f64; 3]; 2]) -> Vec<[f64; 3]> {
     let contrast = draws.range(0.25, 0.9);
     let coarse = draws.range(2.0, 4.0);
     let (salt, fine_salt) = (draws.word(), draws.word());

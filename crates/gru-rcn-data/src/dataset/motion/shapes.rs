@@ -50,7 +50,7 @@ pub(super) struct Texture {
     frequency: f64,
     phase: f64,
     salt: u64,
-    colours: [[f64; 3]; 2],
+    pub(super) colours: [[f64; 3]; 2],
 }
 
 impl Texture {
