@@ -27,13 +27,13 @@ hidden = 32
 dropout = 0.1
 
 [training]
-epochs = 120
+epochs = 300
 batch = 3
 optimizer = "adam"
 learning_rate = 1e-2
-validate_every = 8
+validate_every = 20
 patience = 100
-checkpoint_steps = 3
+checkpoint_steps = 7
 penalties = { weights = 0.0, attention = 0.1 }
 
 [search]
@@ -93,7 +93,7 @@ fn a_captioner_learns_its_references_by_heart() {
     assert!(document["test"]["meteor_without_paraphrases"].is_number(), "{document}");
 
     let mut running = train(folder, "killed").start();
-    let saved = folder.join("killed/checkpoints/captioner/step-00000015");
+    let saved = folder.join("killed/checkpoints/captioner/step-00000035");
     running.wait_until("a step within a round", || saved.exists());
     running.stop_by("KILL");
     fs::remove_dir_all(folder.join("encoder")).unwrap();
@@ -143,7 +143,7 @@ fn weights_are_chosen_by_a_metric() {
     let temporary = temporary();
     let folder = temporary.path();
     write(folder);
-    let changes = ["training.select=cider", "training.epochs=24"];
+    let changes = ["training.select=cider", "training.epochs=60"];
     train(folder, "run").set(changes).run().succeeds();
     let card = read_json(&folder.join("run/run.json"));
     let curve = card["captioner"]["result"]["curve"].as_array().unwrap().clone();

@@ -80,10 +80,15 @@ impl CaptionReport {
             main {
                 section {
                     h2 { "Metrics" }
-                    p.lead { "As coco-caption computes them, times 100. CIDEr may exceed 100." }
+                    p.lead { "As coco-caption computes them, times 100. CIDEr is at most 1000, the others 100." }
                     ul.bars {
                         @for (name, value) in &self.metrics {
-                            li { span.name { (name) } (bar(*value, None)) span.value { (format!("{:.1}", 100.0 * value)) } }
+                            @let most = if name.starts_with("CIDEr") { 10.0 } else { 1.0 };
+                            li {
+                                span.name { (name) }
+                                (bar(value / most, None))
+                                span.value { (format!("{:.1}", 100.0 * value)) }
+                            }
                         }
                     }
                 }
@@ -107,7 +112,7 @@ impl CaptionReport {
                         span { span.key.validation {} "validation, negative log-likelihood of a caption" }
                         span { span.key.kept {} "weights kept" }
                     }
-                    div.curves {
+                    div.curves.single {
                         @if let Some((best, score)) = best.and_then(|best| Some((best, best.validation_score?))) {
                             h3 { small { "kept: validation " (best.epoch) ", score " (format!("{score:.4}")) } }
                         }

@@ -13,8 +13,9 @@ use crate::recipe::{Recipe, leaves};
 
 /// Keys of a recipe that may change when a run is resumed: they say where things are and how fast
 /// they are read, and have no influence on what is learnt.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
     "about",
+    "meteor",
     "data.folder.root",
     "data.folder.validation_root",
     "backbone.weights",
