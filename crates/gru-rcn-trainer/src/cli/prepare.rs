@@ -151,7 +151,7 @@ impl PrepareArgs {
 impl MotionCaptionsArgs {
     fn run(&self) -> Result<()> {
         let &Self { seed, size, frames, train, validation, test, captions, .. } = self;
-        let clips = MotionConfig { size, frames, train, validation, test, seed };
+        let clips = MotionConfig { size, frames, train, validation, test, seed, background: false };
         MotionCaptions { clips, captions }.write(&self.out)?;
         let clips = train + validation + test;
         say!("{clips} clips of {frames} frames with {captions} captions each; {}", self.out.display())
