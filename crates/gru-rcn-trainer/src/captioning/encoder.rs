@@ -11,7 +11,7 @@ use gru_rcn::head::Pooling;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::weights::export_torchvision;
 use gru_rcn_data::base::{DataError, Fnv64, remove};
-use gru_rcn_data::{ClipPlan, ClipPlanner, Frames, LoaderConfig, Modality, Photometric, Sample, TemporalSampling};
+use gru_rcn_data::{ClipPlanner, Frames, LoaderConfig, Modality, Photometric, Sample, Segments, TemporalSampling};
 
 use crate::experiment::{TrainedRun, fingerprint, pretrained_network};
 use crate::percepts::{ClipLoader, FrozenCnn, chunk_of, workers};
@@ -155,11 +155,9 @@ impl Encoder {
 
     /// Reads the segments of a clip, each the frames that the encoder sees of it.
     pub(crate) fn read(loader: &ClipLoader, sample: &Sample, segments: usize) -> Result<Vec<Frames>, DataError> {
-        let video = loader.reader.read(sample, loader.planner.frame_size)?;
-        let plan = loader.planner.evaluation(video.time)?;
-        let frames = loader.planner.temporal.frames();
-        let cut = |frames| ClipPlan { frames, ..plan.clone() }.apply(&video);
-        segment_frames(video.time, segments, frames).into_iter().map(cut).collect()
+        let segments = Segments { count: segments, frames: loader.planner.temporal.frames() };
+        let views = loader.reader.read_segments(&sample.source, &loader.planner, segments)?;
+        views.plans().iter().map(|(plan, _)| views.cut(plan)).collect()
     }
 
     /// The features of segments, `[segment, feature]`.
@@ -196,31 +194,4 @@ fn config(encoder: &CnnEncoder, network: Network) -> CnnConfig {
     };
     let known = config(Vec::new()).known_taps();
     config(vec![encoder.tap.clone().unwrap_or_else(|| known[known.len() - 1].clone())])
-}
-
-/// The first `frames` frames of each of `segments` equal parts of a clip of `total` frames. The first
-/// `total mod segments` parts have one frame more than the others, as numpy's `array_split` divides;
-/// a clip of fewer frames has as many parts as frames. Where a part is shorter than asked, the frames
-/// go on into the next one, and at the end of the clip the last frame is repeated.
-pub(crate) fn segment_frames(total: usize, segments: usize, frames: usize) -> Vec<Vec<usize>> {
-    let (length, longer) = (total / segments, total % segments);
-    let start = |segment: usize| segment * length + segment.min(longer);
-    let of_start = |start: usize| (start..start + frames).map(|frame| frame.min(total - 1)).collect();
-    (0..segments.min(total)).map(start).map(of_start).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Eleven frames in four parts: 3, 3, 3, 2, from 0, 3, 6 and 9 on. Three frames in four parts
-    /// are three parts.
-    #[test]
-    fn segments_are_numpys() {
-        assert_eq!(segment_frames(11, 4, 2), [[0, 1], [3, 4], [6, 7], [9, 10]]);
-        assert_eq!(segment_frames(11, 4, 1), [[0], [3], [6], [9]]);
-        assert_eq!(segment_frames(3, 4, 1), [[0], [1], [2]]);
-        // Longer than the segments: into the next one, and then the last frame again.
-        assert_eq!(segment_frames(6, 3, 4), [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 5, 5]]);
-    }
 }
