@@ -105,11 +105,12 @@ impl ClipReader {
 
     /// [`ClipReader::probe`] of several clips. Whole video files are looked at by one run of FFmpeg.
     pub fn probe_all(&self, sources: &[&ClipSource], planner: &ClipPlanner) -> Vec<Result<(), DataError>> {
-        let path = |source| match source {
-            &&ClipSource::Video(ref path) if planner.modality == Modality::Rgb => Some(path.as_path()),
-            _ => None,
-        };
-        let videos: Option<Vec<&Path>> = sources.iter().map(path).collect();
+        let videos: Option<Vec<&Path>> = (sources.iter())
+            .map(|source| match source {
+                ClipSource::Video(path) if planner.modality == Modality::Rgb => Some(path.as_path()),
+                _ => None,
+            })
+            .collect();
         let whole = |videos: &Vec<&Path>| self.video().is_ok_and(|decoder| decoder.all_begin(videos));
         match videos.filter(|videos| videos.len() > 1).filter(whole) {
             Some(videos) => videos.iter().map(|_| Ok(())).collect(),
