@@ -26,6 +26,7 @@ fn reference() -> &'static FinishedRun {
                 "backbone.pretrain.epochs=1",
                 "model.hidden=[16]",
                 "model.norm.rule=difference",
+                "model.context=2",
                 "training.epochs=10",
                 "training.batch=12",
                 "training.patience=10",
@@ -101,7 +102,7 @@ fn events_are_where_something_moves() {
 fn a_pipe_gives_what_the_file_gives() {
     needs_ffmpeg!();
     let (folder, drawn) = (temporary(), drawn());
-    for mode in [&["--threshold", "0.2", "--answers", "a.csv"][..], &["--windows", "--answers", "a.csv"]] {
+    for mode in [&["--threshold", "0.2", "--answers", "a.csv"][..], &["--by", "windows", "--answers", "a.csv"]] {
         let answers = || std::fs::read_to_string(folder.path().join("a.csv")).unwrap();
         let file = watch(folder.path(), mode).args(["--json"]).run().succeeds();
         let of_file = answers();
@@ -151,13 +152,14 @@ fn wrong_usage_of_watch_is_refused() {
     refused(&["-", "--size", "32x32", "--fps", "20", "--html", "x.html"], &["--html", "--csv"]);
     refused(&["x.mp4", "--threshold", "0"], &["--threshold is 0"]);
     refused(&["x.mp4", "--go-on", "0.9"], &["--go-on is 0.9", "above the threshold"]);
-    refused(&["x.mp4", "--windows", "--stride", "5"], &["--stride is 5", "4 frames"]);
+    refused(&["x.mp4", "--by", "windows", "--stride", "5"], &["--stride is 5", "4 frames"]);
     refused(&["x.mp4", "--size", "32x32", "--fps", "20"], &["standard input"]);
     // A model that has learnt frames spread over whole clips does not know how long a clip is.
     let spread = crate::clips::reference().root.to_str().unwrap();
     let film = clips().paths[0].to_str().unwrap();
     let watch = ["watch", film, "--run", spread];
     drop(run(folder.path(), watch).refuses(&["spread over whole clips", "--window"]));
+    drop(run(folder.path(), watch.iter().chain(&["--window", "2", "--by", "frames"])).refuses(&["frame by frame"]));
     let seconds = run(folder.path(), watch.iter().chain(&["--window", "2"])).succeeds();
     seconds.says(&["20 frames of 00:00:01.900"]);
 }

@@ -22,6 +22,11 @@ impl Moments {
         Self { every, clock: None, passed: 0, frames: 0 }
     }
 
+    /// Seconds from the first frame to the last so far.
+    pub(crate) fn time(&self) -> f64 {
+        self.clock.map_or(0.0, |(_, time)| time)
+    }
+
     /// Seconds from the first frame to one with this time stamp, never less than to the frame before
     /// it, and how many steps of the model the frame is: none between two moments, several where the
     /// stream has fewer frames than there are moments.

@@ -45,6 +45,9 @@ pub(crate) struct Taps<'a> {
 impl Taps<'_> {
     /// The maps of pictures of one size, each `[1, channel, height, width]`.
     pub(crate) fn maps(&self, pictures: &[Frames]) -> Result<Vec<Vec<Tensor<4>>>> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
         let clips = pictures.chunks(pictures.len().div_ceil(self.parts).max(1)).map(|part| {
             let data = part.iter().flat_map(|picture| &picture.data).copied().collect();
             let Frames { height, width, channels, .. } = part[0];
