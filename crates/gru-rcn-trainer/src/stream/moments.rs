@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use gru_rcn_data::SAME_MOMENT;
 
+use super::whole_microseconds;
+
 /// Takes frames by their time stamps: the first frame at or after each of equally spaced moments,
 /// as [`TemporalSampling::Every`](gru_rcn_data::TemporalSampling::Every) does, or every frame.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Moments {
         );
         let stamp = stamp.unwrap_or_default();
         let (first, last) = self.clock.unwrap_or((stamp, 0.0));
-        let time = (stamp - first).max(last);
+        let time = whole_microseconds(stamp - first).max(last);
         (self.clock, self.frames) = (Some((first, time)), number + 1);
         let Some(every) = self.every else { return Ok((time, 1)) };
         let due = ((time + SAME_MOMENT) / every) as u64 + 1;
