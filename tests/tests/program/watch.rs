@@ -26,9 +26,10 @@ fn reference() -> &'static FinishedRun {
                 "backbone.pretrain.epochs=1",
                 "model.hidden=[16]",
                 "model.norm.rule=difference",
-                "training.epochs=10",
+                "model.context=2",
+                "training.epochs=20",
                 "training.batch=12",
-                "training.patience=10",
+                "training.patience=20",
                 "baselines.frame=false",
                 "baselines.top_rnn=0",
             ])
@@ -71,19 +72,19 @@ fn watch(folder: &Path, options: &[&str]) -> Call {
 fn events_are_where_something_moves() {
     needs_ffmpeg!();
     let (folder, drawn) = (temporary(), drawn());
-    let options = ["--threshold", "0.2", "--go-on", "0.15", "--csv", "e.csv", "--srt", "e.srt", "--html", "e.html"];
+    let options = ["--least", "0.3", "--csv", "e.csv", "--srt", "e.srt", "--html", "e.html"];
     let outcome = watch(folder.path(), &options).args(["--answers", "a.csv"]).run().succeeds();
     outcome.says(&["times as fast as the video", &format!("{} frames", (drawn.seconds * 20.0).round())]);
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     let events = read_csv(&read("e.csv"));
     assert_eq!(outcome.stdout.lines().count(), events.len(), "{}", outcome.stdout);
     assert!(events.iter().all(|event| event.class != "background"));
-    // Which motion it is, the small model does not know well; that something moves, it does.
+    // The small model takes one rotation for the other; that something moves, it knows.
     let something = |actions: &[Action]| -> Vec<Action> {
         actions.iter().map(|action| Action { class: "motion".into(), ..action.clone() }).collect()
     };
     let found = compare(&something(&drawn.actions), &something(&events), drawn.seconds, 0.5);
-    assert!(found.recognised >= 9 && found.in_pauses <= 1, "{found:?}\n{}\n{:?}", outcome.stdout, drawn.actions);
+    assert!(found.recognised >= 8 && found.in_pauses <= 4, "{found:?}\n{}\n{:?}", outcome.stdout, drawn.actions);
     // Answers lie end to end, over the whole film.
     let answers: Vec<Vec<f64>> =
         read("a.csv").lines().skip(1).map(|line| line.split(',').map(|n| n.parse().unwrap()).collect()).collect();
@@ -101,7 +102,7 @@ fn events_are_where_something_moves() {
 fn a_pipe_gives_what_the_file_gives() {
     needs_ffmpeg!();
     let (folder, drawn) = (temporary(), drawn());
-    for mode in [&["--threshold", "0.2", "--answers", "a.csv"][..], &["--windows", "--answers", "a.csv"]] {
+    for mode in [&["--answers", "a.csv"][..], &["--by", "windows", "--answers", "a.csv"]] {
         let answers = || std::fs::read_to_string(folder.path().join("a.csv")).unwrap();
         let file = watch(folder.path(), mode).args(["--json"]).run().succeeds();
         let of_file = answers();
@@ -151,13 +152,14 @@ fn wrong_usage_of_watch_is_refused() {
     refused(&["-", "--size", "32x32", "--fps", "20", "--html", "x.html"], &["--html", "--csv"]);
     refused(&["x.mp4", "--threshold", "0"], &["--threshold is 0"]);
     refused(&["x.mp4", "--go-on", "0.9"], &["--go-on is 0.9", "above the threshold"]);
-    refused(&["x.mp4", "--windows", "--stride", "5"], &["--stride is 5", "4 frames"]);
+    refused(&["x.mp4", "--by", "windows", "--stride", "5"], &["--stride is 5", "4 frames"]);
     refused(&["x.mp4", "--size", "32x32", "--fps", "20"], &["standard input"]);
     // A model that has learnt frames spread over whole clips does not know how long a clip is.
     let spread = crate::clips::reference().root.to_str().unwrap();
     let film = clips().paths[0].to_str().unwrap();
     let watch = ["watch", film, "--run", spread];
     drop(run(folder.path(), watch).refuses(&["spread over whole clips", "--window"]));
+    drop(run(folder.path(), watch.iter().chain(&["--window", "2", "--by", "frames"])).refuses(&["frame by frame"]));
     let seconds = run(folder.path(), watch.iter().chain(&["--window", "2"])).succeeds();
     seconds.says(&["20 frames of 00:00:01.900"]);
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use gru_rcn_data::{ClipPlan, Frames, Modality, StreamInput, TemporalSampling};
 
@@ -45,13 +45,14 @@ pub(super) struct WatchArgs {
     /// spreads frames over whole clips; give the usual length of these.
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
-    /// Frames that the model takes in from one answer to the next; without it one where it goes
-    /// frame by frame, otherwise a quarter of a clip.
+    /// Frames that the model takes in from one answer to the next; without it one frame by frame,
+    /// and a quarter of a clip by windows.
     #[arg(long, value_name = "FRAMES")]
     stride: Option<usize>,
-    /// Answer by windows, where the model could carry its state from frame to frame.
-    #[arg(long)]
-    windows: bool,
+    /// Whether the model carries its state from frame to frame or sees windows of the last frames;
+    /// without it frames where it was trained for them, by model.context.
+    #[arg(long, value_enum)]
+    by: Option<By>,
     /// Print events as JSON, an object per line.
     #[arg(long)]
     json: bool,
@@ -71,6 +72,12 @@ pub(super) struct WatchArgs {
     pub(super) model: ModelArgs,
 }
 
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Frames,
+    Windows,
+}
+
 fn size(text: &str) -> Result<[usize; 2], String> {
     let sides = text.split_once('x').and_then(|(width, height)| Some([width.parse().ok()?, height.parse().ok()?]));
     sides.ok_or_else(|| "it is WIDTHxHEIGHT, such as 320x240".to_owned())
@@ -83,8 +90,8 @@ struct Step {
     times: usize,
     /// Cut and resized for the CNN.
     clip: Frames,
-    /// What is shown of it, if anything is.
-    picture: Option<Frames>,
+    /// As it was decoded.
+    picture: Frames,
 }
 
 impl WatchArgs {
@@ -97,18 +104,27 @@ impl WatchArgs {
             bail!("{} takes in optical flow, which a stream does not have; choose a run on RGB", trained.dir);
         }
         let (cnn, (pass, every, stride)) = (FrozenCnn::new(&cnn), self.pass(&trained)?);
-        let (device, loader) = (&trained.device, &trained.loader);
-        let mut watcher = Watcher::new(model, trained.temperature(), pass, stride);
-        let classes = &trained.card.classes;
-        let rule = Rule {
-            begin: self.threshold,
-            go_on: self.go_on.unwrap_or(0.8 * self.threshold),
-            least: self.least,
-            background: classes.iter().position(|class| class == BACKGROUND),
+        let (loader, classes) = (&trained.loader, &trained.card.classes);
+        let stop = StopFlag::install("the events so far are written")?;
+        let mut frames = loader.reader.stream(&input, loader.planner.frame_size.into())?;
+        let (at_once, parts) = match input {
+            StreamInput::File(_) => (AT_ONCE, workers(loader)),
+            // Nobody waits for a frame that has not come.
+            StreamInput::Pipe { .. } | StreamInput::Device { .. } => (1, 1),
         };
         let files = [&self.csv, &self.srt, &self.answers, &self.html].map(|file| file.as_deref());
-        let mut sink = Sink {
-            events: Events::new(rule, classes),
+        let mut watch = Watch {
+            taps: Taps {
+                cnn: &cnn,
+                levels: trained.recipe.levels(),
+                device: &trained.device,
+                dtype: loader.dtype,
+                parts,
+            },
+            watcher: Watcher::new(model, trained.temperature(), pass, stride),
+            waiting: Vec::new(),
+            at_once,
+            events: Events::new(self.rule(classes), classes),
             outputs: Outputs::create(files, classes)?,
             json: self.json,
             pictures: VecDeque::new(),
@@ -116,16 +132,12 @@ impl WatchArgs {
         };
         // One plan for all frames, of which each is a video of its own.
         let plan = ClipPlan { frames: vec![0], ..loader.planner.at_rate(1.0).evaluation(1)? };
-        let stop = StopFlag::install("the events so far are written")?;
-        let mut frames = loader.reader.stream(&input, loader.planner.frame_size.into())?;
-        let live = !matches!(input, StreamInput::File(_));
-        let (at_once, parts) = if live { (1, 1) } else { (AT_ONCE, workers(loader)) };
-        let taps = Taps { cnn: &cnn, levels: trained.recipe.levels(), device, dtype: loader.dtype, parts };
-        let (mut moments, mut waiting, began) = (Moments::new(every), Vec::new(), Instant::now());
-        let (mut last, mut broken, most) = (0.0, None, trained.recipe.clip.temporal.frames());
+        let (mut moments, most, began) = (Moments::new(every), trained.recipe.clip.temporal.frames(), Instant::now());
+        let mut broken = None;
         while !stop.is_set() {
             let frame = match frames.next() {
                 Some(Ok(frame)) => frame,
+                Some(Err(error)) if moments.frames == 0 => bail!(error),
                 Some(Err(error)) => {
                     broken = Some(error);
                     break;
@@ -133,42 +145,38 @@ impl WatchArgs {
                 None => break,
             };
             if moments.frames == 0 {
-                watcher.expect_interval(every.or(frames.rate().map(|rate| 1.0 / rate)).unwrap_or(0.0));
+                watch.watcher.expect_interval(every.or(frames.rate().map(|rate| 1.0 / rate)).unwrap_or(0.0));
             }
             let (time, times) = moments.take(frame.time)?;
-            last = time;
-            if times == 0 {
-                continue;
-            }
-            let picture = Frames::new(frame.pixels, 1, frame.height, frame.width, 3)?;
-            let clip = plan.apply(&picture)?;
-            let picture = sink.outputs.shows_pictures().then_some(picture);
-            waiting.push(Step { time, times: times.min(most), clip, picture });
-            if waiting.len() == at_once {
-                sink.take(&taps, &mut watcher, &mut waiting)?;
+            if times > 0 {
+                let picture = Frames::new(frame.pixels, 1, frame.height, frame.width, 3)?;
+                watch.take(Step { time, times: times.min(most), clip: plan.apply(&picture)?, picture })?;
             }
         }
-        sink.take(&taps, &mut watcher, &mut waiting)?;
-        if let Some(answer) = watcher.finish()? {
-            sink.answer(&answer)?;
-        }
-        if let Some(event) = sink.events.finish() {
-            sink.event(event)?;
-        }
-        sink.outputs.finish(&self.title(), last)?;
-        let seconds = began.elapsed().as_secs_f64();
+        watch.finish()?;
+        watch.outputs.finish(&self.title(), moments.time())?;
+        let (seconds, shown) = (began.elapsed().as_secs_f64(), moments.time());
         let memory = preflight::machine::peak().map_or(String::new(), |peak| format!(", {} MiB at most", peak >> 20));
         note!(
             "{} frames of {}, {} events; {seconds:.1} s, {:.1} times as fast as the video{memory}",
             moments.frames,
-            clock(last),
-            sink.outputs.events(),
-            last / seconds.max(1e-9)
+            clock(shown),
+            watch.outputs.events(),
+            shown / seconds.max(1e-9)
         );
         match broken {
-            Some(error) => Err(error).context("the events before it are written"),
+            Some(error) => bail!("{error}; the events before that are written"),
             None if stop.is_set() => bail!(stop.interrupted()),
             None => Ok(()),
+        }
+    }
+
+    fn rule(&self, classes: &[String]) -> Rule {
+        Rule {
+            begin: self.threshold,
+            go_on: self.go_on.unwrap_or(0.8 * self.threshold),
+            least: self.least,
+            background: classes.iter().position(|class| class == BACKGROUND),
         }
     }
 
@@ -227,9 +235,15 @@ impl WatchArgs {
                 trained.dir
             ),
         };
-        let pass = match trained.recipe.takes_streams() && !self.windows {
-            true => Pass::FrameByFrame,
-            false => Pass::Windows(steps),
+        let model = &trained.recipe.model;
+        let pass = match self.by {
+            Some(By::Frames) if !model.takes_streams() => bail!(
+                "{} cannot go frame by frame: its form or its normalisation needs the whole clip; take --by windows",
+                trained.dir
+            ),
+            Some(By::Frames) => Pass::FrameByFrame,
+            None if model.context.is_some() => Pass::FrameByFrame,
+            Some(By::Windows) | None => Pass::Windows(steps),
         };
         let (stride, most) = match pass {
             Pass::FrameByFrame => (self.stride.unwrap_or(1), usize::MAX),
@@ -240,8 +254,13 @@ impl WatchArgs {
     }
 }
 
-/// What becomes of answers.
-struct Sink<'a> {
+/// A stream under way.
+struct Watch<'a> {
+    taps: Taps<'a>,
+    watcher: Watcher,
+    /// Frames that wait for others, to go through the CNN together.
+    waiting: Vec<Step>,
+    at_once: usize,
     events: Events<'a>,
     outputs: Outputs,
     json: bool,
@@ -251,27 +270,39 @@ struct Sink<'a> {
     shown: String,
 }
 
-impl Sink<'_> {
+impl Watch<'_> {
+    fn take(&mut self, step: Step) -> Result<()> {
+        self.waiting.push(step);
+        if self.waiting.len() < self.at_once { Ok(()) } else { self.flush() }
+    }
+
     /// Gives the waiting frames to the model.
-    fn take(&mut self, taps: &Taps, watcher: &mut Watcher, waiting: &mut Vec<Step>) -> Result<()> {
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let clips: Vec<Frames> = waiting.iter().map(|step| step.clip.clone()).collect();
-        for (step, maps) in waiting.drain(..).zip(taps.maps(&clips)?) {
-            if let Some(picture) = step.picture {
+    fn flush(&mut self) -> Result<()> {
+        let (clips, rest): (Vec<Frames>, Vec<_>) =
+            self.waiting.drain(..).map(|step| (step.clip, (step.time, step.times, step.picture))).unzip();
+        for (maps, (time, times, picture)) in self.taps.maps(&clips)?.into_iter().zip(rest) {
+            if self.outputs.shows_pictures() {
                 self.pictures.push_back(picture);
-                if self.pictures.len() > watcher.window() {
+                if self.pictures.len() > self.watcher.window() {
                     self.pictures.pop_front();
                 }
             }
-            for _ in 0..step.times {
-                if let Some(answer) = watcher.step(step.time, maps.clone())? {
+            for _ in 0..times {
+                if let Some(answer) = self.watcher.step(time, maps.clone())? {
                     self.answer(&answer)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The end of the stream.
+    fn finish(&mut self) -> Result<()> {
+        self.flush()?;
+        if let Some(answer) = self.watcher.finish()? {
+            self.answer(&answer)?;
+        }
+        self.events.finish().map_or(Ok(()), |event| self.event(event))
     }
 
     fn answer(&mut self, answer: &Answer) -> Result<()> {

@@ -21,7 +21,7 @@ use super::system::{self, System, TrainedSystem};
 use super::{backbone, cnn};
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{ClipLoader, FrozenCnn, Levels, Live, Source};
+use crate::percepts::{ClipLoader, FrozenCnn, Levels, Live, Source, WithContext};
 use crate::recipe::{CompositeSection, TrainingSection};
 use crate::run::card::EpochPoint;
 use crate::train::{Stage, Trainer};
@@ -128,9 +128,13 @@ impl Work<'_> {
                 Part::Validation => &self.sources.validation,
                 Part::All => &self.sources.all,
             };
-            match system.levels(recipe) {
+            let source: Rc<dyn Source<Percepts>> = match system.levels(recipe) {
                 Some(levels) => Rc::new(Levels::new(source.clone(), levels)),
                 None => source.clone(),
+            };
+            match recipe.model.context {
+                Some(clips) if *system == System::GruRcn => Rc::new(WithContext::new(source, clips)),
+                _ => source,
             }
         };
         let (model, curve) = self.train_or_load(system, build, start, source, describe)?;

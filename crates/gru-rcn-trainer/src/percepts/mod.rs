@@ -17,7 +17,7 @@ pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKin
 pub(crate) use live::Live;
 pub(crate) use loader::{ClipLoader, SkippedClips};
 pub(crate) use pixels::{PixelStore, appearances};
-pub(crate) use source::{Batch, Batches, Levels, Source, in_batches};
+pub(crate) use source::{Batch, Batches, Levels, Source, WithContext, in_batches};
 pub(crate) use store::{Store, bytes_of_clips};
 
 use std::cell::{Cell, RefCell};

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::Result;
+use burn::tensor::Tensor;
 use gru_rcn::percepts::Percepts;
 use gru_rcn_data::epoch_order;
 
@@ -99,5 +100,75 @@ impl Source<Percepts> for Levels {
             let batch = batch?;
             Ok(Batch { input: batch.input.map(|percepts| percepts.select(&self.levels)), ..batch })
         }))
+    }
+}
+
+/// Another source, half of whose training batches have other clips before each clip, as a stream
+/// has. A model learns from them to let go of a state that is not zero.
+///
+/// The clips before are others of the same batch: whether a batch has them, and which, follows from
+/// the batch alone.
+pub(crate) struct WithContext {
+    source: Rc<dyn Source<Percepts>>,
+    clips: usize,
+}
+
+impl WithContext {
+    /// So many clips before each.
+    pub(crate) fn new(source: Rc<dyn Source<Percepts>>, clips: usize) -> Self {
+        Self { source, clips }
+    }
+}
+
+impl Source<Percepts> for WithContext {
+    fn targets(&self) -> &[usize] {
+        self.source.targets()
+    }
+
+    fn id(&self, clip: usize) -> String {
+        self.source.id(clip)
+    }
+
+    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
+        let batches = self.source.batches(order, epoch, batch);
+        if epoch.is_none() {
+            return batches;
+        }
+        Box::new(batches.map(|batch| {
+            let batch = batch?;
+            // The order of an epoch is drawn, and so is its parity.
+            let before = if batch.clips.first().is_some_and(|clip| clip % 2 == 1) { self.clips } else { 0 };
+            Ok(Batch { input: batch.input.map(|percepts| preceded(&percepts, before)), ..batch })
+        }))
+    }
+}
+
+/// Each clip with so many others before it, by their places in the batch the next ones.
+fn preceded(percepts: &Percepts, before: usize) -> Percepts {
+    let batch = percepts.batch();
+    let turned = |map: &Tensor<5>, by: usize| match by % batch {
+        0 => map.clone(),
+        by => Tensor::cat(vec![map.clone().narrow(0, by, batch - by), map.clone().narrow(0, 0, by)], 0),
+    };
+    let map = |map: &Tensor<5>| Tensor::cat((0..=before).rev().map(|by| turned(map, by)).collect(), 1);
+    Percepts::new(percepts.maps.iter().map(map).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    /// Three clips of one step, 0, 1 and 2. Two before each: of 0 the clips 2 and 1, of 1 the clips 0
+    /// and 2, of 2 the clips 1 and 0, the next one last.
+    #[test]
+    fn other_clips_precede_each() {
+        let data = TensorData::new(vec![0f32, 1.0, 2.0], [3, 1, 1, 1, 1]);
+        let percepts = Percepts::new(vec![Tensor::from_data(data, &Device::flex())]);
+        let values = |before: usize| preceded(&percepts, before).top().into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(values(2), [2.0, 1.0, 0.0, 0.0, 2.0, 1.0, 1.0, 0.0, 2.0]);
+        assert_eq!(values(0), [0.0, 1.0, 2.0]);
+        // More clips than the batch has begin again.
+        assert_eq!(values(3)[..4], [0.0, 2.0, 1.0, 0.0]);
     }
 }

@@ -273,7 +273,8 @@ impl Estimate<'_> {
     /// the candidate's distance from the state, and the state. When the
     /// backward pass has come to the input's convolutions, the gradients of their outputs are there at once.
     fn recurrent(&self, clips: usize) -> Training {
-        let (model, taps, time) = (&self.recipe.model, self.cnn.levels(), self.time());
+        let (model, taps) = (&self.recipe.model, self.cnn.levels());
+        let time = self.time() * (1 + model.context.unwrap_or(0));
         let has = |form: Form| model.form == form || self.recipe.baselines.forms.contains(&form);
         let directions = if has(Form::Bidirectional) { 2 } else { 1 };
         let (mut weights, mut kept, mut percepts, mut outputs, mut largest) = (0, 0, 0, 0, 0);

@@ -25,8 +25,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::baselines::PixelOptions;
-use gru_rcn::percepts::NormRule;
-use gru_rcn::recurrent::Form;
 use gru_rcn_data::{ClipPlanner, TestViews};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,10 +72,11 @@ const MOST: u64 = 1 << 40;
 /// Largest of those that other sizes are multiplied with.
 const MOST_OF_SIZES: u64 = 1 << 20;
 
-const SIZES: [&str; 17] = [
+const SIZES: [&str; 18] = [
     "accumulate",
     "batch",
     "beam",
+    "context",
     "copies",
     "embedding",
     "epochs",
@@ -186,12 +185,6 @@ impl Recipe {
     /// Whether the CNN is needed: by a system, or as one, where it is fine-tuned.
     pub(crate) fn uses_cnn(&self) -> bool {
         self.model.train || self.uses_percepts() || self.backbone.finetune.is_some()
-    }
-
-    /// Whether its GRU-RCN can go frame by frame: neither its form nor its normalisation needs the whole
-    /// clip.
-    pub(crate) fn takes_streams(&self) -> bool {
-        self.model.form != Form::Bidirectional && self.model.norm.rule != NormRule::Centre
     }
 
     /// What baselines on pixels are built from.

@@ -202,6 +202,10 @@ pub(crate) struct ModelSection {
     pub(crate) loss: LossKind,
     /// Normalisation of the percepts.
     pub(crate) norm: NormSection,
+    /// Clips before each clip in half of the batches of training, so that the model can carry its state
+    /// through a stream; for forms and normalisations that do not need the whole clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<usize>,
     /// Train the CNN together with the recurrent model, from pixels, instead of keeping it frozen.
     #[serde(default)]
     pub(crate) finetune_backbone: bool,
@@ -276,7 +280,24 @@ impl ModelSection {
              frozen",
             self.backbone_lr_factor
         );
+        if let Some(context) = self.context {
+            ensure!(
+                (1..=64).contains(&context),
+                "model.context is {context}; 1 to 64 clips precede each, or remove it"
+            );
+            ensure!(
+                self.takes_streams() && !self.finetune_backbone,
+                "model.context is for models that carry their state through a stream, on a frozen CNN: model.form is \
+                 independent or stacked, model.norm.rule is not centre, and model.finetune_backbone is off"
+            );
+        }
         self.norm.validate("model.norm")
+    }
+
+    /// Whether GRU-RCN can go frame by frame: neither its form nor its normalisation needs the whole
+    /// clip.
+    pub(crate) fn takes_streams(&self) -> bool {
+        self.form != Form::Bidirectional && self.norm.rule != NormRule::Centre
     }
 }
 

@@ -18,3 +18,9 @@ pub(crate) use events::{BACKGROUND, Event, Events, Rule};
 pub(crate) use moments::Moments;
 pub(crate) use outputs::{Outputs, clock};
 pub(crate) use watcher::{Answer, Pass, Taps, Watcher};
+
+/// To the microsecond, finer than any clock of a video: the same moment is the same number whatever
+/// it was computed from.
+fn whole_microseconds(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}

@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use gru_rcn_data::SAME_MOMENT;
 
+use super::whole_microseconds;
+
 /// Takes frames by their time stamps: the first frame at or after each of equally spaced moments,
 /// as [`TemporalSampling::Every`](gru_rcn_data::TemporalSampling::Every) does, or every frame.
 #[derive(Debug)]
@@ -22,6 +24,11 @@ impl Moments {
         Self { every, clock: None, passed: 0, frames: 0 }
     }
 
+    /// Seconds from the first frame to the last so far.
+    pub(crate) fn time(&self) -> f64 {
+        self.clock.map_or(0.0, |(_, time)| time)
+    }
+
     /// Seconds from the first frame to one with this time stamp, never less than to the frame before
     /// it, and how many steps of the model the frame is: none between two moments, several where the
     /// stream has fewer frames than there are moments.
@@ -33,7 +40,7 @@ impl Moments {
         );
         let stamp = stamp.unwrap_or_default();
         let (first, last) = self.clock.unwrap_or((stamp, 0.0));
-        let time = (stamp - first).max(last);
+        let time = whole_microseconds(stamp - first).max(last);
         (self.clock, self.frames) = (Some((first, time)), number + 1);
         let Some(every) = self.every else { return Ok((time, 1)) };
         let due = ((time + SAME_MOMENT) / every) as u64 + 1;

@@ -10,6 +10,7 @@ use gru_rcn::percepts::Percepts;
 use gru_rcn_data::Frames;
 use gru_rcn_metrics::at_temperature;
 
+use super::whole_microseconds;
 use crate::percepts::FrozenCnn;
 
 /// What the model says of a piece of time.
@@ -45,6 +46,9 @@ pub(crate) struct Taps<'a> {
 impl Taps<'_> {
     /// The maps of pictures of one size, each `[1, channel, height, width]`.
     pub(crate) fn maps(&self, pictures: &[Frames]) -> Result<Vec<Vec<Tensor<4>>>> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
         let clips = pictures.chunks(pictures.len().div_ceil(self.parts).max(1)).map(|part| {
             let data = part.iter().flat_map(|picture| &picture.data).copied().collect();
             let Frames { height, width, channels, .. } = part[0];
@@ -150,7 +154,7 @@ impl Watcher {
     /// When step `n` of those in the ring begins; beyond the last one, how long that lasts.
     fn time_of(&self, n: usize) -> f64 {
         let last = self.ring.back().map_or(0.0, |(time, _)| *time);
-        self.ring.get(n).map_or(last + self.interval, |(time, _)| *time)
+        self.ring.get(n).map_or(whole_microseconds(last + self.interval), |(time, _)| *time)
     }
 
     fn answer(&mut self, end: f64) -> Result<Answer> {
