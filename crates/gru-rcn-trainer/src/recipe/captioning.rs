@@ -38,9 +38,9 @@ pub(crate) struct CaptionRecipe {
     pub(crate) encoders: Vec<EncoderSection>,
     /// The clips.
     pub(crate) data: DataSection,
-    /// How clips are read.
+    /// How clips are read and features scaled.
     #[serde(default)]
-    pub(crate) features: ReadingSection,
+    pub(crate) features: CaptionFeatures,
     /// Which words and captions are learnt.
     #[serde(default)]
     pub(crate) text: TextSection,
@@ -108,19 +108,22 @@ fn paper_input() -> [usize; 2] {
     [224, 224]
 }
 
-/// How clips are read to be encoded.
+/// How clips are read to be encoded, and features scaled.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ReadingSection {
+pub(crate) struct CaptionFeatures {
+    /// Divide the features of each encoder by one constant, their root mean square over the training
+    /// clips. Activations of some networks are so large that the decoder does not learn from them.
+    pub(crate) scale: bool,
     /// Threads that read clips.
     pub(crate) workers: usize,
     /// Most memory that clips on their way to the CNN may take, MiB.
     pub(crate) queue_mib: usize,
 }
 
-impl Default for ReadingSection {
+impl Default for CaptionFeatures {
     fn default() -> Self {
-        Self { workers: 2, queue_mib: 512 }
+        Self { scale: true, workers: 2, queue_mib: 512 }
     }
 }
 
