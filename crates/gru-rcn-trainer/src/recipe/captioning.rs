@@ -284,7 +284,7 @@ impl CaptionTraining {
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(self.validate_every != Some(0), "training.validate_every is 0; take at least one step");
+        ensure!(self.batch > 0, "training.batch is 0; a step needs at least one caption");
         for (key, value) in [("weights", self.penalties.weights), ("attention", self.penalties.attention)] {
             ensure!(value >= 0.0 && value.is_finite(), "training.penalties.{key} is {value}, it cannot be negative");
         }
@@ -390,7 +390,7 @@ mod tests {
         let recipe = parsed(&[]).unwrap();
         assert_eq!((recipe.decoder.embedding, recipe.decoder.hidden), (468, 3518));
         assert_eq!(recipe.training.penalties.attention, 0.70602 * 64.0 / 28.0);
-        for changes in [&[][..], &["training.validate_every=none", "training.clip_norm=0", "search={}"]] {
+        for changes in [&[][..], &["training.validate_every=0", "training.clip_norm=0", "search={}"]] {
             let recipe = parsed(changes).unwrap();
             assert_eq!(parse_as::<CaptionRecipe>(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe);
         }
