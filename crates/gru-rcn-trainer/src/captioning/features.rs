@@ -95,6 +95,40 @@ impl FeatureMaker<'_> {
     }
 }
 
+/// One factor for each encoder, whose features are so many: the inverse of their root mean square over
+/// all segments of the clips.
+pub(crate) fn scales(encoders: &[Encoder], clips: &[ClipFeatures]) -> Vec<f32> {
+    let sizes: Vec<usize> = encoders.iter().map(Encoder::size).collect();
+    scales_of(&sizes, clips)
+}
+
+/// Multiplies the features of every encoder by its factor.
+pub(crate) fn scale(encoders: &[Encoder], scales: &[f32], clips: &mut [ClipFeatures]) {
+    let sizes: Vec<usize> = encoders.iter().map(Encoder::size).collect();
+    for row in clips.iter_mut().flat_map(|clip| clip.values.chunks_mut(sizes.iter().sum())) {
+        let mut rest = row;
+        for (&size, factor) in sizes.iter().zip(scales) {
+            let (own, others) = rest.split_at_mut(size);
+            own.iter_mut().for_each(|value| *value *= factor);
+            rest = others;
+        }
+    }
+}
+
+fn scales_of(sizes: &[usize], clips: &[ClipFeatures]) -> Vec<f32> {
+    let all: usize = sizes.iter().sum();
+    let mut start = 0;
+    let scale = |&size: &usize| {
+        let rows = || clips.iter().flat_map(|clip| clip.values.chunks(all));
+        let squares: f64 = rows().flat_map(|row| &row[start..start + size]).map(|v| f64::from(*v).powi(2)).sum();
+        start += size;
+        let rms = (squares / (rows().count() * size) as f64).sqrt();
+        // Features that are all zero stay as they are.
+        if rms > 0.0 { (1.0 / rms) as f32 } else { 1.0 }
+    };
+    sizes.iter().map(scale).collect()
+}
+
 fn host(features: Tensor<2>) -> Result<ClipFeatures> {
     let segments = features.dims()[0];
     Ok(ClipFeatures { segments, values: features.try_into_data()?.try_into_vec::<f32>()? })
@@ -159,6 +193,19 @@ mod tests {
 
     fn sample(id: &str) -> Sample {
         Sample { id: id.into(), class: 0, appearance: None, source: ClipSource::Video(id.into()) }
+    }
+
+    /// Two encoders of one and two features, three segments in two clips: 2, 2, 2 and 0, 6, 0, 0, 6, 0,
+    /// of root mean squares 2 and √(72 / 6); a third encoder has zeros.
+    #[test]
+    fn every_encoder_has_its_own_scale() {
+        let clips = [
+            ClipFeatures { segments: 2, values: vec![2.0, 0.0, 6.0, 0.0, 2.0, 0.0, 0.0, 0.0] },
+            ClipFeatures { segments: 1, values: vec![2.0, 6.0, 0.0, 0.0] },
+        ];
+        let scales = scales_of(&[1, 2, 1], &clips);
+        assert!((scales[0] - 0.5).abs() < 1e-6 && (scales[1] - 1.0 / 12f32.sqrt()).abs() < 1e-6, "{scales:?}");
+        assert_eq!(scales[2], 1.0);
     }
 
     #[test]

@@ -278,16 +278,30 @@ impl Run<'_> {
         let of_part = |split| {
             let samples = self.clips.dataset.split(split);
             let message = |line| session.message(format!("{split}: {line}"));
-            self.maker.of_clips(samples, &folder, &session.stop, message).map(Rc::new)
+            self.maker.of_clips(samples, &folder, &session.stop, message)
         };
         let [train, validation, test] = session
             .clock
             .time("Features", || Ok([of_part(Split::Train)?, of_part(Split::Validation)?, of_part(Split::Test)?]))?;
+        let [train, validation, test] = self.scaled([train, validation, test])?;
         let (model, curve) = self.train_or_load(&train, &validation)?;
         let tested = session.clock.time("Test", || self.scorer(&model).test(self.clips, Split::Test, &test))?;
         let validation_nll = curve.iter().map(|point| point.validation_loss).fold(f64::INFINITY, f64::min);
         let result = CaptionerResult { parameters: model.num_params(), validation_nll, curve, test: tested.result() };
         outcome::write(session, self.recipe, self.clips, self.maker.encoders, card, &tested, result)
+    }
+
+    /// The features of the three parts as the decoder sees them.
+    fn scaled(&self, parts: [Vec<ClipFeatures>; 3]) -> Result<[Rc<Vec<ClipFeatures>>; 3]> {
+        if !self.recipe.features.scale {
+            return Ok(parts.map(Rc::new));
+        }
+        let scales = features::scales(self.maker.encoders, &parts[0]);
+        write_json(&self.session.dir.scales(), &scales)?;
+        Ok(parts.map(|mut clips| {
+            features::scale(self.maker.encoders, &scales, &mut clips);
+            Rc::new(clips)
+        }))
     }
 
     fn train_or_load(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn::captioner::{Captioner, CaptionerConfig, Decoding, Sentence, Vocabulary};
 use gru_rcn::weights::import;
@@ -12,7 +12,7 @@ use gru_rcn_metrics::caption::ParaphraseTable;
 use super::beam;
 use super::data::CaptionedClips;
 use super::encoder::Encoder;
-use super::features::FeatureMaker;
+use super::features::{ClipFeatures, FeatureMaker, scale};
 use super::model::describe;
 use super::outcome::{Scorer, Tested};
 use crate::output::note;
@@ -20,7 +20,7 @@ use crate::percepts::ClipLoader;
 use crate::recipe::CaptionRecipe;
 use crate::report::jpeg_base64;
 use crate::run::card::RunCard;
-use crate::run::dir::RunDir;
+use crate::run::dir::{RunDir, read_json};
 use crate::signals::StopFlag;
 
 pub(crate) struct TrainedCaptioner {
@@ -30,6 +30,8 @@ pub(crate) struct TrainedCaptioner {
     vocabulary: Vocabulary,
     captioner: Captioner,
     encoders: Vec<Encoder>,
+    /// Factors of their features, if they are scaled.
+    scales: Option<Vec<f32>>,
     device: Device,
 }
 
@@ -58,11 +60,24 @@ impl TrainedCaptioner {
             .with_hidden(recipe.decoder.hidden)
             .with_dropout(recipe.decoder.dropout);
         let captioner = import(config.init(device), &dir.model())?;
-        Ok(Self { dir, recipe, card, vocabulary, captioner, encoders, device: device.clone() })
+        let scales = match recipe.features.scale {
+            true => {
+                Some(read_json(&dir.scales())?.with_context(|| format!("{}: no such file", dir.scales().display()))?)
+            }
+            false => None,
+        };
+        Ok(Self { dir, recipe, card, vocabulary, captioner, encoders, scales, device: device.clone() })
     }
 
     fn maker(&self) -> FeatureMaker<'_> {
         FeatureMaker { encoders: &self.encoders, segments: self.recipe.segments, device: &self.device }
+    }
+
+    fn scaled(&self, mut clips: Vec<ClipFeatures>) -> Vec<ClipFeatures> {
+        if let Some(scales) = &self.scales {
+            scale(&self.encoders, scales, &mut clips);
+        }
+        clips
     }
 
     /// Describes a video file or a folder of frames.
@@ -72,7 +87,7 @@ impl TrainedCaptioner {
             self.encoders[0].loader.reader.require_decoder()?;
         }
         let sample = Sample { id: video.display().to_string(), class: 0, appearance: None, source };
-        let features = self.maker().compute(std::slice::from_ref(&sample))?;
+        let features = self.scaled(self.maker().compute(std::slice::from_ref(&sample))?);
         let sentences = describe(&self.captioner, &features, decoding, &self.device).swap_remove(0);
         let sentences =
             sentences.into_iter().map(|sentence| (self.vocabulary.text(&sentence.words), sentence)).collect();
@@ -94,6 +109,7 @@ impl TrainedCaptioner {
         let stop = StopFlag::install("run the command again")?;
         let samples = clips.dataset.split(split);
         let features = self.maker().of_clips(samples, &self.dir.features(), &stop, |line| note!("{line}"))?;
+        let features = self.scaled(features);
         let (captioner, vocabulary, device) = (&self.captioner, &self.vocabulary, &self.device);
         Scorer { captioner, vocabulary, decoding: beam(&self.recipe), table, device }.test(clips, split, &features)
     }

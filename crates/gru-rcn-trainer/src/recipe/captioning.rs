@@ -38,9 +38,9 @@ pub(crate) struct CaptionRecipe {
     pub(crate) encoders: Vec<EncoderSection>,
     /// The clips.
     pub(crate) data: DataSection,
-    /// How clips are read.
+    /// How clips are read and features scaled.
     #[serde(default)]
-    pub(crate) features: ReadingSection,
+    pub(crate) features: CaptionFeatures,
     /// Which words and captions are learnt.
     #[serde(default)]
     pub(crate) text: TextSection,
@@ -108,19 +108,22 @@ fn paper_input() -> [usize; 2] {
     [224, 224]
 }
 
-/// How clips are read to be encoded.
+/// How clips are read to be encoded, and features scaled.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ReadingSection {
+pub(crate) struct CaptionFeatures {
+    /// Divide the features of each encoder by one constant, their root mean square over the training
+    /// clips. Activations of some networks are so large that the decoder does not learn from them.
+    pub(crate) scale: bool,
     /// Threads that read clips.
     pub(crate) workers: usize,
     /// Most memory that clips on their way to the CNN may take, MiB.
     pub(crate) queue_mib: usize,
 }
 
-impl Default for ReadingSection {
+impl Default for CaptionFeatures {
     fn default() -> Self {
-        Self { workers: 2, queue_mib: 512 }
+        Self { scale: true, workers: 2, queue_mib: 512 }
     }
 }
 
@@ -281,7 +284,7 @@ impl CaptionTraining {
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(self.validate_every != Some(0), "training.validate_every is 0; take at least one step");
+        ensure!(self.batch > 0, "training.batch is 0; a step needs at least one caption");
         for (key, value) in [("weights", self.penalties.weights), ("attention", self.penalties.attention)] {
             ensure!(value >= 0.0 && value.is_finite(), "training.penalties.{key} is {value}, it cannot be negative");
         }
@@ -387,7 +390,7 @@ mod tests {
         let recipe = parsed(&[]).unwrap();
         assert_eq!((recipe.decoder.embedding, recipe.decoder.hidden), (468, 3518));
         assert_eq!(recipe.training.penalties.attention, 0.70602 * 64.0 / 28.0);
-        for changes in [&[][..], &["training.validate_every=none", "training.clip_norm=0", "search={}"]] {
+        for changes in [&[][..], &["training.validate_every=0", "training.clip_norm=0", "search={}"]] {
             let recipe = parsed(changes).unwrap();
             assert_eq!(parse_as::<CaptionRecipe>(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe);
         }

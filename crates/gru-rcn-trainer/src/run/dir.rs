@@ -122,6 +122,8 @@ files! {
     /// The encoder of this number.
     encoder(number) => "encoders/{number}";
     features() => "features";
+    /// Factors of the features of a captioner's encoders.
+    scales() => "encoders/scales.json";
     /// Captions of the clips called `name`, such as `test`.
     captions(name) => "captions-{name}.json";
     /// Their references.
