@@ -60,6 +60,7 @@ fn the_trainer_imports_downwards() {
     let layers = [
         "cli",
         "stream",
+        "captioning",
         "experiment",
         "train",
         "scoring",
