@@ -78,9 +78,14 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The run's folder.
+    /// The run's folder, unless the device is none.
     pub(super) fn dir(&self) -> Result<RunDir> {
+        self.device()?;
         self.run.open()
+    }
+
+    fn device(&self) -> Result<Device> {
+        self.precision.device(self.device.backend)
     }
 
     /// The run with its model on the device.
@@ -89,8 +94,7 @@ impl ModelArgs {
     }
 
     pub(super) fn open_at(&self, dir: RunDir) -> Result<TrainedRun> {
-        let device = self.precision.device(self.device.backend)?;
-        TrainedRun::open(dir, &device, self.precision.dtype.dtype())
+        TrainedRun::open(dir, &self.device()?, self.precision.dtype.dtype())
     }
 
     /// The captioner of the run.
@@ -99,8 +103,7 @@ impl ModelArgs {
     }
 
     pub(super) fn open_captioner_at(&self, dir: RunDir) -> Result<TrainedCaptioner> {
-        let device = self.precision.device(self.device.backend)?;
-        TrainedCaptioner::open(dir, &device, self.precision.dtype.dtype())
+        TrainedCaptioner::open(dir, &self.device()?, self.precision.dtype.dtype())
     }
 }
 
