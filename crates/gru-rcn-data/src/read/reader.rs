@@ -97,11 +97,12 @@ impl ClipReader {
 
     /// [`ClipReader::probe`] of several clips. Whole video files are looked at by one run of FFmpeg.
     pub fn probe_all(&self, sources: &[&ClipSource], modality: Modality) -> Vec<Result<(), DataError>> {
-        let path = |source| match source {
-            &&ClipSource::Video(ref path) if modality == Modality::Rgb => Some(path.as_path()),
-            _ => None,
-        };
-        let videos: Option<Vec<&Path>> = sources.iter().map(path).collect();
+        let videos: Option<Vec<&Path>> = (sources.iter())
+            .map(|source| match source {
+                ClipSource::Video(path) if modality == Modality::Rgb => Some(path.as_path()),
+                _ => None,
+            })
+            .collect();
         let whole = |videos: &Vec<&Path>| self.video().is_ok_and(|decoder| decoder.all_begin(videos));
         match videos.filter(|videos| videos.len() > 1).filter(whole) {
             Some(videos) => videos.iter().map(|_| Ok(())).collect(),
@@ -396,8 +397,8 @@ mod tests {
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
         // Two sizes, one of them of another rate, in one look; beside a file of words the others are whole.
         let other = make_video(folder.path(), "other.avi", "testsrc=size=64x48:rate=5", 2);
-        let [whole, other, words] = [&video, &other, &folder.path().join("words.avi")]
-            .map(|path| ClipSource::Video(path.clone()));
+        let [whole, other, words] =
+            [&video, &other, &folder.path().join("words.avi")].map(|path| ClipSource::Video(path.clone()));
         assert!(reader.video().unwrap().all_begin(&[&video, &folder.path().join("other.avi")]));
         assert!(reader.probe_all(&[&whole, &other], Modality::Rgb).iter().all(Result::is_ok));
         let mixed = reader.probe_all(&[&whole, &words, &other], Modality::Rgb);

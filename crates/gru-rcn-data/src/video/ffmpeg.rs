@@ -142,9 +142,15 @@ impl Ffmpeg {
         let first = |n| format!("[{n}:V:0]trim=end_frame=1,scale=2:2,format=rgb24,setsar=1[{n}];");
         let firsts: String = (0..paths.len()).map(first).collect();
         let names: String = (0..paths.len()).map(|n| format!("[{n}]")).collect();
-        command
-            .args(["-filter_complex", &format!("{firsts}{names}concat=n={}[all]", paths.len())])
-            .args(["-map", "[all]", "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]);
+        command.args(["-filter_complex", &format!("{firsts}{names}concat=n={}[all]", paths.len())]).args([
+            "-map",
+            "[all]",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "pipe:1",
+        ]);
         let answer = answer(command, self.limits.timeout);
         matches!(answer, Ok(Some((bytes, status))) if status.success() && bytes.len() == paths.len() * 2 * 2 * 3)
     }

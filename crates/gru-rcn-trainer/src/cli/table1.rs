@@ -522,8 +522,8 @@ impl Work<'_> {
                     printed: row.printed[column].map(|percent| percent / 100.0),
                     ..Cell::default()
                 });
-                for stream in 0..self.streams.len() {
-                    self.fill_stream(row, stream, done, &mut cells[stream])?;
+                for (stream, cell) in cells.iter_mut().enumerate().take(self.streams.len()) {
+                    self.fill_stream(row, stream, done, cell)?;
                 }
                 self.fuse(row, done, &mut cells)?;
                 Ok(TableRow { key: row.key, name: row.name, cells })
