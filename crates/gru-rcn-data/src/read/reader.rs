@@ -103,6 +103,20 @@ impl ClipReader {
         }
     }
 
+    /// [`ClipReader::probe`] of several clips. Whole video files are looked at by one run of FFmpeg.
+    pub fn probe_all(&self, sources: &[&ClipSource], planner: &ClipPlanner) -> Vec<Result<(), DataError>> {
+        let path = |source| match source {
+            &&ClipSource::Video(ref path) if planner.modality == Modality::Rgb => Some(path.as_path()),
+            _ => None,
+        };
+        let videos: Option<Vec<&Path>> = sources.iter().map(path).collect();
+        let whole = |videos: &Vec<&Path>| self.video().is_ok_and(|decoder| decoder.all_begin(videos));
+        match videos.filter(|videos| videos.len() > 1).filter(whole) {
+            Some(videos) => videos.iter().map(|_| Ok(())).collect(),
+            None => sources.iter().map(|source| self.probe(source, planner)).collect(),
+        }
+    }
+
     /// Decodes what the test views of a clip show, each picture once, so that a video of any length
     /// fits into memory; the plans are those of [`ClipPlanner::test_views`], for
     /// [`TestViews::default`] the one that is evaluated.
@@ -438,6 +452,14 @@ mod tests {
             refused(probe(ClipSource::Video(folder.path().join(name))), &[name, words]);
         }
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
+        // Two sizes, one of them of another rate, in one look; beside a file of words the others are whole.
+        let other = make_video(folder.path(), "other.avi", "testsrc=size=64x48:rate=5", 2);
+        let [first, other, words] =
+            [&video, &other, &folder.path().join("words.avi")].map(|path| ClipSource::Video(path.clone()));
+        assert!(reader.video().unwrap().all_begin(&[&video, &folder.path().join("other.avi")]));
+        assert!(reader.probe_all(&[&first, &other], &planner(3)).iter().all(Result::is_ok));
+        let mixed = reader.probe_all(&[&first, &words, &other], &planner(3));
+        assert_eq!(mixed.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         let flow = ClipPlanner { modality: Modality::Flow, ..planner(3) };
         refused(reader.probe(&ClipSource::Video(video.clone()), &flow), &["no optical flow"]);
         // Frames by time need a frame rate, which a folder of frames does not state.

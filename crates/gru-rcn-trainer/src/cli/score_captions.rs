@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::shared::print_json;
 use crate::output::{describe, note, say};
+use crate::report::counted;
 use crate::run::dir::write_atomically;
 
 /// METEOR's table of paraphrases, in the folder of its jar.
@@ -108,7 +109,7 @@ impl ScoreCaptionsArgs {
             return print_json(&report(&corpus, &metrics)?);
         }
         let references: usize = corpus.clips().iter().map(|clip| clip.references.len()).sum();
-        say!("{} captions, {references} references", corpus.clips().len())?;
+        say!("{}, {}", counted(corpus.clips().len(), "caption"), counted(references, "reference"))?;
         for metric in &metrics {
             say!("  {:28} {:8.4}", metric.name, metric.scores.corpus)?;
         }

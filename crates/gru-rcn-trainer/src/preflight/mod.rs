@@ -19,6 +19,9 @@ use crate::signals::StopFlag;
 /// Unreadable clips that an error lists one by one.
 const LISTED: usize = 10;
 
+/// Clips that one run of FFmpeg looks at.
+const PROBED_TOGETHER: usize = 32;
+
 /// Checks that the clips are what the recipe needs.
 pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     for (part, clips) in [("training", &dataset.train), ("validation", &dataset.validation), ("test", &dataset.test)] {
@@ -73,20 +76,26 @@ pub(crate) fn probe_clips(
     let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
     let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
     let (reader, planner) = (loader.reader.clone(), recipe.clip.clone());
-    let probe = move |(_, clip): &(Split, Sample)| {
-        let look = || reader.probe(&clip.source, &planner);
-        look().or_else(|_| look())
+    let probe = move |sources: &Vec<ClipSource>| {
+        let results = reader.probe_all(&sources.iter().collect::<Vec<_>>(), &planner);
+        let again = |(result, source): (Result<(), _>, _)| result.or_else(|_| reader.probe(source, &planner));
+        Ok(results.into_iter().zip(sources).map(again).collect::<Vec<_>>())
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let looked_at = ordered(clips.clone(), |_| 0, LoaderConfig { workers, max_bytes: usize::MAX }, probe);
-    let (mut faults, mut pace) = (Vec::new(), Pace::new(clips.len()));
-    for (place, (result, (split, clip))) in looked_at.zip(&clips).enumerate() {
-        match result {
-            Err(error @ DataError::FfmpegMissing { .. }) => bail!(error),
-            Err(error) => faults.push((*split, format!("{split} clip {}: {error}", clip.id))),
-            Ok(()) => {}
+    let together = clips.chunks(PROBED_TOGETHER);
+    let sources = together.clone().map(|part| part.iter().map(|(_, clip)| clip.source.clone()).collect()).collect();
+    let looked_at = ordered(sources, |_| 0, LoaderConfig { workers, max_bytes: usize::MAX }, probe);
+    let (mut faults, mut pace, mut done) = (Vec::new(), Pace::new(clips.len()), 0);
+    for (results, part) in looked_at.zip(together) {
+        for (result, (split, clip)) in results?.into_iter().zip(part) {
+            match result {
+                Err(error @ DataError::FfmpegMissing { .. }) => bail!(error),
+                Err(error) => faults.push((*split, format!("{split} clip {}: {error}", clip.id))),
+                Ok(()) => {}
+            }
         }
-        if let Some(line) = pace.line(place + 1, "clips are looked at before the first step") {
+        done += part.len();
+        if let Some(line) = pace.line(done, "clips are looked at before the first step") {
             note!("{line}");
         }
         if stop.is_set() {
