@@ -39,14 +39,14 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "P")]
     go_on: Option<f32>,
     /// Shortest event, seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     least: f64,
     /// Length of a clip, whose frames are spread equally over it, seconds. Needed where the recipe
     /// spreads frames over whole clips; give the usual length of these.
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
     /// Frames that the model takes in from one answer to the next; without it one frame by frame,
-    /// and a quarter of a clip by windows.
+    /// and an eighth of a clip by windows.
     #[arg(long, value_name = "FRAMES")]
     stride: Option<usize>,
     /// Whether the model carries its state from frame to frame or sees windows of the last frames;
@@ -235,19 +235,20 @@ impl WatchArgs {
                 trained.dir
             ),
         };
-        let model = &trained.recipe.model;
+        // A model is convinced after about half of a clip.
+        let (model, frames) = (&trained.recipe.model, Pass::FrameByFrame { lag: steps / 2 });
         let pass = match self.by {
             Some(By::Frames) if !model.takes_streams() => bail!(
                 "{} cannot go frame by frame: its form or its normalisation needs the whole clip; take --by windows",
                 trained.dir
             ),
-            Some(By::Frames) => Pass::FrameByFrame,
-            None if model.context.is_some() => Pass::FrameByFrame,
+            Some(By::Frames) => frames,
+            None if model.context.is_some() => frames,
             Some(By::Windows) | None => Pass::Windows(steps),
         };
         let (stride, most) = match pass {
-            Pass::FrameByFrame => (self.stride.unwrap_or(1), usize::MAX),
-            Pass::Windows(_) => (self.stride.unwrap_or(steps.div_ceil(4)), steps),
+            Pass::FrameByFrame { .. } => (self.stride.unwrap_or(1), usize::MAX),
+            Pass::Windows(_) => (self.stride.unwrap_or(steps.div_ceil(8)), steps),
         };
         ensure!((1..=most).contains(&stride), "--stride is {stride}; a window has {steps} frames");
         Ok((pass, every, stride))

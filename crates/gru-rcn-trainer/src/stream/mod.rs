@@ -4,10 +4,10 @@
 //! neighbouring answers into events, and [`Outputs`] writes those as they come.
 //!
 //! **Answers.** An answer holds for a piece of time; the pieces lie end to end. Every frame goes
-//! through the CNN once. A model that can, goes on frame by frame with its hidden state, and the
-//! piece is that of the last `stride` frames. Other models see windows of the last frames, whose
-//! maps are held in a ring; the piece is the `stride` frames in the middle of the window, because
-//! what fills half of a window begins or ends there.
+//! through the CNN once. A model that carries its hidden state goes on frame by frame; others see
+//! windows of the last frames, whose maps are held in a ring. The piece of an answer is not that of
+//! the newest frames but lies half of a clip before them: what fills half of a window begins or ends
+//! there, and half of a clip convinces a hidden state.
 
 mod events;
 mod moments;

@@ -202,6 +202,6 @@ mod tests {
                 && page.contains("one event in 02:00:00.000"),
             "{page}"
         );
-        assert!(!page.contains("<script") && !page.contains("http"));
+        assert!(!page.contains("<script") && !page.contains("src=\"http"));
     }
 }
