@@ -246,7 +246,7 @@ fn clips_of_a_folder_are_all_or_those_of_a_list() {
 #[test]
 fn clips_without_labels_may_be_of_one_class() {
     let folder = temporary();
-    (0..3).for_each(|clip| put(folder.path(), &format!("a/{clip}.avi"), &clip.to_string()));
+    (0..3).for_each(|clip| put(folder.path(), &format!("a/{clip}.avi"), clip.to_string()));
     fails(&options(folder.path()), &["only one class, `a`"]);
     let set = Dataset::from_unlabelled_folder(&options(folder.path())).unwrap();
     assert_eq!([set.train.len(), set.validation.len(), set.test.len()], [1; 3]);
