@@ -78,8 +78,9 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The run's folder.
+    /// The run's folder. A backend that is not compiled in is refused first.
     pub(super) fn dir(&self) -> Result<RunDir> {
+        self.device()?;
         self.run.open()
     }
 
@@ -89,8 +90,7 @@ impl ModelArgs {
     }
 
     pub(super) fn open_at(&self, dir: RunDir) -> Result<TrainedRun> {
-        let device = self.precision.device(self.device.backend)?;
-        TrainedRun::open(dir, &device, self.precision.dtype.dtype())
+        TrainedRun::open(dir, &self.device()?, self.precision.dtype.dtype())
     }
 
     /// The captioner of the run.
@@ -99,8 +99,11 @@ impl ModelArgs {
     }
 
     pub(super) fn open_captioner_at(&self, dir: RunDir) -> Result<TrainedCaptioner> {
-        let device = self.precision.device(self.device.backend)?;
-        TrainedCaptioner::open(dir, &device, self.precision.dtype.dtype())
+        TrainedCaptioner::open(dir, &self.device()?, self.precision.dtype.dtype())
+    }
+
+    fn device(&self) -> Result<Device> {
+        self.precision.device(self.device.backend)
     }
 }
 
