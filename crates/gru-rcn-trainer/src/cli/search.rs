@@ -17,7 +17,7 @@ use crate::signals::StopFlag;
 
 #[derive(Args, Debug)]
 pub(super) struct SearchArgs {
-    /// A captioning recipe, built-in or a TOML file. Its section [search] has the ranges.
+    /// A captioning recipe, built-in or a TOML file. The ranges are in its section `search`.
     recipe: String,
     #[command(flatten)]
     change: RecipeArgs,

@@ -78,14 +78,10 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The run's folder, unless the device is none.
+    /// The run's folder. A backend that is not compiled in is refused first.
     pub(super) fn dir(&self) -> Result<RunDir> {
         self.device()?;
         self.run.open()
-    }
-
-    fn device(&self) -> Result<Device> {
-        self.precision.device(self.device.backend)
     }
 
     /// The run with its model on the device.
@@ -104,6 +100,10 @@ impl ModelArgs {
 
     pub(super) fn open_captioner_at(&self, dir: RunDir) -> Result<TrainedCaptioner> {
         TrainedCaptioner::open(dir, &self.device()?, self.precision.dtype.dtype())
+    }
+
+    fn device(&self) -> Result<Device> {
+        self.precision.device(self.device.backend)
     }
 }
 
