@@ -74,13 +74,14 @@ fn msvd_has_its_counts() {
         let own = all["train"][id.strip_prefix("msvd/").unwrap()].as_array().unwrap();
         assert!(found.len() > 5 && found.into_iter().eq(own), "{id}");
     }
-    // Yao et al. count 15,903 tokens in all captions, without lower case.
+    // Yao et al. count 15,903 tokens in all captions, without lower case. NLTK finds 14,707 here: for
+    // it the vowel signs of Indian scripts, which three captions have, end words.
     let of_part = |part: &str| -> Vec<String> {
         let clips = all[part].as_object().unwrap().values();
         clips.flat_map(|captions| captions.as_array().unwrap()).map(|text| text.as_str().unwrap().to_owned()).collect()
     };
     let all: Vec<String> = ["train", "val", "test"].into_iter().flat_map(of_part).collect();
-    assert_eq!((all.len(), wordpunct(all.iter().map(String::as_str)).len()), (67_220, 14_707));
+    assert_eq!((all.len(), wordpunct(all.iter().map(String::as_str)).len()), (67_220, 14_687));
 }
 
 #[test]
