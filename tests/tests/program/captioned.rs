@@ -29,8 +29,9 @@ fn wordpunct<'a>(captions: impl Iterator<Item = &'a str>) -> HashSet<String> {
     types
 }
 
-/// The split of Yao et al., 1200, 100 and 670 clips. The captions at hand lack 98 training clips and
-/// parts of 222. Words are those of coco-caption's tokenizer, counted by pycocoevalcap.
+/// The split of Yao et al., 1200, 100 and 670 clips. The captions at hand lack 98 training clips,
+/// among them one of the seven whose video is at hand, and parts of 222. Words are those of
+/// coco-caption's tokenizer, counted by pycocoevalcap.
 #[test]
 fn msvd_has_its_counts() {
     let Some(data) = test_data("captioned::msvd_has_its_counts", "msvd") else { return };
@@ -55,7 +56,7 @@ fn msvd_has_its_counts() {
                "in_source": in_source})
     };
     let expected = json!([
-        counts("train", [1200, 1102, 35_161, 8610, 7]),
+        counts("train", [1200, 1102, 35_161, 8610, 6]),
         counts("validation", [100, 100, 4291, 2294, 0]),
         counts("test", [670, 670, 27_768, 7258, 0]),
     ]);
@@ -64,7 +65,7 @@ fn msvd_has_its_counts() {
     let all = read_json(&captions);
     let coco = read_json(&folder.path().join("out/captions/train.json"));
     let images = coco["images"].as_array().unwrap();
-    assert_eq!(images.len(), 7);
+    assert_eq!(images.len(), 6);
     for image in images {
         let id = image["id"].as_str().unwrap();
         assert!(folder.path().join("out").join(image["file_name"].as_str().unwrap()).join("000000.jpg").is_file());
@@ -73,13 +74,14 @@ fn msvd_has_its_counts() {
         let own = all["train"][id.strip_prefix("msvd/").unwrap()].as_array().unwrap();
         assert!(found.len() > 5 && found.into_iter().eq(own), "{id}");
     }
-    // Yao et al. count 15,903 tokens in all captions, without lower case.
+    // Yao et al. count 15,903 tokens in all captions, without lower case. NLTK finds 14,707 here: for
+    // it the vowel signs of Indian scripts, which three captions have, end words.
     let of_part = |part: &str| -> Vec<String> {
         let clips = all[part].as_object().unwrap().values();
         clips.flat_map(|captions| captions.as_array().unwrap()).map(|text| text.as_str().unwrap().to_owned()).collect()
     };
     let all: Vec<String> = ["train", "val", "test"].into_iter().flat_map(of_part).collect();
-    assert_eq!((all.len(), wordpunct(all.iter().map(String::as_str)).len()), (67_220, 14_707));
+    assert_eq!((all.len(), wordpunct(all.iter().map(String::as_str)).len()), (67_220, 14_687));
 }
 
 #[test]
