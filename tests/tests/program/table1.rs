@@ -39,9 +39,6 @@ fn the_papers_own_rows_come_from_one_run_of_each_stream_and_seed() {
     let again = run(folder.path(), TABLE).succeeds();
     assert!(again.stderr.matches("is done already").count() == 4, "{}", again.stderr);
     assert!(again.stdout.contains("| VGG-16 RNN |"), "{}", again.stdout);
-    let one = run(folder.path(), [&TABLE[..7], &["--seeds=1", "--rows=gru-rcn", "--json"]].concat()).succeeds().json();
-    let cell = &one["rows"][0]["cells"][0];
-    assert!(cell["top1"] == cell["runs"][0]["top1"] && cell["top1"].is_f64() && cell["deviation"].is_null(), "{cell}");
     let page = std::fs::read_to_string(folder.path().join("table/table1.html")).unwrap();
     assert!(page.contains("Bi-directional GRU-RCN") && page.contains("own-flow-1"));
     let one = run(folder.path(), [&TABLE[..7], &["--seeds=1", "--rows=gru-rcn", "--json"]].concat()).succeeds().json();
