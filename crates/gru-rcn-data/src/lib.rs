@@ -60,7 +60,7 @@ pub use dataset::{
     MotionCaptions, MotionClip, MotionConfig, PreparedClip, QUARANTINE, SHAPES, Sample, SplitList, read_quarantine,
     without_extension,
 };
-pub use image::{Crop, SizeRule};
+pub use image::{Crop, SizeRule, write_frames};
 pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
     ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, SAME_MOMENT, Segments,

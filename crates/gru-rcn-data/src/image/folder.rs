@@ -67,6 +67,21 @@ fn list(folder: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>, DataError> {
     Ok(frames.into_iter().map(|(_, _, path)| path).collect())
 }
 
+/// Writes RGB frames as `000000.png`, `000001.png` and so on into a folder, which is made if need be.
+///
+/// # Errors
+/// [`DataError::Io`].
+pub fn write_frames(folder: &Path, frames: &Frames) -> Result<(), DataError> {
+    fs::create_dir_all(folder).map_err(|error| DataError::io(folder, error))?;
+    for t in 0..frames.time {
+        let path = folder.join(format!("{t:06}.png"));
+        let (width, height) = (frames.width as u32, frames.height as u32);
+        image::save_buffer(&path, frames.frame(t), width, height, image::ColorType::Rgb8)
+            .map_err(|error| DataError::io(&path, std::io::Error::other(error)))?;
+    }
+    Ok(())
+}
+
 /// The text before the last number of a file's stem, and that number.
 pub(crate) fn numbered(path: &Path) -> Option<(String, u64)> {
     let stem = path.file_stem()?.to_string_lossy();

@@ -5,6 +5,7 @@ mod picture;
 mod resize;
 mod structure;
 
+pub use folder::write_frames;
 pub(crate) use folder::{check_inside, check_link, is_frame, list_frames, list_frames_below, numbered, read_selected};
 pub use picture::read_image;
 pub(crate) use picture::{Colours, Picture, decode_strictly, with_decoded};

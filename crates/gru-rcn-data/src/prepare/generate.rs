@@ -4,10 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use image::RgbImage;
-
 use crate::base::{DataError, Split, for_each, partial_sibling, remove, sync_folder_of};
 use crate::dataset::{CaptionClip, CaptionedClip, CaptionedPart, MOTIONS, MotionCaptions};
+use crate::image::write_frames;
 
 impl MotionCaptions {
     /// Writes the clips and their captions to the folder `output`, which appears whole or not at all:
@@ -40,7 +39,7 @@ impl MotionCaptions {
     fn write_parts(&self, root: &Path) -> Result<(), DataError> {
         for split in [Split::Train, Split::Validation, Split::Test] {
             let clips: Vec<CaptionClip> = self.part(split).collect();
-            let frames = |clip: &CaptionClip| write_frames(&root.join(id(clip)), clip);
+            let frames = |clip: &CaptionClip| write_frames(&root.join(id(clip)), &clip.render());
             for_each(&clips, 0, &AtomicBool::new(false), frames, |_, written| written)?;
             let captioned = |clip: &CaptionClip| CaptionedClip {
                 id: id(clip),
@@ -57,18 +56,6 @@ impl MotionCaptions {
 /// `<part>/<motion>/<number>`.
 fn id(clip: &CaptionClip) -> String {
     format!("{}/{}/{:06}", clip.numbers.split, MOTIONS[clip.motion], clip.numbers.index)
-}
-
-fn write_frames(folder: &Path, clip: &CaptionClip) -> Result<(), DataError> {
-    fs::create_dir_all(folder).map_err(|error| DataError::io(folder, error))?;
-    let frames = clip.render();
-    for t in 0..frames.time {
-        let path = folder.join(format!("{t:06}.png"));
-        let picture = RgbImage::from_raw(frames.width as u32, frames.height as u32, frames.frame(t).to_vec());
-        let picture = picture.ok_or_else(|| DataError::Shape("a frame has three bytes a pixel".to_owned()))?;
-        picture.save(&path).map_err(|error| DataError::io(&path, std::io::Error::other(error)))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

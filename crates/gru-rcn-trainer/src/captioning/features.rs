@@ -5,6 +5,7 @@
 //!                                        tensors named by clip, float32 [segment, feature]
 //! ```
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,30 +35,47 @@ pub(crate) struct ClipFeatures {
 pub(crate) struct FeatureMaker<'a> {
     pub(crate) encoders: &'a [Encoder],
     /// Most segments of a clip.
-    pub(crate) segments: usize,
-    pub(crate) device: &'a Device,
+    segments: usize,
+    device: &'a Device,
+    /// Computed once: it takes a pass over the weights of all encoders.
+    fingerprint: OnceCell<String>,
 }
 
-impl FeatureMaker<'_> {
+impl<'a> FeatureMaker<'a> {
+    pub(crate) fn new(encoders: &'a [Encoder], segments: usize, device: &'a Device) -> Self {
+        Self { encoders, segments, device, fingerprint: OnceCell::new() }
+    }
+
+    /// Features of a segment.
+    pub(crate) fn size(&self) -> usize {
+        self.encoders.iter().map(Encoder::size).sum()
+    }
+
     /// A hash of all that features depend on, the clips apart.
-    pub(crate) fn fingerprint(&self) -> Result<String> {
+    pub(crate) fn fingerprint(&self) -> Result<&str> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(known);
+        }
         let mut hash = Fnv64::default().number(self.segments as u64);
         for encoder in self.encoders {
             hash = hash.text(&encoder.fingerprint()?);
         }
-        Ok(format!("{:016x}", hash.finish()))
+        Ok(self.fingerprint.get_or_init(|| format!("{:016x}", hash.finish())))
     }
 
-    /// The features of these clips in their order; those that the folder has not are computed and kept
-    /// there.
+    /// Its features that the folder has.
+    pub(crate) fn kept(&self, folder: &Path) -> Result<Kept> {
+        Kept::open(folder.join(self.fingerprint()?))
+    }
+
+    /// The features of these clips in their order; those that are not kept are computed and kept.
     pub(crate) fn of_clips(
         &self,
         samples: &[Sample],
-        folder: &Path,
+        kept: &mut Kept,
         stop: &StopFlag,
         message: impl Fn(String),
     ) -> Result<Vec<ClipFeatures>> {
-        let mut kept = Kept::open(folder.join(self.fingerprint()?))?;
         let missing: Vec<Sample> =
             samples.iter().filter(|sample| !kept.clips.contains_key(&sample.id)).cloned().collect();
         let mut pace = Pace::new(missing.len());
@@ -135,7 +153,7 @@ fn host(features: Tensor<2>) -> Result<ClipFeatures> {
 }
 
 /// The features that a folder has.
-struct Kept {
+pub(crate) struct Kept {
     folder: PathBuf,
     clips: HashMap<String, ClipFeatures>,
     files: usize,

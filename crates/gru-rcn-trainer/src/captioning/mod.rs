@@ -19,12 +19,11 @@ pub(crate) use trained::{Caption, TrainedCaptioner};
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
-use gru_rcn::captioner::{Captioner, CaptionerConfig, Decoding, DecodingMethod, Vocabulary};
+use gru_rcn::captioner::{Captioner, Decoding, DecodingMethod, Vocabulary};
 use gru_rcn::weights::{export, import};
 use gru_rcn_data::{Ffmpeg, Split};
 use gru_rcn_metrics::caption::ParaphraseTable;
@@ -37,8 +36,8 @@ use crate::experiment::data::{absolute, place};
 use crate::observe::{Event, Observers};
 use crate::output::note;
 use crate::preflight;
-use crate::recipe::{self, CaptionRecipe, EncoderSection, Select};
-use crate::run::card::{BURN, CaptionerCard, CaptionerResult, DataCard, EpochPoint, RunCard, VERSION};
+use crate::recipe::{self, CaptionRecipe, EncoderSection, Select, to_toml};
+use crate::run::card::{CaptionerCard, CaptionerResult, DataCard, EpochPoint, RunCard};
 use crate::run::clips::RunClips;
 use crate::run::dir::{Folder, RunDir, write_json};
 use crate::run::fingerprint::RunFingerprint;
@@ -68,6 +67,42 @@ pub(crate) struct CaptionPlan {
     pub(crate) precision: Precision,
     pub(crate) plain: bool,
     pub(crate) stop: StopFlag,
+}
+
+/// Runs of one command in a folder, which share their features.
+pub(crate) struct Series {
+    pub(crate) folder: PathBuf,
+    pub(crate) device: Device,
+    /// The device, as it is named on the command line.
+    pub(crate) device_name: String,
+    pub(crate) precision: Precision,
+    pub(crate) plain: bool,
+    pub(crate) stop: StopFlag,
+}
+
+impl Series {
+    /// Makes or resumes a run. One that is there and was made by another recipe is refused as what it
+    /// is: `a run of other options`, say.
+    pub(crate) fn train(&self, recipe: CaptionRecipe, run: &Path, other: &str) -> Result<CaptionerResult> {
+        let folder = Folder::at(run)?;
+        if let Folder::Resumed(dir) = &folder {
+            let before: CaptionRecipe = dir.read_recipe_as()?;
+            ensure!(to_toml(&before)? == to_toml(&recipe)?, "{dir} is {other}; give another folder with --out");
+        }
+        let (dir, card) = train(CaptionPlan {
+            recipe,
+            folder,
+            features: Some(self.folder.join("features")),
+            moved: false,
+            device: self.device.clone(),
+            others: Vec::new(),
+            device_names: self.device_name.clone(),
+            precision: self.precision,
+            plain: self.plain,
+            stop: self.stop.clone(),
+        })?;
+        card.captioner.and_then(|captioner| captioner.result).with_context(|| format!("{dir} has no result"))
+    }
 }
 
 /// A captioning recipe with the values of the command line, its paths absolute.
@@ -108,7 +143,7 @@ pub(crate) fn train(plan: CaptionPlan) -> Result<(RunDir, RunCard)> {
     let table = recipe.meteor.as_deref().map(metrics::paraphrases).transpose()?;
     let resumed = plan.folder.resumed();
     let encoders = Encoder::open_all(recipe, resumed, &plan.device, plan.precision.dtype())?;
-    let maker = FeatureMaker { encoders: &encoders, segments: recipe.segments, device: &plan.device };
+    let maker = FeatureMaker::new(&encoders, recipe.segments, &plan.device);
     let words = Words::new(recipe, &clips)?;
     let mut card = new_card(&plan, &clips, &maker, &words)?;
     let digests = preflight::digests(&clips.dataset);
@@ -202,41 +237,20 @@ fn new_card(plan: &CaptionPlan, clips: &CaptionedClips, maker: &FeatureMaker, wo
             "the weights are chosen by METEOR without paraphrases; `meteor` names the folder of its tables".into(),
         );
     }
+    // Features are a part of the data that the decoder sees.
+    let data = DataCard::new(dataset, format!("{}-{}", clips.fingerprint(), maker.fingerprint()?));
     Ok(RunCard {
-        version: VERSION,
-        program: env!("CARGO_PKG_VERSION").into(),
-        burn: BURN.into(),
-        recipe: recipe.name.clone(),
-        seed: recipe.seed,
-        started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
-        backend: plan.device_names.clone(),
-        dtype: plan.precision.name(),
-        earlier_devices: Vec::new(),
-        data: DataCard {
-            name: dataset.name.clone(),
-            // Features are a part of the data that the decoder sees.
-            fingerprint: format!("{}-{}", clips.fingerprint(), maker.fingerprint()?),
-            train: dataset.train.len(),
-            validation: dataset.validation.len(),
-            test: dataset.test.len(),
-        },
-        classes: Vec::new(),
-        cnn_classes: 0,
-        cnn_is_system: false,
-        seconds: Vec::new(),
-        bad_clips: Vec::new(),
-        failed_test_clips: Vec::new(),
         notes,
-        systems: Vec::new(),
         captioner: Some(CaptionerCard {
             encoders: maker.encoders.iter().map(|encoder| encoder.name.clone()).collect(),
-            features: maker.encoders.iter().map(Encoder::size).sum(),
+            features: maker.size(),
             segments: recipe.segments,
             vocabulary: words.vocabulary.len(),
             captions: words.train.len(),
             select: recipe.training.select.name().into(),
             result: None,
         }),
+        ..RunCard::new(&recipe.name, recipe.seed, &plan.device_names, plan.precision.name(), data)
     })
 }
 
@@ -275,14 +289,15 @@ impl Run<'_> {
     fn finish(&self, card: RunCard, features: Option<&Path>) -> Result<RunCard> {
         let session = self.session;
         let folder = features.map_or_else(|| session.dir.features(), Path::to_owned);
-        let of_part = |split| {
-            let samples = self.clips.dataset.split(split);
-            let message = |line| session.message(format!("{split}: {line}"));
-            self.maker.of_clips(samples, &folder, &session.stop, message)
-        };
-        let [train, validation, test] = session
-            .clock
-            .time("Features", || Ok([of_part(Split::Train)?, of_part(Split::Validation)?, of_part(Split::Test)?]))?;
+        let [train, validation, test] = session.clock.time("Features", || {
+            let mut kept = self.maker.kept(&folder)?;
+            let mut of_part = |split| {
+                let samples = self.clips.dataset.split(split);
+                let message = |line| session.message(format!("{split}: {line}"));
+                self.maker.of_clips(samples, &mut kept, &session.stop, message)
+            };
+            Ok([of_part(Split::Train)?, of_part(Split::Validation)?, of_part(Split::Test)?])
+        })?;
         let [train, validation, test] = self.scaled([train, validation, test])?;
         let (model, curve) = self.train_or_load(&train, &validation)?;
         let tested = session.clock.time("Test", || self.scorer(&model).test(self.clips, Split::Test, &test))?;
@@ -310,14 +325,9 @@ impl Run<'_> {
         validation: &Rc<Vec<ClipFeatures>>,
     ) -> Result<(Captioner, Vec<EpochPoint>)> {
         let (session, training) = (self.session, &self.recipe.training);
-        let features = self.maker.encoders.iter().map(Encoder::size).sum();
-        let decoder = &self.recipe.decoder;
-        let config = CaptionerConfig::new(features, self.words.vocabulary.len())
-            .with_embedding(decoder.embedding)
-            .with_hidden(decoder.hidden)
-            .with_dropout(decoder.dropout);
+        let config = self.recipe.decoder.config(self.maker.size(), self.words.vocabulary.len());
         let (weights, encoders) = (session.dir.model(), self.maker.fingerprint()?);
-        if let Some(curve) = session.finished(KEY, NAME, &encoders, std::slice::from_ref(&weights))? {
+        if let Some(curve) = session.finished(KEY, NAME, encoders, std::slice::from_ref(&weights))? {
             return Ok((import(config.init(&session.device), &weights)?, curve));
         }
         let build = || CaptionModel { captioner: config.init(&initial::device()), penalties: training.penalties() };
@@ -339,7 +349,7 @@ impl Run<'_> {
         let captioner = trained.model.captioner;
         let metadata = [("system", NAME.to_owned()), ("recipe", self.recipe.name.clone())];
         export(&captioner, &weights, &metadata)?;
-        session.dir.mark_done(KEY, &trained.position.curve, &encoders)?;
+        session.dir.mark_done(KEY, &trained.position.curve, encoders)?;
         Ok((captioner, trained.position.curve))
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType};
-use gru_rcn::captioner::{Captioner, CaptionerConfig, Decoding, Sentence, Vocabulary};
+use gru_rcn::captioner::{Captioner, Decoding, Sentence, Vocabulary};
 use gru_rcn::weights::import;
 use gru_rcn_data::{ClipSource, Sample, Split, source_of};
 use gru_rcn_metrics::caption::ParaphraseTable;
@@ -15,6 +15,7 @@ use super::encoder::Encoder;
 use super::features::{ClipFeatures, FeatureMaker, scale};
 use super::model::describe;
 use super::outcome::{Scorer, Tested};
+use crate::experiment::unfinished;
 use crate::output::note;
 use crate::percepts::ClipLoader;
 use crate::recipe::CaptionRecipe;
@@ -51,14 +52,12 @@ impl TrainedCaptioner {
         }
         let (recipe, card): (CaptionRecipe, _) = (dir.read_recipe_as()?, dir.card()?);
         if !dir.model().is_file() {
-            bail!("{dir} is not finished: it has no model.safetensors; continue with `train --resume --run {dir}`");
+            return Err(unfinished(&dir, &dir.model()));
         }
         let vocabulary = Vocabulary::open(&dir.vocabulary())?;
         let encoders = Encoder::open_all(&recipe, Some(&dir), device, dtype)?;
-        let config = CaptionerConfig::new(encoders.iter().map(Encoder::size).sum(), vocabulary.len())
-            .with_embedding(recipe.decoder.embedding)
-            .with_hidden(recipe.decoder.hidden)
-            .with_dropout(recipe.decoder.dropout);
+        let features = FeatureMaker::new(&encoders, recipe.segments, device).size();
+        let config = recipe.decoder.config(features, vocabulary.len());
         let captioner = import(config.init(device), &dir.model())?;
         let scales = match recipe.features.scale {
             true => {
@@ -70,7 +69,7 @@ impl TrainedCaptioner {
     }
 
     fn maker(&self) -> FeatureMaker<'_> {
-        FeatureMaker { encoders: &self.encoders, segments: self.recipe.segments, device: &self.device }
+        FeatureMaker::new(&self.encoders, self.recipe.segments, &self.device)
     }
 
     fn scaled(&self, mut clips: Vec<ClipFeatures>) -> Vec<ClipFeatures> {
@@ -108,7 +107,9 @@ impl TrainedCaptioner {
     pub(crate) fn test(&self, clips: &CaptionedClips, split: Split, table: Option<&ParaphraseTable>) -> Result<Tested> {
         let stop = StopFlag::install("run the command again")?;
         let samples = clips.dataset.split(split);
-        let features = self.maker().of_clips(samples, &self.dir.features(), &stop, |line| note!("{line}"))?;
+        let maker = self.maker();
+        let mut kept = maker.kept(&self.dir.features())?;
+        let features = maker.of_clips(samples, &mut kept, &stop, |line| note!("{line}"))?;
         let features = self.scaled(features);
         let (captioner, vocabulary, device) = (&self.captioner, &self.vocabulary, &self.device);
         Scorer { captioner, vocabulary, decoding: beam(&self.recipe), table, device }.test(clips, split, &features)

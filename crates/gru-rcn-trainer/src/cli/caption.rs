@@ -7,12 +7,11 @@ use clap::Args;
 use gru_rcn::captioner::{Decoding, DecodingMethod, Sentence};
 use serde::Serialize;
 
-use super::shared::{ModelArgs, print_json};
+use super::shared::{ModelArgs, each_file};
 use crate::captioning::{Caption, TrainedCaptioner, beam};
-use crate::output::{describe, note, say};
+use crate::output::{note, say};
 use crate::report::{DescribedVideo, render_attention};
 use crate::run::dir::write_atomically;
-use crate::signals::Faults;
 
 #[derive(Args, Debug)]
 pub(super) struct CaptionArgs {
@@ -42,18 +41,7 @@ pub(super) struct CaptionArgs {
     pub(super) model: ModelArgs,
 }
 
-/// What `caption --json` prints for one file.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Entry {
-    Caption(CaptionEntry),
-    /// The file as it was named, and why it could not be captioned.
-    Failure {
-        file: String,
-        error: String,
-    },
-}
-
+/// What `caption --json` prints for a file that it captioned.
 #[derive(Serialize)]
 struct CaptionEntry {
     /// The file as it was named.
@@ -81,41 +69,24 @@ impl CaptionArgs {
     pub(super) fn run(&self) -> Result<()> {
         let captioner = self.model.open_captioner()?;
         let decoding = self.decoding(&captioner)?;
-        let (mut entries, mut pages, mut failures) = (Vec::new(), Vec::new(), 0);
-        for video in &self.videos {
-            match self.caption(&captioner, &decoding, video) {
-                Ok((entry, page)) => {
-                    if !self.json {
-                        say!("{}: {}", entry.file, entry.caption)?;
-                        for Alternative { caption, log_probability } in &entry.alternatives {
-                            say!("  {log_probability:8.2}  {caption}")?;
-                        }
-                    }
-                    entries.push(Entry::Caption(entry));
-                    pages.extend(page);
-                }
-                Err(error) if self.videos.len() == 1 => return Err(error),
-                Err(error) => {
-                    let (file, error) = (video.display().to_string(), describe(&error));
-                    note!("failed: {error}");
-                    entries.push(Entry::Failure { file, error });
-                    failures += 1;
+        let mut pages = Vec::new();
+        let captioned = |video: &Path| {
+            let (entry, page) = self.caption(&captioner, &decoding, video)?;
+            if !self.json {
+                say!("{}: {}", entry.file, entry.caption)?;
+                for Alternative { caption, log_probability } in &entry.alternatives {
+                    say!("  {log_probability:8.2}  {caption}")?;
                 }
             }
-        }
-        let files = self.videos.len();
-        ensure!(failures < files, "none of the {files} files could be captioned");
+            pages.extend(page);
+            Ok(entry)
+        };
+        let entries = each_file(&self.videos, "captioned", captioned)?;
         if let Some(path) = &self.html {
             write_atomically(path, render_attention(&pages).as_bytes())?;
             note!("page: {}", path.display());
         }
-        if self.json {
-            print_json(&entries)?;
-        }
-        match failures {
-            0 => Ok(()),
-            _ => bail!(Faults(format!("{failures} of {files} files could not be captioned"))),
-        }
+        entries.finish(self.json)
     }
 
     fn decoding(&self, captioner: &TrainedCaptioner) -> Result<Decoding> {

@@ -16,14 +16,14 @@ use gru_rcn_data::{ClipViews, Modality, TestViews, source_of};
 use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
-use super::shared::{ModelArgs, print_json};
+use super::shared::{ModelArgs, each_file};
 use crate::experiment::TrainedRun;
-use crate::output::{describe, note, say};
+use crate::output::say;
 use crate::percepts::FrozenCnn;
 use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
-use crate::signals::{Faults, StopFlag};
+use crate::signals::StopFlag;
 use crate::stream::BACKGROUND;
 
 #[derive(Args, Debug)]
@@ -49,18 +49,7 @@ pub(super) struct PredictArgs {
     pub(super) model: ModelArgs,
 }
 
-/// What `predict --json` prints for one file.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Entry {
-    Prediction(Prediction),
-    /// The file as it was named, and why it could not be classified.
-    Failure {
-        file: String,
-        error: String,
-    },
-}
-
+/// What `predict --json` prints for a file that it classified.
 #[derive(Serialize)]
 struct Prediction {
     /// The file as it was named.
@@ -156,39 +145,25 @@ impl PredictArgs {
         }
         let rule = trained.views(self.views);
         let (cnn, model) = (FrozenCnn::new(&cnn), Replayed::new(&cnn, model, trained.recipe.levels()));
-        let (mut entries, mut failures) = (Vec::new(), 0);
-        for video in &self.videos {
-            match self.predict(&trained, &cnn, &model, video, rule) {
-                Ok(prediction) => {
-                    if !self.json {
-                        say!("{} ({} frames, {})", prediction.file, prediction.frames, prediction.from)?;
-                        if let (Some(None), Some(threshold)) = (&prediction.answer, self.threshold) {
-                            say!("  nothing: no class reaches {:.1} %", 100.0 * threshold)?;
-                        }
-                        for ClassProbability { class, probability } in &prediction.top {
-                            say!("  {:6.1} %  {class}", 100.0 * probability)?;
-                        }
-                    }
-                    entries.push(Entry::Prediction(prediction));
-                }
-                Err(error) if self.videos.len() == 1 => return Err(error),
-                Err(error) => {
-                    let (file, error) = (video.display().to_string(), describe(&error));
-                    note!("failed: {error}");
-                    entries.push(Entry::Failure { file, error });
-                    failures += 1;
-                }
+        let classified = |video: &Path| {
+            let prediction = self.predict(&trained, &cnn, &model, video, rule)?;
+            if !self.json {
+                self.say(&prediction)?;
             }
+            Ok(prediction)
+        };
+        each_file(&self.videos, "classified", classified)?.finish(self.json)
+    }
+
+    fn say(&self, Prediction { file, frames, from, answer, top }: &Prediction) -> Result<()> {
+        say!("{file} ({frames} frames, {from})")?;
+        if let (Some(None), Some(threshold)) = (answer, self.threshold) {
+            say!("  nothing: no class reaches {:.1} %", 100.0 * threshold)?;
         }
-        let files = self.videos.len();
-        ensure!(failures < files, "none of the {files} files could be classified");
-        if self.json {
-            print_json(&entries)?;
+        for ClassProbability { class, probability } in top {
+            say!("  {:6.1} %  {class}", 100.0 * probability)?;
         }
-        match failures {
-            0 => Ok(()),
-            _ => bail!(Faults(format!("{failures} of {files} files could not be classified"))),
-        }
+        Ok(())
     }
 
     fn predict(

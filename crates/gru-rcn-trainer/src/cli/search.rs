@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
+use anyhow::Result;
 use clap::Args;
 use gru_rcn_data::base::SplitMix64;
 use serde::Serialize;
 
 use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, print_json};
-use crate::captioning::{CaptionPlan, resolve, train};
+use crate::captioning::{Series, resolve};
 use crate::output::{note, say};
-use crate::recipe::{CaptionRecipe, to_toml};
-use crate::run::dir::{Folder, RunDir, write_json};
+use crate::recipe::CaptionRecipe;
+use crate::run::dir::write_json;
 use crate::signals::StopFlag;
 
 #[derive(Args, Debug)]
@@ -56,13 +55,19 @@ impl SearchArgs {
     pub(super) fn run(&self) -> Result<()> {
         let RecipeArgs { data, weights, set } = &self.change;
         let recipe = resolve(&self.recipe, set, data.as_deref(), weights.as_deref())?;
-        let device = self.precision.device(self.device.backend)?;
-        let stop = StopFlag::install("run the command again, it goes on")?;
+        let series = Series {
+            folder: self.out.clone(),
+            device: self.precision.device(self.device.backend)?,
+            device_name: self.device.backend.to_string(),
+            precision: self.precision.dtype,
+            plain: self.json,
+            stop: StopFlag::install("run the command again, it goes on")?,
+        };
         let mut trials = Vec::new();
         for number in 1..=self.trials {
             let run = self.out.join(format!("trial-{number:04}"));
             note!("trial {number} of {}: {}", self.trials, run.display());
-            trials.push(self.trial(drawn(&recipe, number), run, &device, &stop)?);
+            trials.push(Self::trial(drawn(&recipe, number), run, &series)?);
         }
         // By what the weights are chosen, and by the likelihood where that is it.
         trials.sort_by(|a, b| {
@@ -81,30 +86,9 @@ impl SearchArgs {
         Ok(())
     }
 
-    fn trial(&self, recipe: CaptionRecipe, run: PathBuf, device: &Device, stop: &StopFlag) -> Result<Trial> {
-        let begun = run.join("recipe.toml").is_file();
+    fn trial(recipe: CaptionRecipe, run: PathBuf, series: &Series) -> Result<Trial> {
         let (hidden, embedding, segments) = (recipe.decoder.hidden, recipe.decoder.embedding, recipe.segments);
-        let folder = if begun { Folder::Resumed(RunDir::open_at(&run)?) } else { Folder::New(run.clone()) };
-        if let Folder::Resumed(dir) = &folder {
-            let before: CaptionRecipe = dir.read_recipe_as()?;
-            ensure!(
-                to_toml(&before)? == to_toml(&recipe)?,
-                "{dir} is a trial of another recipe or with other changes; give another folder with --out"
-            );
-        }
-        let (_, card) = train(CaptionPlan {
-            recipe,
-            folder,
-            features: Some(self.out.join("features")),
-            moved: false,
-            device: device.clone(),
-            others: Vec::new(),
-            device_names: self.device.backend.to_string(),
-            precision: self.precision.dtype,
-            plain: self.json,
-            stop: stop.clone(),
-        })?;
-        let result = card.captioner.and_then(|captioner| captioner.result).context("the trial has no result")?;
+        let result = series.train(recipe, &run, "a trial of another recipe or with other changes")?;
         let validation_score = result.curve.iter().filter_map(|point| point.validation_score).reduce(f64::max);
         Ok(Trial { run, hidden, embedding, segments, validation_nll: result.validation_nll, validation_score })
     }

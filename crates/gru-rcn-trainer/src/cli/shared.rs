@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::captioning::TrainedCaptioner;
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::TrainedRun;
-use crate::output::{note, say};
+use crate::output::{describe, note, say};
 use crate::run::card::SystemResult;
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
@@ -119,6 +119,60 @@ pub(super) struct RecipeArgs {
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+}
+
+/// What became of one of several files, as JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<T> {
+    Done(T),
+    /// The file as it was named, and what is wrong with it.
+    Failure {
+        file: String,
+        error: String,
+    },
+}
+
+/// What became of several files.
+pub(super) struct Entries<T> {
+    entries: Vec<Entry<T>>,
+    /// Those that failed, and all, in words; none if all are done.
+    failed: Option<String>,
+}
+
+/// Takes file after file. One that fails is said and passed over; an error if all do, and at once if
+/// there is one file. `done` is what is done with them: "classified".
+pub(super) fn each_file<T>(
+    files: &[PathBuf],
+    done: &str,
+    mut take: impl FnMut(&Path) -> Result<T>,
+) -> Result<Entries<T>> {
+    let (mut entries, mut failures) = (Vec::new(), 0);
+    for path in files {
+        match take(path) {
+            Ok(entry) => entries.push(Entry::Done(entry)),
+            Err(error) if files.len() == 1 => return Err(error),
+            Err(error) => {
+                let (file, error) = (path.display().to_string(), describe(&error));
+                note!("failed: {error}");
+                entries.push(Entry::Failure { file, error });
+                failures += 1;
+            }
+        }
+    }
+    let all = files.len();
+    ensure!(failures < all, "none of the {all} files could be {done}");
+    Ok(Entries { entries, failed: (failures > 0).then(|| format!("{failures} of {all} files could not be {done}")) })
+}
+
+impl<T: Serialize> Entries<T> {
+    /// Prints them as JSON if asked; files that failed are exit code 1.
+    pub(super) fn finish(self, json: bool) -> Result<()> {
+        if json {
+            print_json(&self.entries)?;
+        }
+        self.failed.map_or(Ok(()), |failed| bail!(Faults(failed)))
+    }
 }
 
 /// This program, to be started again without input.

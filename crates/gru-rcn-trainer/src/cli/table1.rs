@@ -456,13 +456,9 @@ impl<'a> Work<'a> {
     /// Makes or resumes a run. An error is that of a stop; any other is the outcome.
     fn finish(&self, folder: &Path, recipe: Recipe) -> Result<Outcome> {
         let run = || -> Result<Finished> {
-            let folder = match folder.join("recipe.toml").is_file() {
-                false => Folder::New(folder.to_owned()),
-                true => Folder::Resumed(RunDir::open_at(folder)?),
-            };
             let (dir, card) = train(Plan {
                 recipe: recipe.clone(),
-                folder,
+                folder: Folder::at(folder)?,
                 moved: false,
                 device: self.device.clone(),
                 others: Vec::new(),
@@ -753,8 +749,9 @@ impl Table {
 mod small {
     use super::*;
     use gru_rcn_data::ClipSource;
-    use gru_rcn_data::{Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, Sample, SizeRule, Split};
-    use image::RgbImage;
+    use gru_rcn_data::{
+        Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, SizeRule, Split, write_frames,
+    };
 
     const CLIPS: MotionConfig =
         MotionConfig { size: 32, frames: 20, train: 1200, validation: 240, test: 480, seed: 2016, background: false };
@@ -769,7 +766,8 @@ mod small {
         for split in [Split::Train, Split::Validation, Split::Test] {
             for (index, sample) in dataset.split(split).iter().enumerate() {
                 let class = &dataset.classes[sample.class];
-                write(&frames.join(format!("{split}/{class}/{split}-{index:04}")), sample)?;
+                let ClipSource::Motion(clip) = sample.source else { bail!("{} is not generated", sample.id) };
+                write_frames(&frames.join(format!("{split}/{class}/{split}-{index:04}")), &clip.render())?;
                 if stop.is_set() {
                     bail!(stop.interrupted());
                 }
@@ -791,21 +789,6 @@ mod small {
             Some(failure) => bail!("{}: {}", failure.clip, failure.error),
             None => Ok(prepared),
         }
-    }
-
-    fn write(folder: &Path, sample: &Sample) -> Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let ClipSource::Motion(clip) = sample.source else { bail!("{} is not generated", sample.id) };
-        let frames = clip.render();
-        for t in 0..frames.time {
-            let path = folder.join(format!("{t:02}.png"));
-            let picture = RgbImage::from_raw(frames.width as u32, frames.height as u32, frames.frame(t).to_vec());
-            picture
-                .context("a frame has three bytes a pixel")?
-                .save(&path)
-                .with_context(|| path.display().to_string())?;
-        }
-        Ok(())
     }
 
     /// A run that trains the small CNN on the shapes; its classifier of single frames is of no use.

@@ -7,11 +7,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::shared::{DeviceArgs, PrecisionArgs, print_json};
-use crate::captioning::{CaptionPlan, resolve, train};
+use crate::captioning::{Series, resolve};
 use crate::experiment::data::absolute;
 use crate::output::{note, say};
-use crate::recipe::{CaptionRecipe, EncoderSection, Select, to_toml};
-use crate::run::dir::{Folder, RunDir, write_json};
+use crate::recipe::{CaptionRecipe, EncoderSection, Select};
+use crate::run::dir::write_json;
 use crate::signals::StopFlag;
 
 #[derive(Args, Debug)]
@@ -101,11 +101,18 @@ impl Table2Args {
             ensure!(known.contains(&row.as_str()), "there is no row {row}; the rows are {}", known.join(", "));
         }
         let rows = ROWS.iter().filter(|row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key));
-        let stop = StopFlag::install("give the command again, it goes on")?;
+        let series = Series {
+            folder: self.out.clone(),
+            device: self.precision.device(self.device.backend)?,
+            device_name: self.device.backend.to_string(),
+            precision: self.precision.dtype,
+            plain: self.json,
+            stop: StopFlag::install("give the command again, it goes on")?,
+        };
         let mut lines = Vec::new();
         for row in rows {
             note!("row {}: {}, selected on {}", row.key, row.name, row.select.name());
-            lines.push(self.line(row, &stop)?);
+            lines.push(self.line(row, &series)?);
             write_json(&self.out.join("table2.json"), &lines)?;
         }
         if self.json {
@@ -140,33 +147,10 @@ impl Table2Args {
         Ok(recipe)
     }
 
-    fn line(&self, row: &Row, stop: &StopFlag) -> Result<Line> {
+    fn line(&self, row: &Row, series: &Series) -> Result<Line> {
         let recipe = self.recipe(row)?;
         let run = self.out.join(row.key);
-        let folder = if run.join("recipe.toml").is_file() {
-            let dir = RunDir::open_at(&run)?;
-            let before: CaptionRecipe = dir.read_recipe_as()?;
-            ensure!(
-                to_toml(&before)? == to_toml(&recipe)?,
-                "{dir} was made by other options; give another folder with --out"
-            );
-            Folder::Resumed(dir)
-        } else {
-            Folder::New(run.clone())
-        };
-        let (_, card) = train(CaptionPlan {
-            recipe,
-            folder,
-            features: Some(self.out.join("features")),
-            moved: false,
-            device: self.precision.device(self.device.backend)?,
-            others: Vec::new(),
-            device_names: self.device.backend.to_string(),
-            precision: self.precision.dtype,
-            plain: self.json,
-            stop: stop.clone(),
-        })?;
-        let result = card.captioner.and_then(|captioner| captioner.result).context("the run has no result")?;
+        let result = series.train(recipe, &run, "a run of other options")?;
         let metric = |key: &str| -> Result<f64> {
             let found = result.test.iter().find(|(known, _)| known.starts_with(key));
             Ok(found.with_context(|| format!("the run has no {key}"))?.1)

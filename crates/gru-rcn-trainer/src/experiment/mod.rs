@@ -20,7 +20,7 @@ pub(crate) use backbone::{fingerprint, pretrained, pretrained_network};
 pub(crate) use outcome::print;
 pub(crate) use system::{System, TrainedSystem};
 pub(crate) use test::{Test, TestedSystem};
-pub(crate) use trained::TrainedRun;
+pub(crate) use trained::{TrainedRun, unfinished};
 
 use anyhow::Result;
 use burn::tensor::Device;

@@ -1,7 +1,6 @@
 //! What a run leaves behind: its card, scores, report, and the table on standard output.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use gru_rcn::baselines::Baseline;
@@ -18,7 +17,7 @@ use crate::output::{note, say};
 use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
 use crate::report::{GalleryClip, Reliability, RunReport, Verdict, jpeg_base64};
-use crate::run::card::{BURN, DataCard, RunCard, SystemResult, VERSION};
+use crate::run::card::{DataCard, RunCard, SystemResult};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::run::scores::{ScoreLabels, Scores, top_classes};
@@ -45,32 +44,13 @@ pub(super) fn new_card(
     let origin = origin.filter(|file| recipe.uses_cnn() && file.is_file());
     let mut notes = preflight::notes(dataset);
     notes.extend(origin.and_then(|file| backbone::note_on_labels(dataset, file)));
+    let data = DataCard::new(dataset, dataset.fingerprint());
     Ok(RunCard {
-        version: VERSION,
-        program: env!("CARGO_PKG_VERSION").into(),
-        burn: BURN.into(),
-        recipe: recipe.name.clone(),
-        seed: recipe.seed,
-        started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
-        backend: devices.into(),
-        dtype: precision.name(),
-        earlier_devices: Vec::new(),
-        data: DataCard {
-            name: dataset.name.clone(),
-            fingerprint: dataset.fingerprint(),
-            train: dataset.train.len(),
-            validation: dataset.validation.len(),
-            test: dataset.test.len(),
-        },
         classes: dataset.classes.clone(),
         cnn_classes: backbone::classes(recipe, dataset, weights)?,
         cnn_is_system: backbone::classifies_clips(recipe, dataset, weights),
-        seconds: Vec::new(),
-        bad_clips: Vec::new(),
-        failed_test_clips: Vec::new(),
         notes,
-        systems: Vec::new(),
-        captioner: None,
+        ..RunCard::new(&recipe.name, recipe.seed, devices, precision.name(), data)
     })
 }
 

@@ -122,7 +122,7 @@ impl TrainedRun {
     }
 }
 
-fn unfinished(dir: &RunDir, missing: &Path) -> anyhow::Error {
+pub(crate) fn unfinished(dir: &RunDir, missing: &Path) -> anyhow::Error {
     let missing = missing.strip_prefix(dir.root()).unwrap_or(missing);
     anyhow::anyhow!(
         "{dir} is not finished: it has no {}; continue with `train --resume --run {dir}`",

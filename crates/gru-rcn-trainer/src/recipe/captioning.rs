@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use gru_rcn::backbone::Network;
-use gru_rcn::captioner::Penalties;
+use gru_rcn::captioner::{CaptionerConfig, Penalties};
 use gru_rcn_data::CropRule;
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +158,18 @@ pub(crate) struct DecoderSection {
 
 impl Default for DecoderSection {
     fn default() -> Self {
-        Self { embedding: 468, hidden: 3518, dropout: 0.5 }
+        let CaptionerConfig { embedding, hidden, dropout, .. } = CaptionerConfig::new(1, 1);
+        Self { embedding, hidden, dropout }
+    }
+}
+
+impl DecoderSection {
+    /// The decoder of so many features of a segment and so many words.
+    pub(crate) fn config(&self, features: usize, words: usize) -> CaptionerConfig {
+        CaptionerConfig::new(features, words)
+            .with_embedding(self.embedding)
+            .with_hidden(self.hidden)
+            .with_dropout(self.dropout)
     }
 }
 

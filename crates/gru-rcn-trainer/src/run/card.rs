@@ -1,5 +1,8 @@
 //! `run.json`: versions, data and results of a run, enough to judge it and to use its model.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gru_rcn_data::Dataset;
 use gru_rcn_metrics::{BINS, Classification, Comparison, Predictions};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +93,45 @@ pub(crate) struct DataCard {
     pub(crate) train: usize,
     pub(crate) validation: usize,
     pub(crate) test: usize,
+}
+
+impl DataCard {
+    pub(crate) fn new(dataset: &Dataset, fingerprint: String) -> Self {
+        Self {
+            name: dataset.name.clone(),
+            fingerprint,
+            train: dataset.train.len(),
+            validation: dataset.validation.len(),
+            test: dataset.test.len(),
+        }
+    }
+}
+
+impl RunCard {
+    /// The card of a run that begins now, of which the classes are not known yet.
+    pub(crate) fn new(recipe: &str, seed: u64, devices: &str, dtype: String, data: DataCard) -> Self {
+        Self {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").into(),
+            burn: BURN.into(),
+            recipe: recipe.into(),
+            seed,
+            started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
+            backend: devices.into(),
+            dtype,
+            earlier_devices: Vec::new(),
+            data,
+            classes: Vec::new(),
+            cnn_classes: 0,
+            cnn_is_system: false,
+            seconds: Vec::new(),
+            bad_clips: Vec::new(),
+            failed_test_clips: Vec::new(),
+            notes: Vec::new(),
+            systems: Vec::new(),
+            captioner: None,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]

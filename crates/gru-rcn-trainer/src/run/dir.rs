@@ -55,6 +55,14 @@ pub(crate) enum Folder {
 }
 
 impl Folder {
+    /// The run in this folder, if there is one, else a new one.
+    pub(crate) fn at(path: &Path) -> Result<Self> {
+        Ok(match path.join("recipe.toml").is_file() {
+            true => Self::Resumed(RunDir::open_at(path)?),
+            false => Self::New(path.to_owned()),
+        })
+    }
+
     pub(crate) fn resumed(&self) -> Option<&RunDir> {
         if let Self::Resumed(dir) = self { Some(dir) } else { None }
     }

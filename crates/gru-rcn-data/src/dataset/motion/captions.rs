@@ -66,13 +66,7 @@ impl MotionCaptions {
 
     /// The clips of a part, in order.
     pub fn part(&self, split: Split) -> impl Iterator<Item = CaptionClip> + use<> {
-        let MotionConfig { size, frames, train, validation, test, seed, background } = self.clips;
-        let clips = match split {
-            Split::Train => train,
-            Split::Validation => validation,
-            Split::Test => test,
-        };
-        (0..clips).map(move |index| CaptionClip::new(MotionClip { size, frames, seed, split, index, background }))
+        self.clips.clips(split).map(CaptionClip::new)
     }
 }
 

@@ -101,28 +101,37 @@ impl MotionConfig {
     /// As [`MotionConfig::validate`].
     pub fn dataset(&self) -> Result<Dataset, DataError> {
         self.validate()?;
-        let part = |split: Split, clips: usize| (0..clips).map(|index| self.sample(split, index)).collect();
+        let part = |split| self.clips(split).map(sample).collect();
         Ok(Dataset {
             name: "motion".to_owned(),
             classes: MOTIONS.into_iter().chain(self.background.then_some(BACKGROUND)).map(str::to_owned).collect(),
             appearances: SHAPES.map(str::to_owned).into(),
-            train: part(Split::Train, self.train),
-            validation: part(Split::Validation, self.validation),
-            test: part(Split::Test, self.test),
+            train: part(Split::Train),
+            validation: part(Split::Validation),
+            test: part(Split::Test),
             skipped: Vec::new(),
             notes: Vec::new(),
         })
     }
 
-    fn sample(&self, split: Split, index: usize) -> Sample {
-        let &Self { size, frames, seed, background, .. } = self;
-        let clip = MotionClip { size, frames, seed, split, index, background };
-        Sample {
-            id: format!("{split}/{index:06}"),
-            class: clip.motion(),
-            appearance: Some(clip.shape()),
-            source: ClipSource::Motion(clip),
-        }
+    /// The clips of a part, in order.
+    fn clips(&self, split: Split) -> impl Iterator<Item = MotionClip> + use<> {
+        let &Self { size, frames, train, validation, test, seed, background } = self;
+        let clips = match split {
+            Split::Train => train,
+            Split::Validation => validation,
+            Split::Test => test,
+        };
+        (0..clips).map(move |index| MotionClip { size, frames, seed, split, index, background })
+    }
+}
+
+fn sample(clip: MotionClip) -> Sample {
+    Sample {
+        id: format!("{}/{:06}", clip.split, clip.index),
+        class: clip.motion(),
+        appearance: Some(clip.shape()),
+        source: ClipSource::Motion(clip),
     }
 }
 
