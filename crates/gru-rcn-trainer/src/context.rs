@@ -20,6 +20,8 @@ use crate::signals::StopFlag;
 /// One run under way, whatever it trains.
 pub(crate) struct Session {
     pub(crate) dir: RunDir,
+    /// Where percepts and features are kept for other runs, if they are.
+    pub(crate) percepts: Option<PathBuf>,
     /// What its checkpoints belong to.
     pub(crate) fingerprint: RunFingerprint,
     /// The recipe's.

@@ -19,7 +19,6 @@ use std::path::PathBuf;
 
 pub(crate) use captions::of_msvd;
 pub use captions::{CAPTIONS, CaptionedClip, CaptionedPart};
-pub use content::ClipContent;
 pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine, without_extension};

@@ -47,6 +47,13 @@ impl ContentHash {
         std::io::copy(&mut file, &mut self.0).map(drop).map_err(|error| DataError::io(path, error))
     }
 
+    /// The hash of these files.
+    pub(crate) fn of(files: &[PathBuf]) -> Result<String, DataError> {
+        let mut hash = Self::default();
+        files.iter().try_for_each(|file| hash.read(file))?;
+        Ok(hash.finish())
+    }
+
     /// 64 hexadecimal digits.
     pub(crate) fn finish(self) -> String {
         self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -28,10 +28,7 @@ pub(crate) struct SourceClip {
 impl SourceClip {
     /// SHA-256 of the video or of the frames, in their order.
     pub(crate) fn hash(&self) -> Result<String, DataError> {
-        let files = if self.path.is_dir() { list_frames(&self.path)? } else { vec![self.path.clone()] };
-        let mut hash = ContentHash::default();
-        files.iter().try_for_each(|file| hash.read(file))?;
-        Ok(hash.finish())
+        ContentHash::of(&if self.path.is_dir() { list_frames(&self.path)? } else { vec![self.path.clone()] })
     }
 }
 

@@ -1,28 +1,24 @@
 //! Features of clips: computed once, kept on disk clip by clip, and in memory.
-//!
-//! ```text
-//! FOLDER/FINGERPRINT/00000.safetensors   some clips, in the order in which they were computed:
-//!                                        tensors named by clip, float32 [segment, feature]
-//! ```
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
-use gru_rcn_data::base::{Fnv64, if_there, write_atomically};
+use gru_rcn_data::base::Fnv64;
 use gru_rcn_data::{Frames, Sample};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
 
 use super::encoder::Encoder;
 use crate::observe::Pace;
+use crate::percepts::{Kept, Key, MOST_BYTES};
 use crate::signals::StopFlag;
 
-/// Clips of a file: what is lost at most when the program is killed.
+/// Clips that are computed at once: what is lost at most when the program is killed.
 const CLIPS: usize = 16;
+
+/// Name of the tensor of a clip on disk, float32 `[segment, feature]`.
+const TENSOR: &str = "features";
 
 /// The features of a clip, row by row; a short clip has fewer segments.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,25 +59,41 @@ impl<'a> FeatureMaker<'a> {
         Ok(self.fingerprint.get_or_init(|| format!("{:016x}", hash.finish())))
     }
 
-    /// Its features that the folder has.
-    pub(crate) fn kept(&self, folder: &Path) -> Result<Kept> {
-        Kept::open(folder.join(self.fingerprint()?))
-    }
-
-    /// The features of these clips in their order; those that are not kept are computed and kept.
+    /// The features of these clips in their order; those that the folder lacks are computed and kept
+    /// there, if there is one.
     pub(crate) fn of_clips(
         &self,
         samples: &[Sample],
-        kept: &mut Kept,
+        folder: Option<&Path>,
         stop: &StopFlag,
-        message: impl Fn(String),
+        message: &dyn Fn(String),
     ) -> Result<Vec<ClipFeatures>> {
-        let missing: Vec<Sample> =
-            samples.iter().filter(|sample| !kept.clips.contains_key(&sample.id)).cloned().collect();
+        let kept = folder.map(|folder| Kept::new(folder, self.device, MOST_BYTES));
+        let key = |sample: &Sample| -> Result<Option<(&Kept, Key)>> {
+            let Some((kept, content)) = kept.as_ref().zip(sample.content().ok()) else { return Ok(None) };
+            Ok(Some((kept, kept.key(&json!({ "clip": content, "encoders": self.fingerprint()? })))))
+        };
+        let keys = samples.iter().map(key).collect::<Result<Vec<_>>>()?;
+        let read = |(kept, key): &(&Kept, Key)| {
+            let (shape, values) = kept.read(key, &[TENSOR]).filter(|_| kept.has(key))?.swap_remove(0);
+            Some(ClipFeatures { segments: shape[0], values })
+        };
+        let mut features: Vec<Option<ClipFeatures>> = keys.iter().map(|key| key.as_ref().and_then(read)).collect();
+        let missing: Vec<usize> = (0..samples.len()).filter(|&clip| features[clip].is_none()).collect();
+        if let Some(kept) = &kept {
+            let bytes = missing.len() * self.segments * self.size() * size_of::<f32>();
+            kept.prepare("features", [samples.len(), missing.len()], bytes, message);
+        }
         let mut pace = Pace::new(missing.len());
         for (number, clips) in missing.chunks(CLIPS).enumerate() {
-            let computed = self.compute(clips)?;
-            kept.add(clips, computed)?;
+            let computed = self.compute(&clips.iter().map(|&clip| samples[clip].clone()).collect::<Vec<_>>())?;
+            for (&clip, computed) in clips.iter().zip(computed) {
+                let damaged = self.encoders.iter().any(|encoder| encoder.loader.found_damage(&samples[clip]));
+                if let Some((kept, key)) = keys[clip].as_ref().filter(|_| !damaged) {
+                    kept.keep(key, &[(TENSOR, vec![computed.segments, self.size()], &computed.values)], message);
+                }
+                features[clip] = Some(computed);
+            }
             let done = number * CLIPS + clips.len();
             if let Some(line) = pace.line(done, "clips have features") {
                 message(line);
@@ -90,7 +102,7 @@ impl<'a> FeatureMaker<'a> {
                 bail!(stop.interrupted());
             }
         }
-        samples.iter().map(|sample| Ok(kept.clips[&sample.id].clone())).collect()
+        Ok(features.into_iter().flatten().collect())
     }
 
     /// The features of clips in their order, encoder after encoder.
@@ -152,66 +164,9 @@ fn host(features: Tensor<2>) -> Result<ClipFeatures> {
     Ok(ClipFeatures { segments, values: features.try_into_data()?.try_into_vec::<f32>()? })
 }
 
-/// The features that a folder has.
-pub(crate) struct Kept {
-    folder: PathBuf,
-    clips: HashMap<String, ClipFeatures>,
-    files: usize,
-}
-
-impl Kept {
-    fn open(folder: PathBuf) -> Result<Self> {
-        let mut kept = Self { clips: HashMap::new(), files: 0, folder };
-        let Some(entries) = if_there(&kept.folder, fs::read_dir(&kept.folder))? else { return Ok(kept) };
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "safetensors") {
-                continue;
-            }
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
-            let damaged = || format!("{} is damaged; remove it, and its clips are computed again", path.display());
-            kept.files = kept.files.max(number.with_context(damaged)? + 1);
-            kept.read(&path).with_context(damaged)?;
-        }
-        Ok(kept)
-    }
-
-    fn read(&mut self, path: &Path) -> Result<()> {
-        let bytes = fs::read(path)?;
-        for (id, tensor) in SafeTensors::deserialize(&bytes)?.iter() {
-            let &[segments, _] = tensor.shape() else { bail!("{id} has the shape {:?}", tensor.shape()) };
-            ensure!(tensor.dtype() == Dtype::F32, "{id} is {:?}", tensor.dtype());
-            let values = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            self.clips.insert(id.to_owned(), ClipFeatures { segments, values });
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, samples: &[Sample], computed: Vec<ClipFeatures>) -> Result<()> {
-        let bytes = |clip: &ClipFeatures| clip.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-        let rows: Vec<Vec<u8>> = computed.iter().map(bytes).collect();
-        let views = samples.iter().zip(computed.iter().zip(&rows)).map(|(sample, (clip, bytes))| {
-            let shape = vec![clip.segments, clip.values.len() / clip.segments];
-            TensorView::new(Dtype::F32, shape, bytes).map(|view| (sample.id.as_str(), view))
-        });
-        let file = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, None)?;
-        let path = self.folder.join(format!("{:05}.safetensors", self.files));
-        fs::create_dir_all(&self.folder).with_context(|| format!("could not write {}", path.display()))?;
-        write_atomically(&path, &file).context("could not write the features")?;
-        self.files += 1;
-        self.clips.extend(samples.iter().map(|sample| sample.id.clone()).zip(computed));
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gru_rcn_data::ClipSource;
-
-    fn sample(id: &str) -> Sample {
-        Sample { id: id.into(), class: 0, appearance: None, source: ClipSource::Video(id.into()) }
-    }
 
     /// Two encoders of one and two features, three segments in two clips: 2, 2, 2 and 0, 6, 0, 0, 6, 0,
     /// of root mean squares 2 and √(72 / 6); a third encoder has zeros.
@@ -224,24 +179,5 @@ mod tests {
         let scales = scales_of(&[1, 2, 1], &clips);
         assert!((scales[0] - 0.5).abs() < 1e-6 && (scales[1] - 1.0 / 12f32.sqrt()).abs() < 1e-6, "{scales:?}");
         assert_eq!(scales[2], 1.0);
-    }
-
-    #[test]
-    fn features_are_kept_file_by_file() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("features/abc");
-        let clip = |segments, from: f32| ClipFeatures {
-            segments,
-            values: (0..3 * segments).map(|n| from + n as f32).collect(),
-        };
-        let mut kept = Kept::open(folder.clone()).unwrap();
-        kept.add(&[sample("a/1.avi"), sample("b/2")], vec![clip(2, 0.5), clip(1, -7.0)]).unwrap();
-        kept.add(&[sample("c")], vec![clip(2, 9.0)]).unwrap();
-        let again = Kept::open(folder.clone()).unwrap();
-        assert_eq!((again.files, &again.clips), (2, &kept.clips));
-        assert_eq!(again.clips["b/2"], clip(1, -7.0));
-        fs::write(folder.join("00001.safetensors"), b"words").unwrap();
-        let damaged = format!("{:#}", Kept::open(folder).err().unwrap());
-        assert!(damaged.contains("00001.safetensors is damaged; remove it"), "{damaged}");
     }
 }

@@ -17,7 +17,7 @@ use outcome::Scorer;
 pub(crate) use outcome::print_result;
 pub(crate) use trained::{Caption, TrainedCaptioner};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -39,7 +39,7 @@ use crate::preflight;
 use crate::recipe::{self, CaptionRecipe, EncoderSection, Select, to_toml};
 use crate::run::card::{CaptionerCard, CaptionerResult, DataCard, EpochPoint, RunCard};
 use crate::run::clips::RunClips;
-use crate::run::dir::{Folder, RunDir, write_json};
+use crate::run::dir::{Folder, PerceptFolder, RunDir, write_json};
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use crate::train::{Stage, Trainer};
@@ -56,8 +56,8 @@ const NAME: &str = "Captioner";
 pub(crate) struct CaptionPlan {
     pub(crate) recipe: CaptionRecipe,
     pub(crate) folder: Folder,
-    /// Where features are kept, if not in the run.
-    pub(crate) features: Option<PathBuf>,
+    /// Where features are kept for other runs.
+    pub(crate) percepts: PerceptFolder,
     /// Whether the data set of a resumed run is in another place than before.
     pub(crate) moved: bool,
     pub(crate) device: Device,
@@ -71,7 +71,6 @@ pub(crate) struct CaptionPlan {
 
 /// Runs of one command in a folder, which share their features.
 pub(crate) struct Series {
-    pub(crate) folder: PathBuf,
     pub(crate) device: Device,
     /// The device, as it is named on the command line.
     pub(crate) device_name: String,
@@ -92,7 +91,7 @@ impl Series {
         let (dir, card) = train(CaptionPlan {
             recipe,
             folder,
-            features: Some(self.folder.join("features")),
+            percepts: PerceptFolder::Beside,
             moved: false,
             device: self.device.clone(),
             others: Vec::new(),
@@ -184,6 +183,7 @@ pub(crate) fn train(plan: CaptionPlan) -> Result<(RunDir, RunCard)> {
     words.vocabulary.save(&dir.vocabulary())?;
     let session = Session {
         observers: Observers::of_run(&dir, plan.plain),
+        percepts: plan.percepts.of(&dir),
         dir,
         fingerprint,
         seed: plan.recipe.seed,
@@ -198,7 +198,7 @@ pub(crate) fn train(plan: CaptionPlan) -> Result<(RunDir, RunCard)> {
     }
     let run =
         Run { session: &session, recipe: &plan.recipe, clips: &clips, table: table.as_ref(), maker, words: &words };
-    let card = run.finish(card, plan.features.as_deref());
+    let card = run.finish(card);
     session.observers.send(Event::RunEnded);
     Ok((session.dir, card?))
 }
@@ -286,15 +286,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn finish(&self, card: RunCard, features: Option<&Path>) -> Result<RunCard> {
+    fn finish(&self, card: RunCard) -> Result<RunCard> {
         let session = self.session;
-        let folder = features.map_or_else(|| session.dir.features(), Path::to_owned);
         let [train, validation, test] = session.clock.time("Features", || {
-            let mut kept = self.maker.kept(&folder)?;
-            let mut of_part = |split| {
+            let of_part = |split| {
                 let samples = self.clips.dataset.split(split);
                 let message = |line| session.message(format!("{split}: {line}"));
-                self.maker.of_clips(samples, &mut kept, &session.stop, message)
+                self.maker.of_clips(samples, session.percepts.as_deref(), &session.stop, &message)
             };
             Ok([of_part(Split::Train)?, of_part(Split::Validation)?, of_part(Split::Test)?])
         })?;

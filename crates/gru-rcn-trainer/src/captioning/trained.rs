@@ -107,9 +107,9 @@ impl TrainedCaptioner {
     pub(crate) fn test(&self, clips: &CaptionedClips, split: Split, table: Option<&ParaphraseTable>) -> Result<Tested> {
         let stop = StopFlag::install("run the command again")?;
         let samples = clips.dataset.split(split);
-        let maker = self.maker();
-        let mut kept = maker.kept(&self.dir.features())?;
-        let features = maker.of_clips(samples, &mut kept, &stop, |line| note!("{line}"))?;
+        let kept = self.dir.percepts();
+        let kept = kept.is_dir().then_some(&*kept);
+        let features = self.maker().of_clips(samples, kept, &stop, &|line| note!("{line}"))?;
         let features = self.scaled(features);
         let (captioner, vocabulary, device) = (&self.captioner, &self.vocabulary, &self.device);
         Scorer { captioner, vocabulary, decoding: beam(&self.recipe), table, device }.test(clips, split, &features)

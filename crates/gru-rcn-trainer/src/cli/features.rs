@@ -4,28 +4,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use clap::Args;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::percepts::{Level, Percepts};
-use gru_rcn_data::{Dataset, Ffmpeg, Split};
+use gru_rcn_data::{ClipPlanner, Ffmpeg, Sample, Split};
+use serde::Serialize;
 use serde_json::json;
 
 use super::shared::{DeviceArgs, RecipeArgs, RunArgs, faults_exit, faults_json, faults_line, print_json};
 use crate::experiment::data::{dataset, resolve, set_root};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
-use crate::observe::Pace;
 use crate::output::{note, say};
-use crate::percepts::{
-    CACHE_SCHEMA, CacheIndex, CacheKind, CacheWriter, ClipLoader, FrozenCnn, Live, SkippedClips, Source,
-};
-use crate::preflight::holds_videos;
+use crate::percepts::{ClipLoader, FrozenCnn, INDEX, Kept, KeptPercepts, SkippedClips, Work};
+use crate::preflight::{holds_videos, samples};
 use crate::recipe::Recipe;
+use crate::run::dir::write_json;
 use crate::signals::StopFlag;
-
-/// Clips that go through the CNN at once.
-const BATCH: usize = 8;
 
 #[derive(Args, Debug)]
 pub(super) struct FeaturesArgs {
@@ -48,6 +44,39 @@ pub(super) struct FeaturesArgs {
     pub(super) device: DeviceArgs,
 }
 
+/// Version of the index's layout.
+const SCHEMA: u32 = 2;
+
+/// `index.json`.
+#[derive(Serialize)]
+struct Index<'a> {
+    schema: u32,
+    /// The program that wrote it.
+    tool: String,
+    /// `percepts`, maps of the CNN `[time, channel, height, width]`, or `encodings`, last hidden maps of
+    /// a trained GRU-RCN `[channel, height, width]`.
+    kind: &'static str,
+    network: &'static str,
+    /// Checksum of the CNN's weights.
+    weights: &'a str,
+    /// How clips were cut; each is the one that is evaluated.
+    clip: &'a ClipPlanner,
+    data: &'a str,
+    /// The levels, bottom up: the names of the tensors.
+    levels: &'a [Level],
+    classes: &'a [String],
+    clips: Vec<IndexedClip<'a>>,
+}
+
+#[derive(Serialize)]
+struct IndexedClip<'a> {
+    id: &'a str,
+    class: &'a str,
+    split: Split,
+    /// The file beside the index that has its tensors.
+    file: String,
+}
+
 /// What computes the features.
 struct Network {
     recipe: Recipe,
@@ -59,40 +88,46 @@ impl FeaturesArgs {
     /// Clips that cannot be read are exit code 1.
     pub(super) fn run(&self) -> Result<()> {
         let device = self.device.backend.device()?;
-        let stop = StopFlag::install("run the command again, it writes the folder anew")?;
+        let stop = StopFlag::install("run the command again, it goes on")?;
         let network = self.open(&device)?;
         let dataset = dataset(&network.recipe)?;
         if holds_videos(&dataset) {
             Ffmpeg::locate()?;
         }
-        let index = CacheIndex {
-            schema: CACHE_SCHEMA,
-            tool: format!("gru-rcn {}", env!("CARGO_PKG_VERSION")),
-            kind: if self.encodings { CacheKind::Encodings } else { CacheKind::Percepts },
-            network: network.recipe.backbone.network.to_string(),
-            weights: fingerprint(&network.cnn),
-            clip: network.recipe.clip.clone(),
-            data: dataset.name.clone(),
-            decoder: None,
-            levels: network.levels(),
-            classes: dataset.classes.clone(),
-            clips: Vec::new(),
-            shards: Vec::new(),
-        };
-        let mut writer = CacheWriter::create(&self.out, index)?;
+        let (levels, weights) = (network.levels(), fingerprint(&network.cnn));
+        let work = Work { device: &device, stop: &stop, message: &|line| note!("{line}") };
         let skipped = SkippedClips::collecting();
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            network.write(&dataset, split, &mut writer, &skipped, &stop, &device)?;
-        }
-        let faults = skipped.faults();
-        let total = dataset.train.len() + dataset.validation.len() + dataset.test.len();
+        let loader = ClipLoader::new(&network.recipe, &device, FloatDType::F32).skipping(&skipped);
+        let samples: Vec<Sample> = samples(&dataset).cloned().collect();
+        let name = network.recipe.backbone.network.name();
+        let kept = Kept::new(&self.out, &device, u64::MAX);
+        let percepts = KeptPercepts::new(kept, &network.cnn, [name, &weights], &loader, samples.iter(), &work)?;
+        let files = network.write(Arc::new(percepts), &samples, &loader, &work)?;
+        let (faults, total) = (skipped.faults(), samples.len());
         if let Some(error) = faults.values().next().filter(|_| faults.len() == total) {
             bail!("none of the {total} clips could be read; the first: {error}");
         }
-        let index = writer.finish()?;
+        let parts = [Split::Train, Split::Validation, Split::Test].into_iter();
+        let parts = parts.flat_map(|split| dataset.split(split).iter().map(move |sample| (split, sample)));
+        let clips = parts.zip(files).filter_map(|((split, sample), file)| {
+            Some(IndexedClip { id: &sample.id, class: &dataset.classes[sample.class], split, file: file? })
+        });
+        let index = Index {
+            schema: SCHEMA,
+            tool: format!("gru-rcn {}", env!("CARGO_PKG_VERSION")),
+            kind: if self.encodings { "encodings" } else { "percepts" },
+            network: name,
+            weights: &weights,
+            clip: &network.recipe.clip,
+            data: &dataset.name,
+            levels: &levels,
+            classes: &dataset.classes,
+            clips: clips.collect(),
+        };
+        write_json(&self.out.join(INDEX), &index)?;
         faults_line(&faults, total);
         if self.json {
-            let mut document = json!({ "out": self.out, "clips": index.clips.len(), "levels": index.levels });
+            let mut document = json!({ "out": self.out, "clips": index.clips.len(), "levels": levels });
             faults_json(&mut document, &faults);
             print_json(&document)?;
         } else {
@@ -147,56 +182,52 @@ impl Network {
         }
     }
 
-    /// The features of a batch: per level `[clip, ...]`.
-    fn features(&self, percepts: Percepts) -> Vec<Tensor<5>> {
-        match &self.model {
-            None => percepts.maps,
-            Some(model) => {
-                let percepts = model.norm.forward(percepts.select(&self.recipe.levels()));
-                model.recurrent.forward(percepts).into_iter().map(|map| map.unsqueeze_dim(1)).collect()
-            }
-        }
-    }
-
+    /// The file of each clip that can be read; what is not there is computed and written.
     fn write(
         &self,
-        dataset: &Dataset,
-        split: Split,
-        writer: &mut CacheWriter,
-        skipped: &Arc<SkippedClips>,
-        stop: &StopFlag,
+        percepts: Arc<KeptPercepts>,
+        samples: &[Sample],
+        loader: &ClipLoader,
+        work: &Work,
+    ) -> Result<Vec<Option<String>>> {
+        let (kept, levels) = (&percepts.kept, self.levels());
+        let of_model = self.model.as_ref().map(|model| json!([fingerprint(model), model.config().to_string()]));
+        let mut files: Vec<Option<String>> = vec![None; samples.len()];
+        let at_hand = self.model.is_none().then_some(&percepts);
+        work.percepts(&FrozenCnn::new(&self.cnn), samples, &[None], loader, at_hand, |found| {
+            // A clip that was read has a key.
+            let Some(mut key) = percepts.key(found.sample, found.version) else { return Ok(()) };
+            let tensors = percepts.tensors(found);
+            if let (Some(model), Some(of_model)) = (&self.model, &of_model) {
+                key = kept.key(&json!([key.file, of_model]));
+                let encodings = self.encodings(model, &tensors, work.device)?;
+                let named = levels.iter().zip(&encodings);
+                let tensors: Vec<_> =
+                    named.map(|(level, (shape, values))| (&*level.name, shape.clone(), &**values)).collect();
+                kept.write(&key, &tensors)?;
+            } else if !found.at_hand {
+                kept.write(&key, &tensors)?;
+            }
+            files[found.clip] = Some(key.file);
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
+    /// Per level the last hidden map of a clip with these percepts.
+    fn encodings(
+        &self,
+        model: &GruRcnClassifier,
+        percepts: &[(&str, Vec<usize>, &[f32])],
         device: &Device,
-    ) -> Result<()> {
-        let samples = dataset.split(split);
-        let loader = ClipLoader::new(&self.recipe, device, FloatDType::F32);
-        let source = Live::new(FrozenCnn::new(&self.cnn), samples, loader.skipping(skipped), device);
-        let (mut done, mut pace) = (0, Pace::new(samples.len()));
-        for batch in source.evaluation(BATCH) {
-            let batch = batch?;
-            done += batch.clips.len() + batch.bad;
-            let Some(percepts) = batch.input else { continue };
-            let clips = batch.clips.len();
-            let maps: Vec<(Vec<usize>, Vec<f32>)> = self
-                .features(percepts)
-                .into_iter()
-                .map(|map| Ok((map.dims().to_vec(), map.try_into_data()?.try_into_vec::<f32>()?)))
-                .collect::<Result<_>>()?;
-            for (clip, &place) in batch.clips.iter().enumerate() {
-                let rows = maps.iter().map(|(dims, values)| {
-                    let length = values.len() / clips;
-                    let from = if self.model.is_some() { 2 } else { 1 };
-                    (dims[from..].to_vec(), values[clip * length..(clip + 1) * length].to_vec())
-                });
-                let sample = &samples[place];
-                writer.push(sample, &dataset.classes[sample.class], split, rows.collect())?;
-            }
-            if let Some(line) = pace.line(done, "clips") {
-                note!("{split}: {line}");
-            }
-            if stop.is_set() {
-                bail!(stop.interrupted());
-            }
-        }
-        Ok(())
+    ) -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
+        let map = |(_, shape, values): &(&str, Vec<usize>, &[f32])| {
+            let data = TensorData::new(values.to_vec(), shape.clone());
+            Tensor::<4>::from_data(data, device).unsqueeze()
+        };
+        let percepts = Percepts::new(percepts.iter().map(map).collect());
+        let hidden = model.recurrent.forward(model.norm.forward(percepts.select(&self.recipe.levels())));
+        let values = |map: Tensor<4>| Ok((map.dims()[1..].to_vec(), map.try_into_data()?.try_into_vec::<f32>()?));
+        hidden.into_iter().map(values).collect()
     }
 }

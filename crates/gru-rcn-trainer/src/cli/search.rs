@@ -56,7 +56,6 @@ impl SearchArgs {
         let RecipeArgs { data, weights, set } = &self.change;
         let recipe = resolve(&self.recipe, set, data.as_deref(), weights.as_deref())?;
         let series = Series {
-            folder: self.out.clone(),
             device: self.precision.device(self.device.backend)?,
             device_name: self.device.backend.to_string(),
             precision: self.precision.dtype,

@@ -23,7 +23,7 @@ use crate::output::{describe, note, say};
 use crate::recipe::Recipe;
 use crate::report::{document, percent, percent_range};
 use crate::run::card::RunCard;
-use crate::run::dir::{Folder, RunDir, write_atomically, write_json};
+use crate::run::dir::{Folder, PerceptFolder, RunDir, write_atomically, write_json};
 use crate::run::scores::{SavedScores, average};
 use crate::signals::{Faults, Interrupted, StopFlag};
 
@@ -459,6 +459,7 @@ impl<'a> Work<'a> {
             let (dir, card) = train(Plan {
                 recipe: recipe.clone(),
                 folder: Folder::at(folder)?,
+                percepts: PerceptFolder::Beside,
                 moved: false,
                 device: self.device.clone(),
                 others: Vec::new(),

@@ -102,7 +102,6 @@ impl Table2Args {
         }
         let rows = ROWS.iter().filter(|row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key));
         let series = Series {
-            folder: self.out.clone(),
             device: self.precision.device(self.device.backend)?,
             device_name: self.device.backend.to_string(),
             precision: self.precision.dtype,

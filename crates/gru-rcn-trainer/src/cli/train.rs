@@ -1,5 +1,7 @@
 //! `train`: a model by a recipe, with its baselines, and a report on the test clips.
 
+use std::ffi::OsString;
+
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
@@ -13,7 +15,7 @@ use crate::experiment::{Plan, print, train};
 use crate::output::say;
 use crate::recipe::{self, CaptionRecipe};
 use crate::report::RunReport;
-use crate::run::dir::{Folder, RunDir};
+use crate::run::dir::{Folder, PerceptFolder, RunDir};
 use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
@@ -40,6 +42,10 @@ pub(super) struct TrainArgs {
     /// `cuda:0,cuda:1`; instead of --backend.
     #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
+    /// Where percepts are kept for other runs; `none` keeps none. Without it, in the folder `percepts`
+    /// beside the run.
+    #[arg(long, value_name = "DIR")]
+    percepts: Option<OsString>,
     /// Plain lines even on a terminal.
     #[arg(long)]
     plain: bool,
@@ -115,7 +121,7 @@ impl TrainArgs {
                 }
             },
             folder,
-            features: None,
+            percepts: self.percepts(),
             moved: self.resume && self.change.data.is_some(),
             device,
             others,
@@ -161,6 +167,10 @@ impl TrainArgs {
         })
     }
 
+    fn percepts(&self) -> PerceptFolder {
+        self.percepts.clone().map(PerceptFolder::from).unwrap_or_default()
+    }
+
     fn plan(&self, folder: Folder) -> Result<Plan> {
         let (device, others) = self.devices()?;
         Ok(Plan {
@@ -169,6 +179,7 @@ impl TrainArgs {
                 _ => self.new_recipe()?,
             },
             folder,
+            percepts: self.percepts(),
             moved: self.resume && self.change.data.is_some(),
             device,
             others,

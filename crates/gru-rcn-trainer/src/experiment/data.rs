@@ -91,7 +91,9 @@ pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: 
         recipe.backbone.pretrain = None;
     }
     recipe.backbone.weights = recipe.backbone.weights.map(|weights| absolute(&weights));
-    recipe.features.from = recipe.features.from.map(|folder| absolute(&folder));
+    if let Some(folder) = &recipe.features.from {
+        bail!("features.from is a key of earlier versions; remove it and give `--percepts {}`", folder.display());
+    }
     if recipe.uses_cnn() && recipe.backbone.weights.is_none() && recipe.backbone.pretrain.is_none() {
         bail!(
             "the recipe {} needs pretrained weights of its CNN, in torchvision's layout: give them with --weights FILE",

@@ -35,7 +35,7 @@ use crate::preflight::memory::Memory;
 use crate::recipe::Recipe;
 use crate::run::card::RunCard;
 use crate::run::clips::RunClips;
-use crate::run::dir::{Folder, RunDir, write_json};
+use crate::run::dir::{Folder, PerceptFolder, RunDir, write_json};
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
 use data::Clips;
@@ -45,6 +45,8 @@ use percepts::PerceptMaker;
 pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) folder: Folder,
+    /// Where percepts are kept for other runs.
+    pub(crate) percepts: PerceptFolder,
     /// Whether the data set of a resumed run is in another place than before.
     pub(crate) moved: bool,
     /// The device that holds the models.
@@ -103,6 +105,7 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let replicas = Replicas::new(plan.device.clone(), plan.others);
     let session = Session {
         observers: Observers::of_run(&dir, plan.plain),
+        percepts: plan.percepts.of(&dir),
         dir,
         fingerprint,
         seed: plan.recipe.seed,
@@ -132,8 +135,8 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
             cnn.levels().iter().map(|l| format!("{} {}×{}×{}", l.name, l.channels, l.height, l.width)).collect();
         context.message(format!("levels: {}", levels.join(", ")));
     }
-    let cache = percepts::open_cache(context, &clips.dataset, &cnn)?;
-    let percepts = PerceptMaker::new(context, &cnn, cache.as_ref());
+    let kept = percepts::open_kept(context, clips, &cnn)?;
+    let percepts = PerceptMaker::new(context, &cnn, kept.as_ref());
     let sources = percepts.training_sources(clips)?;
     let systems = System::of_run(&context.recipe, &card);
     let trained = systems::train_all(context, clips, systems, &cnn, &sources)?;

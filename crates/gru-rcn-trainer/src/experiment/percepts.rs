@@ -1,17 +1,22 @@
 //! The percepts that the systems of a run are trained on.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::percepts::{PerceptStatistics, Percepts};
-use gru_rcn_data::{Dataset, Sample};
+use gru_rcn_data::Sample;
 
 use super::backbone;
 use super::data::Clips;
 use crate::context::Context;
-use crate::percepts::{Cache, ClipLoader, FrozenCnn, Live, MEASURED_CLIPS, Source, Store, bytes_of_clips};
+use crate::percepts::{
+    ClipLoader, FrozenCnn, Kept, KeptPercepts, Live, MEASURED_CLIPS, MOST_BYTES, Source, Store, Work, bytes_of_clips,
+    versions,
+};
 use crate::preflight::samples;
+use crate::recipe::Recipe;
 
 /// Training and validation clips as percepts of all levels.
 pub(crate) struct Sources {
@@ -30,26 +35,39 @@ impl Sources {
     }
 }
 
-/// Makes percepts of clips by a CNN, or reads those on disk.
+/// Makes percepts of clips by a CNN, or reads those at hand.
 #[derive(Clone, Copy)]
 pub(crate) struct PerceptMaker<'a> {
     pub(crate) context: &'a Context,
     pub(crate) cnn: &'a Cnn,
-    pub(crate) cache: Option<&'a Cache>,
+    /// Percepts on disk, if they are kept there.
+    pub(crate) kept: Option<&'a Arc<KeptPercepts>>,
     /// Whether percepts are computed once and kept in memory, or whenever a batch is requested.
     pub(crate) in_memory: bool,
 }
 
-/// The percepts on disk that the recipe starts from, if any; they must be those of the CNN and of the clips.
-pub(crate) fn open_cache(context: &Context, dataset: &Dataset, cnn: &Cnn) -> Result<Option<Cache>> {
-    let recipe = &context.recipe;
-    let Some(folder) = &recipe.features.from else { return Ok(None) };
-    let cache = Cache::open(folder)?;
-    cache.check(recipe, &backbone::fingerprint(cnn), &cnn.levels())?;
-    if let Some(warning) = cache.check_clips(samples(dataset))? {
-        context.message(warning);
-    }
-    Ok(Some(cache))
+/// Whether percepts are computed once and kept.
+fn computed_once(recipe: &Recipe) -> bool {
+    recipe.features.cache && recipe.uses_percepts()
+}
+
+/// The percepts on disk, where the run may keep some there: which clips are at hand is said, and room
+/// is made for the others.
+pub(crate) fn open_kept(context: &Context, clips: &Clips, cnn: &Cnn) -> Result<Option<Arc<KeptPercepts>>> {
+    let (recipe, dataset, loader) = (&context.recipe, &clips.dataset, &clips.loader);
+    let Some(folder) = context.percepts.as_ref().filter(|_| computed_once(recipe)) else { return Ok(None) };
+    let message = |line| context.message(line);
+    let work = Work { device: &context.device, stop: &context.stop, message: &message };
+    // Those of this run have room in any case.
+    let kept = Kept::new(folder, &context.device, MOST_BYTES.max((recipe.features.max_mib as u64) << 21));
+    let (network, weights) = (recipe.backbone.network.name(), backbone::fingerprint(cnn));
+    let kept = KeptPercepts::new(kept, cnn, [network, &weights], loader, samples(dataset), &work)?;
+    let all = versions(recipe.features.copies);
+    let again = if recipe.refit.is_some() { &all[..] } else { &all[..1] };
+    let test = if recipe.views().is_single() { &dataset.test[..] } else { &[] };
+    let parts = [(&dataset.train[..], &all[..]), (&dataset.validation, again), (test, &all[..1])];
+    kept.prepare(parts.iter().flat_map(|(samples, versions)| samples.iter().map(|sample| (sample, *versions))), &work);
+    Ok(Some(Arc::new(kept)))
 }
 
 /// At most `most` places of a list, spread evenly over all of it: lists are often sorted by class.
@@ -59,8 +77,8 @@ fn spread(length: usize, most: usize) -> impl Iterator<Item = usize> {
 }
 
 impl<'a> PerceptMaker<'a> {
-    pub(crate) fn new(context: &'a Context, cnn: &'a Cnn, cache: Option<&'a Cache>) -> Self {
-        Self { context, cnn, cache, in_memory: context.recipe.features.cache && context.recipe.uses_percepts() }
+    pub(crate) fn new(context: &'a Context, cnn: &'a Cnn, kept: Option<&'a Arc<KeptPercepts>>) -> Self {
+        Self { context, cnn, kept, in_memory: computed_once(&context.recipe) }
     }
 
     /// Percepts of training and validation clips.
@@ -75,10 +93,7 @@ impl<'a> PerceptMaker<'a> {
         if self.in_memory {
             let bytes = self.bytes(all.len(), recipe.features.copies).saturating_add(self.bytes(validation.len(), 0));
             let mib = self.check_size(bytes, "these")?;
-            self.context.message(match &recipe.features.from {
-                Some(folder) => format!("reading percepts from {}, {mib} MiB in memory", folder.display()),
-                None => format!("computing the percepts of all clips, {mib} MiB in memory"),
-            });
+            self.context.message(format!("the percepts of training and validation clips take {mib} MiB of memory"));
             return self.context.clock.time("Percepts", || {
                 let store = self.store(&all, recipe.features.copies, &training)?;
                 // A store of its own, also where `all` has them: here a clip that cannot be read is
@@ -110,10 +125,7 @@ impl<'a> PerceptMaker<'a> {
 
     fn store(self, samples: &[Sample], copies: usize, loader: &ClipLoader) -> Result<Store> {
         self.check_size(self.bytes(samples.len(), copies), &samples.len().to_string())?;
-        match self.cache {
-            Some(cache) => Store::read(cache, self.cnn.levels(), samples, loader, &self.context.device),
-            None => Store::fill(self.context, &FrozenCnn::new(self.cnn), samples, copies, loader),
-        }
+        Store::fill(self.context, &FrozenCnn::new(self.cnn), samples, copies, loader, self.kept)
     }
 
     fn bytes(self, clips: usize, copies: usize) -> usize {

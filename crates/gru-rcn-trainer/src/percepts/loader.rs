@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{
-    ClipPlanner, ClipReader, DataError, Frames, LoaderConfig, OrderedLoader, PlanKey, Sample, TemporalSampling,
-    ordered, printable,
+    ClipPlanner, ClipReader, ClipSource, DataError, Frames, LoaderConfig, OrderedLoader, PlanKey, Sample,
+    TemporalSampling, ordered, printable,
 };
 use serde_json::{Value, json};
 
@@ -112,6 +112,12 @@ impl ClipLoader {
     /// The same loader, which skips clips that cannot be read and records them.
     pub(crate) fn skipping(&self, skipped: &Arc<SkippedClips>) -> Self {
         Self { skipped: Some(skipped.clone()), ..self.clone() }
+    }
+
+    /// Whether a clip that was read is a damaged video.
+    pub(crate) fn found_damage(&self, sample: &Sample) -> bool {
+        let damaged = |path| self.reader.damaged().iter().any(|(video, _)| video == path);
+        matches!(&sample.source, ClipSource::Video(path) if damaged(path))
     }
 
     /// What is wrong with the first of the clips that were skipped, by their names.

@@ -2,23 +2,25 @@
 //!
 //! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`]
 //! computes them once and keeps them in memory, with a few augmented versions of each training
-//! clip. [`Live`] runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that
+//! clip, and [`KeptPercepts`] on disk for other runs. [`Live`] runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that
 //! is trained takes in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by
 //! [`Live`]. All hand out [`Batch`]es through [`Source`].
 
-mod cache;
+mod frozen;
+mod kept;
 mod live;
 mod loader;
 mod pixels;
 mod source;
 mod store;
 
-pub(crate) use cache::{Cache, CacheWriter, Index as CacheIndex, Kind as CacheKind, SCHEMA as CACHE_SCHEMA};
+pub(crate) use frozen::{KeptPercepts, Version, Work};
+pub(crate) use kept::{INDEX, Kept, Key, MOST_BYTES};
 pub(crate) use live::Live;
 pub(crate) use loader::{ClipLoader, SkippedClips};
 pub(crate) use pixels::{PixelStore, appearances};
 pub(crate) use source::{Batch, Batches, Levels, Source, WithContext, in_batches};
-pub(crate) use store::{Store, bytes_of_clips};
+pub(crate) use store::{Store, bytes_of_clips, versions};
 
 use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use anyhow::Result;
+use burn::tensor::{Device, Tensor, TensorData};
 use gru_rcn::percepts::{Level, PerceptStatistics, Percepts};
-use gru_rcn_data::{Frames, PlanKey, Sample};
+use gru_rcn_data::{PlanKey, Sample};
 
-use super::{Batch, Batches, Cache, ClipLoader, FrozenCnn, Source, chunk_of, in_batches, workers};
+use super::{Batch, Batches, ClipLoader, FrozenCnn, KeptPercepts, Source, Version, Work, in_batches};
 use crate::context::Context;
-use crate::observe::Pace;
 
 /// The percepts of a list of clips, in one or several versions. A clone shares them.
 #[derive(Clone)]
@@ -40,66 +40,54 @@ pub(crate) fn bytes_of_clips(levels: &[Level], time: usize, clips: usize, copies
     [1 + copies, row, size_of::<f32>()].into_iter().fold(clips, usize::saturating_mul)
 }
 
+/// The original of a clip and `copies` augmented versions.
+pub(crate) fn versions(copies: usize) -> Vec<Version> {
+    std::iter::once(None).chain((1..=copies as u64).map(Some)).collect()
+}
+
 fn values_of(level: &Level) -> usize {
     level.channels * level.height * level.width
 }
 
 impl Store {
-    /// Reads every clip once, cuts the original and `copies` versions, and runs the CNN over all.
+    /// Percepts of all clips, the original and `copies` versions of each. Those that are not at hand
+    /// are kept for other runs.
     pub(crate) fn fill(
         context: &Context,
         cnn: &FrozenCnn,
         samples: &[Sample],
         copies: usize,
         loader: &ClipLoader,
+        kept: Option<&Arc<KeptPercepts>>,
     ) -> Result<Self> {
-        let mut data = Data::new(cnn.levels(), samples, 1 + copies, loader, &context.device);
-        let versions: Vec<Option<u64>> = std::iter::once(None).chain((1..=copies as u64).map(Some)).collect();
-        let read = move |loader: &ClipLoader, sample: &Sample| loader.read(sample, &versions);
-        let clips = loader.in_order(samples.to_vec(), 1 + copies, read);
-        let [height, width] = loader.planner.input_size;
-        let chunk = chunk_of(data.time * height * width);
-        let at_once = workers(loader) * chunk;
-        let (mut waiting, mut rows, mut pace) = (Vec::<Frames>::new(), 0, Pace::new(samples.len()));
-        for (index, clip) in clips.enumerate() {
-            let read = loader.or_skip(&samples[index].id, clip)?;
-            data.first_rows.push(read.as_ref().map(|_| rows));
-            if let Some(versions) = read {
+        let versions = versions(copies);
+        let mut data = Data {
+            levels: cnn.levels(),
+            time: loader.planner.temporal.frames(),
+            versions: versions.len(),
+            targets: samples.iter().map(|sample| sample.class).collect(),
+            ids: samples.iter().map(|sample| sample.id.clone()).collect(),
+            seed: loader.seed,
+            first_rows: vec![None; samples.len()],
+            values: cnn.levels().iter().map(|_| Vec::new()).collect(),
+            device: context.device.clone(),
+        };
+        let message = |line| context.message(line);
+        let work = Work { device: &context.device, stop: &context.stop, message: &message };
+        let mut rows = 0;
+        work.percepts(cnn, samples, &versions, loader, kept, |found| {
+            let first = *data.first_rows[found.clip].get_or_insert_with(|| {
                 rows += versions.len();
-                waiting.extend(versions);
+                rows - versions.len()
+            });
+            for (values, new) in data.values.iter_mut().zip(&found.values) {
+                values.resize(rows * new.len(), 0.0);
+                values[(first + found.place) * new.len()..][..new.len()].copy_from_slice(new);
             }
-            while waiting.len() >= at_once {
-                data.push(cnn, &waiting.drain(..at_once).collect::<Vec<_>>(), chunk, loader.dtype)?;
+            if let Some(kept) = kept.filter(|_| !found.at_hand) {
+                kept.keep(found, loader, &work);
             }
-            if let Some(line) = pace.line(index + 1, "clips have percepts") {
-                context.message(line);
-            }
-            if context.stop.is_set() {
-                bail!(context.stop.interrupted());
-            }
-        }
-        data.push(cnn, &waiting, chunk, loader.dtype)?;
-        Ok(Self { clips: 0..samples.len(), data: Rc::new(data) })
-    }
-
-    /// Takes the clips as they are evaluated from percepts on disk, which have been checked.
-    pub(crate) fn read(
-        cache: &Cache,
-        levels: Vec<Level>,
-        samples: &[Sample],
-        loader: &ClipLoader,
-        device: &Device,
-    ) -> Result<Self> {
-        let mut data = Data::new(levels, samples, 1, loader, device);
-        data.first_rows = (0..samples.len()).map(Some).collect();
-        let (levels, time) = (&data.levels, data.time);
-        data.values = levels.iter().map(|level| vec![0.0; samples.len() * time * values_of(level)]).collect();
-        cache.read(&data.ids, levels, time, |clip, level, bytes| {
-            let length = time * values_of(&levels[level]);
-            let row = &mut data.values[level][clip * length..(clip + 1) * length];
-            for (value, bytes) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *value = f32::from_le_bytes(*bytes);
-            }
+            Ok(())
         })?;
         Ok(Self { clips: 0..samples.len(), data: Rc::new(data) })
     }
@@ -124,31 +112,6 @@ impl Store {
 }
 
 impl Data {
-    fn new(levels: Vec<Level>, samples: &[Sample], versions: usize, loader: &ClipLoader, device: &Device) -> Self {
-        Self {
-            time: loader.planner.temporal.frames(),
-            versions,
-            targets: samples.iter().map(|sample| sample.class).collect(),
-            ids: samples.iter().map(|sample| sample.id.clone()).collect(),
-            seed: loader.seed,
-            first_rows: Vec::with_capacity(samples.len()),
-            values: levels.iter().map(|_| Vec::new()).collect(),
-            levels,
-            device: device.clone(),
-        }
-    }
-
-    /// Runs the CNN over clips, `chunk` of them in each thread.
-    fn push(&mut self, cnn: &FrozenCnn, clips: &[Frames], chunk: usize, dtype: FloatDType) -> Result<()> {
-        let parts: Vec<&[Frames]> = clips.chunks(chunk).collect();
-        for percepts in cnn.side_by_side(&parts, &self.device, dtype) {
-            for (values, map) in self.values.iter_mut().zip(percepts.maps) {
-                values.extend(map.try_into_data()?.try_into_vec::<f32>()?);
-            }
-        }
-        Ok(())
-    }
-
     fn rows(&self, rows: &[usize]) -> Percepts {
         let maps = self.levels.iter().zip(&self.values).map(|(level, values)| {
             let length = self.time * values_of(level);

@@ -150,11 +150,7 @@ pub(crate) fn samples(dataset: &Dataset) -> impl Iterator<Item = &Sample> {
 pub(crate) fn digests(dataset: &Dataset) -> BTreeMap<String, String> {
     let files = samples(dataset).filter(|sample| !matches!(sample.source, ClipSource::Motion(_)));
     // What cannot be looked at cannot be read either; that names the fault.
-    files
-        .map(|sample| {
-            (sample.id.clone(), sample.content().map_or_else(|_| "unreadable".into(), |content| content.digest))
-        })
-        .collect()
+    files.map(|sample| (sample.id.clone(), sample.digest().unwrap_or_else(|_| "unreadable".into()))).collect()
 }
 
 /// Checks that a resumed run is given the clips that it was started with. In a data set that was

@@ -215,8 +215,7 @@ impl Recipe {
         self.model.validate(&self.backbone.taps)?;
         let variants = self.baselines.variants();
         if self.model.finetune_backbone {
-            let from = self.features.from.is_some().then_some(("features.from", "has the maps"));
-            if let Some((key, has)) = from.or(variants) {
+            if let Some((key, has)) = variants {
                 bail!("model.finetune_backbone trains the CNN, but {key} {has} of a frozen one; remove one of the two");
             }
         }

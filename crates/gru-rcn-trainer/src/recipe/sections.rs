@@ -105,9 +105,8 @@ pub(crate) struct FeaturesSection {
     /// With the cache: augmented versions of each training clip kept beside the original; each epoch draws
     /// one of all. Without the cache every epoch draws a new one.
     pub(crate) copies: usize,
-    /// A folder written by `gru-rcn features` to take the percepts from instead of computing them; for
-    /// clips that are not augmented.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A key of earlier versions, which new runs may not have: `--percepts` took its place.
+    #[serde(skip_serializing)]
     pub(crate) from: Option<PathBuf>,
     /// Most memory the cache may take, MiB.
     pub(crate) max_mib: usize,
@@ -126,10 +125,6 @@ impl Default for FeaturesSection {
 impl FeaturesSection {
     pub(super) fn validate(&self) -> Result<()> {
         ensure!(self.workers <= 1024, "features.workers is {}; at most 1024 threads read clips", self.workers);
-        ensure!(
-            self.from.is_none() || (self.cache && self.copies == 0),
-            "features.from holds each clip once, as it is evaluated; set features.copies=0 and features.cache=true"
-        );
         Ok(())
     }
 }

@@ -15,12 +15,12 @@
 //! checkpoints/STAGE/     the states that --resume starts from
 //! vocabulary.json        of a captioner: its words
 //! encoders/N/            its encoders, each as a part of a run folder
-//! features/              what they make of the clips
 //! captions-test.json     its captions of the test clips; references-test.json has the references
 //! report.json, report.html
 //! ```
 
 use std::cmp::Reverse;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -52,6 +52,33 @@ pub(crate) enum Folder {
     New(PathBuf),
     /// A new numbered folder in this one, named after the recipe.
     Numbered(PathBuf),
+}
+
+/// Where percepts and features are kept for other runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum PerceptFolder {
+    /// In `percepts` beside the run folder.
+    #[default]
+    Beside,
+    At(PathBuf),
+    Nowhere,
+}
+
+impl From<OsString> for PerceptFolder {
+    fn from(text: OsString) -> Self {
+        if text == "none" { Self::Nowhere } else { Self::At(text.into()) }
+    }
+}
+
+impl PerceptFolder {
+    /// The folder for a run.
+    pub(crate) fn of(self, dir: &RunDir) -> Option<PathBuf> {
+        match self {
+            Self::Beside => Some(dir.percepts()),
+            Self::At(folder) => Some(folder),
+            Self::Nowhere => None,
+        }
+    }
 }
 
 impl Folder {
@@ -129,7 +156,6 @@ files! {
     vocabulary() => "vocabulary.json";
     /// The encoder of this number.
     encoder(number) => "encoders/{number}";
-    features() => "features";
     /// Factors of the features of a captioner's encoders.
     scales() => "encoders/scales.json";
     /// Captions of the clips called `name`, such as `test`.
@@ -225,6 +251,11 @@ impl RunDir {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder beside the run in which percepts are kept for other runs.
+    pub(crate) fn percepts(&self) -> PathBuf {
+        self.root.with_file_name("percepts")
     }
 
     /// The run card, which a run has once it has begun.
