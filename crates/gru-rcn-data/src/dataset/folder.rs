@@ -79,6 +79,10 @@ pub struct FolderOptions {
     pub test_fraction: f32,
     /// Seed of the division.
     pub seed: u64,
+    /// Whether further clips and classes leave the others in their parts, as far as the shares of
+    /// the classes allow. Default no, which is the division of earlier versions.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stable: bool,
 }
 
 impl Default for FolderOptions {
@@ -95,6 +99,7 @@ impl Default for FolderOptions {
             validation_fraction: 0.15,
             test_fraction: 0.15,
             seed: 0,
+            stable: false,
         }
     }
 }
@@ -420,7 +425,7 @@ fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String]
         };
         let members: Vec<Member> = parts.train.iter().map(member).collect();
         let key = Fnv64::default().text("hold out").text(name).number(options.seed);
-        let mut held = hold_out(&members, classes.len(), share, key).into_iter();
+        let mut held = hold_out(&members, classes.len(), share, key, options.stable).into_iter();
         let (out, kept) = std::mem::take(&mut parts.train).into_iter().partition(|_| held.next() == Some(true));
         (*part, parts.train) = (Some(out), kept);
     };

@@ -165,10 +165,11 @@ pub(super) struct Member {
 /// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole
 /// groups.
 ///
-/// Groups are visited in an order that depends on `key` and the group names alone; one is taken if
-/// that brings the classes' held-out counts nearer to their shares. A class still without a
+/// Groups are visited in an order that depends on `key` and the group names alone. If it is `stable`,
+/// it is one of the hashes of the names, in which further groups leave the others in their order; else
+/// all are shuffled together. A group is taken if that brings the classes' held-out counts nearer to their shares. A class still without a
 /// held-out clip then gives its smallest group. No class is ever emptied.
-pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64) -> Vec<bool> {
+pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64, stable: bool) -> Vec<bool> {
     if fraction <= 0.0 {
         return vec![false; members.len()];
     }
@@ -180,7 +181,10 @@ pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: F
         total[member.class] += 1;
     }
     let mut order: Vec<&str> = counts.keys().copied().collect();
-    Draws::new(key).shuffle(&mut order);
+    match stable {
+        true => order.sort_by_key(|group| Draws::new(key.text(group)).below(usize::MAX)),
+        false => Draws::new(key).shuffle(&mut order),
+    }
     let (mut held, mut taken) = (vec![0; classes], BTreeSet::new());
     let mut take = |held: &mut [usize], group| {
         counts[group].iter().for_each(|(&class, &n)| held[class] += n);
@@ -265,15 +269,35 @@ mod tests {
         let names: Vec<String> = (0..20).map(|i| format!("g{i}")).collect();
         let list: Vec<(&str, usize, usize)> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i % 2, 2)).collect();
         let members = members(&list);
-        for seed in 0..20 {
-            let held = hold_out(&members, 2, 0.2, key(seed));
+        for (seed, stable) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
+            let held = hold_out(&members, 2, 0.2, key(seed), stable);
             for class in 0..2 {
                 assert_eq!(members.iter().zip(&held).filter(|(m, h)| m.class == class && **h).count(), 4);
             }
             assert!((0..20).all(|g| held[2 * g] == held[2 * g + 1]));
-            assert_eq!(held, hold_out(&members, 2, 0.2, key(seed)));
+            assert_eq!(held, hold_out(&members, 2, 0.2, key(seed), stable));
         }
-        assert_ne!(hold_out(&members, 2, 0.2, key(1)), hold_out(&members, 2, 0.2, key(2)));
+        assert_ne!(hold_out(&members, 2, 0.2, key(1), false), hold_out(&members, 2, 0.2, key(2), false));
+    }
+
+    // A third class leaves the twenty groups of two others where they are. A clip more in each class
+    // of ten leaves the share at 2 of 11: at most one clip is held out in place of another.
+    #[test]
+    fn a_stable_division_keeps_the_others_in_their_parts() {
+        let name = |class: usize, clip: usize| format!("{}/{clip}", ["a", "b", "c"][class]);
+        let held = |classes: usize, clips: usize| {
+            let names: Vec<String> =
+                (0..classes).flat_map(|class| (0..clips).map(move |clip| name(class, clip))).collect();
+            let all: Vec<_> = names.iter().enumerate().map(|(n, name)| (name.as_str(), n / clips, 1)).collect();
+            let held = hold_out(&members(&all), classes, 0.2, key(5), true);
+            names.into_iter().zip(held).filter(|(_, held)| *held).map(|(name, _)| name).collect::<BTreeSet<_>>()
+        };
+        let (two, three, more) = (held(2, 10), held(3, 10), held(2, 11));
+        assert!(two.len() == 4 && three.len() == 6 && more.len() == 4);
+        assert!(two.is_subset(&three));
+        for class in ["a/", "b/"] {
+            assert!(two.difference(&more).filter(|name| name.starts_with(class)).count() <= 1);
+        }
     }
 
     // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked,
@@ -282,14 +306,14 @@ mod tests {
     #[test]
     fn a_class_of_few_groups_holds_out_its_smallest() {
         let members = members(&[("big", 0, 50), ("small", 0, 40)]);
-        let held = hold_out(&members, 1, 0.15, key(0));
+        let held = hold_out(&members, 1, 0.15, key(0), false);
         assert!(held[50..].iter().all(|&h| h) && held[..50].iter().all(|&h| !h));
     }
 
     #[test]
     fn no_class_is_emptied() {
         let members = members(&[("only", 0, 5), ("a", 1, 5), ("b", 1, 5)]);
-        let held = hold_out(&members, 2, 0.5, key(3));
+        let held = hold_out(&members, 2, 0.5, key(3), false);
         assert!(held[..5].iter().all(|&h| !h));
         assert_eq!(held[5..].iter().filter(|&&h| h).count(), 5);
     }
