@@ -23,6 +23,7 @@ mod memory;
 mod micro;
 mod motion;
 mod overnight;
+mod percepts;
 mod prepared;
 mod recognizer;
 mod refit;

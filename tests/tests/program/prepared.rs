@@ -9,7 +9,7 @@ use gru_rcn_tests::needs_ffmpeg;
 use gru_rcn_tests::tensors::Tensors;
 
 use crate::clips::{clips, reference, some, train};
-use crate::harness::{Call, copy_folder, read_json, run, shared, temporary};
+use crate::harness::{Call, assert_same_files, copy_folder, read_json, run, shared, temporary};
 
 /// Clips of each class in the prepared folder.
 const CLIPS: usize = 4;
@@ -196,7 +196,8 @@ fn training_on_flow_refuses_videos() {
     train(folder.path(), &clips().root).args(changes).run().refuses(&["no optical flow", "prepare"]);
 }
 
-/// Percepts on disk are those that training computes: both give the same model.
+/// Percepts that `features` wrote are those that training computes, as long as clips and settings are
+/// the same.
 #[test]
 fn trains_from_percepts_on_disk() {
     needs_ffmpeg!();
@@ -204,83 +205,43 @@ fn trains_from_percepts_on_disk() {
     let weights = clips().weights.to_str().unwrap();
     let recipe = "--set clip.temporal.spread.frames=4 --set clip.frame_size=[36,48] --set clip.input_size=[32,40]";
     let line = format!("features folder --data {} --weights {weights} --out percepts {recipe}", prepared().display());
-    let document = run(folder.path(), line.split(' ').chain(["--json"])).succeeds().json();
-    assert_eq!(document["clips"], CLIPS * CLASSES.len());
-    let unaugmented = ["--set", "features.copies=0", "--json"];
-    let live = train(folder.path(), prepared()).args(unaugmented).args(["--run", "live"]).run().succeeds().json();
-    let from = ["--set", "features.from=percepts", "--run", "cached"];
-    let cached = train(folder.path(), prepared()).args(unaugmented).args(from).run().succeeds().json();
-    // The CNN gets other batches, so the last bits may differ.
-    for key in ["top1", "nll"] {
-        let [a, b] = [&live, &cached].map(|document| document["test"][key].as_f64().unwrap());
-        assert!((a - b).abs() < 1e-4, "{key}: {a} {b}");
-    }
+    let features = || run(folder.path(), line.split(' ').chain(["--json"])).succeeds().json();
+    assert_eq!(features()["clips"], CLIPS * CLASSES.len());
     let index = read_json(&folder.path().join("percepts/index.json"));
     let clip = &index["clips"][0];
-    let shard = Tensors::read(&folder.path().join("percepts").join(clip["shard"].as_str().unwrap()));
+    let file = folder.path().join("percepts").join(clip["file"].as_str().unwrap());
     let level = &index["levels"][0];
     let side = |name: &str| level[name].as_u64().unwrap();
     let shape = vec![4, side("channels"), side("height"), side("width")];
-    let name = format!("{}/{}", clip["id"].as_str().unwrap(), level["name"].as_str().unwrap());
-    assert_eq!(shard.shape(&name), ("F32", shape));
+    assert_eq!(Tensors::read(&file).shape(level["name"].as_str().unwrap()), ("F32", shape));
+    // Written again, a damaged file is mended.
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(features()["clips"], CLIPS * CLASSES.len());
+    assert!(fs::read(&file).unwrap() == whole && read_json(&folder.path().join("percepts/index.json")) == index);
 
-    let other = train(folder.path(), prepared()).args(from[..2].iter().chain(&["--set", "features.copies=0"]));
-    other.args(["--set", "clip.temporal.spread.frames=5", "--run", "x"]).run().refuses(&["cut otherwise"]);
-    run(folder.path(), line.split(' ')).refuses(&["holds features already"]);
+    let train = |data: &Path, run: &str, percepts: &str, more: &[&str]| {
+        let call =
+            train(folder.path(), data).args(["--set", "features.copies=0", "--run", run, "--percepts", percepts]);
+        call.args(more)
+    };
+    train(prepared(), "live", "none", &[]).run().succeeds();
+    let cached = train(prepared(), "cached", "percepts", &[]).run().succeeds();
+    cached.says(&["percepts: 12 of 12 clips at hand, 0 to compute; 0 MiB more in percepts"]);
+    let root = |run| folder.path().join(run);
+    assert_same_files(&root("cached"), &root("live"), &["model.safetensors", "scores-test.safetensors"]);
+    let otherwise = train(prepared(), "otherwise", "percepts", &["--set", "clip.temporal.spread.frames=5"]);
+    otherwise.run().succeeds().says(&["percepts: 0 of 12 clips at hand"]);
 
-    // Clips of the same names with other pixels, a bit that flipped in a shard, and percepts of an
-    // earlier version, which had neither checksums nor the clips' content.
-    let from_percepts =
-        |data: &Path, run: &str| train(folder.path(), data).args(unaugmented).args(&from[..2]).args(["--run", run]);
     let other = folder.path().join("other");
     copy_folder(prepared(), &other);
     let manifest = fs::read_to_string(other.join("manifest.jsonl")).unwrap();
     let (head, hash) = manifest.split_once("\"sha256\":\"").unwrap();
     let hash = format!("{}{}", if hash.starts_with('0') { '1' } else { '0' }, &hash[1..]);
     fs::write(other.join("manifest.jsonl"), format!("{head}\"sha256\":\"{hash}")).unwrap();
-    from_percepts(&other, "a").run().refuses(&["another content of the clip", "write the features again"]);
-    let shard = folder.path().join("percepts").join(clip["shard"].as_str().unwrap());
-    let whole = fs::read(&shard).unwrap();
-    let mut flipped = whole.clone();
-    let last = flipped.len() - 1;
-    flipped[last] ^= 1;
-    fs::write(&shard, flipped).unwrap();
-    from_percepts(prepared(), "b").run().refuses(&["percepts-00000.safetensors is damaged", "not as it was written"]);
-    fs::write(&shard, whole).unwrap();
-    let mut index = index.clone();
-    index.as_object_mut().unwrap().remove("shards").unwrap();
-    for clip in index["clips"].as_array_mut().unwrap() {
-        clip.as_object_mut().unwrap().remove("content").unwrap();
-    }
-    let mut of_decoder = |decoder: &str| {
-        index["decoder"] = decoder.into();
-        fs::write(folder.path().join("percepts/index.json"), index.to_string()).unwrap();
-    };
-    of_decoder("pure");
-    from_percepts(prepared(), "p").run().refuses(&["the decoder `pure`", "write the features again, with FFmpeg"]);
-    of_decoder("ffmpeg");
-    from_percepts(prepared(), "c").run().succeeds().says(&["written by an earlier version", "is not checked"]);
-}
-
-/// Shards without an index are what a stopped process has left.
-#[test]
-fn a_features_folder_belongs_to_one_process() {
-    needs_ffmpeg!();
-    let folder = temporary();
-    let out = folder.path().join("codes");
-    fs::create_dir(&out).unwrap();
-    ["encodings-00007.safetensors", ".percepts-00000.safetensors.partial", "notes.txt"]
-        .iter()
-        .for_each(|name| fs::write(out.join(name), "left").unwrap());
-    let line = ["features", "--run", reference().root.to_str().unwrap(), "--encodings", "--out", "codes"];
-    let lock = fs::File::open(&out).unwrap();
-    lock.lock().unwrap();
-    run(folder.path(), line).refuses(&["another process writes features to codes"]);
-    drop(lock);
-    run(folder.path(), line).succeeds();
-    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["encodings-00000.safetensors", "index.json", "notes.txt"]);
+    train(&other, "a", "percepts", &[]).run().succeeds().says(&["percepts: 11 of 12 clips at hand, 1 to compute"]);
+    let earlier = train(&other, "b", "none", &["--set", "features.from=percepts"]);
+    earlier.run().refuses(&["features.from is a key of earlier versions", "`--percepts percepts`"]);
 }
 
 #[test]

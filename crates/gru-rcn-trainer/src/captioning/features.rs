@@ -89,7 +89,10 @@ impl<'a> FeatureMaker<'a> {
             let computed = self.compute(&clips.iter().map(|&clip| samples[clip].clone()).collect::<Vec<_>>())?;
             for (&clip, computed) in clips.iter().zip(computed) {
                 let damaged = self.encoders.iter().any(|encoder| encoder.loader.found_damage(&samples[clip]));
-                if let Some((kept, key)) = keys[clip].as_ref().filter(|_| !damaged) {
+                // A clip that was changed meanwhile has another key.
+                let as_read =
+                    key(&samples[clip])?.filter(|(_, key)| keys[clip].as_ref().is_some_and(|(_, k)| k == key));
+                if let Some((kept, key)) = as_read.as_ref().filter(|_| !damaged) {
                     kept.keep(key, &[(TENSOR, vec![computed.segments, self.size()], &computed.values)], message);
                 }
                 features[clip] = Some(computed);

@@ -183,7 +183,7 @@ pub(crate) fn train(plan: CaptionPlan) -> Result<(RunDir, RunCard)> {
     words.vocabulary.save(&dir.vocabulary())?;
     let session = Session {
         observers: Observers::of_run(&dir, plan.plain),
-        percepts: plan.percepts.of(&dir),
+        percepts: plan.percepts.of(&dir, true),
         dir,
         fingerprint,
         seed: plan.recipe.seed,

@@ -195,8 +195,8 @@ impl Network {
         let mut files: Vec<Option<String>> = vec![None; samples.len()];
         let at_hand = self.model.is_none().then_some(&percepts);
         work.percepts(&FrozenCnn::new(&self.cnn), samples, &[None], loader, at_hand, |found| {
-            // A clip that was read has a key.
-            let Some(mut key) = percepts.key(found.sample, found.version) else { return Ok(()) };
+            let key = percepts.key_as_read(found);
+            let mut key = key.with_context(|| format!("the clip {} was changed while it was read", found.sample.id))?;
             let tensors = percepts.tensors(found);
             if let (Some(model), Some(of_model)) = (&self.model, &of_model) {
                 key = kept.key(&json!([key.file, of_model]));

@@ -42,8 +42,8 @@ pub(super) struct TrainArgs {
     /// `cuda:0,cuda:1`; instead of --backend.
     #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
-    /// Where percepts are kept for other runs; `none` keeps none. Without it, in the folder `percepts`
-    /// beside the run.
+    /// Where percepts are kept for other runs; `none` keeps none. Without it, those of a CNN with
+    /// `--weights` and the features of a captioner are kept in the folder `percepts` beside the run.
     #[arg(long, value_name = "DIR")]
     percepts: Option<OsString>,
     /// Plain lines even on a terminal.

@@ -105,7 +105,8 @@ pub(crate) fn train(plan: Plan) -> Result<(RunDir, RunCard)> {
     let replicas = Replicas::new(plan.device.clone(), plan.others);
     let session = Session {
         observers: Observers::of_run(&dir, plan.plain),
-        percepts: plan.percepts.of(&dir),
+        // A CNN that the run trains is not that of another.
+        percepts: plan.percepts.of(&dir, plan.recipe.backbone.is_given()),
         dir,
         fingerprint,
         seed: plan.recipe.seed,

@@ -91,12 +91,18 @@ impl KeptPercepts {
         self.kept.prepare("percepts", [all, missing], bytes, work.message);
     }
 
-    /// Keeps the percepts of a version. Those of a damaged video are computed by every run, which then
-    /// says that it is damaged.
+    /// Keeps the percepts of a version that was computed. Those of a damaged video are computed by
+    /// every run, which then says that it is damaged.
     pub(super) fn keep(&self, found: &Found, loader: &ClipLoader, work: &Work) {
-        if let Some(key) = self.key(found.sample, found.version).filter(|_| !loader.found_damage(found.sample)) {
+        if let Some(key) = self.key_as_read(found).filter(|_| !loader.found_damage(found.sample)) {
             self.kept.keep(&key, &self.tensors(found), work.message);
         }
+    }
+
+    /// The key of percepts that were computed just now, unless the clip was changed meanwhile.
+    pub(crate) fn key_as_read(&self, found: &Found) -> Option<Key> {
+        let unchanged = found.at_hand || found.sample.content().ok().as_ref() == self.contents.get(&found.sample.id);
+        self.key(found.sample, found.version).filter(|_| unchanged)
     }
 
     /// The tensors of a version, each with its name and shape.

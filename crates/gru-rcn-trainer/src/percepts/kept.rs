@@ -53,7 +53,7 @@ pub(crate) struct Kept {
 }
 
 /// What values follow from, and the name of their file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Key {
     text: String,
     pub(crate) file: String,

@@ -61,6 +61,11 @@ impl BackboneSection {
         }
     }
 
+    /// Whether the CNN is that of a weight file, and not trained by the run.
+    pub(crate) fn is_given(&self) -> bool {
+        self.pretrain.is_none() && self.finetune.is_none()
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         ensure!(!self.taps.is_empty(), "backbone.taps is empty; name at least one level");
         ensure!(

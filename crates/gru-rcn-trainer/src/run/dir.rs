@@ -57,7 +57,7 @@ pub(crate) enum Folder {
 /// Where percepts and features are kept for other runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum PerceptFolder {
-    /// In `percepts` beside the run folder.
+    /// In `percepts` beside the run folder, where other runs may need them.
     #[default]
     Beside,
     At(PathBuf),
@@ -71,10 +71,10 @@ impl From<OsString> for PerceptFolder {
 }
 
 impl PerceptFolder {
-    /// The folder for a run.
-    pub(crate) fn of(self, dir: &RunDir) -> Option<PathBuf> {
+    /// The folder for a run; `needed` says whether other runs may need what it keeps.
+    pub(crate) fn of(self, dir: &RunDir, needed: bool) -> Option<PathBuf> {
         match self {
-            Self::Beside => Some(dir.percepts()),
+            Self::Beside => needed.then(|| dir.percepts()),
             Self::At(folder) => Some(folder),
             Self::Nowhere => None,
         }
