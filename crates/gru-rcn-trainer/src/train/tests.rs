@@ -127,6 +127,7 @@ impl Bench {
             observers: Observers::new(vec![Box::new(JsonLines::new(dir.clone())), Box::new(impatient)]),
             dir,
             fingerprint: RunFingerprint::default(),
+            percepts: None,
             seed: 1,
             device: Device::flex(),
             replicas: Replicas::new(Device::flex(), Vec::new()),
