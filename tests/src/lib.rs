@@ -28,8 +28,3 @@ pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/library.md")]
 mod library_guide {}
-
-/// The example of Burn's learner compiles.
-#[cfg(all(doctest, feature = "learner"))]
-#[doc = include_str!("../../docs/learner.md")]
-mod learner_guide {}

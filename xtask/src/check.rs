@@ -71,7 +71,7 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     let mut documentation = cargo_at_root(&["doc", "--release", "--workspace", "--no-deps", "--lib"])?;
     run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
     if backends {
-        let learner = ["test", "--release", "--package", "gru-rcn-tests", "--doc", "--features", "learner"];
+        let learner = ["run", "--release", "--package", "gru-rcn", "--example", "learner", "--features", "train"];
         run(&mut cargo_at_root(&learner)?)?;
         let mut lints = cargo();
         lints.current_dir(offline::workspace()?).args(["clippy", "--release"]).args(offline::patch()?);
