@@ -1,6 +1,6 @@
 //! Names the class of videos, or of folders of frames, by a trained run.
 //!
-//!     cargo run --release --example classify -- RUN CLIP…
+//!     cargo run --release -p gru-rcn --example classify -- RUN CLIP…
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The convolutional GRU as a layer of a Burn module: it learns where a dot goes next, right or
 //! down, which no single frame tells.
 //!
-//!     cargo run --release --example conv_gru
+//!     cargo run --release -p gru-rcn --example conv_gru
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};

@@ -2,7 +2,7 @@
 //! `Recognizer::open`. With ImageNet weights the CNN is SqueezeNet, without a small network that
 //! learns from nothing.
 //!
-//!     cargo run --release --example fine_tune -- CLIPS OUT [squeezenet1_0-b66bff10.pth]
+//!     cargo run --release -p gru-rcn --example fine_tune -- CLIPS OUT [squeezenet1_0-b66bff10.pth]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Training by Burn's own learner, here on a bar that sweeps to the left or to the right.
 //!
-//!     cargo run --release --example learner --features train
+//!     cargo run --release -p gru-rcn --example learner --features train
 
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataloader::batcher::Batcher;

@@ -1,6 +1,6 @@
 //! A CNN of your own under GRU-RCN: three methods of the trait `Backbone`.
 //!
-//!     cargo run --release --example own_backbone
+//!     cargo run --release -p gru-rcn --example own_backbone
 
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;

@@ -1,7 +1,7 @@
 //! The percepts of a picture: what a CNN makes of it at several depths. Without arguments, those of
 //! a drawn picture through weights that were never trained.
 //!
-//!     cargo run --release --example percepts -- PICTURE squeezenet1_0-b66bff10.pth
+//!     cargo run --release -p gru-rcn --example percepts -- PICTURE squeezenet1_0-b66bff10.pth
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Watches a video of any length, or a camera, frame by frame at constant cost: a line whenever
 //! another class becomes the most probable one. The program's `watch` makes events of such answers.
 //!
-//!     cargo run --release --example stream -- RUN FILE
-//!     cargo run --release --example stream -- RUN v4l2 /dev/video0
+//!     cargo run --release -p gru-rcn --example stream -- RUN FILE
+//!     cargo run --release -p gru-rcn --example stream -- RUN v4l2 /dev/video0
 
 use std::path::Path;
 

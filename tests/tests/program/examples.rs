@@ -57,12 +57,14 @@ fn a_folder_is_trained_on_and_its_model_used() {
     assert!(watched.ends_with(&format!("{} frames\n", films::FRAMES)), "{watched}");
 }
 
-/// The first picture moved by three pixels to the right.
+/// The first picture moved by one pixel to the right.
 #[test]
 fn the_flow_of_two_pictures_is_drawn() {
     let folder = temporary();
     let draw = |name: &str, shift: u32| {
-        let wave = |x: u32, y: u32| (128.0 + 60.0 * (f64::from(x + 90 - shift) / 7.0).sin() * (f64::from(y) / 5.0).cos()) as u8;
+        let wave = |x: u32, y: u32| {
+            (128.0 + 60.0 * (f64::from(x + 90 - shift) / 7.0).sin() * (f64::from(y) / 5.0).cos()) as u8
+        };
         let path = folder.path().join(name);
         image::GrayImage::from_fn(64, 48, |x, y| image::Luma([wave(x, y)])).save(&path).unwrap();
         path
