@@ -28,3 +28,9 @@ pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/library.md")]
 mod library_guide {}
+
+/// And those of the pages.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../crates/gru-rcn/README.md")]
+mod pages {}
