@@ -32,7 +32,7 @@ fn dots(colour: usize, device: &Device) -> (Tensor<5>, Tensor<1, Int>) {
     for (y, x) in (0..16).map(|start| (start / 4, start % 4)).filter(|(y, x)| (y + x) % 2 == colour) {
         for [down, right] in [[0, 1], [1, 0]] {
             let cell = |t: usize| (y + t * down) * SIDE + x + t * right;
-            pixels.extend((0..TIME).flat_map(|t| (0..SIDE * SIDE).map(move |at| (at == cell(t)) as u8 as f32)));
+            pixels.extend((0..TIME).flat_map(|t| (0..SIDE * SIDE).map(move |at| f32::from(u8::from(at == cell(t))))));
             next.push(cell(TIME) as i32);
         }
     }
