@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut model = Recognizer { backbone: cnn.clone(), classifier }.train();
     let mut optimizer = AdamConfig::new().init();
-    for epoch in 0..20 {
+    for epoch in 0..10 {
         for batch in epoch_order(1, epoch, train.len()).chunks(4) {
             let samples: Vec<&Sample> = batch.iter().map(|&index| train[index]).collect();
             let (clips, classes) = read(&samples, &planner, Some(epoch), &cnn)?;
