@@ -29,7 +29,8 @@ pub fn test_data(test: &str, part: &str) -> Option<PathBuf> {
 #[doc = include_str!("../../docs/library.md")]
 mod library_guide {}
 
-/// The example of Burn's learner compiles.
-#[cfg(all(doctest, feature = "learner"))]
-#[doc = include_str!("../../docs/learner.md")]
-mod learner_guide {}
+/// And those of the pages.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../crates/gru-rcn/README.md")]
+mod pages {}

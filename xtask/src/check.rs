@@ -49,7 +49,7 @@ pub(crate) fn soak(arguments: &[OsString]) -> Result<()> {
     run(command.args(parts))
 }
 
-/// Format, lints and documentation, the cheapest first. With `--backends` also what takes many more
+/// Format, lints, documentation and packages, the cheapest first. With `--backends` also what takes many more
 /// crates: the example of Burn's learner, and the lints of the program with every backend that
 /// builds on Linux, without LLVM.
 pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
@@ -70,8 +70,11 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     // Libraries only: the program and the library of the trainer have pages of the same name.
     let mut documentation = cargo_at_root(&["doc", "--release", "--workspace", "--no-deps", "--lib"])?;
     run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
+    // As for publishing, in the order of their dependencies; `cargo publish --workspace --dry-run` builds them too.
+    let packages = ["package", "--workspace", "--exclude", "gru-rcn-tests", "--exclude", "xtask"];
+    run(cargo_at_root(&packages)?.args(["--no-verify", "--allow-dirty"]))?;
     if backends {
-        let learner = ["test", "--release", "--package", "gru-rcn-tests", "--doc", "--features", "learner"];
+        let learner = ["run", "--release", "--package", "gru-rcn", "--example", "learner", "--features", "train"];
         run(&mut cargo_at_root(&learner)?)?;
         let mut lints = cargo();
         lints.current_dir(offline::workspace()?).args(["clippy", "--release"]).args(offline::patch()?);

@@ -76,7 +76,7 @@ Verbs of the program gru-rcn, which is built with the requested backend:
 {verbs}
 Verbs of the workspace:
   test               all tests, optimised: cargo test --release --workspace
-  check              format, lints, documentation: all that runs nothing; with --backends also
+  check              format, lints, documentation, packages: all that runs nothing; with --backends also
                      the lints of all backends, which compiles all of them, and the example of
                      Burn's learner
   bench              measure against other programs, in turns: reading, loader, tvl1, dis,

@@ -16,3 +16,8 @@ pub use field::Flow;
 pub use image::Image;
 pub use quantise::FlowCoding;
 pub use tv_l1::{TvL1, TvL1Sequence};
+
+/// The examples of the page compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod page {}

@@ -39,3 +39,8 @@ pub use confusion::ConfusionMatrix;
 pub use error::MetricsError;
 pub use predictions::Predictions;
 pub use statistics::{WILSON_95, binomial_tail, mean_std, wilson_interval};
+
+/// The examples of the page compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod page {}

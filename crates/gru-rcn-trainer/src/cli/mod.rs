@@ -7,6 +7,7 @@ mod evaluate;
 mod features;
 mod flow;
 mod fuse;
+mod generate;
 mod merge;
 mod predict;
 mod prepare;
@@ -79,6 +80,9 @@ enum Verb {
     Flow(flow::FlowArgs),
     /// Say what this program can do on this machine, and test its backends.
     Doctor(doctor::DoctorArgs),
+    /// Write man pages and completions of shells.
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
     /// Train the same small recipe on every backend and compare the losses, step by step.
     CompareBackends(compare_backends::CompareBackendsArgs),
     /// Let other processes compute on a device of this machine, by --backend remote:ADDRESS:PORT.
@@ -125,6 +129,7 @@ impl Verb {
             Self::Verify(args) => args.run(),
             Self::Flow(args) => args.run(),
             Self::Doctor(args) => args.run(),
+            Self::Generate(args) => args.run(),
             Self::CompareBackends(args) => args.run(),
             #[cfg(feature = "remote")]
             Self::Serve(args) => args.run(),

@@ -1,0 +1,29 @@
+//! `generate`: man pages and completions, for whoever installs or packages the program.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+/// Arguments of `generate`.
+#[derive(Args, Debug)]
+pub(crate) struct GenerateArgs {
+    /// Folder for the files; it is made if need be.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+impl GenerateArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let mut command = super::Cli::command();
+        let write = || {
+            std::fs::create_dir_all(&self.dir)?;
+            for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+                clap_complete::generate_to(shell, &mut command, "gru-rcn", &self.dir)?;
+            }
+            clap_mangen::generate_to(command, &self.dir)
+        };
+        write().with_context(|| self.dir.display().to_string())
+    }
+}

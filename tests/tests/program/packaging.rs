@@ -1,0 +1,33 @@
+//! What whoever installs or packages the program needs: man pages, completions, text without colours.
+
+use std::fs;
+
+use crate::harness::{Call, run, temporary};
+
+#[test]
+fn man_pages_and_completions_name_every_verb() {
+    let folder = temporary();
+    run(folder.path(), ["generate", "out/files"]).succeeds();
+    let read = |name: &str| fs::read_to_string(folder.path().join("out/files").join(name)).expect(name);
+    let help = run(folder.path(), ["--help"]).succeeds().stdout;
+    let verbs: Vec<&str> = (help.lines())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   ") && !line.trim_start().starts_with('-'))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    assert!(verbs.contains(&"watch") && verbs.len() > 15, "{verbs:?}");
+    let files = ["gru-rcn.1", "gru-rcn.bash", "gru-rcn.fish", "_gru-rcn"].map(read);
+    for verb in verbs {
+        // A man page writes a minus as `\-`.
+        assert!(files.iter().all(|text| text.replace('\\', "").contains(verb)), "{verb}");
+        assert!(read(&format!("gru-rcn-{verb}.1")).contains("SYNOPSIS"), "{verb}");
+    }
+}
+
+#[test]
+fn no_color_wins_over_a_wish_for_colours() {
+    let folder = temporary();
+    let help = || Call::new(folder.path(), ["--help"]).env("CLICOLOR_FORCE", "1");
+    assert!(help().without("NO_COLOR").run().succeeds().stdout.contains('\x1b'));
+    assert!(!help().env("NO_COLOR", "1").run().succeeds().stdout.contains('\x1b'));
+}
