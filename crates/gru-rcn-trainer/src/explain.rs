@@ -37,6 +37,9 @@ pub(crate) struct LevelMaps {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bias: Option<f32>,
     pub(crate) activation: Map,
+    /// Of recurrent layers, what is due to the percepts of each cell and step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attribution: Option<Map>,
     /// Of recurrent layers, mean over channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) update_gate: Option<Map>,
@@ -61,6 +64,7 @@ pub(crate) fn explain(
         };
         Ok(LevelMaps {
             activation: values(found.activation)?,
+            attribution: found.attribution.map(values).transpose()?,
             update_gate: found.update.map(values).transpose()?,
             bias: found.bias.map(|bias| bias.try_into_scalar::<f32>()).transpose()?,
             level,
@@ -100,25 +104,30 @@ impl LevelMaps {
         Some(overlaid(picture, &gates[step], |gate| ([1.0, 0.85, 0.0], (gate - least) / range)))
     }
 
-    /// The picture of a step with the activations over it: red what speaks for the class, blue what
-    /// speaks against it, relative to the largest of the clip.
-    pub(crate) fn over_activation(&self, picture: &RgbImage, step: usize) -> RgbImage {
-        self.with_activation(picture, &self.activation[step], values(&self.activation))
+    /// The picture of a step with what speaks for the class in red over it, and in blue what speaks against
+    /// it, relative to the largest of the clip: the attributions, or the activations of a level without.
+    pub(crate) fn over_class(&self, picture: &RgbImage, step: usize) -> RgbImage {
+        let map = self.attribution.as_ref().unwrap_or(&self.activation);
+        with_sign(picture, &map[step], values(map))
     }
 
-    /// The same with the sums over the steps.
-    fn over_sums(&self, picture: &RgbImage) -> RgbImage {
-        let sum = |row: usize, column: usize| self.activation.iter().map(|step| step[row][column]).sum::<f32>();
-        let sums: Vec<Vec<f32>> =
-            (0..self.rows).map(|row| (0..self.columns).map(|column| sum(row, column)).collect()).collect();
-        self.with_activation(picture, &sums, sums.iter().flatten().copied())
+    /// The same with the sums over the steps, of the attributions, if there are some, and the activations.
+    fn over_sums(&self, picture: &RgbImage) -> Vec<RgbImage> {
+        let over = |map: &Map| {
+            let sum = |row: usize, column: usize| map.iter().map(|step| step[row][column]).sum::<f32>();
+            let row = |row: usize| (0..self.columns).map(|column| sum(row, column)).collect();
+            let sums: Vec<Vec<f32>> = (0..self.rows).map(row).collect();
+            with_sign(picture, &sums, sums.iter().flatten().copied())
+        };
+        self.attribution.iter().chain([&self.activation]).map(over).collect()
     }
+}
 
-    fn with_activation(&self, picture: &RgbImage, map: &[Vec<f32>], all: impl Iterator<Item = f32>) -> RgbImage {
-        let largest = all.fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-        let colour = |value: f32| if value > 0.0 { [1.0, 0.1, 0.0] } else { [0.0, 0.3, 1.0] };
-        overlaid(picture, map, |value| (colour(value), value.abs() / largest))
-    }
+/// A picture with positive values in red and negative ones in blue, relative to the largest of `all`.
+fn with_sign(picture: &RgbImage, map: &[Vec<f32>], all: impl Iterator<Item = f32>) -> RgbImage {
+    let largest = all.fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    let colour = |value: f32| if value > 0.0 { [1.0, 0.1, 0.0] } else { [0.0, 0.3, 1.0] };
+    overlaid(picture, map, |value| (colour(value), value.abs() / largest))
 }
 
 /// A picture with a colour and opacity, from 0 to 1, for every cell of a map that is stretched over it;
@@ -152,8 +161,8 @@ fn sheet(rows: &[Vec<RgbImage>]) -> RgbImage {
 }
 
 /// Writes the maps over the frames of a clip, RGB pictures of one size: `step-NN.png`, with a row for
-/// each level of the frame, the update gates over it, if it has some, and the activations over it;
-/// `explain.gif`, all of them; and `sum.png`, the sums of the activations over the mean of the frames.
+/// each level of the frame, the update gates over it, if it has some, and the class over it;
+/// `explain.gif`, all of them; and `sum.png`, the sums over the steps over the mean of the frames.
 pub(crate) fn draw(folder: &Path, frames: &[RgbImage], levels: &[&LevelMaps]) -> Result<()> {
     let write = |name: &str, sheet: &RgbImage| -> Result<()> {
         let mut bytes = std::io::Cursor::new(Vec::new());
@@ -164,7 +173,7 @@ pub(crate) fn draw(folder: &Path, frames: &[RgbImage], levels: &[&LevelMaps]) ->
     let mut animation = Vec::new();
     for (step, frame) in enlarged.iter().enumerate() {
         let row = |level: &&LevelMaps| -> Vec<RgbImage> {
-            let panels = [Some(frame.clone()), level.over_gates(frame, step), Some(level.over_activation(frame, step))];
+            let panels = [Some(frame.clone()), level.over_gates(frame, step), Some(level.over_class(frame, step))];
             panels.into_iter().flatten().collect()
         };
         let sheet = sheet(&levels.iter().map(row).collect::<Vec<_>>());
@@ -172,7 +181,7 @@ pub(crate) fn draw(folder: &Path, frames: &[RgbImage], levels: &[&LevelMaps]) ->
         animation.push(sheet);
     }
     let mean = mean(&enlarged);
-    write("sum.png", &sheet(&levels.iter().map(|level| vec![level.over_sums(&mean)]).collect::<Vec<_>>()))?;
+    write("sum.png", &sheet(&levels.iter().map(|level| level.over_sums(&mean)).collect::<Vec<_>>()))?;
     write_atomically(&folder.join("explain.gif"), &animated(&animation)?)
 }
 
@@ -209,7 +218,7 @@ mod tests {
 
     fn maps(activation: Map, update_gate: Option<Map>) -> LevelMaps {
         let (rows, columns) = (activation[0].len(), activation[0][0].len());
-        LevelMaps { level: "top".into(), rows, columns, bias: Some(0.5), activation, update_gate }
+        LevelMaps { level: "top".into(), rows, columns, bias: Some(0.5), activation, attribution: None, update_gate }
     }
 
     /// A row of two cells over two pixels of grey: half of the largest value has half of its opacity,
@@ -219,8 +228,8 @@ mod tests {
         let grey = RgbImage::from_pixel(2, 1, Rgb([100; 3]));
         let level = maps(vec![vec![vec![0.5, -1.0]], vec![vec![0.0, 0.0]]], Some(vec![vec![vec![0.25, 0.75]]; 2]));
         let pixels = |picture: RgbImage| picture.pixels().map(|pixel| pixel.0).collect::<Vec<_>>();
-        assert_eq!(pixels(level.over_activation(&grey, 0)), [[158, 72, 63], [25, 82, 216]]);
-        assert_eq!(pixels(level.over_activation(&grey, 1)), [[100; 3]; 2]);
+        assert_eq!(pixels(level.over_class(&grey, 0)), [[158, 72, 63], [25, 82, 216]]);
+        assert_eq!(pixels(level.over_class(&grey, 1)), [[100; 3]; 2]);
         assert_eq!(pixels(level.over_gates(&grey, 1).unwrap()), [[100; 3], [216, 188, 25]]);
         assert_eq!((level.sum(), level.gate_range()), (-0.5, Some((0.25, 0.75))));
     }

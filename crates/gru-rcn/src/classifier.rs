@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
-use crate::class_activation::ClassActivation;
+use crate::class_activation::{ClassActivation, integrated_gradients};
 use crate::head::{EnsembleLogits, LevelHeads, LevelHeadsConfig, LossKind, Pooling};
 use crate::input::ClipInput;
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
@@ -182,12 +182,18 @@ impl ClipClassifier for GruRcnClassifier {
     }
 
     /// Of every level, at every time step: of its class's logit what the candidates of the step have
-    /// left in the last hidden maps ([`ConvGruTrace::kept`]), and the mean over channels of the update
-    /// gates. In the bi-directional form both are of the two directions together.
+    /// left in the last hidden maps ([`ConvGruTrace::kept`]), what is due to the percepts of the step, and
+    /// the mean over channels of the update gates. In the bi-directional form all are of the two
+    /// directions together.
     fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
-        let traces = self.recurrent.traces(self.norm.forward(percepts).cast(self.compute));
-        let levels = traces.iter().zip(&self.heads.classifiers).enumerate();
-        let activations = levels.map(|(level, (directions, classifier))| {
+        let percepts = self.norm.forward(percepts);
+        let mut tracked = self.clone().no_grad().train();
+        tracked.heads.dropout.prob = 0.0;
+        let logits = |maps| tracked.heads.forward(tracked.recurrent.forward(Percepts { maps })).logits;
+        let attributions = integrated_gradients(&percepts.maps, |maps| logits(maps).sum_dim(0).squeeze_dim(0), class);
+        let traces = self.recurrent.traces(percepts.cast(self.compute));
+        let levels = traces.iter().zip(&self.heads.classifiers).zip(attributions).enumerate();
+        let activations = levels.map(|(level, ((directions, classifier), attribution))| {
             let channels = |of: fn(&ConvGruTrace) -> &Tensor<5>| {
                 Tensor::cat(directions.iter().map(|trace| of(trace).clone().cast(FloatDType::F32)).collect(), 2)
             };
@@ -195,7 +201,7 @@ impl ClipClassifier for GruRcnClassifier {
             let pooled = self.heads.pooling.weights(kept.clone().sum_dim(1).squeeze_dim(1));
             let update = channels(|trace| &trace.update).mean_dim(2).squeeze_dim(2);
             let activation = ClassActivation::linear(level, kept * pooled.unsqueeze_dim(1), classifier, class);
-            ClassActivation { update: Some(update), ..activation }
+            ClassActivation { attribution: Some(attribution), update: Some(update), ..activation }
         });
         activations.collect()
     }

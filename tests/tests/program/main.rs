@@ -15,6 +15,7 @@ mod captions;
 mod clips;
 mod decoder;
 mod earlier;
+mod explain;
 mod finetune;
 mod folder;
 mod fuse;

@@ -279,12 +279,13 @@ impl Scorable<Percepts> for OwnClassifier {
         let levels = self.0.levels();
         let Some(level) = levels.iter().rposition(|level| !level.is_vector()) else { return Vec::new() };
         let names: Vec<&str> = levels[..=level].iter().map(|level| level.name.as_str()).collect();
-        let mut cnn = self.0.valid();
+        let mut cnn = self.0.clone().no_grad().train();
+        cnn.set_dropout(&vec![0.0; cnn.dropout().len()]).expect("as many as the network has");
         cnn.set_taps(&names).expect("a network has its taps");
         let [batch, time, channels, height, width] = percepts.maps[level].dims();
         let maps = percepts.maps[level].clone().reshape([batch * time, channels, height, width]);
         let activation = grad_cam(maps, |maps| cnn.classify_top(maps), class).reshape([batch, time, height, width]);
-        vec![ClassActivation { level, activation, bias: None, update: None }]
+        vec![ClassActivation { level, activation, bias: None, attribution: None, update: None }]
     }
 
     fn mean_of(&self) -> MeanOf {

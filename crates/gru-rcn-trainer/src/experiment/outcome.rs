@@ -303,7 +303,7 @@ fn explained_level(maps: &LevelMaps, frames: &Frames) -> Result<ExplainedLevel> 
     Ok(ExplainedLevel {
         name: maps.level.clone(),
         gates_jpeg: strip(&|frame, t| maps.over_gates(frame, t))?,
-        activation_jpeg: strip(&|frame, t| Some(maps.over_activation(frame, t)))?,
+        class_jpeg: strip(&|frame, t| Some(maps.over_class(frame, t)))?,
     })
 }
 

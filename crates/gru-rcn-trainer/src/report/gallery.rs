@@ -56,14 +56,14 @@ pub(super) fn explained(clips: &[ExplainedClip]) -> Markup {
                 h2 { "Where and when" }
                 p.lead {
                     "The test clips of which the system was most certain, rightly and wrongly. Yellow: the update gate of a \
-                     level opens, and the state is written. Red: what was written there speaks for the class that the \
+                     level opens, and the state is written. Red: what is seen there speaks for the class that the \
                      system named, blue: against it, each relative to the largest of the clip. A value can depend on more \
                      of the frame than its place."
                 }
                 @for ExplainedClip { clip, levels } in clips {
                     (card(clip))
                     @for level in levels {
-                        @for (what, strip) in [("update gate", &level.gates_jpeg), ("class", &level.activation_jpeg)] {
+                        @for (what, strip) in [("update gate", &level.gates_jpeg), ("class", &level.class_jpeg)] {
                             @if !strip.is_empty() {
                                 p.note { (level.name) ", " (what) }
                                 (frames_strip(&clip.id, strip))

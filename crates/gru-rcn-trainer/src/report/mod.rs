@@ -156,7 +156,7 @@ pub(crate) struct ExplainedLevel {
     pub(crate) name: String,
     /// The update gates; empty where the level has none.
     pub(crate) gates_jpeg: Vec<String>,
-    pub(crate) activation_jpeg: Vec<String>,
+    pub(crate) class_jpeg: Vec<String>,
 }
 
 impl GalleryClip {

@@ -200,7 +200,7 @@ fn maps_are_shown_where_there_are_some() {
     let level = |name: &str, gates: usize| ExplainedLevel {
         name: name.into(),
         gates_jpeg: (0..gates).map(frame).collect(),
-        activation_jpeg: (0..8).map(frame).collect(),
+        class_jpeg: (0..8).map(frame).collect(),
     };
     report.explained = vec![ExplainedClip { clip: clip(2), levels: vec![level("pool<8>", 8), level("fire9", 0)] }];
     let page = render(&report);
