@@ -1,6 +1,7 @@
 //! Shared code of the tests of the whole project: films made by FFmpeg, the contents of safetensors
-//! files, and the path of real data that is not part of this project.
+//! files, maps over generated clips, and the path of real data that is not part of this project.
 
+pub mod explained;
 pub mod films;
 pub mod long;
 pub mod tensors;

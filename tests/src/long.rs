@@ -72,17 +72,32 @@ impl Film {
     ///
     /// If FFmpeg cannot write it.
     pub fn save(&self, path: &Path, options: &[&str]) -> (Vec<Action>, f64) {
-        let (side, fps) = (format!("{0}x{0}", self.size), self.fps.to_string());
-        let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-loglevel", "error", "-y", "-f", "rawvideo", "-pixel_format", "rgb24"]);
-        command.args(["-video_size", &side, "-framerate", &fps, "-i", "pipe:0"]).args(options).arg(path);
-        let mut child = command.stdin(Stdio::piped()).spawn().expect("this needs FFmpeg: apt install ffmpeg");
-        let mut pipe = child.stdin.take().expect("a pipe");
-        let drawn = self.draw(|frames| pipe.write_all(frames).expect("FFmpeg takes frames"));
-        drop(pipe);
-        assert!(child.wait().is_ok_and(|status| status.success()), "{command:?}");
-        drawn
+        encode(path, self.size, self.fps as f64, options, |write| self.draw(write))
     }
+}
+
+/// Encodes square raw frames, which `draw` gives to the function that it is handed.
+///
+/// # Panics
+///
+/// If FFmpeg cannot write the film.
+pub fn encode<T>(
+    path: &Path,
+    side: usize,
+    fps: f64,
+    options: &[&str],
+    draw: impl FnOnce(&mut dyn FnMut(&[u8])) -> T,
+) -> T {
+    let (side, fps) = (format!("{side}x{side}"), fps.to_string());
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-loglevel", "error", "-y", "-f", "rawvideo", "-pixel_format", "rgb24"]);
+    command.args(["-video_size", &side, "-framerate", &fps, "-i", "pipe:0"]).args(options).arg(path);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("this needs FFmpeg: apt install ffmpeg");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let drawn = draw(&mut |frames| pipe.write_all(frames).expect("FFmpeg takes frames"));
+    drop(pipe);
+    assert!(child.wait().is_ok_and(|status| status.success()), "{command:?}");
+    drawn
 }
 
 /// What was found of the actions of a film.

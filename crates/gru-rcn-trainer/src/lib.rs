@@ -7,6 +7,7 @@
 //! stream       a model on a stream of frames: answers, events, their files
 //! captioning   the story of captions: encoders, features, decoder, metrics
 //! experiment   the story of `train`: CNN, percepts, systems, test, outcome; finished runs opened again
+//! explain      where and when a system finds a class
 //! train        epochs and steps      scoring  probabilities      report  the page      preflight  checks
 //! percepts     from clips to batches
 //! context      what every part of a run needs
@@ -25,6 +26,7 @@ mod cli;
 mod context;
 mod device;
 mod experiment;
+mod explain;
 mod observe;
 mod output;
 mod percepts;

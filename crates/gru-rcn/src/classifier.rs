@@ -4,10 +4,11 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
+use crate::class_activation::{ClassActivation, integrated_gradients};
 use crate::head::{EnsembleLogits, LevelHeads, LevelHeadsConfig, LossKind, Pooling};
 use crate::input::ClipInput;
 use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
-use crate::recurrent::{GruRcn, GruRcnConfig, GruRcnState};
+use crate::recurrent::{ConvGruTrace, GruRcn, GruRcnConfig, GruRcnState};
 
 /// Anything that classifies clips: GRU-RCN, the systems it is compared with, a CNN on single frames.
 pub trait ClipClassifier: Module {
@@ -26,6 +27,16 @@ pub trait ClipClassifier: Module {
     /// stays as it is.
     fn computing_in(self, _dtype: FloatDType) -> Self {
         self
+    }
+
+    /// Where and when it finds a class in clips, at each of the levels that have something to say on it;
+    /// nothing from a model whose logits are no sum over the cells of its maps.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such class.
+    fn class_activation(&self, _input: Self::Input, _class: usize) -> Vec<ClassActivation> {
+        Vec::new()
     }
 
     /// The training loss; of the kind asked for, unless the model has a kind of its own.
@@ -168,6 +179,31 @@ impl ClipClassifier for GruRcnClassifier {
 
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         self.forward(percepts)
+    }
+
+    /// Of every level, at every time step: of its class's logit what the candidates of the step have
+    /// left in the last hidden maps ([`ConvGruTrace::kept`]), what is due to the percepts of the step, and
+    /// the mean over channels of the update gates. In the bi-directional form all are of the two
+    /// directions together.
+    fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
+        let percepts = self.norm.forward(percepts);
+        let mut tracked = self.clone().no_grad().train();
+        tracked.heads.dropout.prob = 0.0;
+        let logits = |maps| tracked.heads.forward(tracked.recurrent.forward(Percepts { maps })).logits;
+        let attributions = integrated_gradients(&percepts.maps, |maps| logits(maps).sum_dim(0).squeeze_dim(0), class);
+        let traces = self.recurrent.traces(percepts.cast(self.compute));
+        let levels = traces.iter().zip(&self.heads.classifiers).zip(attributions).enumerate();
+        let activations = levels.map(|(level, ((directions, classifier), attribution))| {
+            let channels = |of: fn(&ConvGruTrace) -> &Tensor<5>| {
+                Tensor::cat(directions.iter().map(|trace| of(trace).clone().cast(FloatDType::F32)).collect(), 2)
+            };
+            let kept = channels(|trace| &trace.kept);
+            let pooled = self.heads.pooling.weights(kept.clone().sum_dim(1).squeeze_dim(1));
+            let update = channels(|trace| &trace.update).mean_dim(2).squeeze_dim(2);
+            let activation = ClassActivation::linear(level, kept * pooled.unsqueeze_dim(1), classifier, class);
+            ClassActivation { attribution: Some(attribution), update: Some(update), ..activation }
+        });
+        activations.collect()
     }
 
     fn computing_in(self, dtype: FloatDType) -> Self {

@@ -40,6 +40,21 @@ impl Pooling {
             Self::Max => cells(map).max_dim(2).squeeze_dim(2),
         }
     }
+
+    /// The weight of every cell in the pooled value, which is the weighted sum of the map, `[batch,
+    /// channel, height, width]` in and out: 1 over the number of cells for the mean; for the maximum 1
+    /// at the largest cell, divided equally among cells that are equally large.
+    pub fn weights(self, map: Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = map.dims();
+        match self {
+            Self::Average => Tensor::ones_like(&map).div_scalar((height * width) as f32),
+            Self::Max => {
+                let (shape, map) = (map.dims(), cells(map));
+                let largest = map.clone().equal(map.clone().max_dim(2).expand(map.dims())).float();
+                (largest.clone() / largest.sum_dim(2)).reshape(shape)
+            }
+        }
+    }
 }
 
 /// Configuration of [`LevelHeads`].
@@ -206,7 +221,7 @@ impl EnsembleLogits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::device;
+    use crate::testing::{device, numbers};
 
     /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4.
     /// Level 1 has (0, 0): 1/2 each. Their mean is 3/8, 5/8. For target 1 the mixture loss is
@@ -248,6 +263,11 @@ mod tests {
         let pooled = |pooling: Pooling| pooling.forward(map.clone()).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(pooled(Pooling::Average), [2.0, -3.0]);
         assert_eq!(pooled(Pooling::Max), [5.0, -2.0]);
+        let weights = |pooling: Pooling| numbers(pooling.weights(map.clone()));
+        assert_eq!(weights(Pooling::Average), [0.25; 8]);
+        assert_eq!(weights(Pooling::Max), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let tied = Tensor::<4>::from_data([[[[3.0f32, 1.0], [3.0, 2.0]]]], &device());
+        assert_eq!(numbers(Pooling::Max.weights(tied)), [0.5, 0.0, 0.5, 0.0]);
     }
 
     /// Logits of 1000 would overflow a plain exponential.

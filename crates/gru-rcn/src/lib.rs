@@ -27,6 +27,7 @@
 //!   stacked or bi-directional.
 //! - [`head`]: a classifier per level, their averaged probability and the two losses.
 //! - [`classifier`]: percepts to class probabilities, the model that is trained on a frozen CNN.
+//! - [`class_activation`]: where and when in a clip a model finds a class.
 //! - [`input`]: what models take in, percepts or pixels.
 //! - [`recognizer`]: the whole, clip to class probabilities, and opening a trained run.
 //! - [`replay`]: computations that a GPU records once, for single clips and streams.
@@ -82,6 +83,7 @@
 pub mod backbone;
 pub mod baselines;
 pub mod captioner;
+pub mod class_activation;
 pub mod classifier;
 pub mod head;
 pub mod input;

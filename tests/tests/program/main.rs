@@ -16,6 +16,7 @@ mod clips;
 mod decoder;
 mod earlier;
 mod examples;
+mod explain;
 mod finetune;
 mod folder;
 mod fuse;

@@ -4,6 +4,7 @@ mod caption;
 mod compare_backends;
 mod doctor;
 mod evaluate;
+mod explain;
 mod features;
 mod flow;
 mod fuse;
@@ -52,6 +53,8 @@ enum Verb {
     Evaluate(evaluate::EvaluateArgs),
     /// Print the most probable classes of video files or folders of frames.
     Predict(predict::PredictArgs),
+    /// Show where and when in a video a system finds its class, as pictures and numbers.
+    Explain(explain::ExplainArgs),
     /// Say what happens when in a long video, a pipe of frames or a camera.
     Watch(watch::WatchArgs),
     /// Describe video files or folders of frames in sentences, by a trained captioner.
@@ -97,6 +100,7 @@ impl Verb {
             Self::Train(args) => args.backends(),
             Self::Evaluate(args) => vec![args.model.device.backend],
             Self::Predict(args) => vec![args.model.device.backend],
+            Self::Explain(args) => vec![args.model.device.backend],
             Self::Watch(args) => vec![args.model.device.backend],
             Self::Caption(args) => vec![args.model.device.backend],
             Self::Search(args) => vec![args.device.backend],
@@ -115,6 +119,7 @@ impl Verb {
             Self::Train(args) => args.run(),
             Self::Evaluate(args) => args.run(),
             Self::Predict(args) => args.run(),
+            Self::Explain(args) => args.run(),
             Self::Watch(args) => args.run(),
             Self::Caption(args) => args.run(),
             Self::Search(args) => args.run(),

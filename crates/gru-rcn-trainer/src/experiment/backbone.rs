@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, Network, NetworkOptions};
+use gru_rcn::class_activation::{ClassActivation, grad_cam};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::input::PixelClips;
@@ -273,6 +274,20 @@ impl Scorable<Percepts> for OwnClassifier {
         EnsembleLogits::new(logits.reshape([time, batch, classes]))
     }
 
+    /// Grad-CAM of every frame at the topmost tap with more than one cell.
+    fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
+        let levels = self.0.levels();
+        let Some(level) = levels.iter().rposition(|level| !level.is_vector()) else { return Vec::new() };
+        let names: Vec<&str> = levels[..=level].iter().map(|level| level.name.as_str()).collect();
+        let mut cnn = self.0.clone().no_grad().train();
+        cnn.set_dropout(&vec![0.0; cnn.dropout().len()]).expect("as many as the network has");
+        cnn.set_taps(&names).expect("a network has its taps");
+        let [batch, time, channels, height, width] = percepts.maps[level].dims();
+        let maps = percepts.maps[level].clone().reshape([batch * time, channels, height, width]);
+        let activation = grad_cam(maps, |maps| cnn.classify_top(maps), class).reshape([batch, time, height, width]);
+        vec![ClassActivation { level, activation, bias: None, attribution: None, update: None }]
+    }
+
     fn mean_of(&self) -> MeanOf {
         MeanOf::Logits
     }
@@ -301,6 +316,25 @@ mod tests {
         assert_eq!(found.dims(), [3, 2, 5]);
         assert!((found - expected.clone()).abs().max().into_scalar::<f32>() < 1e-5);
         assert!(expected.abs().max().into_scalar::<f32>() > 1e-3);
+    }
+
+    /// With a fully connected level as the topmost tap it is at the maps below, and it is what it is at
+    /// these maps as the topmost.
+    #[test]
+    fn grad_cam_is_at_the_topmost_maps_with_places() {
+        let device = Device::flex();
+        device.seed(3);
+        let taps = vec!["pool2".into(), "pool3".into(), "fc7".into()];
+        let options = NetworkOptions { num_classes: 5, in_channels: 3, input_size: [32, 32], taps };
+        let mut cnn = Network::Small.config(&options).init(&device);
+        let frames = Tensor::<5>::random([2, 3, 3, 32, 32], burn::tensor::Distribution::Default, &device);
+        let percepts = cnn.percepts(frames);
+        let found = OwnClassifier(cnn.clone()).class_activation(percepts.clone(), 1).remove(0);
+        assert_eq!((found.level, found.activation.dims()), (1, [2, 3, 4, 4]));
+        cnn.set_taps(&["pool2", "pool3"]).unwrap();
+        let below = OwnClassifier(cnn).class_activation(percepts.select(&[0, 1]), 1).remove(0).activation;
+        assert!((found.activation.clone() - below).abs().max().into_scalar::<f32>() < 1e-6);
+        assert!(found.activation.max().into_scalar::<f32>() > 0.0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod trained;
 
 pub(crate) use backbone::{fingerprint, pretrained, pretrained_network};
 pub(crate) use outcome::print;
-pub(crate) use system::{System, TrainedSystem};
+pub(crate) use system::{System, TrainedModel, TrainedSystem};
 pub(crate) use test::{Test, TestedSystem};
 pub(crate) use trained::{TrainedRun, unfinished};
 
@@ -144,5 +144,5 @@ fn run(context: &Context, clips: &Clips, card: RunCard, pretrained: Option<Cnn>)
     let calibrated = test::calibrate(context, clips, &trained, &cnn, &sources.validation)?;
     drop(sources);
     let tested = test::test_all(percepts, clips, &trained, calibrated)?;
-    outcome::write(context, clips, card, &tested)
+    outcome::write(context, clips, card, &tested, &trained, &cnn)
 }

@@ -3,20 +3,24 @@
 use std::path::Path;
 
 use anyhow::Result;
+use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::Baseline;
 use gru_rcn_data::{Dataset, Frames, Sample};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
+use image::RgbImage;
 
 use super::backbone;
 use super::data::Clips;
-use super::system::System;
+use super::system::{System, TrainedModel, TrainedSystem};
 use super::test::TestedSystem;
 use crate::context::Context;
 use crate::device::precision::Precision;
+use crate::explain::{LevelMaps, explain};
 use crate::output::{note, say};
+use crate::percepts::FrozenCnn;
 use crate::preflight::{self, memory::Memory};
 use crate::recipe::{Recipe, to_toml};
-use crate::report::{GalleryClip, Reliability, RunReport, Verdict, jpeg_base64};
+use crate::report::{ExplainedClip, ExplainedLevel, GalleryClip, Reliability, RunReport, Verdict, jpeg_base64};
 use crate::run::card::{DataCard, RunCard, SystemResult};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
@@ -129,7 +133,14 @@ pub(super) fn finished(
 }
 
 /// Writes scores, card and report of a run whose systems are tested; returns the card.
-pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested: &[TestedSystem]) -> Result<RunCard> {
+pub(super) fn write(
+    context: &Context,
+    clips: &Clips,
+    mut card: RunCard,
+    tested: &[TestedSystem],
+    trained: &[TrainedSystem],
+    cnn: &Cnn,
+) -> Result<RunCard> {
     let dir = &context.dir;
     dir.check_there()?;
     card.seconds = context.clock.take();
@@ -169,6 +180,7 @@ pub(super) fn write(context: &Context, clips: &Clips, mut card: RunCard, tested:
         systems: card.systems.clone(),
         confusion: main.scores.predictions()?.confusion().rows().to_vec(),
         gallery: gallery(context, clips, main)?,
+        explained: explained(context, clips, main, trained, cnn)?,
         verdict: Some(Verdict::new(&main.scores, frames.and_then(|frames| frames_beside(main, frames)))?),
         notes: card.notes.clone(),
         recipe: to_toml(&context.recipe)?,
@@ -237,15 +249,72 @@ fn gallery_clip(
     })
 }
 
-/// Up to [`STRIP`] frames spread over a clip, its first and last among them.
+/// The right and the wrong test clip of which the system is most certain, with its maps of the class
+/// that it names; nothing from a system without maps. A clip whose frames cannot be read any more is
+/// left out, with a warning.
+fn explained(
+    context: &Context,
+    clips: &Clips,
+    main: &TestedSystem,
+    trained: &[TrainedSystem],
+    cnn: &Cnn,
+) -> Result<Vec<ExplainedClip>> {
+    let of_main = trained.iter().find(|trained| trained.system == main.system);
+    let Some(TrainedModel::Percepts { model, cnn: own }) = of_main.map(|trained| &trained.model) else {
+        return Ok(Vec::new());
+    };
+    let cnn = own.as_deref().unwrap_or(cnn);
+    let (guesses, targets) = (main.scores.predictions()?.predicted(), &main.scores.targets);
+    let certainty = |row: usize| main.scores.probabilities[row * main.scores.classes + guesses[row]];
+    let most_certain = |right: bool| {
+        let rows = (0..guesses.len()).filter(|&row| (guesses[row] == targets[row]) == right);
+        rows.max_by(|&a, &b| certainty(a).total_cmp(&certainty(b)))
+    };
+    let mut explained = Vec::new();
+    for row in [true, false].into_iter().filter_map(most_certain) {
+        let sample = &clips.dataset.test[main.clips[row]];
+        let frames = match clips.loader.read_one(sample, None) {
+            Ok(frames) => frames,
+            Err(error) => {
+                context.message(format!("warning: the report does not explain {}: {error}", sample.id));
+                continue;
+            }
+        };
+        let clip = std::slice::from_ref(&frames);
+        let percepts = FrozenCnn::new(cnn).percepts(clip, &context.device, clips.loader.dtype);
+        let maps = explain(&**model, &cnn.levels(), percepts, guesses[row])?;
+        let shown = maps.iter().filter(|level| level.has_places());
+        let levels = shown.map(|level| explained_level(level, &frames)).collect::<Result<Vec<_>>>()?;
+        if !levels.is_empty() {
+            explained.push(ExplainedClip { clip: gallery_clip(clips, main, row, sample, &frames)?, levels });
+        }
+    }
+    Ok(explained)
+}
+
+fn explained_level(maps: &LevelMaps, frames: &Frames) -> Result<ExplainedLevel> {
+    let strip = |draw: &dyn Fn(&RgbImage, usize) -> Option<RgbImage>| -> Result<Vec<String>> {
+        let pictures = strip_of(frames).filter_map(|t| {
+            let frame = RgbImage::from_raw(frames.width as u32, frames.height as u32, picture(frames, t))?;
+            draw(&frame, t)
+        });
+        pictures.map(|picture| jpeg_base64(&picture, frames.height, frames.width)).collect()
+    };
+    Ok(ExplainedLevel {
+        name: maps.level.clone(),
+        gates_jpeg: strip(&|frame, t| maps.over_gates(frame, t))?,
+        class_jpeg: strip(&|frame, t| Some(maps.over_class(frame, t)))?,
+    })
+}
+
+/// Up to [`STRIP`] steps spread over a clip, its first and last among them.
+fn strip_of(frames: &Frames) -> impl Iterator<Item = usize> + use<> {
+    let (time, shown) = (frames.time, frames.time.min(STRIP));
+    (0..shown).map(move |n| if shown > 1 { n * (time - 1) / (shown - 1) } else { 0 })
+}
+
 fn strip(frames: &Frames) -> Result<Vec<String>> {
-    let shown = frames.time.min(STRIP);
-    (0..shown)
-        .map(|n| {
-            let t = if shown > 1 { n * (frames.time - 1) / (shown - 1) } else { 0 };
-            jpeg_base64(&picture(frames, t), frames.height, frames.width)
-        })
-        .collect()
+    strip_of(frames).map(|t| jpeg_base64(&picture(frames, t), frames.height, frames.width)).collect()
 }
 
 /// A frame as RGB; of a stack of flow the first field, in the colours of its directions.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use burn::module::Module;
 use gru_rcn::backbone::{Cnn, Pixels};
 use gru_rcn::baselines::{Baseline, BaselineModel, BaselineOptions, BaselineVisitor, PixelBaseline, PixelOptions};
+use gru_rcn::class_activation::ClassActivation;
 use gru_rcn::classifier::{ClipClassifier, GruRcnClassifierConfig};
 use gru_rcn::head::EnsembleLogits;
 use gru_rcn::input::PixelClips;
@@ -201,6 +202,12 @@ impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
             Some(levels) => self.model.logits(percepts.select(levels)),
             None => self.model.logits(percepts),
         }
+    }
+
+    fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
+        let Some(levels) = &self.levels else { return self.model.class_activation(percepts, class) };
+        let found = self.model.class_activation(percepts.select(levels), class).into_iter();
+        found.map(|found| ClassActivation { level: levels[found.level], ..found }).collect()
     }
 }
 

@@ -5,8 +5,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use maud::{Markup, html};
 
-use super::GalleryClip;
 use super::format::{bar, percent};
+use super::{ExplainedClip, GalleryClip};
 
 /// Number of predictions that are shown for a clip.
 const GUESSES: usize = 3;
@@ -41,6 +41,34 @@ pub(super) fn card(clip: &GalleryClip) -> Markup {
                 ol {
                     @for (class, probability) in clip.top.iter().take(GUESSES) {
                         li.hit[*class == clip.truth] { (guess(class, *probability, &clip.truth)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The clips with their maps; empty without clips.
+pub(super) fn explained(clips: &[ExplainedClip]) -> Markup {
+    html! {
+        @if !clips.is_empty() {
+            section.explained {
+                h2 { "Where and when" }
+                p.lead {
+                    "The test clips of which the system was most certain, rightly and wrongly. Yellow: the update gate of a \
+                     level opens, and the state is written. Red: what is seen there speaks for the class that the \
+                     system named, blue: against it, each relative to the largest of the clip. A value can depend on more \
+                     of the frame than its place."
+                }
+                @for ExplainedClip { clip, levels } in clips {
+                    (card(clip))
+                    @for level in levels {
+                        @for (what, strip) in [("update gate", &level.gates_jpeg), ("class", &level.class_jpeg)] {
+                            @if !strip.is_empty() {
+                                p.note { (level.name) ", " (what) }
+                                (frames_strip(&clip.id, strip))
+                            }
+                        }
                     }
                 }
             }

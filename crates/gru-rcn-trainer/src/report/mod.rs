@@ -53,6 +53,9 @@ pub(crate) struct RunReport {
     pub(crate) confusion: Vec<Vec<usize>>,
     /// Some test clips with the predictions of the first system.
     pub(crate) gallery: Vec<GalleryClip>,
+    /// Where and when the first system found its class in some test clips.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) explained: Vec<ExplainedClip>,
     /// The resolved recipe, as TOML.
     pub(crate) recipe: String,
     /// What the test says in one sentence; reports of earlier versions have none.
@@ -117,7 +120,8 @@ impl RunReport {
         for count in self.confusion.iter().flatten() {
             ensure!((*count as f64) < MOST, "confusion has the count {count}");
         }
-        let probabilities = self.gallery.iter().flat_map(|clip| clip.top.iter().map(|(_, p)| f64::from(*p)));
+        let clips = self.gallery.iter().chain(self.explained.iter().map(|explained| &explained.clip));
+        let probabilities = clips.flat_map(|clip| clip.top.iter().map(|(_, p)| f64::from(*p)));
         probabilities.into_iter().try_for_each(|p| fraction("a probability of the gallery", p))
     }
 
@@ -137,6 +141,22 @@ pub(crate) struct GalleryClip {
     pub(crate) top: Vec<(String, f32)>,
     /// Frames in order, JPEG in Base64, as [`jpeg_base64`] makes them.
     pub(crate) frames_jpeg: Vec<String>,
+}
+
+/// A test clip with the maps of the class that the system names.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct ExplainedClip {
+    pub(crate) clip: GalleryClip,
+    pub(crate) levels: Vec<ExplainedLevel>,
+}
+
+/// The maps of one level over frames of the clip, JPEG in Base64.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct ExplainedLevel {
+    pub(crate) name: String,
+    /// The update gates; empty where the level has none.
+    pub(crate) gates_jpeg: Vec<String>,
+    pub(crate) class_jpeg: Vec<String>,
 }
 
 impl GalleryClip {

@@ -6,7 +6,7 @@ use super::comparison::{comparison, levels};
 use super::confusion::confusion;
 use super::curves::learning_curves;
 use super::format::{counted, percent, percent_range};
-use super::gallery::gallery;
+use super::gallery::{explained, gallery};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The style of the page; the only text that is not escaped, since it is our own.
@@ -26,6 +26,7 @@ pub(crate) fn render(report: &RunReport) -> String {
             (learning_curves(&report.systems))
             (confusion(report))
             (calibration(report))
+            (explained(&report.explained))
             (gallery(&report.gallery))
             (run_card(&report.run_card, &report.recipe))
         }

@@ -191,6 +191,28 @@ fn names_are_escaped() {
     assert!(!page.contains("</pre><b>"));
 }
 
+/// A recurrent level has two strips, one of a CNN one; reports of earlier versions have neither.
+#[test]
+fn maps_are_shown_where_there_are_some() {
+    let mut report = self::report();
+    let before = render(&report);
+    assert!(!before.contains("Where and when") && serde_json::to_value(&report).unwrap().get("explained").is_none());
+    let level = |name: &str, gates: usize| ExplainedLevel {
+        name: name.into(),
+        gates_jpeg: (0..gates).map(frame).collect(),
+        class_jpeg: (0..8).map(frame).collect(),
+    };
+    report.explained = vec![ExplainedClip { clip: clip(2), levels: vec![level("pool<8>", 8), level("fire9", 0)] }];
+    let page = render(&report);
+    // Three strips and the clip itself.
+    assert_eq!(page.matches("data:image").count() - before.matches("data:image").count(), 4 * 8);
+    assert!(
+        page.contains("pool&lt;8&gt;, update gate") && page.contains("fire9, class") && !page.contains("fire9, update")
+    );
+    report.explained[0].clip.top[0].1 = 1.5;
+    assert!(report.check().unwrap_err().to_string().contains("a probability of the gallery"));
+}
+
 #[test]
 fn a_report_survives_json() {
     let report = self::report();
@@ -269,6 +291,7 @@ fn report() -> RunReport {
         ],
         confusion: confusion.rows().to_vec(),
         gallery: (0..6).map(clip).collect(),
+        explained: Vec::new(),
         recipe: "seed = 7\n\n[model]\nhidden = [16, 32, 64, 64]\n".into(),
         verdict: None,
         notes: Vec::new(),

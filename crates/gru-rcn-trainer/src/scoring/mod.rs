@@ -10,6 +10,7 @@ pub(crate) mod views;
 
 use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
+use gru_rcn::class_activation::ClassActivation;
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::EnsembleLogits;
 
@@ -38,6 +39,11 @@ pub(crate) trait Scorable<I> {
     /// The logits of each of its classifiers.
     fn logits(&self, input: I) -> EnsembleLogits;
 
+    /// Where and when it finds a class; see [`ClipClassifier::class_activation`].
+    fn class_activation(&self, _input: I, _class: usize) -> Vec<ClassActivation> {
+        Vec::new()
+    }
+
     /// What is averaged over its classifiers and over the views of a clip.
     fn mean_of(&self) -> MeanOf {
         MeanOf::Probabilities
@@ -58,6 +64,10 @@ pub(crate) enum MeanOf {
 impl<M: ClipClassifier> Scorable<M::Input> for M {
     fn logits(&self, input: M::Input) -> EnsembleLogits {
         ClipClassifier::logits(self, input)
+    }
+
+    fn class_activation(&self, input: M::Input, class: usize) -> Vec<ClassActivation> {
+        ClipClassifier::class_activation(self, input, class)
     }
 }
 

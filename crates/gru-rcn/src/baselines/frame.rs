@@ -6,6 +6,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{BaselineModel, BaselineOptions};
+use crate::class_activation::ClassActivation;
 use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, LossKind, average_pool, linear};
 use crate::percepts::{Level, NormRule, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
@@ -64,6 +65,14 @@ impl ClipClassifier for FrameClassifier {
         let logits = self.classifier.forward(self.dropout.forward(pooled));
         let classes = logits.dims()[1];
         EnsembleLogits::new(logits.reshape([time, batch, classes]))
+    }
+
+    /// The class activation maps of Zhou et al. 2016 (equation 2), a frame's logit each.
+    fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
+        let level = percepts.maps.len() - 1;
+        let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
+        let [.., height, width] = top.dims();
+        vec![ClassActivation::linear(level, top / (height * width) as f32, &self.classifier, class)]
     }
 
     /// Each frame is a training example of its own, for either kind of loss.

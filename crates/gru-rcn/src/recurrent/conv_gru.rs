@@ -77,6 +77,27 @@ pub struct ConvGruOutput {
     pub last: Tensor<4>,
 }
 
+/// What happened in a layer over a clip; see [`ConvGru::trace`]. All are
+/// `[batch, time, hidden, height, width]`.
+#[derive(Clone, Debug)]
+pub struct ConvGruTrace {
+    /// The hidden maps `h` after every step.
+    pub sequence: Tensor<5>,
+    /// The update gates `z`: 1 where a step replaces the state, 0 where it keeps it.
+    pub update: Tensor<5>,
+    /// What of every step's candidate is in the last hidden map, which is their sum over time.
+    pub kept: Tensor<5>,
+}
+
+impl ConvGruTrace {
+    /// The same in reverse temporal order: of a layer that reads a clip backwards, in the order of the
+    /// frames.
+    pub fn reversed(self) -> Self {
+        let [sequence, update, kept] = [self.sequence, self.update, self.kept].map(|steps| steps.flip([1]));
+        Self { sequence, update, kept }
+    }
+}
+
 impl ConvGruConfig {
     /// A layer with freshly drawn weights, gate by gate: uniform by Xavier's rule for the
     /// input-to-hidden and bottom-up kernels, orthogonal for the hidden-to-hidden ones. The paper
@@ -179,6 +200,49 @@ impl ConvGru {
         self.scan(input.unsqueeze_dim(1), below.map(|below| below.unsqueeze_dim(1)), state, false).1
     }
 
+    /// Runs over a clip from the zero state, as [`forward_stacked`](Self::forward_stacked) does, and
+    /// returns what happened at every step. Equation 8, `h_t = (1 - z_t) . h_(t-1) + z_t . h~_t`, acts
+    /// on every cell of every channel by itself, so that the last hidden map is a sum over the steps:
+    ///
+    /// ```text
+    /// h_T = sum over t of kept_t,    kept_t = z_t . h~_t . (1 - z_(t+1)) . … . (1 - z_T)
+    /// ```
+    ///
+    /// It says when a value was written, not when its cause was seen: a candidate also depends on the
+    /// state before it.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, time, in, height, width]`
+    /// - below: `[batch, time, below, height, width]`, for a layer with bottom-up weights
+    /// - output: `[batch, time, hidden, height, width]` each
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_stacked`](Self::forward_stacked).
+    pub fn trace(&self, input: Tensor<5>, below: Option<Tensor<5>>) -> ConvGruTrace {
+        let layer = self.in_dtype(input.dtype());
+        let below = below.map(|below| below.cast(input.dtype()));
+        let sequence = layer.forward_stacked(input.clone(), below.clone(), None).sequence;
+        let [batch, time, hidden, height, width] = sequence.dims();
+        let first = Tensor::zeros_like(&sequence.clone().narrow(1, 0, 1));
+        let before = Tensor::cat(vec![first, sequence.clone()], 1).narrow(1, 0, time);
+        let gates = layer.project_input(input, below).narrow(1, 0, hidden)
+            + project(&layer.hidden_to_gates, before.clone()).narrow(1, 0, hidden);
+        let update = sigmoid(gates).reshape([time, batch, hidden, height, width]).swap_dims(0, 1);
+        let stays = update.clone().neg().add_scalar(1.0);
+        let written = sequence.clone() - stays.clone() * before;
+        // From the last step back, what all later steps let stay.
+        let mut later = Tensor::ones_like(&written.clone().narrow(1, 0, 1));
+        let mut kept: Vec<Tensor<5>> = Vec::with_capacity(time);
+        for step in (0..time).rev() {
+            kept.push(written.clone().narrow(1, step, 1) * later.clone());
+            later = later * stays.clone().narrow(1, step, 1);
+        }
+        kept.reverse();
+        ConvGruTrace { sequence, update, kept: Tensor::cat(kept, 1) }
+    }
+
     /// This layer with its weights in the given precision; cast once for all time steps.
     fn in_dtype(&self, dtype: DType) -> Cow<'_, Self> {
         if self.input_to_hidden.weight.val().dtype() == dtype {
@@ -237,10 +301,6 @@ impl ConvGru {
         let [batch, time, channels, height, width] = input.dims();
         let found = input.dims();
         assert!(channels == in_channels, "ConvGru: an input of shape {found:?}, expected [_, _, {in_channels}, _, _]");
-        let project = |conv: &Conv2d, clip: Tensor<5>| match operator::serves(&clip) {
-            true => operator::conv(clip, conv),
-            false => conv.forward(time_major(clip)),
-        };
         let projected = project(&self.input_to_hidden, input);
         match (&self.below_to_hidden, below) {
             (None, None) => projected,
@@ -275,6 +335,14 @@ impl ConvGru {
         let reset = gates.narrow(1, n, n);
         let candidate = tanh(candidate_input + self.hidden_to_candidate.forward(reset * state.clone()));
         state.clone() + update * (candidate - state)
+    }
+}
+
+/// A convolution of all frames of clips, `[batch, time, …]` to `[time * batch, …]`.
+fn project(conv: &Conv2d, clip: Tensor<5>) -> Tensor<4> {
+    match operator::serves(&clip) {
+        true => operator::conv(clip, conv),
+        false => conv.forward(time_major(clip)),
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::stacking::pool_to;
-use super::{ConvGru, ConvGruConfig};
+use super::{ConvGru, ConvGruConfig, ConvGruTrace};
 use crate::percepts::{Level, Percepts};
 
 /// How the recurrent layers of the levels are arranged.
@@ -190,6 +190,29 @@ impl GruRcn {
                 forward.into_iter().zip(backward).map(|(f, b)| Tensor::cat(vec![f, b], 1)).collect()
             }
         }
+    }
+
+    /// What happens at every step in the layers, for clips as [`forward`](Self::forward) takes them: per
+    /// level that of its layer, and in the bi-directional form that of the backward layer too, both in
+    /// the order of the frames. A level's output is the sum over time of
+    /// [`kept`](ConvGruTrace::kept), the directions one after the other.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn traces(&self, percepts: Percepts) -> Vec<Vec<ConvGruTrace>> {
+        self.check(percepts.maps.iter().map(|map| map.dims()), 2);
+        let mut below: Option<Tensor<5>> = None;
+        let levels = self.layers.iter().zip(percepts.maps).enumerate();
+        let traces = levels.map(|(level, (layer, map))| {
+            let size = [map.dims()[3], map.dims()[4]];
+            let forward = layer.trace(map.clone(), below.take().map(|b| pool_sequence(b, size)));
+            below = (self.config.form == Form::Stacked).then(|| forward.sequence.clone());
+            let backward = self.backward_layers.get(level);
+            let backward = backward.map(|layer| layer.trace(map.flip([1]), None).reversed());
+            std::iter::once(forward).chain(backward).collect()
+        });
+        traces.collect()
     }
 
     /// Panics unless maps of these shapes are those of the levels, with the channels at position

@@ -7,6 +7,6 @@ mod gru_rcn;
 pub(crate) mod initial;
 mod stacking;
 
-pub use conv_gru::{ConvGru, ConvGruConfig, ConvGruOutput};
+pub use conv_gru::{ConvGru, ConvGruConfig, ConvGruOutput, ConvGruTrace};
 pub use gru_rcn::{Form, GruRcn, GruRcnConfig, GruRcnConfigError, GruRcnState};
 pub use stacking::pool_to;

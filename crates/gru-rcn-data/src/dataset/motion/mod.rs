@@ -195,6 +195,12 @@ impl MotionClip {
         render::render(self, before, after)
     }
 
+    /// The least box of pixels that holds the shape in each frame: its first row and column, and those
+    /// after its last.
+    pub fn boxes(&self) -> Vec<[usize; 4]> {
+        render::boxes(self)
+    }
+
     fn trajectories(&self) -> Trajectories {
         Trajectories::draw(&mut self.draws("trajectory"), self.motion(), self.size, self.frames)
     }

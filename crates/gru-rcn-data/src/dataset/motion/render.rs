@@ -36,6 +36,25 @@ pub(super) fn render(clip: &MotionClip, before: usize, after: usize) -> Frames {
     film(&scene, poses.map(|t| trajectories.pose(t)), clip.draws("noise"), clip.size)
 }
 
+/// Of each frame the box around the pixels whose centres lie in the shape; all zeros if there are none.
+pub(super) fn boxes(clip: &MotionClip) -> Vec<[usize; 4]> {
+    let (trajectories, side) = (clip.trajectories(), 0..clip.size);
+    let of_frame = |t: usize| {
+        let placed = Placed::at(&trajectories.pose(t));
+        let own = |&[row, column]: &[usize; 2]| {
+            let [u, v] = placed.own([column as f64 + 0.5 - placed.centre[0], row as f64 + 0.5 - placed.centre[1]]);
+            inside(clip.shape(), u, v)
+        };
+        let pixels = side.clone().flat_map(|row| side.clone().map(move |column| [row, column]));
+        let around = |found: Option<[usize; 4]>, [row, column]: [usize; 2]| {
+            let [top, left, bottom, right] = found.unwrap_or([row, column, 0, 0]);
+            Some([top.min(row), left.min(column), bottom.max(row + 1), right.max(column + 1)])
+        };
+        pixels.filter(own).fold(None, around).unwrap_or_default()
+    };
+    (0..clip.frames).map(of_frame).collect()
+}
+
 /// The shape in two shades of its colour, before greys, so that the colour is the only one in sight.
 pub(super) fn render_captioned(clip: &CaptionClip) -> Frames {
     let (numbers, mut draws) = (clip.numbers, clip.draws("look"));
@@ -66,7 +85,7 @@ fn film(scene: &Scene, poses: impl ExactSizeIterator<Item = Pose>, mut noise: Dr
     let time = poses.len();
     let mut data = Vec::with_capacity(time * size * size * 3);
     for pose in poses {
-        let placed = Placed { radius: pose.log_size.exp(), turn: pose.angle.sin_cos(), centre: [pose.x, pose.y] };
+        let placed = Placed::at(&pose);
         for index in 0..size * size {
             let colour = pixel(scene, &placed, index % size, index / size, size);
             let grain = gaussians(noise.word());
@@ -98,10 +117,22 @@ struct Placed {
     centre: [f64; 2],
 }
 
+impl Placed {
+    fn at(pose: &Pose) -> Self {
+        Self { radius: pose.log_size.exp(), turn: pose.angle.sin_cos(), centre: [pose.x, pose.y] }
+    }
+
+    /// A point, relative to the centre, in the shape's own coordinates.
+    fn own(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let (sin, cos) = self.turn;
+        [(x * cos + y * sin) / self.radius, (y * cos - x * sin) / self.radius]
+    }
+}
+
 /// The mean colour of the samples of the pixel in column `x` and row `y`.
 fn pixel(scene: &Scene, placed: &Placed, x: usize, y: usize, size: usize) -> [f64; 3] {
     let behind = scene.background[y * size + x];
-    let &Placed { radius, turn: (sin, cos), centre } = placed;
+    let &Placed { radius, centre, .. } = placed;
     let (dx, dy) = (x as f64 + 0.5 - centre[0], y as f64 + 0.5 - centre[1]);
     let reach = radius * REACH + 1.0;
     if dx * dx + dy * dy > reach * reach {
@@ -110,8 +141,7 @@ fn pixel(scene: &Scene, placed: &Placed, x: usize, y: usize, size: usize) -> [f6
     let mut sum = [0.0; 3];
     for sample in 0..SAMPLES * SAMPLES {
         let offset = |i: usize| (i as f64 + 0.5) / SAMPLES as f64 - 0.5;
-        let (sx, sy) = (dx + offset(sample % SAMPLES), dy + offset(sample / SAMPLES));
-        let (u, v) = ((sx * cos + sy * sin) / radius, (sy * cos - sx * sin) / radius);
+        let [u, v] = placed.own([dx + offset(sample % SAMPLES), dy + offset(sample / SAMPLES)]);
         let colour = if inside(scene.shape, u, v) { scene.texture.colour(u, v) } else { behind };
         (0..3).for_each(|i| sum[i] += colour[i]);
     }

@@ -163,6 +163,39 @@ fn clips_are_reproducible_and_move() {
     assert!(change(0, 7) > 4.0, "{}", change(0, 7));
 }
 
+/// Outside of the boxes of two frames, but for the pixels on their edges, these differ by noise alone:
+/// at most 2.5·√6 in each, and the rounding. A ring reaches 0.95 radii to every side.
+#[test]
+fn boxes_hold_the_shape() {
+    for index in 0..12 {
+        let clip = clip(index % 8, index);
+        let (frames, boxes) = (clip.render(), clip.boxes());
+        let within = |[top, left, bottom, right]: [usize; 4], row: usize, column: usize| {
+            row + 1 >= top && row <= bottom && column + 1 >= left && column <= right
+        };
+        for pixel in 0..32 * 32 {
+            let (row, column) = (pixel / 32, pixel % 32);
+            if !within(boxes[0], row, column) && !within(boxes[7], row, column) {
+                for channel in 3 * pixel..3 * pixel + 3 {
+                    assert!(
+                        frames.frame(0)[channel].abs_diff(frames.frame(7)[channel]) <= 14,
+                        "{clip:?} {row} {column}"
+                    );
+                }
+            }
+        }
+        for (t, [top, left, bottom, right]) in boxes.into_iter().enumerate().filter(|_| SHAPES[clip.shape()] == "ring")
+        {
+            let (pose, reach) = (clip.trajectories().pose(t), 0.95 * clip.trajectories().pose(t).log_size.exp());
+            for (found, expected) in
+                [(top, pose.y - reach), (left, pose.x - reach), (bottom, pose.y + reach), (right, pose.x + reach)]
+            {
+                assert!((found as f64 - expected.clamp(0.0, 32.0)).abs() <= 1.0, "{clip:?} {t}");
+            }
+        }
+    }
+}
+
 #[test]
 fn settings_out_of_range_are_named() {
     refused(MotionConfig { size: 8, ..MotionConfig::default() }.dataset(), &["`size` = 8"]);

@@ -42,6 +42,8 @@ fn set_bias(layer: &mut ConvGru, [z, r, candidate]: [f32; 3]) {
 /// Step 2, x = 2: z = sigmoid(2 W_z + 0.45 U_z) = sigmoid(-ln 4) = 0.2; r = sigmoid(2 W_r + 0.45
 /// U_r) = sigmoid(0) = 0.5; h~ = tanh(2 W + U * 0.5 * 0.45) = tanh(ln 3) = 0.8; h = 0.8 * 0.45 +
 /// 0.2 * 0.8 = 0.52.
+///
+/// Of the first candidate, 0.8 * 0.45 = 0.36 is left in it, of the second 0.16.
 #[test]
 fn two_steps_by_hand() {
     let mut layer = ConvGruConfig::new(1, 1).with_kernel_size(1).init(&device());
@@ -55,6 +57,11 @@ fn two_steps_by_hand() {
     let output = layer.forward(tensor(&[1.0, 2.0], [1, 2, 1, 1, 1]), None);
     assert_numbers(output.sequence, &[0.45, 0.52]);
     assert_numbers(output.last, &[0.52]);
+    let trace = layer.trace(tensor(&[1.0, 2.0], [1, 2, 1, 1, 1]), None);
+    assert_numbers(trace.sequence.clone(), &[0.45, 0.52]);
+    assert_numbers(trace.update.clone(), &[0.75, 0.2]);
+    assert_numbers(trace.kept.clone(), &[0.36, 0.16]);
+    assert_numbers(trace.reversed().kept, &[0.16, 0.36]);
 }
 
 /// Two hidden units, x = 0, h = (1, 0), all of W and U_z zero: z = 1/2. The reset gate is

@@ -1,0 +1,68 @@
+//! Measures how much of what `gru-rcn explain` shows lies on the shape that moves.
+//!
+//! `explained_motion PROGRAM RUN CLIPS` explains the first test clips of a run on generated motions,
+//! and prints a line for each level: which part of the positive activation, and which part of all
+//! cells, touches the box around the shape, and with the cells next to these. It takes FFmpeg.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gru_rcn_data::{MOTIONS, MotionClip, Split};
+use gru_rcn_tests::explained::{Mass, masses};
+use gru_rcn_tests::long::encode;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [program, run, clips] = &words[..] else {
+        eprintln!("usage: explained_motion PROGRAM RUN CLIPS");
+        std::process::exit(2);
+    };
+    let recipe = std::fs::read_to_string(Path::new(run).join("recipe.toml")).expect("a run");
+    let section = recipe.split("[data.motion]").nth(1).expect("a run on generated motions");
+    let setting =
+        |key: &str| section.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix('=')).map(str::trim);
+    let number = |key: &str| setting(key).and_then(|value| value.parse::<u64>().ok()).expect("a setting of the clips");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (video, out) = (folder.path().join("clip.mkv"), folder.path().join("out"));
+    let mut found: BTreeMap<(String, usize), Mass> = BTreeMap::new();
+    for index in 0..clips.parse().expect("a number of clips") {
+        let clip = MotionClip {
+            size: number("size") as usize,
+            frames: number("frames") as usize,
+            seed: number("seed"),
+            split: Split::Test,
+            index,
+            background: setting("background") == Some("true"),
+        };
+        if clip.motion() == MOTIONS.len() {
+            continue;
+        }
+        encode(&video, clip.size, MotionClip::FPS, &["-c:v", "ffv1", "-pix_fmt", "bgr0"], |write| {
+            write(&clip.render().data)
+        });
+        let mut explain = Command::new(program);
+        explain.args([
+            "explain".as_ref(),
+            video.as_os_str(),
+            "--run".as_ref(),
+            run.as_ref(),
+            "--out".as_ref(),
+            out.as_os_str(),
+        ]);
+        assert!(explain.stdout(Stdio::null()).status().is_ok_and(|status| status.success()), "{explain:?}");
+        let text = std::fs::read_to_string(out.join("explain.json")).expect("numbers");
+        let document = serde_json::from_str(&text).expect("a JSON document");
+        for margin in [0, 1] {
+            for (level, mass) in masses(&document, &clip, margin) {
+                found.entry((level, margin)).or_default().add(&mass);
+            }
+        }
+    }
+    for ((level, margin), mass) in found {
+        let [activation, cells] = mass.shares().map(|share| 100.0 * share);
+        println!(
+            "{level:<8} margin {margin}: {activation:5.1} % of the positive activation, {cells:5.1} % of the cells"
+        );
+    }
+}
