@@ -18,7 +18,7 @@ mod trained;
 
 pub(crate) use backbone::{fingerprint, pretrained, pretrained_network};
 pub(crate) use outcome::print;
-pub(crate) use system::{System, TrainedSystem};
+pub(crate) use system::{System, TrainedModel, TrainedSystem};
 pub(crate) use test::{Test, TestedSystem};
 pub(crate) use trained::{TrainedRun, unfinished};
 
