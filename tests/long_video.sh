@@ -10,12 +10,9 @@ shift 2
 program=${GRU_RCN_PROGRAM:-target/release/gru-rcn}
 tool=${GRU_RCN_LONG_VIDEO:-target/release/examples/long_video}
 if [ ! -d "$folder/run" ]; then
-  changes=(data.motion.size=96 data.motion.frames=24 data.motion.background=true
-    data.motion.train=2160 data.motion.validation=360 data.motion.test=360
-    'clip.temporal={every="0.2 s",frames=8}' clip.frame_size=[96,96] clip.input_size=[96,96]
-    backbone.network=squeezenet backbone.taps='["pool4","pool8"]' 'model.hidden=[24,24]'
-    model.norm.rule=difference model.context=2 training.epochs=6 training.batch=24 training.patience=6 baselines.frame=false 'baselines.top_rnn=0' "$@")
-  "$program" train motion --weights "$weights" --run "$folder/run" $(printf -- '--set %s ' "${changes[@]// /}")
+  changes=()
+  for change in "$@"; do changes+=(--set "$change"); done
+  "$program" train actions --weights "$weights" --run "$folder/run" "${changes[@]}"
 fi
 [ -f "$folder/film.mp4" ] || "$tool" compose "$folder" 96
 for by in frames windows; do

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use gru_rcn_tests::long::{Film, compare, read_csv};
+use gru_rcn_tests::long::{Film, compare, read_csv, save};
 use serde_json::json;
 
 /// Farthest that an end of an event may be from that of the action, seconds.
@@ -41,10 +41,10 @@ fn main() {
 /// Motions of 2.4 s, between two of them 3 to 9 s of pause with a cut: 8.4 s a scene.
 fn compose(folder: &Path, size: &str, minutes: f64) {
     let (size, scenes) = (size.parse().expect("a size"), (minutes * 60.0 / 8.4).ceil() as usize);
-    let film = Film { size, fps: 25, motion: 2.4, pause: [1.5, 4.5], scenes, seed: 77 };
+    let film = Film { size, fps: 25, scenes, ..Film::default() };
     std::fs::create_dir_all(folder).expect("a folder");
     let (actions, seconds) =
-        film.save(&folder.join("film.mp4"), &["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p"]);
+        save(&film, &folder.join("film.mp4"), &["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p"]);
     let lines: String = actions.iter().map(|a| format!("{:.3},{:.3},{}\n", a.start, a.end, a.class)).collect();
     std::fs::write(folder.join("actions.csv"), format!("start,end,class\n{lines}")).expect("a file");
     println!("{} actions in {seconds:.1} s", actions.len());

@@ -1,79 +1,26 @@
-//! Long films of generated motions with pauses between them, whose times are known, and what a
-//! program found in them.
+//! Films of generated motions by FFmpeg, and what a program found in them.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gru_rcn_data::{MOTIONS, MotionClip, Split};
+use gru_rcn_data::Frames;
+pub use gru_rcn_data::{FilmedMotion as Action, MotionFilm as Film};
 
-/// A time in which something moves.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Action {
-    /// Seconds from the first frame to the first one that moves.
-    pub start: f64,
-    /// The same to the last one.
-    pub end: f64,
-    /// Name of the motion.
-    pub class: String,
-}
-
-/// A film that is made of scenes, in each of which a shape stands still, moves and stands still.
-#[derive(Clone, Copy, Debug)]
-pub struct Film {
-    /// Height and width in pixels.
-    pub size: usize,
-    /// Frames per second.
-    pub fps: usize,
-    /// Length of a motion, seconds.
-    pub motion: f64,
-    /// Shortest and longest pause within a scene, seconds; between two motions there are two.
-    pub pause: [f64; 2],
-    /// Number of scenes.
-    pub scenes: usize,
-    /// Seed of the generated clips; a run that was trained with another one has not seen them.
-    pub seed: u64,
-}
-
-impl Film {
-    /// Gives the raw frames of one scene after the other, red, green and blue, to `write`; returns
-    /// the actions and the length in seconds.
-    pub fn draw(&self, mut write: impl FnMut(&[u8])) -> (Vec<Action>, f64) {
-        let (mut actions, mut at) = (Vec::new(), 0);
-        let frames = |seconds: f64| (seconds * self.fps as f64).round() as usize;
-        let moving = frames(self.motion);
-        for scene in 0..self.scenes {
-            // Every motion in turn, in an order that is not that of the classes; shapes in turn.
-            let index = scene * 5 % MOTIONS.len() + scene / MOTIONS.len() * MOTIONS.len();
-            let clip = MotionClip {
-                size: self.size,
-                frames: moving,
-                seed: self.seed,
-                split: Split::Test,
-                index,
-                background: false,
-            };
-            // Two pauses in 0…1 that look drawn.
-            let share = |n: usize| ((n * 37 + 11) % 64) as f64 / 63.0;
-            let pause = |n: usize| frames(self.pause[0] + share(n) * (self.pause[1] - self.pause[0]));
-            let (before, after) = (pause(2 * scene), pause(2 * scene + 1));
-            write(&clip.render_held(before, after).data);
-            let seconds = |frame: usize| frame as f64 / self.fps as f64;
-            let class = MOTIONS[clip.motion()].to_owned();
-            actions.push(Action { start: seconds(at + before), end: seconds(at + before + moving - 1), class });
-            at += before + moving + after;
-        }
-        (actions, at as f64 / self.fps as f64)
-    }
-
-    /// Writes the film with these options of FFmpeg for its output.
-    ///
-    /// # Panics
-    ///
-    /// If FFmpeg cannot write it.
-    pub fn save(&self, path: &Path, options: &[&str]) -> (Vec<Action>, f64) {
-        encode(path, self.size, self.fps as f64, options, |write| self.draw(write))
-    }
+/// Writes a film with these options of FFmpeg for its output; returns its motions and its length in
+/// seconds.
+///
+/// # Panics
+///
+/// If FFmpeg cannot write it.
+pub fn save(film: &Film, path: &Path, options: &[&str]) -> (Vec<Action>, f64) {
+    encode(path, film.size, film.fps as f64, options, |write| {
+        let scene = |scene: &Frames| {
+            write(&scene.data);
+            Ok(())
+        };
+        film.draw(scene).expect("`write` reports what goes wrong")
+    })
 }
 
 /// Encodes square raw frames, which `draw` gives to the function that it is handed.

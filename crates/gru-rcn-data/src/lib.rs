@@ -56,8 +56,9 @@ pub mod video;
 
 pub use base::{DataError, DecodeLimits, Frames, Split, free_bytes, printable};
 pub use dataset::{
-    COLOURS, CaptionClip, CaptionedClip, CaptionedPart, ClipSource, Dataset, FolderOptions, MOTIONS, MotionCaptions,
-    MotionClip, MotionConfig, PreparedClip, QUARANTINE, SHAPES, Sample, SplitList, read_quarantine, without_extension,
+    COLOURS, CaptionClip, CaptionedClip, CaptionedPart, ClipSource, Dataset, FilmedMotion, FolderOptions, MOTIONS,
+    MotionCaptions, MotionClip, MotionConfig, MotionFilm, PreparedClip, QUARANTINE, SHAPES, Sample, SplitList,
+    read_quarantine, without_extension,
 };
 pub use image::{Crop, SizeRule, write_frames};
 pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};

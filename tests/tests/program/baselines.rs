@@ -1,5 +1,6 @@
 //! Baselines that a recipe names.
 
+use gru_rcn_tests::needs_ffmpeg;
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::Value;
 
@@ -92,7 +93,7 @@ fn a_classifier_starts_from_an_lstm_that_learnt_without_labels() {
 }
 
 /// Without GRU-RCN a run is about its first baseline, and no CNN is trained for networks of their
-/// own. It is resumed and evaluated like any other, and has nothing that `predict` could open.
+/// own. It is resumed and evaluated like any other, and `predict` asks a system that is named.
 #[test]
 fn a_run_of_baselines_alone() {
     let folder = temporary();
@@ -121,8 +122,13 @@ fn a_run_of_baselines_alone() {
     assert_eq!(["early_fusion", "single_frame"].map(scores), before);
     let text = run(folder.path(), ["evaluate", "--run", "run"]).succeeds().stdout;
     assert!(text.contains("run, Early fusion on 16 test clips"), "{text}");
-    run(folder.path(), ["predict", "--run", "run", "x.mp4"]).refuses(&["has no GRU-RCN", "model.train = false"]);
+    let predict = ["predict", "--run", "run", "film.y4m", "--json"];
+    run(folder.path(), predict).refuses(&["has no GRU-RCN", "model.train = false", "--system"]);
     tiny::train(folder.path(), &["model.train=false", "baselines.top_rnn=none"]).run().refuses(&["nothing to train"]);
+    needs_ffmpeg!();
+    run(folder.path(), ["prepare", "motion-film", "--out", "film.y4m", "--motions", "1"]).succeeds();
+    let document = run(folder.path(), predict.iter().chain(&["--system", "early_fusion"])).succeeds().json();
+    assert_eq!(document[0]["top"].as_array().map(Vec::len), Some(5), "{document}");
 }
 
 /// The keys of the systems in a document of `train` or `evaluate`.

@@ -10,6 +10,7 @@ mod bad_data;
 mod bad_files;
 mod bad_usage;
 mod baselines;
+mod built_in;
 mod captioned;
 mod captions;
 mod clips;

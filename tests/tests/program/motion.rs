@@ -178,6 +178,38 @@ fn predict_names_the_most_probable_classes() {
     assert_eq!(document[0]["answer"], Value::Null);
 }
 
+/// Systems have the keys that `evaluate` names. Where single frames do better, a line says so.
+#[test]
+fn predict_asks_any_system() {
+    needs_ffmpeg!();
+    let folder = temporary();
+    copy_folder(&reference().root, &folder.path().join("run"));
+    let film = clips().paths[0].to_str().unwrap();
+    let predict =
+        |system: &[&str]| run(folder.path(), ["predict", film, "--run", "run", "--json"].iter().chain(system));
+    let own = predict(&[]).succeeds().json();
+    assert_eq!(predict(&["--system", "gru_rcn"]).succeeds().json(), own);
+    let frame = predict(&["--system", "frame"]).succeeds().json();
+    assert_eq!(frame[0]["from"], own[0]["from"]);
+    assert_ne!(frame[0]["top"], own[0]["top"]);
+    predict(&["--system", "nothing"]).refuses(&["run has no system nothing; it has gru_rcn, frame, top_rnn"]);
+    let card = folder.path().join("run/run.json");
+    let advice = |frame: f64| {
+        let mut document = read_json(&card);
+        for system in document["systems"].as_array_mut().unwrap() {
+            system["test"]["top1"] = json!(if system["key"] == "frame" { frame } else { 0.5 });
+        }
+        std::fs::write(&card, document.to_string()).unwrap();
+        predict(&[]).succeeds().stderr
+    };
+    assert!(
+        advice(0.75).contains(
+            "single frames did better on the 48 test clips of run, 75.0 % against 50.0 %: try --system frame"
+        )
+    );
+    assert!(!advice(0.5).contains("--system"));
+}
+
 #[test]
 fn the_report_can_be_drawn_again() {
     let folder = temporary();

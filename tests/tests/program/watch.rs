@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use gru_rcn_tests::long::{Action, Film, compare, read_csv};
+use gru_rcn_tests::long::{Action, Film, compare, read_csv, save};
 use gru_rcn_tests::needs_ffmpeg;
 use serde_json::Value;
 
@@ -54,9 +54,9 @@ fn drawn() -> &'static Drawn {
     DRAWN.get_or_init(|| {
         let folder = shared("watch-film");
         let (film, raw) = (folder.join("film.mkv"), folder.join("film.rgb"));
-        let (actions, seconds) = FILM.save(&film, &["-c:v", "ffv1", "-pix_fmt", "bgr0"]);
+        let (actions, seconds) = save(&FILM, &film, &["-c:v", "ffv1", "-pix_fmt", "bgr0"]);
         let mut bytes = Vec::new();
-        FILM.draw(|frames| bytes.extend_from_slice(frames));
+        FILM.draw(|scene| std::io::Write::write_all(&mut bytes, &scene.data)).unwrap();
         std::fs::write(&raw, bytes).unwrap();
         Drawn { film, raw, actions, seconds }
     })

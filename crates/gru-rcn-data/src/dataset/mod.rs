@@ -23,7 +23,9 @@ pub use folder::FolderOptions;
 pub(crate) use groups::{Groups, group_of};
 pub use lists::{QUARANTINE, read_quarantine, without_extension};
 pub(crate) use lists::{find, lines};
-pub use motion::{COLOURS, CaptionClip, MOTIONS, MotionCaptions, MotionClip, MotionConfig, SHAPES};
+pub use motion::{
+    COLOURS, CaptionClip, FilmedMotion, MOTIONS, MotionCaptions, MotionClip, MotionConfig, MotionFilm, SHAPES,
+};
 pub(crate) use notes::unlisted;
 pub use prepared::PreparedClip;
 pub(crate) use scan::{Entry, Found, PassedOver, aside, is_video, part_folders, same_clip, scan, videos_of};

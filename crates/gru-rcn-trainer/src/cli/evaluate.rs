@@ -84,6 +84,10 @@ impl EvaluateArgs {
             return self.captions(dir);
         }
         ensure!(self.meteor.is_none(), "--meteor is for captions, and {dir} classifies clips");
+        ensure!(
+            self.out.is_some() || !dir.is_built_in(),
+            "{dir} keeps no scores; say with --out FILE where they are to be written"
+        );
         let trained = self.model.open_at(dir)?;
         let chosen = self.chosen(&trained)?;
         if chosen.samples.iter().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
@@ -128,12 +132,11 @@ impl EvaluateArgs {
 
     /// The systems to score, the one that the result is about first.
     fn systems(&self, trained: &TrainedRun) -> Result<Vec<TrainedSystem>> {
-        let mut systems = trained.systems();
-        if let Some(key) = &self.system {
-            let known: Vec<String> = systems.iter().map(System::key).collect();
-            systems.retain(|system| system.key() == *key);
-            ensure!(!systems.is_empty(), "{} has no system {key}; it has {}", trained.dir, known.join(", "));
-        } else if self.out.is_some() {
+        let mut systems = match &self.system {
+            Some(key) => vec![trained.system(key)?],
+            None => trained.systems(),
+        };
+        if self.out.is_some() {
             systems.truncate(1);
         }
         systems.iter().map(|system| trained.load(system)).collect()
@@ -293,7 +296,7 @@ impl EvaluateArgs {
             let of = |tested: &TestedSystem| system_json(&tested.result, &self.path(trained, chosen, tested, rule));
             let systems: Vec<Value> = scored.systems.iter().map(of).collect();
             let mut document = json!({
-                "test": summary, "run": trained.dir.root(), "clips": clips, "views": rule.to_string(), "systems": systems,
+                "test": summary, "run": trained.dir.to_string(), "clips": clips, "views": rule.to_string(), "systems": systems,
             });
             faults_json(&mut document, &scored.faults);
             return print_json(&document);

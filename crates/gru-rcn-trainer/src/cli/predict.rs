@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use burn::tensor::Tensor;
 use clap::Args;
-use gru_rcn::backbone::{Backbone, Cnn};
+use gru_rcn::backbone::{Backbone, Cnn, Pixels};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::EnsembleLogits;
+use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::replay::Replay;
 use gru_rcn_data::{ClipViews, Modality, TestViews, source_of};
@@ -17,11 +18,12 @@ use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
 use super::shared::{ModelArgs, each_file};
-use crate::experiment::TrainedRun;
-use crate::output::say;
+use crate::experiment::{System, TrainedModel, TrainedRun};
+use crate::output::{note, say};
 use crate::percepts::FrozenCnn;
+use crate::run::dir::GRU_RCN;
 use crate::run::scores::top_classes;
-use crate::scoring::views::ViewPercepts;
+use crate::scoring::views::{ViewPercepts, ViewPixels};
 use crate::scoring::{Scorable, score};
 use crate::signals::StopFlag;
 use crate::stream::BACKGROUND;
@@ -42,6 +44,10 @@ pub(super) struct PredictArgs {
     /// nothing was recognised.
     #[arg(long, value_name = "P")]
     threshold: Option<f32>,
+    /// The system to ask, by its key, such as `frame`, `top_rnn` or `cnn`, the CNN's own classifier; by
+    /// default GRU-RCN. `evaluate` prints what each is worth.
+    #[arg(long, value_name = "KEY", default_value = GRU_RCN)]
+    system: String,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -129,11 +135,68 @@ impl Scorable<Percepts> for Replayed {
     }
 }
 
+/// A system with what makes its input of clips.
+enum Classifier {
+    Percepts(FrozenCnn, Box<dyn Scorable<Percepts>>),
+    Pixels(Pixels, Box<dyn Scorable<PixelClips>>),
+}
+
+impl Classifier {
+    fn open(trained: &TrainedRun, system: &System) -> Result<Self> {
+        if *system == System::GruRcn {
+            let (cnn, model) = trained.gru_rcn()?;
+            let model = Replayed::new(&cnn, model, trained.recipe.levels());
+            return Ok(Self::Percepts(FrozenCnn::new(&cnn), Box::new(model)));
+        }
+        Ok(match trained.load(system)?.model {
+            TrainedModel::Percepts { model, .. } => Self::Percepts(FrozenCnn::new(&trained.cnn), model),
+            TrainedModel::Pixels { model, pixels } => Self::Pixels(pixels, model),
+        })
+    }
+
+    /// The probability of each class, averaged over the views of a clip.
+    fn probabilities(&self, trained: &TrainedRun, views: ClipViews) -> Result<Vec<f32>> {
+        let (loader, device, stop) = (&trained.loader, &trained.device, StopFlag::default());
+        // The class is not known; the score of class 0 is not looked at.
+        let mut scores = match self {
+            Self::Percepts(cnn, model) => {
+                let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
+                score(&[&**model], batches, &[0], &stop, |_| ())?
+            }
+            Self::Pixels(pixels, model) => {
+                let batches = ViewPixels { pixels, loader, device }.of_clip(0, &views);
+                score(&[&**model], batches, &[0], &stop, |_| ())?
+            }
+        };
+        Ok(scores.swap_remove(0).probabilities)
+    }
+}
+
+/// Says so if a system of single frames named more of the run's test clips than GRU-RCN.
+fn advise(trained: &TrainedRun) {
+    let systems = &trained.card.systems;
+    let Some(own) = systems.iter().find(|system| system.key == GRU_RCN) else { return };
+    let frames = systems.iter().filter(|system| ["frame", "cnn"].contains(&&*system.key));
+    let best = frames.max_by(|a, b| a.test.top1.total_cmp(&b.test.top1));
+    if let Some(frames) = best.filter(|frames| frames.test.top1 > own.test.top1) {
+        note!(
+            "note: single frames did better on the {} test clips of {}, {:.1} % against {:.1} %: try --system {}",
+            own.test.clips,
+            trained.dir,
+            100.0 * frames.test.top1,
+            100.0 * own.test.top1,
+            frames.key
+        );
+    }
+}
+
 impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
         let trained = self.model.open()?;
-        let (cnn, model) = trained.gru_rcn()?;
+        // A run without GRU-RCN says so itself.
+        let system = if self.system == GRU_RCN { System::GruRcn } else { trained.system(&self.system)? };
+        let classifier = Classifier::open(&trained, &system)?;
         if trained.recipe.clip.modality == Modality::Flow {
             bail!(
                 "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
@@ -144,9 +207,22 @@ impl PredictArgs {
             trained.loader.reader.require_decoder()?;
         }
         let rule = trained.views(self.views);
-        let (cnn, model) = (FrozenCnn::new(&cnn), Replayed::new(&cnn, model, trained.recipe.levels()));
+        if system == System::GruRcn {
+            advise(&trained);
+        }
+        let (temperature, classes) = (trained.temperature_of(&system), &trained.card.classes);
         let classified = |video: &Path| {
-            let prediction = self.predict(&trained, &cnn, &model, video, rule)?;
+            let views = trained.loader.reader.read_views(&source_of(video)?, &trained.loader.planner, rule)?;
+            let (frames, from) = (views.total(), Place::of(&views));
+            let probabilities = classifier.probabilities(&trained, views)?;
+            ensure!(
+                probabilities.iter().all(|probability| probability.is_finite()),
+                "{}: the model gives no finite probabilities for it; the weights of {} are damaged",
+                video.display(),
+                trained.dir
+            );
+            let prediction =
+                self.prediction(video, frames, from, &at_temperature(&probabilities, temperature), classes);
             if !self.json {
                 self.say(&prediction)?;
             }
@@ -166,41 +242,25 @@ impl PredictArgs {
         Ok(())
     }
 
-    fn predict(
+    fn prediction(
         &self,
-        trained: &TrainedRun,
-        cnn: &FrozenCnn,
-        model: &Replayed,
         video: &Path,
-        rule: TestViews,
-    ) -> Result<Prediction> {
-        let (loader, device) = (&trained.loader, &trained.device);
-        let source = source_of(video)?;
-        let views = loader.reader.read_views(&source, &loader.planner, rule)?;
-        let (frames, from) = (views.total(), Place::of(&views));
-        let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
-        // The class is not known; the score of class 0 is not looked at.
-        let models: [&dyn Scorable<Percepts>; 1] = [model];
-        let probabilities = score(&models, batches, &[0], &StopFlag::default(), |_| ())?.swap_remove(0).probabilities;
-        ensure!(
-            probabilities.iter().all(|probability| probability.is_finite()),
-            "{}: the model gives no finite probabilities for it; the weights of {} are damaged",
-            video.display(),
-            trained.dir
-        );
-        let probabilities = at_temperature(&probabilities, trained.temperature());
-        let classes = &trained.card.classes;
+        frames: usize,
+        from: Place,
+        probabilities: &[f32],
+        classes: &[String],
+    ) -> Prediction {
         let answer = self.threshold.map(|threshold| {
-            let mut best = top_classes(&probabilities, classes, classes.len());
+            let mut best = top_classes(probabilities, classes, classes.len());
             best.find(|(class, _)| *class != BACKGROUND).filter(|(_, p)| *p >= threshold).map(|(class, _)| class.into())
         });
-        let top = top_classes(&probabilities, classes, self.top);
-        Ok(Prediction {
+        let top = top_classes(probabilities, classes, self.top);
+        Prediction {
             file: video.display().to_string(),
             frames,
             from,
             answer,
             top: top.map(|(class, probability)| ClassProbability { class: class.into(), probability }).collect(),
-        })
+        }
     }
 }

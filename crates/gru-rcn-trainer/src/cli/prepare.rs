@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use gru_rcn_data::{
-    CaptionedPart, Estimate, Failure, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, Layout, MotionCaptions,
-    MotionConfig, OwnLists, Prepare, PrepareOutcome, Progress, Shard, SizeRule, printable,
+    CaptionedPart, Estimate, Failure, Ffmpeg, FilmedMotion, FlowMethod, FlowOptions, ImageCoding, Layout,
+    MotionCaptions, MotionConfig, MotionFilm, OwnLists, Prepare, PrepareOutcome, Progress, Shard, SizeRule, printable,
 };
 use gru_rcn_metrics::caption::tokenize_lines;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +18,7 @@ use super::shared::print_json;
 use crate::observe::{Interval, duration};
 use crate::output::{note, say};
 use crate::signals::{Faults, StopFlag};
+use crate::stream::clock;
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -34,6 +35,22 @@ enum Generated {
     /// Draw clips of a coloured shape that moves, with captions: a folder of PNG frames and a file
     /// of captions in COCO's format for each part. Test clips show new pairs of shape and colour.
     MotionCaptions(MotionCaptionsArgs),
+    /// Draw a film in which shapes move and pause, to try out `watch`: an uncompressed video, and a line
+    /// with beginning, end and name of each motion.
+    MotionFilm(MotionFilmArgs),
+}
+
+#[derive(Args, Debug)]
+struct MotionFilmArgs {
+    /// The file to make, FILE.y4m.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Motions in it; each takes about 8 s with its pauses.
+    #[arg(long, default_value_t = MotionFilm::default().scenes)]
+    motions: usize,
+    /// Seed of the scenes.
+    #[arg(long, default_value_t = MotionFilm::default().seed)]
+    seed: u64,
 }
 
 #[derive(Args, Debug)]
@@ -142,9 +159,20 @@ impl PrepareArgs {
     pub(super) fn run(&self) -> Result<()> {
         match (&self.generated, &self.videos) {
             (Some(Generated::MotionCaptions(args)), _) => args.run(),
+            (Some(Generated::MotionFilm(args)), _) => args.run(),
             (None, Some(args)) => args.run(),
             (None, None) => bail!("say what to prepare; --help has the forms"),
         }
+    }
+}
+
+impl MotionFilmArgs {
+    fn run(&self) -> Result<()> {
+        let film = MotionFilm { scenes: self.motions, seed: self.seed, ..MotionFilm::default() };
+        for FilmedMotion { start, end, class } in film.write(&self.out)? {
+            say!("{}  {}  {class}", clock(start), clock(end))?;
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::TrainedRun;
 use crate::output::{describe, note, say};
+use crate::run::built_in::{BuiltIn, MODELS};
 use crate::run::card::SystemResult;
 use crate::run::dir::RunDir;
 use crate::signals::Faults;
@@ -49,6 +50,8 @@ impl PrecisionArgs {
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     /// The run folder. Without it, `train` makes a new one and the other verbs use the newest.
+    /// `watch`, `predict` and `evaluate` also take the built-in models, fights and actions; the first two
+    /// take fights where there is no run.
     #[arg(long, value_name = "DIR")]
     pub(super) run: Option<PathBuf>,
     /// Where runs are kept.
@@ -61,8 +64,15 @@ impl RunArgs {
     pub(super) fn open(&self) -> Result<RunDir> {
         match &self.run {
             Some(root) => RunDir::open_at(root),
-            None => RunDir::newest(&self.runs).inspect(|dir| note!("run: {dir}, the one that was started last")),
+            None => self.newest()?.with_context(|| {
+                format!("there is no run in {}; train one first, or name it with `--run`", self.runs.display())
+            }),
         }
+    }
+
+    fn newest(&self) -> Result<Option<RunDir>> {
+        let newest = RunDir::newest(&self.runs)?;
+        Ok(newest.inspect(|dir| note!("run: {dir}, the one that was started last")))
     }
 }
 
@@ -78,15 +88,30 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The run's folder. A backend that is not compiled in is refused first.
+    /// The run's folder, or that of a built-in model. A backend that is not compiled in is refused
+    /// first.
     pub(super) fn dir(&self) -> Result<RunDir> {
         self.device()?;
-        self.run.open()
+        match self.run.run.as_deref().and_then(BuiltIn::named) {
+            Some(model) => model.open(),
+            None => self.run.open(),
+        }
     }
 
-    /// The run with its model on the device.
+    /// The run with its model on the device. Where there is no run and none is named, a built-in model.
     pub(super) fn open(&self) -> Result<TrainedRun> {
-        self.open_at(self.dir()?)
+        self.device()?;
+        let dir = match self.run.run {
+            Some(_) => self.dir()?,
+            None => match self.run.newest()? {
+                Some(dir) => dir,
+                None => {
+                    note!("there is no run in {}: a built-in model is used", self.run.runs.display());
+                    MODELS[0].open()?
+                }
+            },
+        };
+        self.open_at(dir)
     }
 
     pub(super) fn open_at(&self, dir: RunDir) -> Result<TrainedRun> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor};
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::{BaselineModel, BaselineVisitor, PixelBaseline};
@@ -52,6 +52,14 @@ impl TrainedRun {
         systems
     }
 
+    /// The system of this key.
+    pub(crate) fn system(&self, key: &str) -> Result<System> {
+        let systems = self.systems();
+        let known: Vec<String> = systems.iter().map(System::key).collect();
+        let found = systems.into_iter().find(|system| system.key() == key);
+        found.with_context(|| format!("{} has no system {key}; it has {}", self.dir, known.join(", ")))
+    }
+
     /// A system with its trained weights.
     pub(crate) fn load(&self, system: &System) -> Result<TrainedSystem> {
         let (recipe, weights) = (&self.recipe, system.weights(&self.dir));
@@ -79,7 +87,10 @@ impl TrainedRun {
     pub(crate) fn gru_rcn(&self) -> Result<(Cnn, GruRcnClassifier)> {
         let (dir, recipe, weights) = (&self.dir, &self.recipe, self.dir.model());
         if !recipe.model.train {
-            bail!("{dir} has no GRU-RCN: its recipe has model.train = false; choose a run that trains it");
+            bail!(
+                "{dir} has no GRU-RCN: its recipe has model.train = false; choose a run that trains it, or for `predict` \
+                 one of its systems by --system"
+            );
         }
         if !weights.is_file() {
             return Err(unfinished(dir, &weights));
@@ -98,9 +109,14 @@ impl TrainedRun {
         Ok(import(config.init(&self.device), weights)?.computing_in(self.dtype))
     }
 
-    /// The temperature of its GRU-RCN, fitted on the validation clips; 1 where none was fitted.
+    /// The temperature of its GRU-RCN.
     pub(crate) fn temperature(&self) -> f64 {
-        let system = self.card.systems.iter().find(|system| system.key == System::GruRcn.key());
+        self.temperature_of(&System::GruRcn)
+    }
+
+    /// The temperature of a system, fitted on the validation clips; 1 where none was fitted.
+    pub(crate) fn temperature_of(&self, system: &System) -> f64 {
+        let system = self.card.systems.iter().find(|other| other.key == system.key());
         system.and_then(|system| system.calibration.as_ref()).map_or(1.0, |calibration| calibration.temperature)
     }
 

@@ -16,9 +16,11 @@ macro_rules! built_in {
 }
 
 /// Name and text of the recipes that come with the program.
-pub(crate) const BUILT_IN: [(&str, &str); 26] = built_in![
+pub(crate) const BUILT_IN: [(&str, &str); 28] = built_in![
     "motion",
     "motion-tiny",
+    "actions",
+    "fights",
     "folder",
     "egogestar",
     "egogestar-flow",

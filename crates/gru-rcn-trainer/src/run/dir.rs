@@ -33,6 +33,7 @@ use gru_rcn_data::base::{self, FolderLock, if_there, read_text, read_text_if_the
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::card::{EpochPoint, RunCard, VERSION};
 use crate::recipe::{self, Recipe, RecipeKind};
@@ -108,6 +109,8 @@ pub(crate) struct RunDir {
     root: PathBuf,
     /// Checkpoints and lines that could not be written; shared by all copies.
     losses: Arc<Mutex<Vec<String>>>,
+    /// The name of a built-in model, and its folder, which is removed with the last copy.
+    built_in: Option<Arc<(&'static str, TempDir)>>,
 }
 
 /// The mark of a trained system.
@@ -166,14 +169,27 @@ files! {
 
 impl fmt::Display for RunDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.root.display().fmt(f)
+        match &self.built_in {
+            Some(model) => write!(f, "the built-in model {}", model.0),
+            None => self.root.display().fmt(f),
+        }
     }
 }
 
 impl RunDir {
     /// The files of a folder, whether it holds a run or not.
     pub(crate) fn at(root: PathBuf) -> Self {
-        Self { root, losses: Arc::default() }
+        Self { root, losses: Arc::default(), built_in: None }
+    }
+
+    /// The run of a built-in model, in a folder of its own.
+    pub(super) fn of_built_in(name: &'static str, folder: TempDir) -> Self {
+        let root = folder.path().into();
+        Self { built_in: Some(Arc::new((name, folder))), ..Self::at(root) }
+    }
+
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.built_in.is_some()
     }
 
     fn path(&self, name: fmt::Arguments) -> PathBuf {
@@ -218,9 +234,10 @@ impl RunDir {
         Ok(Self::at(root.into()))
     }
 
-    /// The run in `RUNS` that was started or resumed last, by the time that its card states: a copy
-    /// of a run is no newer than the run. Runs of earlier versions have the time of their recipe.
-    pub(crate) fn newest(runs: &Path) -> Result<Self> {
+    /// The run in `RUNS` that was started or resumed last, if there is one, by the time that its card
+    /// states: a copy of a run is no newer than the run. Runs of earlier versions have the time of their
+    /// recipe.
+    pub(crate) fn newest(runs: &Path) -> Result<Option<Self>> {
         #[derive(serde::Deserialize)]
         struct Started {
             started: Option<u64>,
@@ -238,10 +255,7 @@ impl RunDir {
                 Some((started.unwrap_or(recipe), Reverse(root)))
             })
             .max();
-        match newest {
-            Some((_, Reverse(path))) => Self::open_at(&path),
-            None => bail!("there is no run in {}; train one first, or name it with `--run`", runs.display()),
-        }
+        newest.map(|(_, Reverse(path))| Self::open_at(&path)).transpose()
     }
 
     /// The class probabilities of any system, by its key, on the clips called `name`.
@@ -493,7 +507,7 @@ mod tests {
                 fs::write(folder.path().join(name).join("run.json"), json!({"started": started}).to_string()).unwrap();
             }
         };
-        let newest = || RunDir::newest(folder.path()).unwrap().root().file_name().unwrap().to_owned();
+        let newest = || RunDir::newest(folder.path()).unwrap().unwrap().root().file_name().unwrap().to_owned();
         write("b", Some(2000));
         write("a", Some(1000));
         write("copy-of-a", Some(1000));

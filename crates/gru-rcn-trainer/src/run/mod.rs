@@ -1,5 +1,6 @@
 //! The files of a run: its folder, card, scores, checkpoints, checksums and fingerprint.
 
+pub(crate) mod built_in;
 pub(crate) mod card;
 pub(crate) mod checkpoint;
 pub(crate) mod checksum;

@@ -74,7 +74,7 @@ impl<'a> ViewPixels<'a> {
         of_readable(self.loader, samples, rule, move |clip, views| self.of_clip(clip, &views))
     }
 
-    fn of_clip(self, clip: usize, views: &ClipViews) -> Views<'a, PixelClips> {
+    pub(crate) fn of_clip(self, clip: usize, views: &ClipViews) -> Views<'a, PixelClips> {
         let batch = |plans: &[(ClipPlan, usize)]| -> Result<ViewBatch<PixelClips>> {
             let frames = plans.iter().map(|(plan, _)| views.cut(plan)).collect::<Result<Vec<_>, _>>()?;
             let input = pixels_of(self.pixels, &frames, self.device, self.loader.dtype);

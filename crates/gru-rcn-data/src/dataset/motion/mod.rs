@@ -25,11 +25,13 @@
 //! scene at a random frame, as films are, so that a cut is no motion.
 
 mod captions;
+mod film;
 mod render;
 mod shapes;
 mod trajectory;
 
 pub use captions::{COLOURS, CaptionClip, MotionCaptions};
+pub use film::{FilmedMotion, MotionFilm};
 use serde::{Deserialize, Serialize};
 
 use super::{ClipSource, Dataset, Sample};

@@ -1,0 +1,156 @@
+//! Films of generated motions with pauses between them, whose times are known.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::{MOTIONS, MotionClip};
+use crate::base::{DataError, Frames, Split, partial_sibling, sync_folder_of};
+
+/// A film that is made of scenes, in each of which a shape stands still, moves and stands still.
+#[derive(Clone, Copy, Debug)]
+pub struct MotionFilm {
+    /// Height and width in pixels.
+    pub size: usize,
+    /// Frames per second.
+    pub fps: usize,
+    /// Length of a motion, seconds.
+    pub motion: f64,
+    /// Shortest and longest pause within a scene, seconds; between two motions there are two.
+    pub pause: [f64; 2],
+    /// Number of scenes.
+    pub scenes: usize,
+    /// Seed of the generated clips; a run that was trained with another one has not seen them.
+    pub seed: u64,
+}
+
+/// A time in which something moves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilmedMotion {
+    /// Seconds from the first frame to the first one that moves.
+    pub start: f64,
+    /// The same to the last one.
+    pub end: f64,
+    /// Name of the motion.
+    pub class: String,
+}
+
+impl Default for MotionFilm {
+    /// A minute with each motion once, at the rate of generated clips.
+    fn default() -> Self {
+        Self {
+            size: 96,
+            fps: MotionClip::FPS as usize,
+            motion: 2.4,
+            pause: [1.5, 4.5],
+            scenes: MOTIONS.len(),
+            seed: 77,
+        }
+    }
+}
+
+impl MotionFilm {
+    /// Gives the frames of one scene after the other to `write`; returns the motions and the length in
+    /// seconds.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn draw(&self, mut write: impl FnMut(&Frames) -> io::Result<()>) -> io::Result<(Vec<FilmedMotion>, f64)> {
+        let (mut motions, mut at) = (Vec::new(), 0);
+        let frames = |seconds: f64| (seconds * self.fps as f64).round() as usize;
+        let moving = frames(self.motion);
+        for scene in 0..self.scenes {
+            // Every motion in turn, in an order that is not that of the classes; shapes in turn.
+            let index = scene * 5 % MOTIONS.len() + scene / MOTIONS.len() * MOTIONS.len();
+            let clip = MotionClip {
+                size: self.size,
+                frames: moving,
+                seed: self.seed,
+                split: Split::Test,
+                index,
+                background: false,
+            };
+            // Two pauses in 0…1 that look drawn.
+            let share = |n: usize| ((n * 37 + 11) % 64) as f64 / 63.0;
+            let pause = |n: usize| frames(self.pause[0] + share(n) * (self.pause[1] - self.pause[0]));
+            let (before, after) = (pause(2 * scene), pause(2 * scene + 1));
+            write(&clip.render_held(before, after))?;
+            let seconds = |frame: usize| frame as f64 / self.fps as f64;
+            let class = MOTIONS[clip.motion()].to_owned();
+            motions.push(FilmedMotion { start: seconds(at + before), end: seconds(at + before + moving - 1), class });
+            at += before + moving + after;
+        }
+        Ok((motions, at as f64 / self.fps as f64))
+    }
+
+    /// Writes the film as a YUV4MPEG2 file, uncompressed and whole or not at all. FFmpeg reads it, and
+    /// is not needed to write it. Returns the motions.
+    ///
+    /// # Errors
+    /// [`DataError::Io`].
+    pub fn write(&self, path: &Path) -> Result<Vec<FilmedMotion>, DataError> {
+        let partial = partial_sibling(path);
+        let write = || -> io::Result<_> {
+            let mut file = BufWriter::new(File::create(&partial)?);
+            writeln!(file, "YUV4MPEG2 W{0} H{0} F{1}:1 Ip A1:1 C444", self.size, self.fps)?;
+            let (motions, _) = self.draw(|scene| {
+                (0..scene.time).try_for_each(|t| {
+                    let pixels = scene.frame(t).as_chunks::<3>().0;
+                    file.write_all(b"FRAME\n")?;
+                    (0..3).try_for_each(|plane| {
+                        let plane: Vec<u8> = pixels.iter().map(|pixel| yuv(*pixel)[plane]).collect();
+                        file.write_all(&plane)
+                    })
+                })
+            })?;
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            fs::rename(&partial, path)?;
+            Ok(motions)
+        };
+        let motions = write().map_err(|error| {
+            let _ = fs::remove_file(&partial);
+            DataError::io(path, error)
+        })?;
+        sync_folder_of(path)?;
+        Ok(motions)
+    }
+}
+
+/// Red, green and blue as luma and chroma of ITU-R BT.601, of 16 to 235 and 16 to 240.
+fn yuv(pixel: [u8; 3]) -> [u8; 3] {
+    let rows = [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]];
+    let zeros = [16.0, 128.0, 128.0];
+    std::array::from_fn(|i| {
+        let sum: f64 = (0..3).map(|k| rows[i][k] * f64::from(pixel[k]) / 255.0).sum();
+        (zeros[i] + sum).round() as u8
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::temporary;
+
+    // White is 16 + 219 without colour. Red: 16 + 65.481, 128 − 37.797, 128 + 112.
+    #[test]
+    fn colours_are_those_of_bt_601() {
+        assert_eq!(yuv([0; 3]), [16, 128, 128]);
+        assert_eq!(yuv([255; 3]), [235, 128, 128]);
+        assert_eq!(yuv([255, 0, 0]), [81, 90, 240]);
+    }
+
+    // A scene at 10 frames a second: pauses of 11/63 and 48/63 of the way from 0.1 to 0.4 s, 0.152 s
+    // and 0.329 s, are 2 and 3 frames; 5 frames move.
+    #[test]
+    fn a_film_has_its_frames_and_their_times() {
+        let folder = temporary();
+        let path = folder.path().join("film.y4m");
+        let film = MotionFilm { size: 16, motion: 0.5, pause: [0.1, 0.4], scenes: 1, ..MotionFilm::default() };
+        assert_eq!(film.write(&path).unwrap(), [FilmedMotion { start: 0.2, end: 0.6, class: "right".into() }]);
+        let header = b"YUV4MPEG2 W16 H16 F10:1 Ip A1:1 C444\n";
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.starts_with(header));
+        assert_eq!(bytes.len(), header.len() + 10 * (6 + 3 * 16 * 16));
+        assert!(film.write(&folder.path().join("none/film.y4m")).is_err());
+    }
+}
