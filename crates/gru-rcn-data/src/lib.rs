@@ -44,6 +44,9 @@
 
 pub mod base;
 pub mod dataset;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod image;
 pub mod manifest;
 pub mod plan;

@@ -92,8 +92,9 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
     {
         return Ok((id, Some(number)));
     }
-    // A list with counts, or a table: the clip is there, but more follows than a label.
-    for (end, _) in line.match_indices(|c: char| c.is_whitespace() || ",;|\"'".contains(c)) {
+    // A list with counts, or a table: the clip is there, but more follows than a label. Not beyond the first columns: a
+    // line may have a million.
+    for (end, _) in line.match_indices(|c: char| c.is_whitespace() || ",;|\"'".contains(c)).take(64) {
         let (entry, rest) = line.split_at(end);
         if let Ok(Some(id)) = look_up(entry.trim_start_matches(['"', '\'']).trim_end()) {
             let rest = rest.trim();

@@ -117,7 +117,14 @@ impl Header {
             }
             None => return Err(bad("not the header of a manifest: `schema` is missing".to_owned())),
         }
-        serde_json::from_value(value).map_err(|error| bad(format!("not the header of a manifest: {error}")))
+        let header: Self =
+            serde_json::from_value(value).map_err(|error| bad(format!("not the header of a manifest: {error}")))?;
+        match &header.flow {
+            Some(FlowFormat { bound, .. }) if !(*bound > 0.0 && bound.is_finite()) => {
+                Err(bad(format!("`flow.bound` is {bound}; it is a finite number above 0")))
+            }
+            _ => Ok(header),
+        }
     }
 
     /// The first setting in which another header differs: its name, the value here, the value

@@ -260,6 +260,11 @@ pub(crate) mod tests {
         has(head.replace("\"schema\":1", "\"schema\":7"), &["line 1", "schema 7"]);
         has(head.replace("\"tool\"", "\"tol\""), &["line 1", "tol"]);
         has(one.clone(), &["line 1", "schema"]);
+        // Infinite as a float32, which JSON could not state again.
+        let flow = line_of(path, &Header { flow: Some(flow_format()), ..header() }).unwrap();
+        for bound in ["1e39", "0.0", "-1.0"] {
+            has(flow.replace("\"bound\":20.0", &format!("\"bound\":{bound}")), &["line 1", "flow.bound"]);
+        }
         for id in ["../x", "a/..", "/etc/passwd", "/x", "a/b/c", "a", "", "a/", "C:/x", "a/\\x", "a/.x", "a/x\\u0000"] {
             has(format!("{head}{}", one.replace("\"a/x\"", &format!("\"{id}\""))), &["line 2", "id"]);
         }

@@ -654,6 +654,17 @@ fn without_addresses(line: &str) -> String {
     parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
 }
 
+/// Reads any bytes as what FFmpeg writes to its standard error and output.
+#[cfg(fuzzing)]
+pub fn ffmpeg_output(log: &[u8], mut pictures: &[u8], limits: &DecodeLimits) {
+    let mut state = Log::default();
+    for line in log.split(|&byte| byte == b'\n') {
+        let line = String::from_utf8_lossy(line);
+        let _ = (state.line(line.trim()), refused_size(&line));
+    }
+    while let Ok(Some(_)) = read_picture(&mut pictures, Path::new("pictures"), limits) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

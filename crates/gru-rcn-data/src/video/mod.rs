@@ -20,6 +20,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::base::{DataError, DecodeLimits, Frames};
 use crate::image::SizeRule;
 
+#[cfg(fuzzing)]
+pub use ffmpeg::ffmpeg_output;
 pub use ffmpeg::{Ffmpeg, StreamInput};
 
 /// Name and version of a decoder. Two decoders, and two versions of one, may give other pixels and

@@ -201,6 +201,8 @@ fn bad_lists_name_list_line_and_clip() {
         ("a/1.avi 25 1", "after the clip `a/1.avi` comes `25 1`"),
         ("a/1.avi 0 25 1", "one label number"),
         ("\"a/1.avi\";1", "after the clip `a/1.avi` comes `\";1`"),
+        // A million columns, each of which could end the name of a clip.
+        (&"a,".repeat(1_000_000), "no such clip"),
     ] {
         put(folder.path(), "train.txt", format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
         fails(&listed(folder.path()), &[reason, "line", ".txt"]);

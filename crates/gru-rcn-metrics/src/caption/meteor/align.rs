@@ -1,5 +1,7 @@
 //! Which words of a hypothesis stand for which of a reference: METEOR's search, with its habits.
 
+use std::cmp::Reverse;
+
 use super::paraphrase::{Paraphrases, Phrase};
 
 /// How many partial alignments the search keeps.
@@ -152,11 +154,18 @@ struct Search<'a> {
 }
 
 /// A partial alignment.
-#[derive(Clone)]
 struct Path {
     /// Words in use, as in [`Search::taken`].
     used: Vec<u64>,
-    /// The last chosen match in [`Search::chosen`].
+    state: State,
+    /// The match that was chosen last, if it is not in [`Search::chosen`] yet.
+    new: Option<Match>,
+}
+
+/// What a partial alignment is ranked by and goes on from.
+#[derive(Clone, Copy)]
+struct State {
+    /// The last match of it in [`Search::chosen`].
     last: Option<usize>,
     /// The next word of the reference to look at.
     next: usize,
@@ -190,26 +199,26 @@ impl<'a> Search<'a> {
     }
 
     fn run(mut self) -> Vec<Match> {
-        let start =
-            Path { used: self.taken.clone(), last: None, next: 0, chunk_end: None, matched: 0, chunks: 0, distance: 0 };
-        let mut paths = vec![start];
+        let state = State { last: None, next: 0, chunk_end: None, matched: 0, chunks: 0, distance: 0 };
+        let mut paths = vec![Path { used: self.taken.clone(), state, new: None }];
         for at in 0..self.reference_words {
-            sort(&mut paths);
-            paths.truncate(BEAM);
-            let mut longer = Vec::with_capacity(2 * paths.len());
+            let mut longer = Vec::with_capacity(BEAM);
             for path in paths {
                 self.extend(path, at, &mut longer);
             }
             paths = longer;
+            for path in &mut paths {
+                if let Some(m) = path.new.take() {
+                    self.chosen.push((m, path.state.last));
+                    path.state.last = Some(self.chosen.len() - 1);
+                }
+            }
         }
-        sort(&mut paths);
-        paths.truncate(BEAM);
-        for path in &mut paths {
-            path.chunks += usize::from(path.chunk_end.is_some());
+        for Path { state, .. } in &mut paths {
+            state.chunks += usize::from(state.chunk_end.is_some());
         }
-        sort(&mut paths);
         let mut matches: Vec<Match> = self.fixed.iter().flatten().copied().collect();
-        let mut last = paths.first().and_then(|path| path.last);
+        let mut last = paths.iter().min_by_key(|path| path.state.rank()).and_then(|path| path.state.last);
         while let Some(place) = last {
             let (m, before) = self.chosen[place];
             matches.push(m);
@@ -219,37 +228,37 @@ impl<'a> Search<'a> {
         matches
     }
 
-    /// The partial alignments that follow from one at a word of the reference.
-    fn extend(&mut self, mut path: Path, at: usize, longer: &mut Vec<Path>) {
+    /// Adds the partial alignments that follow from one at a word of the reference.
+    fn extend(&self, mut path: Path, at: usize, longer: &mut Vec<Path>) {
+        let mut state = path.state;
         if path.uses(at) {
-            if at >= path.next {
+            if at >= state.next {
                 let Some(m) = self.fixed[at] else { return };
-                path.take(&m);
-                path.distance += m.reference.abs_diff(m.hypothesis);
+                state.take(&m);
+                state.distance += m.reference.abs_diff(m.hypothesis);
             }
-            longer.push(path);
+            path.state = state;
+            keep(longer, state, || path);
             return;
         }
         for m in &self.candidates[at] {
             if self.places(m).any(|place| path.uses(place)) {
                 continue;
             }
-            let mut with = path.clone();
-            for place in self.places(m) {
-                with.used[place / 64] |= 1 << (place % 64);
-            }
+            let mut with = state;
             with.take(m);
-            self.chosen.push((*m, path.last));
-            with.last = Some(self.chosen.len() - 1);
-            longer.push(with);
+            keep(longer, with, || {
+                let mut used = path.used.clone();
+                self.places(m).for_each(|place| used[place / 64] |= 1 << (place % 64));
+                Path { used, state: with, new: Some(*m) }
+            });
             // METEOR adds the distance to the alignment that goes on without the match.
-            path.distance += m.reference.abs_diff(m.hypothesis);
+            state.distance += m.reference.abs_diff(m.hypothesis);
         }
-        if path.chunk_end.take().is_some() {
-            path.chunks += 1;
-        }
-        path.next += 1;
-        longer.push(path);
+        state.chunks += usize::from(state.chunk_end.take().is_some());
+        state.next += 1;
+        path.state = state;
+        keep(longer, state, || path);
     }
 
     fn places(&self, m: &Match) -> impl Iterator<Item = usize> + use<> {
@@ -262,7 +271,9 @@ impl Path {
     fn uses(&self, place: usize) -> bool {
         self.used[place / 64] >> (place % 64) & 1 == 1
     }
+}
 
+impl State {
     /// Adds a match at the next word. Other than exact matches count half a word per word, rounded
     /// down for every match: METEOR adds them to an integer.
     fn take(&mut self, m: &Match) {
@@ -274,9 +285,19 @@ impl Path {
         self.next = m.reference + m.reference_words;
         self.chunk_end = Some(m.hypothesis + m.hypothesis_words);
     }
+
+    /// Lowest first.
+    fn rank(&self) -> (Reverse<usize>, usize, usize) {
+        (Reverse(self.matched), self.chunks, self.distance)
+    }
 }
 
-/// Best first; equal ones stay in their order.
-fn sort(paths: &mut [Path]) {
-    paths.sort_by_key(|path| (std::cmp::Reverse(path.matched), path.chunks, path.distance));
+/// Puts an alignment among the best, which are in order, equal ones in that of their coming. It is
+/// made only if it stays: long captions of one word have millions.
+fn keep(best: &mut Vec<Path>, state: State, path: impl FnOnce() -> Path) {
+    let place = best.partition_point(|other| other.state.rank() <= state.rank());
+    if place < BEAM {
+        best.truncate(BEAM - 1);
+        best.insert(place, path());
+    }
 }

@@ -116,9 +116,11 @@ impl ParaphraseTable {
             return Err(fault(&format!("it has {} bytes, not {length}", bytes.len())));
         }
         let table = Self { bytes, phrases, longest };
-        // The places that are read without a check later.
+        // The places that are read without a check later: a range of them could hold four billion.
         let ends = table.bucket(1 << BUCKET_BITS) == phrases && table.start(phrases) == pairs;
-        if ends { Ok(table) } else { Err(fault("its index is broken")) }
+        let ascending = (0..=1 << BUCKET_BITS).map(|bucket| table.bucket(bucket)).is_sorted()
+            && (0..=phrases).map(|phrase| table.start(phrase)).is_sorted();
+        if ends && ascending { Ok(table) } else { Err(fault("its index is broken")) }
     }
 
     /// The place of a phrase, if it is in the table.

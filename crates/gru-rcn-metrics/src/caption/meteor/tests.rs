@@ -161,6 +161,17 @@ fn synonyms_share_a_synset_of_a_base_form() {
     assert!(shared("ran", "run") && shared("boxes", "box") && !shared("glass", "glas"));
 }
 
+/// A thousand words that all match each other: every word of the hypothesis that is free extends each
+/// of the 40 alignments, 20 million in all. One chunk, P = 1 and R = 1000/1001, so that
+/// F = 1 / (0.15 + 0.85 · 1.001) and the score is F (1 − 0.6 · 0.001^0.2).
+#[test]
+fn long_captions_of_one_word_are_aligned() {
+    let (hypothesis, reference) = (vec!["a"; 1000].join(" "), vec!["a"; 1001].join(" "));
+    let score = meteor(&corpus(&[(&hypothesis, &[&reference])]), None).corpus;
+    let expected = (1.0 - 0.6 * 0.001_f64.powf(0.2)) / (0.15 + 0.85 * 1.001);
+    assert!((score - expected).abs() < 1e-12, "{score} {expected}");
+}
+
 #[test]
 fn a_converted_table_is_read_again() {
     let table = table();
@@ -182,9 +193,13 @@ fn broken_tables_are_refused() {
     assert!(fault(b"GRUPARA\x02").contains("another version"));
     let length = bytes.len();
     assert!(fault(&bytes[..length - 4]).ends_with(&format!("it has {} bytes, not {length}", length - 4)));
-    let mut broken = bytes;
-    broken[20 + 4 * (1 << 18)] ^= 1;
-    assert!(fault(&broken).ends_with("its index is broken"));
+    // The last place of the buckets, and the first of the buckets and of the pairs, far beyond the last.
+    let pairs = 20 + 4 * ((1 << 18) + 1) + 8 * usize::from(bytes[8]);
+    for place in [20 + 4 * (1 << 18), 20 + 3, pairs + 3] {
+        let mut broken = bytes.clone();
+        broken[place] ^= 1;
+        assert!(fault(&broken).ends_with("its index is broken"), "{place}");
+    }
 }
 
 /// Words whose stems Snowball 3 changed. The jar's stemmer and this one agree on the 173,059 words of
