@@ -137,7 +137,7 @@ impl Scorable<Percepts> for Replayed {
 
 /// A system with what makes its input of clips.
 enum Classifier {
-    Percepts(FrozenCnn, Box<dyn Scorable<Percepts>>),
+    Percepts(Box<FrozenCnn>, Box<dyn Scorable<Percepts>>),
     Pixels(Pixels, Box<dyn Scorable<PixelClips>>),
 }
 
@@ -146,10 +146,10 @@ impl Classifier {
         if *system == System::GruRcn {
             let (cnn, model) = trained.gru_rcn()?;
             let model = Replayed::new(&cnn, model, trained.recipe.levels());
-            return Ok(Self::Percepts(FrozenCnn::new(&cnn), Box::new(model)));
+            return Ok(Self::Percepts(Box::new(FrozenCnn::new(&cnn)), Box::new(model)));
         }
         Ok(match trained.load(system)?.model {
-            TrainedModel::Percepts { model, .. } => Self::Percepts(FrozenCnn::new(&trained.cnn), model),
+            TrainedModel::Percepts { model, .. } => Self::Percepts(Box::new(FrozenCnn::new(&trained.cnn)), model),
             TrainedModel::Pixels { model, pixels } => Self::Pixels(pixels, model),
         })
     }

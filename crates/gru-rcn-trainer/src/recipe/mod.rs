@@ -214,10 +214,10 @@ impl Recipe {
         self.features.validate()?;
         self.model.validate(&self.backbone.taps)?;
         let variants = self.baselines.variants();
-        if self.model.finetune_backbone {
-            if let Some((key, has)) = variants {
-                bail!("model.finetune_backbone trains the CNN, but {key} {has} of a frozen one; remove one of the two");
-            }
+        if self.model.finetune_backbone
+            && let Some((key, has)) = variants
+        {
+            bail!("model.finetune_backbone trains the CNN, but {key} {has} of a frozen one; remove one of the two");
         }
         if !self.model.train {
             ensure!(
