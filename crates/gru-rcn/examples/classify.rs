@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let middle = (start..start + FRAMES).flat_map(|t| video.frame(t.min(video.time - 1)));
         let bytes: Vec<u8> = middle.copied().collect();
         let bytes = Tensor::<5, Int>::from_data(TensorData::new(bytes, [1, FRAMES, height, width, 3]), &device);
-        let probabilities = recognizer.forward(pixels.normalise(bytes)).probabilities().into_data().try_to_vec::<f32>()?;
+        let probabilities =
+            recognizer.forward(pixels.normalise(bytes)).probabilities().into_data().try_to_vec::<f32>()?;
         let mut classes: Vec<_> = probabilities.iter().zip(recognizer.classes()).collect();
         classes.sort_by(|a, b| b.0.total_cmp(a.0));
         println!("{path}");
