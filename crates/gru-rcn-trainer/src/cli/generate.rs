@@ -16,7 +16,9 @@ pub(crate) struct GenerateArgs {
 
 impl GenerateArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let mut command = super::Cli::command();
+        // A page for each verb, none for `help VERB`.
+        let mut command = super::Cli::command().disable_help_subcommand(true);
+        command = command.mut_subcommands(|verb| verb.disable_help_subcommand(true));
         let write = || {
             std::fs::create_dir_all(&self.dir)?;
             for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
