@@ -25,6 +25,9 @@ mod cli;
 mod context;
 mod device;
 mod experiment;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod observe;
 mod output;
 mod percepts;
