@@ -27,6 +27,9 @@ mod context;
 mod device;
 mod experiment;
 mod explain;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod observe;
 mod output;
 mod percepts;
