@@ -46,8 +46,8 @@ pub(crate) const BUILT_IN: [(&str, &str); 26] = built_in![
 ];
 
 /// The same of recipes that train captioners.
-pub(crate) const CAPTIONING: [(&str, &str); 4] =
-    built_in!["msvd/vgg16", "msvd/gru-rcn", "msvd/googlenet", "msvd/googlenet-gru-rcn"];
+pub(crate) const CAPTIONING: [(&str, &str); 5] =
+    built_in!["motion-captions", "msvd/vgg16", "msvd/gru-rcn", "msvd/googlenet", "msvd/googlenet-gru-rcn"];
 
 /// A kind of recipe.
 pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
