@@ -66,7 +66,7 @@ pub(crate) fn resolve(
 /// Makes all paths of a recipe absolute and puts in those of the command line. Returns whether an encoder
 /// lacked the weights.
 pub(crate) fn locate(recipe: &mut CaptionRecipe, root: Option<&Path>, weights: Option<&Path>) -> Result<bool> {
-    place(&recipe.name, &mut recipe.data, root)?;
+    place(recipe, root)?;
     recipe.meteor = recipe.meteor.take().map(|folder| absolute(&folder));
     let mut given = weights.map(absolute);
     for encoder in &mut recipe.encoders {

@@ -115,6 +115,9 @@ impl Table2Args {
             print_json(&lines)?;
         } else {
             print(&lines)?;
+            if let Some(recipe) = &self.recipe {
+                say!("those are of MSVD, by VGG-16; these are by the recipe {recipe}")?;
+            }
         }
         match lines.iter().filter(|line| line.note.is_some()).count() {
             0 => Ok(()),

@@ -1,5 +1,7 @@
 //! `train`: a model by a recipe, with its baselines, and a report on the test clips.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -7,10 +9,10 @@ use serde_json::{Map, Value, json};
 use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json, system_json};
 use crate::captioning::{self, print_result};
 use crate::device::backend::Backend;
-use crate::experiment::data::{place, resolve, set_root};
+use crate::experiment::data::{place, resolve};
 use crate::experiment::{Plan, RunOptions, print, train};
 use crate::output::say;
-use crate::recipe::{self, CaptionRecipe, Recipe};
+use crate::recipe::{self, RecipeKind};
 use crate::report::RunReport;
 use crate::run::dir::{Folder, RunDir};
 use crate::signals::{Faults, StopFlag};
@@ -53,6 +55,9 @@ pub(super) struct TrainArgs {
     precision: PrecisionArgs,
 }
 
+/// Completes a recipe with changes, folder of the clips and weights.
+type Resolve<R> = fn(&str, &[String], Option<&Path>, Option<&Path>) -> Result<R>;
+
 impl TrainArgs {
     /// The devices; the first holds the model.
     pub(super) fn backends(&self) -> Vec<Backend> {
@@ -68,7 +73,7 @@ impl TrainArgs {
         if captions {
             return self.captioner(folder);
         }
-        let (dir, card) = train(self.plan(self.classifier(&folder)?, folder)?)?;
+        let (dir, card) = train(self.plan(self.recipe(&folder, resolve)?, folder)?)?;
         let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
             let mut document = json!({ "run": dir.root(), "test": card.systems[0].test });
@@ -95,16 +100,7 @@ impl TrainArgs {
 
     /// Trains a captioner.
     fn captioner(&self, folder: Folder) -> Result<()> {
-        let RecipeArgs { data, weights, .. } = &self.change;
-        let recipe = match &folder {
-            Folder::Resumed(dir) => {
-                self.check_resumed()?;
-                let mut recipe: CaptionRecipe = dir.read_recipe_as().context("this run cannot be resumed")?;
-                place(&recipe.name, &mut recipe.data, data.as_deref())?;
-                recipe
-            }
-            _ => captioning::resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref())?,
-        };
+        let recipe = self.recipe(&folder, captioning::resolve)?;
         let (dir, card) = captioning::train(self.plan(recipe, folder)?, None)?;
         let result = card.captioner.as_ref().and_then(|captioner| captioner.result.as_ref());
         let test = result.map(|result| result.test.clone()).unwrap_or_default();
@@ -155,18 +151,15 @@ impl TrainArgs {
         set
     }
 
-    /// The recipe of a run of classifiers. Of one that is resumed, the command line can only say where
-    /// its clips are now.
-    fn classifier(&self, folder: &Folder) -> Result<Recipe> {
+    /// The recipe of a run. Of one that is resumed, the command line can only say where its clips are now.
+    fn recipe<R: RecipeKind>(&self, folder: &Folder, resolve: Resolve<R>) -> Result<R> {
         let RecipeArgs { data, weights, .. } = &self.change;
         let Folder::Resumed(dir) = folder else {
             return resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref());
         };
         self.check_resumed()?;
-        let mut recipe = dir.read_recipe().context("this run cannot be resumed")?;
-        if let Some(root) = data {
-            set_root(&mut recipe, root)?;
-        }
+        let mut recipe = dir.read_recipe_as().context("this run cannot be resumed")?;
+        place(&mut recipe, data.as_deref())?;
         Ok(recipe)
     }
 

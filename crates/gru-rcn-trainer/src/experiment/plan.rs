@@ -99,8 +99,8 @@ impl<R: RecipeKind> Plan<R> {
         }
     }
 
-    /// Makes the folder or opens it again, and writes into it what is known from the start. The first
-    /// of the `lines` that describe the run is about its clips.
+    /// Makes the folder or opens it again, writes into it what is known from the start, and says it, with
+    /// these lines first.
     pub(crate) fn open(self, opening: Opening, dataset: &Dataset, lines: Vec<String>) -> Result<(Session, R, RunCard)> {
         let Opening { card, fingerprint, digests, warning, memory, .. } = opening;
         let RunOptions { device, others, plain, stop, .. } = self.options;

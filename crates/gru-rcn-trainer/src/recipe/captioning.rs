@@ -341,6 +341,10 @@ impl Default for SearchSection {
 impl RecipeKind for CaptionRecipe {
     const CAPTIONS: bool = true;
 
+    fn data(&mut self) -> (&str, &mut DataSection) {
+        (&self.name, &mut self.data)
+    }
+
     fn resolved(self) -> Self {
         self
     }

@@ -7,7 +7,7 @@ use gru_rcn_data::base::read_text;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
-use super::Recipe;
+use super::{DataSection, Recipe};
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
@@ -54,6 +54,9 @@ pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
     /// Whether its runs caption videos; all others classify them.
     const CAPTIONS: bool;
 
+    /// Its name, and its clips.
+    fn data(&mut self) -> (&str, &mut DataSection);
+
     /// The recipe with defaults that depend on other keys.
     fn resolved(self) -> Self;
 
@@ -63,6 +66,10 @@ pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
 
 impl RecipeKind for Recipe {
     const CAPTIONS: bool = false;
+
+    fn data(&mut self) -> (&str, &mut DataSection) {
+        (&self.name, &mut self.data)
+    }
 
     fn resolved(self) -> Self {
         self.resolved()
