@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+use gru_rcn_data::base::FolderLock;
 
 use crate::device::replicas::Replicas;
 use crate::observe::Observers;
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) clock: Clock,
     /// Whoever follows the run.
     pub(crate) observers: Observers,
+    /// Keeps other processes from training in the folder.
+    pub(crate) _lock: FolderLock,
 }
 
 /// A run that trains classifiers of clips.

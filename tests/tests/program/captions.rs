@@ -60,7 +60,7 @@ fn draw(folder: &Path, colour: [u8; 3], direction: &str, row: u32) {
 }
 
 /// The clips with their captions, and the recipe. Of each part there is a clip of each kind.
-fn write(folder: &Path) {
+pub(crate) fn write(folder: &Path) {
     let mut annotations = Vec::new();
     for (part, row) in [("train", 4), ("validation", 12), ("test", 20)] {
         for (colour, rgb) in COLOURS {
@@ -78,7 +78,7 @@ fn write(folder: &Path) {
     fs::write(folder.join("squares.toml"), RECIPE.replace("ENCODER", &encoder)).unwrap();
 }
 
-fn train(folder: &Path, run: &str) -> Call {
+pub(crate) fn train(folder: &Path, run: &str) -> Call {
     Call::new(folder, ["train", "squares.toml", "--data", "clips", "--run", run])
 }
 
@@ -182,7 +182,27 @@ fn a_search_goes_on_and_lists_its_trials() {
     assert!(losses.len() == 3 && losses.is_sorted(), "{trials:#}");
     assert_eq!(read_json(&folder.join("search/search.json")), trials);
     let call = Call::new(folder, ["search", "squares.toml", "--data", "clips", "--out", "search", "--trials", "1"]);
-    call.run().refuses(&["trial of another recipe"]);
+    call.run().refuses(&["trial-0001 was started by another recipe", "training.epochs was 4 and is 300"]);
+}
+
+/// A row that lacks something says so, and the others have their figures.
+#[test]
+fn every_row_of_the_second_table_has_figures_or_a_reason() {
+    let temporary = temporary();
+    let folder = temporary.path();
+    write(folder);
+    let arguments = ["table2", "--data", "clips", "--recipe", "squares.toml", "--encoder", "encoder", "--out", "table"];
+    let table = || Call::new(folder, arguments).args(["--rows", "googlenet,gru-rcn"]).set(["training.epochs=4"]);
+    let outcome = table().run();
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let reason = "googlenet: encoder 1 of the recipe: googlenet needs pretrained weights";
+    assert!(outcome.stdout.contains(reason), "{}", outcome.stdout);
+    let lines = read_json(&folder.join("table/table2.json"));
+    let keys: Vec<&str> = lines.as_array().unwrap().iter().map(|line| line["row"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["gru-rcn", "googlenet"]);
+    assert!(lines[0]["cider_d"].is_number() && lines[0]["meteor_without_paraphrases"].is_number(), "{lines:#}");
+    assert!(lines[1]["cider_d"].is_null() && lines[1]["note"].is_string(), "{lines:#}");
+    assert!(table().run().stderr.contains("table/gru-rcn is done already"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The estimate of memory against what the program takes.
 
-use crate::harness::temporary;
-use crate::tiny;
+use crate::harness::{Outcome, temporary};
+use crate::{captions, tiny};
 
 /// The number of GiB after some words.
 #[track_caller]
@@ -42,11 +42,25 @@ fn the_estimate_is_within_a_quarter_of_the_peak() {
     for changes in [cnn, recurrent, joint] {
         let folder = temporary();
         let changes = [&common[..], changes].concat();
-        let outcome = tiny::train(folder.path(), &changes).run().succeeds();
-        let estimated = gib(&outcome.stderr, "memory: about ", " GiB at most, in the stage");
-        let taken =
-            gib(&outcome.stderr[outcome.stderr.rfind("memory: ").unwrap()..], "memory: ", " GiB at most were taken");
-        let ratio = estimated / taken;
-        assert!((0.75..=1.25).contains(&ratio), "{estimated} GiB estimated, {taken} taken:\n{}", outcome.stderr);
+        check(&tiny::train(folder.path(), &changes).run().succeeds());
     }
+}
+
+/// The same of a captioner of 20 million weights.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_estimate_of_a_captioner_is_within_a_quarter_of_the_peak() {
+    let folder = temporary();
+    captions::write(folder.path());
+    let changes = ["decoder.hidden=1500", "decoder.embedding=300", "training.batch=192", "training.epochs=96"];
+    check(&captions::train(folder.path(), "run").set(changes).set(["training.validate_every=2"]).run().succeeds());
+}
+
+#[track_caller]
+fn check(outcome: &Outcome) {
+    let estimated = gib(&outcome.stderr, "memory: about ", " GiB at most, in the stage");
+    let taken =
+        gib(&outcome.stderr[outcome.stderr.rfind("memory: ").unwrap()..], "memory: ", " GiB at most were taken");
+    let ratio = estimated / taken;
+    assert!((0.75..=1.25).contains(&ratio), "{estimated} GiB estimated, {taken} taken:\n{}", outcome.stderr);
 }

@@ -23,7 +23,7 @@ pub(crate) struct Encoder {
     section: EncoderSection,
     /// Its name for people.
     pub(crate) name: String,
-    cnn: Cnn,
+    pub(crate) cnn: Cnn,
     frozen: FrozenCnn,
     /// With the levels that it recurs over; without it, the CNN's topmost map is the feature.
     gru_rcn: Option<(GruRcnClassifier, Vec<usize>)>,

@@ -20,28 +20,22 @@ pub(crate) use trained::{Caption, TrainedCaptioner};
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::module::Module;
-use burn::tensor::Device;
 use gru_rcn::captioner::{Captioner, Decoding, DecodingMethod, Vocabulary};
 use gru_rcn::weights::{export, import};
 use gru_rcn_data::{Ffmpeg, Split};
 use gru_rcn_metrics::caption::ParaphraseTable;
 
-use crate::context::{Clock, Session};
+use crate::context::Session;
 use crate::device::initial;
-use crate::device::precision::Precision;
-use crate::device::replicas::Replicas;
 use crate::experiment::data::{absolute, place};
-use crate::observe::{Event, Observers};
-use crate::output::note;
+use crate::experiment::{Plan, RunOptions, end};
 use crate::preflight;
-use crate::recipe::{self, CaptionRecipe, EncoderSection, Select, to_toml};
+use crate::preflight::memory::{CaptionerParts, Memory};
+use crate::recipe::{self, CaptionRecipe, EncoderSection, Select};
 use crate::run::card::{CaptionerCard, CaptionerResult, DataCard, EpochPoint, RunCard};
-use crate::run::clips::RunClips;
-use crate::run::dir::{Folder, PerceptFolder, RunDir, write_json};
-use crate::run::fingerprint::RunFingerprint;
-use crate::signals::StopFlag;
+use crate::run::dir::{RunDir, write_json};
 use crate::train::{Stage, Trainer};
 use data::{Learnt, learnt};
 use encoder::Encoder;
@@ -52,58 +46,6 @@ use model::{CaptionModel, CaptionSource};
 const KEY: &str = "captioner";
 const NAME: &str = "Captioner";
 
-/// A run to make or to resume.
-pub(crate) struct CaptionPlan {
-    pub(crate) recipe: CaptionRecipe,
-    pub(crate) folder: Folder,
-    /// Where features are kept for other runs.
-    pub(crate) percepts: PerceptFolder,
-    /// Whether the data set of a resumed run is in another place than before.
-    pub(crate) moved: bool,
-    pub(crate) device: Device,
-    pub(crate) others: Vec<Device>,
-    /// All devices, as they are named on the command line.
-    pub(crate) device_names: String,
-    pub(crate) precision: Precision,
-    pub(crate) plain: bool,
-    pub(crate) stop: StopFlag,
-}
-
-/// Runs of one command in a folder, which share their features.
-pub(crate) struct Series {
-    pub(crate) device: Device,
-    /// The device, as it is named on the command line.
-    pub(crate) device_name: String,
-    pub(crate) precision: Precision,
-    pub(crate) plain: bool,
-    pub(crate) stop: StopFlag,
-}
-
-impl Series {
-    /// Makes or resumes a run. One that is there and was made by another recipe is refused as what it
-    /// is: `a run of other options`, say.
-    pub(crate) fn train(&self, recipe: CaptionRecipe, run: &Path, other: &str) -> Result<CaptionerResult> {
-        let folder = Folder::at(run)?;
-        if let Folder::Resumed(dir) = &folder {
-            let before: CaptionRecipe = dir.read_recipe_as()?;
-            ensure!(to_toml(&before)? == to_toml(&recipe)?, "{dir} is {other}; give another folder with --out");
-        }
-        let (dir, card) = train(CaptionPlan {
-            recipe,
-            folder,
-            percepts: PerceptFolder::Beside,
-            moved: false,
-            device: self.device.clone(),
-            others: Vec::new(),
-            device_names: self.device_name.clone(),
-            precision: self.precision,
-            plain: self.plain,
-            stop: self.stop.clone(),
-        })?;
-        card.captioner.and_then(|captioner| captioner.result).with_context(|| format!("{dir} has no result"))
-    }
-}
-
 /// A captioning recipe with the values of the command line, its paths absolute.
 pub(crate) fn resolve(
     name: &str,
@@ -112,8 +54,20 @@ pub(crate) fn resolve(
     weights: Option<&Path>,
 ) -> Result<CaptionRecipe> {
     let mut recipe: CaptionRecipe = recipe::load_as(name, set)?;
-    place(&recipe.name, &mut recipe.data, root)?;
-    recipe.meteor = recipe.meteor.map(|folder| absolute(&folder));
+    let used = locate(&mut recipe, root, weights)?;
+    ensure!(
+        used || weights.is_none(),
+        "--weights has no meaning for the recipe {}: no encoder `cnn` of it lacks weights",
+        recipe.name
+    );
+    Ok(recipe)
+}
+
+/// Makes all paths of a recipe absolute and puts in those of the command line. Returns whether an encoder
+/// lacked the weights.
+pub(crate) fn locate(recipe: &mut CaptionRecipe, root: Option<&Path>, weights: Option<&Path>) -> Result<bool> {
+    place(recipe, root)?;
+    recipe.meteor = recipe.meteor.take().map(|folder| absolute(&folder));
     let mut given = weights.map(absolute);
     for encoder in &mut recipe.encoders {
         match encoder {
@@ -125,82 +79,50 @@ pub(crate) fn resolve(
             }
         }
     }
-    if given.is_some() {
-        bail!("--weights has no meaning for the recipe {}: no encoder `cnn` of it lacks weights", recipe.name);
-    }
-    Ok(recipe)
+    Ok(given.is_none())
 }
 
-/// Makes or resumes a run and returns its card. The error
-/// [`Interrupted`](crate::signals::Interrupted) means that everything is saved.
-pub(crate) fn train(plan: CaptionPlan) -> Result<(RunDir, RunCard)> {
-    let recipe = &plan.recipe;
+/// Makes or resumes a run and returns its card. The error [`Interrupted`](crate::signals::Interrupted) means that everything is saved.
+pub(crate) fn train(plan: Plan<CaptionRecipe>) -> Result<(RunDir, RunCard)> {
+    let (recipe, resumed) = (&plan.recipe, plan.folder.resumed());
+    let RunOptions { device, precision, .. } = &plan.options.clone();
     let clips = CaptionedClips::of_recipe(recipe)?;
     if preflight::holds_videos(&clips.dataset) {
         Ffmpeg::locate()?;
     }
     let table = recipe.meteor.as_deref().map(metrics::paraphrases).transpose()?;
-    let resumed = plan.folder.resumed();
-    let encoders = Encoder::open_all(recipe, resumed, &plan.device, plan.precision.dtype())?;
-    let maker = FeatureMaker::new(&encoders, recipe.segments, &plan.device);
     let words = Words::new(recipe, &clips)?;
-    let mut card = new_card(&plan, &clips, &maker, &words)?;
-    let digests = preflight::digests(&clips.dataset);
-    let before = resumed.map(RunDir::read_card).transpose()?.flatten();
-    let mut warning = None;
-    if let Some((dir, before)) = resumed.zip(before.as_ref()) {
-        warning = preflight::check_same_data(dir, before, &card, &digests, plan.moved)?;
-        card.follow(before);
+    let encoders = Encoder::open_all(recipe, resumed, device, precision.dtype())?;
+    let maker = FeatureMaker::new(&encoders, recipe.segments, device);
+    let card = new_card(&plan, &clips, &maker, &words)?;
+    let memory = Memory::of_captioner(&CaptionerParts {
+        recipe,
+        dataset: &clips.dataset,
+        encoders: encoders.iter().map(|encoder| (&encoder.cnn, &encoder.loader)).collect(),
+        features: maker.size(),
+        vocabulary: words.vocabulary.len(),
+        longest: words.train.iter().map(|(_, words)| words.len()).max().unwrap_or(0),
+    });
+    let opening = plan.check(card, &clips.dataset, memory)?;
+    if let Some(done) = plan.done(&opening, |dir, card| Ok(outcome::finished(dir, card)))? {
+        return Ok(done);
     }
-    let fingerprint = RunFingerprint {
-        burn: card.burn.clone(),
-        data: card.data.fingerprint.clone(),
-        classes: Vec::new(),
-        recipe: serde_json::to_value(recipe).context("could not write the recipe as JSON")?,
-        dtype: Some(card.dtype.clone()),
-    };
-    if let Some((dir, before)) = resumed.zip(before) {
-        fingerprint.check(dir)?;
-        let files = [dir.model(), dir.captions("test"), dir.report(), dir.report_data()];
-        if before.captioner.as_ref().is_some_and(|card| card.result.is_some()) && files.iter().all(|f| f.is_file()) {
-            note!("{dir} is done already; nothing is left to compute");
-            return Ok((dir.clone(), before));
-        }
-    }
-    let dir = plan.folder.open(&plan.recipe.name)?;
-    let _lock = dir.lock()?;
-    dir.tidy()?;
-    fingerprint.claim(&dir)?;
-    dir.write_recipe(&plan.recipe)?;
-    dir.write_card(&card)?;
-    if !digests.is_empty() {
-        write_json(&dir.clip_digests(), &digests)?;
-    }
-    RunClips::of(&clips.dataset).write(&dir)?;
+
+    let lines = lines(&opening.card);
+    let (session, recipe, card) = plan.open(opening, &clips.dataset, lines)?;
     for (number, encoder) in encoders.iter().enumerate() {
-        encoder.keep(&dir.encoder(&number.to_string()))?;
+        encoder.keep(&session.dir.encoder(&number.to_string()))?;
     }
-    words.vocabulary.save(&dir.vocabulary())?;
-    let session = Session {
-        observers: Observers::of_run(&dir, plan.plain),
-        percepts: plan.percepts.of(&dir, true),
-        dir,
-        fingerprint,
-        seed: plan.recipe.seed,
-        replicas: Replicas::new(plan.device.clone(), plan.others),
-        device: plan.device.clone(),
-        stop: plan.stop,
-        clock: Clock::default(),
-    };
-    announce(&session, &card);
-    if let Some(warning) = warning {
-        session.message(warning);
-    }
-    let run =
-        Run { session: &session, recipe: &plan.recipe, clips: &clips, table: table.as_ref(), maker, words: &words };
+    words.vocabulary.save(&session.dir.vocabulary())?;
+    let run = Run { session: &session, recipe: &recipe, clips: &clips, table: table.as_ref(), maker, words: &words };
     let card = run.finish(card);
-    session.observers.send(Event::RunEnded);
-    Ok((session.dir, card?))
+    end(session, card)
+}
+
+/// The result of the run in this folder, made or resumed.
+pub(crate) fn result(recipe: CaptionRecipe, run: &Path, options: &RunOptions) -> Result<CaptionerResult> {
+    let (dir, card) = train(options.plan(recipe, run)?)?;
+    card.captioner.and_then(|captioner| captioner.result).with_context(|| format!("{dir} has no result"))
 }
 
 /// What is learnt of the captions.
@@ -224,7 +146,12 @@ impl Words {
     }
 }
 
-fn new_card(plan: &CaptionPlan, clips: &CaptionedClips, maker: &FeatureMaker, words: &Words) -> Result<RunCard> {
+fn new_card(
+    plan: &Plan<CaptionRecipe>,
+    clips: &CaptionedClips,
+    maker: &FeatureMaker,
+    words: &Words,
+) -> Result<RunCard> {
     let (recipe, dataset) = (&plan.recipe, &clips.dataset);
     let mut notes = clips.notes.clone();
     if words.left_out > 0 {
@@ -250,29 +177,19 @@ fn new_card(plan: &CaptionPlan, clips: &CaptionedClips, maker: &FeatureMaker, wo
             select: recipe.training.select.name().into(),
             result: None,
         }),
-        ..RunCard::new(&recipe.name, recipe.seed, &plan.device_names, plan.precision.name(), data)
+        ..RunCard::new(&recipe.name, recipe.seed, &plan.options.device_names, plan.options.precision.name(), data)
     })
 }
 
-fn announce(session: &Session, card: &RunCard) {
-    let DataCard { name, train, validation, test, .. } = &card.data;
-    session.message(format!(
-        "{name}: {train} training, {validation} validation and {test} test clips with captions; run folder {}",
-        session.dir
-    ));
-    for note in &card.notes {
-        session.message(format!("note: {note}"));
-    }
+/// Lines on what is trained.
+fn lines(card: &RunCard) -> Vec<String> {
+    let mut lines = vec![format!("{} with captions", card.data.line())];
     if let Some(CaptionerCard { encoders, features, segments, vocabulary, captions, .. }) = &card.captioner {
-        session.message(format!(
-            "encoders: {}; {features} features of each of {segments} segments",
-            encoders.join(" and ")
-        ));
-        session.message(format!("the decoder learns {captions} captions of {vocabulary} words"));
+        let encoders = encoders.join(" and ");
+        lines.push(format!("encoders: {encoders}; {features} features of each of {segments} segments"));
+        lines.push(format!("the decoder learns {captions} captions of {vocabulary} words"));
     }
-    if let Some(line) = session.replicas.line() {
-        session.message(line);
-    }
+    lines
 }
 
 /// A run under way.

@@ -149,6 +149,12 @@ pub(super) fn write(
     Ok(card)
 }
 
+/// Whether nothing is left to compute of a resumed run.
+pub(super) fn finished(dir: &RunDir, card: &RunCard) -> bool {
+    let files = [dir.model(), dir.captions("test"), dir.report(), dir.report_data()];
+    card.captioner.as_ref().is_some_and(|card| card.result.is_some()) && files.iter().all(|file| file.is_file())
+}
+
 /// The clips of the lowest METEOR and those of the highest, none in both.
 fn shown(tested: &Tested) -> [Vec<usize>; 2] {
     let meteor = tested.metrics.iter().find(|metric| metric.name.starts_with("METEOR")).expect("METEOR is computed");

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json, system_json};
 use crate::captioning::metrics::paraphrases;
 use crate::captioning::{CaptionedClips, print_result};
-use crate::experiment::data::{dataset, place, set_root};
+use crate::experiment::data::{dataset, place};
 use crate::experiment::{System, Test, TestedSystem, TrainedRun, TrainedSystem};
 use crate::output::{describe, note, say};
 use crate::percepts::SkippedClips;
@@ -111,7 +111,7 @@ impl EvaluateArgs {
         let captioner = self.model.open_captioner_at(dir)?;
         let (dir, split) = (&captioner.dir, self.split());
         let mut recipe = captioner.recipe.clone();
-        place(&recipe.name, &mut recipe.data, self.data.as_deref())?;
+        place(&mut recipe, self.data.as_deref())?;
         let clips = CaptionedClips::of_recipe(&recipe).with_context(|| format!("{dir} cannot be evaluated"))?;
         captioner.check_same(&clips)?;
         let table = self.meteor.as_deref().or(recipe.meteor.as_deref()).map(paraphrases).transpose()?;
@@ -212,7 +212,7 @@ impl EvaluateArgs {
     fn part_of(&self, trained: &TrainedRun, root: &Path) -> Result<Option<Chosen>> {
         let DataSection::Folder(section) = &trained.recipe.data else { return Ok(None) };
         let mut recipe = trained.recipe.clone();
-        set_root(&mut recipe, root)?;
+        place(&mut recipe, Some(root))?;
         let lists = [&section.train_list, &section.validation_list, &section.test_list];
         let listed = lists.into_iter().any(Option::is_some);
         let dataset = match dataset(&recipe) {

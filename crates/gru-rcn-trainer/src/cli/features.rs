@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::shared::{DeviceArgs, RecipeArgs, RunArgs, faults_exit, faults_json, faults_line, print_json};
-use crate::experiment::data::{dataset, resolve, set_root};
+use crate::experiment::data::{dataset, place, resolve};
 use crate::experiment::{TrainedRun, fingerprint, pretrained};
 use crate::output::{note, say};
 use crate::percepts::{ClipLoader, FrozenCnn, INDEX, Kept, KeptPercepts, SkippedClips, Work};
@@ -162,7 +162,7 @@ impl FeaturesArgs {
         let (cnn, model) = run.gru_rcn()?;
         let mut recipe = run.recipe;
         if let Some(root) = data {
-            set_root(&mut recipe, root)?;
+            place(&mut recipe, Some(root))?;
         }
         Ok(Network { recipe, cnn, model: self.encodings.then_some(model) })
     }

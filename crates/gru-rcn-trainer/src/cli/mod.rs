@@ -67,9 +67,11 @@ enum Verb {
     Report(report::ReportArgs),
     /// Average the class probabilities of several runs on the same clips, such as RGB and flow.
     Fuse(fuse::FuseArgs),
-    /// Train and test every row of the paper's first table.
+    /// Train and test every row of the paper's first table, on a folder of UCF-101 that `prepare` made
+    /// with flow, with the pretrained weights of VGG-16.
     Table1(table1::Table1Args),
-    /// Train and test the authors' own rows of the paper's second table, captions of MSVD.
+    /// Train and test the authors' own rows of the paper's second table, on a folder of MSVD that
+    /// `prepare msvd` made with captions, with GoogLeNet's weights of ImageNet.
     Table2(table2::Table2Args),
     /// Score captions against references by BLEU, METEOR, ROUGE-L and CIDEr, as coco-caption does.
     ScoreCaptions(score_captions::ScoreCaptionsArgs),
@@ -103,10 +105,10 @@ impl Verb {
             Self::Explain(args) => vec![args.model.device.backend],
             Self::Watch(args) => vec![args.model.device.backend],
             Self::Caption(args) => vec![args.model.device.backend],
-            Self::Search(args) => vec![args.device.backend],
+            Self::Search(args) => vec![args.series.device.backend],
             Self::Features(args) => vec![args.device.backend],
-            Self::Table1(args) => vec![args.device.backend],
-            Self::Table2(args) => vec![args.device.backend],
+            Self::Table1(args) => vec![args.series.device.backend],
+            Self::Table2(args) => vec![args.series.device.backend],
             Self::Doctor(args) => vec![args.backend()],
             #[cfg(feature = "remote")]
             Self::Serve(args) => vec![args.device.backend],

@@ -7,34 +7,23 @@ use clap::Args;
 use gru_rcn_data::base::SplitMix64;
 use serde::Serialize;
 
-use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, print_json};
-use crate::captioning::{Series, resolve};
+use super::shared::{RecipeArgs, SeriesArgs, print_json};
+use crate::captioning::{resolve, result};
+use crate::experiment::RunOptions;
 use crate::output::{note, say};
 use crate::recipe::CaptionRecipe;
 use crate::run::dir::write_json;
-use crate::signals::StopFlag;
 
 #[derive(Args, Debug)]
 pub(super) struct SearchArgs {
     /// A captioning recipe, built-in or a TOML file. The ranges are in its section `search`.
     recipe: String,
-    #[command(flatten)]
-    change: RecipeArgs,
     /// Trials to train. The trial of a number is the same whatever their number, so that a later call
     /// with more goes on.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     trials: u32,
-    /// The folder of the trials, `trial-0001` and so on, and of search.json. A trial that is there is
-    /// not trained again, and one that was interrupted is resumed.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    pub(super) device: DeviceArgs,
-    #[command(flatten)]
-    precision: PrecisionArgs,
+    pub(super) series: SeriesArgs,
 }
 
 /// A trial, as `search.json` has it.
@@ -53,28 +42,22 @@ struct Trial {
 
 impl SearchArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let RecipeArgs { data, weights, set } = &self.change;
+        let SeriesArgs { change: RecipeArgs { data, weights, set }, out, json, .. } = &self.series;
         let recipe = resolve(&self.recipe, set, data.as_deref(), weights.as_deref())?;
-        let series = Series {
-            device: self.precision.device(self.device.backend)?,
-            device_name: self.device.backend.to_string(),
-            precision: self.precision.dtype,
-            plain: self.json,
-            stop: StopFlag::install("run the command again, it goes on")?,
-        };
+        let options = self.series.options()?;
         let mut trials = Vec::new();
         for number in 1..=self.trials {
-            let run = self.out.join(format!("trial-{number:04}"));
+            let run = out.join(format!("trial-{number:04}"));
             note!("trial {number} of {}: {}", self.trials, run.display());
-            trials.push(Self::trial(drawn(&recipe, number), run, &series)?);
+            trials.push(Self::trial(drawn(&recipe, number), run, &options)?);
         }
         // By what the weights are chosen, and by the likelihood where that is it.
         trials.sort_by(|a, b| {
             let scores = b.validation_score.partial_cmp(&a.validation_score);
             scores.unwrap_or(std::cmp::Ordering::Equal).then(a.validation_nll.total_cmp(&b.validation_nll))
         });
-        write_json(&self.out.join("search.json"), &trials)?;
-        if self.json {
+        write_json(&out.join("search.json"), &trials)?;
+        if *json {
             return print_json(&trials);
         }
         say!("   NLL     score  hidden  embedding  segments  run")?;
@@ -85,9 +68,9 @@ impl SearchArgs {
         Ok(())
     }
 
-    fn trial(recipe: CaptionRecipe, run: PathBuf, series: &Series) -> Result<Trial> {
+    fn trial(recipe: CaptionRecipe, run: PathBuf, options: &RunOptions) -> Result<Trial> {
         let (hidden, embedding, segments) = (recipe.decoder.hidden, recipe.decoder.embedding, recipe.segments);
-        let result = series.train(recipe, &run, "a trial of another recipe or with other changes")?;
+        let result = result(recipe, &run, options)?;
         let validation_score = result.curve.iter().filter_map(|point| point.validation_score).reduce(f64::max);
         Ok(Trial { run, hidden, embedding, segments, validation_nll: result.validation_nll, validation_score })
     }

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use crate::captioning::TrainedCaptioner;
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
-use crate::experiment::TrainedRun;
+use crate::experiment::{RunOptions, TrainedRun};
 use crate::output::{describe, note, say};
 use crate::run::built_in::{BuiltIn, MODELS};
 use crate::run::card::SystemResult;
-use crate::run::dir::RunDir;
-use crate::signals::Faults;
+use crate::run::dir::{PerceptFolder, RunDir};
+use crate::signals::{Faults, Interrupted, StopFlag};
 
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
@@ -135,7 +135,7 @@ impl ModelArgs {
 /// Options that complete or change a recipe.
 #[derive(Args, Debug)]
 pub(super) struct RecipeArgs {
-    /// Folder of the clips, for recipes that need one: a folder per class.
+    /// Folder of the clips, for recipes that need one.
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// Pretrained weights of the CNN in torchvision's layout: safetensors, or a file of torch.save.
@@ -144,6 +144,59 @@ pub(super) struct RecipeArgs {
     /// Change one key of the recipe; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+}
+
+/// Options of verbs that make several runs by recipes. `--out` may have a default.
+#[derive(Args, Debug)]
+pub(super) struct SeriesArgs {
+    #[command(flatten)]
+    pub(super) change: RecipeArgs,
+    /// Where the runs and the list of their results are kept. A run that is there is not made again,
+    /// and one that was interrupted is resumed.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
+}
+
+impl SeriesArgs {
+    pub(super) fn options(&self) -> Result<RunOptions> {
+        Ok(RunOptions {
+            device: self.precision.device(self.device.backend)?,
+            others: Vec::new(),
+            device_names: self.device.backend.to_string(),
+            precision: self.precision.dtype,
+            max_memory: None,
+            percepts: PerceptFolder::Beside,
+            plain: self.json,
+            stop: StopFlag::install("the same command continues where it stopped")?,
+        })
+    }
+}
+
+/// Makes one of several runs. The error is that of a stop; any other is why the run has no result.
+pub(super) fn attempt<T>(
+    run: &Path,
+    options: &RunOptions,
+    make: impl FnOnce() -> Result<T>,
+) -> Result<Result<T, String>> {
+    if options.stop.is_set() {
+        bail!(options.stop.interrupted());
+    }
+    note!("{}", run.display());
+    match make() {
+        Err(error) if error.is::<Interrupted>() => Err(error),
+        Err(error) => {
+            note!("error: {}: {}", run.display(), describe(&error));
+            Ok(Err(describe(&error)))
+        }
+        Ok(made) => Ok(Ok(made)),
+    }
 }
 
 /// What became of one of several files, as JSON.

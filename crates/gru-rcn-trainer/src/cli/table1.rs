@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use gru_rcn::baselines::Baseline;
 use gru_rcn::recurrent::Form;
@@ -16,30 +15,25 @@ use gru_rcn_metrics::{WILSON_95, mean_std, wilson_interval};
 use maud::html;
 use serde::Serialize;
 
-use super::shared::{DeviceArgs, PrecisionArgs, print_json};
+use super::shared::{RecipeArgs, SeriesArgs, attempt, print_json};
 use crate::experiment::data::resolve;
-use crate::experiment::{Plan, System, train};
+use crate::experiment::{RunOptions, System, train};
 use crate::output::{describe, note, say};
 use crate::recipe::Recipe;
 use crate::report::{document, percent, percent_range};
 use crate::run::card::RunCard;
-use crate::run::dir::{Folder, PerceptFolder, RunDir, write_atomically, write_json};
+use crate::run::dir::{RunDir, write_atomically, write_json};
 use crate::run::scores::{SavedScores, average};
-use crate::signals::{Faults, Interrupted, StopFlag};
+use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
+#[command(mut_arg("out", |out| out.required(false).default_value("runs/table1")))]
 pub(super) struct Table1Args {
-    /// A folder of UCF-101 that `prepare` made, with flow. Not needed at --scale small.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     /// The folder of the flow stream, where it is another one; its clips have the same names.
     #[arg(long, value_name = "DIR", requires = "data")]
     flow_data: Option<PathBuf>,
-    /// Pretrained weights of the CNN, in torchvision's layout. Not needed at --scale small.
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
     /// paper: the recipes of UCF-101. small: the same on generated clips of eight motions, with
-    /// small networks, on two cores.
+    /// small networks, on two cores; takes no --data and --weights.
     #[arg(long, value_enum, default_value_t = Scale::Paper)]
     scale: Scale,
     /// The paper's own rows on other data: the recipe of RGB, and after a comma that of flow.
@@ -51,19 +45,8 @@ pub(super) struct Table1Args {
     /// Seeds of the paper's own rows; 1 at the paper's scale, 3 otherwise.
     #[arg(long)]
     seeds: Option<u64>,
-    /// Change one key of all recipes; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Where the runs and the table are kept.
-    #[arg(long, value_name = "DIR", default_value = "runs/table1")]
-    out: PathBuf,
-    /// Print the table as JSON.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    pub(super) device: DeviceArgs,
-    #[command(flatten)]
-    precision: PrecisionArgs,
+    pub(super) series: SeriesArgs,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,14 +321,15 @@ impl Table1Args {
 
     fn write(&self, table: &Table) -> Result<()> {
         let markdown = table.markdown();
-        write_atomically(&self.out.join("table1.md"), markdown.as_bytes())?;
-        write_json(&self.out.join("table1.json"), table)?;
-        write_atomically(&self.out.join("table1.html"), table.page().as_bytes())?;
-        if self.json {
+        let SeriesArgs { out, json, .. } = &self.series;
+        write_atomically(&out.join("table1.md"), markdown.as_bytes())?;
+        write_json(&out.join("table1.json"), table)?;
+        write_atomically(&out.join("table1.html"), table.page().as_bytes())?;
+        if *json {
             return print_json(table);
         }
         say!("{markdown}")?;
-        say!("report  {}", self.out.join("table1.html").display())
+        say!("report  {}", out.join("table1.html").display())
     }
 }
 
@@ -367,26 +351,25 @@ impl Done {
 /// Makes the runs.
 struct Work<'a> {
     arguments: &'a Table1Args,
-    stop: StopFlag,
+    options: RunOptions,
     streams: Vec<Stream>,
     weights: Option<PathBuf>,
-    device: Device,
 }
 
 impl<'a> Work<'a> {
     fn new(arguments: &'a Table1Args) -> Result<Self> {
-        let stop = StopFlag::install("the same command continues where it stopped")?;
-        let device = arguments.precision.device(arguments.device.backend)?;
-        std::fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
-        let mut work = Self { arguments, stop, streams: Vec::new(), weights: arguments.weights.clone(), device };
-        let (mut names, mut data) = (arguments.recipes.clone(), arguments.data.clone());
+        let SeriesArgs { change: RecipeArgs { data, weights, set }, out, .. } = &arguments.series;
+        std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+        let options = arguments.series.options()?;
+        let mut work = Self { arguments, options, streams: Vec::new(), weights: weights.clone() };
+        let (mut names, mut data) = (arguments.recipes.clone(), data.clone());
         if names.is_empty() && arguments.scale == Scale::Small {
             ensure!(
                 data.is_none(),
                 "--scale small generates its clips; give the recipes of other data by --recipes RGB,FLOW"
             );
-            data = Some(small::prepare(&arguments.out.join("motion"), &work.stop)?);
-            let cnn = work.finish(&arguments.out.join("motion/cnn"), small::cnn(&arguments.set)?)?;
+            data = Some(small::prepare(&out.join("motion"), &work.options.stop)?);
+            let cnn = work.finish(&out.join("motion/cnn"), small::cnn(set)?)?;
             let cnn = cnn.map_err(|reason| anyhow!("the CNN could not be trained: {reason}"))?;
             work.weights = Some(cnn.dir.backbone());
             names = ["table1/rgb", "table1/flow"].map(str::to_owned).into();
@@ -402,7 +385,7 @@ impl<'a> Work<'a> {
 
     /// A stream's recipe with further changes.
     fn recipe(&self, stream: usize, name: &str, weights: Option<&Path>, changes: &[String]) -> Result<Recipe> {
-        let changes: Vec<String> = changes.iter().chain(&self.arguments.set).cloned().collect();
+        let changes: Vec<String> = changes.iter().chain(&self.arguments.series.change.set).cloned().collect();
         resolve(name, &changes, self.streams[stream].data.as_deref(), weights)
     }
 
@@ -450,38 +433,15 @@ impl<'a> Work<'a> {
     }
 
     fn folder(&self, name: &str, seed: u64) -> PathBuf {
-        self.arguments.out.join(format!("{name}-{seed}"))
+        self.arguments.series.out.join(format!("{name}-{seed}"))
     }
 
     /// Makes or resumes a run. An error is that of a stop; any other is the outcome.
     fn finish(&self, folder: &Path, recipe: Recipe) -> Result<Outcome> {
-        let run = || -> Result<Finished> {
-            let (dir, card) = train(Plan {
-                recipe: recipe.clone(),
-                folder: Folder::at(folder)?,
-                percepts: PerceptFolder::Beside,
-                moved: false,
-                device: self.device.clone(),
-                others: Vec::new(),
-                device_names: self.arguments.device.backend.to_string(),
-                precision: self.arguments.precision.dtype,
-                max_memory: None,
-                plain: self.arguments.json,
-            })?;
+        attempt(folder, &self.options, || {
+            let (dir, card) = train(self.options.plan(recipe.clone(), folder)?)?;
             Ok(Finished { dir, recipe, card })
-        };
-        if self.stop.is_set() {
-            bail!(self.stop.interrupted());
-        }
-        note!("{}", folder.display());
-        match run() {
-            Err(error) if error.is::<Interrupted>() => bail!(self.stop.interrupted()),
-            Err(error) => {
-                note!("error: {}: {}", folder.display(), describe(&error));
-                Ok(Err(describe(&error)))
-            }
-            Ok(finished) => Ok(Ok(finished)),
-        }
+        })
     }
 
     fn title(&self) -> String {

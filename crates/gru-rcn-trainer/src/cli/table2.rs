@@ -1,51 +1,39 @@
 //! `table2`: the authors' own rows of the paper's second table, one run for each.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::shared::{DeviceArgs, PrecisionArgs, print_json};
-use crate::captioning::{Series, resolve};
-use crate::experiment::data::absolute;
-use crate::output::{note, say};
-use crate::recipe::{CaptionRecipe, EncoderSection, Select};
+use super::shared::{RecipeArgs, SeriesArgs, attempt, print_json};
+use crate::captioning::{locate, result};
+use crate::experiment::RunOptions;
+use crate::output::say;
+use crate::recipe::{CaptionRecipe, EncoderSection, Select, load_as};
 use crate::run::dir::write_json;
-use crate::signals::StopFlag;
+use crate::signals::Faults;
 
 #[derive(Args, Debug)]
+#[command(mut_arg("out", |out| out.required(false).default_value("runs/table2")))]
 pub(super) struct Table2Args {
-    /// A folder of MSVD that `prepare msvd` made, with captions.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
     /// The run of ucf101/rgb, whose VGG-16 and GRU-RCN are the encoders, in place of the recipes'
     /// runs/ucf101-rgb-1.
     #[arg(long, value_name = "RUN")]
     encoder: Option<PathBuf>,
-    /// GoogLeNet's weights of ImageNet, in torchvision's layout.
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
     /// METEOR's folder with its table of paraphrases. Without it METEOR is lower than the paper's, and
     /// the row that is selected by METEOR is selected by that.
     #[arg(long, value_name = "DIR")]
     meteor: Option<PathBuf>,
+    /// The rows on other data: a captioning recipe, of which each row replaces the encoders.
+    #[arg(long, value_name = "RECIPE")]
+    recipe: Option<String>,
     /// Rows of the table, with commas; all if not given.
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
-    /// Change one key of all recipes; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Where the runs and the table are kept. Runs that are there are resumed.
-    #[arg(long, value_name = "DIR", default_value = "runs/table2")]
-    out: PathBuf,
-    /// Print the table as JSON.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    pub(super) device: DeviceArgs,
-    #[command(flatten)]
-    precision: PrecisionArgs,
+    pub(super) series: SeriesArgs,
 }
 
 /// A row of the table.
@@ -79,6 +67,17 @@ const fn row(
     Row { key, name, recipe, select, printed }
 }
 
+impl Row {
+    fn line(&self, recipe: CaptionRecipe, run: PathBuf, options: &RunOptions) -> Result<Line> {
+        let (test, note) = match attempt(&run, options, || result(recipe, &run, options))? {
+            Ok(result) => (result.test.into_iter().collect(), None),
+            Err(reason) => (BTreeMap::new(), Some(reason)),
+        };
+        let Self { key: row, name, select, printed, .. } = *self;
+        Ok(Line { row, name, selected_on: select.name(), run, test, printed, note })
+    }
+}
+
 /// A row with its result, as `table2.json` has it.
 #[derive(Serialize)]
 struct Line {
@@ -86,12 +85,14 @@ struct Line {
     name: &'static str,
     selected_on: &'static str,
     run: PathBuf,
-    bleu4: f64,
-    /// With the paraphrases or without, as the key in the run says.
-    meteor: f64,
-    cider_d: f64,
+    /// The metrics of the test captions by their keys, METEOR's with the paraphrases or without.
+    #[serde(flatten)]
+    test: BTreeMap<String, f64>,
     /// What the paper prints.
     printed: [f64; 3],
+    /// Why there is no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl Table2Args {
@@ -100,81 +101,72 @@ impl Table2Args {
             let known: Vec<&str> = ROWS.iter().map(|row| row.key).collect();
             ensure!(known.contains(&row.as_str()), "there is no row {row}; the rows are {}", known.join(", "));
         }
+        let SeriesArgs { change, out, json, .. } = &self.series;
+        ensure!(change.data.is_some(), "give the folder that `gru-rcn prepare msvd` made by --data");
         let rows = ROWS.iter().filter(|row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key));
-        let series = Series {
-            device: self.precision.device(self.device.backend)?,
-            device_name: self.device.backend.to_string(),
-            precision: self.precision.dtype,
-            plain: self.json,
-            stop: StopFlag::install("give the command again, it goes on")?,
-        };
+        let rows: Vec<(&Row, CaptionRecipe)> = rows.map(|row| Ok((row, self.recipe(row)?))).collect::<Result<_>>()?;
+        let options = self.series.options()?;
         let mut lines = Vec::new();
-        for row in rows {
-            note!("row {}: {}, selected on {}", row.key, row.name, row.select.name());
-            lines.push(self.line(row, &series)?);
-            write_json(&self.out.join("table2.json"), &lines)?;
+        for (row, recipe) in rows {
+            lines.push(row.line(recipe, out.join(row.key), &options)?);
+            write_json(&out.join("table2.json"), &lines)?;
         }
-        if self.json {
-            return print_json(&lines);
+        if *json {
+            print_json(&lines)?;
+        } else {
+            print(&lines)?;
+            if let Some(recipe) = &self.recipe {
+                say!("those are of MSVD, by VGG-16; these are by the recipe {recipe}")?;
+            }
         }
-        if self.meteor.is_none() {
-            note!("note: METEOR without paraphrases, which is lower than the paper's; --meteor DIR gives its tables");
+        match lines.iter().filter(|line| line.note.is_some()).count() {
+            0 => Ok(()),
+            failed => bail!(Faults(format!("{failed} rows have no result; the table says why"))),
         }
-        say!("{:36} {:9} {:>15} {:>15} {:>15}", "", "selected", "BLEU-4", "METEOR", "CIDEr-D")?;
-        for Line { name, selected_on, bleu4, meteor, cider_d, printed, .. } in &lines {
-            let cell = |value: &f64, printed: f64| format!("{value:.4} ({printed:.4})");
-            let cells = [cell(bleu4, printed[0]), cell(meteor, printed[1]), cell(cider_d, printed[2])];
-            say!("{name:36} {selected_on:9} {:>15} {:>15} {:>15}", cells[0], cells[1], cells[2])?;
-        }
-        say!("in brackets what the paper prints")
     }
 
     fn recipe(&self, row: &Row) -> Result<CaptionRecipe> {
-        let mut recipe: CaptionRecipe = crate::recipe::load_as(row.recipe, &self.set)?;
-        // The weights are GoogLeNet's, which not every row has.
-        let takes_weights = recipe.encoders.iter().any(|encoder| match encoder {
-            EncoderSection::GruRcn(_) => false,
-            EncoderSection::Cnn(cnn) => cnn.run.is_none() && cnn.weights.is_none(),
-        });
-        let weights = self.weights.as_deref().filter(|_| takes_weights);
-        recipe = resolve(row.recipe, &self.set, Some(&self.data), weights)?;
+        let RecipeArgs { data, weights, set } = &self.series.change;
+        let mut recipe: CaptionRecipe = load_as(self.recipe.as_deref().unwrap_or(row.recipe), set)?;
+        if self.recipe.is_some() {
+            recipe.encoders = load_as::<CaptionRecipe>(row.recipe, &[])?.encoders;
+        }
         recipe.training.select = row.select;
-        recipe.meteor = self.meteor.as_deref().map(absolute).or(recipe.meteor);
+        recipe.meteor = self.meteor.clone().or(recipe.meteor);
         if let Some(run) = &self.encoder {
             recipe.encoders.iter_mut().for_each(|encoder| put(encoder, run));
         }
+        // The weights are GoogLeNet's, which not every row has.
+        locate(&mut recipe, data.as_deref(), weights.as_deref())?;
         Ok(recipe)
     }
+}
 
-    fn line(&self, row: &Row, series: &Series) -> Result<Line> {
-        let recipe = self.recipe(row)?;
-        let run = self.out.join(row.key);
-        let result = series.train(recipe, &run, "a run of other options")?;
-        let metric = |key: &str| -> Result<f64> {
-            let found = result.test.iter().find(|(known, _)| known.starts_with(key));
-            Ok(found.with_context(|| format!("the run has no {key}"))?.1)
+fn print(lines: &[Line]) -> Result<()> {
+    const WITHOUT: &str = "meteor_without_paraphrases";
+    say!("{:36} {:9} {:>15} {:>15} {:>15}", "", "selected", "BLEU-4", "METEOR", "CIDEr-D")?;
+    for Line { row, name, selected_on, test, printed, note, .. } in lines {
+        let cell = |keys: &[&str], printed: f64| match keys.iter().find_map(|key| test.get(*key)) {
+            Some(value) => format!("{value:.4} ({printed:.4})"),
+            None => format!("– ({printed:.4})"),
         };
-        Ok(Line {
-            row: row.key,
-            name: row.name,
-            selected_on: row.select.name(),
-            run,
-            bleu4: metric("bleu4")?,
-            meteor: metric("meteor")?,
-            cider_d: metric("cider_d")?,
-            printed: row.printed,
-        })
+        let [bleu4, meteor, cider] = *printed;
+        let cells = [cell(&["bleu4"], bleu4), cell(&["meteor", WITHOUT], meteor), cell(&["cider_d"], cider)];
+        say!("{name:36} {selected_on:9} {:>15} {:>15} {:>15}", cells[0], cells[1], cells[2])?;
+        if let Some(note) = note {
+            say!("  {row}: {note}")?;
+        }
     }
+    if lines.iter().any(|line| line.test.contains_key(WITHOUT)) {
+        say!("METEOR is without paraphrases, and lower than the paper's; --meteor DIR gives its tables")?;
+    }
+    say!("in brackets what the paper prints")
 }
 
 /// Puts another run in the place of the recipe's.
 fn put(encoder: &mut EncoderSection, run: &Path) {
     match encoder {
-        EncoderSection::GruRcn(own) => *own = absolute(run),
-        EncoderSection::Cnn(cnn) => {
-            if let Some(own) = &mut cnn.run {
-                *own = absolute(run);
-            }
-        }
+        EncoderSection::GruRcn(own) => *own = run.into(),
+        EncoderSection::Cnn(cnn) => cnn.run = cnn.run.as_ref().map(|_| run.into()),
     }
 }

@@ -1,19 +1,18 @@
 //! `train`: a model by a recipe, with its baselines, and a report on the test clips.
 
-use std::ffi::OsString;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::Device;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::shared::{DeviceArgs, PrecisionArgs, RecipeArgs, RunArgs, print_json, system_json};
-use crate::captioning::{self, CaptionPlan, print_result};
+use crate::captioning::{self, print_result};
 use crate::device::backend::Backend;
-use crate::experiment::data::{place, resolve, set_root};
-use crate::experiment::{Plan, print, train};
+use crate::experiment::data::{place, resolve};
+use crate::experiment::{Plan, RunOptions, print, train};
 use crate::output::say;
-use crate::recipe::{self, CaptionRecipe};
+use crate::recipe::{self, RecipeKind};
 use crate::report::RunReport;
 use crate::run::dir::{Folder, PerceptFolder, RunDir};
 use crate::signals::{Faults, StopFlag};
@@ -60,6 +59,9 @@ pub(super) struct TrainArgs {
     precision: PrecisionArgs,
 }
 
+/// Completes a recipe with changes, folder of the clips and weights.
+type Resolve<R> = fn(&str, &[String], Option<&Path>, Option<&Path>) -> Result<R>;
+
 impl TrainArgs {
     /// The devices; the first holds the model.
     pub(super) fn backends(&self) -> Vec<Backend> {
@@ -75,7 +77,7 @@ impl TrainArgs {
         if captions {
             return self.captioner(folder);
         }
-        let (dir, card) = train(self.plan(folder)?)?;
+        let (dir, card) = train(self.plan(self.recipe(&folder, resolve)?, folder)?)?;
         let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
             let mut document = json!({ "run": dir.root(), "test": card.systems[0].test });
@@ -102,34 +104,8 @@ impl TrainArgs {
 
     /// Trains a captioner.
     fn captioner(&self, folder: Folder) -> Result<()> {
-        ensure!(
-            self.max_memory.is_none(),
-            "--max-memory is for recipes of classifiers; there is no estimate for captioners"
-        );
-        let (device, others) = self.devices()?;
-        let (dir, card) = captioning::train(CaptionPlan {
-            recipe: match &folder {
-                Folder::Resumed(dir) => {
-                    self.check_resumed()?;
-                    let mut recipe: CaptionRecipe = dir.read_recipe_as().context("this run cannot be resumed")?;
-                    place(&recipe.name, &mut recipe.data, self.change.data.as_deref())?;
-                    recipe
-                }
-                _ => {
-                    let RecipeArgs { data, weights, .. } = &self.change;
-                    captioning::resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref())?
-                }
-            },
-            folder,
-            percepts: self.percepts(),
-            moved: self.resume && self.change.data.is_some(),
-            device,
-            others,
-            device_names: self.device_names(),
-            precision: self.precision.dtype,
-            plain: self.plain || self.json,
-            stop: StopFlag::install("resume with --resume")?,
-        })?;
+        let recipe = self.recipe(&folder, captioning::resolve)?;
+        let (dir, card) = captioning::train(self.plan(recipe, folder)?)?;
         let result = card.captioner.as_ref().and_then(|captioner| captioner.result.as_ref());
         let test = result.map(|result| result.test.clone()).unwrap_or_default();
         if self.json {
@@ -148,17 +124,6 @@ impl TrainArgs {
         report_losses(&dir)
     }
 
-    /// The devices; the first holds the model.
-    fn devices(&self) -> Result<(Device, Vec<Device>)> {
-        let devices = self.backends().into_iter().map(|backend| self.precision.device(backend));
-        let mut devices = devices.collect::<Result<Vec<_>>>()?;
-        Ok((devices.remove(0), devices))
-    }
-
-    fn device_names(&self) -> String {
-        self.backends().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-    }
-
     fn folder(&self) -> Result<Folder> {
         Ok(match (&self.run.run, self.resume) {
             (_, true) => Folder::Resumed(self.run.open()?),
@@ -167,27 +132,21 @@ impl TrainArgs {
         })
     }
 
-    fn percepts(&self) -> PerceptFolder {
-        self.percepts.clone().map(PerceptFolder::from).unwrap_or_default()
-    }
-
-    fn plan(&self, folder: Folder) -> Result<Plan> {
-        let (device, others) = self.devices()?;
-        Ok(Plan {
-            recipe: match &folder {
-                Folder::Resumed(dir) => self.resumed_recipe(dir)?,
-                _ => self.new_recipe()?,
-            },
-            folder,
-            percepts: self.percepts(),
-            moved: self.resume && self.change.data.is_some(),
-            device,
-            others,
-            device_names: self.device_names(),
+    fn plan<R>(&self, recipe: R, folder: Folder) -> Result<Plan<R>> {
+        let backends = self.backends();
+        let devices = backends.iter().map(|&backend| self.precision.device(backend));
+        let mut devices = devices.collect::<Result<Vec<_>>>()?;
+        let options = RunOptions {
+            device: devices.remove(0),
+            others: devices,
+            device_names: backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             precision: self.precision.dtype,
             max_memory: self.max_memory,
+            percepts: self.percepts.clone().map(PerceptFolder::from).unwrap_or_default(),
             plain: self.plain || self.json,
-        })
+            stop: StopFlag::install("resume with --resume")?,
+        };
+        Ok(Plan { recipe, folder, moved: self.resume && self.change.data.is_some(), options })
     }
 
     /// All changes of the recipe.
@@ -197,19 +156,15 @@ impl TrainArgs {
         set
     }
 
-    fn new_recipe(&self) -> Result<crate::recipe::Recipe> {
+    /// The recipe of a run. Of one that is resumed, the command line can only say where its clips are now.
+    fn recipe<R: RecipeKind>(&self, folder: &Folder, resolve: Resolve<R>) -> Result<R> {
         let RecipeArgs { data, weights, .. } = &self.change;
-        resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref())
-    }
-
-    /// The recipe of the run that is resumed, of which the command line can only say where its clips
-    /// are now.
-    fn resumed_recipe(&self, dir: &RunDir) -> Result<crate::recipe::Recipe> {
+        let Folder::Resumed(dir) = folder else {
+            return resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref());
+        };
         self.check_resumed()?;
-        let mut recipe = dir.read_recipe().context("this run cannot be resumed")?;
-        if let Some(root) = &self.change.data {
-            set_root(&mut recipe, root)?;
-        }
+        let mut recipe = dir.read_recipe_as().context("this run cannot be resumed")?;
+        place(&mut recipe, data.as_deref())?;
         Ok(recipe)
     }
 

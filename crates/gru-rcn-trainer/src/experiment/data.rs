@@ -10,7 +10,7 @@ use burn::tensor::{Device, FloatDType};
 use gru_rcn_data::{DataError, Dataset, FolderOptions, QUARANTINE};
 
 use crate::percepts::{ClipLoader, SkippedClips};
-use crate::recipe::{self, DataSection, Recipe, TrainingSection};
+use crate::recipe::{self, DataSection, Recipe, RecipeKind, TrainingSection};
 use crate::run::dir::RunDir;
 
 /// The clips of a run, and how they are read.
@@ -85,7 +85,7 @@ pub(crate) fn dataset_of(
 /// A recipe with the values of the command line, its paths absolute.
 pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: Option<&Path>) -> Result<Recipe> {
     let mut recipe = recipe::load(name, set)?;
-    place(&recipe.name, &mut recipe.data, root)?;
+    place(&mut recipe, root)?;
     if let Some(weights) = weights {
         recipe.backbone.weights = Some(absolute(weights));
         recipe.backbone.pretrain = None;
@@ -106,19 +106,14 @@ pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: 
     Ok(recipe)
 }
 
-/// Puts a folder given on the command line into the recipe, as an absolute path.
-pub(crate) fn set_root(recipe: &mut Recipe, root: &Path) -> Result<()> {
-    place(&recipe.name, &mut recipe.data, Some(root))
-}
-
 /// Makes the folder of the clips an absolute path: the one given on the command line, if there is one.
-pub(crate) fn place(recipe: &str, data: &mut DataSection, root: Option<&Path>) -> Result<()> {
-    match data {
-        DataSection::Motion(_) if root.is_some() => {
-            bail!("the recipe {recipe} generates its clips, --data has no meaning for it; try `train folder`")
+pub(crate) fn place(recipe: &mut impl RecipeKind, root: Option<&Path>) -> Result<()> {
+    match recipe.data() {
+        (name, DataSection::Motion(_)) if root.is_some() => {
+            bail!("the recipe {name} generates its clips, --data has no meaning for it; try `train folder`")
         }
-        DataSection::Motion(_) => {}
-        DataSection::Folder(section) => section.root = absolute(root.unwrap_or(&section.root)),
+        (_, DataSection::Motion(_)) => {}
+        (_, DataSection::Folder(section)) => section.root = absolute(root.unwrap_or(&section.root)),
     }
     Ok(())
 }

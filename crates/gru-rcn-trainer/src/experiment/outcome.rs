@@ -1,7 +1,5 @@
 //! What a run leaves behind: its card, scores, report, and the table on standard output.
 
-use std::path::Path;
-
 use anyhow::Result;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::Baseline;
@@ -9,21 +7,20 @@ use gru_rcn_data::{Dataset, Frames, Sample};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
 use image::RgbImage;
 
-use super::backbone;
 use super::data::Clips;
+use super::plan::Plan;
 use super::system::{System, TrainedModel, TrainedSystem};
 use super::test::TestedSystem;
+use super::{backbone, cnn};
 use crate::context::Context;
-use crate::device::precision::Precision;
 use crate::explain::{LevelMaps, explain};
-use crate::output::{note, say};
+use crate::output::say;
 use crate::percepts::FrozenCnn;
-use crate::preflight::{self, memory::Memory};
+use crate::preflight;
 use crate::recipe::{Recipe, to_toml};
 use crate::report::{ExplainedClip, ExplainedLevel, GalleryClip, Reliability, RunReport, Verdict, jpeg_base64};
 use crate::run::card::{DataCard, RunCard, SystemResult};
 use crate::run::dir::RunDir;
-use crate::run::fingerprint::RunFingerprint;
 use crate::run::scores::{ScoreLabels, Scores, top_classes};
 
 /// Clips shown in the report, wrong ones first among them.
@@ -32,15 +29,11 @@ const GALLERY: usize = 16;
 /// Frames shown of each.
 const STRIP: usize = 8;
 
-/// The card of a run that is to begin on these devices, whose CNN is read from `weights` if it is not
-/// trained.
-pub(super) fn new_card(
-    recipe: &Recipe,
-    dataset: &Dataset,
-    weights: Option<&Path>,
-    devices: &str,
-    precision: Precision,
-) -> Result<RunCard> {
+/// The card of a run that is to begin.
+pub(super) fn new_card(plan: &Plan<Recipe>, dataset: &Dataset) -> Result<RunCard> {
+    let recipe = &plan.recipe;
+    let weights = cnn::weights_file(plan.folder.resumed(), recipe);
+    let weights = weights.as_deref();
     // What is wrong with the recipe comes before what is wrong with the file.
     backbone::config(recipe, dataset.classes.len())?;
     // A fine-tuned CNN starts from its recipe's file, whatever an earlier session has made of it.
@@ -54,27 +47,16 @@ pub(super) fn new_card(
         cnn_classes: backbone::classes(recipe, dataset, weights)?,
         cnn_is_system: backbone::classifies_clips(recipe, dataset, weights),
         notes,
-        ..RunCard::new(&recipe.name, recipe.seed, devices, precision.name(), data)
+        ..RunCard::new(&recipe.name, recipe.seed, &plan.options.device_names, plan.options.precision.name(), data)
     })
 }
 
-pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, memory: &Memory) {
-    context.message(format!(
-        "{}: {} training, {} validation and {} test clips of {} classes; run folder {}",
-        dataset.name,
-        card.data.train,
-        card.data.validation,
-        card.data.test,
-        card.classes.len(),
-        context.dir
-    ));
-    for note in &card.notes {
-        context.message(format!("note: {note}"));
-    }
-    let recipe = &context.recipe;
+/// Lines on what is trained.
+pub(super) fn lines(recipe: &Recipe, card: &RunCard) -> Vec<String> {
+    let mut lines = vec![format!("{} of {} classes", card.data.line(), card.classes.len())];
     let mut relation = "system";
     if recipe.model.train {
-        context.message(format!(
+        lines.push(format!(
             "{} takes in percepts, the maps that the CNN makes of single frames, at the levels {}: a level is a depth of \
              the CNN, and each has a classifier of its own",
             System::GruRcn.name(recipe),
@@ -84,37 +66,17 @@ pub(super) fn announce(context: &Context, dataset: &Dataset, card: &RunCard, mem
     }
     if card.cnn_is_system {
         let name = System::Cnn.name(recipe);
-        context.message(format!(
-            "{relation}: {name}, the CNN's own classifier, its logits averaged over frames and views"
-        ));
+        lines.push(format!("{relation}: {name}, the CNN's own classifier, its logits averaged over frames and views"));
     }
-    for baseline in recipe.baselines.systems() {
-        context.message(format!("{relation}: {}, {}", baseline.name(), baseline.about()));
-    }
-    if let Some(before) = card.earlier_devices.last() {
-        context.message(format!(
-            "the run was on {before} before, and is on {} now; the run card names both",
-            card.devices()
-        ));
-    }
-    if let Some(line) = context.replicas.line() {
-        context.message(line);
-    }
-    if let Some(line) = memory.line() {
-        context.message(line);
-    }
+    let baselines = recipe.baselines.systems().into_iter();
+    lines.extend(baselines.map(|baseline| format!("{relation}: {}, {}", baseline.name(), baseline.about())));
+    lines
 }
 
-/// A resumed run that is finished: nothing of it is left to compute. A run whose test clips could
-/// not all be read is tested again.
-pub(super) fn finished(
-    dir: &RunDir,
-    card: RunCard,
-    recipe: &Recipe,
-    fingerprint: &RunFingerprint,
-) -> Result<Option<(RunDir, RunCard)>> {
-    fingerprint.check(dir)?;
-    let systems = System::of_run(recipe, &card);
+/// Whether nothing is left to compute of a resumed run. One whose test clips could not all be read is
+/// tested again.
+pub(super) fn finished(dir: &RunDir, card: &RunCard, recipe: &Recipe) -> Result<bool> {
+    let systems = System::of_run(recipe, card);
     let mut files = vec![dir.report(), dir.report_data()];
     files.extend(recipe.uses_cnn().then(|| dir.backbone()));
     files.extend(systems.iter().flat_map(|system| [system.weights(dir), dir.scores_of(&system.key(), "test")]));
@@ -126,10 +88,7 @@ pub(super) fn finished(
     for system in systems.iter().filter(|system| system.is_trained()) {
         finished = finished && dir.done(&system.key())?.is_some();
     }
-    if finished {
-        note!("{dir} is done already; nothing is left to compute");
-    }
-    Ok(finished.then(|| (dir.clone(), card)))
+    Ok(finished)
 }
 
 /// Writes scores, card and report of a run whose systems are tested; returns the card.

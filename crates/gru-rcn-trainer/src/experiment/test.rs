@@ -233,7 +233,6 @@ impl Test<'_> {
             name: system.name(self.recipe),
             key: system.key(),
             parameters: trained.parameters,
-            interval: Some(test.top1_interval()),
             test,
             mean_of_probabilities: scores.by_mean_probabilities()?.map(|means| means.summary()),
             scores: None,

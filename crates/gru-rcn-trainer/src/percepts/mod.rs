@@ -74,17 +74,15 @@ impl FrozenCnn {
         self.frames.get()
     }
 
-    fn count(&self, clips: &[Frames]) {
-        self.frames.update(|frames| frames + clips.iter().map(|clip| clip.time).sum::<usize>());
-    }
-
     /// The percepts of several parts; if they are several, each in a thread of its own.
     pub(crate) fn side_by_side(&self, parts: &[&[Frames]], device: &Device, dtype: FloatDType) -> Vec<Percepts> {
-        if let [part] = parts {
-            return vec![self.percepts(part, device, dtype)];
-        }
-        parts.iter().for_each(|part| self.count(part));
+        let seen: usize = parts.iter().copied().flatten().map(|clip| clip.time).sum();
+        self.frames.update(|frames| frames + seen);
         let cnn = &self.cnn;
+        if let [part] = parts {
+            let taps = |frames| self.taps.borrow_mut().call(vec![frames]);
+            return vec![percepts_of(cnn, taps, part, device, dtype)];
+        }
         let percepts = |part| move || percepts_of(cnn, |frames| cnn.taps(frames), part, device, dtype);
         std::thread::scope(|scope| {
             let threads: Vec<_> = parts.iter().map(|part| scope.spawn(percepts(part))).collect();
@@ -93,8 +91,7 @@ impl FrozenCnn {
     }
 
     pub(crate) fn percepts(&self, clips: &[Frames], device: &Device, dtype: FloatDType) -> Percepts {
-        self.count(clips);
-        percepts_of(&self.cnn, |frames| self.taps.borrow_mut().call(vec![frames]), clips, device, dtype)
+        self.side_by_side(&[clips], device, dtype).swap_remove(0)
     }
 }
 

@@ -8,14 +8,15 @@
 
 use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
-use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
+use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, LayerKind, LayerShape};
 use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, PixelBaseline};
+use gru_rcn::percepts::Level;
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::{ClipSource, Dataset};
 
 use super::machine::{resident, total};
 use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, chunk_of, workers};
-use crate::recipe::{OptimizerName, Recipe, TrainingSection};
+use crate::recipe::{CaptionRecipe, DecoderSection, OptimizerName, Recipe, TrainingSection};
 
 const F32: usize = 4;
 
@@ -55,9 +56,13 @@ impl Stage {
 
 impl Memory {
     pub(crate) fn of_run(recipe: &Recipe, dataset: &Dataset, loader: &ClipLoader, cnn: CnnConfig) -> Self {
-        let operators = gru_rcn_ops::enabled() && loader.dtype == FloatDType::F32;
-        let estimate = Estimate { recipe, dataset, loader, cnn, operators };
+        let estimate = Estimate { recipe, dataset, loader, cnn, operators: by_operators(loader) };
         Self { stages: if loader.on_cpu { estimate.stages() } else { Vec::new() } }
+    }
+
+    pub(crate) fn of_captioner(parts: &CaptionerParts) -> Self {
+        let on_cpu = parts.encoders.iter().all(|(_, loader)| loader.on_cpu);
+        Self { stages: if on_cpu { parts.stages() } else { Vec::new() } }
     }
 
     fn highest(&self) -> Option<&Stage> {
@@ -84,13 +89,77 @@ impl Memory {
         match (limit, self.highest()) {
             (Some(limit), Some(stage)) if stage.bytes() > limit => bail!(
                 "{}, more than {} {:.2} GiB. A smaller training.batch takes less, in the CNN's fine-tuning \
-                 backbone.finetune.training.batch; so do fewer levels and copies, or features.cache=false. --max-memory GIB \
-                 sets another limit",
+                 backbone.finetune.training.batch; so do fewer levels and copies, features.cache=false, or a smaller \
+                 decoder. --max-memory GIB sets another limit",
                 self.line().unwrap_or_default(),
                 if given.is_some() { "the --max-memory of" } else { "this machine's" },
                 limit as f64 / GIB
             ),
             _ => Ok(()),
+        }
+    }
+}
+
+/// A captioner with its encoders, which are open.
+pub(crate) struct CaptionerParts<'a> {
+    pub(crate) recipe: &'a CaptionRecipe,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) encoders: Vec<(&'a Cnn, &'a ClipLoader)>,
+    /// Features of a segment, D.
+    pub(crate) features: usize,
+    /// Words that it knows, V.
+    pub(crate) vocabulary: usize,
+    /// Words of the longest caption that is learnt.
+    pub(crate) longest: usize,
+}
+
+impl CaptionerParts<'_> {
+    fn stages(&self) -> Vec<Stage> {
+        let Self { recipe, dataset, features, .. } = *self;
+        let clips = dataset.train.len() + dataset.validation.len() + dataset.test.len();
+        let kept = clips * recipe.segments * features * F32;
+        let encoding = |&(cnn, loader): &(&Cnn, &ClipLoader)| {
+            let operators = by_operators(loader);
+            let parts = vec![
+                // As they are on disk, and by parts.
+                ("features", 2 * kept),
+                (
+                    "activations",
+                    frozen(&cnn.layers(), &cnn.levels(), loader, operators, recipe.segments, workers(loader)),
+                ),
+                ("clips", queue(dataset, loader, recipe.segments)),
+                ("program", AT_WORK + resident().unwrap_or(0)),
+            ];
+            Stage { name: "Features", parts }
+        };
+        let mut stages: Vec<Stage> = self.encoders.iter().map(encoding).collect();
+        let mut parts = training_parts(&recipe.training.section(1), self.decoder());
+        parts.push(("features", kept));
+        stages.push(Stage { name: "Captioner", parts });
+        stages
+    }
+
+    /// The decoder over a batch of captions. Autodiff keeps the features of the segments and their keys;
+    /// for every word the combination of keys and state, of the LSTM its gates before and after dropout,
+    /// with their parts and the states, and its outputs before and after theirs; the words'
+    /// probabilities, and their gradients in turn.
+    fn decoder(&self) -> Training {
+        let Self { recipe, features, vocabulary, longest, .. } = *self;
+        let segments = recipe.segments;
+        let DecoderSection { embedding, hidden, .. } = recipe.decoder;
+        let sizes = [
+            2 * features * hidden,
+            features * (hidden + features),
+            vocabulary * embedding,
+            4 * hidden * (embedding + hidden + features),
+            (hidden + features + vocabulary) * embedding,
+        ];
+        let of_word = segments * features + 20 * hidden + 4 * features + 6 * embedding + 5 * vocabulary;
+        let of_caption = 2 * segments * features + (longest + 1) * of_word;
+        Training {
+            weights: F32 * sizes.iter().sum::<usize>(),
+            largest: F32 * sizes.into_iter().max().unwrap_or(0),
+            activations: F32 * recipe.training.batch * of_caption,
         }
     }
 }
@@ -120,7 +189,7 @@ impl Estimate<'_> {
         if let Some(finetune) = &recipe.backbone.finetune {
             let frames = finetune.training.batch.min(clips) * finetune.frames;
             let single = self.loader.single_frames(finetune.frames);
-            let kept = if finetune.cache { self.pixel_store() } else { self.queue(&single, 1) };
+            let kept = if finetune.cache { self.pixel_store() } else { queue(self.dataset, &single, 1) };
             stages.push(self.cnn_training("CNN fine-tuning", &finetune.training, frames, kept));
         }
         stages.push(self.percepts());
@@ -134,30 +203,13 @@ impl Estimate<'_> {
         self.recipe.clip.temporal.frames()
     }
 
-    /// Bytes of a frame, or a stack of flow, as the CNN gets it.
-    fn frame(&self) -> usize {
-        let [height, width] = self.recipe.clip.input_size;
-        height * width * self.recipe.clip.modality.channels()
-    }
-
     fn cnn_weights(&self) -> usize {
         self.cnn.layers().iter().map(|layer| layer.parameters * F32).sum()
     }
 
-    /// Clips on their way: those that are being read, whole where they are videos, and those that wait.
-    fn queue(&self, loader: &ClipLoader, versions: usize) -> usize {
-        let clips = self.dataset.train.len();
-        let video = self.dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
-        let ready = versions * loader.planner.temporal.frames() * self.frame();
-        let declared = loader.bytes_of(versions);
-        let jobs = (loader.limits.max_bytes / declared).max(1).min(clips);
-        let readers = loader.limits.workers.max(1).min(jobs);
-        readers * if video { declared } else { ready } + (jobs - readers) * ready
-    }
-
     /// Training and validation clips as bytes in memory.
     fn pixel_store(&self) -> usize {
-        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * self.frame()
+        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * frame(self.loader)
     }
 
     fn caches(&self) -> bool {
@@ -175,56 +227,17 @@ impl Estimate<'_> {
         }
     }
 
-    /// Weights, those of the best epoch, the optimizer's moments, and the most of three: the passes with all
-    /// gradients, with accumulation twice; the gradients and a copy of the largest parameter in the
-    /// optimizer's step; a checkpoint's largest file as numbers and as bytes.
-    fn training(&self, training: &TrainingSection, model: Training) -> Vec<(&'static str, usize)> {
-        let moments = match training.optimizer {
-            OptimizerName::Adam => 2 * model.weights,
-            OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
-            OptimizerName::Sgd => 0,
-            OptimizerName::Adadelta => 2 * model.weights,
-        };
-        let summed = if training.accumulate > 1 { model.weights } else { 0 };
-        let activations = (model.activations + summed).max(model.largest);
-        let checkpoint = 2 * moments.max(model.weights);
-        let mut parts = vec![("weights", model.weights), ("best weights", model.weights), ("optimizer", moments)];
-        match model.weights + activations > checkpoint {
-            true => parts.extend([("gradients", model.weights), ("activations", activations)]),
-            false => parts.push(("checkpoint", checkpoint)),
-        }
-        parts.push(("program", AT_WORK + resident().unwrap_or(0)));
-        parts
-    }
-
     fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
         let activations = activations_of(&self.cnn.layers(), frames, self.operators);
         let largest = self.cnn.layers().iter().map(|layer| layer.parameters * F32).max().unwrap_or(0);
-        let mut parts = self.training(training, Training { weights: self.cnn_weights(), largest, activations });
+        let mut parts = training_parts(training, Training { weights: self.cnn_weights(), largest, activations });
         // A batch as bytes and as numbers.
-        parts.push(("clips", clips + frames * self.frame() * (1 + F32)));
+        parts.push(("clips", clips + frames * frame(self.loader) * (1 + F32)));
         Stage { name, parts }
     }
 
-    /// The frozen CNN over as many clips as go through it at once.
     fn frozen(&self, clips: usize, workers: usize) -> usize {
-        let [height, width] = self.recipe.clip.input_size;
-        let chunk = chunk_of(self.time() * height * width);
-        let frames = chunk.min(clips) * self.time();
-        let tapped = bytes_of_clips(&self.cnn.levels(), frames, 1, 0);
-        let layers = self.cnn.layers();
-        let largest = |inputs: usize| layers.iter().map(|l| inputs * size(l.input) + size(l.output)).max().unwrap_or(0);
-        let workers = workers.min(clips.div_ceil(chunk));
-        if self.operators {
-            // The frames as bytes, as numbers, and twice while these are normalised; a layer of one
-            // frame a thread; the weights as they lie and transformed.
-            let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-            let is_conv = |layer: &&LayerShape| matches!(layer.kind, LayerKind::Conv { .. });
-            let weights: usize = layers.iter().filter(is_conv).map(|layer| layer.parameters * F32).sum();
-            return workers * (frames * self.frame() * (1 + 3 * F32) + 2 * tapped) + threads * largest(1) + 5 * weights;
-        }
-        // A layer, the one before it and a copy of its input; and the maps at the taps.
-        workers * (frames * largest(2) + tapped)
+        frozen(&self.cnn.layers(), &self.cnn.levels(), self.loader, self.operators, clips, workers)
     }
 
     fn percepts(&self) -> Stage {
@@ -234,7 +247,7 @@ impl Estimate<'_> {
             ("weights", self.cnn_weights()),
             ("percepts", self.store()),
             ("activations", self.frozen(clips, workers(self.loader))),
-            ("clips", self.queue(self.loader, versions)),
+            ("clips", queue(self.dataset, self.loader, versions)),
             ("program", AT_WORK + resident().unwrap_or(0)),
         ];
         Stage { name: "Percepts", parts }
@@ -249,11 +262,11 @@ impl Estimate<'_> {
             model.weights += self.cnn_weights();
             model.activations += activations_of(&self.cnn.layers(), clips * self.time(), self.operators);
         }
-        let mut parts = self.training(&recipe.training, model);
+        let mut parts = training_parts(&recipe.training, model);
         parts.extend([("frozen CNN", self.cnn_weights()), ("percepts", self.store())]);
         if joint || !self.caches() {
-            let pixels = clips * self.time() * self.frame() * if joint { 1 + F32 } else { 1 };
-            parts.push(("clips", self.queue(self.loader, 1) + pixels));
+            let pixels = clips * self.time() * frame(self.loader) * if joint { 1 + F32 } else { 1 };
+            parts.push(("clips", queue(self.dataset, self.loader, 1) + pixels));
         }
         if !joint && !self.caches() {
             // The frozen CNN runs while nothing of the step is there yet.
@@ -328,14 +341,85 @@ impl BaselineVisitor for OnPixels<'_> {
             largest: layers.iter().map(parameters).max().unwrap_or(0),
             activations: activations_of(&layers, clips, estimate.operators),
         };
-        let mut parts = estimate.training(&recipe.training, model);
-        let pixels = clips * estimate.time() * estimate.frame() * (1 + F32);
+        let mut parts = training_parts(&recipe.training, model);
+        let pixels = clips * estimate.time() * frame(estimate.loader) * (1 + F32);
         if recipe.uses_cnn() {
             parts.extend([("frozen CNN", estimate.cnn_weights()), ("percepts", estimate.store())]);
         }
-        parts.push(("clips", estimate.queue(estimate.loader, 1) + pixels));
+        parts.push(("clips", queue(estimate.dataset, estimate.loader, 1) + pixels));
         Some(Stage { name: baseline.name(), parts })
     }
+}
+
+/// Whether the operators of `gru-rcn-ops` run a frozen CNN and the recurrence.
+fn by_operators(loader: &ClipLoader) -> bool {
+    gru_rcn_ops::enabled() && loader.dtype == FloatDType::F32
+}
+
+/// Bytes of a frame, or a stack of flow, as the CNN gets it.
+fn frame(loader: &ClipLoader) -> usize {
+    let [height, width] = loader.planner.input_size;
+    height * width * loader.planner.modality.channels()
+}
+
+/// Clips on their way: those that are being read, whole where they are videos, and those that wait.
+fn queue(dataset: &Dataset, loader: &ClipLoader, versions: usize) -> usize {
+    let clips = dataset.train.len();
+    let video = dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
+    let ready = versions * loader.planner.temporal.frames() * frame(loader);
+    let declared = loader.bytes_of(versions);
+    let jobs = (loader.limits.max_bytes / declared).max(1).min(clips);
+    let readers = loader.limits.workers.max(1).min(jobs);
+    readers * if video { declared } else { ready } + (jobs - readers) * ready
+}
+
+/// Weights, those of the best epoch, the optimizer's moments, and the most of three: the passes with all
+/// gradients, with accumulation twice; the gradients and a copy of the largest parameter in the
+/// optimizer's step; a checkpoint's largest file as numbers and as bytes.
+fn training_parts(training: &TrainingSection, model: Training) -> Vec<(&'static str, usize)> {
+    let moments = match training.optimizer {
+        OptimizerName::Adam => 2 * model.weights,
+        OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
+        OptimizerName::Sgd => 0,
+        OptimizerName::Adadelta => 2 * model.weights,
+    };
+    let summed = if training.accumulate > 1 { model.weights } else { 0 };
+    let activations = (model.activations + summed).max(model.largest);
+    let checkpoint = 2 * moments.max(model.weights);
+    let mut parts = vec![("weights", model.weights), ("best weights", model.weights), ("optimizer", moments)];
+    match model.weights + activations > checkpoint {
+        true => parts.extend([("gradients", model.weights), ("activations", activations)]),
+        false => parts.push(("checkpoint", checkpoint)),
+    }
+    parts.push(("program", AT_WORK + resident().unwrap_or(0)));
+    parts
+}
+
+/// A frozen CNN over as many clips as go through it at once.
+fn frozen(
+    layers: &[LayerShape],
+    levels: &[Level],
+    loader: &ClipLoader,
+    operators: bool,
+    clips: usize,
+    workers: usize,
+) -> usize {
+    let ([height, width], time) = (loader.planner.input_size, loader.planner.temporal.frames());
+    let chunk = chunk_of(time * height * width);
+    let frames = chunk.min(clips) * time;
+    let tapped = bytes_of_clips(levels, frames, 1, 0);
+    let largest = |inputs: usize| layers.iter().map(|l| inputs * size(l.input) + size(l.output)).max().unwrap_or(0);
+    let workers = workers.min(clips.div_ceil(chunk));
+    if operators {
+        // The frames as bytes, as numbers, and twice while these are normalised; a layer of one
+        // frame a thread; the weights as they lie and transformed.
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let is_conv = |layer: &&LayerShape| matches!(layer.kind, LayerKind::Conv { .. });
+        let weights: usize = layers.iter().filter(is_conv).map(|layer| layer.parameters * F32).sum();
+        return workers * (frames * frame(loader) * (1 + 3 * F32) + 2 * tapped) + threads * largest(1) + 5 * weights;
+    }
+    // A layer, the one before it and a copy of its input; and the maps at the taps.
+    workers * (frames * largest(2) + tapped)
 }
 
 fn size([channels, height, width]: [usize; 3]) -> usize {

@@ -341,6 +341,14 @@ impl Default for SearchSection {
 impl RecipeKind for CaptionRecipe {
     const CAPTIONS: bool = true;
 
+    fn data(&mut self) -> (&str, &mut DataSection) {
+        (&self.name, &mut self.data)
+    }
+
+    fn shares_percepts(&self) -> bool {
+        true
+    }
+
     fn resolved(self) -> Self {
         self
     }

@@ -7,7 +7,7 @@ use gru_rcn_data::base::read_text;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
-use super::Recipe;
+use super::{DataSection, Recipe};
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
@@ -48,13 +48,19 @@ pub(crate) const BUILT_IN: [(&str, &str); 28] = built_in![
 ];
 
 /// The same of recipes that train captioners.
-pub(crate) const CAPTIONING: [(&str, &str); 4] =
-    built_in!["msvd/vgg16", "msvd/gru-rcn", "msvd/googlenet", "msvd/googlenet-gru-rcn"];
+pub(crate) const CAPTIONING: [(&str, &str); 5] =
+    built_in!["motion-captions", "msvd/vgg16", "msvd/gru-rcn", "msvd/googlenet", "msvd/googlenet-gru-rcn"];
 
 /// A kind of recipe.
 pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
     /// Whether its runs caption videos; all others classify them.
     const CAPTIONS: bool;
+
+    /// Its name, and its clips.
+    fn data(&mut self) -> (&str, &mut DataSection);
+
+    /// Whether other runs may need the percepts or features that its run computes.
+    fn shares_percepts(&self) -> bool;
 
     /// The recipe with defaults that depend on other keys.
     fn resolved(self) -> Self;
@@ -65,6 +71,15 @@ pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
 
 impl RecipeKind for Recipe {
     const CAPTIONS: bool = false;
+
+    fn data(&mut self) -> (&str, &mut DataSection) {
+        (&self.name, &mut self.data)
+    }
+
+    /// A CNN that the run trains is not that of another.
+    fn shares_percepts(&self) -> bool {
+        self.backbone.is_given()
+    }
 
     fn resolved(self) -> Self {
         self.resolved()

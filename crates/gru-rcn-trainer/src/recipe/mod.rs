@@ -10,7 +10,7 @@ mod sections;
 pub(crate) mod seed;
 mod training;
 
-pub(crate) use captioning::{CaptionRecipe, CnnEncoder, EncoderSection, Select};
+pub(crate) use captioning::{CaptionRecipe, CnnEncoder, DecoderSection, EncoderSection, Select};
 pub(crate) use finetune::FinetuneSection;
 #[cfg(test)]
 pub(crate) use load::{BUILT_IN, parse};

@@ -326,7 +326,6 @@ fn system(name: &str, key: &str, parameters: usize, top1: f64, nll: f64) -> Syst
         }
     };
     SystemResult {
-        interval: None,
         mean_of_probabilities: None,
         scores: None,
         name: name.into(),

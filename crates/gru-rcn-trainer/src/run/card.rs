@@ -105,6 +105,12 @@ impl DataCard {
             test: dataset.test.len(),
         }
     }
+
+    /// Its clips, in a line.
+    pub(crate) fn line(&self) -> String {
+        let Self { name, train, validation, test, .. } = self;
+        format!("{name}: {train} training, {validation} validation and {test} test clips")
+    }
 }
 
 impl RunCard {
@@ -142,9 +148,6 @@ pub(crate) struct SystemResult {
     pub(crate) key: String,
     pub(crate) parameters: usize,
     pub(crate) test: Classification,
-    /// The 95 % interval (Wilson) of the top-1 accuracy; absent in cards of earlier versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) interval: Option<(f64, f64)>,
     /// The result by the mean of the probabilities of frames and views, where `test` is by that of
     /// their logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::card::RunCard;
 use super::dir::{RunDir, read_json, write_json};
-use crate::recipe::{Recipe, leaves};
+use crate::recipe::{Recipe, RecipeKind, leaves};
 
 /// Keys of a recipe that may change when a run is resumed: they say where things are and how fast
 /// they are read, and have no influence on what is learnt.
@@ -42,7 +42,7 @@ pub(crate) struct RunFingerprint {
 }
 
 impl RunFingerprint {
-    pub(crate) fn new(recipe: &Recipe, card: &RunCard) -> Result<Self> {
+    pub(crate) fn new(recipe: &impl RecipeKind, card: &RunCard) -> Result<Self> {
         Ok(Self {
             burn: card.burn.clone(),
             data: card.data.fingerprint.clone(),

@@ -125,6 +125,7 @@ impl Bench {
         let impatient = Impatient { steps_left: steps, stop: stop.clone(), messages: messages.clone() };
         let session = Session {
             observers: Observers::new(vec![Box::new(JsonLines::new(dir.clone())), Box::new(impatient)]),
+            _lock: dir.lock().unwrap(),
             dir,
             fingerprint: RunFingerprint::default(),
             percepts: None,
