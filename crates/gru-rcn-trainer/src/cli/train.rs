@@ -1,5 +1,6 @@
 //! `train`: a model by a recipe, with its baselines, and a report on the test clips.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
