@@ -11,6 +11,7 @@ mod merge;
 mod predict;
 mod prepare;
 mod report;
+mod results;
 mod score_captions;
 mod search;
 #[cfg(feature = "remote")]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Tensor;
 use clap::Args;
 use gru_rcn::backbone::{Backbone, Cnn};
@@ -12,14 +12,17 @@ use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::EnsembleLogits;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::replay::Replay;
-use gru_rcn_data::{ClipViews, Modality, TestViews, source_of};
+use gru_rcn_data::{ClipViews, Modality, TestViews, ordered, source_of};
 use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
-use super::shared::{ModelArgs, each_file};
-use crate::experiment::TrainedRun;
-use crate::output::say;
+use super::results::ResultsFile;
+use super::shared::{Entry, FilesArgs, ModelArgs, Tally, each_file, print_json};
+use crate::experiment::{TrainedRun, fingerprint};
+use crate::output::{note, say};
 use crate::percepts::FrozenCnn;
+use crate::run::checksum::checksum;
+use crate::run::fingerprint::RunFingerprint;
 use crate::run::scores::top_classes;
 use crate::scoring::views::ViewPercepts;
 use crate::scoring::{Scorable, score};
@@ -28,9 +31,8 @@ use crate::stream::BACKGROUND;
 
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
-    /// Video files, or folders of frames.
-    #[arg(required = true, value_name = "VIDEO")]
-    videos: Vec<PathBuf>,
+    #[command(flatten)]
+    files: FilesArgs,
     /// How many classes to print of each.
     #[arg(long, default_value_t = 5)]
     top: usize,
@@ -45,6 +47,13 @@ pub(super) struct PredictArgs {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the results into this file instead, as CSV, a line as soon as a file is classified. Where
+    /// the file is there, the call goes on after its last line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "jsonl"])]
+    csv: Option<PathBuf>,
+    /// The same with a JSON object per line.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    jsonl: Option<PathBuf>,
     #[command(flatten)]
     pub(super) model: ModelArgs,
 }
@@ -129,9 +138,24 @@ impl Scorable<Percepts> for Replayed {
     }
 }
 
+/// The cells of a line of CSV; the times are in seconds.
+fn cells(entry: &Entry<Prediction>) -> Vec<String> {
+    let Prediction { file, frames, from, answer, top } = match entry {
+        Entry::Done(prediction) => prediction,
+        Entry::Failure { file, error } => return vec![file.clone(), error.clone()],
+    };
+    let mut cells = vec![file.clone(), String::new()];
+    cells.extend([*frames, from.seen, from.first, from.last].map(|count| count.to_string()));
+    cells.extend(from.seconds.map_or_else(Default::default, |times| times.map(|time| format!("{time:.3}"))));
+    cells.push(answer.clone().flatten().unwrap_or_default());
+    cells.extend(top.iter().flat_map(|top| [top.class.clone(), format!("{:.6}", top.probability)]));
+    cells
+}
+
 impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
+        let mut files = self.files.files()?;
         let trained = self.model.open()?;
         let (cnn, model) = trained.gru_rcn()?;
         if trained.recipe.clip.modality == Modality::Flow {
@@ -140,19 +164,69 @@ impl PredictArgs {
                 trained.dir
             );
         }
-        if self.videos.iter().any(|video| video.is_file()) {
+        let rule = trained.views(self.views);
+        let mut tally = Tally { all: files.len(), failed: 0, done: "classified" };
+        let mut results = self.results(&trained, &cnn, &model, rule)?;
+        if let Some(results) = &mut results {
+            let [known, failed] = results.retain_new(&mut files)?;
+            tally.failed = failed;
+            if known > 0 {
+                note!("{}: {known} files have results already", results.path().display());
+            }
+        }
+        if files.iter().any(|video| video.is_file()) {
             trained.loader.reader.require_decoder()?;
         }
-        let rule = trained.views(self.views);
         let (cnn, model) = (FrozenCnn::new(&cnn), Replayed::new(&cnn, model, trained.recipe.levels()));
+        let (reader, planner) = (trained.loader.reader.clone(), trained.loader.planner.clone());
+        let (bytes, limits) = (trained.loader.bytes_of(1), trained.loader.limits);
+        // Threads read ahead: much of the time of a short video is that of starting FFmpeg.
+        let mut clips = ordered(
+            files.clone(),
+            |_| bytes,
+            limits,
+            move |video: &PathBuf| reader.read_views(&source_of(video)?, &planner, rule),
+        );
         let classified = |video: &Path| {
-            let prediction = self.predict(&trained, &cnn, &model, video, rule)?;
-            if !self.json {
-                self.say(&prediction)?;
-            }
-            Ok(prediction)
+            let views = clips.next().context("more files than were read")??;
+            self.predict(&trained, &cnn, &model, video, views)
         };
-        each_file(&self.videos, "classified", classified)?.finish(self.json)
+        let mut entries = Vec::new();
+        each_file(&files, &mut tally, classified, |entry| {
+            match (&mut results, &entry) {
+                (Some(results), entry) => results.add(entry, cells(entry))?,
+                (None, _) if self.json => entries.push(entry),
+                (None, Entry::Done(prediction)) => self.say(prediction)?,
+                (None, Entry::Failure { .. }) => {}
+            }
+            Ok(())
+        })?;
+        if self.json {
+            print_json(&entries)?;
+        }
+        let Some(results) = results else { return tally.exit("") };
+        note!("results: {}", results.path().display());
+        tally.exit("; they are tried again where their lines are removed from the results")
+    }
+
+    /// The file of the results, if they go into one.
+    fn results(
+        &self,
+        trained: &TrainedRun,
+        cnn: &Cnn,
+        model: &GruRcnClassifier,
+        rule: TestViews,
+    ) -> Result<Option<ResultsFile>> {
+        let Some(path) = self.csv.as_ref().or(self.jsonl.as_ref()) else { return Ok(None) };
+        let recipe = RunFingerprint::new(&trained.recipe, &trained.card)?.recipe_hash();
+        let weights = [fingerprint(cnn), fingerprint(model)];
+        let settings = (rule, self.threshold, self.top, trained.temperature(), trained.loader.dtype);
+        let model = checksum(format!("{weights:?} {recipe} {settings:?}").as_bytes());
+        let names = ["file", "error", "frames", "seen", "first", "last", "start", "end", "answer"].map(str::to_owned);
+        let top = (1..=self.top.min(trained.card.classes.len()))
+            .flat_map(|place| [format!("class{place}"), format!("probability{place}")]);
+        let columns: Vec<String> = names.into_iter().chain(top).collect();
+        ResultsFile::open(path, self.csv.as_ref().map(|_| &columns[..]), model).map(Some)
     }
 
     fn say(&self, Prediction { file, frames, from, answer, top }: &Prediction) -> Result<()> {
@@ -172,11 +246,9 @@ impl PredictArgs {
         cnn: &FrozenCnn,
         model: &Replayed,
         video: &Path,
-        rule: TestViews,
+        views: ClipViews,
     ) -> Result<Prediction> {
         let (loader, device) = (&trained.loader, &trained.device);
-        let source = source_of(video)?;
-        let views = loader.reader.read_views(&source, &loader.planner, rule)?;
         let (frames, from) = (views.total(), Place::of(&views));
         let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
         // The class is not known; the score of class 0 is not looked at.

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 
 use super::{BaselineModel, BaselineOptions};
 use crate::classifier::ClipClassifier;
@@ -56,6 +56,9 @@ impl FrameClassifierConfig {
 impl ClipClassifier for FrameClassifier {
     type Input = Percepts;
 
+    /// Each frame is a training example of its own, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     /// Logits `[time, batch, class]`: the frames take the place of the levels.
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
@@ -64,11 +67,6 @@ impl ClipClassifier for FrameClassifier {
         let logits = self.classifier.forward(self.dropout.forward(pooled));
         let classes = logits.dims()[1];
         EnsembleLogits::new(logits.reshape([time, batch, classes]))
-    }
-
-    /// Each frame is a training example of its own, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 
