@@ -72,7 +72,8 @@ def form(golden: dict, name: str, generator, xs, target):
         golden[f"{name}.{key}"] = value.detach().clone()
     leaves |= {f"{level}.x": value for level, value in enumerate(xs)}
 
-    for kind in ["mixture", "per_head"]:
+    weights = torch.arange(5, 5 + 3 * CLASSES, 3, dtype=torch.float64) / 10
+    for kind in ["mixture", "per_head", "mixture_weighted", "per_head_weighted"]:
         for value in leaves.values():
             value.grad = None
             value.requires_grad_()
@@ -85,6 +86,8 @@ def form(golden: dict, name: str, generator, xs, target):
         mean = levels.mean(0)
         at_target = torch.arange(BATCH), target
         losses = {"mixture": -mean[at_target].log().mean(), "per_head": -levels[:, *at_target].log().mean()}
+        weighted = [F.nll_loss(p.log(), target, weights, reduction="sum") / BATCH for p in [mean, *levels]]
+        losses |= {"mixture_weighted": weighted[0], "per_head_weighted": sum(weighted[1:]) / len(levels)}
         losses[kind].backward()
         for key, value in leaves.items():
             golden[f"{name}.{kind}.grad.{key}"] = value.grad.clone()

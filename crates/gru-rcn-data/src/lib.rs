@@ -67,7 +67,7 @@ pub use image::{Crop, SizeRule, write_frames};
 pub use manifest::{ClipRecord, Failure, Header, ImageCoding, Layout, MANIFEST, Manifest, Shard};
 pub use plan::{
     ClipPlan, ClipPlanner, CropRule, Modality, Photometric, PhotometricDraw, PlanKey, SAME_MOMENT, Segments,
-    TemporalSampling, TestCrops, TestViews, epoch_order,
+    TemporalSampling, TestCrops, TestViews, balanced_order, epoch_order,
 };
 pub use prepare::{Estimate, FlowMethod, FlowOptions, OwnLists, Prepare, PrepareOutcome, Progress, merge};
 pub use read::{ClipReader, ClipViews, LoaderConfig, OrderedLoader, ordered, source_of};

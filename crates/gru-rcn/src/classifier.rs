@@ -19,6 +19,9 @@ pub trait ClipClassifier: Module {
     /// `[loss, batch, 1]`, in the place of logits; the first is the one to validate by.
     const CLASSIFIES: bool = true;
 
+    /// The kind of loss that it is trained with whatever is asked for, if there is one.
+    const LOSS: Option<LossKind> = None;
+
     /// The logits of each of the model's classifiers; their mean probability is the model's.
     fn logits(&self, input: Self::Input) -> EnsembleLogits;
 
@@ -41,7 +44,7 @@ pub trait ClipClassifier: Module {
 
     /// The training loss; of the kind asked for, unless the model has a kind of its own.
     fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, asked)
+        logits.loss(targets, Self::LOSS.unwrap_or(asked))
     }
 }
 

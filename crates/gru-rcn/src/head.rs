@@ -199,21 +199,41 @@ impl EnsembleLogits {
     ///
     /// - targets: `[batch]`, class indices below the number of classes (not checked here)
     pub fn loss(&self, targets: Tensor<1, Int>, kind: LossKind) -> Tensor<1> {
-        match kind {
-            LossKind::Mixture => {
-                let index = targets.unsqueeze_dim::<2>(1);
-                self.log_probabilities().gather(1, index).mean().neg()
+        self.mean_loss(self.of_targets(targets, kind), kind)
+    }
+
+    /// The loss with a weight of each clip, a scalar `[1]`: the sum of weights times losses, divided by
+    /// the number of clips. PyTorch's `cross_entropy(…, weight)` divides the same sum by that of the
+    /// weights, so that the weight of a clip depends on those that share its batch.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many weights as clips.
+    pub fn weighted_loss(&self, targets: Tensor<1, Int>, kind: LossKind, weights: &[f32]) -> Tensor<1> {
+        let log_p = self.of_targets(targets, kind);
+        let weights = TensorData::new(weights.to_vec(), [1, log_p.dims()[1]]);
+        let weights = Tensor::from_data(weights, &log_p.device());
+        self.mean_loss(log_p * weights, kind)
+    }
+
+    /// The log-probability of each clip's target, `[1, batch]`, or each member's own, `[member, batch]`.
+    fn of_targets(&self, targets: Tensor<1, Int>, kind: LossKind) -> Tensor<2> {
+        let log_p = match kind {
+            LossKind::Mixture => self.log_probabilities().unsqueeze_dim(0),
+            LossKind::PerHead => self.member_log_probabilities(),
+        };
+        let [members, batch, _] = log_p.dims();
+        let index = targets.reshape([1, batch, 1]).repeat_dim(0, members);
+        log_p.gather(2, index).squeeze_dim(2)
+    }
+
+    fn mean_loss(&self, log_p: Tensor<2>, kind: LossKind) -> Tensor<1> {
+        match self.weights(&log_p.device()) {
+            Some(weights) if kind == LossKind::PerHead => {
+                let batch = log_p.dims()[1] as f32;
+                (log_p * weights.squeeze_dim(2)).sum().div_scalar(batch).neg()
             }
-            LossKind::PerHead => {
-                let log_p = self.member_log_probabilities();
-                let [members, batch, _] = log_p.dims();
-                let index = targets.reshape([1, batch, 1]).repeat_dim(0, members);
-                let of_targets = log_p.gather(2, index);
-                match self.weights(&of_targets.device()) {
-                    Some(weights) => (of_targets * weights).sum().div_scalar(batch as f32).neg(),
-                    None => of_targets.mean().neg(),
-                }
-            }
+            _ => log_p.mean().neg(),
         }
     }
 }
@@ -252,6 +272,24 @@ mod tests {
         assert!((mixture - (16.0f32 / 9.0).ln()).abs() < 1e-6);
         let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
         assert!((per_head - 0.25 * (4.0f32 / 3.0).ln() - 0.75 * 2.0f32.ln()).abs() < 1e-6);
+    }
+
+    /// Two clips of the two levels of the first test, with the targets 1 and 0 and the weights 3 and ½. The
+    /// mixture loss of the second is ln(8/3), and its cross-entropies are ln 4 and ln 2. The sums are
+    /// divided by 2, the number of clips.
+    #[test]
+    fn clips_weigh_in_the_loss() {
+        let three = 3.0f32.ln();
+        let data = TensorData::new(vec![0.0, three, 0.0, three, 0.0, 0.0, 0.0, 0.0], [2, 2, 2]);
+        let logits = EnsembleLogits::new(Tensor::from_data(data, &device()));
+        let loss = |kind| {
+            let targets = Tensor::<1, Int>::from_ints([1, 0], &device());
+            logits.weighted_loss(targets, kind, &[3.0, 0.5]).into_scalar::<f32>()
+        };
+        let mixture = (3.0 * (8.0f32 / 5.0).ln() + 0.5 * (8.0f32 / 3.0).ln()) / 2.0;
+        assert!((loss(LossKind::Mixture) - mixture).abs() < 1e-6);
+        let (first, second) = (((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0, (4.0f32.ln() + 2.0f32.ln()) / 2.0);
+        assert!((loss(LossKind::PerHead) - (3.0 * first + 0.5 * second) / 2.0).abs() < 1e-6);
     }
 
     /// A channel with the cells -1, 5, 3 and 1 has the mean 2 and the maximum 5; one with -4, -3,

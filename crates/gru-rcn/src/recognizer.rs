@@ -52,6 +52,8 @@ where
 {
     type Input = PixelClips;
 
+    const LOSS: Option<LossKind> = C::LOSS;
+
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         self.forward(clips.pixels)
     }

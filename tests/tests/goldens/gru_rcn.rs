@@ -1,4 +1,4 @@
-//! GRU-RCN in its three forms, with classifiers, both losses and all gradients, against the paper's
+//! GRU-RCN in its three forms, with classifiers, both losses, with and without class weights, and all gradients, against the paper's
 //! equations written step by step.
 
 use burn::module::Param;
@@ -66,12 +66,20 @@ fn compare(name: &str, form: Form) {
     for (level, map) in last.into_iter().enumerate() {
         worst.check(map, &golden, &keys(&format!("{name}.{level}"), &["last"]));
     }
-    for (kind, loss) in [("mixture", LossKind::Mixture), ("per_head", LossKind::PerHead)] {
+    let kinds = [("mixture", LossKind::Mixture), ("per_head", LossKind::PerHead)];
+    // Class c weighs 0.5 + 0.3 c.
+    let weighted = [("mixture_weighted", LossKind::Mixture), ("per_head_weighted", LossKind::PerHead)];
+    for ((kind, loss), weights) in
+        kinds.map(|kind| (kind, None)).into_iter().chain(weighted.map(|kind| (kind, Some([1.1, 2.3]))))
+    {
         let maps = percepts(&golden, &device).maps.into_iter().map(Tensor::require_grad).collect();
         let percepts = Percepts::new(maps);
         let logits = model.forward(percepts.clone());
         worst.check(logits.probabilities(), &golden, &keys(name, &["probabilities"]));
-        let loss = logits.loss(target.clone(), loss);
+        let loss = match weights {
+            Some(weights) => logits.weighted_loss(target.clone(), loss, &weights),
+            None => logits.loss(target.clone(), loss),
+        };
         worst.check(loss.clone(), &golden, &keys(name, &[&format!("{kind}.loss")]));
         let gradients = loss.backward();
         let prefix = |level: usize, suffix: &str| format!("{name}.{kind}.grad.{level}{suffix}");

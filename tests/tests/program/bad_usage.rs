@@ -85,6 +85,9 @@ fn values_out_of_range_are_refused() {
     bad("backbone.finetune={dropout=[0.9, 1.0]}", &["backbone.finetune.dropout has 1", "below 1"]);
     bad("backbone.finetune={frames=0}", &["backbone.finetune.frames is 0"]);
     bad("backbone.finetune={training={batch=0}}", &["backbone.finetune", "training.batch is 0"]);
+    bad("training.class_weights={ rigth = 2 }", &["names \"rigth\", which is no class", "nearest name is \"right\""]);
+    bad("backbone.pretrain.class_weights=auto", &["backbone.pretrain.class_weights", "learns appearances"]);
+    bad("backbone.pretrain.sampling=balanced", &["backbone.pretrain.sampling"]);
     bad("model.backbone_lr_factor=0.0", &["model.backbone_lr_factor is 0"]);
     bad("name=../elsewhere", &["name is \"../elsewhere\"", "no slashes"]);
 }

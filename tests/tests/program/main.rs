@@ -22,6 +22,7 @@ mod finetune;
 mod folder;
 mod fuse;
 mod harness;
+mod many;
 mod memory;
 mod micro;
 mod motion;

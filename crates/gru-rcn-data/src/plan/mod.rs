@@ -357,5 +357,26 @@ pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
     order
 }
 
+/// An epoch in which all classes are equally frequent, to within one clip: as many places as there are
+/// samples, of these `classes`. Within its class a sample comes again only when all others have come as
+/// often. The order depends on seed, epoch and classes alone.
+pub fn balanced_order(seed: u64, epoch: u64, classes: &[usize]) -> Vec<usize> {
+    let mut by_class: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for sample in epoch_order(seed, epoch, classes.len()) {
+        by_class.entry(classes[sample]).or_default().push(sample);
+    }
+    let mut draws = Draws::new(Fnv64::default().text("balanced order").number(seed).number(epoch));
+    let mut by_class: Vec<Vec<usize>> = by_class.into_values().collect();
+    // So that the classes that have one sample more change from epoch to epoch.
+    draws.shuffle(&mut by_class);
+    let place = |place: usize| {
+        let (round, class) = (place / by_class.len(), place % by_class.len());
+        by_class[class][round % by_class[class].len()]
+    };
+    let mut order: Vec<usize> = (0..classes.len()).map(place).collect();
+    draws.shuffle(&mut order);
+    order
+}
+
 #[cfg(test)]
 mod tests;

@@ -77,6 +77,27 @@ fn an_epoch_is_a_permutation_that_changes() {
     assert!(epoch_order(1, 2, 0).is_empty());
 }
 
+/// Of 20 samples of class 0 and 3 of class 4, 23 places: 11 or 12 of each class, so that each rare one
+/// has 3 or 4 places, and none of the others has two.
+#[test]
+fn a_balanced_epoch_has_as_many_of_each_class() {
+    let classes: Vec<usize> = (0..23).map(|sample| if sample < 20 { 0 } else { 4 }).collect();
+    let mut larger = [0, 0];
+    for epoch in 0..40 {
+        let order = balanced_order(1, epoch, &classes);
+        assert_eq!((order.len(), &order), (23, &balanced_order(1, epoch, &classes)));
+        let times = |sample: usize| order.iter().filter(|&&other| other == sample).count();
+        assert!((0..20).all(|sample| times(sample) <= 1) && (20..23).all(|sample| [3, 4].contains(&times(sample))));
+        let rare: usize = (20..23).map(times).sum();
+        assert!([11, 12].contains(&rare));
+        larger[rare - 11] += 1;
+    }
+    assert!(larger.iter().all(|&epochs| epochs > 5), "{larger:?}");
+    assert_ne!(balanced_order(1, 2, &classes), balanced_order(1, 3, &classes));
+    assert_ne!(balanced_order(1, 2, &classes), balanced_order(2, 2, &classes));
+    assert!(balanced_order(1, 2, &[]).is_empty());
+}
+
 #[test]
 fn half_of_the_clips_are_mirrored_only_if_asked() {
     let mut rule = planner();

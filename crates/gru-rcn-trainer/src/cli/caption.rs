@@ -7,7 +7,7 @@ use clap::Args;
 use gru_rcn::captioner::{Decoding, DecodingMethod, Sentence};
 use serde::Serialize;
 
-use super::shared::{ModelArgs, each_file};
+use super::shared::{FilesArgs, ModelArgs, Tally, each_file, print_json};
 use crate::captioning::{Caption, TrainedCaptioner, beam};
 use crate::output::{note, say};
 use crate::report::{DescribedVideo, render_attention};
@@ -15,9 +15,8 @@ use crate::run::dir::write_atomically;
 
 #[derive(Args, Debug)]
 pub(super) struct CaptionArgs {
-    /// Video files, or folders of frames.
-    #[arg(required = true, value_name = "VIDEO")]
-    videos: Vec<PathBuf>,
+    #[command(flatten)]
+    files: FilesArgs,
     /// Width of the beam; what the run's recipe says if not given, 5 by default.
     #[arg(long, value_name = "WIDTH", value_parser = clap::value_parser!(u16).range(1..=1000))]
     beam: Option<u16>,
@@ -67,9 +66,11 @@ struct Alternative {
 impl CaptionArgs {
     /// Files that cannot be captioned are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
+        let files = self.files.files()?;
         let captioner = self.model.open_captioner()?;
         let decoding = self.decoding(&captioner)?;
-        let mut pages = Vec::new();
+        let mut tally = Tally { all: files.len(), failed: 0, done: "captioned" };
+        let (mut pages, mut entries) = (Vec::new(), Vec::new());
         let captioned = |video: &Path| {
             let (entry, page) = self.caption(&captioner, &decoding, video)?;
             if !self.json {
@@ -81,12 +82,18 @@ impl CaptionArgs {
             pages.extend(page);
             Ok(entry)
         };
-        let entries = each_file(&self.videos, "captioned", captioned)?;
+        each_file(&files, &mut tally, captioned, |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
         if let Some(path) = &self.html {
             write_atomically(path, render_attention(&pages).as_bytes())?;
             note!("page: {}", path.display());
         }
-        entries.finish(self.json)
+        if self.json {
+            print_json(&entries)?;
+        }
+        tally.exit("")
     }
 
     fn decoding(&self, captioner: &TrainedCaptioner) -> Result<Decoding> {

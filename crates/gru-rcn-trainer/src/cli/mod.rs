@@ -13,6 +13,7 @@ mod merge;
 mod predict;
 mod prepare;
 mod report;
+mod results;
 mod score_captions;
 mod search;
 #[cfg(feature = "remote")]

@@ -1,10 +1,10 @@
 //! `predict`: the top classes of any video file.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Tensor;
 use clap::Args;
 use gru_rcn::backbone::{Backbone, Cnn, Pixels};
@@ -13,15 +13,18 @@ use gru_rcn::head::EnsembleLogits;
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::replay::Replay;
-use gru_rcn_data::{ClipViews, Modality, TestViews, source_of};
+use gru_rcn_data::{ClipViews, Modality, TestViews, ordered, source_of};
 use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
-use super::shared::{ModelArgs, each_file};
-use crate::experiment::{System, TrainedModel, TrainedRun};
+use super::results::ResultsFile;
+use super::shared::{Entry, FilesArgs, ModelArgs, Tally, each_file, print_json};
+use crate::experiment::{System, TrainedModel, TrainedRun, fingerprint};
 use crate::output::{note, say};
 use crate::percepts::FrozenCnn;
+use crate::run::checksum::checksum;
 use crate::run::dir::GRU_RCN;
+use crate::run::fingerprint::RunFingerprint;
 use crate::run::scores::top_classes;
 use crate::scoring::views::{ViewPercepts, ViewPixels};
 use crate::scoring::{Scorable, score};
@@ -30,9 +33,8 @@ use crate::stream::BACKGROUND;
 
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
-    /// Video files, or folders of frames.
-    #[arg(required = true, value_name = "VIDEO")]
-    videos: Vec<PathBuf>,
+    #[command(flatten)]
+    files: FilesArgs,
     /// How many classes to print of each.
     #[arg(long, default_value_t = 5)]
     top: usize,
@@ -51,6 +53,13 @@ pub(super) struct PredictArgs {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the results into this file instead, as CSV, a line as soon as a file is classified. Where
+    /// the file is there, the call goes on after its last line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "jsonl"])]
+    csv: Option<PathBuf>,
+    /// The same with a JSON object per line.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    jsonl: Option<PathBuf>,
     #[command(flatten)]
     pub(super) model: ModelArgs,
 }
@@ -190,9 +199,24 @@ fn advise(trained: &TrainedRun) {
     }
 }
 
+/// The cells of a line of CSV; the times are in seconds.
+fn cells(entry: &Entry<Prediction>) -> Vec<String> {
+    let Prediction { file, frames, from, answer, top } = match entry {
+        Entry::Done(prediction) => prediction,
+        Entry::Failure { file, error } => return vec![file.clone(), error.clone()],
+    };
+    let mut cells = vec![file.clone(), String::new()];
+    cells.extend([*frames, from.seen, from.first, from.last].map(|count| count.to_string()));
+    cells.extend(from.seconds.map_or_else(Default::default, |times| times.map(|time| format!("{time:.3}"))));
+    cells.push(answer.clone().flatten().unwrap_or_default());
+    cells.extend(top.iter().flat_map(|top| [top.class.clone(), format!("{:.6}", top.probability)]));
+    cells
+}
+
 impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
+        let mut files = self.files.files()?;
         let trained = self.model.open()?;
         // A run without GRU-RCN says so itself.
         let system = if self.system == GRU_RCN { System::GruRcn } else { trained.system(&self.system)? };
@@ -203,32 +227,68 @@ impl PredictArgs {
                 trained.dir
             );
         }
-        if self.videos.iter().any(|video| video.is_file()) {
+        let rule = trained.views(self.views);
+        let mut tally = Tally { all: files.len(), failed: 0, done: "classified" };
+        let mut results = self.results(&trained, &system, rule)?;
+        if let Some(results) = &mut results {
+            let [known, failed] = results.retain_new(&mut files)?;
+            tally.failed = failed;
+            if known > 0 {
+                note!("{}: {known} files have results already", results.path().display());
+            }
+        }
+        if files.iter().any(|video| video.is_file()) {
             trained.loader.reader.require_decoder()?;
         }
-        let rule = trained.views(self.views);
         if system == System::GruRcn {
             advise(&trained);
         }
-        let (temperature, classes) = (trained.temperature_of(&system), &trained.card.classes);
+        let (reader, planner) = (trained.loader.reader.clone(), trained.loader.planner.clone());
+        let (bytes, limits) = (trained.loader.bytes_of(1), trained.loader.limits);
+        // Threads read ahead: much of the time of a short video is that of starting FFmpeg.
+        let mut clips = ordered(
+            files.clone(),
+            |_| bytes,
+            limits,
+            move |video: &PathBuf| reader.read_views(&source_of(video)?, &planner, rule),
+        );
+        let temperature = trained.temperature_of(&system);
         let classified = |video: &Path| {
-            let views = trained.loader.reader.read_views(&source_of(video)?, &trained.loader.planner, rule)?;
-            let (frames, from) = (views.total(), Place::of(&views));
-            let probabilities = classifier.probabilities(&trained, views)?;
-            ensure!(
-                probabilities.iter().all(|probability| probability.is_finite()),
-                "{}: the model gives no finite probabilities for it; the weights of {} are damaged",
-                video.display(),
-                trained.dir
-            );
-            let prediction =
-                self.prediction(video, frames, from, &at_temperature(&probabilities, temperature), classes);
-            if !self.json {
-                self.say(&prediction)?;
-            }
-            Ok(prediction)
+            let views = clips.next().context("more files than were read")??;
+            self.predict(&trained, &classifier, temperature, video, views)
         };
-        each_file(&self.videos, "classified", classified)?.finish(self.json)
+        let mut entries = Vec::new();
+        each_file(&files, &mut tally, classified, |entry| {
+            match (&mut results, &entry) {
+                (Some(results), entry) => results.add(entry, cells(entry))?,
+                (None, _) if self.json => entries.push(entry),
+                (None, Entry::Done(prediction)) => self.say(prediction)?,
+                (None, Entry::Failure { .. }) => {}
+            }
+            Ok(())
+        })?;
+        if self.json {
+            print_json(&entries)?;
+        }
+        let Some(results) = results else { return tally.exit("") };
+        note!("results: {}", results.path().display());
+        tally.exit("; they are tried again where their lines are removed from the results")
+    }
+
+    /// The file of the results, if they go into one.
+    fn results(&self, trained: &TrainedRun, system: &System, rule: TestViews) -> Result<Option<ResultsFile>> {
+        let Some(path) = self.csv.as_ref().or(self.jsonl.as_ref()) else { return Ok(None) };
+        let recipe = RunFingerprint::new(&trained.recipe, &trained.card)?.recipe_hash();
+        let weights = system.weights(&trained.dir);
+        let weights = fs::read(&weights).with_context(|| format!("could not read {}", weights.display()))?;
+        let weights = [fingerprint(&trained.cnn), checksum(&weights)];
+        let settings = (rule, self.threshold, self.top, trained.temperature_of(system), trained.loader.dtype);
+        let model = checksum(format!("{weights:?} {recipe} {settings:?}").as_bytes());
+        let names = ["file", "error", "frames", "seen", "first", "last", "start", "end", "answer"].map(str::to_owned);
+        let top = (1..=self.top.min(trained.card.classes.len()))
+            .flat_map(|place| [format!("class{place}"), format!("probability{place}")]);
+        let columns: Vec<String> = names.into_iter().chain(top).collect();
+        ResultsFile::open(path, self.csv.as_ref().map(|_| &columns[..]), model).map(Some)
     }
 
     fn say(&self, Prediction { file, frames, from, answer, top }: &Prediction) -> Result<()> {
@@ -242,25 +302,34 @@ impl PredictArgs {
         Ok(())
     }
 
-    fn prediction(
+    fn predict(
         &self,
+        trained: &TrainedRun,
+        classifier: &Classifier,
+        temperature: f64,
         video: &Path,
-        frames: usize,
-        from: Place,
-        probabilities: &[f32],
-        classes: &[String],
-    ) -> Prediction {
+        views: ClipViews,
+    ) -> Result<Prediction> {
+        let (frames, from) = (views.total(), Place::of(&views));
+        let probabilities = classifier.probabilities(trained, views)?;
+        ensure!(
+            probabilities.iter().all(|probability| probability.is_finite()),
+            "{}: the model gives no finite probabilities for it; the weights of {} are damaged",
+            video.display(),
+            trained.dir
+        );
+        let (probabilities, classes) = (at_temperature(&probabilities, temperature), &trained.card.classes);
         let answer = self.threshold.map(|threshold| {
-            let mut best = top_classes(probabilities, classes, classes.len());
+            let mut best = top_classes(&probabilities, classes, classes.len());
             best.find(|(class, _)| *class != BACKGROUND).filter(|(_, p)| *p >= threshold).map(|(class, _)| class.into())
         });
-        let top = top_classes(probabilities, classes, self.top);
-        Prediction {
+        let top = top_classes(&probabilities, classes, self.top);
+        Ok(Prediction {
             file: video.display().to_string(),
             frames,
             from,
             answer,
             top: top.map(|(class, probability)| ClassProbability { class: class.into(), probability }).collect(),
-        }
+        })
     }
 }

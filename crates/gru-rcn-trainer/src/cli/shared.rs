@@ -1,12 +1,16 @@
 //! Arguments that several verbs share, and what they print alike.
 
 use std::collections::BTreeMap;
+use std::io::{read_to_string, stdin};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
+use glob::{MatchOptions, glob_with};
+use gru_rcn_data::base::read_text;
+use gru_rcn_data::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,6 +18,7 @@ use crate::captioning::TrainedCaptioner;
 use crate::device::backend::Backend;
 use crate::device::precision::Precision;
 use crate::experiment::{RunOptions, TrainedRun};
+use crate::observe::Pace;
 use crate::output::{describe, note, say};
 use crate::run::built_in::{BuiltIn, MODELS};
 use crate::run::card::SystemResult;
@@ -199,10 +204,55 @@ pub(super) fn attempt<T>(
     }
 }
 
+/// The files that a verb takes.
+#[derive(Args, Debug)]
+pub(super) struct FilesArgs {
+    /// Video files, folders of frames, or patterns in quotation marks of the names of such, as
+    /// 'clips/**/*.mp4'.
+    #[arg(required_unless_present = "list", value_name = "VIDEO")]
+    videos: Vec<PathBuf>,
+    /// A list of further ones, a path per line; - reads it from standard input.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+}
+
+impl FilesArgs {
+    /// The files in the order in which they are named; those of a pattern sorted by name.
+    pub(super) fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for video in &self.videos {
+            // A file may have the name that a pattern is.
+            match video.to_str().filter(|name| name.contains(['*', '?', '[']) && !video.exists()) {
+                Some(pattern) => files.extend(matches(pattern)?),
+                None => files.push(video.clone()),
+            }
+        }
+        if let Some(list) = &self.list {
+            let text = match list.as_os_str() == "-" {
+                true => read_to_string(stdin()).context("could not read the list from standard input")?,
+                false => read_text(list)?,
+            };
+            files.extend(text.lines().filter(|line| !line.is_empty()).map(PathBuf::from));
+        }
+        ensure!(!files.is_empty(), "the list names no file");
+        Ok(files)
+    }
+}
+
+/// The paths of a pattern, sorted. Names that begin with a dot are not among them unless the pattern
+/// says so, as in a shell.
+fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+    let paths = glob_with(pattern, options).with_context(|| format!("{pattern} is neither a file nor a pattern"))?;
+    let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().with_context(|| format!("the pattern {pattern}"))?;
+    ensure!(!paths.is_empty(), "{pattern}: no such file or folder, and no name that this pattern matches");
+    Ok(paths)
+}
+
 /// What became of one of several files, as JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry<T> {
+pub(super) enum Entry<T> {
     Done(T),
     /// The file as it was named, and what is wrong with it.
     Failure {
@@ -211,45 +261,52 @@ enum Entry<T> {
     },
 }
 
-/// What became of several files.
-pub(super) struct Entries<T> {
-    entries: Vec<Entry<T>>,
-    /// Those that failed, and all, in words; none if all are done.
-    failed: Option<String>,
+/// How many files there are, and how many of them failed.
+pub(super) struct Tally {
+    pub(super) all: usize,
+    pub(super) failed: usize,
+    /// What is done with them: "classified".
+    pub(super) done: &'static str,
 }
 
-/// Takes file after file. One that fails is said and passed over; an error if all do, and at once if
-/// there is one file. `done` is what is done with them: "classified".
+/// Takes file after file and hands over what became of each. One that fails is said and passed over; an
+/// error if all do, and at once if there is one file.
 pub(super) fn each_file<T>(
     files: &[PathBuf],
-    done: &str,
+    tally: &mut Tally,
     mut take: impl FnMut(&Path) -> Result<T>,
-) -> Result<Entries<T>> {
-    let (mut entries, mut failures) = (Vec::new(), 0);
-    for path in files {
-        match take(path) {
-            Ok(entry) => entries.push(Entry::Done(entry)),
-            Err(error) if files.len() == 1 => return Err(error),
+    mut keep: impl FnMut(Entry<T>) -> Result<()>,
+) -> Result<()> {
+    let (what, mut pace) = (format!("files are {}", tally.done), Pace::new(files.len()));
+    for (index, path) in files.iter().enumerate() {
+        let entry = match take(path) {
+            Ok(entry) => Entry::Done(entry),
+            Err(error) if tally.all == 1 => return Err(error),
             Err(error) => {
                 let (file, error) = (path.display().to_string(), describe(&error));
-                note!("failed: {error}");
-                entries.push(Entry::Failure { file, error });
-                failures += 1;
+                note!("failed: {}", printable(&error));
+                tally.failed += 1;
+                Entry::Failure { file, error }
             }
+        };
+        keep(entry)?;
+        if let Some(line) = pace.line(index + 1, &what) {
+            note!("{line}");
         }
     }
-    let all = files.len();
-    ensure!(failures < all, "none of the {all} files could be {done}");
-    Ok(Entries { entries, failed: (failures > 0).then(|| format!("{failures} of {all} files could not be {done}")) })
+    let Tally { all, failed, done } = tally;
+    ensure!(failed < all, "none of the {all} files could be {done}");
+    Ok(())
 }
 
-impl<T: Serialize> Entries<T> {
-    /// Prints them as JSON if asked; files that failed are exit code 1.
-    pub(super) fn finish(self, json: bool) -> Result<()> {
-        if json {
-            print_json(&self.entries)?;
+impl Tally {
+    /// The end of a verb: exit code 1 if files failed, with advice.
+    pub(super) fn exit(self, advice: &str) -> Result<()> {
+        let Self { all, failed, done } = self;
+        match failed {
+            0 => Ok(()),
+            failed => bail!(Faults(format!("{failed} of {all} files could not be {done}{advice}"))),
         }
-        self.failed.map_or(Ok(()), |failed| bail!(Faults(failed)))
     }
 }
 

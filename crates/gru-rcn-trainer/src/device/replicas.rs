@@ -55,14 +55,17 @@ impl Replicas {
         1 + self.others.len()
     }
 
-    /// Forward and backward over a batch; `input` is on the plain device, `model` on autodiff's.
+    /// Forward and backward over a batch; `input` is on the plain device, `model` on autodiff's. Clips
+    /// count by the weights of their classes where there are any.
     pub(crate) fn batch<M: ClipClassifier>(
         &self,
         model: &M,
         input: M::Input,
         targets: &[usize],
         loss: LossKind,
+        class_weights: Option<&[f32]>,
     ) -> Result<BatchGradients> {
+        let loss = Objective { loss, class_weights };
         if self.others.is_empty() {
             return forward_backward(model, input, targets, loss, 1.0);
         }
@@ -173,19 +176,32 @@ impl ModuleVisitor for AllReduce {
     }
 }
 
+/// What is minimised.
+#[derive(Clone, Copy)]
+struct Objective<'a> {
+    loss: LossKind,
+    class_weights: Option<&'a [f32]>,
+}
+
 /// Loss and gradients on one device; the gradients are those of the mean loss times `share`.
 fn forward_backward<M: ClipClassifier>(
     model: &M,
     input: M::Input,
     targets: &[usize],
-    loss: LossKind,
+    Objective { loss, class_weights }: Objective,
     share: f32,
 ) -> Result<BatchGradients> {
     let device = input.device();
-    let targets: Vec<i32> = targets.iter().map(|&class| class as i32).collect();
-    let targets = Tensor::<1, Int>::from_data(TensorData::from(targets.as_slice()), &device);
+    let labels: Vec<i32> = targets.iter().map(|&class| class as i32).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &device);
     let logits = model.logits(input.autodiff());
-    let loss = model.loss(&logits, targets, loss);
+    let loss = match class_weights {
+        Some(weights) => {
+            let weights: Vec<f32> = targets.iter().map(|&class| weights[class]).collect();
+            logits.weighted_loss(labels, M::LOSS.unwrap_or(loss), &weights)
+        }
+        None => model.loss(&logits, labels, loss),
+    };
     let value = loss.clone().try_into_scalar::<f32>().context("the loss cannot be read from the device")?;
     let scaled = if share == 1.0 { loss } else { loss.mul_scalar(share) };
     Ok(BatchGradients {
@@ -237,9 +253,10 @@ mod tests {
         model: &GruRcnClassifier,
         percepts: &Percepts,
         clips: usize,
+        weights: Option<&[f32]>,
     ) -> (BatchGradients, Vec<Vec<f32>>) {
         let targets: Vec<usize> = (0..clips).map(|clip| clip % 3).collect();
-        let outcome = replicas.batch(model, percepts.narrow(0, clips), &targets, LossKind::Mixture).unwrap();
+        let outcome = replicas.batch(model, percepts.narrow(0, clips), &targets, LossKind::Mixture, weights).unwrap();
         let mut gradients = Gradients(&outcome.gradients, Vec::new());
         model.visit(&mut gradients);
         let values = gradients.1;
@@ -255,11 +272,12 @@ mod tests {
         let model = config.init(&device.clone().autodiff());
         let map = |channels, side| Tensor::random([5, 3, channels, side, side], Distribution::Default, &device);
         let percepts = Percepts::new(vec![map(3, 4), map(4, 1)]);
-        for (others, clips) in [(1, 5), (2, 5), (2, 2)] {
+        let weights = Some(&[0.5, 3.0, 1.0][..]);
+        for (others, clips, weights) in [(1, 5, None), (2, 5, weights), (2, 2, None)] {
             let one = Replicas::new(device.clone(), Vec::new());
             let several = Replicas::new(device.clone(), vec![device.clone(); others]);
-            let (expected, exact) = outcome(&one, &model, &percepts, clips);
-            let (found, summed) = outcome(&several, &model, &percepts, clips);
+            let (expected, exact) = outcome(&one, &model, &percepts, clips, weights);
+            let (found, summed) = outcome(&several, &model, &percepts, clips, weights);
             assert!(several.line().is_some_and(|line| line.contains("copied to the first")) && one.line().is_none());
             assert!((expected.loss - found.loss).abs() < 1e-6);
             let off = (expected.log_probabilities - found.log_probabilities).abs().max().into_scalar::<f32>();

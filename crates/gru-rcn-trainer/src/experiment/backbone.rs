@@ -246,6 +246,8 @@ pub(crate) struct FrameCnn {
 impl ClipClassifier for FrameCnn {
     type Input = PixelClips;
 
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     /// Logits are `[time, batch, class]`.
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         let frames: Tensor<5> = clips.pixels.swap_dims(0, 1);
@@ -253,10 +255,6 @@ impl ClipClassifier for FrameCnn {
         let logits = self.cnn.forward(frames.reshape([time * batch, channels, height, width]));
         let classes = logits.dims()[1];
         EnsembleLogits::new(logits.reshape([time, batch, classes]))
-    }
-
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, burn::tensor::Int>, _requested: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 

@@ -106,7 +106,8 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
          weights are kept to start from",
         cnn.classifier_key()
     ));
-    let stage = Stage::new(FINETUNING, "CNN fine-tuning", &section.training);
+    let stage =
+        Stage { classes: dataset.classes.clone(), ..Stage::new(FINETUNING, "CNN fine-tuning", &section.training) };
     device.seed(context.stage_seed(&stage.key));
     let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device)?);
     let frames =

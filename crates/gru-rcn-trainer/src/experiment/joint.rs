@@ -47,6 +47,7 @@ pub(super) fn train(
         let of_the_cnn = ParamGroup::from_regex(r"^backbone\.").map_err(|error| anyhow!("{error:?}"))?;
         let stage = Stage {
             loss: recipe.model.loss,
+            classes: dataset.classes.clone(),
             levels: recipe.level_names(),
             lr_factors: vec![(of_the_cnn, recipe.model.backbone_lr_factor)],
             ..Stage::new(&key, &name, &recipe.training)

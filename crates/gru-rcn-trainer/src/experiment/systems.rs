@@ -184,6 +184,7 @@ impl Work<'_> {
         let validation = source(Part::Validation);
         let stage = |key: &str, name: &str, training: &TrainingSection| Stage {
             loss: recipe.model.loss,
+            classes: self.clips.dataset.classes.clone(),
             levels: system.classifiers(recipe),
             ..Stage::new(key, name, training)
         };

@@ -29,6 +29,7 @@ pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
             bail!("{}: there are no {part} clips; give a list of them or more clips", dataset.name);
         }
     }
+    recipe.check_classes(&dataset.classes)?;
     if holds_videos(dataset) {
         Ffmpeg::locate()?;
     }

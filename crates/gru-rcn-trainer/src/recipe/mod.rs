@@ -19,7 +19,9 @@ pub(crate) use sections::{
     BackboneSection, BaselinesSection, CompositeSection, DataSection, EvaluationSection, FeaturesSection, ModelSection,
     NormSection, RefitSection, SvmSection,
 };
-pub(crate) use training::{Nonfinite, OptimizerName, Schedule, SelectWeights, TrainingSection};
+#[cfg(test)]
+pub(crate) use training::ClassWeights;
+pub(crate) use training::{Nonfinite, OptimizerName, Sampling, Schedule, SelectWeights, TrainingSection};
 
 use std::collections::BTreeMap;
 
@@ -205,6 +207,13 @@ impl Recipe {
         Some(TrainingSection { epochs, steps: None, keep: SelectWeights::Last, ..self.training.clone() })
     }
 
+    /// An error if a section names a class that is not one of these.
+    pub(crate) fn check_classes(&self, classes: &[String]) -> Result<()> {
+        self.training.check_classes("training", classes)?;
+        let finetune = self.backbone.finetune.as_ref();
+        finetune.map_or(Ok(()), |finetune| finetune.training.check_classes("backbone.finetune.training", classes))
+    }
+
     /// Checks what the types cannot.
     pub(crate) fn validate(&self) -> Result<()> {
         check_numbers(self)?;
@@ -240,6 +249,9 @@ impl Recipe {
                 !self.model.finetune_backbone,
                 "refit is for systems on a frozen CNN, model.finetune_backbone trains it; remove one of the two"
             );
+        }
+        if self.baselines.c3d_svm.is_some() {
+            self.training.refuse_classes("training", "the linear SVM of baselines.c3d_svm")?;
         }
         self.evaluation.views.validate()?;
         self.baselines.validate()?;

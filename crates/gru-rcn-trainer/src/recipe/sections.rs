@@ -74,6 +74,7 @@ impl BackboneSection {
         );
         if let Some(pretrain) = &self.pretrain {
             pretrain.validate("backbone.pretrain")?;
+            pretrain.refuse_classes("backbone.pretrain", "the CNN, which learns appearances,")?;
         }
         if let Some(finetune) = &self.finetune {
             finetune.validate()?;
@@ -441,6 +442,10 @@ impl BaselinesSection {
             );
             ensure!(composite.future > 0, "baselines.composite_lstm.future is 0; predict at least one step");
             composite.training.validate("baselines.composite_lstm.training")?;
+            composite.training.refuse_classes(
+                "baselines.composite_lstm.training",
+                "the composite LSTM, which learns without labels,",
+            )?;
         }
         if let Some(svm) = &self.c3d_svm {
             ensure!(

@@ -1,6 +1,8 @@
 //! The section that says how systems are trained.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How gradients become steps.
@@ -54,6 +56,47 @@ pub(crate) enum SelectWeights {
     Last,
 }
 
+/// How much clips count in the loss, by their classes. Weights are scaled such that their mean over the
+/// training clips is 1, so that they leave the learning rate what it was.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "kebab-case", expecting = "expected `none`, `auto` or a table of weights by class")]
+pub(crate) enum ClassWeights {
+    /// All alike.
+    #[default]
+    None,
+    /// Inversely to how frequent the class is: N / (K n) for a class of n of the N clips of K classes.
+    Auto,
+    /// The weights of these classes; of the others 1.
+    #[serde(untagged)]
+    ByClass(BTreeMap<String, f64>),
+}
+
+impl ClassWeights {
+    /// The weight of each class, for training clips of the classes `targets`; nothing where all are alike.
+    pub(crate) fn of(&self, classes: &[String], targets: &[usize]) -> Option<Vec<f32>> {
+        let clips = |class| targets.iter().filter(|&&target| target == class).count() as f64;
+        let weights: Vec<f64> = match self {
+            Self::None => return None,
+            // A class without clips is not looked at.
+            Self::Auto => (0..classes.len()).map(|class| 1.0 / clips(class).max(1.0)).collect(),
+            Self::ByClass(weights) => classes.iter().map(|class| *weights.get(class).unwrap_or(&1.0)).collect(),
+        };
+        let mean = targets.iter().map(|&class| weights[class]).sum::<f64>() / targets.len() as f64;
+        Some(weights.into_iter().map(|weight| (weight / mean) as f32).collect())
+    }
+}
+
+/// Which clips an epoch is made of.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sampling {
+    /// Every clip once, in an order drawn anew.
+    #[default]
+    Shuffled,
+    /// As many clips, the classes equally frequent.
+    Balanced,
+}
+
 /// How systems are trained.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -72,6 +115,12 @@ pub(crate) struct TrainingSection {
     pub(crate) batch: usize,
     /// Micro-batches whose gradients are averaged, over their clips, into one step.
     pub(crate) accumulate: usize,
+    /// How much clips count in the loss, by their classes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) class_weights: ClassWeights,
+    /// Which clips an epoch is made of.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) sampling: Sampling,
     /// The optimizer.
     pub(crate) optimizer: OptimizerName,
     /// Momentum of `sgd`; Adam has its own.
@@ -117,6 +166,8 @@ impl Default for TrainingSection {
             min_steps: None,
             batch: 64,
             accumulate: 1,
+            class_weights: ClassWeights::default(),
+            sampling: Sampling::default(),
             optimizer: OptimizerName::default(),
             momentum: 0.9,
             learning_rate: 1e-3,
@@ -133,6 +184,10 @@ impl Default for TrainingSection {
             checkpoint_minutes: Some(5.0),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Reads a number that earlier versions wrote as 0 where there was none.
@@ -200,6 +255,16 @@ impl TrainingSection {
         if let Some(norm) = self.clip_norm {
             ensure!(norm > 0.0, "{section}.clip_norm is {norm}, it cannot be negative");
         }
+        if let ClassWeights::ByClass(weights) = &self.class_weights
+            && let Some((class, weight)) = weights.iter().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite()))
+        {
+            bail!("{section}.class_weights has {weight} for {class:?}, it must be positive");
+        }
+        ensure!(
+            self.class_weights != ClassWeights::Auto || self.sampling != Sampling::Balanced,
+            "{section}.sampling = \"balanced\" makes all classes equally frequent, and {section}.class_weights = \"auto\" \
+             would count rare ones twice; remove one of the two"
+        );
         if let Some(minutes) = self.checkpoint_minutes {
             ensure!(
                 minutes > 0.0 && minutes.is_finite(),
@@ -207,6 +272,24 @@ impl TrainingSection {
             );
         }
         Ok(())
+    }
+
+    /// An error if classes are told apart here, for a training `of` something that knows none.
+    pub(super) fn refuse_classes(&self, section: &str, of: &str) -> Result<()> {
+        let weights = (!is_default(&self.class_weights)).then_some("class_weights");
+        if let Some(key) = weights.or((!is_default(&self.sampling)).then_some("sampling")) {
+            bail!("{section}.{key} is about the classes of clips, and {of} has no part in it; remove the key");
+        }
+        Ok(())
+    }
+
+    /// An error if a weight is of a class that is not one of these.
+    pub(crate) fn check_classes(&self, section: &str, classes: &[String]) -> Result<()> {
+        let ClassWeights::ByClass(weights) = &self.class_weights else { return Ok(()) };
+        let Some(unknown) = weights.keys().find(|class| !classes.contains(class)) else { return Ok(()) };
+        let nearest = classes.iter().min_by_key(|class| strsim::damerau_levenshtein(unknown, class));
+        let nearest = nearest.map(|class| format!("; the nearest name is {class:?}")).unwrap_or_default();
+        bail!("{section}.class_weights names {unknown:?}, which is no class of the clips{nearest}")
     }
 
     /// Steps of an epoch over `clips` clips.
@@ -268,6 +351,38 @@ mod tests {
         assert!(parse("schedule = { step = { every = 1, by = 2 } }").is_err());
         let unknown = parse("keep = \"first\"").unwrap_err().to_string();
         assert!(unknown.contains("`best` or `last`"), "{unknown}");
+    }
+
+    /// 20 clips of a class and 2 of another: 22 / (2 · 20) = 0.55 and 22 / (2 · 2) = 5.5, of mean
+    /// (20 · 0.55 + 2 · 5.5) / 22 = 1. The weight 3 of the second and 1 of the first have the mean
+    /// (20 + 6) / 22 = 13/11.
+    #[test]
+    fn class_weights_by_hand() {
+        let (classes, targets) = (["calm", "fight"].map(str::to_owned), [[0; 20].to_vec(), vec![1; 2]].concat());
+        let of = |text: &str| {
+            let section: TrainingSection = toml::from_str(text).unwrap();
+            assert_eq!(toml::from_str::<TrainingSection>(&toml::to_string(&section).unwrap()).unwrap(), section);
+            section.validate("training").unwrap();
+            section.class_weights.of(&classes, &targets)
+        };
+        assert_eq!((of(""), of("class_weights = \"none\"")), (None, None));
+        assert_eq!(of("class_weights = \"auto\""), Some(vec![0.55, 5.5]));
+        assert_eq!(of("class_weights = { fight = 3 }"), Some(vec![(11.0 / 13.0) as f32, (33.0 / 13.0) as f32]));
+        let message = |text: &str| match toml::from_str::<TrainingSection>(text) {
+            Ok(section) => section.validate("training").and(section.check_classes("training", &classes)).unwrap_err(),
+            Err(error) => error.into(),
+        };
+        let refused = |text: &str, words: &str| {
+            let message = message(text).to_string();
+            assert!(message.contains(words), "{message}");
+        };
+        refused(
+            "class_weights = { figth = 3 }",
+            "names \"figth\", which is no class of the clips; the nearest name is \"fight\"",
+        );
+        refused("class_weights = { fight = 0 }", "training.class_weights has 0 for \"fight\"");
+        refused("class_weights = \"rare\"", "`none`, `auto` or a table");
+        refused("class_weights = \"auto\"\nsampling = \"balanced\"", "rare ones twice");
     }
 
     /// Recipes of runs that were made before.

@@ -16,7 +16,7 @@ mod watcher;
 
 pub(crate) use events::{BACKGROUND, Event, Events, Rule};
 pub(crate) use moments::Moments;
-pub(crate) use outputs::{Outputs, clock};
+pub(crate) use outputs::{Outputs, clock, field};
 pub(crate) use watcher::{Answer, Pass, Taps, Watcher};
 
 /// To the microsecond, finer than any clock of a video: the same moment is the same number whatever

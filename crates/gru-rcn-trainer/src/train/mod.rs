@@ -17,13 +17,14 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use gru_rcn::classifier::ClipClassifier;
+use gru_rcn_data::balanced_order;
 
 use crate::context::Session;
 use crate::observe::{
     Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
 };
 use crate::percepts::Source;
-use crate::recipe::{Nonfinite, SelectWeights};
+use crate::recipe::{Nonfinite, Sampling, SelectWeights};
 use crate::run::checkpoint::{Checkpoints, EpochSums, Position, State, weights, with_weights};
 use crate::scoring::{Scorable, ViewBatch, score, single_view};
 use crate::signals::{Interrupted, StopFlag};
@@ -181,11 +182,19 @@ impl<'a> Trainer<'a> {
     ) -> Result<State<M>> {
         let training = &self.stage.training;
         let epoch = state.position.epochs as u64 + 1;
-        let mut batches = train.epoch(self.seed, epoch, training.batch, state.position.batches);
+        let class_weights = training.class_weights.of(&self.stage.classes, train.targets());
+        let (batch, done) = (training.batch, state.position.batches);
+        let mut batches = match training.sampling {
+            Sampling::Shuffled => train.epoch(self.seed, epoch, batch, done),
+            Sampling::Balanced => {
+                let order = balanced_order(self.seed, epoch, train.targets());
+                train.batches(order.into_iter().skip(done * batch).collect(), Some(epoch), batch)
+            }
+        };
         progress.epoch = Throughput::new();
         while training.steps.is_none_or(|most| state.position.steps < most) {
-            let (model, steps) = (&state.model, state.position.steps);
-            match accumulate_gradients(self.context, &self.stage, self.seed, model, &mut *batches, steps) {
+            let (model, steps, weights) = (&state.model, state.position.steps, class_weights.as_deref());
+            match accumulate_gradients(self.context, &self.stage, weights, self.seed, model, &mut *batches, steps) {
                 Ok(Some(outcome)) => state = self.step(state, outcome, train, progress)?,
                 Ok(None) => break,
                 Err(error) => {

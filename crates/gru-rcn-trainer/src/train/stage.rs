@@ -15,6 +15,8 @@ pub(crate) struct Stage {
     pub(crate) training: TrainingSection,
     /// The loss, for models that have no loss of their own.
     pub(crate) loss: LossKind,
+    /// Names of the classes by which the clips are labelled; empty if they are labelled by something else.
+    pub(crate) classes: Vec<String>,
     /// Names of the model's classifiers; empty if it has one only.
     pub(crate) levels: Vec<String>,
     /// Groups of parameters that have a learning rate of their own: a factor of the stage's rate.
@@ -29,6 +31,7 @@ impl Stage {
             name: name.into(),
             training: training.clone(),
             loss: LossKind::default(),
+            classes: Vec::new(),
             levels: Vec::new(),
             lr_factors: Vec::new(),
         }

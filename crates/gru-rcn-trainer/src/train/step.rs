@@ -41,6 +41,7 @@ impl StepOutcome {
 pub(super) fn accumulate_gradients<M: ClipClassifier>(
     session: &Session,
     stage: &Stage,
+    class_weights: Option<&[f32]>,
     seed: u64,
     model: &M,
     batches: &mut dyn Iterator<Item = Result<Batch<M::Input>>>,
@@ -69,7 +70,7 @@ pub(super) fn accumulate_gradients<M: ClipClassifier>(
         let clips = batch.clips.len();
         // Dropout depends on (seed, step, micro-batch) alone, so that a resumed run draws the same.
         session.device.seed(batch_seed(seed, steps, micro_batch));
-        let result = session.replicas.batch(model, input, &batch.targets, stage.loss)?;
+        let result = session.replicas.batch(model, input, &batch.targets, stage.loss, class_weights)?;
         outcome.losses.push(result.loss);
         outcome.clips.extend(batch.clips);
         outcome.sums.loss += result.loss * clips as f64;

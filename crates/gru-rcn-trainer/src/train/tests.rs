@@ -16,7 +16,7 @@ use super::*;
 use crate::device::replicas::Replicas;
 use crate::observe::{JsonLines, Observer, Observers};
 use crate::percepts::{Batch, Batches, SkippedClips, in_batches};
-use crate::recipe::{OptimizerName, SelectWeights, TrainingSection};
+use crate::recipe::{ClassWeights, OptimizerName, Sampling, SelectWeights, TrainingSection};
 use crate::run::dir::RunDir;
 use crate::run::fingerprint::RunFingerprint;
 use crate::signals::StopFlag;
@@ -139,7 +139,8 @@ impl Bench {
     }
 
     fn trainer<'a>(&self, context: &'a Session) -> Trainer<'a> {
-        Trainer::new(context, Stage { loss: LossKind::PerHead, ..Stage::new("line", "Line", &self.training) })
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        Trainer::new(context, Stage { loss: LossKind::PerHead, classes, ..Stage::new("line", "Line", &self.training) })
     }
 
     /// Trains, or resumes, until `steps` more steps are done.
@@ -189,18 +190,31 @@ fn sgd() -> TrainingSection {
     }
 }
 
+fn weight_of_b(weight: f64) -> ClassWeights {
+    ClassWeights::ByClass([("b".to_owned(), weight)].into())
+}
+
 /// Both probabilities are ½, so the gradient by the logit of class 0 is −½ for a clip of class 0
 /// and ½ for one of class 1. Over the clips 1 and 2 of class 0 and 6 of class 1 the weight's mean
 /// is (−½ − 1 + 3) / 3 = ½, the bias's (−½ − ½ + ½) / 3 = −⅙, and class 1 has the opposite. One
 /// step of rate 1 takes these away from 0. It is the same for one batch of three and for two of
 /// which the last is ragged, in whatever order; averages of averages would differ.
+///
+/// The weights 1 and 2.5 have the mean 3/2 over these clips, so that they count as 2/3 and 5/3. The
+/// weight's mean is (−½ · 2/3 · (1 + 2) + ½ · 5/3 · 6) / 3 = 4/3, the bias's (−½ · 2/3 · 2 + ½ · 5/3) / 3 =
+/// 1/18.
 #[test]
 fn a_step_of_several_batches_averages_over_clips() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
-    for (batch, accumulate) in [(3, 1), (2, 2), (1, 3), (1, 7)] {
-        let bench = Bench::new(TrainingSection { batch, accumulate, ..sgd() });
+    let shapes = [(3, 1), (2, 2), (1, 3), (1, 7)].into_iter();
+    for ((batch, accumulate), weighted) in shapes.flat_map(|shape| [(shape, false), (shape, true)]) {
+        let class_weights = if weighted { weight_of_b(2.5) } else { ClassWeights::None };
+        let bench = Bench::new(TrainingSection { batch, accumulate, class_weights, ..sgd() });
         let trained = bench.train(&clips, None).0.unwrap();
-        let expected = [-0.5, 0.5, 1.0 / 6.0, -1.0 / 6.0];
+        let expected = match weighted {
+            true => [-4.0 / 3.0, 4.0 / 3.0, -1.0 / 18.0, 1.0 / 18.0],
+            false => [-0.5, 0.5, 1.0 / 6.0, -1.0 / 6.0],
+        };
         for (value, expected) in values(&trained.model).into_iter().zip(expected) {
             assert!((value - expected).abs() < 1e-6, "{batch} x {accumulate}: {value} instead of {expected}");
         }
@@ -229,7 +243,8 @@ fn unreadable_clips_are_skipped_and_counted() {
 fn a_resumed_training_ends_like_an_uninterrupted_one() {
     let clips = numbers(&[1.0, 2.0, 6.0, -3.0, 0.5, -1.0, -2.0], &[0, 1, 1, 0, 1, 0, 0]);
     let adam = TrainingSection { optimizer: OptimizerName::Adam, weight_decay: 0.01, clip_norm: Some(0.3), ..sgd() };
-    for training in [sgd(), TrainingSection { momentum: 0.9, ..sgd() }, adam] {
+    let balanced = TrainingSection { sampling: Sampling::Balanced, class_weights: weight_of_b(0.5), ..adam.clone() };
+    for training in [sgd(), TrainingSection { momentum: 0.9, ..sgd() }, adam, balanced] {
         let training = TrainingSection { epochs: 3, learning_rate: 0.1, final_lr_factor: 0.1, ..training };
         let (whole, pieces) = (Bench::new(training.clone()), Bench::new(training));
         let expected = whole.train(&clips, None).0.unwrap();
@@ -250,6 +265,31 @@ fn a_resumed_training_ends_like_an_uninterrupted_one() {
         assert_eq!(pieces.metrics(), whole.metrics());
         assert_eq!(trained.position.curve, expected.position.curve);
     }
+}
+
+/// Of 20 clips of class 0, 16 are at −1 and 4 at 1, where both clips of class 1 are. At 1 the most likely
+/// probability of class 1 is 2/6, of logits ln ½ apart: the mean class accuracy is (1 + 0) / 2. With the
+/// weights 0.55 and 5.5 it is 11 / (2.2 + 11) = 5/6, of logits ln 5 apart, and the mean class accuracy
+/// (16/20 + 1) / 2. Balanced epochs have 11 clips of class 1 and 11 of class 0, of which 2.2 are at 1 on
+/// average.
+#[test]
+fn class_weights_and_balanced_epochs_raise_the_mean_class_accuracy() {
+    let clips = numbers(&[vec![-1.0; 16], vec![1.0; 6]].concat(), &[vec![0; 20], vec![1; 2]].concat());
+    let train = |class_weights: ClassWeights, sampling: Sampling| {
+        let keep = SelectWeights::Last;
+        let training = TrainingSection { epochs: 40, batch: 22, accumulate: 1, keep, class_weights, sampling, ..sgd() };
+        let model = Bench::new(training).train(&clips, None).0.unwrap().model;
+        let (models, stop) = ([&model as &dyn Scorable<_>], StopFlag::default());
+        let scores = score(&models, single_view(&clips, 22), &clips.targets, &stop, |_| ()).unwrap().swap_remove(0);
+        let [of_0, of_1, bias_0, bias_1] = values(&model)[..] else { panic!("two weights and two biases") };
+        (scores.predictions().unwrap().summary().mean_class, of_1 + bias_1 - of_0 - bias_0)
+    };
+    let (accuracy, apart) = train(ClassWeights::None, Sampling::Shuffled);
+    assert!(accuracy == 0.5 && (apart - 0.5f32.ln()).abs() < 0.01, "{accuracy} {apart}");
+    let (accuracy, apart) = train(ClassWeights::Auto, Sampling::Shuffled);
+    assert!(accuracy == 0.9 && (apart - 5f32.ln()).abs() < 0.01, "{accuracy} {apart}");
+    let (accuracy, apart) = train(ClassWeights::None, Sampling::Balanced);
+    assert!(accuracy == 0.9 && (apart - 5f32.ln()).abs() < 0.6, "{accuracy} {apart}");
 }
 
 /// Killed between two steps: what was logged after the last checkpoint is logged again, once.

@@ -302,13 +302,11 @@ impl LstmClassifier {
 impl ClipClassifier for LstmClassifier {
     type Input = Percepts;
 
+    /// The mean over all steps, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         self.forward(percepts)
-    }
-
-    /// The mean over all steps, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 
 use super::{BaselineModel, BaselineOptions};
 use crate::class_activation::ClassActivation;
@@ -57,6 +57,9 @@ impl FrameClassifierConfig {
 impl ClipClassifier for FrameClassifier {
     type Input = Percepts;
 
+    /// Each frame is a training example of its own, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     /// Logits `[time, batch, class]`: the frames take the place of the levels.
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
@@ -73,11 +76,6 @@ impl ClipClassifier for FrameClassifier {
         let top = self.norm.forward(Percepts { maps: vec![percepts.top()] }).top();
         let [.., height, width] = top.dims();
         vec![ClassActivation::linear(level, top / (height * width) as f32, &self.classifier, class)]
-    }
-
-    /// Each frame is a training example of its own, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 

@@ -14,7 +14,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::features::{FeatureLayer, FeaturePadding, Features, add_fully_connected, add_to, of_steps, output};
@@ -255,13 +255,11 @@ impl Karpathy {
 impl ClipClassifier for Karpathy {
     type Input = PixelClips;
 
+    /// Each frame that is classified is a training example of its own, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         self.forward(clips.pixels)
-    }
-
-    /// Each frame that is classified is a training example of its own, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 
@@ -278,12 +276,10 @@ macro_rules! fusions {
         impl ClipClassifier for $model {
             type Input = PixelClips;
 
+            const LOSS: Option<LossKind> = Karpathy::LOSS;
+
             fn logits(&self, clips: PixelClips) -> EnsembleLogits {
                 self.network.logits(clips)
-            }
-
-            fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
-                self.network.loss(logits, targets, asked)
             }
         }
 

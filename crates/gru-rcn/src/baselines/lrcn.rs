@@ -16,7 +16,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, FloatDType, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::features::{FeatureLayer, FeaturePadding, Features, add_to, of_steps, output};
 use super::lstm::{Lstm, LstmConfig};
@@ -175,13 +175,11 @@ impl Lrcn {
 impl ClipClassifier for Lrcn {
     type Input = PixelClips;
 
+    /// The mean over all steps, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         self.forward(clips.pixels)
-    }
-
-    /// The mean over all steps, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 

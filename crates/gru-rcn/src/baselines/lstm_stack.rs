@@ -9,7 +9,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 
 use super::lstm::{Lstm, LstmConfig, stack};
 use super::{BaselineModel, BaselineOptions, pooled_top, step_members};
@@ -88,13 +88,11 @@ impl LstmStack {
 impl ClipClassifier for LstmStack {
     type Input = Percepts;
 
+    /// The weighted mean over all frames, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
         self.forward(percepts)
-    }
-
-    /// The weighted mean over all frames, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 
@@ -116,6 +114,8 @@ impl BaselineModel for LstmStack {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Tensor;
+
     use super::*;
 
     /// 4·512·(4096 + 512) + 4·512 and four times 4·512·1024 + 4·512, 17,836,032 together, with

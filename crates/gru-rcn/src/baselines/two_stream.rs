@@ -15,7 +15,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::features::{FeatureLayer, Features, add_fully_connected, add_to, of_steps, output};
 use super::{BaselineError, PixelBaseline, PixelOptions, each_frame, no_zeros, scaled};
@@ -155,13 +155,11 @@ impl TwoStream {
 impl ClipClassifier for TwoStream {
     type Input = PixelClips;
 
+    /// Each step is a training example of its own, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         each_frame(clips, |frames| self.forward(frames))
-    }
-
-    /// Each step is a training example of its own, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 

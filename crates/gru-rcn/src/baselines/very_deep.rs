@@ -8,7 +8,7 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 
 use super::features::of_steps;
 use super::{BaselineError, PixelBaseline, PixelOptions, each_frame, scaled};
@@ -70,13 +70,11 @@ impl VeryDeepConfig {
 impl ClipClassifier for VeryDeep {
     type Input = PixelClips;
 
+    /// Each step is a training example of its own, for either kind of loss.
+    const LOSS: Option<LossKind> = Some(LossKind::PerHead);
+
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
         each_frame(clips, |frames| self.network.forward(frames))
-    }
-
-    /// Each step is a training example of its own, for either kind of loss.
-    fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
-        logits.loss(targets, LossKind::PerHead)
     }
 }
 
