@@ -1,7 +1,7 @@
 //! Measures how much of what `gru-rcn explain` shows lies on the shape that moves.
 //!
 //! `explained_motion PROGRAM RUN CLIPS` explains the first test clips of a run on generated motions,
-//! and prints a line for each level: which part of the positive activation, and which part of all
+//! and prints a line for each level and map: which part of what is positive, and which part of all
 //! cells, touches the box around the shape, and with the cells next to these. It takes FFmpeg.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ fn main() {
     let number = |key: &str| setting(key).and_then(|value| value.parse::<u64>().ok()).expect("a setting of the clips");
     let folder = tempfile::tempdir().expect("a folder");
     let (video, out) = (folder.path().join("clip.mkv"), folder.path().join("out"));
-    let mut found: BTreeMap<(String, usize), Mass> = BTreeMap::new();
+    let mut found: BTreeMap<(String, &str, usize), Mass> = BTreeMap::new();
     for index in 0..clips.parse().expect("a number of clips") {
         let clip = MotionClip {
             size: number("size") as usize,
@@ -53,16 +53,16 @@ fn main() {
         assert!(explain.stdout(Stdio::null()).status().is_ok_and(|status| status.success()), "{explain:?}");
         let text = std::fs::read_to_string(out.join("explain.json")).expect("numbers");
         let document = serde_json::from_str(&text).expect("a JSON document");
-        for margin in [0, 1] {
-            for (level, mass) in masses(&document, &clip, margin) {
-                found.entry((level, margin)).or_default().add(&mass);
+        for (map, margin) in [("activation", 0), ("activation", 1), ("attribution", 0), ("attribution", 1)] {
+            for (level, mass) in masses(&document, map, &clip, margin) {
+                found.entry((level, map, margin)).or_default().add(&mass);
             }
         }
     }
-    for ((level, margin), mass) in found {
-        let [activation, cells] = mass.shares().map(|share| 100.0 * share);
+    for ((level, map, margin), mass) in found {
+        let [positive, cells] = mass.shares().map(|share| 100.0 * share);
         println!(
-            "{level:<8} margin {margin}: {activation:5.1} % of the positive activation, {cells:5.1} % of the cells"
+            "{level:<6} {map:<11} margin {margin}: {positive:5.1} % of what is positive, {cells:5.1} % of the cells"
         );
     }
 }

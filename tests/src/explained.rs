@@ -3,11 +3,11 @@
 use gru_rcn_data::MotionClip;
 use serde_json::Value;
 
-/// Sums over the cells and steps of a level, and how much of them is on the shape.
+/// Sums over the cells and steps of a level's map, and how much of them is on the shape.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mass {
-    /// Positive activation on the shape, and in all.
-    pub activation: [f64; 2],
+    /// What speaks for the class on the shape, and in all.
+    pub positive: [f64; 2],
     /// Cells on the shape, and all of them: what a map without places would have there.
     pub cells: [f64; 2],
 }
@@ -15,24 +15,25 @@ pub struct Mass {
 impl Mass {
     /// Adds what another clip has.
     pub fn add(&mut self, other: &Self) {
-        let sums = self.activation.iter_mut().chain(&mut self.cells);
-        sums.zip(other.activation.iter().chain(&other.cells)).for_each(|(sum, value)| *sum += value);
+        let sums = self.positive.iter_mut().chain(&mut self.cells);
+        sums.zip(other.positive.iter().chain(&other.cells)).for_each(|(sum, value)| *sum += value);
     }
 
-    /// The parts of the activation and of the cells that are on the shape.
+    /// The parts of what speaks for the class and of the cells that are on the shape.
     pub fn shares(&self) -> [f64; 2] {
-        [self.activation, self.cells].map(|[on, all]| on / all)
+        [self.positive, self.cells].map(|[on, all]| on / all)
     }
 }
 
-/// The masses of each level in a document of `explain` on a generated clip, whose frames it saw whole.
+/// The masses of each level's `map`, `activation` or `attribution`, in a document of `explain` on a
+/// generated clip, whose frames it saw whole.
 /// A cell is on the shape if it touches the box around the shape in the frame of its step, or is at
 /// most `margin` cells from one that does.
 ///
 /// # Panics
 ///
 /// If it is no such document.
-pub fn masses(document: &Value, clip: &MotionClip, margin: usize) -> Vec<(String, Mass)> {
+pub fn masses(document: &Value, map: &str, clip: &MotionClip, margin: usize) -> Vec<(String, Mass)> {
     let boxes = clip.boxes();
     let number = |value: &Value| value.as_u64().expect("a number") as usize;
     let frames: Vec<usize> = document["frames"].as_array().expect("frames").iter().map(number).collect();
@@ -45,10 +46,10 @@ pub fn masses(document: &Value, clip: &MotionClip, margin: usize) -> Vec<(String
                 (cell + 1 + margin) * clip.size > first * cells && cell * clip.size < end * cells + margin * clip.size
             };
             for (row, column) in (0..size[0]).flat_map(|row| (0..size[1]).map(move |column| (row, column))) {
-                let value = level["activation"][t][row][column].as_f64().expect("a value").max(0.0);
+                let value = level[map][t][row][column].as_f64().expect("a value").max(0.0);
                 let on = on(row, size[0], top, bottom) && on(column, size[1], left, right);
                 let values = if on { [1.0, 1.0] } else { [0.0, 1.0] };
-                mass.add(&Mass { activation: values.map(|share| share * value), cells: values });
+                mass.add(&Mass { positive: values.map(|share| share * value), cells: values });
             }
         }
         (level["level"].as_str().expect("a name").to_owned(), mass)
