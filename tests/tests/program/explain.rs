@@ -127,7 +127,7 @@ fn reference() -> &'static FinishedRun {
 /// Four fifths of what speaks for the class is on the shape or in the cell next to it, which its
 /// kernels of 3x3 reach; a map without places would have less there.
 #[test]
-fn the_activation_is_on_the_shape_that_moves() {
+fn the_attribution_is_on_the_shape_that_moves() {
     let (folder, root) = (temporary(), &reference().root);
     let mut all = Mass::default();
     for index in 0..16 {
@@ -135,6 +135,6 @@ fn the_activation_is_on_the_shape_that_moves() {
         drop(explain(folder.path(), &video, root, &[]).succeeds());
         all.add(&masses(&read_json(&folder.path().join("explain/explain.json")), "attribution", &clip, 1)[0].1);
     }
-    let [activation, cells] = all.shares();
-    assert!(activation >= 0.8 && activation > cells + 0.1, "{activation} of the activation, {cells} of the cells");
+    let [positive, cells] = all.shares();
+    assert!(positive >= 0.8 && positive > cells + 0.1, "{positive} of what is positive, {cells} of the cells");
 }
