@@ -23,7 +23,7 @@ fn unknown_verbs_and_options_are_refused() {
     refuses(folder.path(), &["predict"], &["<VIDEO>"]);
     refuses(folder.path(), &["train", "--seed", "many"], &["'many'", "--seed"]);
     refuses(folder.path(), &["evaluate", "--split", "tset"], &["tset", "train, validation (or val) or test"]);
-    refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, motion-tiny, folder"]);
+    refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, motion-tiny, actions"]);
     // Without arguments the program prints its help, as an error.
     let nothing = run(folder.path(), [] as [&str; 0]).exits(2);
     assert!(nothing.stderr.contains("Usage:") && nothing.stderr.contains("predict"), "{}", nothing.stderr);
