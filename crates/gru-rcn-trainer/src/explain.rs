@@ -8,7 +8,7 @@ use gif::{Encoder, Frame, Repeat};
 use gru_rcn::class_activation::ClassActivation;
 use gru_rcn::percepts::{Level, Percepts};
 use image::imageops::{FilterType, replace, resize};
-use image::{Rgb, RgbImage, Rgba, Rgba32FImage};
+use image::{Luma, Pixel, Rgb, RgbImage, Rgba, Rgba32FImage};
 use serde::Serialize;
 
 use crate::run::dir::write_atomically;
@@ -130,8 +130,8 @@ fn with_sign(picture: &RgbImage, map: &[Vec<f32>], all: impl Iterator<Item = f32
     overlaid(picture, map, |value| (colour(value), value.abs() / largest))
 }
 
-/// A picture with a colour and opacity, from 0 to 1, for every cell of a map that is stretched over it;
-/// between the centres of cells both change evenly.
+/// A picture in grey, for colours of its own would mix with the map's, with a colour and opacity, from 0
+/// to 1, for every cell of a map that is stretched over it; between the centres of cells both change evenly.
 fn overlaid(picture: &RgbImage, map: &[Vec<f32>], colour: impl Fn(f32) -> ([f32; 3], f32)) -> RgbImage {
     let cells = Rgba32FImage::from_fn(map[0].len() as u32, map.len() as u32, |x, y| {
         let ([r, g, b], opacity) = colour(map[y as usize][x as usize]);
@@ -141,9 +141,8 @@ fn overlaid(picture: &RgbImage, map: &[Vec<f32>], colour: impl Fn(f32) -> ([f32;
     let (width, height) = picture.dimensions();
     let tints = resize(&cells, width, height, FilterType::Triangle);
     RgbImage::from_fn(width, height, |x, y| {
-        let (Rgb(pixel), Rgba([r, g, b, a])) = (picture.get_pixel(x, y), tints.get_pixel(x, y));
-        let mix = |channel: usize, tint: f32| f32::from(pixel[channel]) * (1.0 - a) + 255.0 * tint;
-        Rgb([mix(0, *r), mix(1, *g), mix(2, *b)].map(|value| value.round() as u8))
+        let (Luma([grey]), Rgba([r, g, b, a])) = (picture.get_pixel(x, y).to_luma(), *tints.get_pixel(x, y));
+        Rgb([r, g, b].map(|tint| (f32::from(grey) * (1.0 - a) + 255.0 * tint).round() as u8))
     })
 }
 
