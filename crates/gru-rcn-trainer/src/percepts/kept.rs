@@ -97,6 +97,8 @@ impl Kept {
 
     /// Writes tensors, each with its name and shape.
     pub(crate) fn write(&self, key: &Key, tensors: &[(&str, Vec<usize>, &[f32])]) -> Result<()> {
+        let mut tensors = tensors.to_vec();
+        tensors.sort_by_key(|(name, ..)| *name);
         let bytes: Vec<Vec<u8>> = tensors
             .iter()
             .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
@@ -193,9 +195,11 @@ fn parse(file: &[u8], key: &Key, names: &[&str]) -> Result<Vec<Values>> {
     let metadata = header.metadata().as_ref().context("it has no metadata")?;
     ensure!(metadata.get("key") == Some(&key.text), "it is of another key");
     let tensors = SafeTensors::deserialize(file)?;
-    let tensors = names.iter().map(|name| tensors.tensor(name)).collect::<Result<Vec<_>, _>>()?;
-    let sum = checksum(tensors.iter().map(TensorView::data));
+    let mut all = tensors.tensors();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let sum = checksum(all.iter().map(|(_, tensor)| tensor.data()));
     ensure!(metadata.get("checksum") == Some(&sum), "its values are not as they were written");
+    let tensors = names.iter().map(|name| tensors.tensor(name)).collect::<Result<Vec<_>, _>>()?;
     ensure!(tensors.iter().all(|tensor| tensor.dtype() == Dtype::F32), "its values are not F32");
     let number = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
     let values =
@@ -203,6 +207,7 @@ fn parse(file: &[u8], key: &Key, names: &[&str]) -> Result<Vec<Values>> {
     Ok(tensors.into_iter().map(values).collect())
 }
 
+/// Of the values of all tensors, in the order of their names.
 fn checksum<'a>(tensors: impl Iterator<Item = &'a [u8]>) -> String {
     format!("{:016x}", tensors.fold(Fnv64::default(), Fnv64::bytes).finish())
 }
