@@ -59,9 +59,11 @@ fn modules_import_in_one_direction() {
 fn the_trainer_imports_downwards() {
     let layers = [
         "cli",
+        "fuzzing",
         "stream",
         "captioning",
         "experiment",
+        "explain",
         "train",
         "scoring",
         "report",

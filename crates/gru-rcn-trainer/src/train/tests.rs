@@ -471,6 +471,7 @@ fn a_stop_during_validation_saves_the_epoch() {
     let slow = Numbers { before: stopping, ..numbers(&[1.0], &[0]) };
     let stopped = bench.trainer(&context).run(line(), &clips, &slow);
     assert!(stopped.err().unwrap().is::<Interrupted>());
+    drop(context);
     let (trained, messages) = bench.train(&clips, None);
     assert!(messages[0].contains("after epoch 0 and 2 batches of the next, step 1"), "{messages:?}");
     let whole = Bench::new(sgd());
