@@ -4,8 +4,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use gru_rcn_data::base::{Fnv64, SplitMix64};
+
+use crate::golden::pictures;
 
 /// The SplitMix64 sequence of a seed and the FNV-1a hash of a name.
 fn words(seed: u64, key: &str) -> impl Iterator<Item = u64> {
@@ -36,7 +38,7 @@ pub(crate) fn blocky_picture(seed: u64, key: &str, [height, width]: [usize; 2], 
             bytes.extend((0..3).map(|c| cells[(c * rows + y / 8) * columns + x / 8]));
         }
     }
-    Tensor::from_data(TensorData::new(bytes, [1, 1, height, width, 3]), (device, DType::U8))
+    pictures(bytes, [height, width], device)
 }
 
 /// Writes uniform weights to a safetensors file, number by number, so that a file of half a

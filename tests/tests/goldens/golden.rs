@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use gru_rcn::backbone::Backbone;
 
 use crate::counter::blocky_picture;
@@ -16,6 +16,12 @@ pub(crate) const TOLERANCE: f32 = 1e-5;
 /// The CPU, or where the build has another backend, that one; `BURN_DEVICE` chooses.
 pub(crate) fn device() -> Device {
     Device::default()
+}
+
+/// Pictures `[1, 1, height, width, 3]` of bytes, as integers that the device has.
+pub(crate) fn pictures(bytes: Vec<u8>, [height, width]: [usize; 2], device: &Device) -> Tensor<5, Int> {
+    let dtype = if device.supports_dtype(DType::U8) { DType::U8 } else { DType::I32 };
+    Tensor::from_data(TensorData::new(bytes, [1, 1, height, width, 3]), (device, dtype))
 }
 
 /// The tensors of one file in `tests/goldens`.

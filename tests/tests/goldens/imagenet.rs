@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use gru_rcn::backbone::{Backbone, EfficientNetLite0, EfficientNetLite0Config, SqueezeNetConfig};
 use gru_rcn::weights::{export_torchvision, import_torchvision, torchvision_classes};
 use gru_rcn_tests::test_data;
 use image::imageops::{FilterType, crop_imm, resize};
 
 use crate::counter::blocky_picture;
-use crate::golden::{compare, device};
+use crate::golden::{compare, device, pictures};
 
 const SEED: u64 = 19_051_946;
 
@@ -61,7 +61,7 @@ fn photograph(path: &Path, device: &Device) -> Tensor<5, Int> {
     let picture = resize(&picture, scaled(width), scaled(height), FilterType::CatmullRom);
     let (width, height) = picture.dimensions();
     let middle = crop_imm(&picture, (width - 224) / 2, (height - 224) / 2, 224, 224).to_image();
-    Tensor::from_data(TensorData::new(middle.into_raw(), [1, 1, 224, 224, 3]), (device, DType::U8))
+    pictures(middle.into_raw(), [224, 224], device)
 }
 
 /// An independent transcription in PyTorch finds the classes of 22 of the 25 photographs, and of 20
