@@ -167,8 +167,9 @@ pub(super) struct Member {
 ///
 /// Groups are visited in an order that depends on `key` and the group names alone. If it is `stable`,
 /// it is one of the hashes of the names, in which further groups leave the others in their order; else
-/// all are shuffled together. A group is taken if that brings the classes' held-out counts nearer to their shares. A class still without a
-/// held-out clip then gives its smallest group. No class is ever emptied.
+/// all are shuffled together. A group is taken if that brings the classes' held-out counts nearer to
+/// their shares. A class still without a held-out clip then gives its smallest group. No class is ever
+/// emptied.
 pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64, stable: bool) -> Vec<bool> {
     if fraction <= 0.0 {
         return vec![false; members.len()];
@@ -182,7 +183,7 @@ pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: F
     }
     let mut order: Vec<&str> = counts.keys().copied().collect();
     match stable {
-        true => order.sort_by_key(|group| Draws::new(key.text(group)).below(usize::MAX)),
+        true => order.sort_by_cached_key(|group| Draws::new(key.text(group)).below(usize::MAX)),
         false => Draws::new(key).shuffle(&mut order),
     }
     let (mut held, mut taken) = (vec![0; classes], BTreeSet::new());

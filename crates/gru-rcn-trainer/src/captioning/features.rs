@@ -75,7 +75,7 @@ impl<'a> FeatureMaker<'a> {
         };
         let keys = samples.iter().map(key).collect::<Result<Vec<_>>>()?;
         let read = |(kept, key): &(&Kept, Key)| {
-            let (shape, values) = kept.read(key, &[TENSOR]).filter(|_| kept.has(key))?.swap_remove(0);
+            let (shape, values) = kept.has(key).then(|| kept.read(key, &[TENSOR]))??.swap_remove(0);
             Some(ClipFeatures { segments: shape[0], values })
         };
         let mut features: Vec<Option<ClipFeatures>> = keys.iter().map(|key| key.as_ref().and_then(read)).collect();

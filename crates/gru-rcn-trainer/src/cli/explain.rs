@@ -64,8 +64,7 @@ impl ExplainArgs {
         let view = ViewBatch { input: percepts.clone(), rows: vec![View { clip: 0, times: 1 }] };
         // The class is not known; the score of class 0 is not looked at.
         let scores = score(&[&*model], std::iter::once(Ok(view)), &[0], &StopFlag::default(), |_| ())?.swap_remove(0);
-        let temperature = if *system == System::GruRcn { trained.temperature() } else { 1.0 };
-        let probabilities = at_temperature(&scores.probabilities, temperature);
+        let probabilities = at_temperature(&scores.probabilities, trained.temperature_of(system));
         let classes = &trained.card.classes;
         let (class, probability) = top_classes(&probabilities, classes, 1).next().context("a run has classes")?;
         let index = classes.iter().position(|other| other == class).context("a class of the run")?;
