@@ -86,7 +86,7 @@ Verbs of the workspace:
                      an uninterrupted run; --rounds N, --program FILE; kills, saving or memory
                      selects a part
   goldens            compute the reference numbers again
-                     (python3 with torch, safetensors and numpy)
+                     (python3 with torch and what tests/peers/README.md names)
   help               this text
 
 --backend and --devices also select what is compiled in: {}

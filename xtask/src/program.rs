@@ -8,11 +8,12 @@ use crate::backend::Build;
 use crate::cargo::{cargo, replace_process};
 use crate::offline;
 
-pub(crate) const VERBS: [(&str, &str); 19] = [
+pub(crate) const VERBS: [(&str, &str); 20] = [
     ("train", "train the systems of a recipe"),
     ("evaluate", "score a finished run on a split"),
     ("predict", "name the class of video files or frame folders"),
     ("watch", "say what happens when in a long video, a pipe of frames or a camera"),
+    ("explain", "show where and when in a video a system finds its class"),
     ("caption", "describe video files or frame folders in sentences"),
     ("report", "write the report of a run again"),
     ("fuse", "average the scores of several runs"),

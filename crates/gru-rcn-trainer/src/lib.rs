@@ -15,8 +15,8 @@
 //! signals, output      Ctrl-C and exit codes; lines to standard output and error
 //! ```
 //!
-//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow` and `gru-rcn-metrics`;
-//! nothing here is public but [`main`].
+//! The libraries to build on are `gru-rcn`, `gru-rcn-data`, `gru-rcn-flow`, `gru-rcn-metrics` and
+//! `gru-rcn-ops`; nothing here is public but [`main`].
 
 // They panic where the reader is gone or a disk is full; `say!` and `note!` do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -40,12 +40,19 @@ fn layout() -> Vec<(String, Vec<usize>)> {
     tensors
 }
 
-/// Needs 553 MB of temporary disk and 1.7 GB of memory. At 96x128 the top map of 3x4 cells is
+/// Needs 553 MB of temporary disk and 1.7 GB of memory, and a device with buffers of 411 MB for the
+/// first fully connected layer: lavapipe's end at 128 MiB. At 96x128 the top map of 3x4 cells is
 /// averaged to 7x7.
 #[test]
 fn full_width_matches_torchvision() {
     let golden = Golden::open("vgg16.safetensors");
     let device = device();
+    let largest = Tensor::<1>::zeros([25_088 * 4_096], &device);
+    if let Err(error) = largest.clone().narrow(0, 0, 1).try_into_scalar::<f32>() {
+        println!("skipped: the device has no buffer for VGG-16's first fully connected layer: {error}");
+        return;
+    }
+    drop(largest);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("vgg16.safetensors");
     write_weights(&file, SEED, &layout()).unwrap();

@@ -44,10 +44,12 @@ impl ExplainArgs {
                 trained.dir
             );
         }
-        let systems = trained.systems();
-        let asked = systems.iter().find(|system| self.system.as_ref().is_none_or(|key| system.key() == *key));
+        let mut systems = trained.systems();
         let keys = systems.iter().map(System::key).collect::<Vec<_>>().join(", ");
-        let system = asked.with_context(|| format!("{} has no such system; --system is one of {keys}", trained.dir))?;
+        let system = match &self.system {
+            Some(key) => &trained.system(key)?,
+            None => &systems.swap_remove(0),
+        };
         let TrainedModel::Percepts { model, cnn } = trained.load(system)?.model else {
             bail!("{} classifies by no maps of the CNN; take another --system of {keys}", system.key());
         };

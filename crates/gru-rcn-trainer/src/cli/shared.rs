@@ -55,8 +55,8 @@ impl PrecisionArgs {
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     /// The run folder. Without it, `train` makes a new one and the other verbs use the newest.
-    /// `watch`, `predict` and `evaluate` also take the built-in models, fights and actions; the first two
-    /// take fights where there is no run.
+    /// `watch`, `predict`, `explain` and `evaluate` also take the built-in models, fights and actions; the
+    /// first three take fights where there is no run.
     #[arg(long, value_name = "DIR")]
     pub(super) run: Option<PathBuf>,
     /// Where runs are kept.

@@ -20,11 +20,8 @@ use crate::signals::{Faults, StopFlag};
 
 #[derive(Args, Debug)]
 pub(super) struct TrainArgs {
-    /// A built-in recipe (motion, actions, fights, folder, egogestar, egogestar-flow, fight-surv,
-    /// fight-surv-flow, ucf101/rgb, ucf101/flow; for compared systems ucf101/ with very-deep, two-stream, lrcn,
-    /// composite-lstm, each also with -flow, pooling, lstm-stack, single-frame, early-fusion,
-    /// late-fusion, slow-fusion, c3d) or a TOML file. A recipe with a section `decoder` trains a
-    /// captioner.
+    /// A built-in recipe, such as motion, folder or ucf101/rgb (a wrong name lists them all), or a TOML
+    /// file. A recipe with a section `decoder` trains a captioner.
     #[arg(default_value = "motion")]
     pub(super) recipe: String,
     #[command(flatten)]
