@@ -29,7 +29,7 @@ const SCRIPTS: [&str; 11] = [
 /// Runs the scripts up to the first that fails.
 pub(crate) fn goldens() -> Result<()> {
     let root = root()?;
-    SCRIPTS.iter().try_for_each(|name| {
-        run(Command::new("python3").current_dir(&root).arg(Path::new("tests/peers").join(name)))
-    })
+    SCRIPTS
+        .iter()
+        .try_for_each(|name| run(Command::new("python3").current_dir(&root).arg(Path::new("tests/peers").join(name))))
 }
