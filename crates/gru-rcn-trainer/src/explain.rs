@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use gif::{Encoder, Frame, Repeat};
 use gru_rcn::class_activation::ClassActivation;
 use gru_rcn::percepts::{Level, Percepts};
+use gru_rcn_data::base::remove;
 use image::imageops::{FilterType, replace, resize};
 use image::{Luma, Pixel, Rgb, RgbImage, Rgba, Rgba32FImage};
 use serde::Serialize;
@@ -157,6 +158,16 @@ fn sheet(rows: &[Vec<RgbImage>]) -> RgbImage {
         }
     }
     sheet
+}
+
+/// Removes the pictures of an earlier call, which may have been more than there are now.
+pub(crate) fn remove_pictures(folder: &Path) -> Result<()> {
+    let step = |n: usize| folder.join(format!("step-{n:02}.png"));
+    let steps = (0..).map(step).take_while(|path| path.exists());
+    for path in steps.chain(["sum.png", "explain.gif"].map(|name| folder.join(name))) {
+        remove(&path)?;
+    }
+    Ok(())
 }
 
 /// Writes the maps over the frames of a clip, RGB pictures of one size: `step-NN.png`, with a row for

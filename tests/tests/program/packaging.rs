@@ -1,6 +1,7 @@
 //! What whoever installs or packages the program needs: man pages, completions, text without colours.
 
 use std::fs;
+use std::process::Command;
 
 use crate::harness::{Call, run, temporary};
 
@@ -22,6 +23,21 @@ fn man_pages_and_completions_name_every_verb() {
         assert!(files.iter().all(|text| text.replace('\\', "").contains(verb)), "{verb}");
         assert!(read(&format!("gru-rcn-{verb}.1")).contains("SYNOPSIS"), "{verb}");
     }
+}
+
+/// Bash sources the script and asks it, as on the tab key, for options that begin with `--b`.
+#[test]
+fn options_are_completed_in_bash() {
+    let folder = temporary();
+    run(folder.path(), ["generate", "."]).succeeds();
+    let script = "source gru-rcn.bash; COMP_WORDS=(gru-rcn watch --b); COMP_CWORD=2; _gru-rcn gru-rcn --b watch; \
+                  echo \"${COMPREPLY[@]}\"";
+    let Ok(done) = Command::new("bash").current_dir(folder.path()).args(["-c", script]).output() else {
+        println!("skipped: there is no bash");
+        return;
+    };
+    let words = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(words.split_whitespace().collect::<Vec<_>>(), ["--by", "--backend"], "{words}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
+use super::text::regular;
 
 /// End of the names of files and folders being written. A leading dot hides them from everything
 /// that lists clips.
@@ -20,23 +21,42 @@ pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
 }
 
 /// Writes a file whole or not at all: into a hidden sibling, which is on disk before it gets the
-/// name.
+/// name. Of a link, what it names is replaced.
 ///
 /// # Errors
-/// [`DataError::Io`], and [`DataError::NotFound`] without the folder.
+/// [`DataError::Io`], [`DataError::NotFound`] without the folder, and [`DataError::NotAFile`] where a
+/// folder, a pipe, a socket or a device has the name.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), DataError> {
-    let partial = partial_sibling(path);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&partial)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
+    write_atomically_by(path, |file| file.write_all(content))
+}
+
+/// The same with a content that `write` writes into the file.
+pub(crate) fn write_atomically_by<T>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> std::io::Result<T>,
+) -> Result<T, DataError> {
+    let io = |error| DataError::io(path, error);
+    let place = match if_there(path, fs::metadata(path))? {
+        Some(metadata) => {
+            regular(path, &metadata)?;
+            fs::canonicalize(path).map_err(io)?
+        }
+        None => path.to_owned(),
     };
-    write().map_err(|error| {
+    let partial = partial_sibling(&place);
+    let all = || {
+        let mut file = File::create(&partial)?;
+        let written = write(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&partial, &place)?;
+        Ok(written)
+    };
+    let written = all().map_err(|error| {
         let _ = fs::remove_file(&partial);
-        DataError::io(path, error)
+        io(error)
     })?;
-    sync_folder_of(path)
+    sync_folder_of(&place)?;
+    Ok(written)
 }
 
 /// Makes the names in a folder durable on disk.
@@ -155,6 +175,23 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_atomically(&folder.path().join("none/a.txt"), b"x").is_err());
         assert_eq!(partial_sibling(Path::new("x/clip")), Path::new("x/.clip.partial"));
+        assert!(matches!(write_atomically(folder.path(), b"x"), Err(DataError::NotAFile { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices_are_not_replaced() {
+        let folder = temporary();
+        let [target, link] = ["target", "link"].map(|name| folder.path().join(name));
+        fs::write(&target, b"one").unwrap();
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        write_atomically(&link, b"two").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"two");
+        // A link to a device: no test should be able to replace the device itself.
+        let null = folder.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+        assert!(matches!(write_atomically(&null, b"x"), Err(DataError::NotAFile { .. })));
     }
 
     #[test]

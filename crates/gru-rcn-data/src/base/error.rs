@@ -55,7 +55,7 @@ pub enum DataError {
     #[error("{path}: decoding took more than {limit:?}; raise the `timeout` limit if the file is meant to be that long", path = .path.display())]
     Timeout { path: PathBuf, limit: Duration },
     /// The limit `max_frames`, `max_side`, `max_pixels` or `max_bytes` was exceeded.
-    #[error("{path}: exceeds the limit `{limit}` of {allowed}; raise that limit if the clip is meant to be so large", path = .path.display())]
+    #[error("{path}: exceeds the limit `{limit}` of {allowed}; make the clip smaller (where the crate is used as a library, `DecodeLimits` has the limits)", path = .path.display())]
     TooLarge { path: PathBuf, limit: &'static str, allowed: usize },
     /// A file is read whole and is something else than a file: `what`.
     #[error("{path}: this is {what}, a regular file was expected", path = .path.display())]

@@ -35,7 +35,7 @@ mod split;
 mod text;
 
 pub use disk::{FolderLock, free_bytes, if_there, remove, sync_folder, write_atomically};
-pub(crate) use disk::{PARTIAL, partial_sibling, sync_folder_of};
+pub(crate) use disk::{PARTIAL, partial_sibling, sync_folder_of, write_atomically_by};
 pub use error::DataError;
 pub use frames::Frames;
 pub use limits::DecodeLimits;

@@ -1,6 +1,6 @@
 //! Files that are read whole: regular ones within a limit, and UTF-8 text.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
@@ -19,11 +19,17 @@ pub fn open_file(path: &Path) -> Result<(File, u64), DataError> {
     let io = |error| DataError::io(path, error);
     // Before it is opened, because opening a pipe waits for a writer.
     let metadata = fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
-        return Err(DataError::NotAFile { path: path.to_owned(), what });
-    }
+    regular(path, &metadata)?;
     Ok((File::open(path).map_err(io)?, metadata.len()))
+}
+
+/// Whether what is at `path` is a regular file.
+pub(super) fn regular(path: &Path, metadata: &Metadata) -> Result<(), DataError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let what = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
+    Err(DataError::NotAFile { path: path.to_owned(), what })
 }
 
 /// Reads a regular file of at most `most` bytes.

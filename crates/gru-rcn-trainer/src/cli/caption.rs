@@ -69,7 +69,7 @@ impl CaptionArgs {
         let files = self.files.files()?;
         let captioner = self.model.open_captioner()?;
         let decoding = self.decoding(&captioner)?;
-        let mut tally = Tally { all: files.len(), failed: 0, done: "captioned" };
+        let mut tally = Tally { all: files.len(), failed: 0, done: "captioned", kept: false };
         let (mut pages, mut entries) = (Vec::new(), Vec::new());
         let captioned = |video: &Path| {
             let (entry, page) = self.caption(&captioner, &decoding, video)?;

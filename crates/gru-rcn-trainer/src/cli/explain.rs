@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::shared::ModelArgs;
 use crate::experiment::{System, TrainedModel};
-use crate::explain::{LevelMaps, draw, explain};
+use crate::explain::{LevelMaps, draw, explain, remove_pictures};
 use crate::output::say;
 use crate::percepts::FrozenCnn;
 use crate::run::dir::write_json;
@@ -75,10 +75,11 @@ impl ExplainArgs {
         ensure!(!levels.is_empty(), "{} has no maps of a class; take another --system of {keys}", system.key());
         let seconds = |frame: &usize| views.rate().map(|rate| *frame as f64 / rate);
         let document = json!({
-            "file": self.video, "system": system.key(), "class": class, "probability": probability,
+            "file": self.video.display().to_string(), "system": system.key(), "class": class, "probability": probability,
             "frames": plan.frames, "seconds": plan.frames.iter().map(seconds).collect::<Option<Vec<_>>>(),
             "levels": levels,
         });
+        remove_pictures(&self.out)?;
         write_json(&self.out.join("explain.json"), &document)?;
         say!("{}: {:.1} %  {class}, by {}", self.video.display(), 100.0 * probability, system.name(&trained.recipe))?;
         levels.iter().try_for_each(|level| say!("  {}", line(level)))?;

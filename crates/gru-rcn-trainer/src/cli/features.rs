@@ -127,7 +127,8 @@ impl FeaturesArgs {
         write_json(&self.out.join(INDEX), &index)?;
         faults_line(&faults, total);
         if self.json {
-            let mut document = json!({ "out": self.out, "clips": index.clips.len(), "levels": levels });
+            let mut document =
+                json!({ "out": self.out.display().to_string(), "clips": index.clips.len(), "levels": levels });
             faults_json(&mut document, &faults);
             print_json(&document)?;
         } else {

@@ -70,7 +70,7 @@ impl FlowArgs {
         let longest = flow.u.iter().zip(&flow.v).map(|(u, v)| u.hypot(*v)).fold(0.0, f32::max);
         if self.json {
             return print_json(&json!({
-                "out": self.out,
+                "out": self.out.display().to_string(),
                 "width": flow.width(),
                 "height": flow.height(),
                 "longest": longest,

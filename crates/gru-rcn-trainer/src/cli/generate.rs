@@ -21,9 +21,15 @@ impl GenerateArgs {
         command = command.mut_subcommands(|verb| verb.disable_help_subcommand(true));
         let write = || {
             std::fs::create_dir_all(&self.dir)?;
-            for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+            for shell in [Shell::Fish, Shell::Zsh] {
                 clap_complete::generate_to(shell, &mut command, "gru-rcn", &self.dir)?;
             }
+            // clap_complete 4.6 splits the hyphen of the program's name in one half of bash's script only, so
+            // that no option would be completed.
+            let mut script = Vec::new();
+            clap_complete::generate(Shell::Bash, &mut command, "gru-rcn", &mut script);
+            let script = String::from_utf8_lossy(&script).replace("gru__subcmd__rcn", "gru__rcn");
+            std::fs::write(self.dir.join("gru-rcn.bash"), script)?;
             clap_mangen::generate_to(command, &self.dir)
         };
         write().with_context(|| self.dir.display().to_string())

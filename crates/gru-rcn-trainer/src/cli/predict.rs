@@ -18,7 +18,7 @@ use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
 use super::results::ResultsFile;
-use super::shared::{Entry, FilesArgs, ModelArgs, Tally, each_file, print_json};
+use super::shared::{Entry, FilesArgs, ModelArgs, Tally, at_least_one, each_file, print_json, probability};
 use crate::experiment::{System, TrainedModel, TrainedRun, fingerprint};
 use crate::output::{note, say};
 use crate::percepts::FrozenCnn;
@@ -36,7 +36,7 @@ pub(super) struct PredictArgs {
     #[command(flatten)]
     files: FilesArgs,
     /// How many classes to print of each.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     top: usize,
     /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
     /// crops, 25x10 in the paper.
@@ -44,7 +44,7 @@ pub(super) struct PredictArgs {
     views: TestViews,
     /// Least probability of an answer: of a file in which no class but `background` has it, say that
     /// nothing was recognised.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = probability)]
     threshold: Option<f32>,
     /// The system to ask, by its key, such as `frame`, `top_rnn` or `cnn`, the CNN's own classifier; by
     /// default GRU-RCN. `evaluate` prints what each is worth.
@@ -217,7 +217,7 @@ impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
         let mut files = self.files.files()?;
-        let trained = self.model.open()?;
+        let mut trained = self.model.open()?;
         // A run without GRU-RCN says so itself.
         let system = if self.system == GRU_RCN { System::GruRcn } else { trained.system(&self.system)? };
         let classifier = Classifier::open(&trained, &system)?;
@@ -228,8 +228,9 @@ impl PredictArgs {
             );
         }
         let rule = trained.views(self.views);
-        let mut tally = Tally { all: files.len(), failed: 0, done: "classified" };
         let mut results = self.results(&trained, &system, rule)?;
+        trained.dir.release_built_in();
+        let mut tally = Tally { all: files.len(), failed: 0, done: "classified", kept: results.is_some() };
         if let Some(results) = &mut results {
             let [known, failed] = results.retain_new(&mut files)?;
             tally.failed = failed;

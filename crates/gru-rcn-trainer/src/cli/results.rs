@@ -1,11 +1,12 @@
 //! Files of results with a line per file that was taken, which a later call goes on with.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::stream::field;
@@ -62,6 +63,11 @@ impl ResultsFile {
     pub(super) fn open(path: &Path, columns: Option<&[String]>, model: String) -> Result<Self> {
         let name = path.display();
         let fail = || format!("could not write {name}");
+        // Reading a pipe could wait for ever, and reading a device never end.
+        ensure!(
+            fs::metadata(path).map_or(true, |metadata| metadata.is_file()),
+            "{name}: this is no regular file, of which a later call could read what is done"
+        );
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(fail)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             bail!("{name}: another process is writing this file");
@@ -70,8 +76,19 @@ impl ResultsFile {
         file.read_to_end(&mut bytes).with_context(fail)?;
         // What follows the last line end is a line that was cut when the program was killed.
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let (whole, start) = (&bytes[..end], if columns.is_some() { "file,error," } else { "{\"file\":\"" });
-        let started = bytes.iter().zip(start.as_bytes()).all(|(found, expected)| found == expected);
+        let (whole, cut) = bytes.split_at(end);
+        let head = columns.map_or_else(String::new, |columns| csv_line(columns, "model"));
+        let started = match columns {
+            Some(_) if whole.is_empty() => head.as_bytes().starts_with(cut),
+            Some(_) => whole.starts_with(b"file,error,"),
+            // What can be read as JSON was not cut.
+            None if whole.is_empty() => {
+                let start = b"{\"file\":\"".iter().zip(cut).all(|(expected, found)| found == expected);
+                start
+                    && serde_json::from_slice::<Known>(cut).is_ok() == serde_json::from_slice::<IgnoredAny>(cut).is_ok()
+            }
+            None => true,
+        };
         let text = str::from_utf8(whole).ok().filter(|_| started);
         let read = |line: &str| match columns {
             Some(_) => Known::of_csv(line),
@@ -82,7 +99,6 @@ impl ResultsFile {
         });
         let lines =
             lines.with_context(|| format!("{name} holds something else than such results; name another file"))?;
-        let head = columns.map_or_else(String::new, |columns| csv_line(columns, "model"));
         ensure!(
             lines.iter().all(|line| line.model == model) && (whole.is_empty() || whole.starts_with(head.as_bytes())),
             "{name} holds results of another model, or by another --views, --top, --threshold or --dtype; name another file, \
@@ -141,8 +157,6 @@ fn csv_line(cells: &[String], last: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::json;
 
     use super::*;
@@ -181,7 +195,13 @@ mod tests {
                 fs::write(&path, &bytes[..length]).unwrap();
                 assert_eq!(complete().2, bytes, "{length}");
             }
-            for (content, model, words) in [(&bytes[..], "n", "another model"), (b"# notes", "m", "something else")] {
+            let foreign = if columns.is_some() { &b"file,error,mine"[..] } else { b"{\"file\":\"x\",\"mine\":1}" };
+            let others = [
+                (&bytes[..], "n", "another model"),
+                (b"# notes", "m", "something else"),
+                (foreign, "m", "something else"),
+            ];
+            for (content, model, words) in others {
                 fs::write(&path, content).unwrap();
                 let message = open(model).unwrap_err().to_string();
                 assert!(message.contains(words), "{message}");

@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
-use glob::{MatchOptions, glob_with};
+use globset::GlobBuilder;
 use gru_rcn_data::base::read_text;
 use gru_rcn_data::printable;
 use serde::Serialize;
 use serde_json::{Value, json};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::captioning::TrainedCaptioner;
 use crate::device::backend::Backend;
@@ -204,6 +205,20 @@ pub(super) fn attempt<T>(
     }
 }
 
+/// What makes a name a pattern.
+const WILD: [char; 3] = ['*', '?', '['];
+
+/// Reads a probability that an answer can have to reach.
+pub(super) fn probability(text: &str) -> Result<f32, String> {
+    let p = text.parse().ok().filter(|p: &f32| *p > 0.0 && *p <= 1.0);
+    p.ok_or_else(|| "it is a probability above 0 and at most 1".to_owned())
+}
+
+/// Reads a number of things of which there is one at least.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it is a whole number from 1".to_owned())
+}
+
 /// The files that a verb takes.
 #[derive(Args, Debug)]
 pub(super) struct FilesArgs {
@@ -222,7 +237,7 @@ impl FilesArgs {
         let mut files = Vec::new();
         for video in &self.videos {
             // A file may have the name that a pattern is.
-            match video.to_str().filter(|name| name.contains(['*', '?', '[']) && !video.exists()) {
+            match video.to_str().filter(|name| name.contains(WILD) && !video.exists()) {
                 Some(pattern) => files.extend(matches(pattern)?),
                 None => files.push(video.clone()),
             }
@@ -242,9 +257,32 @@ impl FilesArgs {
 /// The paths of a pattern, sorted. Names that begin with a dot are not among them unless the pattern
 /// says so, as in a shell.
 fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
-    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
-    let paths = glob_with(pattern, options).with_context(|| format!("{pattern} is neither a file nor a pattern"))?;
-    let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().with_context(|| format!("the pattern {pattern}"))?;
+    let parts: Vec<&str> = Path::new(pattern).components().filter_map(|part| part.as_os_str().to_str()).collect();
+    let fixed = parts.iter().take_while(|part| !part.contains(WILD)).count();
+    let root: PathBuf = parts[..fixed].iter().collect();
+    let glob = GlobBuilder::new(&parts.iter().collect::<PathBuf>().to_string_lossy()).literal_separator(true).build();
+    let glob = glob.with_context(|| format!("{pattern} is neither a file nor a pattern"))?.compile_matcher();
+    let deepest = if parts.contains(&"**") { usize::MAX } else { parts.len() - fixed };
+    let dotted = parts[fixed..].iter().any(|part| part.starts_with('.'));
+    let here = Path::new(".");
+    let walk =
+        WalkDir::new(if fixed == 0 { here } else { &root }).max_depth(deepest).follow_links(true).sort_by_file_name();
+    let seen =
+        |entry: &DirEntry| entry.depth() == 0 || dotted || !entry.file_name().as_encoded_bytes().starts_with(b".");
+    let mut paths = Vec::new();
+    for entry in walk.into_iter().filter_entry(seen) {
+        match entry {
+            Ok(entry) => {
+                let path = if fixed == 0 { entry.path().strip_prefix(here)? } else { entry.path() };
+                if glob.is_match(path) {
+                    paths.push(path.to_owned());
+                }
+            }
+            // A link to a folder that it is in; or the folder of the pattern is not there.
+            Err(error) if error.loop_ancestor().is_some() || error.depth() == 0 => {}
+            Err(error) => return Err(error).with_context(|| format!("the pattern {pattern}")),
+        }
+    }
     ensure!(!paths.is_empty(), "{pattern}: no such file or folder, and no name that this pattern matches");
     Ok(paths)
 }
@@ -267,21 +305,23 @@ pub(super) struct Tally {
     pub(super) failed: usize,
     /// What is done with them: "classified".
     pub(super) done: &'static str,
+    /// Whether what became of each is kept in a file.
+    pub(super) kept: bool,
 }
 
 /// Takes file after file and hands over what became of each. One that fails is said and passed over; an
-/// error if all do, and at once if there is one file.
+/// error if all do, and of one file that is not kept its own.
 pub(super) fn each_file<T>(
     files: &[PathBuf],
     tally: &mut Tally,
     mut take: impl FnMut(&Path) -> Result<T>,
     mut keep: impl FnMut(Entry<T>) -> Result<()>,
 ) -> Result<()> {
-    let (what, mut pace) = (format!("files are {}", tally.done), Pace::new(files.len()));
+    let mut pace = Pace::new(files.len());
     for (index, path) in files.iter().enumerate() {
         let entry = match take(path) {
             Ok(entry) => Entry::Done(entry),
-            Err(error) if tally.all == 1 => return Err(error),
+            Err(error) if tally.all == 1 && !tally.kept => return Err(error),
             Err(error) => {
                 let (file, error) = (path.display().to_string(), describe(&error));
                 note!("failed: {}", printable(&error));
@@ -290,11 +330,11 @@ pub(super) fn each_file<T>(
             }
         };
         keep(entry)?;
-        if let Some(line) = pace.line(index + 1, &what) {
+        if let Some(line) = pace.line(index + 1, "files are done") {
             note!("{line}");
         }
     }
-    let Tally { all, failed, done } = tally;
+    let Tally { all, failed, done, .. } = tally;
     ensure!(failed < all, "none of the {all} files could be {done}");
     Ok(())
 }
@@ -302,7 +342,7 @@ pub(super) fn each_file<T>(
 impl Tally {
     /// The end of a verb: exit code 1 if files failed, with advice.
     pub(super) fn exit(self, advice: &str) -> Result<()> {
-        let Self { all, failed, done } = self;
+        let Self { all, failed, done, .. } = self;
         match failed {
             0 => Ok(()),
             failed => bail!(Faults(format!("{failed} of {all} files could not be {done}{advice}"))),
@@ -343,7 +383,7 @@ pub(super) fn faults_exit(faults: &BTreeMap<String, String>, total: usize) -> Re
 pub(super) fn system_json(result: &SystemResult, scores: &Path) -> Value {
     let mut entry = json!({
         "key": result.key, "name": result.name, "test": result.test, "interval": result.test.top1_interval(),
-        "scores": scores,
+        "scores": scores.display().to_string(),
     });
     if let Some(means) = &result.mean_of_probabilities {
         entry["mean_of_probabilities"] = json!(means);

@@ -1,7 +1,6 @@
 //! `train`: a model by a recipe, with its baselines, and a report on the test clips.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -42,7 +41,7 @@ pub(super) struct TrainArgs {
     /// Where percepts are kept for other runs; `none` keeps none. Without it, those of a CNN with
     /// `--weights` and the features of a captioner are kept in the folder `percepts` beside the run.
     #[arg(long, value_name = "DIR")]
-    percepts: Option<OsString>,
+    percepts: Option<PathBuf>,
     /// Plain lines even on a terminal.
     #[arg(long)]
     plain: bool,
@@ -78,7 +77,7 @@ impl TrainArgs {
         let (dir, card) = train(self.plan(self.recipe(&folder, resolve)?, folder)?)?;
         let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
-            let mut document = json!({ "run": dir.root(), "test": card.systems[0].test });
+            let mut document = json!({ "run": dir.root().display().to_string(), "test": card.systems[0].test });
             let systems = card.systems.iter();
             document["systems"] =
                 systems.map(|system| system_json(system, &dir.scores_of(&system.key, "test"))).collect();
@@ -108,7 +107,7 @@ impl TrainArgs {
         let test = result.map(|result| result.test.clone()).unwrap_or_default();
         if self.json {
             let scores: Map<String, Value> = test.into_iter().map(|(key, value)| (key, json!(value))).collect();
-            let mut document = json!({ "run": dir.root(), "test": scores });
+            let mut document = json!({ "run": dir.root().display().to_string(), "test": scores });
             if !card.notes.is_empty() {
                 document["notes"] = json!(card.notes);
             }

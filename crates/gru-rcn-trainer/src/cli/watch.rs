@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use gru_rcn_data::{ClipPlan, Frames, Modality, StreamInput, TemporalSampling};
+use gru_rcn_data::{ClipPlan, Frames, Modality, StreamInput, TemporalSampling, VideoFrame};
 
-use super::shared::ModelArgs;
+use super::shared::{ModelArgs, probability};
 use crate::experiment::TrainedRun;
 use crate::output::{note, say};
 use crate::percepts::{FrozenCnn, workers};
@@ -25,7 +25,7 @@ pub(super) struct WatchArgs {
     /// A video file; `-` for raw frames on standard input (rgb24, with --size and --fps); or a
     /// device by FFmpeg's names, such as /dev/video0, v4l2:/dev/video0 or avfoundation:0.
     #[arg(value_name = "VIDEO|-|DEVICE")]
-    input: String,
+    input: PathBuf,
     /// Columns and rows of the frames on standard input.
     #[arg(long, value_name = "WxH", value_parser = size, requires = "fps")]
     size: Option<[usize; 2]>,
@@ -33,10 +33,10 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "F", requires = "size")]
     fps: Option<f64>,
     /// Least probability of a class with which an event of it begins.
-    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = probability)]
     threshold: f32,
     /// Least probability with which an event goes on; without it four fifths of the threshold.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = probability)]
     go_on: Option<f32>,
     /// Shortest event, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
@@ -78,6 +78,14 @@ enum By {
     Windows,
 }
 
+/// Where a regular file is or would be, without links; nowhere for a device or a folder that is not there.
+fn place(file: &Path) -> Option<PathBuf> {
+    match file.canonicalize() {
+        Ok(place) => place.is_file().then_some(place),
+        Err(_) => Some(std::path::absolute(file).ok()?.parent()?.canonicalize().ok()?.join(file.file_name()?)),
+    }
+}
+
 fn size(text: &str) -> Result<[usize; 2], String> {
     let sides = text.split_once('x').and_then(|(width, height)| Some([width.parse().ok()?, height.parse().ok()?]));
     sides.ok_or_else(|| "it is WIDTHxHEIGHT, such as 320x240".to_owned())
@@ -98,8 +106,9 @@ impl WatchArgs {
     pub(super) fn run(&self) -> Result<()> {
         let input = self.input()?;
         self.check(&input)?;
-        let trained = self.model.open()?;
+        let mut trained = self.model.open()?;
         let (cnn, model) = trained.gru_rcn()?;
+        trained.dir.release_built_in();
         if trained.recipe.clip.modality == Modality::Flow {
             bail!("{} takes in optical flow, which a stream does not have; choose a run on RGB", trained.dir);
         }
@@ -112,7 +121,8 @@ impl WatchArgs {
             // Nobody waits for a frame that has not come.
             StreamInput::Pipe { .. } | StreamInput::Device { .. } => (1, 1),
         };
-        let files = [&self.csv, &self.srt, &self.answers, &self.html].map(|file| file.as_deref());
+        // Files are written once there is something to read.
+        let Some(first) = frames.next().transpose()? else { bail!(stop.interrupted()) };
         let mut watch = Watch {
             taps: Taps {
                 cnn: &cnn,
@@ -125,7 +135,7 @@ impl WatchArgs {
             waiting: Vec::new(),
             at_once,
             events: Events::new(self.rule(classes), classes),
-            outputs: Outputs::create(files, classes)?,
+            outputs: Outputs::create(self.outputs().map(|(_, file)| file), classes)?,
             json: self.json,
             pictures: VecDeque::new(),
             shown: String::new(),
@@ -133,27 +143,27 @@ impl WatchArgs {
         // One plan for all frames, of which each is a video of its own.
         let plan = ClipPlan { frames: vec![0], ..loader.planner.at_rate(1.0).evaluation(1)? };
         let (mut moments, most, began) = (Moments::new(every), trained.recipe.clip.temporal.frames(), Instant::now());
-        let mut broken = None;
-        while !stop.is_set() {
-            let frame = match frames.next() {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) if moments.frames == 0 => bail!(error),
-                Some(Err(error)) => {
+        let rate = frames.rate();
+        watch.watcher.expect_interval(every.or(rate.map(|rate| 1.0 / rate)).unwrap_or(0.0));
+        let (mut frame, mut broken): (_, Option<anyhow::Error>) = (Some(first), None);
+        while let Some(VideoFrame { pixels, height, width, time }) = frame.filter(|_| !stop.is_set()) {
+            let (time, times) = match moments.take(time) {
+                Ok(taken) => taken,
+                Err(error) => {
                     broken = Some(error);
                     break;
                 }
-                None => break,
             };
-            if moments.frames == 0 {
-                watch.watcher.expect_interval(every.or(frames.rate().map(|rate| 1.0 / rate)).unwrap_or(0.0));
-            }
-            let (time, times) = moments.take(frame.time)?;
             if times > 0 {
-                let picture = Frames::new(frame.pixels, 1, frame.height, frame.width, 3)?;
+                let picture = Frames::new(pixels, 1, height, width, 3)?;
                 watch.take(Step { time, times: times.min(most), clip: plan.apply(&picture)?, picture })?;
             }
+            frame = frames.next().transpose().unwrap_or_else(|error| {
+                broken = Some(error.into());
+                None
+            });
         }
-        watch.finish()?;
+        watch.finish(moments.end(rate))?;
         watch.outputs.finish(&self.title(), moments.time())?;
         let (seconds, shown) = (began.elapsed().as_secs_f64(), moments.time());
         let memory = preflight::machine::peak().map_or(String::new(), |peak| format!(", {} MiB at most", peak >> 20));
@@ -181,35 +191,29 @@ impl WatchArgs {
     }
 
     fn input(&self) -> Result<StreamInput> {
-        if self.input == "-" {
+        let name = self.input.to_str().unwrap_or_default();
+        if name == "-" {
             let (Some([width, height]), Some(fps)) = (self.size, self.fps) else {
                 bail!("frames on standard input are raw, rgb24: give their size and rate with --size WxH --fps F");
             };
             return Ok(StreamInput::Pipe { width, height, fps });
         }
         ensure!(self.size.is_none(), "--size and --fps are for frames on standard input, `-`");
-        if let Some((kind, name)) = self.input.split_once(':').filter(|(kind, _)| StreamInput::DEVICES.contains(kind)) {
+        if let Some((kind, name)) = name.split_once(':').filter(|(kind, _)| StreamInput::DEVICES.contains(kind)) {
             return Ok(StreamInput::Device { kind: kind.into(), name: name.into() });
         }
-        if self.input.starts_with("/dev/video") {
-            return Ok(StreamInput::Device { kind: "v4l2".into(), name: self.input.clone() });
+        if name.starts_with("/dev/video") {
+            return Ok(StreamInput::Device { kind: "v4l2".into(), name: name.into() });
         }
-        Ok(StreamInput::File(self.input.clone().into()))
+        Ok(StreamInput::File(self.input.clone()))
     }
 
     fn title(&self) -> String {
-        let name = Path::new(&self.input).file_name();
-        format!("What happens in {}", name.unwrap_or_default().to_string_lossy())
+        format!("What happens in {}", self.input.file_name().unwrap_or_default().to_string_lossy())
     }
 
     fn check(&self, input: &StreamInput) -> Result<()> {
-        let probability = |name: &str, p: f32| {
-            ensure!(p > 0.0 && p <= 1.0, "{name} is {p}; it is a probability above 0");
-            Ok(())
-        };
-        probability("--threshold", self.threshold)?;
         if let Some(go_on) = self.go_on {
-            probability("--go-on", go_on)?;
             ensure!(go_on <= self.threshold, "--go-on is {go_on}, above the threshold, {}", self.threshold);
         }
         ensure!(self.least >= 0.0 && self.least.is_finite(), "--least is {}; it is 0 or more seconds", self.least);
@@ -218,7 +222,22 @@ impl WatchArgs {
             self.html.is_none() || matches!(input, StreamInput::File(_)),
             "--html is a page of a whole file; for a stream take --csv or --srt"
         );
+        let outputs = self.outputs();
+        let named: Vec<(&str, PathBuf)> =
+            outputs.iter().filter_map(|(name, file)| Some((*name, place(file.as_ref()?)?))).collect();
+        for (index, (name, file)) in named.iter().enumerate() {
+            ensure!(place(&self.input).as_ref() != Some(file), "{name} would overwrite the video, {}", file.display());
+            if let Some((other, _)) = named[..index].iter().find(|(_, other)| other == file) {
+                bail!("{other} and {name} are the same file, {}", file.display());
+            }
+        }
         Ok(())
+    }
+
+    /// The files to write, with their options.
+    fn outputs(&self) -> [(&'static str, Option<&Path>); 4] {
+        let named = [("--csv", &self.csv), ("--srt", &self.srt), ("--answers", &self.answers), ("--html", &self.html)];
+        named.map(|(name, file)| (name, file.as_deref()))
     }
 
     /// How the model goes through the stream, seconds from one frame that it takes in to the next if
@@ -297,10 +316,10 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// The end of the stream.
-    fn finish(&mut self) -> Result<()> {
+    /// The end of the stream, after so many seconds.
+    fn finish(&mut self, end: f64) -> Result<()> {
         self.flush()?;
-        if let Some(answer) = self.watcher.finish()? {
+        if let Some(answer) = self.watcher.finish(end)? {
             self.answer(&answer)?;
         }
         self.events.finish().map_or(Ok(()), |event| self.event(event))

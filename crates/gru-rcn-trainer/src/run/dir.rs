@@ -20,7 +20,6 @@
 //! ```
 
 use std::cmp::Reverse;
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -65,9 +64,9 @@ pub(crate) enum PerceptFolder {
     Nowhere,
 }
 
-impl From<OsString> for PerceptFolder {
-    fn from(text: OsString) -> Self {
-        if text == "none" { Self::Nowhere } else { Self::At(text.into()) }
+impl From<PathBuf> for PerceptFolder {
+    fn from(folder: PathBuf) -> Self {
+        if folder == Path::new("none") { Self::Nowhere } else { Self::At(folder) }
     }
 }
 
@@ -110,7 +109,7 @@ pub(crate) struct RunDir {
     /// Checkpoints and lines that could not be written; shared by all copies.
     losses: Arc<Mutex<Vec<String>>>,
     /// The name of a built-in model, and its folder, which is removed with the last copy.
-    built_in: Option<Arc<(&'static str, TempDir)>>,
+    built_in: Option<(&'static str, Option<Arc<TempDir>>)>,
 }
 
 /// The mark of a trained system.
@@ -185,11 +184,19 @@ impl RunDir {
     /// The run of a built-in model, in a folder of its own.
     pub(super) fn of_built_in(name: &'static str, folder: TempDir) -> Self {
         let root = folder.path().into();
-        Self { built_in: Some(Arc::new((name, folder))), ..Self::at(root) }
+        Self { built_in: Some((name, Some(Arc::new(folder)))), ..Self::at(root) }
     }
 
     pub(crate) fn is_built_in(&self) -> bool {
         self.built_in.is_some()
+    }
+
+    /// Removes the files of a built-in model, once they are loaded. A signal that ends the program later
+    /// then leaves none behind.
+    pub(crate) fn release_built_in(&mut self) {
+        if let Some((_, folder)) = &mut self.built_in {
+            *folder = None;
+        }
     }
 
     fn path(&self, name: fmt::Arguments) -> PathBuf {

@@ -13,6 +13,8 @@ pub(crate) struct Moments {
     every: Option<f64>,
     /// Time stamp of the first frame, and time since then of the last one.
     clock: Option<(f64, f64)>,
+    /// Seconds between the last two frames that are apart.
+    gap: f64,
     /// Moments that have passed.
     passed: u64,
     /// Frames so far.
@@ -21,12 +23,17 @@ pub(crate) struct Moments {
 
 impl Moments {
     pub(crate) fn new(every: Option<f64>) -> Self {
-        Self { every, clock: None, passed: 0, frames: 0 }
+        Self { every, clock: None, gap: 0.0, passed: 0, frames: 0 }
     }
 
     /// Seconds from the first frame to the last so far.
     pub(crate) fn time(&self) -> f64 {
         self.clock.map_or(0.0, |(_, time)| time)
+    }
+
+    /// Seconds from the first frame to the end of the last one, by the frames per second if they are known.
+    pub(crate) fn end(&self, rate: Option<f64>) -> f64 {
+        whole_microseconds(self.time() + rate.map_or(self.gap, |rate| 1.0 / rate))
     }
 
     /// Seconds from the first frame to one with this time stamp, never less than to the frame before
@@ -42,6 +49,9 @@ impl Moments {
         let (first, last) = self.clock.unwrap_or((stamp, 0.0));
         let time = whole_microseconds(stamp - first).max(last);
         (self.clock, self.frames) = (Some((first, time)), number + 1);
+        if time > last {
+            self.gap = time - last;
+        }
         let Some(every) = self.every else { return Ok((time, 1)) };
         let due = ((time + SAME_MOMENT) / every) as u64 + 1;
         let steps = due - self.passed;
@@ -75,6 +85,7 @@ mod tests {
         let mut moments = Moments::new(None);
         let times = [3.0, 3.5, 3.25, 4.0].map(|stamp| moments.take(Some(stamp)).unwrap().0);
         assert_eq!(times, [0.0, 0.5, 0.5, 1.0]);
+        assert_eq!([moments.end(None), moments.end(Some(25.0))], [1.5, 1.04]);
         assert!(moments.take(None).unwrap_err().to_string().contains("frame 4 has no time stamp"));
     }
 }

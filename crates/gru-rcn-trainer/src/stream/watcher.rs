@@ -141,11 +141,10 @@ impl Watcher {
         self.answer(end).map(Some)
     }
 
-    /// The answer for what follows the last one, at the end of the stream. One that is shorter than a
+    /// The answer for what follows the last one, up to `end` of the stream. One that is shorter than a
     /// window is filled up with its last frame, as clips are in training.
-    pub(crate) fn finish(&mut self) -> Result<Option<Answer>> {
+    pub(crate) fn finish(&mut self, end: f64) -> Result<Option<Answer>> {
         let (Some(last), Some(from)) = (self.ring.back().cloned(), self.end) else { return Ok(None) };
-        let end = self.time_of(self.ring.len());
         while self.ring.len() < self.window() {
             self.ring.push_back(last.clone());
         }
@@ -213,7 +212,7 @@ mod tests {
         for (t, maps) in frames.iter().enumerate() {
             found.extend(watcher.step(t as f64, maps.clone()).unwrap());
         }
-        found.extend(watcher.finish().unwrap());
+        found.extend(watcher.finish(frames.len() as f64).unwrap());
         found
     }
 
@@ -278,6 +277,6 @@ mod tests {
         watcher.expect_interval(0.04);
         let answer = watcher.step(0.0, frames[0].clone()).unwrap().unwrap();
         assert_eq!((answer.start, answer.end), (0.0, 0.04));
-        assert_eq!(watcher.finish().unwrap(), None);
+        assert_eq!(watcher.finish(0.04).unwrap(), None);
     }
 }

@@ -1,11 +1,10 @@
 //! Films of generated motions with pauses between them, whose times are known.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use super::{MOTIONS, MotionClip};
-use crate::base::{DataError, Frames, Split, partial_sibling, sync_folder_of};
+use crate::base::{DataError, Frames, Split, write_atomically_by};
 
 /// A film that is made of scenes, in each of which a shape stands still, moves and stands still.
 #[derive(Clone, Copy, Debug)]
@@ -87,11 +86,10 @@ impl MotionFilm {
     /// is not needed to write it. Returns the motions.
     ///
     /// # Errors
-    /// [`DataError::Io`].
+    /// Those of [`write_atomically`](crate::base::write_atomically).
     pub fn write(&self, path: &Path) -> Result<Vec<FilmedMotion>, DataError> {
-        let partial = partial_sibling(path);
-        let write = || -> io::Result<_> {
-            let mut file = BufWriter::new(File::create(&partial)?);
+        write_atomically_by(path, |file| {
+            let mut file = BufWriter::new(file);
             writeln!(file, "YUV4MPEG2 W{0} H{0} F{1}:1 Ip A1:1 C444", self.size, self.fps)?;
             let (motions, _) = self.draw(|scene| {
                 (0..scene.time).try_for_each(|t| {
@@ -103,16 +101,9 @@ impl MotionFilm {
                     })
                 })
             })?;
-            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-            fs::rename(&partial, path)?;
+            file.flush()?;
             Ok(motions)
-        };
-        let motions = write().map_err(|error| {
-            let _ = fs::remove_file(&partial);
-            DataError::io(path, error)
-        })?;
-        sync_folder_of(path)?;
-        Ok(motions)
+        })
     }
 }
 
@@ -128,6 +119,8 @@ fn yuv(pixel: [u8; 3]) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::testing::temporary;
 
