@@ -1,5 +1,6 @@
 //! `explain` on generated clips, whose generator knows where the shape is.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -84,7 +85,12 @@ fn other_systems_are_explained_by_what_they_have() {
         drop(explain(folder.path(), &video, root, &["--system", system]).refuses(words));
     };
     refused("top_rnn", &["top_rnn has no maps of a class", "gru_rcn"]);
-    refused("cnn", &["no such system", "gru_rcn, frame, top_rnn"]);
+    // Pictures of an earlier video do not stay among those of the next.
+    fs::write(folder.path().join("frame/step-00.png"), "old").unwrap();
+    fs::write(folder.path().join("frame/explain.gif"), "old").unwrap();
+    drop(explain(folder.path(), &video, root, &["--system", "frame", "--out", "frame"]).succeeds());
+    assert!(!folder.path().join("frame/step-00.png").exists() && !folder.path().join("frame/explain.gif").exists());
+    refused("cnn", &["has no system cnn; it has gru_rcn, frame, top_rnn"]);
     drop(explain(folder.path(), Path::new("none.mp4"), root, &[]).refuses(&["none.mp4"]));
 }
 

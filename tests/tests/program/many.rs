@@ -89,6 +89,17 @@ fn lists_and_patterns_name_files() {
     // A name is no pattern where there is a file of that name.
     fs::rename(folder.path().join("clips/007"), folder.path().join("clips/[8]")).unwrap();
     assert_eq!(names(predict(folder.path(), &["--json", "clips/[8]"])), ["clips/[8]"]);
+    // A link to the folder that it is in, a hidden name and one that is not UTF-8, which ends as `051`.
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        std::os::unix::fs::symlink(".", folder.path().join("clips/loop")).unwrap();
+        fs::rename(folder.path().join("clips/041"), folder.path().join("clips/.041")).unwrap();
+        let odd = std::ffi::OsStr::from_bytes(b"clips/\xff051");
+        fs::rename(folder.path().join("clips/051"), folder.path().join(odd)).unwrap();
+        let call = predict(folder.path(), &["--json", "./**/*0[456]1", "clips/.0*"]);
+        assert_eq!(names(call), ["./clips/061", "./clips/\u{fffd}051", "clips/.041"]);
+    }
     let refuses = |line: &[&str], words: &[&str]| {
         predict(folder.path(), line).run().refuses(words);
     };
@@ -99,4 +110,9 @@ fn lists_and_patterns_name_files() {
     fs::write(folder.path().join("notes.csv"), "file,class\n").unwrap();
     refuses(&["clips/001", "--csv", "notes.csv"], &["notes.csv holds something else"]);
     assert_eq!(fs::read_to_string(folder.path().join("notes.csv")).unwrap(), "file,class\n");
+    #[cfg(unix)]
+    refuses(&["clips/001", "--csv", "/dev/null"], &["/dev/null: this is no regular file"]);
+    // One file has its line too.
+    refuses(&["clips/123", "--jsonl", "one.jsonl"], &["none of the 1 files could be classified"]);
+    assert_eq!(lines(&folder.path().join("one.jsonl")), 1);
 }

@@ -19,7 +19,7 @@ fn the_estimate_is_within_a_quarter_of_the_peak() {
     let recurrent: &[&str] = &["model.hidden=[96, 96]", "backbone.taps=[\"pool1\", \"pool2\"]", "training.batch=48"];
     let joint: &[&str] = &[
         "model.finetune_backbone=true",
-        "training.batch=24",
+        "training.batch=96",
         "baselines.top_rnn=0",
         "backbone.taps=[\"pool2\", \"fc7\"]",
     ];

@@ -30,7 +30,7 @@ fn man_pages_and_completions_name_every_verb() {
 fn options_are_completed_in_bash() {
     let folder = temporary();
     run(folder.path(), ["generate", "."]).succeeds();
-    let script = "source gru-rcn.bash; COMP_WORDS=(gru-rcn watch --b); COMP_CWORD=2; _gru-rcn gru-rcn --b watch; \
+    let script = "source gru-rcn.bash; COMP_WORDS=(gru-rcn watch --b); COMP_CWORD=2; _gru__rcn gru-rcn --b watch; \
                   echo \"${COMPREPLY[@]}\"";
     let Ok(done) = Command::new("bash").current_dir(folder.path()).args(["-c", script]).output() else {
         println!("skipped: there is no bash");

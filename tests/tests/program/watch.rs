@@ -150,13 +150,16 @@ fn wrong_usage_of_watch_is_refused() {
     refused(&["-"], &["--size WxH --fps F"]);
     refused(&["none.mp4"], &["none.mp4", "no such file"]);
     refused(&["-", "--size", "32x32", "--fps", "20", "--html", "x.html"], &["--html", "--csv"]);
-    refused(&["x.mp4", "--threshold", "0"], &["--threshold is 0"]);
+    refused(&["x.mp4", "--threshold", "0"], &["--threshold", "a probability above 0"]);
     refused(&["x.mp4", "--go-on", "0.9"], &["--go-on is 0.9", "above the threshold"]);
     refused(&["x.mp4", "--by", "windows", "--stride", "5"], &["--stride is 5", "4 frames"]);
     refused(&["x.mp4", "--size", "32x32", "--fps", "20"], &["standard input"]);
     // A model that has learnt frames spread over whole clips does not know how long a clip is.
     let spread = crate::clips::reference().root.to_str().unwrap();
     let film = clips().paths[0].to_str().unwrap();
+    refused(&[film, "--csv", film], &["--csv would overwrite the video", film]);
+    refused(&[film, "--csv", "a", "--srt", "./a"], &["--csv and --srt are the same file"]);
+    assert!(Path::new(film).metadata().unwrap().len() > 0 && !folder.path().join("a").exists());
     let watch = ["watch", film, "--run", spread];
     drop(run(folder.path(), watch).refuses(&["spread over whole clips", "--window"]));
     drop(run(folder.path(), watch.iter().chain(&["--window", "2", "--by", "frames"])).refuses(&["frame by frame"]));

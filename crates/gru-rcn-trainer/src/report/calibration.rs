@@ -68,7 +68,7 @@ pub(super) fn calibration(report: &RunReport) -> Markup {
                 (percent(calibration.validation.before)) " before and " (percent(calibration.validation.after))
                 " after scaling on these, and " (percent(calibration.test.before)) " before and "
                 (percent(calibration.test.after)) " after on the " (counted(clips, "test clip"))
-                ". All other figures of this page are without scaling, which changes no order of classes."
+                ". Figures outside this section are without scaling, which changes no order of classes."
             }
             div.curves {
                 (diagram("Test clips, without the temperature", &reliability.before))
@@ -76,7 +76,7 @@ pub(super) fn calibration(report: &RunReport) -> Markup {
             }
             h3 { "Accuracy of the answers by threshold" }
             p.note {
-                "If only a probability of at least so much counts as an answer: the share of answers that are right, and how "
+                "If only a scaled probability of at least so much counts as an answer: the share of answers that are right, and how "
                 "many of the " (clips) " test clips have an answer."
             }
             (bar_list(&lines, false))
