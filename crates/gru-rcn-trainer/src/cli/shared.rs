@@ -1,7 +1,7 @@
 //! Arguments that several verbs share, and what they print alike.
 
 use std::collections::BTreeMap;
-use std::io::{read_to_string, stdin};
+use std::io::{ErrorKind, read_to_string, stdin};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -271,16 +271,19 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
         |entry: &DirEntry| entry.depth() == 0 || dotted || !entry.file_name().as_encoded_bytes().starts_with(b".");
     let mut paths = Vec::new();
     for entry in walk.into_iter().filter_entry(seen) {
-        match entry {
-            Ok(entry) => {
-                let path = if fixed == 0 { entry.path().strip_prefix(here)? } else { entry.path() };
-                if glob.is_match(path) {
-                    paths.push(path.to_owned());
-                }
-            }
+        let dangling =
+            |error: &walkdir::Error| error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound);
+        let path = match entry {
+            Ok(entry) => entry.into_path(),
             // A link to a folder that it is in; or the folder of the pattern is not there.
-            Err(error) if error.loop_ancestor().is_some() || error.depth() == 0 => {}
+            Err(error) if error.loop_ancestor().is_some() || error.depth() == 0 => continue,
+            // A link to nothing, which is said when it is read.
+            Err(error) if dangling(&error) => error.path().context("a link has a path")?.to_owned(),
             Err(error) => return Err(error).with_context(|| format!("the pattern {pattern}")),
+        };
+        let path = if fixed == 0 { path.strip_prefix(here)? } else { &path };
+        if glob.is_match(path) {
+            paths.push(path.to_owned());
         }
     }
     ensure!(!paths.is_empty(), "{pattern}: no such file or folder, and no name that this pattern matches");

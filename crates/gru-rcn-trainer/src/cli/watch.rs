@@ -115,6 +115,7 @@ impl WatchArgs {
         let (cnn, (pass, every, stride)) = (FrozenCnn::new(&cnn), self.pass(&trained)?);
         let (loader, classes) = (&trained.loader, &trained.card.classes);
         let stop = StopFlag::install("the events so far are written")?;
+        let began = Instant::now();
         let mut frames = loader.reader.stream(&input, loader.planner.frame_size.into())?;
         let (at_once, parts) = match input {
             StreamInput::File(_) => (AT_ONCE, workers(loader)),
@@ -142,7 +143,7 @@ impl WatchArgs {
         };
         // One plan for all frames, of which each is a video of its own.
         let plan = ClipPlan { frames: vec![0], ..loader.planner.at_rate(1.0).evaluation(1)? };
-        let (mut moments, most, began) = (Moments::new(every), trained.recipe.clip.temporal.frames(), Instant::now());
+        let (mut moments, most) = (Moments::new(every), trained.recipe.clip.temporal.frames());
         let rate = frames.rate();
         watch.watcher.expect_interval(every.or(rate.map(|rate| 1.0 / rate)).unwrap_or(0.0));
         let (mut frame, mut broken): (_, Option<anyhow::Error>) = (Some(first), None);
