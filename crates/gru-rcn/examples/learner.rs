@@ -5,6 +5,7 @@
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::InMemDataset;
+use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::metric::{AccuracyMetric, LossMetric};
@@ -51,7 +52,7 @@ fn main() {
     device.seed(1);
     let cnn = Vgg16Config::small(2, [SIDE, SIDE]).with_taps(["pool1", "pool2", "fc7"]).init(&device);
     let recurrent = GruRcnConfig::new(cnn.levels(), vec![6, 6, 12]);
-    let model = GruRcnClassifierConfig::new(recurrent, 2).init(&device);
+    let model = GruRcnClassifierConfig::new(recurrent, 2).init(&device).train(); // onto the autodiff device
     let loader = |training, clips: std::ops::Range<usize>| {
         let data = InMemDataset::new(clips.map(sweep).collect());
         DataLoaderBuilder::new(ToPercepts { cnn: cnn.clone(), training }).batch_size(8).shuffle(1).build(data)
@@ -62,5 +63,5 @@ fn main() {
         .num_epochs(10)
         .summary()
         .launch(Learner::new(model, AdamConfig::new().init(), 1e-2));
-    println!("{} parameters trained", burn::module::Module::num_params(&result.model));
+    println!("{} parameters trained", result.model.num_params());
 }
