@@ -158,9 +158,13 @@ pub(crate) fn parse_as<R: RecipeKind>(text: &str, changes: &[String]) -> Result<
         _ => toml::from_str(&toml::to_string(&table)?),
     };
     let off: Vec<&Change> = changes.iter().filter(|change| change.value.is_none()).collect();
-    let recipe = match (read, off.last()) {
-        (Err(error), Some(change)) => return Err(error).context(format!("--set {}", change.text)),
-        (read, _) => read?.resolved(),
+    let lacks = |error: &toml::de::Error, key: &str| error.message() == format!("missing field `{key}`");
+    let recipe = match read {
+        Ok(recipe) => recipe.resolved(),
+        Err(error) => match off.iter().find(|change| lacks(&error, change.last())) {
+            Some(change) => return Err(error).context(format!("--set {}", change.text)),
+            None => return Err(error.into()),
+        },
     };
     off.into_iter().try_for_each(|change| change.check_off(&table, &recipe))?;
     recipe.validate()?;
@@ -394,6 +398,8 @@ mod tests {
         refused("backbone.finetune.trainin=none", "unknown field `trainin`");
         refused("refitt=none", "unknown field `refitt`");
         refused("model.form=none", "missing field `form`");
+        let error = format!("{:#}", parse("fight-surv", &["refit=none", "training.batch=many"]).unwrap_err());
+        assert!(error.contains("many") && !error.contains("refit=none"), "{error}");
     }
 
     /// The recipe's least number of steps is for a length that nobody chose.
