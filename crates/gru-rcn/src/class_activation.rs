@@ -43,9 +43,11 @@ pub struct ClassActivation {
     /// level's, over cells and steps; of a classifier of single frames each frame's, over cells. None
     /// for maps that are no sum, those of [`grad_cam`].
     pub bias: Option<Tensor<1>>,
-    /// Of recurrent layers, [`integrated_gradients`] at the normalised percepts,
-    /// `[batch, time, height, width]`. Over cells, steps and levels they add up to the sum of the levels'
-    /// logits, less what it is for percepts of zero.
+    /// Of recurrent layers, [`integrated_gradients`] at the percepts, `[batch, time, height, width]`, from
+    /// percepts of zero, or where the normalisation keeps changes alone from a clip that stands still: from
+    /// each cell's median over time. So the place that something has left, or comes to later, has no part.
+    /// Over cells, steps and levels they add up to the sum of the levels' logits, less what it is for that
+    /// baseline.
     pub attribution: Option<Tensor<4>>,
     /// The update gate of a recurrent layer, mean over channels, `[batch, time, height, width]`.
     pub update: Option<Tensor<4>>,
@@ -96,19 +98,20 @@ pub fn grad_cam(maps: Tensor<4>, classify: impl FnOnce(Tensor<4>) -> Tensor<2>, 
 const POINTS: usize = 64;
 
 /// Integrated gradients (Sundararajan, Taly and Yan, *Axiomatic Attribution for Deep Networks*, ICML
-/// 2017, equation 1) of a class's logit, from maps of zero, summed over the channels:
+/// 2017, equation 1) of a class's logit, from a baseline b, summed over the channels:
 ///
 /// ```text
-/// a_c(p, t) = sum over k of x_k(p, t) integral over s in 0..1 of d logit_c(s x) / d x_k(p, t)
+/// a_c(p, t) = sum over k of (x - b)_k(p, t) integral over s in 0..1 of d logit_c(b + s (x - b)) / d x_k(p, t)
 /// ```
 ///
-/// They add up to `logit_c(x) - logit_c(0)`, up to the error of the integral, a mean over 64 points of
-/// `s = u^3` with u equally spaced: near zero, where no gate is saturated, the gradient of a recurrence
-/// over many steps is large and changes fast. Of percepts that are centred or differences, zero is a clip in which nothing moves.
+/// They add up to `logit_c(x) - logit_c(b)`, up to the error of the integral, a mean over 64 points of
+/// `s = u^3` with u equally spaced: near the baseline, where no gate is saturated, the gradient of a
+/// recurrence over many steps is large and changes fast.
 ///
 /// # Shapes
 ///
 /// - maps, of every level: `[batch, time, channel, height, width]`, outside of any graph
+/// - baselines, of every level: the same, or of one step for all
 /// - `classify`: from such maps to logits `[batch, class]`, without dropout
 /// - output, of every level: `[batch, time, height, width]`
 ///
@@ -117,19 +120,22 @@ const POINTS: usize = 64;
 /// If there is no such class, and if the logits do not depend on all maps.
 pub fn integrated_gradients(
     maps: &[Tensor<5>],
+    baselines: &[Tensor<5>],
     classify: impl Fn(Vec<Tensor<5>>) -> Tensor<2>,
     class: usize,
 ) -> Vec<Tensor<4>> {
     let mut sums: Vec<Tensor<5>> = maps.iter().map(Tensor::zeros_like).collect();
+    let ways: Vec<Tensor<5>> = maps.iter().zip(baselines).map(|(map, base)| map.clone() - base.clone()).collect();
     for point in 0..POINTS {
         let u = (point as f32 + 0.5) / POINTS as f32;
         let (scale, weight) = (u * u * u, 3.0 * u * u / POINTS as f32);
-        let tracked: Vec<_> = maps.iter().map(|map| (map.clone() * scale).autodiff().require_grad()).collect();
+        let on_the_way = baselines.iter().zip(&ways).map(|(base, way)| base.clone() + way.clone() * scale);
+        let tracked: Vec<_> = on_the_way.map(|map| map.autodiff().require_grad()).collect();
         let gradients = of_class(classify(tracked.clone()), class).backward();
         let gradient = |map: &Tensor<5>| map.grad(&gradients).expect("logits that depend on all maps");
         sums = sums.into_iter().zip(&tracked).map(|(sum, map)| sum + gradient(map) * weight).collect();
     }
-    sums.into_iter().zip(maps).map(|(sum, map)| (sum * map.clone()).sum_dim(2).squeeze_dim(2)).collect()
+    sums.into_iter().zip(ways).map(|(sum, way)| (sum * way).sum_dim(2).squeeze_dim(2)).collect()
 }
 
 /// The sum over the batch of a class's logit, `[1]`.
@@ -218,7 +224,8 @@ mod tests {
         let logit = |maps: Vec<Tensor<5>>| (maps[0].clone().square() * maps[1].clone()).reshape([1, 1]);
         let mean = (0..64).map(|n| ((n as f64 + 0.5) / 64.0).powi(8)).sum::<f64>() / 64.0;
         assert!((9.0 * mean - 1.0).abs() < 1e-3);
-        for (found, expected) in integrated_gradients(&maps, logit, 0).into_iter().zip([8.0, 4.0]) {
+        let zeros = maps.each_ref().map(Tensor::zeros_like);
+        for (found, expected) in integrated_gradients(&maps, &zeros, logit, 0).into_iter().zip([8.0, 4.0]) {
             assert_numbers(found / (9.0 * mean * expected) as f32, &[1.0]);
         }
     }

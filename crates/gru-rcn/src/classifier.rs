@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType, Int, Tensor};
 use crate::class_activation::{ClassActivation, integrated_gradients};
 use crate::head::{EnsembleLogits, LevelHeads, LevelHeadsConfig, LossKind, Pooling};
 use crate::input::ClipInput;
-use crate::percepts::{NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
+use crate::percepts::{NormRule, NormState, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
 use crate::recurrent::{ConvGruTrace, GruRcn, GruRcnConfig, GruRcnState};
 
 /// Anything that classifies clips: GRU-RCN, the systems it is compared with, a CNN on single frames.
@@ -189,12 +189,19 @@ impl ClipClassifier for GruRcnClassifier {
     /// the mean over channels of the update gates. In the bi-directional form all are of the two
     /// directions together.
     fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
-        let percepts = self.norm.forward(percepts);
         let mut tracked = self.clone().no_grad().train();
         tracked.heads.dropout.prob = 0.0;
-        let logits = |maps| tracked.heads.forward(tracked.recurrent.forward(Percepts { maps })).logits;
-        let attributions = integrated_gradients(&percepts.maps, |maps| logits(maps).sum_dim(0).squeeze_dim(0), class);
-        let traces = self.recurrent.traces(percepts.cast(self.compute));
+        let normalised = |maps| tracked.norm.forward(Percepts { maps });
+        let logits = |maps| tracked.heads.forward(tracked.recurrent.forward(normalised(maps))).logits;
+        // To a rule that keeps changes alone, a clip that stands still is percepts of zero, whatever it shows.
+        let baseline = |map: &Tensor<5>| match self.norm.config.rule {
+            NormRule::Identity | NormRule::Scale => map.zeros_like(),
+            _ => map.clone().median(1),
+        };
+        let baselines: Vec<_> = percepts.maps.iter().map(baseline).collect();
+        let sum = |maps| logits(maps).sum_dim(0).squeeze_dim(0);
+        let attributions = integrated_gradients(&percepts.maps, &baselines, sum, class);
+        let traces = self.recurrent.traces(self.norm.forward(percepts).cast(self.compute));
         let levels = traces.iter().zip(&self.heads.classifiers).zip(attributions).enumerate();
         let activations = levels.map(|(level, ((directions, classifier), attribution))| {
             let channels = |of: fn(&ConvGruTrace) -> &Tensor<5>| {
