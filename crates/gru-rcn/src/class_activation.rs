@@ -22,7 +22,7 @@
 //! That says where and when the deciding state was *written*. It need not be where its cause was seen:
 //! gates that forget leave little of early steps, and kernels of 3x3 carry a state from cell to cell. The
 //! cause is sought at the percepts, by [`integrated_gradients`], whose sum over cells and steps is the
-//! logit too, up to that of a clip without percepts and the error of the quadrature.
+//! logit too, up to that of the baseline and the error of the quadrature.
 //!
 //! A CNN with more than a linear layer above its maps has no sum over these; [`grad_cam`] is for that.
 //!
