@@ -327,12 +327,14 @@ mod tests {
         let mut cnn = Network::Small.config(&options).init(&device);
         let frames = Tensor::<5>::random([2, 3, 3, 32, 32], burn::tensor::Distribution::Default, &device);
         let percepts = cnn.percepts(frames);
-        let found = OwnClassifier(cnn.clone()).class_activation(percepts.clone(), 1).remove(0);
+        let of_class = |class| OwnClassifier(cnn.clone()).class_activation(percepts.clone(), class).remove(0);
+        // What speaks against a class is cut off, which of one class may be all.
+        assert!((0..5).any(|class| of_class(class).activation.max().into_scalar::<f32>() > 0.0));
+        let found = of_class(1);
         assert_eq!((found.level, found.activation.dims()), (1, [2, 3, 4, 4]));
         cnn.set_taps(&["pool2", "pool3"]).unwrap();
         let below = OwnClassifier(cnn).class_activation(percepts.select(&[0, 1]), 1).remove(0).activation;
-        assert!((found.activation.clone() - below).abs().max().into_scalar::<f32>() < 1e-6);
-        assert!(found.activation.max().into_scalar::<f32>() > 0.0);
+        assert!((found.activation - below).abs().max().into_scalar::<f32>() < 1e-6);
     }
 
     #[test]
