@@ -121,9 +121,7 @@ impl EvaluateArgs {
             let test: Map<String, Value> =
                 tested.result().into_iter().map(|(key, value)| (key, json!(value))).collect();
             let clips = tested.to_json(samples);
-            print_json(
-                &json!({ "run": dir.root().display().to_string(), "part": split.to_string(), "test": test, "clips": clips }),
-            )?;
+            print_json(&json!({ "run": dir.to_string(), "part": split.to_string(), "test": test, "clips": clips }))?;
         } else {
             print_result(samples.len(), &split.to_string(), &tested.result())?;
         }

@@ -14,7 +14,7 @@ use gru_rcn_metrics::caption::tokenize_lines;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::shared::print_json;
+use super::shared::{at_least_one, print_json};
 use crate::observe::{Interval, duration};
 use crate::output::{note, say};
 use crate::signals::{Faults, StopFlag};
@@ -46,8 +46,8 @@ struct MotionFilmArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Motions in it; each takes about 8 s with its pauses.
-    #[arg(long, default_value_t = MotionFilm::default().scenes as u32, value_parser = clap::value_parser!(u32).range(1..))]
-    motions: u32,
+    #[arg(long, default_value_t = MotionFilm::default().scenes, value_parser = at_least_one)]
+    motions: usize,
     /// Seed of the scenes.
     #[arg(long, default_value_t = MotionFilm::default().seed)]
     seed: u64,
@@ -168,7 +168,7 @@ impl PrepareArgs {
 
 impl MotionFilmArgs {
     fn run(&self) -> Result<()> {
-        let film = MotionFilm { scenes: self.motions as usize, seed: self.seed, ..MotionFilm::default() };
+        let film = MotionFilm { scenes: self.motions, seed: self.seed, ..MotionFilm::default() };
         for FilmedMotion { start, end, class } in film.write(&self.out)? {
             say!("{}  {}  {class}", clock(start), clock(end))?;
         }

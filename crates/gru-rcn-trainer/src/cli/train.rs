@@ -77,7 +77,7 @@ impl TrainArgs {
         let (dir, card) = train(self.plan(self.recipe(&folder, resolve)?, folder)?)?;
         let verdict = RunReport::read(&dir)?.verdict;
         if self.json {
-            let mut document = json!({ "run": dir.root().display().to_string(), "test": card.systems[0].test });
+            let mut document = json!({ "run": dir.to_string(), "test": card.systems[0].test });
             let systems = card.systems.iter();
             document["systems"] =
                 systems.map(|system| system_json(system, &dir.scores_of(&system.key, "test"))).collect();
@@ -107,7 +107,7 @@ impl TrainArgs {
         let test = result.map(|result| result.test.clone()).unwrap_or_default();
         if self.json {
             let scores: Map<String, Value> = test.into_iter().map(|(key, value)| (key, json!(value))).collect();
-            let mut document = json!({ "run": dir.root().display().to_string(), "test": scores });
+            let mut document = json!({ "run": dir.to_string(), "test": scores });
             if !card.notes.is_empty() {
                 document["notes"] = json!(card.notes);
             }
