@@ -62,8 +62,10 @@ pub(super) struct EvaluateArgs {
 /// The clips to score.
 struct Chosen {
     samples: Vec<Sample>,
-    /// What they are, without their number: `test clips of films`.
+    /// Their description without a number: `test clips of films`.
     words: String,
+    /// Whether these are all such clips.
+    all: bool,
     /// What their score file is called: `test`, `other`.
     name: String,
 }
@@ -203,6 +205,7 @@ impl EvaluateArgs {
         Chosen {
             samples: dataset.split(split).to_vec(),
             words: format!("{split} clips of {of}"),
+            all: false,
             name: format!("{prefix}{split}"),
         }
     }
@@ -246,7 +249,7 @@ impl EvaluateArgs {
             self.refuse_seen(trained, root, &set.test)?;
         }
         let words = format!("clips of {} that {} names", root.display(), list.display());
-        Ok(Chosen { samples: set.test, words, name: "other".into() })
+        Ok(Chosen { samples: set.test, words, all: false, name: "other".into() })
     }
 
     /// All clips of a folder.
@@ -270,7 +273,7 @@ impl EvaluateArgs {
                 trained.dir
             ),
         };
-        Ok(Chosen { samples, words: format!("all {words}"), name: "other".into() })
+        Ok(Chosen { samples, words, all: true, name: "other".into() })
     }
 
     /// An error if the run was trained on any of the clips.
@@ -358,11 +361,8 @@ impl EvaluateArgs {
 impl Chosen {
     /// What the clips are, with the number of those that were scored.
     fn counted(&self, clips: usize) -> String {
-        match self.words.strip_prefix("all ") {
-            Some(rest) if clips == self.samples.len() => format!("all {clips} {rest}"),
-            Some(rest) => format!("{clips} {rest}"),
-            None => format!("{clips} {}", self.words),
-        }
+        let all = if self.all && clips == self.samples.len() { "all " } else { "" };
+        format!("{all}{clips} {}", self.words)
     }
 }
 
