@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::shared::RunArgs;
@@ -13,8 +13,8 @@ use crate::run::dir::{RunDir, write_atomically};
 
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
-    /// Finished runs to show beside each other on one page, the one it is about first; without
-    /// them, `--run` alone.
+    /// Finished runs to show beside each other on one page, the main one first; if not given, `--run`
+    /// alone.
     #[arg(value_name = "RUN", conflicts_with = "run")]
     compared: Vec<PathBuf>,
     /// Where that page is written.
@@ -38,23 +38,20 @@ impl ReportArgs {
         say!("{}", dir.report().display())
     }
 
-    /// Several runs on one page, by the run's name. They must have been tested on the same clips.
+    /// Several runs on one page, each under its name. They must have been tested on the same clips.
     fn compare(&self) -> Result<()> {
         let (mut first, mut systems, mut run_card) = (None::<(RunReport, RunCard)>, Vec::new(), Vec::new());
         for root in &self.compared {
             let dir = RunDir::open_at(root)?;
-            let report = RunReport::read(&dir)?;
-            let card = dir.card()?;
+            let (report, card) = (RunReport::read(&dir)?, dir.card()?);
             let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
-            let Some(system) = report.systems.first().cloned() else {
-                bail!("{}: the report has no system", root.display());
-            };
+            let system = report.systems.first().cloned();
+            let system = system.with_context(|| format!("{dir}: the report has no system"))?;
             if let Some((_, first)) = &first
                 && first.data.fingerprint != card.data.fingerprint
             {
                 bail!(
-                    "{} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
-                    root.display(),
+                    "{dir} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
                     self.compared[0].display(),
                     card.data.fingerprint,
                     first.data.fingerprint
