@@ -179,7 +179,7 @@ impl EvaluateArgs {
             dataset.classes.join(", ")
         );
         let trained_on = &trained.card.data.fingerprint;
-        // With another number of clips the parts are drawn anew, and training clips may be scored.
+        // With another number of clips the parts are drawn again, and training clips may be scored.
         ensure!(
             dataset.fingerprint() == *trained_on,
             "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \
@@ -399,9 +399,7 @@ fn seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<HashSet
     // A folder within that of the run: its clips have longer ids there.
     let own = trained.root().and_then(|own| canonicalize(own).ok());
     let inner = canonicalize(root).ok().zip(own).and_then(|(root, own)| Some(root.strip_prefix(own).ok()?.to_owned()));
-    let prefix = inner.filter(|inner| !inner.as_os_str().is_empty()).map_or(String::new(), |inner| {
-        inner.components().map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect()
-    });
+    let prefix: String = inner.iter().flatten().map(|part| format!("{}/", part.to_string_lossy())).collect();
     let ids = samples.iter().map(|sample| &sample.id);
     Ok(ids.filter(|id| seen.has(&format!("{prefix}{id}"))).cloned().collect())
 }

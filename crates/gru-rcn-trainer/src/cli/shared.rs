@@ -5,7 +5,7 @@ use std::io::{ErrorKind, read_to_string, stdin};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use globset::GlobBuilder;
@@ -157,8 +157,8 @@ pub(super) struct RecipeArgs {
 pub(super) struct SeriesArgs {
     #[command(flatten)]
     pub(super) change: RecipeArgs,
-    /// Where the runs and the list of their results are kept. A run that is there is not made again,
-    /// and one that was interrupted is resumed.
+    /// Where the runs and the list of their results are kept. Finished runs in it are not made again, and
+    /// interrupted ones are resumed.
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Print the result as JSON.
@@ -389,9 +389,9 @@ pub(super) fn probabilities<I: Clone>(
 
 /// Writes scores whose result is printed already: exit code 1 if they cannot be written.
 pub(super) fn save_scores(scores: &Scores, path: &Path, labels: &ScoreLabels) -> Result<()> {
-    if let Err(error) = scores.save(path, labels) {
-        bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
-    }
+    scores.save(path, labels).map_err(|error| {
+        Faults(format!("the result is printed, but {}; give another file with --out", describe(&error)))
+    })?;
     note!("scores: {}", path.display());
     Ok(())
 }

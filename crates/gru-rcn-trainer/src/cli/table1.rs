@@ -96,7 +96,7 @@ struct Compared {
 }
 
 impl Source {
-    /// The system, if it is none of the paper's own.
+    /// The compared system; `None` for the paper's own.
     fn compared(&self) -> Option<&Compared> {
         match self {
             Self::Cnn | Self::TopRnn | Self::Form(_) => None,
@@ -104,7 +104,7 @@ impl Source {
         }
     }
 
-    /// What its runs are called.
+    /// The beginning of the names of its runs.
     fn key(&self) -> &'static str {
         self.compared().map_or("own", |compared| compared.baseline.key())
     }
@@ -244,7 +244,7 @@ impl Table1Args {
         let rows = chosen_rows(&ROWS, |row| row.key, &self.rows)?;
         let mut work = Work::new(self)?;
         let mut sources: Vec<&Source> = rows.iter().map(|row| self.source(row)).collect();
-        // Some compared systems stand on the CNN of the own rows.
+        // The own rows come first: some compared systems take their CNN.
         sources.sort_by_key(|source| source.compared().is_some());
         for source in sources {
             for stream in 0..work.streams.len() {
@@ -270,7 +270,7 @@ impl Table1Args {
         self.scale == Scale::Paper && self.recipes.is_empty()
     }
 
-    /// The seeds of a source's runs on a stream; none where it has no recipe.
+    /// The seeds of a source's runs on a stream; empty where it has no recipe.
     fn seeds_of(&self, source: &Source, stream: usize) -> Range<u64> {
         // There are recipes of compared systems for UCF-101 and the small scale only.
         let has_recipe = |compared: &Compared| self.recipes.is_empty() && stream < compared.recipes.len();
@@ -405,7 +405,7 @@ impl<'a> Work<'a> {
         Ok(recipe.map_err(|error| describe(&error)))
     }
 
-    /// Makes or resumes a run. An error is that of a stop; any other is the outcome.
+    /// Makes or resumes a run. The error is a requested stop; any other failure is the outcome.
     fn finish(&self, folder: &Path, recipe: Recipe) -> Result<Outcome> {
         attempt(folder, &self.options, || {
             let (dir, card) = train(self.options.plan(recipe.clone(), folder)?)?;

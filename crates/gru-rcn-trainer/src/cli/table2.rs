@@ -1,7 +1,7 @@
 //! `table2`: the authors' own rows of the paper's second table, one run for each.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -129,7 +129,12 @@ impl Table2Args {
         recipe.training.select = row.select;
         recipe.meteor = self.meteor.clone().or(recipe.meteor);
         if let Some(run) = &self.encoder {
-            recipe.encoders.iter_mut().for_each(|encoder| put(encoder, run));
+            for encoder in &mut recipe.encoders {
+                match encoder {
+                    EncoderSection::GruRcn(own) => own.clone_from(run),
+                    EncoderSection::Cnn(cnn) => cnn.run = cnn.run.as_ref().map(|_| run.clone()),
+                }
+            }
         }
         // The weights are GoogLeNet's, which not every row has.
         locate(&mut recipe, data.as_deref(), weights.as_deref())?;
@@ -156,12 +161,4 @@ fn print(lines: &[Line]) -> Result<()> {
         say!("METEOR is without paraphrases, and lower than the paper's; --meteor DIR names its tables")?;
     }
     say!("in brackets what the paper prints")
-}
-
-/// Replaces the run of an encoder, if it has one.
-fn put(encoder: &mut EncoderSection, run: &Path) {
-    match encoder {
-        EncoderSection::GruRcn(own) => *own = run.into(),
-        EncoderSection::Cnn(cnn) => cnn.run = cnn.run.as_ref().map(|_| run.into()),
-    }
 }

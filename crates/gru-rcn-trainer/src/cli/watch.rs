@@ -146,7 +146,7 @@ impl WatchArgs {
         let rate = frames.rate();
         watch.watcher.expect_interval(every.or(rate.map(|rate| 1.0 / rate)).unwrap_or(0.0));
         let mut broken = None;
-        for frame in once(Ok(first)).chain(frames).take_while(|_| !stop.is_set()) {
+        for frame in once(Ok(first)).chain(frames).take_while(|frame| frame.is_err() || !stop.is_set()) {
             match frame.map_err(Error::from).and_then(|frame| Ok((moments.take(frame.time)?, frame))) {
                 Ok(((_, 0), _)) => {}
                 Ok(((time, times), VideoFrame { pixels, height, width, .. })) => {

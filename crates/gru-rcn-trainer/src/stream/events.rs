@@ -88,22 +88,21 @@ impl<'a> Events<'a> {
 mod tests {
     use super::*;
 
-    /// The events of answers of a second each about the classes background, wave and clap, as
-    /// (start, end, class, highest).
-    fn events(rule: Rule, answers: &[[f32; 3]]) -> Vec<(f64, f64, String, f32)> {
+    /// The events of answers of a second each about the classes background, wave and clap.
+    fn events(rule: Rule, answers: &[[f32; 3]]) -> Vec<Event> {
         let classes = ["background", "wave", "clap"].map(String::from);
         let mut events = Events::new(rule, &classes);
         let answer =
             |(n, p): (usize, &[f32; 3])| Answer { start: n as f64, end: n as f64 + 1.0, probabilities: p.to_vec() };
         let mut found: Vec<Event> = answers.iter().enumerate().filter_map(|a| events.add(&answer(a))).collect();
         found.extend(events.finish());
-        found.into_iter().map(|event| (event.start, event.end, event.class, event.probability)).collect()
+        found
     }
 
     const RULE: Rule = Rule { begin: 0.6, go_on: 0.4, least: 0.0, background: Some(0) };
 
-    fn event(start: f64, end: f64, class: &str, highest: f32) -> (f64, f64, String, f32) {
-        (start, end, class.to_owned(), highest)
+    fn event(start: f64, end: f64, class: &str, probability: f32) -> Event {
+        Event { start, end, class: class.to_owned(), probability }
     }
 
     /// It begins at 0.6, continues through 0.45, and ends below 0.4; the later 0.5 begins none.

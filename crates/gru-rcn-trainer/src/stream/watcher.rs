@@ -188,7 +188,7 @@ mod tests {
     use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig};
     use gru_rcn::recurrent::{Form, GruRcnConfig};
 
-    /// A model of two levels, and maps of so many frames.
+    /// A model of two levels, and maps of this number of frames.
     fn model(form: Form, rule: NormRule, frames: usize) -> (GruRcnClassifier, Vec<Vec<Tensor<4>>>) {
         let device = Device::flex();
         device.seed(3);
