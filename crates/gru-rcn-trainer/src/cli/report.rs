@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::shared::RunArgs;
@@ -40,30 +40,29 @@ impl ReportArgs {
 
     /// Several runs on one page, each under its name. They must have been tested on the same clips.
     fn compare(&self) -> Result<()> {
-        let (mut first, mut systems, mut run_card) = (None::<(RunReport, RunCard)>, Vec::new(), Vec::new());
-        for root in &self.compared {
+        let read = |root: &PathBuf| -> Result<(RunDir, RunReport, RunCard)> {
             let dir = RunDir::open_at(root)?;
             let (report, card) = (RunReport::read(&dir)?, dir.card()?);
-            let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
+            Ok((dir, report, card))
+        };
+        let runs: Vec<_> = self.compared.iter().map(read).collect::<Result<_>>()?;
+        let (first_dir, first, first_card) = &runs[0];
+        let (mut systems, mut run_card) = (Vec::new(), Vec::new());
+        for (dir, report, card) in &runs {
+            let [fingerprint, of_first] = [card, first_card].map(|card| &card.data.fingerprint);
+            ensure!(
+                fingerprint == of_first,
+                "{dir} was tested on other clips than {first_dir}: {fingerprint} and {of_first}; runs are compared on the same \
+                 clips only"
+            );
+            let name = dir.root().file_name().unwrap_or(dir.root().as_os_str()).to_string_lossy().into_owned();
             let system = report.systems.first().cloned();
             let system = system.with_context(|| format!("{dir}: the report has no system"))?;
-            if let Some((_, first)) = &first
-                && first.data.fingerprint != card.data.fingerprint
-            {
-                bail!(
-                    "{dir} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
-                    self.compared[0].display(),
-                    card.data.fingerprint,
-                    first.data.fingerprint
-                );
-            }
-            systems.push(SystemResult { name: format!("{name}: {}", system.name), key: name.clone(), ..system });
-            run_card.push((name, format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend)));
-            first.get_or_insert((report, card));
+            run_card.push((name.clone(), format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend)));
+            systems.push(SystemResult { name: format!("{name}: {}", system.name), key: name, ..system });
         }
-        let Some((report, card)) = first else { bail!("name the runs to compare") };
-        let title = format!("{} runs on {}", self.compared.len(), card.data.name);
-        let page = RunReport { title, systems, run_card, recipe: String::new(), ..report };
+        let title = format!("{} runs on {}", runs.len(), first_card.data.name);
+        let page = RunReport { title, systems, run_card, recipe: String::new(), ..first.clone() };
         write_atomically(&self.out, render(&page).as_bytes())?;
         say!("{}", self.out.display())
     }
