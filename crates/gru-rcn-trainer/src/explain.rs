@@ -1,4 +1,4 @@
-//! Where and when a system finds a class in a clip: its maps as numbers, and over the frames.
+//! Where and when a system finds a class in a clip: maps as numbers, and drawn over the frames.
 
 use std::path::Path;
 
@@ -15,11 +15,10 @@ use serde::Serialize;
 use crate::run::dir::write_atomically;
 use crate::scoring::Scorable;
 
-/// Time that a step is shown in an animation, hundredths of a second.
+/// Duration of a step in an animation, hundredths of a second.
 const DELAY: u16 = 30;
 
-/// Pixels that the longer side of a panel has at least, where a whole number of times the frame's is
-/// as many.
+/// Frames are enlarged by a whole factor, to at most this many pixels on the longer side.
 const PANEL: u32 = 256;
 
 /// Opacity of the largest value of a map.
@@ -28,26 +27,26 @@ const OPACITY: f32 = 0.75;
 /// Values for every cell of a level at every time step, `[step][row][column]`.
 type Map = Vec<Vec<Vec<f32>>>;
 
-/// What a level says on a class in one clip.
+/// The maps of a class at one level, for one clip.
 #[derive(Serialize)]
 pub(crate) struct LevelMaps {
     pub(crate) level: String,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// With which the activations add up to the class's logit; none if they do not.
+    /// The activations and this bias add up to the logit of the class; `None` if they do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bias: Option<f32>,
     pub(crate) activation: Map,
-    /// Of recurrent layers, what is due to the percepts of each cell and step.
+    /// For recurrent layers, the share that is due to the percepts of each cell and step.
     #[serde(skip_serializing_if = "Option::is_none")]
     attribution: Option<Map>,
-    /// Of recurrent layers, mean over channels.
+    /// For recurrent layers, the mean over channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) update_gate: Option<Map>,
 }
 
-/// What a system says on a class in one clip, at every level that has something to say; `levels` are
-/// those of the CNN that made the percepts.
+/// The maps of a class in one clip, at every level where the system has some; `levels` are those of the
+/// CNN that made the percepts.
 pub(crate) fn explain(
     model: &dyn Scorable<Percepts>,
     levels: &[Level],
@@ -81,7 +80,7 @@ fn values(map: &Map) -> impl Iterator<Item = f32> {
 }
 
 impl LevelMaps {
-    /// Whether the level can say where, and not only when.
+    /// Whether the level has several cells, so that it says where and not only when.
     pub(crate) fn has_places(&self) -> bool {
         self.rows * self.columns > 1
     }
@@ -97,7 +96,7 @@ impl LevelMaps {
         Some(values(gates).fold((f32::MAX, f32::MIN), |(least, most), gate| (least.min(gate), most.max(gate))))
     }
 
-    /// The picture of a step with the update gates over it, in yellow from the clip's least to its
+    /// The picture of a step with the update gates over it, in yellow, from the least of the clip to the
     /// greatest.
     pub(crate) fn over_gates(&self, picture: &RgbImage, step: usize) -> Option<RgbImage> {
         let ((least, most), gates) = (self.gate_range()?, self.update_gate.as_ref()?);
@@ -105,14 +104,15 @@ impl LevelMaps {
         Some(overlaid(picture, &gates[step], |gate| ([1.0, 0.85, 0.0], (gate - least) / range)))
     }
 
-    /// The picture of a step with what speaks for the class in red over it, and in blue what speaks against
-    /// it, relative to the largest of the clip: the attributions, or the activations of a level without.
+    /// The picture of a step with evidence for the class in red over it and evidence against it in blue,
+    /// relative to the largest of the clip: the attributions, or the activations of a level without any.
     pub(crate) fn over_class(&self, picture: &RgbImage, step: usize) -> RgbImage {
         let map = self.attribution.as_ref().unwrap_or(&self.activation);
         with_sign(picture, &map[step], values(map))
     }
 
-    /// The same with the sums over the steps, of the attributions, if there are some, and the activations.
+    /// The same for sums over the steps: one picture of the attributions, if there are any, and one of the
+    /// activations.
     fn over_sums(&self, picture: &RgbImage) -> Vec<RgbImage> {
         let over = |map: &Map| {
             let sum = |row: usize, column: usize| map.iter().map(|step| step[row][column]).sum::<f32>();
@@ -131,8 +131,9 @@ fn with_sign(picture: &RgbImage, map: &[Vec<f32>], all: impl Iterator<Item = f32
     overlaid(picture, map, |value| (colour(value), value.abs() / largest))
 }
 
-/// A picture in grey, for colours of its own would mix with the map's, with a colour and opacity, from 0
-/// to 1, for every cell of a map that is stretched over it; between the centres of cells both change evenly.
+/// A picture in grey, whose own colours would mix with those of the map, under a map that is stretched over
+/// it: `colour` gives the colour and the opacity, from 0 to 1, of a value; both are interpolated linearly
+/// between the centres of cells.
 fn overlaid(picture: &RgbImage, map: &[Vec<f32>], colour: impl Fn(f32) -> ([f32; 3], f32)) -> RgbImage {
     let cells = Rgba32FImage::from_fn(map[0].len() as u32, map.len() as u32, |x, y| {
         let ([r, g, b], opacity) = colour(map[y as usize][x as usize]);
@@ -147,7 +148,7 @@ fn overlaid(picture: &RgbImage, map: &[Vec<f32>], colour: impl Fn(f32) -> ([f32;
     })
 }
 
-/// Rows of pictures of one size as one picture; a row with fewer than others is black at its end.
+/// Rows of pictures of one size as one picture; a shorter row ends in black.
 fn sheet(rows: &[Vec<RgbImage>]) -> RgbImage {
     let (width, height) = rows[0][0].dimensions();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0) as u32;
@@ -160,7 +161,7 @@ fn sheet(rows: &[Vec<RgbImage>]) -> RgbImage {
     sheet
 }
 
-/// Removes the pictures of an earlier call, which may have been more than there are now.
+/// Removes the pictures of an earlier call, which may have written more of them.
 pub(crate) fn remove_pictures(folder: &Path) -> Result<()> {
     let step = |n: usize| folder.join(format!("step-{n:02}.png"));
     let steps = (0..).map(step).take_while(|path| path.exists());
@@ -170,9 +171,9 @@ pub(crate) fn remove_pictures(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the maps over the frames of a clip, RGB pictures of one size: `step-NN.png`, with a row for
-/// each level of the frame, the update gates over it, if it has some, and the class over it;
-/// `explain.gif`, all of them; and `sum.png`, the sums over the steps over the mean of the frames.
+/// Writes the maps over the frames of a clip, RGB pictures of one size: `step-NN.png`, with a row per
+/// level that shows the frame, the update gates over it, if there are any, and the class over it;
+/// `explain.gif`, all steps in turn; and `sum.png`, the sums over the steps over the mean of the frames.
 pub(crate) fn draw(folder: &Path, frames: &[RgbImage], levels: &[&LevelMaps]) -> Result<()> {
     let write = |name: &str, sheet: &RgbImage| -> Result<()> {
         let mut bytes = std::io::Cursor::new(Vec::new());
@@ -232,7 +233,7 @@ mod tests {
     }
 
     /// A row of two cells over two pixels of grey: half of the largest value has half of its opacity,
-    /// 0.375 of (255, 25.5, 0) with 0.625 of 100; what speaks against the class is blue.
+    /// 0.375 of (255, 25.5, 0) with 0.625 of 100; evidence against the class is blue.
     #[test]
     fn overlays_by_hand() {
         let grey = RgbImage::from_pixel(2, 1, Rgb([100; 3]));

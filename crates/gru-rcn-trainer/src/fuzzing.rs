@@ -1,4 +1,4 @@
-//! What fuzz targets call of the private readers; compiled for them alone.
+//! The private readers that fuzz targets call; compiled for fuzzing only.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::run::clips::RunClips;
 use crate::run::dir::read_json;
 use crate::run::scores::SavedScores;
 
-/// A recipe of any kind with changes. One that is accepted is the same again after it was written.
+/// Reads a recipe of any kind with changes. An accepted recipe is the same after it was written and read.
 ///
 /// # Errors
 /// Those of the recipe.
@@ -20,19 +20,19 @@ pub fn recipe(text: &str, changes: &[String]) -> Result<()> {
         return accepted(&parse_as::<CaptionRecipe>(text, changes)?);
     }
     let recipe = parse_as::<Recipe>(text, changes)?;
-    // What commands compute of a recipe before anything is read.
+    // Commands compute these before they read any clip.
     let _ = (recipe.levels(), recipe.describe_views(recipe.views()), recipe.pixel_options(2));
     accepted(&recipe)
 }
 
 fn accepted<R: RecipeKind>(recipe: &R) -> Result<()> {
     let text = to_toml(recipe)?;
-    // Texts, because NaN is no NaN.
+    // As texts, because NaN does not equal NaN.
     assert_eq!(to_toml(&parse_as::<R>(&text, &[]).expect("it was accepted"))?, text);
     Ok(())
 }
 
-/// A file of scores, with itself.
+/// Reads a file of scores and matches it with itself.
 ///
 /// # Errors
 /// Those of the file.
@@ -42,7 +42,7 @@ pub fn scores(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The same file as every JSON file of a run and as captions.
+/// Reads a file as every JSON file of a run and as captions.
 pub fn json(path: &Path) {
     let _ = read_json::<RunCard>(path).map(|card| card.map(|card| card.entries()));
     let _ = (read_json::<RunClips>(path), coco::references(path).and_then(coco::captions), coco::hypotheses(path));

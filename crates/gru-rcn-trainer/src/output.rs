@@ -14,7 +14,7 @@ macro_rules! say {
 }
 
 /// Writes a line to standard error, as `eprintln!` does. A line that cannot be written is dropped:
-/// a full disk under a log is no reason to lose the work.
+/// a full disk under a log must not cost the work.
 macro_rules! note {
     ($($line:tt)*) => { $crate::output::to_stderr(format_args!($($line)*)) };
 }

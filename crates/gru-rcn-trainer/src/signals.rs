@@ -21,8 +21,7 @@ pub(crate) struct StopFlag {
 }
 
 impl StopFlag {
-    /// Starts the thread that waits for signals. `advice` says how to continue work that was
-    /// stopped.
+    /// Starts the thread that waits for signals. `advice` says how to continue stopped work.
     pub(crate) fn install(advice: &'static str) -> Result<Self> {
         let stop = Self { advice, ..Self::default() };
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("could not install signal handlers")?;

@@ -90,6 +90,8 @@ fn evaluate_scores_a_folder_of_other_clips_whole() {
     let document = run(folder.path(), some).succeeds().json();
     assert_eq!(document["clips"], "3 clips of films that list.txt names");
     run(folder.path(), all.into_iter().chain(["--split", "validation"])).refuses(&["no validation part"]);
+    let none = "there are no clips of films that run was trained on";
+    run(folder.path(), all.into_iter().chain(["--split", "train"])).refuses(&[none]);
     assert!(test_scores() == before);
 
     std::fs::write(root.join("twice.txt"), [&list[..], &list[..1]].concat().join("\n")).unwrap();

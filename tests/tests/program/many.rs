@@ -111,7 +111,7 @@ fn lists_and_patterns_name_files() {
     refuses(&["clips/001", "--csv", "notes.csv"], &["notes.csv holds something else"]);
     assert_eq!(fs::read_to_string(folder.path().join("notes.csv")).unwrap(), "file,class\n");
     #[cfg(unix)]
-    refuses(&["clips/001", "--csv", "/dev/null"], &["/dev/null: this is no regular file"]);
+    refuses(&["clips/001", "--csv", "/dev/null"], &["/dev/null: this is a pipe, socket or device", "a later call"]);
     // One file has its line too.
     refuses(&["clips/123", "--jsonl", "one.jsonl"], &["none of the 1 files could be classified"]);
     assert_eq!(lines(&folder.path().join("one.jsonl")), 1);

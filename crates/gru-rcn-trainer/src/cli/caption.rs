@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use gru_rcn::captioner::{Decoding, DecodingMethod, Sentence};
 use serde::Serialize;
@@ -17,20 +17,20 @@ use crate::run::dir::write_atomically;
 pub(super) struct CaptionArgs {
     #[command(flatten)]
     files: FilesArgs,
-    /// Width of the beam; what the run's recipe says if not given, 5 by default.
+    /// Width of the beam; that of the run's recipe if not given, which is 5 by default.
     #[arg(long, value_name = "WIDTH", value_parser = clap::value_parser!(u16).range(1..=1000))]
     beam: Option<u16>,
     /// Take the most probable word each time, without a beam.
     #[arg(long, conflicts_with = "beam")]
     greedy: bool,
-    /// Draw the words. At a temperature of 1 by their probabilities; less prefers probable words
-    /// more.
+    /// Draw the words at this temperature: at 1 by their probabilities, below 1 with more weight on
+    /// probable words.
     #[arg(long, value_name = "TEMPERATURE", conflicts_with_all = ["beam", "greedy"])]
     sample: Option<f64>,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0, requires = "sample")]
     seed: u64,
-    /// Write a page that shows which segments each word was chosen by.
+    /// Write a page that shows the attention of each word to the segments.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Print the result as JSON.
@@ -51,9 +51,9 @@ struct CaptionEntry {
     /// Whether the caption ended before it was cut.
     finished: bool,
     alternatives: Vec<Alternative>,
-    /// Segments that the video has.
+    /// Number of segments of the video.
     segments: usize,
-    /// How much each segment weighed in the choice of each word, `[word][segment]`.
+    /// Attention of each word to each segment, `[word][segment]`.
     attention: Vec<Vec<f32>>,
 }
 
@@ -67,7 +67,7 @@ impl CaptionArgs {
     /// Files that cannot be captioned are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
         let files = self.files.files()?;
-        let captioner = self.model.open_captioner()?;
+        let captioner = self.model.open_captioner(self.model.dir()?)?;
         let decoding = self.decoding(&captioner)?;
         let mut tally = Tally { all: files.len(), failed: 0, done: "captioned", kept: false };
         let (mut pages, mut entries) = (Vec::new(), Vec::new());
@@ -109,7 +109,7 @@ impl CaptionArgs {
         })
     }
 
-    /// The entry of a video, and what the page shows of it.
+    /// The entry of a video, and its part of the page if one was asked for.
     fn caption(
         &self,
         captioner: &TrainedCaptioner,
@@ -117,28 +117,27 @@ impl CaptionArgs {
         video: &Path,
     ) -> Result<(CaptionEntry, Option<DescribedVideo>)> {
         let caption = captioner.caption(video, decoding)?;
-        let page = self.html.as_ref().map(|_| page(captioner, &caption, video)).transpose()?;
-        let mut sentences = caption.sentences.into_iter();
-        let Some((text, best)) = sentences.next() else { bail!("{}: there is no caption", video.display()) };
+        let (text, best) = &caption.sentences[0];
         ensure!(
             best.log_probability.is_finite(),
             "{}: the captioner gives no finite probabilities for it; the weights of {} are damaged",
             video.display(),
             captioner.dir
         );
-        let alternative = |(caption, sentence): (String, Sentence)| {
-            let Sentence { log_probability, .. } = sentence;
-            Alternative { caption, log_probability }
+        let alternative = |(caption, sentence): &(String, Sentence)| Alternative {
+            caption: caption.clone(),
+            log_probability: sentence.log_probability,
         };
         let entry = CaptionEntry {
             file: video.display().to_string(),
-            caption: text,
+            caption: text.clone(),
             log_probability: best.log_probability,
             finished: best.finished,
-            alternatives: sentences.map(alternative).collect(),
+            alternatives: caption.sentences[1..].iter().map(alternative).collect(),
             segments: caption.segments,
-            attention: best.attention,
+            attention: best.attention.clone(),
         };
+        let page = self.html.as_ref().map(|_| page(captioner, &caption, video)).transpose()?;
         Ok((entry, page))
     }
 }

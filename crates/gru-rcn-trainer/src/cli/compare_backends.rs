@@ -2,7 +2,7 @@
 //!
 //! The recipe is a small one on the built-in motion data, with one step per epoch, so that the
 //! metrics of a run contain the loss of every step. The CNN is trained once, on the CPU, because
-//! its dropout draws other numbers on every backend. Each backend then computes the percepts and
+//! its dropout draws different numbers on every backend. Each backend then computes the percepts and
 //! trains the GRU-RCN without dropout, from the same initial weights. Several devices that share
 //! the batch are compared in the same way.
 
@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::shared::{print_json, this_program};
 use crate::device::backend::Backend;
 use crate::output::{note, say};
+use crate::run::dir::METRICS;
 use crate::signals::Faults;
 
 /// Largest allowed relative difference of a loss after twenty steps of Adam in float32. The
@@ -82,7 +83,7 @@ pub(super) struct CompareBackendsArgs {
 }
 
 /// The output of `compare-backends --json`.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize)]
 struct Comparison {
     steps: usize,
     tolerance: f64,
@@ -90,12 +91,12 @@ struct Comparison {
     ok: bool,
 }
 
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize)]
 struct Course {
     name: String,
     losses: Vec<f64>,
     validation_losses: Vec<f64>,
-    /// Largest relative difference of any of them from that of cpu.
+    /// Largest relative difference of any of these losses from that of cpu.
     difference: f64,
     /// Seconds of the run, start-up and compilation of kernels included.
     seconds: f64,
@@ -106,31 +107,27 @@ impl CompareBackendsArgs {
     pub(super) fn run(&self) -> Result<()> {
         ensure!(self.steps > 0, "--steps is 0; compare at least one");
         let mut backends = self.backends()?;
-        let (folder, temporary) = match &self.keep {
-            Some(folder) => (folder.clone(), false),
-            None => (std::env::temp_dir().join(format!("gru-rcn-backends-{}", std::process::id())), true),
+        let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = match &self.keep {
+            Some(folder) => {
+                ensure!(!folder.exists(), "{} exists already; name a new folder with --keep", folder.display());
+                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                folder
+            }
+            None => temporary.path(),
         };
-        ensure!(!folder.exists(), "{} exists already; name a new folder with --keep", folder.display());
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let compared = serve(self.serve, &folder).and_then(|servers| {
-            let remote: Vec<Backend> = servers.iter().map(|server| Backend::Remote(server.address)).collect();
-            backends.extend(remote.first().map(|first| Devices(vec![*first])));
-            backends.extend((remote.len() > 1).then_some(Devices(remote)));
-            self.compare(&backends, &folder)
-        });
-        if temporary {
-            fs::remove_dir_all(&folder).ok();
-        }
-        let comparison = compared?;
+        let servers = serve(self.serve, folder)?;
+        let remote: Vec<Backend> = servers.iter().map(|server| Backend::Remote(server.address)).collect();
+        backends.extend(remote.first().map(|first| Devices(vec![*first])));
+        backends.extend((remote.len() > 1).then_some(Devices(remote)));
+        let comparison = self.compare(&backends, folder)?;
         if self.json {
             print_json(&comparison)?;
         } else {
             say!("{}", table(&comparison).trim_end())?;
         }
-        match comparison.ok {
-            true => Ok(()),
-            false => bail!(Faults("the backends' losses are further apart than --tolerance".into())),
-        }
+        ensure!(comparison.ok, Faults("the backends' losses are further apart than --tolerance".into()));
+        Ok(())
     }
 
     /// The backends to compare, cpu first.
@@ -164,29 +161,22 @@ impl CompareBackendsArgs {
             note!("{} steps on {backend}", self.steps);
             let run = folder.join(backend.to_string().replace([':', '+'], "-"));
             let started = Instant::now();
-            match courses.is_empty() {
-                true => train(&run, backend, &first(self.steps))?,
-                false => {
-                    fs::create_dir_all(&run)?;
-                    for file in ["recipe.toml", "backbone.safetensors"] {
-                        fs::copy(folder.join("cpu").join(file), run.join(file)).with_context(|| file.to_string())?;
-                    }
-                    train(&run, backend, &["--resume".into()])?;
+            if courses.is_empty() {
+                train(&run, backend, &first(self.steps))?;
+            } else {
+                fs::create_dir_all(&run)?;
+                for file in ["recipe.toml", "backbone.safetensors"] {
+                    fs::copy(folder.join("cpu").join(file), run.join(file)).with_context(|| file.to_string())?;
                 }
+                train(&run, backend, &["--resume".into()])?;
             }
             let (losses, validation_losses) = losses(&run)?;
-            let mut course = Course {
-                name: backend.to_string(),
-                losses,
-                validation_losses,
-                difference: 0.0,
-                seconds: started.elapsed().as_secs_f64(),
-            };
-            if let Some(cpu) = courses.first() {
-                course.difference = largest_difference(&course.losses, &cpu.losses)
-                    .max(largest_difference(&course.validation_losses, &cpu.validation_losses));
-            }
-            courses.push(course);
+            let difference = courses.first().map_or(0.0, |cpu| {
+                let of_validation = largest_difference(&validation_losses, &cpu.validation_losses);
+                largest_difference(&losses, &cpu.losses).max(of_validation)
+            });
+            let seconds = started.elapsed().as_secs_f64();
+            courses.push(Course { name: backend.to_string(), losses, validation_losses, difference, seconds });
         }
         let ok = courses.iter().all(|course| course.difference <= self.tolerance);
         Ok(Comparison { steps: self.steps, tolerance: self.tolerance, backends: courses, ok })
@@ -220,7 +210,7 @@ fn first(steps: usize) -> Vec<String> {
     arguments
 }
 
-/// In a child process: the settings of a backend apply to all of it, and a failure may end it.
+/// Trains in a child process: the settings of a backend apply to a whole process, and a failure may end it.
 fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
     let log = run.with_extension("log");
     let log_file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -241,11 +231,11 @@ fn train(run: &Path, backend: &Devices, arguments: &[String]) -> Result<()> {
 
 /// Training and validation losses of the GRU-RCN, step by step.
 fn losses(run: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
-    let path: PathBuf = run.join("metrics.jsonl");
+    let path = run.join(METRICS);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     for line in text.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| format!("{}", path.display()))?;
+        let line: Value = serde_json::from_str(line).with_context(|| path.display().to_string())?;
         if line["stage"] == "gru_rcn" {
             training.push(line["train"]["loss"].as_f64().unwrap_or(f64::NAN));
             validation.push(line["validation"]["loss"].as_f64().unwrap_or(f64::NAN));
@@ -254,7 +244,7 @@ fn losses(run: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((training, validation))
 }
 
-/// The largest relative difference; infinite if lengths differ or a value is not a number.
+/// The largest relative difference; infinite if the lengths differ or a difference is not finite.
 fn largest_difference(found: &[f64], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;

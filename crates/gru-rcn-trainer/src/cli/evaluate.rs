@@ -1,6 +1,6 @@
 //! `evaluate`: the systems of a run on a part of its own data, or on other clips of the same classes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::canonicalize;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use clap::Args;
 use gru_rcn_data::{ClipSource, DataError, Dataset, FolderOptions, QUARANTINE, Sample, Split, TestViews};
 use serde_json::{Map, Value, json};
 
-use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json, system_json};
+use super::shared::{ModelArgs, faults_exit, faults_json, faults_line, print_json, save_scores, system_json};
 use crate::captioning::metrics::paraphrases;
 use crate::captioning::{CaptionedClips, print_result};
 use crate::experiment::data::{dataset, place};
 use crate::experiment::{System, Test, TestedSystem, TrainedRun, TrainedSystem};
-use crate::output::{describe, note, say};
+use crate::output::{note, say};
 use crate::percepts::SkippedClips;
 use crate::preflight::notes;
 use crate::recipe::DataSection;
@@ -22,15 +22,15 @@ use crate::report::{NLL, TRIVIAL_TOP5};
 use crate::run::clips::RunClips;
 use crate::run::dir::RunDir;
 use crate::run::scores::ScoreLabels;
-use crate::signals::{Faults, StopFlag};
+use crate::signals::StopFlag;
 
 #[derive(Args, Debug)]
 pub(super) struct EvaluateArgs {
-    /// The folder of clips, where it is not the one that the run was trained on. The run's own clips,
-    /// moved, are divided as in the run; a folder of other clips is scored whole.
+    /// The folder of clips, if it is not the one that the run was trained on. The run's own clips in a new
+    /// place are divided as in the run; a folder of other clips is scored whole.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// List of the clips to score, relative to the folder.
+    /// List of the clips to score, relative to the folder of clips.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
     /// Which part of the data: train, validation or test, the default. Clips that the run was trained
@@ -38,7 +38,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long)]
     split: Option<Split>,
     /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
-    /// crops, 25x10 in the paper. By default what the run's recipe says.
+    /// crops, 25x10 in the paper. By default those of the run's recipe.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
     /// Score one system only, by its key, such as `gru_rcn`, `top_rnn` or `cnn`, the CNN's own
@@ -49,7 +49,7 @@ pub(super) struct EvaluateArgs {
     /// of the system that the run is about, which alone is scored then.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Of a captioner's run: METEOR's folder, in place of the recipe's.
+    /// METEOR's folder, in place of the recipe's; for runs of captioners.
     #[arg(long, value_name = "DIR")]
     meteor: Option<PathBuf>,
     /// Print the result as JSON.
@@ -62,13 +62,15 @@ pub(super) struct EvaluateArgs {
 /// The clips to score.
 struct Chosen {
     samples: Vec<Sample>,
-    /// What they are, without their number: `test clips of films`.
+    /// Their description without a number: `test clips of films`.
     words: String,
-    /// What their score file is called: `test`, `other`.
+    /// Whether these are all such clips.
+    all: bool,
+    /// Their name in the name of the score file: `test`, `other`.
     name: String,
 }
 
-/// Systems that were scored, and what is wrong with the clips that could not be read.
+/// Scored systems, and the errors of the clips that could not be read.
 struct Scored {
     /// The one that the result is about first; all on the same clips.
     systems: Vec<TestedSystem>,
@@ -88,7 +90,7 @@ impl EvaluateArgs {
             self.out.is_some() || !dir.is_built_in(),
             "{dir} keeps no scores; say with --out FILE where they are to be written"
         );
-        let trained = self.model.open_at(dir)?;
+        let trained = self.model.open(dir)?;
         let chosen = self.chosen(&trained)?;
         if chosen.samples.iter().any(|sample| matches!(sample.source, ClipSource::Video(_))) {
             trained.loader.reader.require_decoder()?;
@@ -108,7 +110,7 @@ impl EvaluateArgs {
             !others,
             "--list, --views, --system and --out are for runs that classify clips, and {dir} captions them"
         );
-        let captioner = self.model.open_captioner_at(dir)?;
+        let captioner = self.model.open_captioner(dir)?;
         let (dir, split) = (&captioner.dir, self.split());
         let mut recipe = captioner.recipe.clone();
         place(&mut recipe, self.data.as_deref())?;
@@ -164,30 +166,28 @@ impl EvaluateArgs {
         Ok(chosen)
     }
 
-    /// A part of the run's clips, where they were when it was trained.
+    /// A part of the run's clips, in the folder that it was trained on.
     fn own_part(&self, trained: &TrainedRun) -> Result<Chosen> {
         let dataset = dataset(&trained.recipe).with_context(|| {
             format!("the clips of {} cannot be found; if they were moved, name their folder with --data", trained.dir)
         })?;
-        if dataset.classes != trained.card.classes {
-            bail!(
-                "{} was made for other classes: it knows {}; the data has {}",
-                trained.dir,
-                trained.card.classes.join(", "),
-                dataset.classes.join(", ")
-            );
-        }
+        ensure!(
+            dataset.classes == trained.card.classes,
+            "{} was made for other classes: it knows {}; the data has {}",
+            trained.dir,
+            trained.card.classes.join(", "),
+            dataset.classes.join(", ")
+        );
         let trained_on = &trained.card.data.fingerprint;
-        // With another number of clips the parts are drawn anew, and training clips may be scored.
-        if dataset.fingerprint() != *trained_on {
-            bail!(
-                "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \
-                 name the clips to score with --list",
-                trained.dir,
-                dataset.name,
-                dataset.fingerprint()
-            );
-        }
+        // With another number of clips the parts are drawn again, and training clips may be scored.
+        ensure!(
+            dataset.fingerprint() == *trained_on,
+            "{} was trained on other clips of {} ({trained_on} then, {} now), so its parts are not the same any more; \
+             name the clips to score with --list",
+            trained.dir,
+            dataset.name,
+            dataset.fingerprint()
+        );
         let of = dataset.name.clone();
         Ok(self.part(trained, dataset, &of, ""))
     }
@@ -203,12 +203,13 @@ impl EvaluateArgs {
         Chosen {
             samples: dataset.split(split).to_vec(),
             words: format!("{split} clips of {of}"),
+            all: false,
             name: format!("{prefix}{split}"),
         }
     }
 
-    /// A part of another folder by the rules of the recipe: of the run's own clips, moved or copied,
-    /// and of a folder with the recipe's lists. Nothing for a folder of other clips.
+    /// A part of another folder by the rules of the recipe, if it holds the run's own clips, moved or
+    /// copied, or has the recipe's lists. `None` for a folder of other clips.
     fn part_of(&self, trained: &TrainedRun, root: &Path) -> Result<Option<Chosen>> {
         let DataSection::Folder(section) = &trained.recipe.data else { return Ok(None) };
         let mut recipe = trained.recipe.clone();
@@ -226,9 +227,9 @@ impl EvaluateArgs {
             return Ok(None);
         }
         if !same && self.split() != Split::Train {
-            self.refuse_seen(trained, root, dataset.split(self.split()))?;
+            refuse_seen(trained, root, dataset.split(self.split()))?;
         }
-        // While the run's own folder is there, a copy may differ from it, and has its own file.
+        // A copy beside the run's own folder may differ from it, and has a score file of its own.
         let own = canonicalize(&section.root).ok();
         let moved = own.is_none() || own == canonicalize(root).ok();
         let prefix = if same && moved { "" } else { "other-" };
@@ -243,10 +244,10 @@ impl EvaluateArgs {
         );
         let set = clips_of(trained, root, Some(list))?;
         if self.split != Some(Split::Train) {
-            self.refuse_seen(trained, root, &set.test)?;
+            refuse_seen(trained, root, &set.test)?;
         }
         let words = format!("clips of {} that {} names", root.display(), list.display());
-        Ok(Chosen { samples: set.test, words, name: "other".into() })
+        Ok(Chosen { samples: set.test, words, all: false, name: "other".into() })
     }
 
     /// All clips of a folder.
@@ -255,13 +256,12 @@ impl EvaluateArgs {
         let (mut samples, shown) = (set.test, root.display());
         let words = match self.split {
             None | Some(Split::Test) => {
-                self.refuse_seen(trained, root, &samples)?;
+                refuse_seen(trained, root, &samples)?;
                 format!("clips of {shown}")
             }
             Some(Split::Train) => {
                 let seen = seen(trained, root, &samples)?;
-                let mut is_seen = seen.iter();
-                samples.retain(|_| is_seen.next() == Some(&true));
+                samples.retain(|sample| seen.contains(&sample.id));
                 format!("clips of {shown} that {} was trained on", trained.dir)
             }
             Some(Split::Validation) => bail!(
@@ -270,22 +270,7 @@ impl EvaluateArgs {
                 trained.dir
             ),
         };
-        Ok(Chosen { samples, words: format!("all {words}"), name: "other".into() })
-    }
-
-    /// An error if the run was trained on any of the clips.
-    fn refuse_seen(&self, trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<()> {
-        let seen = seen(trained, root, samples)?;
-        let mut clips = samples.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(sample, _)| &sample.id);
-        let Some(first) = clips.next() else { return Ok(()) };
-        bail!(
-            "{} was trained on {} of these {} clips of {}, {first} the first of them, by their names; name others with \
-             --list, or score training clips with --split train",
-            trained.dir,
-            clips.count() + 1,
-            samples.len(),
-            root.display()
-        )
+        Ok(Chosen { samples, words, all: true, name: "other".into() })
     }
 
     fn print(&self, trained: &TrainedRun, chosen: &Chosen, scored: &Scored, rule: TestViews) -> Result<()> {
@@ -301,7 +286,7 @@ impl EvaluateArgs {
             faults_json(&mut document, &scored.faults);
             return print_json(&document);
         }
-        // What is not named is GRU-RCN.
+        // The heading names every system but GRU-RCN.
         let named = if *system == System::GruRcn { String::new() } else { format!(", {}", result.name) };
         say!("{}{named} on {clips}", trained.dir)?;
         say!("  top-1      {}", summary.top1_line())?;
@@ -328,8 +313,8 @@ impl EvaluateArgs {
         Ok(())
     }
 
-    /// Where the scores of a system go. The run's own test scores are not overwritten by those of other
-    /// clips or other views.
+    /// The file of a system's scores. Those of other clips or other views do not overwrite the run's own
+    /// test scores.
     fn path(&self, trained: &TrainedRun, chosen: &Chosen, tested: &TestedSystem, rule: TestViews) -> PathBuf {
         let other_views = if rule == trained.recipe.views() { String::new() } else { format!("-{rule}") };
         let own = || trained.dir.scores_of(&tested.result.key, &format!("{}{other_views}", chosen.name));
@@ -346,23 +331,17 @@ impl EvaluateArgs {
                 views: &rule.to_string(),
                 part: &chosen.counted(ids.len()),
             };
-            if let Err(error) = tested.scores.save(&path, &labels) {
-                bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
-            }
-            note!("scores: {}", path.display());
+            save_scores(&tested.scores, &path, &labels)?;
         }
         Ok(())
     }
 }
 
 impl Chosen {
-    /// What the clips are, with the number of those that were scored.
+    /// The description with the number of clips that were scored.
     fn counted(&self, clips: usize) -> String {
-        match self.words.strip_prefix("all ") {
-            Some(rest) if clips == self.samples.len() => format!("all {clips} {rest}"),
-            Some(rest) => format!("{clips} {rest}"),
-            None => format!("{clips} {}", self.words),
-        }
+        let all = if self.all && clips == self.samples.len() { "all " } else { "" };
+        format!("{all}{clips} {}", self.words)
     }
 }
 
@@ -383,8 +362,22 @@ fn clips_of(trained: &TrainedRun, root: &Path, list: Option<&Path>) -> Result<Da
     Ok(set)
 }
 
-/// Whether the run was trained on each of these clips of a folder.
-fn seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<Vec<bool>> {
+/// An error if the run was trained on any of these clips of a folder.
+fn refuse_seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<()> {
+    let seen = seen(trained, root, samples)?;
+    let Some(first) = samples.iter().map(|sample| &sample.id).find(|id| seen.contains(*id)) else { return Ok(()) };
+    bail!(
+        "{} was trained on {} of these {} clips of {}, {first} the first of them, by their names; name others with --list, \
+         or score training clips with --split train",
+        trained.dir,
+        seen.len(),
+        samples.len(),
+        root.display()
+    )
+}
+
+/// The ids of these clips of a folder, as far as the run was trained on them.
+fn seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<HashSet<String>> {
     let known = match RunClips::read(&trained.dir)? {
         Some(clips) => Some(clips),
         // An earlier version did not keep the names; the clips may still be there.
@@ -400,16 +393,15 @@ fn seen(trained: &TrainedRun, root: &Path, samples: &[Sample]) -> Result<Vec<boo
              any of them among these clips are scored too",
             trained.dir
         );
-        return Ok(vec![false; samples.len()]);
+        return Ok(HashSet::new());
     };
     let seen = known.seen(trained.recipe.refit.is_some());
     // A folder within that of the run: its clips have longer ids there.
     let own = trained.root().and_then(|own| canonicalize(own).ok());
     let inner = canonicalize(root).ok().zip(own).and_then(|(root, own)| Some(root.strip_prefix(own).ok()?.to_owned()));
-    let prefix = inner.filter(|inner| !inner.as_os_str().is_empty()).map_or(String::new(), |inner| {
-        inner.components().map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect()
-    });
-    Ok(samples.iter().map(|sample| seen.has(&format!("{prefix}{}", sample.id))).collect())
+    let prefix: String = inner.iter().flatten().map(|part| format!("{}/", part.to_string_lossy())).collect();
+    let ids = samples.iter().map(|sample| &sample.id);
+    Ok(ids.filter(|id| seen.has(&format!("{prefix}{id}"))).cloned().collect())
 }
 
 /// Systems of a run on clips by a rule of views, without those that cannot be read.

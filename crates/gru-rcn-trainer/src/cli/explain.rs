@@ -5,30 +5,29 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gru_rcn::backbone::Backbone;
-use gru_rcn_data::{Modality, TestViews, source_of};
+use gru_rcn_data::{TestViews, source_of};
 use gru_rcn_metrics::at_temperature;
 use image::RgbImage;
 use serde_json::json;
 
-use super::shared::ModelArgs;
+use super::shared::{ModelArgs, probabilities};
 use crate::experiment::{System, TrainedModel};
 use crate::explain::{LevelMaps, draw, explain, remove_pictures};
 use crate::output::say;
 use crate::percepts::FrozenCnn;
 use crate::run::dir::write_json;
 use crate::run::scores::top_classes;
-use crate::scoring::{View, ViewBatch, score};
-use crate::signals::StopFlag;
+use crate::scoring::{View, ViewBatch};
 
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     /// A video file, or a folder of frames.
     video: PathBuf,
     /// The system, by its key in the run: gru_rcn, frame, cnn or another form or normalisation of
-    /// GRU-RCN; without it the one that the run is about.
+    /// GRU-RCN; if not given, the one that the run is about.
     #[arg(long, value_name = "KEY")]
     system: Option<String>,
-    /// Folder of the pictures and numbers.
+    /// Folder for the pictures and numbers.
     #[arg(long, value_name = "DIR", default_value = "explain")]
     out: PathBuf,
     #[command(flatten)]
@@ -37,13 +36,7 @@ pub(super) struct ExplainArgs {
 
 impl ExplainArgs {
     pub(super) fn run(&self) -> Result<()> {
-        let trained = self.model.open()?;
-        if trained.recipe.clip.modality == Modality::Flow {
-            bail!(
-                "{} takes in optical flow, which a video does not have; its report shows where it finds classes",
-                trained.dir
-            );
-        }
+        let trained = self.model.open_on_rgb("which a video does not have; its report shows where it finds classes")?;
         let mut systems = trained.systems();
         let keys = systems.iter().map(System::key).collect::<Vec<_>>().join(", ");
         let system = match &self.system {
@@ -64,9 +57,8 @@ impl ExplainArgs {
         let percepts = FrozenCnn::new(cnn).percepts(std::slice::from_ref(&clip), &trained.device, loader.dtype);
 
         let view = ViewBatch { input: percepts.clone(), rows: vec![View { clip: 0, times: 1 }] };
-        // The class is not known; the score of class 0 is not looked at.
-        let scores = score(&[&*model], std::iter::once(Ok(view)), &[0], &StopFlag::default(), |_| ())?.swap_remove(0);
-        let probabilities = at_temperature(&scores.probabilities, trained.temperature_of(system));
+        let probabilities = probabilities(&*model, std::iter::once(Ok(view)))?;
+        let probabilities = at_temperature(&probabilities, trained.temperature_of(system));
         let classes = &trained.card.classes;
         let (class, probability) = top_classes(&probabilities, classes, 1).next().context("a run has classes")?;
         let index = classes.iter().position(|other| other == class).context("a class of the run")?;
@@ -85,7 +77,7 @@ impl ExplainArgs {
         levels.iter().try_for_each(|level| say!("  {}", line(level)))?;
         let shown: Vec<&LevelMaps> = levels.iter().filter(|level| level.has_places()).collect();
         if shown.is_empty() {
-            say!("no pictures: with one cell each, the levels say when and not where")?;
+            say!("no pictures: the levels have one cell each, which shows when but not where")?;
         } else {
             let pixels = |t: usize| RgbImage::from_raw(clip.width as u32, clip.height as u32, clip.frame(t).to_vec());
             let frames: Option<Vec<RgbImage>> = (0..clip.time).map(pixels).collect();

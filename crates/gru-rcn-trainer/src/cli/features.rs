@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use clap::Args;
 use gru_rcn::backbone::{Backbone, Cnn};
@@ -59,7 +59,7 @@ struct Index<'a> {
     network: &'static str,
     /// Checksum of the CNN's weights.
     weights: &'a str,
-    /// How clips were cut; each is the one that is evaluated.
+    /// How clips were cut: as they are for evaluation.
     clip: &'a ClipPlanner,
     data: &'a str,
     /// The levels, bottom up: the names of the tensors.
@@ -77,7 +77,7 @@ struct IndexedClip<'a> {
     file: String,
 }
 
-/// What computes the features.
+/// The models that compute the features.
 struct Network {
     recipe: Recipe,
     cnn: Cnn,
@@ -88,7 +88,7 @@ impl FeaturesArgs {
     /// Clips that cannot be read are exit code 1.
     pub(super) fn run(&self) -> Result<()> {
         let device = self.device.backend.device()?;
-        let stop = StopFlag::install("run the command again, it goes on")?;
+        let stop = StopFlag::install("the same command continues where it stopped")?;
         let network = self.open(&device)?;
         let dataset = dataset(&network.recipe)?;
         if holds_videos(&dataset) {
@@ -140,25 +140,23 @@ impl FeaturesArgs {
     fn open(&self, device: &Device) -> Result<Network> {
         let RecipeArgs { data, weights, set } = &self.change;
         if let Some(recipe) = &self.recipe {
-            if self.encodings || self.run.run.is_some() {
-                bail!("a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone");
-            }
+            ensure!(
+                !self.encodings && self.run.run.is_none(),
+                "a recipe and a run exclude each other; encodings are those of a run: give --run DIR alone"
+            );
             let recipe = resolve(recipe, set, data.as_deref(), weights.as_deref())?;
             let weights = recipe.backbone.weights.as_ref().context(
                 "the CNN needs pretrained weights: give them with --weights FILE, or a trained run with --run DIR",
             )?;
-            if recipe.backbone.finetune.is_some() {
-                bail!(
-                    "the recipe {} fine-tunes its CNN, so its percepts are those of a run: train it, then give --run DIR",
-                    recipe.name
-                );
-            }
+            ensure!(
+                recipe.backbone.finetune.is_none(),
+                "the recipe {} fine-tunes its CNN, so its percepts are those of a run: train it, then give --run DIR",
+                recipe.name
+            );
             let cnn = pretrained(&recipe, weights, device)?;
             return Ok(Network { recipe, cnn, model: None });
         }
-        if !set.is_empty() || weights.is_some() {
-            bail!("--set and --weights belong to a recipe; a run has its own");
-        }
+        ensure!(set.is_empty() && weights.is_none(), "--set and --weights belong to a recipe; a run has its own");
         let run = TrainedRun::open(self.run.open()?, device, FloatDType::F32)?;
         let (cnn, model) = run.gru_rcn()?;
         let mut recipe = run.recipe;
@@ -170,7 +168,7 @@ impl FeaturesArgs {
 }
 
 impl Network {
-    /// The levels of what is written.
+    /// The levels of the features.
     fn levels(&self) -> Vec<Level> {
         let levels = self.cnn.levels();
         match &self.model {
@@ -183,7 +181,7 @@ impl Network {
         }
     }
 
-    /// The file of each clip that can be read; what is not there is computed and written.
+    /// The file of each clip that can be read. Files that do not exist are computed and written.
     fn write(
         &self,
         percepts: Arc<KeptPercepts>,

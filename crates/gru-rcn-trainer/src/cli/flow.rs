@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gru_rcn_data::base::open_file;
 use gru_rcn_data::image::read_image;
@@ -28,7 +28,7 @@ pub(super) struct FlowArgs {
     /// The algorithm: tvl1 or dis.
     #[arg(long, default_value = "tvl1")]
     method: FlowMethod,
-    /// Also a picture of the field in the colours of its directions, PNG or JPEG.
+    /// Also write a picture of the field in the colours of its directions, PNG or JPEG.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
     /// The true field, to print the endpoint error.
@@ -41,13 +41,12 @@ pub(super) struct FlowArgs {
 
 impl FlowArgs {
     pub(super) fn run(&self) -> Result<()> {
-        if self.out.extension().is_none_or(|extension| extension != "flo") {
-            bail!("{}: flow is written as .flo; give --out a name that ends so", self.out.display());
-        }
-        let picture = match &self.picture {
-            Some(path) => Some((path, picture_format(path)?)),
-            None => None,
-        };
+        ensure!(
+            self.out.extension().is_some_and(|extension| extension == "flo"),
+            "{}: flow is written as .flo; give --out a name that ends so",
+            self.out.display()
+        );
+        let format = self.picture.as_deref().map(picture_format).transpose()?;
         let (first, second) = (read(&self.first)?, read(&self.second)?);
         let flow = match self.method {
             FlowMethod::TvL1 => TvL1::default().flow(&first, &second),
@@ -64,7 +63,7 @@ impl FlowArgs {
         let mut field = Vec::new();
         flo::write(&flow, &mut field)?;
         write_atomically(&self.out, &field)?;
-        if let Some((path, format)) = picture {
+        if let Some((path, format)) = self.picture.as_ref().zip(format) {
             write_atomically(path, &draw(&flow, format)?)?;
         }
         let longest = flow.u.iter().zip(&flow.v).map(|(u, v)| u.hypot(*v)).fold(0.0, f32::max);
@@ -94,7 +93,7 @@ fn picture_format(path: &Path) -> Result<ImageFormat> {
     }
 }
 
-/// The bytes of the picture.
+/// The picture of a field, encoded.
 fn draw(flow: &Flow, format: ImageFormat) -> Result<Vec<u8>> {
     let picture = image::RgbImage::from_raw(flow.width() as u32, flow.height() as u32, colour::draw(flow, None));
     let mut bytes = Cursor::new(Vec::new());

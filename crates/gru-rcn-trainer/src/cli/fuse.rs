@@ -10,12 +10,11 @@ use gru_rcn_data::{Split, TestViews};
 use gru_rcn_metrics::{Classification, Comparison, Predictions};
 use serde::Serialize;
 
-use super::shared::print_json;
-use crate::output::{describe, note, say};
+use super::shared::{print_json, save_scores};
+use crate::output::{note, say};
 use crate::recipe::Recipe;
 use crate::run::dir::{GRU_RCN, RunDir};
 use crate::run::scores::{SavedScores, ScoreLabels, Scores, average};
-use crate::signals::Faults;
 
 /// The second member's share in the paper's fusion, one part RGB and two parts flow.
 const PAPERS_SHARE: f64 = 2.0 / 3.0;
@@ -32,15 +31,15 @@ pub(super) struct Member {
 pub(super) struct FuseArgs {
     /// Finished runs, or files of scores, each with its weight if it is not 1:
     /// `runs/rgb runs/flow=2` is the paper's fusion. RUN is the system that the run is about, RUN:KEY
-    /// another one by its key: `runs/rgb:cnn runs/flow:cnn=2` fuses the fine-tuned CNNs. What is the
-    /// path of a file or folder as it stands is taken as that.
+    /// another one by its key: `runs/rgb:cnn runs/flow:cnn=2` fuses the fine-tuned CNNs. A name that is
+    /// the path of a file or folder as a whole is that path.
     #[arg(value_name = "RUN[:KEY][=WEIGHT]", required = true)]
     members: Vec<Member>,
-    /// Which scores of the runs: those of test, or what `evaluate --split` wrote.
+    /// Which scores of the runs: those of the test, or of another part that `evaluate --split` wrote.
     #[arg(long, default_value_t = Split::Test)]
     split: Split,
-    /// Take the scores by these views, which `evaluate --views` wrote; by default those of the test
-    /// at the end of training.
+    /// Take the scores by these views, which `evaluate --views` wrote; by default those of the test at
+    /// the end of training.
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
     /// Choose the weights of two members on the validation clips, then fuse the test scores by them.
@@ -96,7 +95,7 @@ struct Document {
 struct Entry {
     path: String,
     weight: f64,
-    /// By which views its clips were scored, where that is known.
+    /// The views that its clips were scored by, if they are known.
     views: Option<String>,
     test: Classification,
     /// The fused predictions against these, on the same clips.
@@ -106,19 +105,19 @@ struct Entry {
 /// Weights that were chosen on validation clips.
 #[derive(Serialize)]
 struct Sweep {
-    /// Of the two members, with the sum 1.
+    /// Those of the two members, which sum to 1.
     weights: [f64; 2],
     /// The fusion by these weights on the validation clips.
     validation: Classification,
-    /// Top-1 accuracy on the validation clips by every pair that was tried.
+    /// Every pair that was tried, with the top-1 accuracy on the validation clips.
     tried: Vec<([f64; 2], f64)>,
 }
 
 /// The scores of all members on the same clips.
 struct Streams {
-    /// Of each member, in the order of the first one's clips.
+    /// Those of each member, in the order of the first one's clips.
     predictions: Vec<Predictions>,
-    /// By which views each was scored, where that is known.
+    /// The views that each was scored by, if they are known.
     member_views: Vec<Option<String>>,
     /// The first member's file: its names of clips and classes are those of all.
     first: SavedScores,
@@ -156,11 +155,7 @@ impl FuseArgs {
         let part = format!("{} clips, {} score files averaged", first.clips.len(), self.members.len());
         let labels = ScoreLabels { ids: &first.clips, classes: &first.classes, views: &views, part: &part };
         let scores = Scores { probabilities: fused.probabilities, ..first.scores };
-        if let Err(error) = scores.save(out, &labels) {
-            bail!(Faults(format!("the result is printed, but {}; give another file with --out", describe(&error))));
-        }
-        note!("scores: {}", out.display());
-        Ok(())
+        save_scores(&scores, out, &labels)
     }
 
     /// The weights that do best on the validation clips.
@@ -180,48 +175,39 @@ impl FuseArgs {
                  this is a file",
                 member.name
             );
-            if path.join("recipe.toml").is_file() && RunDir::open_at(path)?.read_recipe()?.refit.is_some() {
-                bail!(
-                    "{} was trained on its validation clips too, as its recipe's refit says: weights cannot be chosen on \
-                     them",
-                    path.display()
-                );
-            }
+            let dir = RunDir::at(path.to_owned());
+            ensure!(
+                !dir.recipe_file().is_file() || dir.read_recipe()?.refit.is_none(),
+                "{dir} was trained on its validation clips too, as its recipe's refit says: weights cannot be chosen on \
+                 them"
+            );
         }
         let Streams { predictions, .. } = self.streams(Split::Validation)?;
-        let fuse = |share: f64| average(&predictions, &[1.0 - share, share]);
-        let shares = || (0..=10).map(|tenths| f64::from(tenths) / 10.0).chain([PAPERS_SHARE]);
-        let mut tried: Vec<(f64, f64)> =
-            shares().map(|share| Ok((share, fuse(share)?.top_k(1)))).collect::<Result<_>>()?;
-        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let far = |share: f64| (share - PAPERS_SHARE).abs();
-        let best = tried.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1).then(far(b.0).total_cmp(&far(a.0))));
-        let (share, _) = best.expect("several shares were tried");
-        let pair = |share: f64| [1.0 - share, share];
-        Ok(Sweep {
-            weights: pair(share),
-            validation: fuse(share)?.summary(),
-            tried: tried.into_iter().map(|(share, top1)| (pair(share), top1)).collect(),
-        })
+        let mut shares: Vec<f64> = (0..=10).map(|tenths| f64::from(tenths) / 10.0).chain([PAPERS_SHARE]).collect();
+        shares.sort_by(f64::total_cmp);
+        let pairs = shares.into_iter().map(|share| [1.0 - share, share]);
+        let tried: Vec<([f64; 2], f64)> =
+            pairs.map(|pair| Ok((pair, average(&predictions, &pair)?.top_k(1)))).collect::<Result<_>>()?;
+        let far = |[_, share]: [f64; 2]| (share - PAPERS_SHARE).abs();
+        let best =
+            tried.iter().max_by(|(a, a_top1), (b, b_top1)| a_top1.total_cmp(b_top1).then(far(*b).total_cmp(&far(*a))));
+        let (weights, _) = *best.expect("several shares were tried");
+        Ok(Sweep { weights, validation: average(&predictions, &weights)?.summary(), tried })
     }
 
     /// The scores of all members on a part of the data.
     fn streams(&self, split: Split) -> Result<Streams> {
-        let (mut predictions, mut member_views) = (Vec::new(), Vec::new());
-        let mut first: Option<(PathBuf, SavedScores)> = None;
-        for member in &self.members {
-            let (path, saved) = self.scores_of(member, split)?;
-            let (other, reference) = first.as_ref().map_or((&path, &saved), |(other, first)| (other, first));
-            predictions.push(
-                saved
-                    .predictions_like(reference)
-                    .with_context(|| format!("{} cannot be fused with {}", path.display(), other.display()))?,
-            );
-            member_views.push(saved.views.clone());
-            first.get_or_insert((path, saved));
-        }
-        let Some((_, first)) = first else { bail!("name the runs to fuse") };
-        Ok(Streams { views: self.common_views(&member_views)?, predictions, member_views, first })
+        let files = self.members.iter().map(|member| self.scores_of(member, split));
+        let mut files: Vec<(PathBuf, SavedScores)> = files.collect::<Result<_>>()?;
+        let (first_path, first) = &files[0];
+        let predictions = files.iter().map(|(path, saved)| {
+            let fail = || format!("{} cannot be fused with {}", path.display(), first_path.display());
+            saved.predictions_like(first).with_context(fail)
+        });
+        let predictions = predictions.collect::<Result<_>>()?;
+        let member_views: Vec<Option<String>> = files.iter().map(|(_, saved)| saved.views.clone()).collect();
+        let views = self.common_views(&member_views)?;
+        Ok(Streams { predictions, member_views, first: files.swap_remove(0).1, views })
     }
 
     /// The scores of a file, or of a system of a run by the views that were asked for.
@@ -231,37 +217,23 @@ impl FuseArgs {
             ensure!(path.exists(), "{}: no such run, system of a run or file of scores", member.name);
             return Ok((path.to_owned(), SavedScores::load(path)?));
         }
+        let dir = RunDir::at(path.to_owned());
         // Scores that were copied out of a run have no recipe beside them.
-        let run = if path.join("recipe.toml").is_file() { Some(RunDir::open_at(path)?) } else { None };
-        let recipe = run.as_ref().map(RunDir::read_recipe).transpose()?;
-        let card = run.as_ref().map(RunDir::read_card).transpose()?.flatten();
-        let known: Vec<String> = card.iter().flat_map(|card| &card.systems).map(|system| system.key.clone()).collect();
-        if let Some(key) = key
-            && !known.is_empty()
-        {
-            ensure!(
-                known.iter().any(|other| other == key),
-                "{} has no system {key}; it has {}",
-                path.display(),
-                known.join(", ")
-            );
-        }
-        let key = key.or(known.first().map(String::as_str)).unwrap_or(GRU_RCN);
+        let recipe = dir.recipe_file().is_file().then(|| dir.read_recipe()).transpose()?;
+        let card = if recipe.is_some() { dir.read_card()? } else { None };
+        let known: Vec<&str> = card.iter().flat_map(|card| &card.systems).map(|system| &*system.key).collect();
+        let key = key.or(known.first().copied()).unwrap_or(GRU_RCN);
+        ensure!(known.is_empty() || known.contains(&key), "{dir} has no system {key}; it has {}", known.join(", "));
         let own = recipe.as_ref().map(Recipe::views);
         let views = self.views.map(|views| recipe.as_ref().map_or(views, |recipe| views.allowed(recipe.clip.flip)));
         let name = match views {
             Some(views) if Some(views) != own => format!("{split}-{views}"),
             _ => split.to_string(),
         };
-        let dir = RunDir::at(path.to_owned());
         let file = dir.scores_of(key, &name);
         if !file.is_file() {
             let views = views.map_or(String::new(), |views| format!(" --views {views}"));
-            bail!(
-                "{}: no such file; make it with `evaluate --run {} --split {split}{views}`",
-                file.display(),
-                path.display()
-            );
+            bail!("{}: no such file; make it with `evaluate --run {dir} --split {split}{views}`", file.display());
         }
         let mut saved = SavedScores::load(&file)?;
         // An earlier version wrote the views in the name alone.
@@ -273,8 +245,8 @@ impl FuseArgs {
         Ok((file, saved))
     }
 
-    /// The views of all members, which must be the same; where `--views` says them, without mirror
-    /// images for runs whose classes these would change.
+    /// The views of all members, which must be the same. With `--views` they may lack the mirror images,
+    /// as in runs whose classes these would change.
     fn common_views(&self, views: &[Option<String>]) -> Result<String> {
         let members = || self.members.iter().map(|member| &member.name).zip(views);
         let unknown: Vec<&String> = members().filter(|(_, views)| views.is_none()).map(|(name, _)| name).collect();
@@ -304,7 +276,7 @@ impl FuseArgs {
     }
 }
 
-/// Other views than those of the test by which a system of a run was scored, if there are any.
+/// Views other than those of the test that a system of a run was scored by, if there are any.
 fn known_views(dir: &RunDir, key: &str, split: Split) -> Option<String> {
     let (file, marker) = (dir.scores_of(key, &format!("{split}-?")), "?");
     let (folder, pattern) = (file.parent()?, file.file_name()?.to_str()?.to_owned());

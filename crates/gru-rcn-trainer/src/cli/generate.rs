@@ -1,4 +1,4 @@
-//! `generate`: man pages and completions, for whoever installs or packages the program.
+//! `generate`: man pages and completions, for packages of the program.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,9 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-/// Arguments of `generate`.
 #[derive(Args, Debug)]
-pub(crate) struct GenerateArgs {
-    /// Folder for the files; it is made if need be.
+pub(super) struct GenerateArgs {
+    /// Folder for the files; it is made if it does not exist.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
@@ -24,8 +23,8 @@ impl GenerateArgs {
             for shell in [Shell::Fish, Shell::Zsh] {
                 clap_complete::generate_to(shell, &mut command, "gru-rcn", &self.dir)?;
             }
-            // clap_complete 4.6 splits the hyphen of the program's name in one half of bash's script only, so
-            // that no option would be completed.
+            // clap_complete 4.6 replaces the hyphen of the program's name in one half of bash's script only:
+            // no option would be completed.
             let mut script = Vec::new();
             clap_complete::generate(Shell::Bash, &mut command, "gru-rcn", &mut script);
             let script = String::from_utf8_lossy(&script).replace("gru__subcmd__rcn", "gru__rcn");

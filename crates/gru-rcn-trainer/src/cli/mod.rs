@@ -45,7 +45,6 @@ struct Cli {
     verb: Verb,
 }
 
-/// The verbs.
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Train a model by a recipe, with its baselines, or a captioner, and report on the test clips.
@@ -56,11 +55,11 @@ enum Verb {
     Predict(predict::PredictArgs),
     /// Show where and when in a video a system finds its class, as pictures and numbers.
     Explain(explain::ExplainArgs),
-    /// Say what happens when in a long video, a pipe of frames or a camera.
+    /// Report what happens when in a long video, a pipe of frames or a camera.
     Watch(watch::WatchArgs),
     /// Describe video files or folders of frames in sentences, by a trained captioner.
     Caption(caption::CaptionArgs),
-    /// Train captioners of sizes drawn at random, and list them by how well they validate.
+    /// Train captioners of sizes drawn at random, and rank them by their validation results.
     Search(search::SearchArgs),
     /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
     Features(features::FeaturesArgs),
@@ -76,7 +75,7 @@ enum Verb {
     Table2(table2::Table2Args),
     /// Score captions against references by BLEU, METEOR, ROUGE-L and CIDEr, as coco-caption does.
     ScoreCaptions(score_captions::ScoreCaptionsArgs),
-    /// Make frames, and optical flow if asked, of a data set's videos, with a manifest.
+    /// Extract frames, and optical flow if asked, from a data set's videos, with a manifest.
     Prepare(prepare::PrepareArgs),
     /// Join the manifests of a folder that was prepared in shards.
     Merge(merge::MergeArgs),
@@ -84,7 +83,7 @@ enum Verb {
     Verify(verify::VerifyArgs),
     /// Compute the optical flow between two images.
     Flow(flow::FlowArgs),
-    /// Say what this program can do on this machine, and test its backends.
+    /// Show what this program can do on this machine, and test its backends.
     Doctor(doctor::DoctorArgs),
     /// Write man pages and completions of shells.
     #[command(hide = true)]
@@ -97,7 +96,7 @@ enum Verb {
 }
 
 impl Verb {
-    /// The devices that it computes on; the first is the one that Burn's hidden defaults mean.
+    /// The devices that the verb computes on. The first becomes Burn's default device.
     fn backends(&self) -> Vec<Backend> {
         match self {
             Self::Train(args) => args.backends(),
@@ -165,7 +164,7 @@ pub(crate) unsafe fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let stopped = error.downcast_ref::<Interrupted>();
-            // A stop that was asked for is no error. Names of files may hold what a terminal would obey.
+            // A requested stop is no error. File names may hold control characters of terminals.
             let start = if stopped.is_some() { "" } else { "error: " };
             note!("{start}{}", printable(&describe(&error)));
             ExitCode::from(match stopped {

@@ -4,57 +4,58 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::Tensor;
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor};
 use clap::Args;
-use gru_rcn::backbone::{Backbone, Cnn, Pixels};
+use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::EnsembleLogits;
-use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::Percepts;
 use gru_rcn::replay::Replay;
-use gru_rcn_data::{ClipViews, Modality, TestViews, ordered, source_of};
+use gru_rcn_data::{ClipViews, TestViews, ordered, source_of};
 use gru_rcn_metrics::at_temperature;
 use serde::Serialize;
 
 use super::results::ResultsFile;
-use super::shared::{Entry, FilesArgs, ModelArgs, Tally, at_least_one, each_file, print_json, probability};
+use super::shared::{
+    Entry, FilesArgs, ModelArgs, Tally, at_least_one, each_file, print_json, probabilities, probability,
+};
 use crate::experiment::{System, TrainedModel, TrainedRun, fingerprint};
+use crate::observe::percent;
 use crate::output::{note, say};
-use crate::percepts::FrozenCnn;
+use crate::percepts::{ClipLoader, FrozenCnn};
 use crate::run::checksum::checksum;
 use crate::run::dir::GRU_RCN;
 use crate::run::fingerprint::RunFingerprint;
 use crate::run::scores::top_classes;
+use crate::scoring::Scorable;
 use crate::scoring::views::{ViewPercepts, ViewPixels};
-use crate::scoring::{Scorable, score};
-use crate::signals::StopFlag;
 use crate::stream::BACKGROUND;
 
 #[derive(Args, Debug)]
 pub(super) struct PredictArgs {
     #[command(flatten)]
     files: FilesArgs,
-    /// How many classes to print of each.
+    /// Number of classes to print for each file.
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     top: usize,
     /// The views of each file, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
     /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
-    /// Least probability of an answer: of a file in which no class but `background` has it, say that
-    /// nothing was recognised.
+    /// Least probability of an answer: report nothing for a file in which no class but `background`
+    /// reaches it.
     #[arg(long, value_name = "P", value_parser = probability)]
     threshold: Option<f32>,
     /// The system to ask, by its key, such as `frame`, `top_rnn` or `cnn`, the CNN's own classifier; by
-    /// default GRU-RCN. `evaluate` prints what each is worth.
+    /// default GRU-RCN. `evaluate` prints the accuracy of each.
     #[arg(long, value_name = "KEY", default_value = GRU_RCN)]
     system: String,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
-    /// Write the results into this file instead, as CSV, a line as soon as a file is classified. Where
-    /// the file is there, the call goes on after its last line.
+    /// Write the results to this file instead, as CSV, a line as soon as a file is classified. A call
+    /// continues a file that exists after its last line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "jsonl"])]
     csv: Option<PathBuf>,
     /// The same with a JSON object per line.
@@ -71,17 +72,17 @@ struct Prediction {
     file: String,
     /// Frames decoded from it.
     frames: usize,
-    /// Where in the file the frames are that the model saw.
+    /// The frames of the file that the model saw.
     from: Place,
-    /// With a threshold, the class that reaches it, if one does.
+    /// With a threshold, the class that reaches it; null if none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<String>>,
     /// The most probable classes.
     top: Vec<ClassProbability>,
 }
 
-/// The frames of a file that the model saw: how many, the first and the last of them, counted from
-/// 0, and where the frame rate is known their times in seconds since the first frame of the file.
+/// The frames of a file that the model saw: their number, and the first and the last of them, counted
+/// from 0, with their times in seconds since the first frame of the file if the frame rate is known.
 #[derive(Serialize)]
 struct Place {
     seen: usize,
@@ -119,7 +120,7 @@ struct ClassProbability {
     probability: f32,
 }
 
-/// The model of a run for clip after clip, replayed where the device can.
+/// A GRU-RCN that takes one clip after another, replayed on devices that can.
 struct Replayed(RefCell<Replay>);
 
 impl Replayed {
@@ -144,44 +145,33 @@ impl Scorable<Percepts> for Replayed {
     }
 }
 
-/// A system with what makes its input of clips.
-enum Classifier {
-    Percepts(Box<FrozenCnn>, Box<dyn Scorable<Percepts>>),
-    Pixels(Pixels, Box<dyn Scorable<PixelClips>>),
+/// The class probabilities of a clip by its views.
+type Classifier<'a> = Box<dyn Fn(ClipViews) -> Result<Vec<f32>> + 'a>;
+
+/// Loads a system to classify the clips of this loader.
+fn classifier<'a>(
+    trained: &TrainedRun,
+    system: &System,
+    loader: &'a ClipLoader,
+    device: &'a Device,
+) -> Result<Classifier<'a>> {
+    let on_percepts = move |cnn: &Cnn, model: Box<dyn Scorable<Percepts>>| -> Classifier<'a> {
+        let cnn = FrozenCnn::new(cnn);
+        Box::new(move |views| probabilities(&*model, ViewPercepts { cnn: &cnn, loader, device }.of_clip(0, views)))
+    };
+    if *system == System::GruRcn {
+        let (cnn, model) = trained.gru_rcn()?;
+        return Ok(on_percepts(&cnn, Box::new(Replayed::new(&cnn, model, trained.recipe.levels()))));
+    }
+    Ok(match trained.load(system)?.model {
+        TrainedModel::Percepts { model, .. } => on_percepts(&trained.cnn, model),
+        TrainedModel::Pixels { model, pixels } => Box::new(move |views| {
+            probabilities(&*model, ViewPixels { pixels: &pixels, loader, device }.of_clip(0, &views))
+        }),
+    })
 }
 
-impl Classifier {
-    fn open(trained: &TrainedRun, system: &System) -> Result<Self> {
-        if *system == System::GruRcn {
-            let (cnn, model) = trained.gru_rcn()?;
-            let model = Replayed::new(&cnn, model, trained.recipe.levels());
-            return Ok(Self::Percepts(Box::new(FrozenCnn::new(&cnn)), Box::new(model)));
-        }
-        Ok(match trained.load(system)?.model {
-            TrainedModel::Percepts { model, .. } => Self::Percepts(Box::new(FrozenCnn::new(&trained.cnn)), model),
-            TrainedModel::Pixels { model, pixels } => Self::Pixels(pixels, model),
-        })
-    }
-
-    /// The probability of each class, averaged over the views of a clip.
-    fn probabilities(&self, trained: &TrainedRun, views: ClipViews) -> Result<Vec<f32>> {
-        let (loader, device, stop) = (&trained.loader, &trained.device, StopFlag::default());
-        // The class is not known; the score of class 0 is not looked at.
-        let mut scores = match self {
-            Self::Percepts(cnn, model) => {
-                let batches = ViewPercepts { cnn, loader, device }.of_clip(0, views);
-                score(&[&**model], batches, &[0], &stop, |_| ())?
-            }
-            Self::Pixels(pixels, model) => {
-                let batches = ViewPixels { pixels, loader, device }.of_clip(0, &views);
-                score(&[&**model], batches, &[0], &stop, |_| ())?
-            }
-        };
-        Ok(scores.swap_remove(0).probabilities)
-    }
-}
-
-/// Says so if a system of single frames named more of the run's test clips than GRU-RCN.
+/// Notes that a system of single frames named more of the run's test clips than GRU-RCN, if one did.
 fn advise(trained: &TrainedRun) {
     let systems = &trained.card.systems;
     let Some(own) = systems.iter().find(|system| system.key == GRU_RCN) else { return };
@@ -189,11 +179,11 @@ fn advise(trained: &TrainedRun) {
     let best = frames.max_by(|a, b| a.test.top1.total_cmp(&b.test.top1));
     if let Some(frames) = best.filter(|frames| frames.test.top1 > own.test.top1) {
         note!(
-            "note: single frames did better on the {} test clips of {}, {:.1} % against {:.1} %: try --system {}",
+            "note: single frames did better on the {} test clips of {}, {} against {}: try --system {}",
             own.test.clips,
             trained.dir,
-            100.0 * frames.test.top1,
-            100.0 * own.test.top1,
+            percent(frames.test.top1),
+            percent(own.test.top1),
             frames.key
         );
     }
@@ -217,16 +207,12 @@ impl PredictArgs {
     /// Files that cannot be classified are exit code 1, or an error if there are no others.
     pub(super) fn run(&self) -> Result<()> {
         let mut files = self.files.files()?;
-        let mut trained = self.model.open()?;
-        // A run without GRU-RCN says so itself.
+        let mut trained = self
+            .model
+            .open_on_rgb("which a video has to be prepared for; use `prepare --flow` and `evaluate --data`")?;
+        // Loading GRU-RCN explains why a run has none.
         let system = if self.system == GRU_RCN { System::GruRcn } else { trained.system(&self.system)? };
-        let classifier = Classifier::open(&trained, &system)?;
-        if trained.recipe.clip.modality == Modality::Flow {
-            bail!(
-                "{} takes in optical flow, which a video has to be prepared for; use `prepare --flow` and `evaluate --data`",
-                trained.dir
-            );
-        }
+        let classifier = classifier(&trained, &system, &trained.loader, &trained.device)?;
         let rule = trained.views(self.views);
         let mut results = self.results(&trained, &system, rule)?;
         trained.dir.release_built_in();
@@ -235,7 +221,7 @@ impl PredictArgs {
             let [known, failed] = results.retain_new(&mut files)?;
             tally.failed = failed;
             if known > 0 {
-                note!("{}: {known} files have results already", results.path().display());
+                note!("{}: {known} files have results already", results.path.display());
             }
         }
         if files.iter().any(|video| video.is_file()) {
@@ -246,7 +232,7 @@ impl PredictArgs {
         }
         let (reader, planner) = (trained.loader.reader.clone(), trained.loader.planner.clone());
         let (bytes, limits) = (trained.loader.bytes_of(1), trained.loader.limits);
-        // Threads read ahead: much of the time of a short video is that of starting FFmpeg.
+        // Threads read ahead: starting FFmpeg takes much of the time of a short video.
         let mut clips = ordered(
             files.clone(),
             |_| bytes,
@@ -272,11 +258,11 @@ impl PredictArgs {
             print_json(&entries)?;
         }
         let Some(results) = results else { return tally.exit("") };
-        note!("results: {}", results.path().display());
+        note!("results: {}", results.path.display());
         tally.exit("; they are tried again where their lines are removed from the results")
     }
 
-    /// The file of the results, if they go into one.
+    /// The file of results, if one was asked for.
     fn results(&self, trained: &TrainedRun, system: &System, rule: TestViews) -> Result<Option<ResultsFile>> {
         let Some(path) = self.csv.as_ref().or(self.jsonl.as_ref()) else { return Ok(None) };
         let recipe = RunFingerprint::new(&trained.recipe, &trained.card)?.recipe_hash();
@@ -312,7 +298,7 @@ impl PredictArgs {
         views: ClipViews,
     ) -> Result<Prediction> {
         let (frames, from) = (views.total(), Place::of(&views));
-        let probabilities = classifier.probabilities(trained, views)?;
+        let probabilities = classifier(views)?;
         ensure!(
             probabilities.iter().all(|probability| probability.is_finite()),
             "{}: the model gives no finite probabilities for it; the weights of {} are damaged",

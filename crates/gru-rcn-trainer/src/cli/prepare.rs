@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use gru_rcn_data::{
     CaptionedPart, Estimate, Failure, Ffmpeg, FilmedMotion, FlowMethod, FlowOptions, ImageCoding, Layout,
@@ -83,7 +83,7 @@ struct MotionCaptionsArgs {
 
 #[derive(Args, Debug)]
 struct VideosArgs {
-    /// How the videos are laid out: ucf101, hmdb51, msvd or folder (a folder per class).
+    /// Layout of the videos: ucf101, hmdb51, msvd or folder (a folder per class).
     layout: Layout,
     /// The folder of videos.
     #[arg(value_name = "VIDEOS")]
@@ -117,13 +117,13 @@ struct VideosArgs {
     /// Quality of the JPEG frames, 1 to 100.
     #[arg(long, default_value_t = 95)]
     quality: u8,
-    /// Optical flow too: tvl1 as in the paper, or dis, many times as fast.
+    /// Compute optical flow too: tvl1 as in the paper, or dis, many times as fast.
     #[arg(long, value_name = "METHOD")]
     flow: Option<FlowMethod>,
     /// Displacement of the largest 8-bit code, pixels.
     #[arg(long, default_value_t = 20.0)]
     bound: f32,
-    /// How flow is stored.
+    /// Image format of the stored flow.
     #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
     flow_format: FlowImage,
     /// Clips at once; 0 is one for each processor.
@@ -137,7 +137,7 @@ struct VideosArgs {
     json: bool,
 }
 
-/// How fields of flow are stored.
+/// Image formats of stored flow.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum FlowImage {
     /// JPEG of quality 95, as is usual.
@@ -192,21 +192,18 @@ impl VideosArgs {
         let stop = StopFlag::install("the same command continues where it stopped")?;
         let estimate = options.estimate(&decoder)?;
         print_estimate(&estimate);
-        if !estimate.fits() {
-            bail!(
-                "{} needs about {} and its disk has {} free; make room, or give a smaller --size",
-                options.output.display(),
-                size(estimate.bytes),
-                size(estimate.free.unwrap_or(0))
-            );
-        }
+        ensure!(
+            estimate.fits(),
+            "{} needs about {} and its disk has {} free; make room, or give a smaller --size",
+            options.output.display(),
+            size(estimate.bytes),
+            size(estimate.free.unwrap_or(0))
+        );
         let mut bar = Bar::new()?;
         let outcome = options.run(&decoder, stop.flag(), &mut |progress| bar.show(&progress))?;
         bar.finish();
         print_outcome(&outcome, self.json)?;
-        if outcome.interrupted {
-            bail!(stop.interrupted());
-        }
+        ensure!(!outcome.interrupted, stop.interrupted());
         check_complete(&outcome.failures)
     }
 
@@ -238,10 +235,9 @@ impl VideosArgs {
 
 /// Clips that could not be prepared are faults.
 pub(super) fn check_complete(failures: &[Failure]) -> Result<()> {
-    match failures.len() {
-        0 => Ok(()),
-        failures => bail!(Faults(format!("{failures} clips could not be prepared; they are named in failures.jsonl"))),
-    }
+    let count = failures.len();
+    ensure!(count == 0, Faults(format!("{count} clips could not be prepared; they are named in failures.jsonl")));
+    Ok(())
 }
 
 fn print_estimate(estimate: &Estimate) {
@@ -259,8 +255,8 @@ fn print_estimate(estimate: &Estimate) {
     );
 }
 
-/// One line that counts clips and names the first.
-fn counted(kind: &str, clips: &[String], what: &str) {
+/// Reports the number of clips and the first of them in one line, if there are any.
+fn name_first(kind: &str, clips: &[String], what: &str) {
     if let Some(first) = clips.first() {
         note!("{kind}: {} {what}, the first {first}", clips.len());
     }
@@ -271,9 +267,9 @@ fn print_outcome(outcome: &PrepareOutcome, as_json: bool) -> Result<()> {
         note!("failed: {}: {}", failure.clip, printable(&failure.error));
     }
     outcome.notes.iter().for_each(|note| note!("note: {note}"));
-    counted("note", &outcome.changed, "clips were prepared of other videos before and are made anew");
-    counted("note", &outcome.without_source, "prepared clips have no video in the source any more and stay");
-    counted("warning", &outcome.damaged, "clips are of damaged videos, their readable frames were used");
+    name_first("note", &outcome.changed, "clips were prepared of other videos before and are made anew");
+    name_first("note", &outcome.without_source, "prepared clips have no video in the source any more and stay");
+    name_first("warning", &outcome.damaged, "clips are of damaged videos, their readable frames were used");
     for list in outcome.lists.iter().filter(|list| !list.absent.is_empty()) {
         note!("note: {} names {} clips that are not in the source", list.name, list.absent.len());
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::shared::RunArgs;
@@ -13,8 +13,8 @@ use crate::run::dir::{RunDir, write_atomically};
 
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
-    /// Finished runs to show beside each other on one page, the one it is about first; without
-    /// them, `--run` alone.
+    /// Finished runs to show beside each other on one page, the main one first; if not given, `--run`
+    /// alone.
     #[arg(value_name = "RUN", conflicts_with = "run")]
     compared: Vec<PathBuf>,
     /// Where that page is written.
@@ -38,35 +38,31 @@ impl ReportArgs {
         say!("{}", dir.report().display())
     }
 
-    /// Several runs on one page, by the run's name. They must have been tested on the same clips.
+    /// Several runs on one page, each under its name. They must have been tested on the same clips.
     fn compare(&self) -> Result<()> {
-        let (mut first, mut systems, mut run_card) = (None::<(RunReport, RunCard)>, Vec::new(), Vec::new());
-        for root in &self.compared {
+        let read = |root: &PathBuf| -> Result<(RunDir, RunReport, RunCard)> {
             let dir = RunDir::open_at(root)?;
-            let report = RunReport::read(&dir)?;
-            let card = dir.card()?;
-            let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
-            let Some(system) = report.systems.first().cloned() else {
-                bail!("{}: the report has no system", root.display());
-            };
-            if let Some((_, first)) = &first
-                && first.data.fingerprint != card.data.fingerprint
-            {
-                bail!(
-                    "{} was tested on other clips than {}: {} and {}; runs are compared on the same clips only",
-                    root.display(),
-                    self.compared[0].display(),
-                    card.data.fingerprint,
-                    first.data.fingerprint
-                );
-            }
-            systems.push(SystemResult { name: format!("{name}: {}", system.name), key: name.clone(), ..system });
-            run_card.push((name, format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend)));
-            first.get_or_insert((report, card));
+            let (report, card) = (RunReport::read(&dir)?, dir.card()?);
+            Ok((dir, report, card))
+        };
+        let runs: Vec<_> = self.compared.iter().map(read).collect::<Result<_>>()?;
+        let (first_dir, first, first_card) = &runs[0];
+        let (mut systems, mut run_card) = (Vec::new(), Vec::new());
+        for (dir, report, card) in &runs {
+            let [fingerprint, of_first] = [card, first_card].map(|card| &card.data.fingerprint);
+            ensure!(
+                fingerprint == of_first,
+                "{dir} was tested on other clips than {first_dir}: {fingerprint} and {of_first}; runs are compared on the same \
+                 clips only"
+            );
+            let name = dir.root().file_name().unwrap_or(dir.root().as_os_str()).to_string_lossy().into_owned();
+            let system = report.systems.first().cloned();
+            let system = system.with_context(|| format!("{dir}: the report has no system"))?;
+            run_card.push((name.clone(), format!("recipe {}, seed {}, {}", card.recipe, card.seed, card.backend)));
+            systems.push(SystemResult { name: format!("{name}: {}", system.name), key: name, ..system });
         }
-        let Some((report, card)) = first else { bail!("name the runs to compare") };
-        let title = format!("{} runs on {}", self.compared.len(), card.data.name);
-        let page = RunReport { title, systems, run_card, recipe: String::new(), ..report };
+        let title = format!("{} runs on {}", runs.len(), first_card.data.name);
+        let page = RunReport { title, systems, run_card, recipe: String::new(), ..first.clone() };
         write_atomically(&self.out, render(&page).as_bytes())?;
         say!("{}", self.out.display())
     }

@@ -1,32 +1,34 @@
-//! Files of results with a line per file that was taken, which a later call goes on with.
+//! Files of results with a line per classified file, which a later call continues.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use gru_rcn_data::DataError;
+use gru_rcn_data::base::open_file;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::stream::field;
 
-/// A file that has a line for each file that was taken, in their order. It goes on after the lines of
-/// an earlier call of the same model.
+/// A file with a line for each classified file, in their order. It continues after the lines of an
+/// earlier call with the same model.
 #[derive(Debug)]
 pub(super) struct ResultsFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     file: File,
-    /// Number of columns; a file without any has a JSON object per line.
+    /// Number of columns of CSV; `None` for a JSON object per line.
     columns: Option<usize>,
-    /// Stands in every line, so that there are no lines of different models in one file.
+    /// Stands in every line, so that one file holds no lines of different models.
     model: String,
-    /// The files that have a line or get one by this call, by their names as they are written, and whether
-    /// the line of an earlier call is an error.
+    /// The files that have a line or get one in this call, by their names as they are written, and whether
+    /// an earlier call wrote an error for them.
     known: HashMap<String, bool>,
 }
 
-/// What is read of a line again.
+/// The fields of an earlier line that are read again.
 #[derive(Deserialize)]
 struct Known {
     file: String,
@@ -36,7 +38,7 @@ struct Known {
 }
 
 impl Known {
-    /// The same of a line of CSV, with the cells as they are written.
+    /// Reads a line of CSV; the cells stay quoted as they are written.
     fn of_csv(line: &str) -> Option<Self> {
         let mut quoted = false;
         let mut cells = line.split(|character| {
@@ -57,17 +59,15 @@ struct Line<'a, T> {
 }
 
 impl ResultsFile {
-    /// Begins the file or opens it to go on: as CSV if there are `columns`, of which the first are `file`
-    /// and `error`, and otherwise with a JSON object per line. A file that holds anything else is an
-    /// error and stays as it is.
+    /// Creates the file or opens it to continue it: as CSV if there are `columns`, of which the first are
+    /// `file` and `error`, and otherwise with a JSON object per line. A file that holds anything else is
+    /// an error and stays as it is.
     pub(super) fn open(path: &Path, columns: Option<&[String]>, model: String) -> Result<Self> {
         let name = path.display();
         let fail = || format!("could not write {name}");
-        // Reading a pipe could wait for ever, and reading a device never end.
-        ensure!(
-            fs::metadata(path).map_or(true, |metadata| metadata.is_file()),
-            "{name}: this is no regular file, of which a later call could read what is done"
-        );
+        if let Err(error @ DataError::NotAFile { .. }) = open_file(path) {
+            bail!("{error}: a later call reads the results so far from it");
+        }
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(fail)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             bail!("{name}: another process is writing this file");
@@ -112,12 +112,8 @@ impl ResultsFile {
         Ok(Self { path: path.to_owned(), file, columns: columns.map(<[String]>::len), model, known })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Removes the files that have a line and those that are named before; returns how many they are, and
-    /// how many have an error as their line.
+    /// Removes the files that have a line or occurred before; returns their number, and the number of those
+    /// whose line is an error.
     pub(super) fn retain_new(&mut self, files: &mut Vec<PathBuf>) -> Result<[usize; 2]> {
         let fits = |file: &PathBuf| file.to_str().is_some_and(|name| !name.contains(['\n', '\r']));
         if let Some(file) = files.iter().find(|file| !fits(file)) {
@@ -135,7 +131,7 @@ impl ResultsFile {
         Ok([known, failed])
     }
 
-    /// Adds a line: the object `entry`, or the first cells of it, which are followed by empty ones.
+    /// Adds a line: the object `entry`, or as CSV its first cells, which are padded with empty ones.
     pub(super) fn add(&mut self, entry: &impl Serialize, mut cells: Vec<String>) -> Result<()> {
         let line = match self.columns {
             Some(columns) => {
@@ -157,11 +153,13 @@ fn csv_line(cells: &[String], last: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
 
-    /// Cut at every byte, the file goes on with the lines that are whole, to the same bytes.
+    /// Cut at every byte, the file is continued after its whole lines and ends in the same bytes.
     #[test]
     fn a_file_that_was_cut_anywhere_is_completed() {
         let folder = tempfile::tempdir().unwrap();

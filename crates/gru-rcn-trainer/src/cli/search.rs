@@ -18,8 +18,8 @@ use crate::run::dir::write_json;
 pub(super) struct SearchArgs {
     /// A captioning recipe, built-in or a TOML file. The ranges are in its section `search`.
     recipe: String,
-    /// Trials to train. The trial of a number is the same whatever their number, so that a later call
-    /// with more goes on.
+    /// Number of trials to train. A trial does not depend on their number, so that a later call with
+    /// more of them continues.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     trials: u32,
     #[command(flatten)]
@@ -35,7 +35,7 @@ struct Trial {
     segments: usize,
     /// Lowest negative log-likelihood of a validation caption.
     validation_nll: f64,
-    /// Highest validation score, where the weights are chosen by one.
+    /// Highest validation score, if the weights are chosen by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     validation_score: Option<f64>,
 }
@@ -51,7 +51,7 @@ impl SearchArgs {
             note!("trial {number} of {}: {}", self.trials, run.display());
             trials.push(Self::trial(drawn(&recipe, number), run, &options)?);
         }
-        // By what the weights are chosen, and by the likelihood where that is it.
+        // By the score that the weights are chosen by, and by the likelihood where there is none.
         trials.sort_by(|a, b| {
             let scores = b.validation_score.partial_cmp(&a.validation_score);
             scores.unwrap_or(std::cmp::Ordering::Equal).then(a.validation_nll.total_cmp(&b.validation_nll))

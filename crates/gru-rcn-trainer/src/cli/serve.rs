@@ -14,7 +14,7 @@ pub(super) struct ServeArgs {
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
     /// Allow an address that other machines reach. The protocol is not encrypted, and a token is
-    /// asked for: GRU_RCN_TOKEN.
+    /// required: GRU_RCN_TOKEN.
     #[arg(long)]
     open: bool,
     #[command(flatten)]

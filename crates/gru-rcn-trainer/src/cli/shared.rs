@@ -1,16 +1,16 @@
-//! Arguments that several verbs share, and what they print alike.
+//! Arguments and output that several verbs share.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, read_to_string, stdin};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use globset::GlobBuilder;
 use gru_rcn_data::base::read_text;
-use gru_rcn_data::printable;
+use gru_rcn_data::{Modality, printable};
 use serde::Serialize;
 use serde_json::{Value, json};
 use walkdir::{DirEntry, WalkDir};
@@ -24,6 +24,8 @@ use crate::output::{describe, note, say};
 use crate::run::built_in::{BuiltIn, MODELS};
 use crate::run::card::SystemResult;
 use crate::run::dir::{PerceptFolder, RunDir};
+use crate::run::scores::{ScoreLabels, Scores};
+use crate::scoring::{Scorable, ViewBatch, score};
 use crate::signals::{Faults, Interrupted, StopFlag};
 
 /// Options of every verb that computes.
@@ -66,7 +68,7 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    /// The run: the one that is named, else the newest, which a message names.
+    /// The named run, else the newest one, which a line on standard error names.
     pub(super) fn open(&self) -> Result<RunDir> {
         match &self.run {
             Some(root) => RunDir::open_at(root),
@@ -104,8 +106,9 @@ impl ModelArgs {
         }
     }
 
-    /// The run with its model on the device. Where there is no run and none is named, a built-in model.
-    pub(super) fn open(&self) -> Result<TrainedRun> {
+    /// The run with its model on the device. Where there is no run and none is named, a built-in model. A
+    /// run on optical flow is an error; `advice` says what to do with it.
+    pub(super) fn open_on_rgb(&self, advice: &str) -> Result<TrainedRun> {
         self.device()?;
         let dir = match self.run.run {
             Some(_) => self.dir()?,
@@ -117,19 +120,16 @@ impl ModelArgs {
                 }
             },
         };
-        self.open_at(dir)
+        let trained = self.open(dir)?;
+        ensure!(trained.recipe.clip.modality == Modality::Rgb, "{} takes in optical flow, {advice}", trained.dir);
+        Ok(trained)
     }
 
-    pub(super) fn open_at(&self, dir: RunDir) -> Result<TrainedRun> {
+    pub(super) fn open(&self, dir: RunDir) -> Result<TrainedRun> {
         TrainedRun::open(dir, &self.device()?, self.precision.dtype.dtype())
     }
 
-    /// The captioner of the run.
-    pub(super) fn open_captioner(&self) -> Result<TrainedCaptioner> {
-        self.open_captioner_at(self.dir()?)
-    }
-
-    pub(super) fn open_captioner_at(&self, dir: RunDir) -> Result<TrainedCaptioner> {
+    pub(super) fn open_captioner(&self, dir: RunDir) -> Result<TrainedCaptioner> {
         TrainedCaptioner::open(dir, &self.device()?, self.precision.dtype.dtype())
     }
 
@@ -157,8 +157,8 @@ pub(super) struct RecipeArgs {
 pub(super) struct SeriesArgs {
     #[command(flatten)]
     pub(super) change: RecipeArgs,
-    /// Where the runs and the list of their results are kept. A run that is there is not made again,
-    /// and one that was interrupted is resumed.
+    /// Where the runs and the list of their results are kept. Finished runs in it are not made again, and
+    /// interrupted ones are resumed.
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Print the result as JSON.
@@ -185,15 +185,14 @@ impl SeriesArgs {
     }
 }
 
-/// Makes one of several runs. The error is that of a stop; any other is why the run has no result.
+/// Makes one of several runs. The outer error is a requested stop; the inner one says why the run has no
+/// result.
 pub(super) fn attempt<T>(
     run: &Path,
     options: &RunOptions,
     make: impl FnOnce() -> Result<T>,
 ) -> Result<Result<T, String>> {
-    if options.stop.is_set() {
-        bail!(options.stop.interrupted());
-    }
+    ensure!(!options.stop.is_set(), options.stop.interrupted());
     note!("{}", run.display());
     match make() {
         Err(error) if error.is::<Interrupted>() => Err(error),
@@ -205,16 +204,16 @@ pub(super) fn attempt<T>(
     }
 }
 
-/// What makes a name a pattern.
+/// Characters that make a name a pattern.
 const WILD: [char; 3] = ['*', '?', '['];
 
-/// Reads a probability that an answer can have to reach.
+/// Parses a threshold for probabilities.
 pub(super) fn probability(text: &str) -> Result<f32, String> {
     let p = text.parse().ok().filter(|p: &f32| *p > 0.0 && *p <= 1.0);
     p.ok_or_else(|| "it is a probability above 0 and at most 1".to_owned())
 }
 
-/// Reads a number of things of which there is one at least.
+/// Parses a count of at least one.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it is a whole number from 1".to_owned())
 }
@@ -222,11 +221,10 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 /// The files that a verb takes.
 #[derive(Args, Debug)]
 pub(super) struct FilesArgs {
-    /// Video files, folders of frames, or patterns in quotation marks of the names of such, as
-    /// 'clips/**/*.mp4'.
+    /// Video files, folders of frames, or quoted patterns of their names, such as 'clips/**/*.mp4'.
     #[arg(required_unless_present = "list", value_name = "VIDEO")]
     videos: Vec<PathBuf>,
-    /// A list of further ones, a path per line; - reads it from standard input.
+    /// A list of further files, one path per line; - reads it from standard input.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
 }
@@ -236,7 +234,7 @@ impl FilesArgs {
     pub(super) fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for video in &self.videos {
-            // A file may have the name that a pattern is.
+            // A file's own name may look like a pattern.
             match video.to_str().filter(|name| name.contains(WILD) && !video.exists()) {
                 Some(pattern) => files.extend(matches(pattern)?),
                 None => files.push(video.clone()),
@@ -275,9 +273,9 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
             |error: &walkdir::Error| error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound);
         let path = match entry {
             Ok(entry) => entry.into_path(),
-            // A link to a folder that it is in; or the folder of the pattern is not there.
+            // A link to a folder above it; or the pattern's folder does not exist.
             Err(error) if error.loop_ancestor().is_some() || error.depth() == 0 => continue,
-            // A link to nothing, which is said when it is read.
+            // A dangling link, which is an error when it is read.
             Err(error) if dangling(&error) => error.path().context("a link has a path")?.to_owned(),
             Err(error) => return Err(error).with_context(|| format!("the pattern {pattern}")),
         };
@@ -290,7 +288,7 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What became of one of several files, as JSON.
+/// The outcome for one of several files, as JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Entry<T> {
@@ -306,14 +304,15 @@ pub(super) enum Entry<T> {
 pub(super) struct Tally {
     pub(super) all: usize,
     pub(super) failed: usize,
-    /// What is done with them: "classified".
+    /// What the verb does with them: "classified".
     pub(super) done: &'static str,
-    /// Whether what became of each is kept in a file.
+    /// Whether the outcomes are written to a file.
     pub(super) kept: bool,
 }
 
-/// Takes file after file and hands over what became of each. One that fails is said and passed over; an
-/// error if all do, and of one file that is not kept its own.
+/// Takes one file after another and passes each outcome to `keep`. A file that fails is reported, and the
+/// next one follows. It is an error if all files fail: that of the file, if there is one only and its
+/// outcome is not kept.
 pub(super) fn each_file<T>(
     files: &[PathBuf],
     tally: &mut Tally,
@@ -346,10 +345,8 @@ impl Tally {
     /// The end of a verb: exit code 1 if files failed, with advice.
     pub(super) fn exit(self, advice: &str) -> Result<()> {
         let Self { all, failed, done, .. } = self;
-        match failed {
-            0 => Ok(()),
-            failed => bail!(Faults(format!("{failed} of {all} files could not be {done}{advice}"))),
-        }
+        ensure!(failed == 0, Faults(format!("{failed} of {all} files could not be {done}{advice}")));
+        Ok(())
     }
 }
 
@@ -360,26 +357,52 @@ pub(super) fn this_program() -> Result<Command> {
     Ok(command)
 }
 
-/// One line on the clips of `total` that could not be read, if there are any.
+/// Reports the clips of `total` that could not be read in one line, if there are any.
 pub(super) fn faults_line(faults: &BTreeMap<String, String>, total: usize) {
     if let Some((first, fault)) = faults.iter().next() {
         note!("warning: {} of {total} clips could not be read, the first {first}: {fault}", faults.len());
     }
 }
 
-/// Names them in a JSON document, as `errors`, if there are any.
+/// Adds the clips that could not be read to a JSON document, as `errors`, if there are any.
 pub(super) fn faults_json(document: &mut Value, faults: &BTreeMap<String, String>) {
     if !faults.is_empty() {
         document["errors"] = faults.iter().map(|(clip, error)| json!({ "clip": clip, "error": error })).collect();
     }
 }
 
-/// The end of a verb that did its work without them: exit code 1, if there are any.
+/// The end of a verb that skips clips that cannot be read: exit code 1, if there are any.
 pub(super) fn faults_exit(faults: &BTreeMap<String, String>, total: usize) -> Result<()> {
-    match faults.len() {
-        0 => Ok(()),
-        faults => bail!(Faults(format!("{faults} of {total} clips could not be read"))),
+    ensure!(faults.is_empty(), Faults(format!("{} of {total} clips could not be read", faults.len())));
+    Ok(())
+}
+
+/// The class probabilities of one clip, averaged over its views.
+pub(super) fn probabilities<I: Clone>(
+    model: &dyn Scorable<I>,
+    views: impl Iterator<Item = Result<ViewBatch<I>>>,
+) -> Result<Vec<f32>> {
+    // The class is not known; the score of class 0 is not looked at.
+    let mut scores = score(&[model], views, &[0], &StopFlag::default(), |_| ())?;
+    Ok(scores.swap_remove(0).probabilities)
+}
+
+/// Writes scores whose result is printed already: exit code 1 if they cannot be written.
+pub(super) fn save_scores(scores: &Scores, path: &Path, labels: &ScoreLabels) -> Result<()> {
+    scores.save(path, labels).map_err(|error| {
+        Faults(format!("the result is printed, but {}; give another file with --out", describe(&error)))
+    })?;
+    note!("scores: {}", path.display());
+    Ok(())
+}
+
+/// The rows of a table that are named, or all if none is.
+pub(super) fn chosen_rows<'r, R>(rows: &'r [R], key: impl Fn(&R) -> &str, names: &[String]) -> Result<Vec<&'r R>> {
+    for name in names {
+        let known: Vec<&str> = rows.iter().map(&key).collect();
+        ensure!(known.contains(&name.as_str()), "--rows: there is no row {name}; those are {}", known.join(", "));
     }
+    Ok(rows.iter().filter(|row| names.is_empty() || names.iter().any(|name| name == key(row))).collect())
 }
 
 /// The result of a system in a JSON document, with the file of its scores.

@@ -1,10 +1,11 @@
 //! `table1`: every row and stream of the paper's first table, by one command.
 //!
-//! For each stream and seed one run trains the paper's own rows together, since they share a CNN and
-//! its percepts: the CNN is fine-tuned once. Each compared system has a run of its own. Runs that are
-//! there are resumed, so the command can be stopped and given again.
+//! For each stream and seed one run trains the paper's own rows together: they share a CNN, which is
+//! fine-tuned once, and its percepts. Each compared system has a run of its own. Runs that exist are
+//! resumed, so the command can be stopped and given again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -15,7 +16,7 @@ use gru_rcn_metrics::{WILSON_95, mean_std, wilson_interval};
 use maud::html;
 use serde::Serialize;
 
-use super::shared::{RecipeArgs, SeriesArgs, attempt, print_json};
+use super::shared::{RecipeArgs, SeriesArgs, attempt, chosen_rows, print_json};
 use crate::experiment::data::resolve;
 use crate::experiment::{RunOptions, System, train};
 use crate::output::{describe, note, say};
@@ -29,11 +30,11 @@ use crate::signals::{Faults, StopFlag};
 #[derive(Args, Debug)]
 #[command(mut_arg("out", |out| out.required(false).default_value("runs/table1")))]
 pub(super) struct Table1Args {
-    /// The folder of the flow stream, where it is another one; its clips have the same names.
+    /// The folder of the flow stream, if it is another one; its clips have the same names.
     #[arg(long, value_name = "DIR", requires = "data")]
     flow_data: Option<PathBuf>,
     /// paper: the recipes of UCF-101. small: the same on generated clips of eight motions, with
-    /// small networks, on two cores; takes no --data and --weights.
+    /// small networks, on two cores; takes neither --data nor --weights.
     #[arg(long, value_enum, default_value_t = Scale::Paper)]
     scale: Scale,
     /// The paper's own rows on other data: the recipe of RGB, and after a comma that of flow.
@@ -76,39 +77,52 @@ enum Source {
     Cnn,
     TopRnn,
     Form(Form),
-    /// Runs of their own, one for each stream.
-    Compared(&'static [Compared]),
+    /// From a run of its own on each stream.
+    Compared(Compared),
     /// At the paper's scale the fine-tuned CNN of the own rows, whose protocol is that of Wang et al.; at the
     /// small scale runs of its own.
-    SameCnn(&'static [Compared]),
-    /// The average of several such runs by different seeds.
-    Ensemble(&'static Compared, u64),
+    SameCnn(Compared),
+    /// The average of such runs with this number of seeds.
+    Ensemble(Compared, u64),
 }
 
-/// A compared system on one stream.
+/// A compared system.
 struct Compared {
     baseline: Baseline,
-    recipe: &'static str,
+    /// Its recipe on RGB, and on flow if the paper has it there.
+    recipes: &'static [&'static str],
     /// At the small scale, changes of the stream's recipe.
     small: &'static [&'static str],
 }
 
-impl Compared {
-    /// Whether a system of its run has the row's figures: of C3D the SVM on its descriptors.
-    fn is(&self, system: &System) -> bool {
-        match self.baseline {
-            Baseline::C3d => matches!(system, System::C3dSvm(_)),
-            baseline => *system == System::Baseline(baseline),
+impl Source {
+    /// The compared system; `None` for the paper's own.
+    fn compared(&self) -> Option<&Compared> {
+        match self {
+            Self::Cnn | Self::TopRnn | Self::Form(_) => None,
+            Self::Compared(compared) | Self::SameCnn(compared) | Self::Ensemble(compared, _) => Some(compared),
         }
+    }
+
+    /// The beginning of the names of its runs.
+    fn key(&self) -> &'static str {
+        self.compared().map_or("own", |compared| compared.baseline.key())
     }
 }
 
-const fn compared(baseline: Baseline, recipe: &'static str, small: &'static [&'static str]) -> Compared {
-    Compared { baseline, recipe, small }
+const fn row(key: &'static str, name: &'static str, printed: [Option<f64>; 3], source: Source) -> Row {
+    Row { key, name, printed, source }
 }
 
-const C3D: Compared =
-    compared(Baseline::C3d, "ucf101/c3d", &["clip.temporal={consecutive={frames=16}}", "baselines.c3d_svm={starts=1}"]);
+const fn compared(baseline: Baseline, recipes: &'static [&'static str], small: &'static [&'static str]) -> Compared {
+    Compared { baseline, recipes, small }
+}
+
+const C3D: Compared = compared(
+    Baseline::C3d,
+    &["ucf101/c3d"],
+    &["clip.temporal={consecutive={frames=16}}", "baselines.c3d_svm={starts=1}"],
+);
 const UNSUPERVISED: &[&str] = &[
     "clip.temporal={consecutive={frames=8}}",
     "baselines.hidden=64",
@@ -121,87 +135,54 @@ const FRAME: &[&str] = &["clip.temporal={consecutive={frames=1}}"];
 /// The paper's table 1, and the fusions of its section 5.1.2. The paper prints 77.7 and 83.7 for
 /// Srivastava et al., whose own paper has them for fewer and more frames.
 const ROWS: [Row; 12] = [
-    Row { key: "vgg16", name: "VGG-16", printed: [Some(78.0), Some(85.4), Some(89.1)], source: Source::Cnn },
-    Row { key: "vgg16-rnn", name: "VGG-16 RNN", printed: [Some(78.1), Some(84.9), None], source: Source::TopRnn },
-    Row {
-        key: "gru-rcn",
-        name: "GRU-RCN",
-        printed: [Some(79.9), Some(85.7), None],
-        source: Source::Form(Form::Independent),
-    },
-    Row {
-        key: "stacked",
-        name: "Stacked GRU-RCN",
-        printed: [Some(78.3), None, None],
-        source: Source::Form(Form::Stacked),
-    },
-    Row {
-        key: "bidirectional",
-        name: "Bi-directional GRU-RCN",
-        printed: [Some(80.7), None, Some(90.8)],
-        source: Source::Form(Form::Bidirectional),
-    },
-    Row {
-        key: "two-stream",
-        name: "Two-Stream (Simonyan & Zisserman 2014)",
-        printed: [Some(72.8), Some(81.2), None],
-        source: Source::Compared(&[
-            compared(Baseline::TwoStream, "ucf101/two-stream", FRAME),
-            compared(Baseline::TwoStream, "ucf101/two-stream-flow", FRAME),
-        ]),
-    },
-    Row {
-        key: "lrcn",
-        name: "Two-Stream + LSTM (Donahue et al. 2014)",
-        printed: [Some(71.1), Some(76.9), None],
-        source: Source::Compared(&[
-            compared(Baseline::Lrcn, "ucf101/lrcn", LRCN),
-            compared(Baseline::Lrcn, "ucf101/lrcn-flow", LRCN),
-        ]),
-    },
-    Row {
-        key: "unsupervised",
-        name: "Two-Stream + LSTM + Unsupervised (Srivastava et al. 2015)",
-        printed: [Some(77.7), Some(83.7), None],
-        source: Source::Compared(&[
-            compared(Baseline::LstmClassifier, "ucf101/composite-lstm", UNSUPERVISED),
-            compared(Baseline::LstmClassifier, "ucf101/composite-lstm-flow", UNSUPERVISED),
-        ]),
-    },
-    Row {
-        key: "improved-two-stream",
-        name: "Improved Two-Stream (Wang et al. 2015)",
-        printed: [Some(79.8), Some(85.7), Some(90.9)],
-        source: Source::SameCnn(&[
-            compared(Baseline::VeryDeep, "ucf101/very-deep", FRAME),
-            compared(Baseline::VeryDeep, "ucf101/very-deep-flow", FRAME),
-        ]),
-    },
-    Row {
-        key: "c3d",
-        name: "C3D, one network (Tran et al. 2014)",
-        printed: [Some(82.3), None, None],
-        source: Source::Compared(&[C3D]),
-    },
-    Row {
-        key: "c3d-ensemble",
-        name: "C3D, three networks",
-        printed: [Some(85.2), None, None],
-        source: Source::Ensemble(&C3D, 3),
-    },
-    Row {
-        key: "deep-networks",
-        name: "Deep networks (Karpathy et al. 2014)",
-        printed: [Some(65.2), None, None],
-        source: Source::Compared(&[compared(
+    row("vgg16", "VGG-16", [Some(78.0), Some(85.4), Some(89.1)], Source::Cnn),
+    row("vgg16-rnn", "VGG-16 RNN", [Some(78.1), Some(84.9), None], Source::TopRnn),
+    row("gru-rcn", "GRU-RCN", [Some(79.9), Some(85.7), None], Source::Form(Form::Independent)),
+    row("stacked", "Stacked GRU-RCN", [Some(78.3), None, None], Source::Form(Form::Stacked)),
+    row("bidirectional", "Bi-directional GRU-RCN", [Some(80.7), None, Some(90.8)], Source::Form(Form::Bidirectional)),
+    row(
+        "two-stream",
+        "Two-Stream (Simonyan & Zisserman 2014)",
+        [Some(72.8), Some(81.2), None],
+        Source::Compared(compared(Baseline::TwoStream, &["ucf101/two-stream", "ucf101/two-stream-flow"], FRAME)),
+    ),
+    row(
+        "lrcn",
+        "Two-Stream + LSTM (Donahue et al. 2014)",
+        [Some(71.1), Some(76.9), None],
+        Source::Compared(compared(Baseline::Lrcn, &["ucf101/lrcn", "ucf101/lrcn-flow"], LRCN)),
+    ),
+    row(
+        "unsupervised",
+        "Two-Stream + LSTM + Unsupervised (Srivastava et al. 2015)",
+        [Some(77.7), Some(83.7), None],
+        Source::Compared(compared(
+            Baseline::LstmClassifier,
+            &["ucf101/composite-lstm", "ucf101/composite-lstm-flow"],
+            UNSUPERVISED,
+        )),
+    ),
+    row(
+        "improved-two-stream",
+        "Improved Two-Stream (Wang et al. 2015)",
+        [Some(79.8), Some(85.7), Some(90.9)],
+        Source::SameCnn(compared(Baseline::VeryDeep, &["ucf101/very-deep", "ucf101/very-deep-flow"], FRAME)),
+    ),
+    row("c3d", "C3D, one network (Tran et al. 2014)", [Some(82.3), None, None], Source::Compared(C3D)),
+    row("c3d-ensemble", "C3D, three networks", [Some(85.2), None, None], Source::Ensemble(C3D, 3)),
+    row(
+        "deep-networks",
+        "Deep networks (Karpathy et al. 2014)",
+        [Some(65.2), None, None],
+        Source::Compared(compared(
             Baseline::SlowFusion,
-            "ucf101/slow-fusion",
+            &["ucf101/slow-fusion"],
             &["clip.temporal={consecutive={frames=10}}"],
-        )]),
-    },
+        )),
+    ),
 ];
 
-/// What is known of one cell.
+/// A cell of the table.
 #[derive(Serialize, Default)]
 struct Cell {
     /// What the paper prints, a fraction.
@@ -228,7 +209,7 @@ struct CellRun {
 
 /// The table, as it is printed, written as JSON and drawn.
 #[derive(Serialize)]
-pub(crate) struct Table {
+struct Table {
     title: String,
     rows: Vec<TableRow>,
     notes: Vec<String>,
@@ -243,14 +224,13 @@ struct TableRow {
 }
 
 /// A run that is finished.
-#[derive(Clone)]
 struct Finished {
     dir: RunDir,
     recipe: Recipe,
     card: RunCard,
 }
 
-/// What became of a run: why there is none is said in the cells that it was for.
+/// A finished run, or why there is none; its cells state the reason.
 type Outcome = Result<Finished, String>;
 
 /// One stream: its recipe and its clips.
@@ -261,62 +241,49 @@ struct Stream {
 
 impl Table1Args {
     pub(super) fn run(&self) -> Result<()> {
-        let rows = self.rows()?;
-        let work = Work::new(self)?;
-        let own = rows.iter().any(|row| matches!(self.source(row), Source::Cnn | Source::TopRnn | Source::Form(_)));
-        let mut done = Done::default();
-        for stream in 0..work.streams.len() {
-            for seed in 0..if own { self.seeds() } else { 0 } {
-                done.own.insert((stream, seed), work.own(stream, seed)?);
+        let rows = chosen_rows(&ROWS, |row| row.key, &self.rows)?;
+        let mut work = Work::new(self)?;
+        let mut sources: Vec<&Source> = rows.iter().map(|row| self.source(row)).collect();
+        // The own rows come first: some compared systems take their CNN.
+        sources.sort_by_key(|source| source.compared().is_some());
+        for source in sources {
+            for stream in 0..work.streams.len() {
+                self.seeds_of(source, stream).try_for_each(|seed| work.make(source, stream, seed))?;
             }
         }
-        for row in &rows {
-            let (compared, seeds) = match *self.source(row) {
-                // There are recipes of compared systems for UCF-101 and the small scale only.
-                _ if !self.recipes.is_empty() => continue,
-                Source::Compared(compared) | Source::SameCnn(compared) => (compared, 1),
-                Source::Ensemble(compared, seeds) => (std::slice::from_ref(compared), seeds),
-                _ => continue,
-            };
-            for (stream, compared) in compared.iter().enumerate().take(work.streams.len()) {
-                for seed in 0..seeds {
-                    let key = (compared.baseline.key(), stream, seed);
-                    if !done.compared.contains_key(&key) {
-                        let outcome = work.compared(compared, stream, seed, &done)?;
-                        done.compared.insert(key, outcome);
-                    }
-                }
-            }
-        }
-        let table = Table { title: work.title(), rows: work.fill(&rows, &done)?, notes: work.notes(&done) };
+        let table = Table { title: work.title(), rows: work.fill(&rows)?, notes: work.notes() };
         self.write(&table)?;
-        match done.failures() {
-            0 => Ok(()),
-            failed => bail!(Faults(format!("{failed} runs failed; the table says why"))),
-        }
-    }
-
-    fn rows(&self) -> Result<Vec<&'static Row>> {
-        for key in &self.rows {
-            if !ROWS.iter().any(|row| row.key == key) {
-                let known: Vec<&str> = ROWS.iter().map(|row| row.key).collect();
-                bail!("--rows: there is no row {key}; those are {}", known.join(", "));
-            }
-        }
-        let chosen = |row: &&Row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key);
-        Ok(ROWS.iter().filter(chosen).collect())
+        let failed = work.done.values().filter(|outcome| outcome.is_err()).count();
+        ensure!(failed == 0, Faults(format!("{failed} runs failed; the table says why")));
+        Ok(())
     }
 
     fn source<'r>(&self, row: &'r Row) -> &'r Source {
         match &row.source {
-            Source::SameCnn(_) if self.scale == Scale::Paper && self.recipes.is_empty() => &Source::Cnn,
+            Source::SameCnn(_) if self.is_papers() => &Source::Cnn,
             source => source,
         }
     }
 
-    fn seeds(&self) -> u64 {
-        let paper = self.scale == Scale::Paper && self.recipes.is_empty();
-        self.seeds.unwrap_or(if paper { 1 } else { 3 })
+    /// Whether the rows are trained by the recipes of the paper.
+    fn is_papers(&self) -> bool {
+        self.scale == Scale::Paper && self.recipes.is_empty()
+    }
+
+    /// The seeds of a source's runs on a stream; empty where it has no recipe.
+    fn seeds_of(&self, source: &Source, stream: usize) -> Range<u64> {
+        // There are recipes of compared systems for UCF-101 and the small scale only.
+        let has_recipe = |compared: &Compared| self.recipes.is_empty() && stream < compared.recipes.len();
+        if !source.compared().is_none_or(has_recipe) {
+            return 0..0;
+        }
+        0..match source {
+            Source::Cnn | Source::TopRnn | Source::Form(_) => {
+                self.seeds.unwrap_or(if self.is_papers() { 1 } else { 3 })
+            }
+            Source::Compared(_) | Source::SameCnn(_) => 1,
+            Source::Ensemble(_, seeds) => *seeds,
+        }
     }
 
     fn write(&self, table: &Table) -> Result<()> {
@@ -333,27 +300,14 @@ impl Table1Args {
     }
 }
 
-/// The runs so far.
-#[derive(Default)]
-struct Done {
-    /// By stream and seed.
-    own: BTreeMap<(usize, u64), Outcome>,
-    /// By system, stream and seed.
-    compared: BTreeMap<(&'static str, usize, u64), Outcome>,
-}
-
-impl Done {
-    fn failures(&self) -> usize {
-        self.own.values().chain(self.compared.values()).filter(|outcome| outcome.is_err()).count()
-    }
-}
-
 /// Makes the runs.
 struct Work<'a> {
     arguments: &'a Table1Args,
     options: RunOptions,
     streams: Vec<Stream>,
     weights: Option<PathBuf>,
+    /// The runs so far, by [`Source::key`], stream and seed.
+    done: BTreeMap<(&'static str, usize, u64), Outcome>,
 }
 
 impl<'a> Work<'a> {
@@ -361,7 +315,8 @@ impl<'a> Work<'a> {
         let SeriesArgs { change: RecipeArgs { data, weights, set }, out, .. } = &arguments.series;
         std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
         let options = arguments.series.options()?;
-        let mut work = Self { arguments, options, streams: Vec::new(), weights: weights.clone() };
+        let (streams, done) = (Vec::new(), BTreeMap::new());
+        let mut work = Self { arguments, options, streams, weights: weights.clone(), done };
         let (mut names, mut data) = (arguments.recipes.clone(), data.clone());
         if names.is_empty() && arguments.scale == Scale::Small {
             ensure!(
@@ -383,14 +338,33 @@ impl<'a> Work<'a> {
         Ok(work)
     }
 
+    /// Makes a run of a source, unless another row has made it.
+    fn make(&mut self, source: &Source, stream: usize, seed: u64) -> Result<()> {
+        let key = (source.key(), stream, seed);
+        if self.done.contains_key(&key) {
+            return Ok(());
+        }
+        let recipe = match source.compared() {
+            None => Ok(self.own(stream, seed)?),
+            Some(compared) => self.compared(compared, stream, seed)?,
+        };
+        let folder = format!("{}-{}-{seed}", key.0, COLUMNS[stream].to_lowercase());
+        let outcome = match recipe {
+            Ok(recipe) => self.finish(&self.arguments.series.out.join(folder), recipe)?,
+            Err(reason) => Err(reason),
+        };
+        self.done.insert(key, outcome);
+        Ok(())
+    }
+
     /// A stream's recipe with further changes.
     fn recipe(&self, stream: usize, name: &str, weights: Option<&Path>, changes: &[String]) -> Result<Recipe> {
         let changes: Vec<String> = changes.iter().chain(&self.arguments.series.change.set).cloned().collect();
         resolve(name, &changes, self.streams[stream].data.as_deref(), weights)
     }
 
-    /// The paper's own rows on a stream.
-    fn own(&self, stream: usize, seed: u64) -> Result<Outcome> {
+    /// The recipe of the paper's own rows on a stream.
+    fn own(&self, stream: usize, seed: u64) -> Result<Recipe> {
         let name = &self.streams[stream].recipe;
         let mut recipe = self.recipe(stream, name, self.weights.as_deref(), &[format!("seed={seed}")])?;
         let (model, baselines) = (&recipe.model, &mut recipe.baselines);
@@ -402,41 +376,36 @@ impl<'a> Work<'a> {
         baselines.top_rnn.get_or_insert(512);
         baselines.frame |= recipe.backbone.finetune.is_none();
         recipe.validate()?;
-        self.finish(&self.folder(&format!("own-{}", COLUMNS[stream].to_lowercase()), seed), recipe)
+        Ok(recipe)
     }
 
-    /// A compared system on a stream.
-    fn compared(&self, compared: &Compared, stream: usize, seed: u64, done: &Done) -> Result<Outcome> {
-        let key = compared.baseline.key();
+    /// The recipe of a compared system on a stream, or why it cannot be trained.
+    fn compared(&self, compared: &Compared, stream: usize, seed: u64) -> Result<Result<Recipe, String>> {
         let mut changes = vec![format!("seed={seed}")];
         let mut weights = None;
         if !compared.baseline.takes_pixels() {
-            weights = match done.own.get(&(stream, 0)) {
+            weights = match self.done.get(&(Source::Cnn.key(), stream, 0)) {
                 Some(Ok(own)) => Some(own.dir.backbone()),
                 Some(Err(_)) => return Ok(Err("the CNN that it stands on could not be fine-tuned".into())),
-                None => bail!("the row of {key} needs the fine-tuned CNN; name one of the paper's own rows too"),
+                None => bail!(
+                    "the row of {} needs the fine-tuned CNN; name one of the paper's own rows too",
+                    compared.baseline.key()
+                ),
             };
             changes.push("backbone.finetune=none".into());
         }
-        let recipe = match self.arguments.scale {
-            Scale::Paper => self.recipe(stream, compared.recipe, weights.as_deref(), &changes),
+        let name = match self.arguments.scale {
+            Scale::Paper => compared.recipes[stream],
             Scale::Small => {
                 changes.extend(small::compared(compared));
-                self.recipe(stream, &self.streams[stream].recipe, weights.as_deref(), &changes)
+                &self.streams[stream].recipe
             }
         };
-        let recipe = match recipe {
-            Ok(recipe) => recipe,
-            Err(error) => return Ok(Err(describe(&error))),
-        };
-        self.finish(&self.folder(&format!("{key}-{}", COLUMNS[stream].to_lowercase()), seed), recipe)
+        let recipe = self.recipe(stream, name, weights.as_deref(), &changes);
+        Ok(recipe.map_err(|error| describe(&error)))
     }
 
-    fn folder(&self, name: &str, seed: u64) -> PathBuf {
-        self.arguments.series.out.join(format!("{name}-{seed}"))
-    }
-
-    /// Makes or resumes a run. An error is that of a stop; any other is the outcome.
+    /// Makes or resumes a run. The error is a requested stop; any other failure is the outcome.
     fn finish(&self, folder: &Path, recipe: Recipe) -> Result<Outcome> {
         attempt(folder, &self.options, || {
             let (dir, card) = train(self.options.plan(recipe.clone(), folder)?)?;
@@ -447,6 +416,89 @@ impl<'a> Work<'a> {
     fn title(&self) -> String {
         let recipes: Vec<&str> = self.streams.iter().map(|stream| &*stream.recipe).collect();
         format!("Table 1, by the recipes {}", recipes.join(" and "))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let runs = || self.done.values().flatten();
+        let data: BTreeSet<String> =
+            runs().map(|run| format!("{} test clips of {}.", run.card.data.test, run.card.data.name)).collect();
+        let mut notes = Vec::from_iter(data);
+        notes.push(
+            "Each figure is the mean over the seeds, with its 95 % interval over the test clips (Wilson).".into(),
+        );
+        notes.push("Both streams are fused as in the paper: RGB counts once and flow twice.".into());
+        if !self.arguments.is_papers() {
+            let networks: BTreeSet<&str> = runs().map(|run| run.recipe.backbone.network.title()).collect();
+            let networks = Vec::from_iter(networks).join(" and ");
+            notes.push(format!(
+                "The printed figures are of UCF-101 and VGG-16; these are of other clips, and the CNN is {networks}."
+            ));
+        }
+        if !self.arguments.recipes.is_empty() {
+            notes.push("The compared systems have no recipes for these data.".into());
+        }
+        notes
+    }
+
+    fn fill(&self, rows: &[&'static Row]) -> Result<Vec<TableRow>> {
+        rows.iter()
+            .map(|row| {
+                let mut cells = row
+                    .printed
+                    .map(|printed| Cell { printed: printed.map(|percent| percent / 100.0), ..Cell::default() });
+                for (stream, cell) in cells.iter_mut().enumerate().take(self.streams.len()) {
+                    self.fill_stream(row, stream, cell)?;
+                }
+                self.fuse(row, &mut cells)?;
+                Ok(TableRow { key: row.key, name: row.name, cells })
+            })
+            .collect()
+    }
+
+    /// The figure of a row on one stream.
+    fn fill_stream(&self, row: &Row, stream: usize, cell: &mut Cell) -> Result<()> {
+        let source = self.arguments.source(row);
+        let mut members = Vec::new();
+        for seed in self.arguments.seeds_of(source, stream) {
+            match self.done.get(&(source.key(), stream, seed)) {
+                None => {}
+                Some(Err(reason)) => cell.note = Some(reason.clone()),
+                Some(Ok(finished)) => match finished.system(source) {
+                    Some(system) => members.push((seed, finished.dir.scores_of(&system.key(), "test"))),
+                    None => cell.note = Some("it has nothing to stack: the recipe has one level".into()),
+                },
+            }
+        }
+        if let Source::Ensemble(..) = source {
+            if !members.is_empty() {
+                let files: Vec<(PathBuf, f64)> = members.into_iter().map(|(_, file)| (file, 1.0)).collect();
+                cell.push(0, &files)?;
+                cell.note = Some(format!("the average of {} seeds of the network above", files.len()));
+            }
+            return Ok(());
+        }
+        if let (Source::SameCnn(_), Source::Cnn) = (&row.source, source) {
+            cell.note = Some("the fine-tuned VGG-16 of the first row, which follows this one's protocol".into());
+        }
+        members.into_iter().try_for_each(|(seed, file)| cell.push(seed, &[(file, 1.0)]))
+    }
+
+    /// Both streams fused, seed by seed. As in the paper the flow stream of the bi-directional model is the
+    /// plain GRU-RCN.
+    fn fuse(&self, row: &Row, [rgb, flow, fused]: &mut [Cell; 3]) -> Result<()> {
+        let mut plain = Cell::default();
+        let mut flow = &*flow;
+        if let Source::Form(Form::Bidirectional) = row.source {
+            let independent = ROWS.iter().find(|row| row.key == "gru-rcn").expect("a row of the table");
+            self.fill_stream(independent, 1, &mut plain)?;
+            flow = &plain;
+        }
+        for (rgb, flow) in rgb.runs.iter().zip(&flow.runs) {
+            let files = [rgb, flow].into_iter().zip(FUSION);
+            let files: Vec<(PathBuf, f64)> = files.map(|(run, weight)| (run.scores[0].clone(), weight)).collect();
+            fused.push(rgb.seed, &files)?;
+        }
+        Ok(())
     }
 }
 
@@ -464,127 +516,22 @@ impl Finished {
                 System::Form(other) => other == form,
                 _ => false,
             },
-            Source::Compared(compared) | Source::SameCnn(compared) => compared[0].is(system),
-            Source::Ensemble(compared, _) => compared.is(system),
+            Source::Compared(compared) | Source::SameCnn(compared) | Source::Ensemble(compared, _) => {
+                match compared.baseline {
+                    // The row's figures are those of the SVM on its descriptors.
+                    Baseline::C3d => matches!(system, System::C3dSvm(_)),
+                    baseline => *system == System::Baseline(baseline),
+                }
+            }
         };
         systems.into_iter().find(wanted)
-    }
-}
-
-impl Work<'_> {
-    fn fill(&self, rows: &[&'static Row], done: &Done) -> Result<Vec<TableRow>> {
-        rows.iter()
-            .map(|row| {
-                let mut cells: [Cell; 3] = std::array::from_fn(|column| Cell {
-                    printed: row.printed[column].map(|percent| percent / 100.0),
-                    ..Cell::default()
-                });
-                for (stream, cell) in cells.iter_mut().enumerate().take(self.streams.len()) {
-                    self.fill_stream(row, stream, done, cell)?;
-                }
-                self.fuse(row, done, &mut cells)?;
-                Ok(TableRow { key: row.key, name: row.name, cells })
-            })
-            .collect()
-    }
-
-    fn notes(&self, done: &Done) -> Vec<String> {
-        let data = done.own.values().chain(done.compared.values()).flatten().map(|run| &run.card.data);
-        let mut notes: Vec<String> = data.map(|data| format!("{} test clips of {}.", data.test, data.name)).collect();
-        notes.sort();
-        notes.dedup();
-        notes.push(
-            "Each figure is the mean over the seeds, with its 95 % interval over the test clips (Wilson).".into(),
-        );
-        notes.push("Both streams are fused as in the paper: RGB counts once and flow twice.".into());
-        if self.arguments.scale == Scale::Small || !self.arguments.recipes.is_empty() {
-            let mut networks: Vec<&str> =
-                done.own.values().flatten().map(|run| run.recipe.backbone.network.title()).collect();
-            networks.dedup();
-            let networks = networks.join(" and ");
-            notes.push(format!(
-                "The printed figures are of UCF-101 and VGG-16; these are of other clips, and the CNN is {networks}."
-            ));
-        }
-        if !self.arguments.recipes.is_empty() {
-            notes.push("The compared systems have no recipes for these data.".into());
-        }
-        notes
-    }
-
-    /// The figure of a row on one stream.
-    fn fill_stream(&self, row: &Row, stream: usize, done: &Done, cell: &mut Cell) -> Result<()> {
-        let source = self.arguments.source(row);
-        let outcomes: Vec<(u64, &Outcome)> = match *source {
-            Source::Compared(compared) | Source::SameCnn(compared) => {
-                compared.get(stream).map_or(Vec::new(), |compared| {
-                    done.compared
-                        .get(&(compared.baseline.key(), stream, 0))
-                        .map(|outcome| (0, outcome))
-                        .into_iter()
-                        .collect()
-                })
-            }
-            Source::Ensemble(compared, seeds) if stream == 0 => {
-                let key = compared.baseline.key();
-                (0..seeds).filter_map(|seed| Some((seed, done.compared.get(&(key, 0, seed))?))).collect()
-            }
-            Source::Ensemble(..) => Vec::new(),
-            _ => (0..self.arguments.seeds()).filter_map(|seed| Some((seed, done.own.get(&(stream, seed))?))).collect(),
-        };
-        let mut members = Vec::new();
-        for (seed, outcome) in outcomes {
-            match outcome {
-                Err(reason) => cell.note = Some(reason.clone()),
-                Ok(finished) => match finished.system(source) {
-                    Some(system) => members.push((seed, finished.dir.scores_of(&system.key(), "test"))),
-                    None => cell.note = Some("it has nothing to stack: the recipe has one level".into()),
-                },
-            }
-        }
-        if let Source::Ensemble(..) = row.source {
-            if !members.is_empty() {
-                let files: Vec<(PathBuf, f64)> = members.into_iter().map(|(_, file)| (file, 1.0)).collect();
-                cell.push(0, &files)?;
-                cell.note = Some(format!("the average of {} seeds of the network above", files.len()));
-            }
-            return Ok(());
-        }
-        if let (Source::SameCnn(_), Source::Cnn) = (&row.source, source) {
-            cell.note = Some("the fine-tuned VGG-16 of the first row, which follows this one's protocol".into());
-        }
-        members.into_iter().try_for_each(|(seed, file)| cell.push(seed, &[(file, 1.0)]))
-    }
-
-    /// Both streams fused, seed by seed. As in the paper the flow stream of the bi-directional model is the
-    /// plain GRU-RCN.
-    fn fuse(&self, row: &Row, done: &Done, cells: &mut [Cell; 3]) -> Result<()> {
-        let [rgb, flow, fused] = cells;
-        let plain;
-        let mut flow = &*flow;
-        if let Source::Form(Form::Bidirectional) = row.source {
-            let independent = ROWS.iter().find(|row| row.key == "gru-rcn").expect("a row of the table");
-            let mut cell = Cell::default();
-            self.fill_stream(independent, 1, done, &mut cell)?;
-            plain = cell;
-            flow = &plain;
-        }
-        for (rgb, flow) in rgb.runs.iter().zip(&flow.runs) {
-            let files = [rgb, flow].into_iter().zip(FUSION);
-            let files: Vec<(PathBuf, f64)> = files.map(|(run, weight)| (run.scores[0].clone(), weight)).collect();
-            fused.push(rgb.seed, &files)?;
-        }
-        Ok(())
     }
 }
 
 impl Cell {
     /// Adds a run, or the weighted average of several files of scores.
     fn push(&mut self, seed: u64, files: &[(PathBuf, f64)]) -> Result<()> {
-        let mut saved = Vec::new();
-        for (file, _) in files {
-            saved.push(SavedScores::load(file)?);
-        }
+        let saved: Vec<SavedScores> = files.iter().map(|(file, _)| SavedScores::load(file)).collect::<Result<_>>()?;
         let predictions: Vec<_> =
             saved.iter().map(|scores| scores.predictions_like(&saved[0])).collect::<Result<_>>()?;
         let weights: Vec<f64> = files.iter().map(|(_, weight)| *weight).collect();
@@ -709,9 +656,8 @@ impl Table {
 /// the paper's has learnt ImageNet.
 mod small {
     use super::*;
-    use gru_rcn_data::ClipSource;
     use gru_rcn_data::{
-        Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, SizeRule, Split, write_frames,
+        ClipSource, Ffmpeg, FlowMethod, FlowOptions, ImageCoding, MotionConfig, Prepare, SizeRule, Split, write_frames,
     };
 
     const CLIPS: MotionConfig =
@@ -729,9 +675,7 @@ mod small {
                 let class = &dataset.classes[sample.class];
                 let ClipSource::Motion(clip) = sample.source else { bail!("{} is not generated", sample.id) };
                 write_frames(&frames.join(format!("{split}/{class}/{split}-{index:04}")), &clip.render())?;
-                if stop.is_set() {
-                    bail!(stop.interrupted());
-                }
+                ensure!(!stop.is_set(), stop.interrupted());
             }
         }
         let image = ImageCoding::Png;
@@ -745,8 +689,8 @@ mod small {
         };
         note!("{}: frames and flow of {} clips", prepared.display(), CLIPS.train + CLIPS.validation + CLIPS.test);
         let outcome = options.run(&Ffmpeg::locate()?, stop.flag(), &mut |_| {})?;
+        ensure!(!outcome.interrupted, stop.interrupted());
         match outcome.failures.first() {
-            _ if outcome.interrupted => bail!(stop.interrupted()),
             Some(failure) => bail!("{}: {}", failure.clip, failure.error),
             None => Ok(prepared),
         }
@@ -755,34 +699,27 @@ mod small {
     /// A run that trains the small CNN on the shapes; its classifier of single frames is of no use.
     pub(super) fn cnn(set: &[String]) -> Result<Recipe> {
         let changes = ["model.train=false", "baselines.frame=true", "baselines.top_rnn=none", "training.epochs=1"];
-        let changes: Vec<String> =
-            changes.iter().map(|change| (*change).to_owned()).chain(set.iter().cloned()).collect();
-        resolve("motion", &changes, None, None)
+        resolve("motion", &[&changes.map(str::to_owned)[..], set].concat(), None, None)
     }
 
     /// Changes of a stream's recipe to a compared system.
-    pub(super) fn compared(compared: &Compared) -> Vec<String> {
-        let mut changes = vec![
-            "model.train=false".to_owned(),
-            "baselines.frame=false".to_owned(),
-            "baselines.top_rnn=none".to_owned(),
-            "baselines.forms=[]".to_owned(),
-            format!("baselines.others=[\"{}\"]", compared.baseline.key()),
-        ];
+    pub(super) fn compared(compared: &Compared) -> impl Iterator<Item = String> {
+        let mut changes =
+            vec!["model.train=false", "baselines.frame=false", "baselines.top_rnn=none", "baselines.forms=[]"];
         if compared.baseline.takes_pixels() {
             // These networks are made for larger frames.
-            let own = [
+            changes.extend([
                 "backbone.finetune=none",
                 "clip.input_size=[64, 64]",
                 "baselines.width=0.0625",
                 "baselines.dropout=0.3",
-            ];
-            changes.extend(own.map(str::to_owned));
-            changes.extend(
-                ["training.learning_rate=1e-3", "training.epochs=3", "features.cache=false"].map(str::to_owned),
-            );
+                "training.learning_rate=1e-3",
+                "training.epochs=3",
+                "features.cache=false",
+            ]);
         }
-        changes.extend(compared.small.iter().map(|change| (*change).to_owned()));
-        changes
+        changes.extend(compared.small);
+        let others = format!("baselines.others=[\"{}\"]", compared.baseline.key());
+        changes.into_iter().map(str::to_owned).chain([others])
     }
 }

@@ -1,13 +1,13 @@
 //! `table2`: the authors' own rows of the paper's second table, one run for each.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::shared::{RecipeArgs, SeriesArgs, attempt, print_json};
+use super::shared::{RecipeArgs, SeriesArgs, attempt, chosen_rows, print_json};
 use crate::captioning::{locate, result};
 use crate::experiment::RunOptions;
 use crate::output::say;
@@ -22,11 +22,11 @@ pub(super) struct Table2Args {
     /// runs/ucf101-rgb-1.
     #[arg(long, value_name = "RUN")]
     encoder: Option<PathBuf>,
-    /// METEOR's folder with its table of paraphrases. Without it METEOR is lower than the paper's, and
-    /// the row that is selected by METEOR is selected by that.
+    /// METEOR's folder with its table of paraphrases. Without it METEOR is lower than the paper's, also
+    /// where it selects the weights of a row.
     #[arg(long, value_name = "DIR")]
     meteor: Option<PathBuf>,
-    /// The rows on other data: a captioning recipe, of which each row replaces the encoders.
+    /// The rows on other data: a captioning recipe, whose encoders each row replaces.
     #[arg(long, value_name = "RECIPE")]
     recipe: Option<String>,
     /// Rows of the table, with commas; all if not given.
@@ -97,13 +97,9 @@ struct Line {
 
 impl Table2Args {
     pub(super) fn run(&self) -> Result<()> {
-        for row in &self.rows {
-            let known: Vec<&str> = ROWS.iter().map(|row| row.key).collect();
-            ensure!(known.contains(&row.as_str()), "there is no row {row}; the rows are {}", known.join(", "));
-        }
+        let rows = chosen_rows(&ROWS, |row| row.key, &self.rows)?.into_iter();
         let SeriesArgs { change, out, json, .. } = &self.series;
         ensure!(change.data.is_some(), "give the folder that `gru-rcn prepare msvd` made by --data");
-        let rows = ROWS.iter().filter(|row| self.rows.is_empty() || self.rows.iter().any(|key| key == row.key));
         let rows: Vec<(&Row, CaptionRecipe)> = rows.map(|row| Ok((row, self.recipe(row)?))).collect::<Result<_>>()?;
         let options = self.series.options()?;
         let mut lines = Vec::new();
@@ -119,10 +115,9 @@ impl Table2Args {
                 say!("those are of MSVD, by VGG-16; these are by the recipe {recipe}")?;
             }
         }
-        match lines.iter().filter(|line| line.note.is_some()).count() {
-            0 => Ok(()),
-            failed => bail!(Faults(format!("{failed} rows have no result; the table says why"))),
-        }
+        let failed = lines.iter().filter(|line| line.note.is_some()).count();
+        ensure!(failed == 0, Faults(format!("{failed} rows have no result; the table says why")));
+        Ok(())
     }
 
     fn recipe(&self, row: &Row) -> Result<CaptionRecipe> {
@@ -134,7 +129,12 @@ impl Table2Args {
         recipe.training.select = row.select;
         recipe.meteor = self.meteor.clone().or(recipe.meteor);
         if let Some(run) = &self.encoder {
-            recipe.encoders.iter_mut().for_each(|encoder| put(encoder, run));
+            for encoder in &mut recipe.encoders {
+                match encoder {
+                    EncoderSection::GruRcn(own) => own.clone_from(run),
+                    EncoderSection::Cnn(cnn) => cnn.run = cnn.run.as_ref().map(|_| run.clone()),
+                }
+            }
         }
         // The weights are GoogLeNet's, which not every row has.
         locate(&mut recipe, data.as_deref(), weights.as_deref())?;
@@ -158,15 +158,7 @@ fn print(lines: &[Line]) -> Result<()> {
         }
     }
     if lines.iter().any(|line| line.test.contains_key(WITHOUT)) {
-        say!("METEOR is without paraphrases, and lower than the paper's; --meteor DIR gives its tables")?;
+        say!("METEOR is without paraphrases, and lower than the paper's; --meteor DIR names its tables")?;
     }
     say!("in brackets what the paper prints")
-}
-
-/// Puts another run in the place of the recipe's.
-fn put(encoder: &mut EncoderSection, run: &Path) {
-    match encoder {
-        EncoderSection::GruRcn(own) => *own = run.into(),
-        EncoderSection::Cnn(cnn) => cnn.run = cnn.run.as_ref().map(|_| run.into()),
-    }
 }

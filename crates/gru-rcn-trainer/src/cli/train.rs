@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ pub(super) struct TrainArgs {
     /// Seed of everything random; the same as --set seed=N.
     #[arg(long)]
     seed: Option<u64>,
-    /// Most memory that the run may take, GiB; what the machine has if not given.
+    /// Most memory that the run may take, GiB; that of the machine if not given.
     #[arg(long, value_name = "GIB")]
     max_memory: Option<f64>,
     /// Resume an interrupted run.
@@ -38,7 +38,7 @@ pub(super) struct TrainArgs {
     /// `cuda:0,cuda:1`; instead of --backend.
     #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
-    /// Where percepts are kept for other runs; `none` keeps none. Without it, those of a CNN with
+    /// Where percepts are kept for other runs; `none` keeps none. If not given, those of a CNN with
     /// `--weights` and the features of a captioner are kept in the folder `percepts` beside the run.
     #[arg(long, value_name = "DIR")]
     percepts: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub(super) struct TrainArgs {
     precision: PrecisionArgs,
 }
 
-/// Completes a recipe with changes, folder of the clips and weights.
+/// Loads a recipe with its changes, the folder of the clips and the weights.
 type Resolve<R> = fn(&str, &[String], Option<&Path>, Option<&Path>) -> Result<R>;
 
 impl TrainArgs {
@@ -103,8 +103,7 @@ impl TrainArgs {
     fn captioner(&self, folder: Folder) -> Result<()> {
         let recipe = self.recipe(&folder, captioning::resolve)?;
         let (dir, card) = captioning::train(self.plan(recipe, folder)?)?;
-        let result = card.captioner.as_ref().and_then(|captioner| captioner.result.as_ref());
-        let test = result.map(|result| result.test.clone()).unwrap_or_default();
+        let test = card.captioner.and_then(|captioner| captioner.result).map(|result| result.test).unwrap_or_default();
         if self.json {
             let scores: Map<String, Value> = test.into_iter().map(|(key, value)| (key, json!(value))).collect();
             let mut document = json!({ "run": dir.to_string(), "test": scores });
@@ -146,44 +145,30 @@ impl TrainArgs {
         Ok(Plan { recipe, folder, moved: self.resume && self.change.data.is_some(), options })
     }
 
-    /// All changes of the recipe.
-    fn set(&self) -> Vec<String> {
-        let mut set = self.change.set.clone();
-        set.extend(self.seed.map(|seed| format!("seed={seed}")));
-        set
-    }
-
-    /// The recipe of a run. Of one that is resumed, the command line can only say where its clips are now.
+    /// The recipe of a run. Of a resumed run the command line can only say where its clips are now.
     fn recipe<R: RecipeKind>(&self, folder: &Folder, resolve: Resolve<R>) -> Result<R> {
-        let RecipeArgs { data, weights, .. } = &self.change;
+        let RecipeArgs { data, weights, set } = &self.change;
+        let set: Vec<String> = set.iter().cloned().chain(self.seed.map(|seed| format!("seed={seed}"))).collect();
         let Folder::Resumed(dir) = folder else {
-            return resolve(&self.recipe, &self.set(), data.as_deref(), weights.as_deref());
+            return resolve(&self.recipe, &set, data.as_deref(), weights.as_deref());
         };
-        self.check_resumed()?;
+        ensure!(
+            set.is_empty() && weights.is_none(),
+            "--resume keeps the run's own recipe; remove --set, --weights and --seed. --data may name the place that the \
+             same clips were moved to"
+        );
         let mut recipe = dir.read_recipe_as().context("this run cannot be resumed")?;
         place(&mut recipe, data.as_deref())?;
         Ok(recipe)
     }
-
-    fn check_resumed(&self) -> Result<()> {
-        let RecipeArgs { weights, set, .. } = &self.change;
-        if !set.is_empty() || self.seed.is_some() || weights.is_some() {
-            bail!(
-                "--resume keeps the run's own recipe; remove --set, --weights and --seed. --data may name the place that \
-                 the same clips were moved to"
-            );
-        }
-        Ok(())
-    }
 }
 
-/// The end of a training: exit code 1 if not all could be kept.
+/// The end of a training: exit code 1 if a checkpoint, lines of a log or scores were lost.
 fn report_losses(dir: &RunDir) -> Result<()> {
-    match dir.losses() {
-        losses if losses.is_empty() => Ok(()),
-        losses => bail!(Faults(format!(
-            "the run is done, but not all could be kept: {}; see the warnings above",
-            losses.join(", ")
-        ))),
-    }
+    let losses = dir.losses().join(", ");
+    ensure!(
+        losses.is_empty(),
+        Faults(format!("the run is done, but not all could be kept: {losses}; see the warnings above"))
+    );
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 use gru_rcn_data::{QUARANTINE, VerifyOptions, verify, write_quarantine};
 
@@ -54,17 +54,14 @@ impl VerifyArgs {
         } else {
             say!("{}", report.table().trim_end())?;
         }
-        if report.interrupted {
-            bail!(stop.interrupted());
-        }
+        ensure!(!report.interrupted, stop.interrupted());
         if let Some(path) = &self.quarantine {
             let path = path.clone().unwrap_or_else(|| self.root.join(QUARANTINE));
             let clips = write_quarantine(&path, &report)?;
             note!("{clips} clips with faults in {}", path.display());
         }
-        match report.faults.len() {
-            0 => Ok(()),
-            faults => bail!(Faults(format!("{faults} faults in {}", self.root.display()))),
-        }
+        let faults = report.faults.len();
+        ensure!(faults == 0, Faults(format!("{faults} faults in {}", self.root.display())));
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
-//! `watch`: what happens when, in a long video, a pipe of frames or a camera.
+//! `watch`: events in a long video, a pipe of frames or a camera.
 
 use std::collections::VecDeque;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Error, Result, bail, ensure};
 use clap::Args;
-use gru_rcn_data::{ClipPlan, Frames, Modality, StreamInput, TemporalSampling, VideoFrame};
+use gru_rcn_data::{ClipPlan, Frames, StreamInput, TemporalSampling, VideoFrame};
 
 use super::shared::{ModelArgs, probability};
 use crate::experiment::TrainedRun;
@@ -35,22 +36,22 @@ pub(super) struct WatchArgs {
     /// Least probability of a class with which an event of it begins.
     #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = probability)]
     threshold: f32,
-    /// Least probability with which an event goes on; without it four fifths of the threshold.
+    /// Least probability with which an event continues; four fifths of the threshold if not given.
     #[arg(long, value_name = "P", value_parser = probability)]
     go_on: Option<f32>,
     /// Shortest event, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     least: f64,
-    /// Length of a clip, whose frames are spread equally over it, seconds. Needed where the recipe
-    /// spreads frames over whole clips; give the usual length of these.
+    /// Length of a clip in seconds; its frames are spread equally over it. Needed if the recipe spreads
+    /// frames over whole clips; give the usual length of these.
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
-    /// Frames that the model takes in from one answer to the next; without it one frame by frame,
-    /// and an eighth of a clip by windows.
+    /// Frames that the model takes in from one answer to the next; if not given, one by frames and an
+    /// eighth of a clip by windows.
     #[arg(long, value_name = "FRAMES")]
     stride: Option<usize>,
-    /// Whether the model carries its state from frame to frame or sees windows of the last frames;
-    /// without it frames where it was trained for them, by model.context.
+    /// Whether the model carries its state from frame to frame or sees windows of the last frames; if
+    /// not given, frames if it was trained for them, by model.context.
     #[arg(long, value_enum)]
     by: Option<By>,
     /// Print events as JSON, an object per line.
@@ -78,7 +79,8 @@ enum By {
     Windows,
 }
 
-/// Where a regular file is or would be, without links; nowhere for a device or a folder that is not there.
+/// The path of a regular file without links, whether it exists or not; none of a device or of a file in a
+/// folder that does not exist.
 fn place(file: &Path) -> Option<PathBuf> {
     match file.canonicalize() {
         Ok(place) => place.is_file().then_some(place),
@@ -94,11 +96,11 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 /// A frame that the model takes in.
 struct Step {
     time: f64,
-    /// How often.
+    /// How often the model takes it in.
     times: usize,
-    /// Cut and resized for the CNN.
+    /// The frame cut and resized for the CNN.
     clip: Frames,
-    /// As it was decoded.
+    /// The frame as it was decoded.
     picture: Frames,
 }
 
@@ -106,12 +108,9 @@ impl WatchArgs {
     pub(super) fn run(&self) -> Result<()> {
         let input = self.input()?;
         self.check(&input)?;
-        let mut trained = self.model.open()?;
+        let mut trained = self.model.open_on_rgb("which a stream does not have; choose a run on RGB")?;
         let (cnn, model) = trained.gru_rcn()?;
         trained.dir.release_built_in();
-        if trained.recipe.clip.modality == Modality::Flow {
-            bail!("{} takes in optical flow, which a stream does not have; choose a run on RGB", trained.dir);
-        }
         let (cnn, (pass, every, stride)) = (FrozenCnn::new(&cnn), self.pass(&trained)?);
         let (loader, classes) = (&trained.loader, &trained.card.classes);
         let stop = StopFlag::install("the events so far are written")?;
@@ -119,10 +118,10 @@ impl WatchArgs {
         let mut frames = loader.reader.stream(&input, loader.planner.frame_size.into())?;
         let (at_once, parts) = match input {
             StreamInput::File(_) => (AT_ONCE, workers(loader)),
-            // Nobody waits for a frame that has not come.
+            // Each frame is answered before the next one comes.
             StreamInput::Pipe { .. } | StreamInput::Device { .. } => (1, 1),
         };
-        // Files are written once there is something to read.
+        // The files are created once there is a frame.
         let Some(first) = frames.next().transpose()? else { bail!(stop.interrupted()) };
         let mut watch = Watch {
             taps: Taps {
@@ -141,38 +140,35 @@ impl WatchArgs {
             pictures: VecDeque::new(),
             shown: String::new(),
         };
-        // One plan for all frames, of which each is a video of its own.
+        // One plan for all frames, each as a video of its own.
         let plan = ClipPlan { frames: vec![0], ..loader.planner.at_rate(1.0).evaluation(1)? };
         let (mut moments, most) = (Moments::new(every), trained.recipe.clip.temporal.frames());
         let rate = frames.rate();
         watch.watcher.expect_interval(every.or(rate.map(|rate| 1.0 / rate)).unwrap_or(0.0));
-        let (mut frame, mut broken): (_, Option<anyhow::Error>) = (Some(first), None);
-        while let Some(VideoFrame { pixels, height, width, time }) = frame.filter(|_| !stop.is_set()) {
-            let (time, times) = match moments.take(time) {
-                Ok(taken) => taken,
+        let mut broken = None;
+        for frame in once(Ok(first)).chain(frames).take_while(|frame| frame.is_err() || !stop.is_set()) {
+            match frame.map_err(Error::from).and_then(|frame| Ok((moments.take(frame.time)?, frame))) {
+                Ok(((_, 0), _)) => {}
+                Ok(((time, times), VideoFrame { pixels, height, width, .. })) => {
+                    let picture = Frames::new(pixels, 1, height, width, 3)?;
+                    watch.take(Step { time, times: times.min(most), clip: plan.apply(&picture)?, picture })?;
+                }
                 Err(error) => {
                     broken = Some(error);
                     break;
                 }
-            };
-            if times > 0 {
-                let picture = Frames::new(pixels, 1, height, width, 3)?;
-                watch.take(Step { time, times: times.min(most), clip: plan.apply(&picture)?, picture })?;
             }
-            frame = frames.next().transpose().unwrap_or_else(|error| {
-                broken = Some(error.into());
-                None
-            });
         }
         watch.finish(moments.end(rate))?;
-        watch.outputs.finish(&self.title(), moments.time())?;
+        let name = self.input.file_name().unwrap_or_default().to_string_lossy();
+        watch.outputs.finish(&format!("What happens in {name}"), moments.time())?;
         let (seconds, shown) = (began.elapsed().as_secs_f64(), moments.time());
         let memory = preflight::machine::peak().map_or(String::new(), |peak| format!(", {} MiB at most", peak >> 20));
         note!(
             "{} frames of {}, {} events; {seconds:.1} s, {:.1} times as fast as the video{memory}",
             moments.frames,
             clock(shown),
-            watch.outputs.events(),
+            watch.outputs.events,
             shown / seconds.max(1e-9)
         );
         match broken {
@@ -209,10 +205,6 @@ impl WatchArgs {
         Ok(StreamInput::File(self.input.clone()))
     }
 
-    fn title(&self) -> String {
-        format!("What happens in {}", self.input.file_name().unwrap_or_default().to_string_lossy())
-    }
-
     fn check(&self, input: &StreamInput) -> Result<()> {
         if let Some(go_on) = self.go_on {
             ensure!(go_on <= self.threshold, "--go-on is {go_on}, above the threshold, {}", self.threshold);
@@ -241,8 +233,8 @@ impl WatchArgs {
         named.map(|(name, file)| (name, file.as_deref()))
     }
 
-    /// How the model goes through the stream, seconds from one frame that it takes in to the next if
-    /// it does not take in all, and steps from answer to answer.
+    /// How the model goes through the stream, the seconds from one frame that it takes in to the next if
+    /// it does not take in all, and the steps from answer to answer.
     fn pass(&self, trained: &TrainedRun) -> Result<(Pass, Option<f64>, usize)> {
         let rule = trained.recipe.clip.temporal;
         let steps = rule.frames();
@@ -255,7 +247,7 @@ impl WatchArgs {
                 trained.dir
             ),
         };
-        // A model is convinced after about half of a clip.
+        // About half of a clip is needed to change the verdict of a model.
         let (model, frames) = (&trained.recipe.model, Pass::FrameByFrame { lag: steps / 2 });
         let pass = match self.by {
             Some(By::Frames) if !model.takes_streams() => bail!(
@@ -279,15 +271,15 @@ impl WatchArgs {
 struct Watch<'a> {
     taps: Taps<'a>,
     watcher: Watcher,
-    /// Frames that wait for others, to go through the CNN together.
+    /// Frames that are to go through the CNN together with later ones.
     waiting: Vec<Step>,
     at_once: usize,
     events: Events<'a>,
     outputs: Outputs,
     json: bool,
-    /// Of the steps of a window, if they are shown.
+    /// The pictures of the steps of a window, if events are shown.
     pictures: VecDeque<Frames>,
-    /// The picture of the event that goes on, JPEG in Base64.
+    /// The picture of the current event, JPEG in Base64.
     shown: String,
 }
 
@@ -317,7 +309,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// The end of the stream, after so many seconds.
+    /// Answers for the rest of a stream of `end` seconds, and ends its event.
     fn finish(&mut self, end: f64) -> Result<()> {
         self.flush()?;
         if let Some(answer) = self.watcher.finish(end)? {

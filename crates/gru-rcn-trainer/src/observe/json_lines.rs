@@ -14,9 +14,9 @@ const INTERVAL: u64 = 10;
 
 /// Writes `metrics.jsonl`, `progress.jsonl` and `nonfinite.jsonl`.
 ///
-/// A full disk is no reason to stop training, for it may be emptied in time: lines that could not
-/// be written are written with the next one. What is still unwritten at the end of a stage is lost,
-/// which the run folder notes.
+/// A full disk does not stop training, since room may be made in time: lines that could not be written
+/// are written with the next one. Lines that are still unwritten at the end of a stage are lost, which
+/// the run folder notes.
 pub(crate) struct JsonLines {
     dir: RunDir,
     stage: String,

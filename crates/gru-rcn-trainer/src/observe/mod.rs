@@ -1,8 +1,8 @@
-//! What happens during a run, and its observers.
+//! The events of a run and their observers.
 //!
 //! A run reports what happens as [`Event`]s; each [`Observer`] takes what it needs. There are a
 //! progress bar on a terminal, plain lines on a pipe, the files `metrics.jsonl`, `progress.jsonl` and
-//! `nonfinite.jsonl`, and event files for TensorBoard. An epoch has one shape, [`Epoch`], for all.
+//! `nonfinite.jsonl`, and event files for TensorBoard. All of them see the same [`Epoch`].
 
 mod json_lines;
 mod plain;
@@ -27,8 +27,8 @@ use crate::output::{describe, note};
 use crate::run::card::EpochPoint;
 use crate::run::dir::RunDir;
 
-/// Gives plain lines on a terminal too, if set to anything but the empty string.
-pub(crate) const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
+/// Asks for plain lines on a terminal too, if set to anything but the empty string.
+const PLAIN_VARIABLE: &str = "GRU_RCN_PLAIN";
 
 /// Something that happened.
 ///
@@ -56,7 +56,7 @@ pub(crate) struct StageStarted {
     pub(crate) stage: String,
     /// Its name for people, such as "GRU-RCN".
     pub(crate) name: String,
-    /// Most epochs, those before a resumption included.
+    /// Largest number of epochs, those before a resumption included.
     pub(crate) epochs: usize,
     pub(crate) steps_per_epoch: usize,
     pub(crate) clips_per_epoch: usize,
@@ -140,7 +140,7 @@ pub(crate) struct ValidationMetrics {
     pub(crate) accuracy: f64,
     /// Accuracy of the classifier of each level alone; empty if there is one only.
     pub(crate) levels: Vec<LevelAccuracy>,
-    /// What the weights are kept by, if not the loss.
+    /// What the best weights are chosen by, if not the loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) score: Option<f64>,
 }
@@ -153,7 +153,7 @@ pub(crate) struct LevelAccuracy {
 }
 
 impl Epoch {
-    /// The point of the learning curve that is kept with the run.
+    /// Its point of the learning curve, which is kept with the run.
     pub(crate) fn point(&self) -> EpochPoint {
         EpochPoint {
             epoch: self.epoch,
@@ -169,18 +169,18 @@ impl Epoch {
 
 /// Follows a run.
 pub(crate) trait Observer {
-    /// Takes an event. An error is no reason to stop training; it is reported to the others.
+    /// Takes an event. An error does not stop training; it is reported to the other observers.
     fn observe(&mut self, event: &Event) -> Result<()>;
 }
 
-/// All observers of a run. Standard output is left alone by them: results go there.
+/// All observers of a run. They do not write to standard output, which is for results.
 #[derive(Default)]
 pub(crate) struct Observers {
     list: RefCell<Vec<Box<dyn Observer>>>,
 }
 
 impl Observers {
-    /// Those of a run in this folder; a person gets plain lines if `plain`.
+    /// The observers of a run in this folder, with plain lines instead of a progress bar if `plain`.
     pub(crate) fn of_run(dir: &RunDir, plain: bool) -> Self {
         Self::new(vec![
             for_person(plain),
@@ -225,13 +225,9 @@ fn for_person(plain: bool) -> Box<dyn Observer> {
     }
 }
 
-fn percent(fraction: f64) -> String {
-    format!("{:.1} %", fraction * 100.0)
-}
-
-fn level_list(levels: &[LevelAccuracy]) -> String {
-    let level = |level: &LevelAccuracy| format!("{} {}", level.level, percent(level.accuracy));
-    levels.iter().map(level).collect::<Vec<_>>().join(", ")
+/// A fraction in percent: `92.4 %`.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{:.1} %", 100.0 * fraction)
 }
 
 /// JSON has no numbers that are not finite; such a number is written as a word.

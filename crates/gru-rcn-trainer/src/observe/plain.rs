@@ -1,17 +1,18 @@
-//! Lines for pipes, log files and those who prefer them.
+//! Lines for pipes, log files and people who prefer them.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Epoch, Event, Observer, StageStarted, Step, duration, level_list, percent};
+use super::time::left;
+use super::{Epoch, Event, Observer, StageStarted, Step, duration, percent};
 
 /// Longest silence within an epoch.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// One line per epoch, and one every few seconds within a long one.
 ///
-/// A line holds values, never only a bar: a log is read afterwards.
+/// A line holds values, never a bar alone, because a log is read afterwards.
 pub(crate) struct Plain {
     /// Writes a line.
     write: Box<dyn FnMut(&str)>,
@@ -30,12 +31,12 @@ struct Stage {
 }
 
 impl Plain {
-    /// Gives lines to `write`, within an epoch after `interval` of silence.
+    /// Passes lines to `write`; within an epoch it does so after `interval` of silence.
     pub(super) fn new(write: impl FnMut(&str) + 'static, interval: Duration) -> Self {
         Self { write: Box::new(write), interval, stage: None }
     }
 
-    /// Where a step is in its stage, and its values.
+    /// The position of a step in its stage, and its values.
     pub(super) fn step_texts(&self, step: &Step) -> Option<(String, String)> {
         let stage = self.stage.as_ref()?;
         let position = format!("{}  step {}/{}", stage.epoch_of(step.epoch), step.step, stage.plan.steps_per_epoch);
@@ -88,7 +89,8 @@ impl Plain {
             line += &format!(" score {score:.4}");
         }
         if epoch.validation.levels.len() > 1 {
-            line += &format!(" ({})", level_list(&epoch.validation.levels));
+            let levels = epoch.validation.levels.iter().map(|l| format!("{} {}", l.level, percent(l.accuracy)));
+            line += &format!(" ({})", levels.collect::<Vec<_>>().join(", "));
         }
         if epoch.best {
             line += "  best so far";
@@ -99,11 +101,6 @@ impl Plain {
 }
 
 impl Stage {
-    fn new(plan: StageStarted) -> Self {
-        let now = Instant::now();
-        Self { plan, began: now, last_line: now, steps: 0, position: 0 }
-    }
-
     fn epoch_of(&self, epoch: usize) -> String {
         let width = self.plan.epochs.to_string().len();
         format!("{} epoch {epoch:>width$}/{}", self.plan.name, self.plan.epochs)
@@ -113,12 +110,7 @@ impl Stage {
     /// before there is a pace and after the last step.
     fn left(&self) -> String {
         let total = self.plan.epochs * self.plan.steps_per_epoch;
-        let rest = total.saturating_sub(self.position);
-        if rest == 0 || self.steps == 0 {
-            return String::new();
-        }
-        let pace = self.began.elapsed().as_secs_f64() / self.steps as f64;
-        format!("  {} left", duration(pace * rest as f64))
+        left("  ", self.began.elapsed(), self.steps, total.saturating_sub(self.position))
     }
 }
 
@@ -127,7 +119,8 @@ impl Observer for Plain {
         match event {
             Event::Message(text) => self.line(text),
             Event::StageStarted(plan) => {
-                self.stage = Some(Stage::new(plan.clone()));
+                let now = Instant::now();
+                self.stage = Some(Stage { plan: plan.clone(), began: now, last_line: now, steps: 0, position: 0 });
                 self.line(&format!(
                     "{}: up to {} epochs of {} steps over {} clips",
                     plan.name, plan.epochs, plan.steps_per_epoch, plan.clips_per_epoch

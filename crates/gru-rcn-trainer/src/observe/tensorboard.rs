@@ -28,7 +28,7 @@ const INTERVAL: u64 = 10;
 /// Writes event files, one folder per stage.
 pub(crate) struct TensorBoard {
     dir: RunDir,
-    /// None before the first stage, and after a failure, which is reported once.
+    /// `None` before the first stage, and after a failure, which is reported once.
     events: Option<File>,
     steps: Interval,
 }
@@ -86,8 +86,8 @@ impl Observer for TensorBoard {
     }
 }
 
-/// Starts a new file in a folder. Points of other files from `first_step` on become void: a process
-/// wrote them that was killed after its last checkpoint.
+/// Starts a new file in a folder. It voids the points of earlier files from `first_step` on, which a
+/// killed process wrote after its last checkpoint.
 fn create(folder: &Path, first_step: u64) -> Result<File> {
     let now = seconds();
     // TensorBoard reads files by name; the process id distinguishes two of the same second.

@@ -1,4 +1,4 @@
-//! Durations as people say them, and lines every few seconds.
+//! Durations for people, and lines every few seconds.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// Says when it is time for another line.
+/// Tells when it is time for another line.
 #[derive(Debug)]
 pub(crate) struct Interval {
     began: Instant,
@@ -64,19 +64,19 @@ impl Pace {
     /// `312 of 800 …, 2 min 3 s left`, when it is time for another line.
     pub(crate) fn line(&mut self, done: usize, what: &str) -> Option<String> {
         self.interval.is_over().then(|| {
-            let left = left(self.began.elapsed().as_secs_f64(), done, self.total);
+            let left = left(", ", self.began.elapsed(), done, self.total.saturating_sub(done));
             format!("{done} of {} {what}{left}", self.total)
         })
     }
 }
 
-/// The time that the rest takes at the pace so far; empty before there is a pace and at the end.
-fn left(seconds: f64, done: usize, total: usize) -> String {
-    match total.saturating_sub(done) {
-        0 => String::new(),
-        _ if done == 0 => String::new(),
-        rest => format!(", {} left", duration(seconds / done as f64 * rest as f64)),
+/// The time that the rest takes at the pace so far, after a separator; empty before there is a pace and at
+/// the end.
+pub(super) fn left(separator: &str, elapsed: Duration, done: usize, rest: usize) -> String {
+    if done == 0 || rest == 0 {
+        return String::new();
     }
+    format!("{separator}{} left", duration(elapsed.as_secs_f64() / done as f64 * rest as f64))
 }
 
 #[cfg(test)]
@@ -97,8 +97,8 @@ mod tests {
     /// A quarter took 30 s, so the rest takes 90.
     #[test]
     fn the_time_left_is_at_the_pace_so_far() {
-        assert_eq!(left(30.0, 200, 800), ", 1 min 30 s left");
-        assert_eq!((left(30.0, 0, 800), left(30.0, 800, 800)), (String::new(), String::new()));
+        let left = |done, rest| left(", ", Duration::from_secs(30), done, rest);
+        assert_eq!([left(200, 600), left(0, 800), left(800, 0)], [", 1 min 30 s left", "", ""]);
         assert_eq!(Pace::new(3).line(1, "clips"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the probabilities mean what they say.
+//! The reliability of the probabilities.
 
 use gru_rcn_metrics::{Answers, BINS, Predictions, ReliabilityBin};
 use maud::{Markup, html};
@@ -20,9 +20,9 @@ const MARGIN: f64 = 40.0;
 pub(crate) struct Reliability {
     /// By confidence, without temperature scaling.
     pub(crate) before: Vec<ReliabilityBin>,
-    /// With it.
+    /// By confidence, with temperature scaling.
     pub(crate) after: Vec<ReliabilityBin>,
-    /// With it, by threshold.
+    /// By threshold, with temperature scaling.
     pub(crate) answers: Vec<Answers>,
 }
 
@@ -43,7 +43,7 @@ impl Reliability {
     }
 }
 
-/// The section; empty where nothing was fitted.
+/// The section of the page; empty if no temperature was fitted.
 pub(super) fn calibration(report: &RunReport) -> Markup {
     let system = report.systems.first();
     let Some((system, calibration)) = system.and_then(|system| Some((system, system.calibration.as_ref()?))) else {
@@ -76,8 +76,8 @@ pub(super) fn calibration(report: &RunReport) -> Markup {
             }
             h3 { "Accuracy of the answers by threshold" }
             p.note {
-                "If only a scaled probability of at least so much counts as an answer: the share of answers that are right, and how "
-                "many of the " (clips) " test clips have an answer."
+                "The share of correct answers, and the number of the " (clips) " test clips that have an answer, if only a "
+                "scaled probability of at least the threshold counts as one."
             }
             (bar_list(&lines, false))
         }

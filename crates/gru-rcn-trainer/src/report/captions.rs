@@ -21,7 +21,7 @@ pub(crate) struct CaptionReport {
     pub(crate) run_card: Vec<(String, String)>,
     /// Number of test clips.
     pub(crate) clips: usize,
-    /// The metrics of all of them by name.
+    /// The metrics of all test clips by name.
     pub(crate) metrics: Vec<(String, f64)>,
     pub(crate) curve: Vec<EpochPoint>,
     /// Some clips with the worst captions, and some with the best.
@@ -29,7 +29,7 @@ pub(crate) struct CaptionReport {
     pub(crate) best: Vec<CaptionedClip>,
     /// The resolved recipe, as TOML.
     pub(crate) recipe: String,
-    /// What a reader of the results should know of the data.
+    /// What a reader of the results should know about the data.
     pub(crate) notes: Vec<String>,
 }
 
@@ -152,13 +152,13 @@ pub(crate) struct DescribedVideo {
     pub(crate) file: String,
     /// The sentence that is shown and others, with their log-probabilities.
     pub(crate) sentences: Vec<(String, f64)>,
-    /// The words of the first and how much each segment weighed in their choice, `[word][segment]`.
+    /// The words of the first sentence, each with its attention to every segment.
     pub(crate) words: Vec<(String, Vec<f32>)>,
     /// A picture of each segment, JPEG in Base64.
     pub(crate) pictures: Vec<String>,
 }
 
-/// A page of videos: for every word a strip of the segments, each as strong as it weighed.
+/// A page of videos: for every word a strip of the segments, each as strong as the attention to it.
 pub(crate) fn render_attention(videos: &[DescribedVideo]) -> String {
     let body = html! {
         header {

@@ -10,10 +10,10 @@ use maud::{Markup, html};
 /// With this number of classes or fewer, top-5 accuracy is always 100 %.
 pub(crate) const TRIVIAL_TOP5: usize = 5;
 
-/// What NLL is.
+/// The meaning of NLL.
 pub(crate) const NLL: &str = "mean negative log-probability of the true class, in nats; lower is better";
 
-/// What the column of differences is.
+/// The meaning of the column of differences.
 const DIFFERENCE: &str = "points of top-1 accuracy by which the first system is above this one, on the same clips; 95 % interval by the \
                           paired bootstrap, probability by McNemar's exact test";
 
@@ -87,7 +87,7 @@ pub(super) fn note(classes: usize) -> String {
     note
 }
 
-/// The words of the table that a reader may not know.
+/// Explains the words of the table that a reader may not know.
 fn words(systems: &[SystemResult]) -> String {
     let mut words = format!(
         "NLL: {NLL}. Percepts: the maps that the CNN makes of single frames, which every system takes in; a level is the \

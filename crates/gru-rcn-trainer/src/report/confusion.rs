@@ -5,7 +5,7 @@ use super::format::{Line, bar_list};
 use gru_rcn_metrics::ConfusionMatrix;
 use maud::{Markup, html};
 
-/// Largest number of classes whose counts fit into a readable table.
+/// Largest number of classes whose counts make a readable table.
 const TABLE_CLASSES: usize = 24;
 /// The strongest tint of a cell; text on it still has a contrast above 4.5 in both themes.
 const STRONGEST: f64 = 0.72;
@@ -22,7 +22,7 @@ pub(super) fn confusion(report: &RunReport) -> Markup {
     }
     html! {
         section {
-            h2 { "Which is taken for which" }
+            h2 { "Confusion of classes" }
             div.confusion {
                 div.matrix-side {
                     div.scroll tabindex="0" role="region" aria-label="Confusion matrix" {
@@ -62,7 +62,7 @@ fn table(matrix: &ConfusionMatrix, classes: &[String]) -> Markup {
     }
 }
 
-/// Correct cells have a frame and a colour of their own; either is enough to recognise them.
+/// The cells of correct clips have a frame and a colour of their own; either is enough to recognise them.
 fn cell(count: usize, clips: usize, right: bool) -> Markup {
     let share = count as f64 / clips.max(1) as f64;
     let tint = if right { "--heat-right" } else { "--heat-wrong" };

@@ -12,7 +12,7 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 30.0;
 
-/// A bound on the marks of an axis; [`step`] makes about five.
+/// Most marks of an axis; [`step`] makes about five.
 const MOST_TICKS: u32 = 12;
 
 /// The values of an epoch that a panel shows.
@@ -59,8 +59,9 @@ pub(super) fn learning_curves(systems: &[SystemResult]) -> Markup {
                 }
                 @if let Some(epochs) = again {
                     p.note {
-                        "These are the trainings without the validation clips. What was tested was trained again, from the \
-                         same initial weights, on training and validation clips together for " (epochs) " epochs."
+                        "These curves are of the trainings without the validation clips. The tested systems were trained \
+                         again from the same initial weights, on training and validation clips together, for "
+                        (epochs) " epochs."
                     }
                 }
                 @for system in trained {

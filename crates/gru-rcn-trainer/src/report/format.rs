@@ -67,10 +67,10 @@ pub(super) fn bar(fraction: f64, interval: Option<(f64, f64)>) -> Markup {
 /// One line of a list of bars: name, value, and an optional remark.
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
-    /// `None` if there is nothing to measure.
+    /// `None` if there is no value.
     pub(super) fraction: Option<f64>,
     pub(super) remark: String,
-    /// Whether the others are compared with this line.
+    /// Whether the line is emphasised.
     pub(super) strong: bool,
 }
 

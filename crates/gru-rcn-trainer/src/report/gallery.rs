@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::format::{bar, percent};
 use super::{ExplainedClip, GalleryClip};
 
-/// Number of predictions that are shown for a clip.
+/// Number of predictions shown for a clip.
 const GUESSES: usize = 3;
 
 /// The clips as cards, in their order; empty without clips.
@@ -55,10 +55,10 @@ pub(super) fn explained(clips: &[ExplainedClip]) -> Markup {
             section.explained {
                 h2 { "Where and when" }
                 p.lead {
-                    "The test clips of which the system was most certain, rightly and wrongly. Yellow: the update gate of a \
-                     level opens, and the state is written. Red: what is seen there speaks for the class that the \
-                     system named, blue: against it, each relative to the largest of the clip. A value can depend on more \
-                     of the frame than its place."
+                    "The right and the wrong test clip of which the system was most certain. Yellow: the update gate of \
+                     a level opens, and the state is written. Red: evidence for the class that the system named; blue: \
+                     evidence against it, both relative to the largest value of the clip. A value can depend on more of \
+                     the frame than its place."
                 }
                 @for ExplainedClip { clip, levels } in clips {
                     (card(clip))
@@ -105,7 +105,7 @@ fn guess(class: &str, probability: f32, truth: &str) -> Markup {
     }
 }
 
-/// Sufficient for thumbnails, at a few kilobytes each.
+/// JPEG quality: sufficient for thumbnails, at a few kilobytes each.
 const QUALITY: u8 = 80;
 
 /// Encodes an RGB frame, `[height, width, 3]` in bytes, as a JPEG in Base64.

@@ -4,8 +4,8 @@
 //! security policy forbids it to load anything, so it looks the same in ten years and on a machine
 //! without a network. It adapts to a light or dark theme and to the width of a phone.
 //!
-//! [`render`] is a pure function of [`RunReport`], which is plain data that can be written to
-//! JSON and read back, so that a report can be made again from the files of a run.
+//! [`render`] is a pure function of [`RunReport`], plain data that is kept as JSON, so that a report can
+//! be made again from the files of a run.
 
 mod calibration;
 mod captions;
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::card::SystemResult;
 use crate::run::dir::{RunDir, read_json, write_atomically, write_json};
 
-/// A bound on losses and counts; what is larger is no result of a training.
+/// A bound on losses and counts: no training has larger ones.
 const MOST: f64 = 1e12;
 
 /// Everything a report shows.
@@ -58,13 +58,13 @@ pub(crate) struct RunReport {
     pub(crate) explained: Vec<ExplainedClip>,
     /// The resolved recipe, as TOML.
     pub(crate) recipe: String,
-    /// What the test says in one sentence; reports of earlier versions have none.
+    /// The conclusion of the test in one sentence; reports of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) verdict: Option<Verdict>,
-    /// What a reader of the results should know of the data.
+    /// What a reader of the results should know about the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
-    /// What the probabilities of the first system mean; nothing where no temperature was fitted.
+    /// How reliable the probabilities of the first system are; `None` if no temperature was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reliability: Option<Reliability>,
 }
@@ -78,15 +78,14 @@ impl RunReport {
         Ok(report)
     }
 
-    /// Checks the numbers of a file, of which the page is drawn.
+    /// Checks the numbers that the page is drawn from.
     fn check(&self) -> Result<()> {
         let fraction = |what: &str, value: f64| {
             ensure!((0.0..=1.0).contains(&value), "{what} is {value}, not between 0 and 1");
             Ok(())
         };
         for system in &self.systems {
-            let name = &system.name;
-            let test = &system.test;
+            let (name, test) = (&system.name, &system.test);
             for (what, value) in [("top1", test.top1), ("top5", test.top5), ("mean_class", test.mean_class)] {
                 fraction(&format!("{what} of {name}"), value)?;
             }
@@ -109,20 +108,18 @@ impl RunReport {
             ensure!(system.curve.is_sorted_by_key(|point| point.epoch), "the epochs of {name} are not in order");
             let last = system.curve.last().map_or(0, |point| point.epoch).max(test.clips);
             ensure!((last as f64) < MOST, "{name} has the epoch or number of clips {last}");
+            let calibrations = system.calibration.iter().flat_map(|fitted| [&fitted.validation, &fitted.test]);
+            let mut errors = calibrations.flat_map(|error| [error.before, error.after]);
+            errors.try_for_each(|error| fraction(&format!("a calibration error of {name}"), error))?;
         }
-        for system in &self.systems {
-            let Some(calibration) = &system.calibration else { continue };
-            let errors = [&calibration.validation, &calibration.test].into_iter().flat_map(|e| [e.before, e.after]);
-            errors.into_iter().try_for_each(|e| fraction(&format!("a calibration error of {}", system.name), e))?;
-        }
-        let reliability = self.reliability.iter().flat_map(Reliability::fractions);
-        reliability.into_iter().try_for_each(|f| fraction("a value of reliability", f))?;
+        let mut reliability = self.reliability.iter().flat_map(Reliability::fractions);
+        reliability.try_for_each(|value| fraction("a value of reliability", value))?;
         for count in self.confusion.iter().flatten() {
             ensure!((*count as f64) < MOST, "confusion has the count {count}");
         }
         let clips = self.gallery.iter().chain(self.explained.iter().map(|explained| &explained.clip));
-        let probabilities = clips.flat_map(|clip| clip.top.iter().map(|(_, p)| f64::from(*p)));
-        probabilities.into_iter().try_for_each(|p| fraction("a probability of the gallery", p))
+        let mut probabilities = clips.flat_map(|clip| clip.top.iter().map(|(_, p)| f64::from(*p)));
+        probabilities.try_for_each(|p| fraction("a probability of the gallery", p))
     }
 
     /// Writes the report and the data that it is drawn from.

@@ -9,7 +9,7 @@ use super::format::{counted, percent, percent_range};
 use super::gallery::{explained, gallery};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The style of the page; the only text that is not escaped, since it is our own.
+/// The style of the page; the only text that is not escaped, since it does not come from outside.
 const STYLE: &str = include_str!("style.css");
 /// The page may use its own style and images and load nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
@@ -34,7 +34,7 @@ pub(crate) fn render(report: &RunReport) -> String {
     document(&report.title, body)
 }
 
-/// A page with its style, which needs no other file.
+/// A page with the style of the program, which needs no other file.
 pub(crate) fn document(title: &str, body: Markup) -> String {
     let page = html! {
         (DOCTYPE)
@@ -82,7 +82,7 @@ fn head(report: &RunReport) -> Markup {
 pub(super) fn run_card(entries: &[(String, String)], recipe: &str) -> Markup {
     html! {
         section {
-            h2 { "How to get this again" }
+            h2 { "How to reproduce this" }
             dl.card {
                 @for (name, value) in entries {
                     div { dt { (name) } dd { (value) } }

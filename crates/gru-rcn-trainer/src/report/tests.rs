@@ -291,11 +291,8 @@ fn report() -> RunReport {
         ],
         confusion: confusion.rows().to_vec(),
         gallery: (0..6).map(clip).collect(),
-        explained: Vec::new(),
         recipe: "seed = 7\n\n[model]\nhidden = [16, 32, 64, 64]\n".into(),
-        verdict: None,
-        notes: Vec::new(),
-        reliability: None,
+        ..RunReport::default()
     }
 }
 

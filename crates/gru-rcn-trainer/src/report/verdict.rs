@@ -1,15 +1,16 @@
-//! What a test says in one sentence: whether its clips suffice, and what it shows.
+//! The conclusion of a test in one sentence: whether its clips suffice, and what it shows.
 
 use anyhow::Result;
 use gru_rcn_metrics::{Comparison, binomial_tail};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::percent;
 use crate::run::scores::Scores;
 
-/// Widest 95 % interval of an accuracy for which the clips are enough to judge by.
+/// Widest 95 % interval of an accuracy that is narrow enough to judge by.
 const WIDEST: f64 = 0.25;
 
-/// Largest probability of such a result by chance alone, one-sided, for which something is shown.
+/// Largest one-sided probability of a result by chance alone that counts as shown.
 const CHANCE: f64 = 0.025;
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -22,12 +23,12 @@ pub(crate) struct Verdict {
     /// Whether it is above that of the per-frame baseline, by McNemar's exact test over the clips
     /// that only one of the two names correctly; nothing without that baseline.
     pub(crate) better_than_frames: Option<bool>,
-    /// All of it in words.
+    /// All of this in words.
     pub(crate) sentence: String,
 }
 
 impl Verdict {
-    /// Of a system's scores, and of the per-frame baseline's on the same clips.
+    /// The verdict on a system's scores, beside those of the per-frame baseline on the same clips.
     pub(crate) fn new(scores: &Scores, frames: Option<&Scores>) -> Result<Self> {
         let predictions = scores.predictions()?;
         let test = predictions.summary();
@@ -72,10 +73,6 @@ impl Verdict {
         let better_than_frames = better_than_frames.map(|(better, _)| better);
         Ok(Self { enough_clips, better_than_guessing, better_than_frames, sentence })
     }
-}
-
-fn percent(fraction: f64) -> String {
-    format!("{:.1} %", 100.0 * fraction)
 }
 
 #[cfg(test)]

@@ -1,26 +1,26 @@
-//! From answers to events.
+//! Merges answers into events.
 
 use serde::Serialize;
 
 use super::Answer;
 
-/// The class of clips in which nothing happens, by its name; it is never an event.
+/// Name of the class of clips in which nothing of interest happens; it is never an event.
 pub(crate) const BACKGROUND: &str = "background";
 
 /// When an event begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
-    /// Least probability of an event's class where it begins.
+    /// Least probability with which an event begins.
     pub(crate) begin: f32,
-    /// Least probability with which it goes on.
+    /// Least probability with which it continues.
     pub(crate) go_on: f32,
-    /// Shorter events are none, seconds.
+    /// Shortest event, seconds.
     pub(crate) least: f64,
     /// Index of the class `background`, if there is one.
     pub(crate) background: Option<usize>,
 }
 
-/// A time in which one thing happened.
+/// An interval in which one class was recognised.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     /// Seconds since the first frame.
@@ -34,14 +34,14 @@ pub(crate) struct Event {
 /// Merges answers into events.
 ///
 /// An event begins with an answer whose most probable class, `background` apart, has at least the
-/// probability `begin`. It goes on as long as its class has at least `go_on`, and no other class has
-/// more than it and at least `begin`: with such an answer it ends and the next event begins. It is
-/// reported when it has ended, if it is as long as `least`.
+/// probability `begin`. It continues as long as its class has at least `go_on`, and no other class is
+/// more probable and has at least `begin`: such an answer ends it and begins the next event. It is
+/// reported when it has ended, if it is at least as long as `least`.
 #[derive(Debug)]
 pub(crate) struct Events<'a> {
     rule: Rule,
     classes: &'a [String],
-    /// The event that goes on, its class and whether the last answer is its highest.
+    /// The event that has not ended, its class, and whether the last answer is its highest.
     current: Option<(Event, usize, bool)>,
 }
 
@@ -72,12 +72,12 @@ impl<'a> Events<'a> {
         ended
     }
 
-    /// Whether the last answer has the highest probability of the event that goes on.
+    /// Whether the last answer has the highest probability of the current event so far.
     pub(crate) fn is_highest(&self) -> bool {
         self.current.as_ref().is_some_and(|(.., highest)| *highest)
     }
 
-    /// Ends the event that goes on, at the end of the stream.
+    /// Ends the current event, at the end of the stream.
     pub(crate) fn finish(&mut self) -> Option<Event> {
         let (event, ..) = self.current.take()?;
         (event.end - event.start >= self.rule.least).then_some(event)
@@ -88,25 +88,24 @@ impl<'a> Events<'a> {
 mod tests {
     use super::*;
 
-    /// The events of answers of a second each about the classes background, wave and clap, as
-    /// (start, end, class, highest).
-    fn events(rule: Rule, answers: &[[f32; 3]]) -> Vec<(f64, f64, String, f32)> {
+    /// The events of answers of a second each about the classes background, wave and clap.
+    fn events(rule: Rule, answers: &[[f32; 3]]) -> Vec<Event> {
         let classes = ["background", "wave", "clap"].map(String::from);
         let mut events = Events::new(rule, &classes);
         let answer =
             |(n, p): (usize, &[f32; 3])| Answer { start: n as f64, end: n as f64 + 1.0, probabilities: p.to_vec() };
         let mut found: Vec<Event> = answers.iter().enumerate().filter_map(|a| events.add(&answer(a))).collect();
         found.extend(events.finish());
-        found.into_iter().map(|event| (event.start, event.end, event.class, event.probability)).collect()
+        found
     }
 
     const RULE: Rule = Rule { begin: 0.6, go_on: 0.4, least: 0.0, background: Some(0) };
 
-    fn event(start: f64, end: f64, class: &str, highest: f32) -> (f64, f64, String, f32) {
-        (start, end, class.to_owned(), highest)
+    fn event(start: f64, end: f64, class: &str, probability: f32) -> Event {
+        Event { start, end, class: class.to_owned(), probability }
     }
 
-    /// It begins at 0.6, goes on through 0.45, and ends below 0.4; 0.5 later begins none.
+    /// It begins at 0.6, continues through 0.45, and ends below 0.4; the later 0.5 begins none.
     #[test]
     fn an_event_begins_high_and_ends_low() {
         let wave = |p: f32| [1.0 - p, p, 0.0];
@@ -117,10 +116,10 @@ mod tests {
         assert_eq!(events(RULE, &[0.1, 0.5].map(wave)), []);
     }
 
-    /// A clap that is sure ends a wave that would go on; one that is not sure does not, even where
-    /// it is more probable.
+    /// A clap of at least 0.6 ends a wave that would continue; one below does not, even where it is more
+    /// probable than the wave.
     #[test]
-    fn another_event_ends_one() {
+    fn a_more_probable_event_ends_the_current_one() {
         let answers = [[0.0, 0.9, 0.1], [0.0, 0.4, 0.6], [0.0, 0.1, 0.9]];
         assert_eq!(events(RULE, &answers), [event(0.0, 1.0, "wave", 0.9), event(1.0, 3.0, "clap", 0.9)]);
         let answers = [[0.0, 0.9, 0.1], [0.05, 0.45, 0.5], [0.0, 0.8, 0.2]];
@@ -131,14 +130,14 @@ mod tests {
     fn background_is_never_an_event() {
         let nothing = [0.95, 0.05, 0.0];
         assert_eq!(events(RULE, &[nothing, nothing]), []);
-        // Without the convention it would be one.
+        // Under another name it would be one.
         let named = Rule { background: None, ..RULE };
         assert_eq!(events(named, &[nothing, nothing]), [event(0.0, 2.0, "background", 0.95)]);
     }
 
-    /// Two seconds are long enough, one is not; the two waves around the clap stay two.
+    /// Two seconds are long enough, one is not; the waves before and after the clap stay two events.
     #[test]
-    fn short_events_are_none() {
+    fn short_events_are_dropped() {
         let rule = Rule { least: 1.5, ..RULE };
         let (wave, clap) = ([0.0, 0.9, 0.1], [0.0, 0.1, 0.9]);
         let found = events(rule, &[wave, wave, clap, wave, wave]);

@@ -1,19 +1,19 @@
-//! Which frames of a stream the model takes in.
+//! The frames of a stream that the model takes in.
 
 use anyhow::{Result, ensure};
 use gru_rcn_data::SAME_MOMENT;
 
 use super::whole_microseconds;
 
-/// Takes frames by their time stamps: the first frame at or after each of equally spaced moments,
+/// Selects frames by their time stamps: the first frame at or after each of equally spaced moments,
 /// as [`TemporalSampling::Every`](gru_rcn_data::TemporalSampling::Every) does, or every frame.
 #[derive(Debug)]
 pub(crate) struct Moments {
-    /// Seconds from one moment to the next; none for every frame.
+    /// Seconds from one moment to the next; `None` for every frame.
     every: Option<f64>,
     /// Time stamp of the first frame, and time since then of the last one.
     clock: Option<(f64, f64)>,
-    /// Seconds between the last two frames that are apart.
+    /// Seconds between the last two frames of different times.
     gap: f64,
     /// Moments that have passed.
     passed: u64,
@@ -31,14 +31,14 @@ impl Moments {
         self.clock.map_or(0.0, |(_, time)| time)
     }
 
-    /// Seconds from the first frame to the end of the last one, by the frames per second if they are known.
+    /// Seconds from the first frame to the end of the last one; the frame rate is used if it is known.
     pub(crate) fn end(&self, rate: Option<f64>) -> f64 {
         whole_microseconds(self.time() + rate.map_or(self.gap, |rate| 1.0 / rate))
     }
 
-    /// Seconds from the first frame to one with this time stamp, never less than to the frame before
-    /// it, and how many steps of the model the frame is: none between two moments, several where the
-    /// stream has fewer frames than there are moments.
+    /// Takes the next frame. Returns its time in seconds since the first frame, never less than that of
+    /// the frame before, and the number of steps that the model takes with it: 0 between two moments,
+    /// several where the stream has fewer frames than there are moments.
     pub(crate) fn take(&mut self, stamp: Option<f64>) -> Result<(f64, usize)> {
         let number = self.frames;
         ensure!(

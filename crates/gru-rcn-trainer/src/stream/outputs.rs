@@ -11,7 +11,7 @@ use super::{Answer, Event};
 use crate::report::{counted, document};
 use crate::run::dir::write_atomically;
 
-/// A file that grows line by line; each is there as soon as it is written.
+/// A file that grows line by line, without a buffer.
 #[derive(Debug)]
 struct Lines {
     path: PathBuf,
@@ -19,9 +19,11 @@ struct Lines {
 }
 
 impl Lines {
-    fn create(path: &Path) -> Result<Self> {
+    fn create(path: &Path, head: &str) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("could not write {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file })
+        let mut lines = Self { path: path.to_owned(), file };
+        lines.add(head)?;
+        Ok(lines)
     }
 
     fn add(&mut self, text: &str) -> Result<()> {
@@ -36,23 +38,19 @@ pub(crate) struct Outputs {
     srt: Option<Lines>,
     answers: Option<Lines>,
     html: Option<(PathBuf, Vec<(Event, String)>)>,
-    events: usize,
+    /// Number of events so far.
+    pub(crate) events: usize,
 }
 
 impl Outputs {
-    /// Begins these files, of events, of subtitles, of all answers and of a page.
+    /// Creates the files of events, of subtitles, of all answers and of the page.
     pub(crate) fn create([csv, srt, answers, html]: [Option<&Path>; 4], classes: &[String]) -> Result<Self> {
-        let begin = |path: Option<&Path>, head: String| -> Result<Option<Lines>> {
-            let Some(path) = path else { return Ok(None) };
-            let mut lines = Lines::create(path)?;
-            lines.add(&head)?;
-            Ok(Some(lines))
-        };
+        let lines = |path: Option<&Path>, head: &str| path.map(|path| Lines::create(path, head)).transpose();
         let columns: String = classes.iter().map(|class| format!(",{}", field(class))).collect();
         Ok(Self {
-            csv: begin(csv, "start,end,class,probability\n".to_owned())?,
-            srt: begin(srt, String::new())?,
-            answers: begin(answers, format!("start,end{columns}\n"))?,
+            csv: lines(csv, "start,end,class,probability\n")?,
+            srt: lines(srt, "")?,
+            answers: lines(answers, &format!("start,end{columns}\n"))?,
             html: html.map(|path| (path.to_owned(), Vec::new())),
             events: 0,
         })
@@ -63,18 +61,13 @@ impl Outputs {
         self.html.is_some()
     }
 
-    /// Events so far.
-    pub(crate) fn events(&self) -> usize {
-        self.events
-    }
-
     pub(crate) fn answer(&mut self, answer: &Answer) -> Result<()> {
         let Some(lines) = &mut self.answers else { return Ok(()) };
         let probabilities: String = answer.probabilities.iter().map(|p| format!(",{p:.6}")).collect();
         lines.add(&format!("{:.3},{:.3}{probabilities}\n", answer.start, answer.end))
     }
 
-    /// Writes an event, with a JPEG in Base64 if it is shown.
+    /// Writes an event; `picture` is a JPEG in Base64, for the page.
     pub(crate) fn event(&mut self, event: Event, picture: String) -> Result<()> {
         self.events += 1;
         let Event { start, end, class, probability } = &event;
@@ -182,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_lines_as_they_come() {
+    fn events_are_written_as_they_come() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let (csv, srt, answers, page) = (path("a.csv"), path("a.srt"), path("b.csv"), path("a.html"));

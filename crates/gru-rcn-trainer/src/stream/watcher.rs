@@ -1,4 +1,4 @@
-//! From frames to answers.
+//! Turns frames into answers.
 
 use std::collections::VecDeque;
 
@@ -13,34 +13,34 @@ use gru_rcn_metrics::at_temperature;
 use super::whole_microseconds;
 use crate::percepts::FrozenCnn;
 
-/// What the model says of a piece of time.
+/// What the model says of an interval of time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     /// Seconds since the first frame.
     pub(crate) start: f64,
     pub(crate) end: f64,
-    /// Of every class.
+    /// One of every class.
     pub(crate) probabilities: Vec<f32>,
 }
 
 /// How a model goes through a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// With its hidden state carried from frame to frame; an answer holds for so many steps before the
-    /// frame that it follows.
+    /// With its hidden state carried from frame to frame; the interval of an answer ends with the frame
+    /// `lag` steps before the newest one.
     FrameByFrame { lag: usize },
     /// By windows of this many steps.
     Windows(usize),
 }
 
-/// Makes the maps of frames that a model takes in.
+/// Makes the maps that a model takes in.
 pub(crate) struct Taps<'a> {
     pub(crate) cnn: &'a FrozenCnn,
-    /// Positions of the model's levels, of all of the CNN.
+    /// Positions of the model's levels among those of the CNN.
     pub(crate) levels: Vec<usize>,
     pub(crate) device: &'a Device,
     pub(crate) dtype: FloatDType,
-    /// Frames are divided into so many parts, which go through the CNN side by side.
+    /// Number of parts that frames are divided into, which go through the CNN side by side.
     pub(crate) parts: usize,
 }
 
@@ -70,21 +70,21 @@ impl Taps<'_> {
 /// A model on one stream.
 pub(crate) struct Watcher {
     model: GruRcnClassifier,
-    /// What probabilities are scaled by.
+    /// Temperature of the probabilities.
     temperature: f64,
     pass: Pass,
     /// Steps from one answer to the next.
     stride: usize,
-    /// Seconds from the last step to the next, as far as it is known.
+    /// Seconds from the last step to the next, as far as they are known.
     interval: f64,
     state: StreamState,
-    /// After the last step, frame by frame.
+    /// Those after the last step, where the model goes frame by frame.
     logits: Option<EnsembleLogits>,
-    /// Times of the last steps, as many as a window has, and their maps where it is seen as one.
+    /// Times of the last steps, as many as a window has, and for windows their maps.
     ring: VecDeque<(f64, Vec<Tensor<4>>)>,
     /// Steps since the last answer.
     since: usize,
-    /// Where the last answer ends.
+    /// End of the last answer.
     end: Option<f64>,
 }
 
@@ -104,7 +104,7 @@ impl Watcher {
         }
     }
 
-    /// The last steps that an answer depends on, or holds for.
+    /// Number of the last steps that an answer depends on or holds for.
     pub(crate) fn window(&self) -> usize {
         match self.pass {
             Pass::FrameByFrame { lag } => lag + 1,
@@ -112,12 +112,12 @@ impl Watcher {
         }
     }
 
-    /// Says how long a step lasts before two of them tell it.
+    /// Sets the duration of a step, until two steps show it.
     pub(crate) fn expect_interval(&mut self, seconds: f64) {
         self.interval = seconds;
     }
 
-    /// Takes in the maps of the frame at `time` and answers if that is due.
+    /// Takes in the maps of the frame at `time`, and answers if an answer is due.
     pub(crate) fn step(&mut self, time: f64, mut maps: Vec<Tensor<4>>) -> Result<Option<Answer>> {
         if let Some((before, _)) = self.ring.back().filter(|(before, _)| time > *before) {
             self.interval = time - before;
@@ -141,7 +141,7 @@ impl Watcher {
         self.answer(end).map(Some)
     }
 
-    /// The answer for what follows the last one, up to `end` of the stream. One that is shorter than a
+    /// The answer for the time from the last one to `end`, that of the stream. A stream shorter than a
     /// window is filled up with its last frame, as clips are in training.
     pub(crate) fn finish(&mut self, end: f64) -> Result<Option<Answer>> {
         let (Some(last), Some(from)) = (self.ring.back().cloned(), self.end) else { return Ok(None) };
@@ -151,7 +151,7 @@ impl Watcher {
         if end > from { self.answer(end).map(Some) } else { Ok(None) }
     }
 
-    /// When step `n` of those in the ring begins; beyond the last one, how long that lasts.
+    /// The time at which step `n` of the ring begins; for the number after the last one, at which that ends.
     fn time_of(&self, n: usize) -> f64 {
         let last = self.ring.back().map_or(0.0, |(time, _)| *time);
         self.ring.get(n).map_or(whole_microseconds(last + self.interval), |(time, _)| *time)
@@ -188,7 +188,7 @@ mod tests {
     use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig};
     use gru_rcn::recurrent::{Form, GruRcnConfig};
 
-    /// A model of two levels, and maps of so many frames.
+    /// A model of two levels, and maps of this number of frames.
     fn model(form: Form, rule: NormRule, frames: usize) -> (GruRcnClassifier, Vec<Vec<Tensor<4>>>) {
         let device = Device::flex();
         device.seed(3);
@@ -220,7 +220,7 @@ mod tests {
         answers.iter().map(|answer| (answer.start, answer.end)).collect()
     }
 
-    /// The answer after frame n is that of a window of the frames 1 to n.
+    /// The answer after frame n is that for a window of the frames 1 to n.
     #[test]
     fn frame_by_frame_is_the_window_of_all_frames_so_far() {
         for (form, rule) in [
@@ -243,8 +243,8 @@ mod tests {
         }
     }
 
-    /// Windows of four frames, an answer after every two. The frames 0 to 3 answer for 1 and 2, and
-    /// for what is before; 2 to 5 answer for 3 and 4; at the end 3 to 6 answer for the rest.
+    /// Windows of four frames, an answer after every two. The frames 0 to 3 answer for 0 to 2, the frames 2
+    /// to 5 for 3 and 4, and at the end 3 to 6 for the rest.
     #[test]
     fn answers_of_windows_lie_end_to_end() {
         let (model, frames) = model(Form::Bidirectional, NormRule::Centre, 7);
@@ -264,7 +264,7 @@ mod tests {
         let (model, frames) = model(Form::Independent, NormRule::Difference, 3);
         let by_two = answers(Pass::FrameByFrame { lag: 0 }, 2, &model, &frames);
         assert_eq!(pieces(&by_two), [(0.0, 2.0), (2.0, 3.0)]);
-        // A frame later: what is said after the second frame holds for the first.
+        // With a lag of one, the answer after the second frame holds for the first.
         let late = answers(Pass::FrameByFrame { lag: 1 }, 1, &model, &frames);
         assert_eq!(pieces(&late), [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]);
         assert_eq!(late[0].probabilities, by_two[0].probabilities);

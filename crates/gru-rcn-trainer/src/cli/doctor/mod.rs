@@ -6,7 +6,7 @@ mod smoke;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 use gru_rcn_data::{Ffmpeg, VideoDecoder, free_bytes};
 use serde::Serialize;
@@ -35,7 +35,7 @@ pub(super) struct DoctorArgs {
     json: bool,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Probes one backend; `doctor` starts this in a child process for each.
+    /// Probes one backend; `doctor` starts itself with this option in a child process for each.
     #[arg(long, hide = true)]
     probe: Option<Backend>,
 }
@@ -73,10 +73,8 @@ impl DoctorArgs {
         }
         let sick: Vec<&str> =
             report.backends.iter().filter(|backend| !backend.is_well()).map(|backend| backend.name.as_str()).collect();
-        match sick.is_empty() {
-            true => Ok(()),
-            false => bail!(Faults(format!("not in order: {}", sick.join(", ")))),
-        }
+        ensure!(sick.is_empty(), Faults(format!("not in order: {}", sick.join(", "))));
+        Ok(())
     }
 }
 

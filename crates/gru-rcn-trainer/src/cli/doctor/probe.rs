@@ -11,7 +11,7 @@ use crate::cli::shared::this_program;
 use crate::device::backend::Backend;
 use crate::output::{describe, note, say};
 
-/// Longest time for one backend. Kernels are compiled, and tuned if autotuning is built in.
+/// Longest time for one backend, which compiles its kernels, and tunes them if autotuning is built in.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
