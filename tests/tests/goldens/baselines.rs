@@ -98,7 +98,7 @@ pub(crate) fn check_gradients<M: Module>(
     system: &'static str,
     parameters: usize,
     loss: Tensor<1>,
-    worst: &mut Worst,
+    worst: &mut Worst<'_>,
 ) -> Gradients {
     worst.check(loss.clone(), &keys(system, &["loss"]));
     let gradients = loss.backward();

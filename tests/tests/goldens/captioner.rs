@@ -32,7 +32,7 @@ fn captions(device: &Device) -> Captions {
 }
 
 /// Logits and attention of the words of each sentence and its end.
-fn check_words(output: &CaptionerOutput, keep: &str, worst: &mut Worst) {
+fn check_words(output: &CaptionerOutput, keep: &str, worst: &mut Worst<'_>) {
     for (video, words) in [4, 5, 2].into_iter().enumerate() {
         let logits = output.logits.clone().narrow(0, video, 1).narrow(1, 0, words);
         worst.check(logits, &keys(SYSTEM, &[&format!("keep_{keep}.logits.{video}")]));
