@@ -114,9 +114,10 @@ fn missing_data_and_weights_are_requested() {
     refuses(&folder, on_clips("train motion"), &["generates its clips", "train folder"]);
     let by_frames = on_clips("train folder").set(["backbone.pretrain={ epochs = 1 }"]);
     refuses(&folder, by_frames, &["appearance labels", "give weights instead"]);
-    let on_motion = format!("evaluate --run {}", micro::reference().name());
-    on_clips(&on_motion).run().refuses(&["cannot be evaluated on these clips", "`life`", "rotate-clockwise"]);
-    run(&folder, &format!("{on_motion} --list x")).refuses(&["are generated", "--data"]);
+    let words = ["cannot be evaluated on these clips", "`life`", "rotate-clockwise"];
+    on_clips("evaluate").args(["--run", micro::reference().name()]).run().refuses(&words);
+    let listed = Call::new(&folder, "evaluate --list x --run").arg(micro::reference().name());
+    listed.run().refuses(&["are generated", "--data"]);
 }
 
 /// Videos need FFmpeg; the error comes before anything is computed or written.

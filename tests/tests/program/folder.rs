@@ -94,7 +94,8 @@ fn evaluate_divides_the_runs_own_clips_as_the_run_did() {
     let document = evaluate("copy --split train").json();
     assert_eq!(document["clips"], format!("{} train clips of copy", 4 * CLASSES.len()));
     // The same folder by name is the run's own.
-    evaluate(clips().name()).says(&["run/scores-test.safetensors"]);
+    let own = Call::new(&folder, "evaluate --run run --json --data").arg(clips().name());
+    own.run().succeeds().says(&["run/scores-test.safetensors"]);
 
     // With lists, further clips change nothing.
     let root = some(&folder, 3);

@@ -167,7 +167,7 @@ impl FinishedRun {
         Self { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
     }
 
-    /// Its folder, for a line of arguments.
+    /// The path of its folder as text.
     pub(crate) fn name(&self) -> &str {
         self.root.to_str().expect("UTF-8")
     }
