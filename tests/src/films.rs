@@ -85,17 +85,15 @@ pub fn draw_classes(root: &Path) -> Vec<PathBuf> {
         let folder = root.join(class);
         std::fs::create_dir_all(&folder).expect("a folder");
         for clip in 0..CLIPS {
-            let source = source(class, clip);
+            let mut path = folder.join(format!("clip-{clip}"));
             if (index, clip) == (0, CLIPS - 1) {
-                let frames = folder.join(format!("clip-{clip}"));
-                std::fs::create_dir(&frames).expect("a folder");
-                draw(&frames.join("%06d.png"), &source, "png");
-                paths.push(frames);
-                continue;
+                std::fs::create_dir(&path).expect("a folder");
+                draw(&path.join("%06d.png"), &source(class, clip), "png");
+            } else {
+                let (container, encoder) = containers[(index + clip) % containers.len()];
+                path.set_extension(container);
+                draw(&path, &source(class, clip), encoder);
             }
-            let (container, encoder) = containers[(index + clip) % containers.len()];
-            let path = folder.join(format!("clip-{clip}.{container}"));
-            draw(&path, &source, encoder);
             paths.push(path);
         }
     }

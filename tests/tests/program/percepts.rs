@@ -58,7 +58,7 @@ fn a_run_with_one_more_class_computes_its_clips_alone() {
     moved.says(&["percepts: 10 of 12 clips at hand, 2 to compute"]);
 }
 
-/// More clips, another seed, whose copies are others, and no use of the folder.
+/// More clips; another seed, which draws other copies; no use of the folder.
 #[test]
 fn runs_on_generated_clips_share_their_percepts() {
     let folder = temporary();

@@ -152,12 +152,11 @@ fn a_resumed_run_must_match_its_fingerprint() {
     std::fs::write(&path, &recipe).unwrap();
     resume(&folder).args(["--dtype", "bf16"]).run().refuses(&["with --dtype f32", "resume with `--dtype f32`"]);
 
-    // Checkpoints of another run, another program and a later format.
-    std::fs::write(&path, &recipe).unwrap();
+    // A manifest that was edited no longer has its checksum, so the checkpoint counts as damaged. The one
+    // before is loaded.
     let newest = newest_checkpoint(&folder.join("run/checkpoints/gru_rcn")).unwrap().join("MANIFEST.json");
     let manifest = std::fs::read_to_string(&newest).unwrap();
     std::fs::write(&newest, manifest.replace("\"version\": 2", "\"version\": 3")).unwrap();
-    // Without a matching checksum the checkpoint counts as damaged; the one before is loaded.
     let outcome = resume(&folder).run().succeeds();
     outcome.says(&["MANIFEST.json is not as it was written"]);
     assert_same_outcome(&folder.join("run"));

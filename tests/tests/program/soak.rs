@@ -56,7 +56,8 @@ fn saving() {
         before = newest_checkpoint(&stage);
     }
     let last = before.expect("a checkpoint");
-    println!("{kills} kills until {}, {during} of them with a partly written checkpoint", last.display());
+    let step = last.file_name().expect("a name").display();
+    println!("{kills} kills until {step}, {during} of them with a partly written checkpoint");
 }
 
 /// Whether a checkpoint is partly written.
