@@ -1,8 +1,8 @@
-//! Measures how much of what `gru-rcn explain` shows lies on the shape that moves.
+//! Measures how much of the maps that `gru-rcn explain` writes lies on the shape that moves.
 //!
 //! `explained_motion PROGRAM RUN CLIPS` explains the first test clips of a run on generated motions,
-//! and prints a line for each level and map: which part of what is positive, and which part of all
-//! cells, touches the box around the shape, and with the cells next to these. It takes FFmpeg.
+//! and prints lines for each level and map: the shares of the positive values and of the cells that
+//! touch the box around the shape, alone and with the cells next to them. It needs FFmpeg.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,14 +42,7 @@ fn main() {
             write(&clip.render().data)
         });
         let mut explain = Command::new(program);
-        explain.args([
-            "explain".as_ref(),
-            video.as_os_str(),
-            "--run".as_ref(),
-            run.as_ref(),
-            "--out".as_ref(),
-            out.as_os_str(),
-        ]);
+        explain.arg("explain").arg(&video).args(["--run", run, "--out"]).arg(&out);
         assert!(explain.stdout(Stdio::null()).status().is_ok_and(|status| status.success()), "{explain:?}");
         let text = std::fs::read_to_string(out.join("explain.json")).expect("numbers");
         let document = serde_json::from_str(&text).expect("a JSON document");

@@ -1,11 +1,11 @@
-"""What the scripts share: numbers that Rust can draw too, writing a golden, comparing times."""
+"""What the scripts that write goldens share: numbers that Rust can draw too, and writing the file."""
 
 import math
-import statistics
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
 
@@ -85,8 +85,6 @@ def digest(golden: dict, name: str, value: torch.Tensor, seed: int, samples: int
 
 def save(name: str, golden: dict, seed: int):
     """Writes a golden: floats as float32, whatever they were computed in."""
-    from safetensors.torch import save_file  # Measurements do without.
-
     tensors = {
         key: (value.detach().float() if value.is_floating_point() else value).contiguous()
         for key, value in golden.items()
@@ -95,9 +93,3 @@ def save(name: str, golden: dict, seed: int):
     path = GOLDENS / name
     save_file(tensors, path, metadata={"torch": torch.__version__, "seed": str(seed)})
     print(f"{path.relative_to(GOLDENS.parent.parent)}: {len(tensors)} tensors, {path.stat().st_size} bytes")
-
-
-def ratio(peers: list[float], ours: list[float]) -> dict:
-    """The median of the rounds' ratios, with the least and the greatest."""
-    ratios = [peer / own for peer, own in zip(peers, ours)]
-    return {"ratio": round(statistics.median(ratios), 3), "spread": [round(min(ratios), 3), round(max(ratios), 3)]}

@@ -21,12 +21,13 @@ import argparse
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from _timing import row
 
 if importlib.util.find_spec("pycocoevalcap") is None:
     print("skipped: no pycocoevalcap", file=sys.stderr)
@@ -160,26 +161,14 @@ def main() -> None:
     rows = []
     for place, what in enumerate(["wall clock", "processor"]):
         theirs, ours = ([sides[side][place] for sides in rounds] for side in (0, 1))
-        ratios = [peer / own for peer, own in zip(theirs, ours)]
-        rows.append(
-            {
-                "workload": f"captions: {len(parts[arguments.part])} clips, {what}",
-                "ours_ms": round(statistics.median(ours), 3),
-                "peer_ms": round(statistics.median(theirs), 3),
-                "ratio": round(statistics.median(ratios), 3),
-                "spread": [round(min(ratios), 3), round(max(ratios), 3)],
-            }
-        )
+        rows.append(row(f"captions: {len(parts[arguments.part])} clips, {what}", theirs, ours))
     print(json.dumps(rows) if arguments.json else "\n".join(map(str, rows)))
     if faults:
         sys.exit(f"{faults} values differ")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:  # as part of the scripts that write goldens
-        print("skipped: a measurement, not a golden; see --help", file=sys.stderr)
-        sys.exit(0)
-    if sys.argv[1] == "--peer":
+    if sys.argv[1:2] == ["--peer"]:
         print(json.dumps(peer_scores(Path(sys.argv[2]), Path(sys.argv[3]))))
         sys.exit(0)
     main()

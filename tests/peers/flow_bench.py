@@ -1,7 +1,7 @@
 """TV-L1: this project's and OpenCV's, speed and error, in turns on one thread.
 
     cargo build --release -p gru-rcn-flow --example bench_flow
-    python tests/peers/flow_bench.py PROGRAM [--frames FRAMES --truth TRUTH] [--pair FIRST SECOND ...] [--rounds 5]
+    python tests/peers/flow_bench.py PROGRAM [FRAMES TRUTH] [--pair FIRST SECOND ...] [--rounds 5]
 
 PROGRAM is the example's program. FRAMES is a folder with NAME/frame10.png and NAME/frame11.png (the Middlebury training
 pairs), TRUTH one with NAME/flow10.flo; the errors of both sides are measured on them. Every other pair of pictures is only
@@ -13,12 +13,13 @@ that other programs on the machine disturb less, and a row gives the medians ove
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from _timing import row
 
 try:
     import cv2
@@ -61,28 +62,22 @@ def compare(name: str, pair: list, truth: Path | None, arguments, folder: Path, 
         theirs.append((time.process_time() - start) * 1e3)
         answer = json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout)
         ours.append((answer["cpu_ms"] or answer["wall_ms"])["median"])
-    ratios = [a / b for a, b in zip(theirs, ours)]
+    height, width = pair[0].shape
+    result = row(f"tvl1: {name} {width}x{height}", theirs, ours)
     errors = "| | |"
     if truth:
         their_error, our_error = endpoint_error(flow, read_flo(truth)), answer["endpoint_error"]
         errors = f"| {their_error:.4f} | {our_error:.4f} ({100 * (our_error / their_error - 1):+.2f} %) |"
-    height, width = pair[0].shape
-    times = f"{statistics.median(theirs):.0f} | {statistics.median(ours):.1f} | {statistics.median(ratios):.1f}"
+    times = f"{result['peer_ms']:.0f} | {result['ours_ms']:.1f} | {result['ratio']:.1f}"
     print(f"| {name} | {width}x{height} | {times} {errors}", flush=True, file=out)
-    return {
-        "workload": f"tvl1: {name} {width}x{height}",
-        "ours_ms": round(statistics.median(ours), 3),
-        "peer_ms": round(statistics.median(theirs), 3),
-        "ratio": round(statistics.median(ratios), 3),
-        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
-    }
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=Path)
-    parser.add_argument("--frames", type=Path)
-    parser.add_argument("--truth", type=Path)
+    parser.add_argument("frames", type=Path, nargs="?")
+    parser.add_argument("truth", type=Path, nargs="?")
     parser.add_argument("--pair", type=Path, nargs=2, action="append", default=[])
     parser.add_argument("--small", action="store_true", help="only at 320x240")
     parser.add_argument("--rounds", type=int, default=5)
@@ -109,7 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:  # as part of the scripts that write goldens
-        print("skipped: a measurement, not a golden; see --help", file=sys.stderr)
-        sys.exit(0)
     main()

@@ -19,13 +19,13 @@ import sys
 import time
 from pathlib import Path
 
+from _timing import row
+
 try:
     import torch
     from torch.utils.data import DataLoader, Dataset
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
     from torchvision.transforms.v2 import functional
-
-    from _common import ratio
 except ImportError:
     print("skipped: no torchvision", file=sys.stderr)
     sys.exit(0)
@@ -112,13 +112,10 @@ def main() -> None:
             output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
             ours.append(json.loads(output))
         middle = lambda rounds, key: statistics.median(one[key] for one in rounds)
+        workload = f"loader: {frames} frames of {side}x{side}, {arguments.workers} workers, consumer of {arguments.consume:g} ms"
         rows.append(
             {
-                "workload": f"loader: {frames} frames of {side}x{side}, {arguments.workers} workers, "
-                f"consumer of {arguments.consume:g} ms",
-                "ours_ms": round(middle(ours, "ms"), 3),
-                "peer_ms": round(middle(peers, "ms"), 3),
-                **ratio([peer["ms"] for peer in peers], [own["ms"] for own in ours]),
+                **row(workload, [peer["ms"] for peer in peers], [own["ms"] for own in ours]),
                 "ours_wait_share": round(middle(ours, "wait_share"), 4),
                 "peer_wait_share": round(middle(peers, "wait_share"), 4),
                 "ours_load_ms": round(middle(ours, "load_ms"), 3),
@@ -132,15 +129,12 @@ def main() -> None:
     print(f"torch {torch.__version__}, {arguments.rounds} rounds of {arguments.clips} clips")
     print("| workload | ms a clip, torch | ours | waiting, torch | ours | ms to load one, ours | peak MiB, torch | ours |")
     print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
+    for one in rows:
         print(
-            f"| {row['workload']} | {row['peer_ms']:.1f} | {row['ours_ms']:.1f} | {row['peer_wait_share']:.1%} "
-            f"| {row['ours_wait_share']:.1%} | {row['ours_load_ms']:.1f} | {row['peer_peak_mib']} | {row['ours_peak_mib']} |"
+            f"| {one['workload']} | {one['peer_ms']:.1f} | {one['ours_ms']:.1f} | {one['peer_wait_share']:.1%} "
+            f"| {one['ours_wait_share']:.1%} | {one['ours_load_ms']:.1f} | {one['peer_peak_mib']} | {one['ours_peak_mib']} |"
         )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:  # as part of the scripts that write goldens
-        print("skipped: a measurement, not a golden; see --help", file=sys.stderr)
-        sys.exit(0)
     main()

@@ -13,19 +13,18 @@ row gives the medians over the rounds, and the ratio of each round's two times w
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from _timing import row
 
 try:
     import torch
     import torchvision
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
     from torchvision.transforms.v2 import functional
-
-    from _common import ratio
 except ImportError:
     print("skipped: no torchvision", file=sys.stderr)
     sys.exit(0)
@@ -84,26 +83,16 @@ def main() -> None:
             answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             ours.append(answer["ms"])
             assert abs(answer["checksum"] - mean) < 1.0, f"other pixels: {answer['checksum']} and {mean}"
-        rows.append(
-            {
-                "workload": f"reading: {NAMES[crop]}, one frame",
-                "ours_ms": round(statistics.median(ours), 4),
-                "peer_ms": round(statistics.median(peers), 4),
-                **ratio(peers, ours),
-            }
-        )
+        rows.append(row(f"reading: {NAMES[crop]}, one frame", peers, ours))
     if arguments.json:
         print(json.dumps(rows))
         return
     print(f"torchvision {torchvision.__version__}, {arguments.rounds} rounds of {arguments.times} passes, {len(clips)} clips")
     print("| workload | torchvision, ms | ours, ms | ratio | least to greatest |\n|---|---|---|---|---|")
-    for row in rows:
-        low, high = row["spread"]
-        print(f"| {row['workload']} | {row['peer_ms']:.3f} | {row['ours_ms']:.3f} | {row['ratio']:.2f} | {low:.2f} to {high:.2f} |")
+    for one in rows:
+        low, high = one["spread"]
+        print(f"| {one['workload']} | {one['peer_ms']:.3f} | {one['ours_ms']:.3f} | {one['ratio']:.2f} | {low:.2f} to {high:.2f} |")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:  # as part of the scripts that write goldens
-        print("skipped: a measurement, not a golden; see --help", file=sys.stderr)
-        sys.exit(0)
     main()

@@ -2,8 +2,9 @@
 
     python tests/peers/wordnet_tables.py JAR
 
-METEOR looks up single words, so entries with an underscore go, unless they are the base of a single word. Synsets are numbered anew, in the order in which they are
-named first: only whether two are the same matters. Exceptions are listed by the irregular form, as they are looked up.
+METEOR looks up single words, so entries with an underscore are dropped, unless they are the base of a single word. Synsets
+are numbered anew, in the order in which they first occur: it only matters whether two are the same. Exceptions are listed by
+the irregular form, as they are looked up.
 """
 
 import gzip
@@ -44,7 +45,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:  # as part of the scripts that write goldens
-        print("skipped: wants the path of METEOR's jar", file=sys.stderr)
-        sys.exit(0)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     main()

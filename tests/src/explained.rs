@@ -1,38 +1,37 @@
-//! How much of what `explain` shows lies on the shape that moves.
+//! How much of the maps that `explain` writes lies on the moving shape of a generated clip.
 
 use gru_rcn_data::MotionClip;
 use serde_json::Value;
 
-/// Sums over the cells and steps of a level's map, and how much of them is on the shape.
+/// Sums over the cells and steps of a level's map: those on the shape, and all of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mass {
-    /// What speaks for the class on the shape, and in all.
+    /// Positive values.
     pub positive: [f64; 2],
-    /// Cells on the shape, and all of them: what a map without places would have there.
+    /// Numbers of cells, which are the sums of a map that is the same everywhere.
     pub cells: [f64; 2],
 }
 
 impl Mass {
-    /// Adds what another clip has.
+    /// Adds the sums of another map.
     pub fn add(&mut self, other: &Self) {
         let sums = self.positive.iter_mut().chain(&mut self.cells);
         sums.zip(other.positive.iter().chain(&other.cells)).for_each(|(sum, value)| *sum += value);
     }
 
-    /// The parts of what speaks for the class and of the cells that are on the shape.
+    /// The shares of the positive values and of the cells that are on the shape.
     pub fn shares(&self) -> [f64; 2] {
         [self.positive, self.cells].map(|[on, all]| on / all)
     }
 }
 
-/// The masses of each level's `map`, `activation` or `attribution`, in a document of `explain` on a
-/// generated clip, whose frames it saw whole.
-/// A cell is on the shape if it touches the box around the shape in the frame of its step, or is at
-/// most `margin` cells from one that does.
+/// The sums of each level's `map`, `activation` or `attribution`, from a document of `explain` on a
+/// generated clip whose frames were not cropped. A cell is on the shape if it touches the box around
+/// the shape in the frame of its step, or is at most `margin` cells from one that does.
 ///
 /// # Panics
 ///
-/// If it is no such document.
+/// If the document is something else.
 pub fn masses(document: &Value, map: &str, clip: &MotionClip, margin: usize) -> Vec<(String, Mass)> {
     let boxes = clip.boxes();
     let number = |value: &Value| value.as_u64().expect("a number") as usize;

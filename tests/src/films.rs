@@ -1,31 +1,26 @@
 //! Short films drawn by FFmpeg, in the containers that FFmpeg can write on this machine.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Command;
+use std::sync::LazyLock;
 
 /// Returns from the test that calls it, and says so, where FFmpeg is not installed.
 #[macro_export]
 macro_rules! needs_ffmpeg {
     () => {
-        fn here() {}
-        if !$crate::films::ffmpeg_for(std::any::type_name_of_val(&here)) {
-            return;
+        if !$crate::films::has_ffmpeg() {
+            $crate::skip!("apt install ffmpeg");
         }
     };
 }
 
-/// Whether FFmpeg is installed; if not, prints that the test around the item `here` is skipped.
-pub fn ffmpeg_for(here: &str) -> bool {
-    static INSTALLED: OnceLock<bool> = OnceLock::new();
-    let starts = |program: &&str| Command::new(program).arg("-version").output().is_ok_and(|out| out.status.success());
-    let installed = *INSTALLED.get_or_init(|| ["ffmpeg", "ffprobe"].iter().all(starts));
-    if !installed {
-        // Bypasses the capture of the test harness, which hides the output of passing tests.
-        let _ = writeln!(std::io::stderr(), "SKIPPED {}: apt install ffmpeg", here.trim_end_matches("::here"));
-    }
-    installed
+/// Whether FFmpeg is installed.
+pub fn has_ffmpeg() -> bool {
+    static INSTALLED: LazyLock<bool> = LazyLock::new(|| {
+        let starts = |program| Command::new(program).arg("-version").output().is_ok_and(|out| out.status.success());
+        ["ffmpeg", "ffprobe"].into_iter().all(starts)
+    });
+    *INSTALLED
 }
 
 /// Frames of every film: two seconds at ten frames a second.
@@ -61,14 +56,14 @@ pub fn draw(path: &Path, source: &str, encoder: &str) {
     let frames = FRAMES.to_string();
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-loglevel", "error", "-y", "-f", "lavfi", "-i", source, "-frames:v", &frames]);
-    command.args(["-pix_fmt", if encoder == "png" { "rgb24" } else { "yuv420p" }, "-c:v", encoder]);
-    let output = command.arg(path).stdin(Stdio::null()).output().expect("this test needs FFmpeg: apt install ffmpeg");
+    command.args(["-pix_fmt", if encoder == "png" { "rgb24" } else { "yuv420p" }, "-c:v", encoder]).arg(path);
+    let output = command.output().expect("this test needs FFmpeg: apt install ffmpeg");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The containers that can be written on this machine, with the encoder for each.
 pub fn containers() -> Vec<(&'static str, &'static str)> {
-    let output = Command::new("ffmpeg").args(["-hide_banner", "-encoders"]).stdin(Stdio::null()).output();
+    let output = Command::new("ffmpeg").args(["-hide_banner", "-encoders"]).output();
     let text = output.expect("this test needs FFmpeg: apt install ffmpeg").stdout;
     let text = String::from_utf8_lossy(&text);
     // ` V..... libx264   words`
@@ -90,17 +85,15 @@ pub fn draw_classes(root: &Path) -> Vec<PathBuf> {
         let folder = root.join(class);
         std::fs::create_dir_all(&folder).expect("a folder");
         for clip in 0..CLIPS {
-            let source = source(class, clip);
+            let mut path = folder.join(format!("clip-{clip}"));
             if (index, clip) == (0, CLIPS - 1) {
-                let frames = folder.join(format!("clip-{clip}"));
-                std::fs::create_dir(&frames).expect("a folder");
-                draw(&frames.join("%06d.png"), &source, "png");
-                paths.push(frames);
-                continue;
+                std::fs::create_dir(&path).expect("a folder");
+                draw(&path.join("%06d.png"), &source(class, clip), "png");
+            } else {
+                let (container, encoder) = containers[(index + clip) % containers.len()];
+                path.set_extension(container);
+                draw(&path, &source(class, clip), encoder);
             }
-            let (container, encoder) = containers[(index + clip) % containers.len()];
-            let path = folder.join(format!("clip-{clip}.{container}"));
-            draw(&path, &source, encoder);
             paths.push(path);
         }
     }

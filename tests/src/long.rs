@@ -1,4 +1,4 @@
-//! Films of generated motions by FFmpeg, and what a program found in them.
+//! Films of generated motions, encoded by FFmpeg, and a comparison of events with their motions.
 
 use std::io::Write;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub fn save(film: &Film, path: &Path, options: &[&str]) -> (Vec<Action>, f64) {
     })
 }
 
-/// Encodes square raw frames, which `draw` gives to the function that it is handed.
+/// Encodes square raw frames, which `draw` passes to the function that it is called with.
 ///
 /// # Panics
 ///
@@ -47,10 +47,10 @@ pub fn encode<T>(
     drawn
 }
 
-/// What was found of the actions of a film.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How many actions of a film were found, and how many events are wrong.
+#[derive(Clone, Copy, Debug)]
 pub struct Found {
-    /// Actions.
+    /// Number of actions.
     pub actions: usize,
     /// Those with an event of their class whose two ends are within the tolerance.
     pub found: usize,

@@ -1,24 +1,35 @@
 //! The contents of a safetensors file, read without the library that wrote it: eight bytes of
 //! length, a JSON header, the values.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::Value;
 
 /// A file in memory.
 pub struct Tensors {
-    header: Value,
     bytes: Vec<u8>,
+    header: Value,
+    /// Where the values begin.
+    start: usize,
 }
 
 impl Tensors {
     /// Reads a file.
     pub fn read(path: &Path) -> Self {
-        let content = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let (length, rest) = content.split_first_chunk::<8>().expect("eight bytes of length");
-        let (header, bytes) = rest.split_at(u64::from_le_bytes(*length) as usize);
-        let header = serde_json::from_slice(header).expect("a header of JSON");
-        Self { header, bytes: bytes.to_vec() }
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let length = bytes.first_chunk::<8>().expect("eight bytes of length");
+        let start = 8 + u64::from_le_bytes(*length) as usize;
+        let header = serde_json::from_slice(&bytes[8..start]).expect("a header of JSON");
+        Self { bytes, header, start }
+    }
+
+    /// Writes a value over the last number of a tensor of type F32 in a file.
+    pub fn poke(path: &Path, name: &str, value: f32) {
+        let mut file = Self::read(path);
+        let end = file.place(name).end;
+        file.bytes[end - 4..end].copy_from_slice(&value.to_le_bytes());
+        std::fs::write(path, file.bytes).expect("a changed file");
     }
 
     /// Type and shape of a tensor, such as `("F32", [48, 8])`.
@@ -36,16 +47,17 @@ impl Tensors {
 
     /// The values of a tensor of type F32.
     pub fn floats(&self, name: &str) -> Vec<f32> {
-        self.content(name).as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        self.bytes[self.place(name)].as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     }
 
     /// The values of a tensor of type I64.
     pub fn integers(&self, name: &str) -> Vec<i64> {
-        self.content(name).as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+        self.bytes[self.place(name)].as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
     }
 
-    fn content(&self, name: &str) -> &[u8] {
-        let offset = |end: usize| self.header[name]["data_offsets"][end].as_u64().expect("an offset") as usize;
-        &self.bytes[offset(0)..offset(1)]
+    fn place(&self, name: &str) -> Range<usize> {
+        let offsets = &self.header[name]["data_offsets"];
+        let [first, end] = [0, 1].map(|n| self.start + offsets[n].as_u64().expect("an offset") as usize);
+        first..end
     }
 }

@@ -33,8 +33,6 @@ enum Input {
     Frames,
     /// Pairs of pictures and their flow.
     Flow,
-    /// The same, as options.
-    FlowOptions,
     /// The whole folder.
     Folder,
 }
@@ -45,7 +43,7 @@ const WORKLOADS: [Workload; 6] = [
     // Clips by several threads for a consumer.
     Workload { name: "loader", examples: &["bench_loader"], script: "loader_bench.py", input: Input::Frames },
     // Optical flow.
-    Workload { name: "tvl1", examples: &["bench_flow"], script: "flow_bench.py", input: Input::FlowOptions },
+    Workload { name: "tvl1", examples: &["bench_flow"], script: "flow_bench.py", input: Input::Flow },
     Workload { name: "dis", examples: &["bench_flow"], script: "flow_dis_bench.py", input: Input::Flow },
     // Networks and recurrent layers on the CPU.
     Workload { name: "ops", examples: &["bench_ops", "bench_model"], script: "ops_bench.py", input: Input::Nothing },
@@ -87,10 +85,6 @@ impl Options {
         Ok(options)
     }
 
-    fn reads(&self, input: Input) -> bool {
-        self.workloads.iter().any(|workload| workload.input == input)
-    }
-
     /// The data folder, empty where no workload reads any.
     fn data(&self, variable: Option<OsString>) -> Result<PathBuf> {
         if self.workloads.iter().all(|workload| workload.input == Input::Nothing) {
@@ -109,7 +103,7 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     let data = options.data(std::env::var_os(DATA_VARIABLE))?;
     // Of the whole workspace, so that nothing is compiled twice with other features.
     let mut build = cargo_at_root(&["build", "--release", "--workspace"])?;
-    if options.reads(Input::Frames) {
+    if options.workloads.iter().any(|workload| workload.input == Input::Frames) {
         build.args(["--example", "prepare"]);
     }
     if options.workloads.iter().any(|workload| workload.examples.is_empty()) {
@@ -145,13 +139,11 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
 
 /// The arguments that name the data for a script.
 fn input(input: Input, data: &Path, release: &Path) -> Result<Vec<OsString>> {
-    let flow = |name: &str| data.join("flow").join(name).into_os_string();
     Ok(match input {
         Input::Nothing => Vec::new(),
         Input::Folder => vec![data.into()],
         Input::Frames => vec![frames(data, release)?.into_os_string()],
-        Input::Flow => vec![flow("frames"), flow("truth")],
-        Input::FlowOptions => vec!["--frames".into(), flow("frames"), "--truth".into(), flow("truth")],
+        Input::Flow => ["frames", "truth"].map(|name| data.join("flow").join(name).into()).into(),
     })
 }
 

@@ -1,10 +1,10 @@
 //! Adadelta against torch's over twelve steps.
 
 use burn::optim::Optimizer;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use gru_rcn::optim::AdadeltaConfig;
 
-use crate::counter::uniform;
+use crate::counter::drawn;
 use crate::golden::{Golden, Worst, keys};
 
 const SEED: u64 = 20_121_222;
@@ -18,12 +18,11 @@ fn adadelta_matches() {
         let (mut weight, mut state) = (Tensor::<2>::zeros([3, 4], &device), None);
         let mut weights = Vec::new();
         for step in 0..12 {
-            let gradient: Vec<f32> = uniform(SEED, &format!("gradient.{step}"), 1.0).take(12).collect();
-            let gradient = Tensor::from_data(TensorData::new(gradient, [3, 4]), &device) / 2f32.powi(step);
+            let gradient = drawn(SEED, &format!("gradient.{step}"), [3, 4], 1.0, &device) / 2f32.powi(step);
             (weight, state) = optimizer.step(rate, weight, gradient, state);
             weights.push(weight.clone());
         }
         let weights = Tensor::stack::<3>(weights, 0);
-        Worst::of(format!("Adadelta, {name}")).check(weights, &golden, &keys(name, &["weights"]));
+        Worst::of(format!("Adadelta, {name}"), &golden).check(weights, &keys(name, &["weights"]));
     }
 }

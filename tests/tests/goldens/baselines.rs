@@ -2,7 +2,7 @@
 //! probabilities, loss, and the gradients of all parameters.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Int, Tensor};
 use gru_rcn::baselines::{
     C3dConfig, CompositeLstmConfig, Fusion, KarpathyConfig, LrcnConfig, LstmClassifierConfig, LstmStackConfig,
     PoolingNetworkConfig, TemporalPooling, TwoStreamConfig, Windows,
@@ -12,7 +12,7 @@ use gru_rcn::head::{EnsembleLogits, LossKind};
 use gru_rcn::input::PixelClips;
 use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig, Percepts};
 
-use crate::counter::uniform;
+use crate::counter;
 use crate::golden::{Golden, Worst, keys};
 
 const SEED: u64 = 14_062_199;
@@ -20,12 +20,11 @@ const CLASSES: usize = 5;
 const BATCH: usize = 2;
 
 pub(crate) fn drawn<const D: usize>(key: &str, shape: [usize; D], bound: f64, device: &Device) -> Tensor<D> {
-    let values: Vec<f32> = uniform(SEED, key, bound).take(shape.iter().product()).collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
+    counter::drawn(SEED, key, shape, bound, device)
 }
 
 /// Walks over the parameters of a system by the names that the reference gives them; those of the
-/// normalisation, which it does not have, are left out.
+/// normalisation, which it does not have, are skipped.
 pub(crate) struct Names {
     system: &'static str,
     path: Vec<String>,
@@ -69,15 +68,14 @@ impl ModuleMapper for Draw {
     }
 }
 
-struct Check<'a> {
+struct Check<'a, 'g> {
     names: Names,
-    worst: &'a mut Worst,
-    golden: &'a Golden,
+    worst: &'a mut Worst<'g>,
     gradients: &'a Gradients,
     checked: usize,
 }
 
-impl ModuleVisitor for Check<'_> {
+impl ModuleVisitor for Check<'_, '_> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.names.path.push(name.into());
     }
@@ -89,23 +87,22 @@ impl ModuleVisitor for Check<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(name) = self.names.name() else { return };
         let gradient = param.val().grad(self.gradients).unwrap_or_else(|| panic!("{name} has no gradient"));
-        self.worst.check(gradient, self.golden, &[format!("{}.grad.{name}", self.names.system)]);
+        self.worst.check(gradient, &[format!("{}.grad.{name}", self.names.system)]);
         self.checked += 1;
     }
 }
 
 /// The loss and all gradients of a model; `parameters` counts its tensors, so that none is missing.
 pub(crate) fn check_gradients<M: Module>(
-    golden: &Golden,
     model: &M,
     system: &'static str,
     parameters: usize,
     loss: Tensor<1>,
-    worst: &mut Worst,
+    worst: &mut Worst<'_>,
 ) -> Gradients {
-    worst.check(loss.clone(), golden, &keys(system, &["loss"]));
+    worst.check(loss.clone(), &keys(system, &["loss"]));
     let gradients = loss.backward();
-    let mut check = Check { names: Names::of(system), worst, golden, gradients: &gradients, checked: 0 };
+    let mut check = Check { names: Names::of(system), worst, gradients: &gradients, checked: 0 };
     model.visit(&mut check);
     assert_eq!(check.checked, parameters, "{system}");
     gradients
@@ -120,17 +117,17 @@ fn compare<M: ClipClassifier>(
 ) {
     let device = Device::flex().autodiff();
     let golden = Golden::open("baselines.safetensors");
-    let mut worst = Worst::of(system);
+    let mut worst = Worst::of(system, &golden);
     let model = build(&device).map(&mut Draw(Names::of(system)));
     let [time, channels, height, width] = clip;
     let clips = drawn(&format!("{system}.clip"), [BATCH, time, channels, height, width], 1.0, &device);
     let logits: EnsembleLogits = model.logits(input(clips));
-    worst.check(logits.logits.clone(), &golden, &keys(system, &["logits"]));
-    worst.check(logits.probabilities(), &golden, &keys(system, &["probabilities"]));
+    worst.check(logits.logits.clone(), &keys(system, &["logits"]));
+    worst.check(logits.probabilities(), &keys(system, &["probabilities"]));
     let targets = Tensor::<1, Int>::from_ints([0, 1], &device);
     // The systems with one classifier are trained with either loss, the others with this one.
     let loss = model.loss(&logits, targets, LossKind::PerHead);
-    check_gradients(&golden, &model, system, parameters, loss, &mut worst);
+    check_gradients(&model, system, parameters, loss, &mut worst);
 }
 
 fn pixels<M: ClipClassifier<Input = PixelClips>>(
@@ -243,10 +240,10 @@ fn the_composite_lstm_matches() {
         let model = config.init(&device).map(&mut Draw(Names::of(system)));
         let sequence: Tensor<3> = drawn(&format!("{system}.clip"), [BATCH, 7, 5], 1.0, &device);
         let (input, future) = (sequence.clone().narrow(1, 0, 4), sequence.narrow(1, 4, 3));
-        let mut worst = Worst::of(system);
+        let mut worst = Worst::of(system, &golden);
         let output = model.forward(input.clone(), future.clone());
-        worst.check(output.reconstruction, &golden, &keys(system, &["reconstruction"]));
-        worst.check(output.prediction, &golden, &keys(system, &["prediction"]));
-        check_gradients(&golden, &model, system, parameters, model.loss(input, future), &mut worst);
+        worst.check(output.reconstruction, &keys(system, &["reconstruction"]));
+        worst.check(output.prediction, &keys(system, &["prediction"]));
+        check_gradients(&model, system, parameters, model.loss(input, future), &mut worst);
     }
 }

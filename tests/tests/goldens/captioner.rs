@@ -32,13 +32,13 @@ fn captions(device: &Device) -> Captions {
 }
 
 /// Logits and attention of the words of each sentence and its end.
-fn check_words(output: &CaptionerOutput, keep: &str, worst: &mut Worst, golden: &Golden) {
+fn check_words(output: &CaptionerOutput, keep: &str, worst: &mut Worst<'_>) {
     for (video, words) in [4, 5, 2].into_iter().enumerate() {
         let logits = output.logits.clone().narrow(0, video, 1).narrow(1, 0, words);
-        worst.check(logits, golden, &keys(SYSTEM, &[&format!("keep_{keep}.logits.{video}")]));
+        worst.check(logits, &keys(SYSTEM, &[&format!("keep_{keep}.logits.{video}")]));
         let attention = output.attention.clone().narrow(0, video, 1).narrow(1, 0, words);
         let attention = attention.narrow(2, 0, SEGMENTS[video]);
-        worst.check(attention, golden, &keys(SYSTEM, &[&format!("keep_{keep}.attention.{video}")]));
+        worst.check(attention, &keys(SYSTEM, &[&format!("keep_{keep}.attention.{video}")]));
     }
 }
 
@@ -46,17 +46,17 @@ fn check_words(output: &CaptionerOutput, keep: &str, worst: &mut Worst, golden: 
 fn the_captioner_and_its_gradients_match() {
     let device = Device::flex().autodiff();
     let golden = Golden::open("captioner.safetensors");
-    let mut worst = Worst::of(SYSTEM);
+    let mut worst = Worst::of(SYSTEM, &golden);
     let model = model(0.0, &device);
     let features = features(&device).require_grad();
     let output = model.forward(&encode(&model, features.clone()), &captions(&device));
-    check_words(&output, "1.0", &mut worst, &golden);
-    worst.check(output.negative_log_likelihood(), &golden, &keys(SYSTEM, &["negative_log_likelihood"]));
-    worst.check(output.attention_penalty(), &golden, &keys(SYSTEM, &["attention_penalty"]));
-    worst.check(model.weight_penalty(), &golden, &keys(SYSTEM, &["weight_penalty"]));
+    check_words(&output, "1.0", &mut worst);
+    worst.check(output.negative_log_likelihood(), &keys(SYSTEM, &["negative_log_likelihood"]));
+    worst.check(output.attention_penalty(), &keys(SYSTEM, &["attention_penalty"]));
+    worst.check(model.weight_penalty(), &keys(SYSTEM, &["weight_penalty"]));
     let loss = model.loss(&output, &Penalties { weights: 1e-2, attention: 0.7 });
-    let gradients = check_gradients(&golden, &model, SYSTEM, 21, loss, &mut worst);
-    worst.check(features.grad(&gradients).unwrap(), &golden, &keys(SYSTEM, &["grad_features"]));
+    let gradients = check_gradients(&model, SYSTEM, 21, loss, &mut worst);
+    worst.check(features.grad(&gradients).unwrap(), &keys(SYSTEM, &["grad_features"]));
 }
 
 /// Outside of training, gates and outputs are halved where half of them are dropped in training.
@@ -66,5 +66,5 @@ fn the_captioner_with_dropout_matches() {
     let golden = Golden::open("captioner.safetensors");
     let model = model(0.5, &device.clone().autodiff()).valid();
     let output = model.forward(&encode(&model, features(&device)), &captions(&device));
-    check_words(&output, "0.5", &mut Worst::of("captioner with dropout"), &golden);
+    check_words(&output, "0.5", &mut Worst::of("captioner with dropout", &golden));
 }

@@ -1,4 +1,4 @@
-//! Numbers as functions of a counter, as in `tests/peers/_common.py`: both sides draw weights that
+//! Numbers as functions of a counter, as in `tests/peers/_common.py`: both sides draw the weights that
 //! are too large to be stored.
 
 use std::io::Write;
@@ -17,15 +17,15 @@ fn words(seed: u64, key: &str) -> impl Iterator<Item = u64> {
 
 /// Values in (-bound, bound) from the top 24 bits of each word: exact in float64 up to the last
 /// product and the rounding to float32.
-pub(crate) fn uniform(seed: u64, key: &str, bound: f64) -> impl Iterator<Item = f32> {
+fn uniform(seed: u64, key: &str, bound: f64) -> impl Iterator<Item = f32> {
     let lowest = 1.0 - (-24f64).exp2();
     words(seed, key).map(move |word| (bound * ((word >> 40) as f64 * (-23f64).exp2() - lowest)) as f32)
 }
 
-/// A frame of uniform values, `[1, 3, height, width]`.
-pub(crate) fn frame(seed: u64, key: &str, [height, width]: [usize; 2], bound: f64, device: &Device) -> Tensor<4> {
-    let values: Vec<f32> = uniform(seed, key, bound).take(3 * height * width).collect();
-    Tensor::from_data(TensorData::new(values, [1, 3, height, width]), device)
+/// A tensor of uniform values.
+pub(crate) fn drawn<const D: usize>(seed: u64, key: &str, shape: [usize; D], bound: f64, device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = uniform(seed, key, bound).take(shape.iter().product()).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// A picture of blocks of 8x8 equal pixels, `[1, 1, height, width, 3]` in bytes.

@@ -11,7 +11,7 @@ use crate::counter::blocky_picture;
 
 /// Largest allowed deviation, relative to the largest magnitude of the tensor: some eighty times
 /// the resolution of float32, for sums of up to a few thousand products.
-pub(crate) const TOLERANCE: f32 = 1e-5;
+const TOLERANCE: f32 = 1e-5;
 
 /// The CPU, or where the build has another backend, that one; `BURN_DEVICE` chooses.
 pub(crate) fn device() -> Device {
@@ -71,20 +71,21 @@ impl Golden {
 }
 
 /// The worst deviation of one subject.
-pub(crate) struct Worst {
+pub(crate) struct Worst<'g> {
     subject: String,
+    golden: &'g Golden,
     deviation: f32,
     at: String,
     compared: usize,
 }
 
-impl Worst {
-    pub(crate) fn of(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), deviation: 0.0, at: "nothing".into(), compared: 0 }
+impl<'g> Worst<'g> {
+    pub(crate) fn of(subject: impl Into<String>, golden: &'g Golden) -> Self {
+        Self { subject: subject.into(), golden, deviation: 0.0, at: "nothing".into(), compared: 0 }
     }
 
     /// Compares values, relative to the largest expected magnitude.
-    pub(crate) fn compare(&mut self, what: &str, found: &[f32], expected: &[f32]) {
+    fn compare(&mut self, what: &str, found: &[f32], expected: &[f32]) {
         assert_eq!(found.len(), expected.len(), "{}: number of values of {what}", self.subject);
         let scale = expected.iter().fold(f32::MIN_POSITIVE, |scale, value| scale.max(value.abs()));
         for (index, (f, e)) in found.iter().zip(expected).enumerate() {
@@ -98,31 +99,32 @@ impl Worst {
         self.compared += found.len();
     }
 
-    /// Compares a tensor with the tensors of a golden, one after the other.
-    pub(crate) fn check<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, keys: &[String]) {
-        self.compare(&keys.join("+"), &found.into_data().try_to_vec::<f32>().unwrap(), &golden.floats(keys));
+    /// Compares a tensor with tensors of the golden, one after the other.
+    pub(crate) fn check<const D: usize>(&mut self, found: Tensor<D>, keys: &[String]) {
+        self.compare(&keys.join("+"), &found.into_data().try_to_vec::<f32>().unwrap(), &self.golden.floats(keys));
     }
 
     /// Compares all levels of a network with their summaries.
-    pub(crate) fn levels(&mut self, network: &impl Backbone, x: Tensor<4>, golden: &Golden, name: &str) {
+    pub(crate) fn levels(&mut self, network: &impl Backbone, x: Tensor<4>, name: &str) {
         for (level, map) in network.levels().iter().zip(network.taps(x)) {
             assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
-            self.digest(map, golden, &format!("{name}.{}", level.name));
+            self.digest(map, &format!("{name}.{}", level.name));
         }
     }
 
     /// Compares logits with their summary, and the five best classes.
-    pub(crate) fn logits(&mut self, logits: Tensor<2>, golden: &Golden, name: &str) {
-        self.digest(logits.clone(), golden, &format!("{name}.logits"));
+    pub(crate) fn logits(&mut self, logits: Tensor<2>, name: &str) {
+        self.digest(logits.clone(), &format!("{name}.logits"));
         let (best, classes) = logits.sort_descending_with_indices(1);
         let classes = classes.narrow(1, 0, 5).into_data().try_to_vec_as::<i64>().unwrap();
         let classes: Vec<usize> = classes.into_iter().map(|class| class as usize).collect();
-        assert_eq!(classes, golden.indices(&format!("{name}.best")));
-        self.check(best.narrow(1, 0, 5), golden, &keys(name, &["best_logits"]));
+        assert_eq!(classes, self.golden.indices(&format!("{name}.best")));
+        self.check(best.narrow(1, 0, 5), &keys(name, &["best_logits"]));
     }
 
     /// Compares a large tensor with its summary: shape, mean, root mean square, and some values.
-    pub(crate) fn digest<const D: usize>(&mut self, found: Tensor<D>, golden: &Golden, key: &str) {
+    fn digest<const D: usize>(&mut self, found: Tensor<D>, key: &str) {
+        let golden = self.golden;
         let shape = golden.indices(&format!("{key}.shape"));
         assert_eq!(found.dims().to_vec(), shape, "{}: shape of {key}", self.subject);
         let values = found.into_data().try_to_vec::<f32>().unwrap();
@@ -134,13 +136,13 @@ impl Worst {
     }
 }
 
-impl Drop for Worst {
+impl Drop for Worst<'_> {
     fn drop(&mut self) {
         println!("{}: {} values, worst deviation {:.1e} at {}", self.subject, self.compared, self.deviation, self.at);
     }
 }
 
-/// Compares a network with a golden on drawn pictures: maps and logits at sizes that `resize` gives the network.
+/// Compares a network with a golden on drawn pictures: maps and logits at sizes that `resize` sets.
 pub(crate) fn compare<B: Backbone>(
     subject: &str,
     (golden, seed): (&'static str, u64),
@@ -151,12 +153,12 @@ pub(crate) fn compare<B: Backbone>(
     let golden = Golden::open(golden);
     for &size in sizes {
         let name = format!("{}x{}", size[0], size[1]);
-        let mut worst = Worst::of(format!("{subject}, {name}"));
+        let mut worst = Worst::of(format!("{subject}, {name}"), &golden);
         resize(&mut model, size);
         let picture = blocky_picture(seed, &format!("frame.{name}"), size, &device());
         let x = model.pixels().normalise(picture).squeeze_dim::<4>(1);
-        worst.levels(&model, x.clone(), &golden, &name);
-        worst.logits(model.forward(x), &golden, &name);
+        worst.levels(&model, x.clone(), &name);
+        worst.logits(model.forward(x), &name);
     }
 }
 

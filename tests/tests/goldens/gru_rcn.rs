@@ -1,5 +1,5 @@
-//! GRU-RCN in its three forms, with classifiers, both losses, with and without class weights, and all gradients, against the paper's
-//! equations written step by step.
+//! GRU-RCN in its three forms against the paper's equations written step by step: classifiers, both
+//! losses with and without class weights, and all gradients.
 
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor};
@@ -61,36 +61,37 @@ fn compare(name: &str, form: Form) {
     assert_eq!(golden.indices("target"), [2, 6]);
     let mut model = model(&golden, name, form, &device);
 
-    let mut worst = Worst::of(format!("GruRcn, {name}"));
+    let mut worst = Worst::of(format!("GruRcn, {name}"), &golden);
     let last = model.recurrent.forward(percepts(&golden, &device));
     for (level, map) in last.into_iter().enumerate() {
-        worst.check(map, &golden, &keys(&format!("{name}.{level}"), &["last"]));
+        worst.check(map, &keys(&format!("{name}.{level}"), &["last"]));
     }
-    let kinds = [("mixture", LossKind::Mixture), ("per_head", LossKind::PerHead)];
     // Class c weighs 0.5 + 0.3 c.
-    let weighted = [("mixture_weighted", LossKind::Mixture), ("per_head_weighted", LossKind::PerHead)];
-    for ((kind, loss), weights) in
-        kinds.map(|kind| (kind, None)).into_iter().chain(weighted.map(|kind| (kind, Some([1.1, 2.3]))))
-    {
+    for (kind, loss, weights) in [
+        ("mixture", LossKind::Mixture, None),
+        ("per_head", LossKind::PerHead, None),
+        ("mixture_weighted", LossKind::Mixture, Some([1.1, 2.3])),
+        ("per_head_weighted", LossKind::PerHead, Some([1.1, 2.3])),
+    ] {
         let maps = percepts(&golden, &device).maps.into_iter().map(Tensor::require_grad).collect();
         let percepts = Percepts::new(maps);
         let logits = model.forward(percepts.clone());
-        worst.check(logits.probabilities(), &golden, &keys(name, &["probabilities"]));
+        worst.check(logits.probabilities(), &keys(name, &["probabilities"]));
         let loss = match weights {
             Some(weights) => logits.weighted_loss(target.clone(), loss, &weights),
             None => logits.loss(target.clone(), loss),
         };
-        worst.check(loss.clone(), &golden, &keys(name, &[&format!("{kind}.loss")]));
+        worst.check(loss.clone(), &keys(name, &[&format!("{kind}.loss")]));
         let gradients = loss.backward();
         let prefix = |level: usize, suffix: &str| format!("{name}.{kind}.grad.{level}{suffix}");
         for (level, x) in percepts.maps.iter().enumerate() {
-            worst.check(x.grad(&gradients).unwrap(), &golden, &keys(&prefix(level, ""), &["x"]));
+            worst.check(x.grad(&gradients).unwrap(), &keys(&prefix(level, ""), &["x"]));
         }
         let mut check = |layers: &mut [ConvGru], suffix: &str| {
             for (level, layer) in layers.iter_mut().enumerate() {
                 for (weight, names) in parts(layer) {
                     let gradient = weight.val().grad(&gradients).unwrap();
-                    worst.check(gradient, &golden, &keys(&prefix(level, suffix), names));
+                    worst.check(gradient, &keys(&prefix(level, suffix), names));
                 }
             }
         };
@@ -98,9 +99,9 @@ fn compare(name: &str, form: Form) {
         check(&mut model.recurrent.backward_layers, ".back");
         for (level, linear) in model.heads.classifiers.iter().enumerate() {
             let gradient = linear.weight.val().grad(&gradients).unwrap().transpose();
-            worst.check(gradient, &golden, &keys(&prefix(level, ""), &["V"]));
+            worst.check(gradient, &keys(&prefix(level, ""), &["V"]));
             let gradient = linear.bias.as_ref().unwrap().val().grad(&gradients).unwrap();
-            worst.check(gradient, &golden, &keys(&prefix(level, ""), &["c"]));
+            worst.check(gradient, &keys(&prefix(level, ""), &["c"]));
         }
     }
 }
@@ -117,7 +118,7 @@ fn compare_stream(name: &str, form: Form) {
         model.step(maps, &mut state).probabilities()
     });
     let found = Tensor::stack::<3>(steps.collect(), 0);
-    Worst::of(format!("GruRcn, {name}, stream")).check(found, &golden, &keys(name, &["stream"]));
+    Worst::of(format!("GruRcn, {name}, stream"), &golden).check(found, &keys(name, &["stream"]));
 }
 
 /// A bi-directional model has no stream.

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::{Device, Int, Tensor};
 use gru_rcn::backbone::{Backbone, EfficientNetLite0, EfficientNetLite0Config, SqueezeNetConfig};
 use gru_rcn::weights::{export_torchvision, import_torchvision, torchvision_classes};
-use gru_rcn_tests::test_data;
+use gru_rcn_tests::needs_data;
 use image::imageops::{FilterType, crop_imm, resize};
 
 use crate::counter::blocky_picture;
@@ -14,19 +14,18 @@ use crate::golden::{compare, device, pictures};
 
 const SEED: u64 = 19_051_946;
 
-/// EfficientNet-Lite0 with its weights.
-fn network(test: &str, device: &Device) -> Option<EfficientNetLite0> {
-    let path = test_data(test, "weights")?.join("efficientnet_lite0.safetensors");
+/// EfficientNet-Lite0 with its weights, which lie in a folder.
+fn network(weights: &Path, device: &Device) -> EfficientNetLite0 {
+    let path = weights.join("efficientnet_lite0.safetensors");
     let network = EfficientNetLite0Config::new().init(device);
     assert_eq!(torchvision_classes(&network, &path).unwrap(), 1000);
-    Some(import_torchvision(network, &path).unwrap())
+    import_torchvision(network, &path).unwrap()
 }
 
 #[test]
 fn squeezenet_matches_torchvision() {
-    let Some(weights) = test_data("imagenet::squeezenet_matches_torchvision", "weights") else { return };
-    let model = SqueezeNetConfig::new().init(&device());
-    let model = import_torchvision(model, &weights.join("squeezenet1_0.safetensors")).unwrap();
+    let weights = needs_data!("weights").join("squeezenet1_0.safetensors");
+    let model = import_torchvision(SqueezeNetConfig::new().init(&device()), &weights).unwrap();
     let golden = ("squeezenet.safetensors", 16_020_736);
     compare("SqueezeNet", golden, model, |model, size| model.config.input_size = size, &[[224, 224], [96, 128]]);
 }
@@ -34,7 +33,7 @@ fn squeezenet_matches_torchvision() {
 /// At even and at odd sizes, whose padding differs.
 #[test]
 fn efficientnet_matches_timm() {
-    let Some(model) = network("imagenet::efficientnet_matches_timm", &device()) else { return };
+    let model = network(&needs_data!("weights"), &device());
     let sizes = [[224, 224], [96, 128], [63, 47]];
     let golden = ("efficientnet.safetensors", SEED);
     compare("EfficientNet-Lite0", golden, model, |model, size| model.config.input_size = size, &sizes);
@@ -44,7 +43,7 @@ fn efficientnet_matches_timm() {
 #[test]
 fn exported_weights_are_imported() {
     let device = device();
-    let Some(model) = network("imagenet::exported_weights_are_imported", &device) else { return };
+    let model = network(&needs_data!("weights"), &device);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folded.safetensors");
     export_torchvision(&model, &path).unwrap();
@@ -65,13 +64,12 @@ fn photograph(path: &Path, device: &Device) -> Tensor<5, Int> {
 }
 
 /// An independent transcription in PyTorch finds the classes of 22 of the 25 photographs, and of 20
-/// with ImageNet's mean and deviation in place of the network's own; filters of other libraries may
-/// turn one.
+/// with ImageNet's mean and deviation in place of the network's own. The filter of another library
+/// may change one result.
 #[test]
-fn photographs() {
-    const TEST: &str = "imagenet::photographs";
+fn photographs_are_classified() {
     let device = device();
-    let (Some(model), Some(folder)) = (network(TEST, &device), test_data(TEST, "photos")) else { return };
+    let (model, folder) = (network(&needs_data!("weights"), &device), needs_data!("photos"));
     let words = std::fs::read_to_string(folder.join("synset_words.txt")).unwrap();
     let classes: Vec<&str> = words.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(classes.len(), 1000);

@@ -5,8 +5,9 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use gru_rcn::backbone::{Backbone, Vgg16, Vgg16Config};
 use gru_rcn::weights::{WeightsError, import_torchvision};
+use gru_rcn_tests::skip;
 
-use crate::counter::{frame, write_weights};
+use crate::counter::{drawn, write_weights};
 use crate::golden::{Golden, Worst, device, keys, path};
 
 const SEED: u64 = 138_357_544;
@@ -41,7 +42,7 @@ fn layout() -> Vec<(String, Vec<usize>)> {
 }
 
 /// Needs 553 MB of temporary disk and 1.7 GB of memory, and a device with buffers of 411 MB for the
-/// first fully connected layer: lavapipe's end at 128 MiB. At 96x128 the top map of 3x4 cells is
+/// first fully connected layer, where lavapipe allows 128 MiB. At 96x128 the top map of 3x4 cells is
 /// averaged to 7x7.
 #[test]
 fn full_width_matches_torchvision() {
@@ -49,8 +50,7 @@ fn full_width_matches_torchvision() {
     let device = device();
     let largest = Tensor::<1>::zeros([25_088 * 4_096], &device);
     if let Err(error) = largest.clone().narrow(0, 0, 1).try_into_scalar::<f32>() {
-        println!("skipped: the device has no buffer for VGG-16's first fully connected layer: {error}");
-        return;
+        skip!("the device has no buffer for VGG-16's first fully connected layer: {error}");
     }
     drop(largest);
     let folder = tempfile::tempdir().unwrap();
@@ -60,12 +60,11 @@ fn full_width_matches_torchvision() {
     assert_eq!(model.num_params(), 138_357_544);
     for size in [[224, 224], [96, 128]] {
         let name = format!("{}x{}", size[0], size[1]);
-        let mut worst = Worst::of(format!("VGG-16, {name}"));
+        let mut worst = Worst::of(format!("VGG-16, {name}"), &golden);
         model.config.input_size = size;
-        let x = frame(SEED, &format!("frame.{name}"), size, 2.0, &device);
-        worst.levels(&model, x.clone(), &golden, &name);
-        let logits = model.forward(x).narrow(1, 0, 32);
-        worst.check(logits, &golden, &keys(&name, &["logits"]));
+        let x = drawn(SEED, &format!("frame.{name}"), [1, 3, size[0], size[1]], 2.0, &device);
+        worst.levels(&model, x.clone(), &name);
+        worst.check(model.forward(x).narrow(1, 0, 32), &keys(&name, &["logits"]));
     }
 }
 
@@ -88,13 +87,13 @@ fn compare(file: &str, precision: &str) {
     let golden = Golden::open("vgg_small.safetensors");
     let model = load(file);
     let frame: Tensor<4> = golden.tensor("frame", &device());
-    let mut worst = Worst::of(file);
+    let mut worst = Worst::of(file, &golden);
     let levels = model.levels();
     for (level, map) in levels.iter().zip(model.taps(frame.clone())) {
         assert_eq!(map.dims(), [1, level.channels, level.height, level.width], "{}", level.name);
-        worst.check(map, &golden, &keys(precision, &[&level.name]));
+        worst.check(map, &keys(precision, &[&level.name]));
     }
-    worst.check(model.forward(frame), &golden, &keys(precision, &["logits"]));
+    worst.check(model.forward(frame), &keys(precision, &["logits"]));
 }
 
 /// A bit that flipped on the way is found by the file's checksums, and the message says that the

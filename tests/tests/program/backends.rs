@@ -1,9 +1,8 @@
 //! Precision, several devices, and the report of `doctor`.
 
 use gru_rcn_tests::tensors::Tensors;
-use serde_json::Value;
 
-use crate::harness::{metrics, read_json, run, temporary};
+use crate::harness::{card, metrics, run, stage_metrics, temporary};
 use crate::micro::{self, reference};
 
 const SMALL: [&str; 3] = ["training.epochs=1", "baselines.frame=false", "baselines.top_rnn=0"];
@@ -11,8 +10,7 @@ const SMALL: [&str; 3] = ["training.epochs=1", "baselines.frame=false", "baselin
 #[test]
 fn doctor_reports_a_working_cpu() {
     let folder = temporary();
-    let outcome = run(folder.path(), ["doctor", "--json"]).succeeds();
-    let report = outcome.json();
+    let report = run(&folder, "doctor --json").succeeds().json();
     assert_eq!(report["ok"], true, "{report}");
     assert!(report["machine"]["cores"].as_u64().is_some_and(|cores| cores > 0), "{report}");
     let backends = report["backends"].as_array().unwrap();
@@ -24,7 +22,7 @@ fn doctor_reports_a_working_cpu() {
         let advised = backend["advice"].as_str().is_some_and(|advice| advice.contains("--features"));
         assert!(backend["built_in"] == true || advised, "{backend}");
     }
-    let text = run(folder.path(), ["doctor", "--quick"]).succeeds().stdout;
+    let text = run(&folder, "doctor --quick").succeeds().stdout;
     for word in ["cores", "memory", "disk", "ffmpeg", "cpu", "cuda"] {
         assert!(text.contains(word), "{word} is missing in\n{text}");
     }
@@ -34,7 +32,7 @@ fn doctor_reports_a_working_cpu() {
 #[test]
 fn doctor_fails_without_the_requested_backend() {
     let folder = temporary();
-    let outcome = run(folder.path(), ["doctor", "--quick", "--json", "--backend", "metal"]).exits(1);
+    let outcome = run(&folder, "doctor --quick --json --backend metal").exits(1);
     outcome.says(&["not in order: metal"]);
     assert_eq!(outcome.json()["ok"], false);
 }
@@ -43,29 +41,26 @@ fn doctor_fails_without_the_requested_backend() {
 #[test]
 fn training_in_bf16() {
     let folder = temporary();
-    micro::train(folder.path()).set(SMALL).args(["--run", "run", "--dtype", "bf16"]).run().succeeds();
-    let root = folder.path().join("run");
-    assert_eq!(read_json(&root.join("run.json"))["dtype"], "bf16");
-    let first = |lines: Vec<Value>| {
-        let line = lines.into_iter().find(|line| line["stage"] == "gru_rcn" && line["epoch"] == 1).unwrap();
-        line["train"]["loss"].as_f64().unwrap()
-    };
-    let (found, expected) = (first(metrics(&root)), first(metrics(&reference().root)));
+    micro::train(&folder).set(SMALL).args(["--run", "run", "--dtype", "bf16"]).run().succeeds();
+    let root = folder.join("run");
+    assert_eq!(card(&root)["dtype"], "bf16");
+    let [found, expected] =
+        [&root, &reference().root].map(|root| stage_metrics(root, "gru_rcn")[0]["train"]["loss"].as_f64().unwrap());
     assert!(found != expected && (found - expected).abs() < 0.05 * expected, "{found} against {expected}");
     let weights = Tensors::read(&root.join("model.safetensors"));
     assert_eq!(weights.shape("recurrent.layers.0.hidden_to_candidate.weight").0, "F32");
     // A model trained in one precision can be evaluated in the other.
     for dtype in ["bf16", "f32"] {
-        run(folder.path(), ["evaluate", "--run", "run", "--json", "--dtype", dtype]).succeeds();
+        run(&folder, &format!("evaluate --run run --json --dtype {dtype}")).succeeds();
     }
 }
 
 #[test]
 fn two_devices_share_a_batch() {
     let folder = temporary();
-    micro::train(folder.path()).set(SMALL).args(["--run", "run", "--devices", "cpu,cpu"]).run().succeeds();
-    let root = folder.path().join("run");
-    assert_eq!(read_json(&root.join("run.json"))["backend"], "cpu,cpu");
+    micro::train(&folder).set(SMALL).args(["--run", "run", "--devices", "cpu,cpu"]).run().succeeds();
+    let root = folder.join("run");
+    assert_eq!(card(&root)["backend"], "cpu,cpu");
     assert!(metrics(&root).iter().all(|line| line["train"]["loss"].as_f64().is_some_and(f64::is_finite)));
 }
 
@@ -73,6 +68,6 @@ fn two_devices_share_a_batch() {
 fn devices_that_cannot_be_used_are_refused() {
     let folder = temporary();
     for line in ["--devices cpu,cpu --backend cpu", "--dtype f8", "--backend remote:3000"] {
-        micro::train(folder.path()).args(line.split(' ')).run().exits(2);
+        micro::train(&folder).args(line.split(' ')).run().exits(2);
     }
 }

@@ -6,35 +6,35 @@ use gru_rcn_tests::needs_ffmpeg;
 use gru_rcn_tests::tensors::Tensors;
 use serde_json::json;
 
-use crate::clips::{clips, reference as folder_run, some};
-use crate::harness::{Call, Outcome, clips_below, copy_folder, read_json, run, temporary};
+use crate::clips::{self, clips, some};
+use crate::harness::{Call, Outcome, copied, copy_folder, read_json, run, temporary};
 use crate::micro::reference;
 
 fn predict(folder: &Path, clip: &str) -> Outcome {
-    run(folder, ["predict", "--json", "--run", reference().root.to_str().unwrap(), clip])
+    Call::new(folder, "predict --json --run").args([reference().name(), clip]).run()
 }
 
 #[test]
 fn files_that_are_not_clips_are_named() {
     needs_ffmpeg!();
     let folder = temporary();
-    let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
-    predict(folder.path(), "nowhere.mp4").refuses(&["nowhere.mp4: no such file or folder"]);
+    let write = |name: &str, content: &[u8]| std::fs::write(folder.join(name), content).unwrap();
+    predict(&folder, "nowhere.mp4").refuses(&["nowhere.mp4: no such file or folder"]);
     write("words.mp4", b"These are words.\n");
-    predict(folder.path(), "words.mp4").refuses(&["words.mp4: not a video"]);
+    predict(&folder, "words.mp4").refuses(&["words.mp4: not a video"]);
     write("empty.avi", b"");
-    predict(folder.path(), "empty.avi").refuses(&["empty.avi: the file is empty"]);
-    std::fs::create_dir(folder.path().join("bare")).unwrap();
-    predict(folder.path(), "bare").refuses(&["bare: no frame could be decoded", "no JPEG or PNG"]);
-    std::fs::create_dir(folder.path().join("frames")).unwrap();
+    predict(&folder, "empty.avi").refuses(&["empty.avi: the file is empty"]);
+    std::fs::create_dir(folder.join("bare")).unwrap();
+    predict(&folder, "bare").refuses(&["bare: no frame could be decoded", "no JPEG or PNG"]);
+    std::fs::create_dir(folder.join("frames")).unwrap();
     write("frames/000000.png", b"not an image");
-    predict(folder.path(), "frames").refuses(&["000000.png: not a readable JPEG or PNG image"]);
+    predict(&folder, "frames").refuses(&["000000.png: not a readable JPEG or PNG image"]);
     // A playlist would make FFmpeg open the files that it names.
     write("list.m3u8", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n");
-    let outcome = predict(folder.path(), "list.m3u8").refuses(&["list.m3u8: not a video"]);
+    let outcome = predict(&folder, "list.m3u8").refuses(&["list.m3u8: not a video"]);
     assert!(!outcome.stderr.contains("root:"), "{}", outcome.stderr);
     // A name that looks like an option of FFmpeg is still a name.
-    predict(folder.path(), "./-version").refuses(&["-version: no such file or folder"]);
+    predict(&folder, "./-version").refuses(&["-version: no such file or folder"]);
 }
 
 #[test]
@@ -43,8 +43,8 @@ fn a_truncated_film_is_refused() {
     let folder = temporary();
     let film = clips().paths.iter().find(|path| path.extension().is_some_and(|extension| extension == "mp4")).unwrap();
     let bytes = std::fs::read(film).unwrap();
-    std::fs::write(folder.path().join("half.mp4"), &bytes[..bytes.len() / 2]).unwrap();
-    predict(folder.path(), "half.mp4").refuses(&["half.mp4: "]);
+    std::fs::write(folder.join("half.mp4"), &bytes[..bytes.len() / 2]).unwrap();
+    predict(&folder, "half.mp4").refuses(&["half.mp4: "]);
 }
 
 /// A bad file among good ones is an entry with an error, and exit code 1.
@@ -52,75 +52,67 @@ fn a_truncated_film_is_refused() {
 fn a_bad_file_costs_only_its_own_result() {
     needs_ffmpeg!();
     let folder = temporary();
-    let (films, root) = (&clips().paths, reference().root.to_str().unwrap());
-    std::fs::write(folder.path().join("words.mp4"), b"These are words.\n").unwrap();
-    let files = [films[0].to_str().unwrap(), "words.mp4", films[1].to_str().unwrap(), "nowhere.mp4"];
-    let call =
-        |json: &[&str]| Call::new(folder.path(), ["predict", "--run", root]).args(files).args(json).run().exits(1);
-    let (text, outcome) = (call(&[]), call(&["--json"]));
+    std::fs::write(folder.join("words.mp4"), b"These are words.\n").unwrap();
+    let [first, second] = [0, 1].map(|film: usize| clips().paths[film].to_str().unwrap());
+    let predict = |line: &str, files: &[&str]| Call::new(&folder, line).arg(reference().name()).args(files).run();
+    let files = [first, "words.mp4", second, "nowhere.mp4"];
+    let text = predict("predict --run", &files).exits(1);
+    let outcome = predict("predict --json --run", &files).exits(1);
     let document = outcome.json();
     for (entry, file) in document.as_array().unwrap().iter().zip(files) {
         assert_eq!(entry["file"], file);
-        match films.iter().any(|film| film.to_str() == Some(file)) {
-            true => assert_eq!(entry["frames"], 20),
-            false => assert!(entry["error"].as_str().unwrap().contains(file), "{entry}"),
+        if [first, second].contains(&file) {
+            assert!(entry["frames"] == 20 && entry["error"].is_null() && text.stdout.contains(file), "{entry}");
+        } else {
+            assert!(entry["error"].as_str().unwrap().contains(file) && !text.stdout.contains(file), "{entry}");
+            text.says(&[file]);
         }
-        assert!(
-            text.stdout.contains(file) == entry["error"].is_null()
-                && (entry["error"].is_null() || text.stderr.contains(file))
-        );
     }
     outcome.says(&["words.mp4: not a video", "nowhere.mp4: no such file", "2 of 4 files could not be classified"]);
-    let none = ["predict", "--json", "--run", root, "nowhere.mp4", "words.mp4"];
-    run(folder.path(), none).refuses(&["none of the 2 files"]);
+    predict("predict --json --run", &["nowhere.mp4", "words.mp4"]).refuses(&["none of the 2 files"]);
 }
 
 /// `evaluate` and `features` go on without a clip that cannot be read, and name it.
 #[test]
 fn an_unreadable_clip_costs_only_its_own_result() {
     needs_ffmpeg!();
-    let folder = temporary();
-    let root = some(folder.path(), 2);
-    for clip in clips_below(&root) {
-        std::fs::rename(&clip, clip.with_file_name(format!("other-{}", clip.file_name().unwrap().display()))).unwrap();
-    }
+    let folder = copied(&clips::reference().root);
+    let root = clips::others(&folder, 2);
     std::fs::write(root.join("zoom/torn.mp4"), b"These are words.\n").unwrap();
-    copy_folder(&folder_run().root, &folder.path().join("run"));
     for views in ["1x1", "2x1"] {
-        let line =
-            ["evaluate", "--run", "run", "--data", "films", "--views", views, "--out", "scores.safetensors", "--json"];
-        let outcome = run(folder.path(), line).exits(1);
+        let line = "evaluate --run run --data films --out scores.safetensors --json --views";
+        let outcome = Call::new(&folder, line).arg(views).run().exits(1);
         outcome.says(&["1 of 7 clips could not be read, the first zoom/torn.mp4"]);
         let document = outcome.json();
         assert_eq!((&document["test"]["clips"], &document["errors"][0]["clip"]), (&json!(6), &json!("zoom/torn.mp4")));
-        let scores = Tensors::read(&folder.path().join("scores.safetensors"));
+        let scores = Tensors::read(&folder.join("scores.safetensors"));
         assert_eq!(scores.metadata("clips").as_array().unwrap().len(), 6);
         assert_eq!(scores.shape("probabilities"), ("F32", vec![6, 3]));
     }
     std::fs::write(root.join("list.txt"), "zoom/torn.mp4\n").unwrap();
-    run(folder.path(), ["evaluate", "--run", "run", "--data", "films", "--list", "list.txt"])
+    run(&folder, "evaluate --run run --data films --list list.txt")
         .refuses(&["none of the 1 clips could be read", "torn.mp4: not a video"]);
 
-    let root = folder.path().join("all");
+    let root = folder.join("all");
     copy_folder(&clips().root, &root);
     std::fs::write(root.join("zoom/torn.mp4"), b"These are words.\n").unwrap();
-    let outcome = run(folder.path(), ["features", "--run", "run", "--data", "all", "--out", "maps", "--json"]).exits(1);
+    let outcome = run(&folder, "features --run run --data all --out maps --json").exits(1);
     assert_eq!(outcome.json()["clips"], clips().paths.len());
     assert_eq!(outcome.json()["errors"][0]["clip"], "zoom/torn.mp4");
-    let index = read_json(&folder.path().join("maps/index.json"));
+    let index = read_json(&folder.join("maps/index.json"));
     for clip in index["clips"].as_array().unwrap() {
         assert!(root.join(clip["id"].as_str().unwrap()).exists() && clip["id"] != "zoom/torn.mp4", "{clip}");
     }
 }
 
-/// A folder of videos is no clip, and no broken one either.
+/// A folder of videos is not taken for a broken clip.
 #[test]
 fn a_folder_of_videos_is_named_as_such() {
     needs_ffmpeg!();
     let folder = temporary();
-    some(folder.path(), 2);
-    predict(folder.path(), "films/zoom").refuses(&["films/zoom", "2 videos and 0 folders", "name the clips"]);
-    predict(folder.path(), "films").refuses(&["0 videos and 3 folders"]);
+    some(&folder, 2);
+    predict(&folder, "films/zoom").refuses(&["films/zoom", "2 videos and 0 folders", "name the clips"]);
+    predict(&folder, "films").refuses(&["0 videos and 3 folders"]);
 }
 
 #[test]
@@ -131,8 +123,8 @@ fn unusual_file_names_are_accepted() {
     let extension = film.extension().unwrap().to_str().unwrap();
     for name in ["with spaces & ampersand", "%d 'quoted' \"twice\"", "ünïcödé 映像", "a:colon", "-dash"] {
         let name = format!("./{name}.{extension}");
-        std::fs::copy(film, folder.path().join(&name)).unwrap();
-        assert_eq!(predict(folder.path(), &name).succeeds().json()[0]["frames"], 20, "{name}");
+        std::fs::copy(film, folder.join(&name)).unwrap();
+        assert_eq!(predict(&folder, &name).succeeds().json()[0]["frames"], 20, "{name}");
     }
 }
 
@@ -140,8 +132,7 @@ fn unusual_file_names_are_accepted() {
 fn without_ffmpeg_the_message_says_how_to_get_it() {
     needs_ffmpeg!();
     let folder = temporary();
-    let (film, root) = (clips().paths[0].to_str().unwrap(), reference().root.to_str().unwrap());
-    let call = || Call::new(folder.path(), ["predict", "--run", root, film]);
+    let call = || Call::new(&folder, "predict --run").args([reference().name(), clips().film()]);
     let install = ["`apt install ffmpeg`", "GRU_RCN_FFMPEG"];
     let nowhere = call().env("GRU_RCN_FFMPEG", "/nowhere/ffmpeg").run();
     nowhere.refuses(&["`/nowhere/ffmpeg` could not be run"]).refuses(&install);
@@ -156,8 +147,8 @@ fn without_ffmpeg_the_message_says_how_to_get_it() {
 fn frames_need_no_ffmpeg() {
     needs_ffmpeg!();
     let folder = temporary();
-    let frames = clips().paths.iter().find(|path| path.is_dir()).unwrap().to_str().unwrap();
-    let call = Call::new(folder.path(), ["predict", "--json", "--run", reference().root.to_str().unwrap(), frames]);
+    let frames = clips().paths.iter().find(|path| path.is_dir()).unwrap();
+    let call = Call::new(&folder, "predict --json --run").arg(reference().name()).arg(frames);
     let document = call.env("GRU_RCN_FFMPEG", "/nowhere/ffmpeg").run().succeeds().json();
     assert_eq!(document[0]["frames"], 20);
 }

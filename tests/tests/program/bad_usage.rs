@@ -5,27 +5,34 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use gru_rcn::recognizer::Recognizer;
+use gru_rcn_tests::tensors::Tensors;
 use serde_json::json;
 
-use crate::harness::{self, Call, run, temporary};
+use crate::harness::{self, Call, copied, copy_folder, run, temporary};
 use crate::micro;
 
 #[track_caller]
-fn refuses(folder: &Path, line: &[&str], words: &[&str]) {
+fn refuses(folder: &Path, line: &str, words: &[&str]) {
     harness::refuses(folder, Call::new(folder, line), words);
+}
+
+/// Checks that a change of the recipe `motion` is refused.
+#[track_caller]
+fn refuses_change(folder: &Path, change: &str, words: &[&str]) {
+    harness::refuses(folder, Call::new(folder, "train").set([change]), words);
 }
 
 #[test]
 fn unknown_verbs_and_options_are_refused() {
     let folder = temporary();
-    refuses(folder.path(), &["dance"], &["unrecognized subcommand 'dance'", "--help"]);
-    refuses(folder.path(), &["train", "--dance"], &["unexpected argument '--dance'"]);
-    refuses(folder.path(), &["predict"], &["<VIDEO>"]);
-    refuses(folder.path(), &["train", "--seed", "many"], &["'many'", "--seed"]);
-    refuses(folder.path(), &["evaluate", "--split", "tset"], &["tset", "train, validation (or val) or test"]);
-    refuses(folder.path(), &["train", "motoin"], &["motoin: no such recipe file", "motion, motion-tiny, actions"]);
+    refuses(&folder, "dance", &["unrecognized subcommand 'dance'", "--help"]);
+    refuses(&folder, "train --dance", &["unexpected argument '--dance'"]);
+    refuses(&folder, "predict", &["<VIDEO>"]);
+    refuses(&folder, "train --seed many", &["'many'", "--seed"]);
+    refuses(&folder, "evaluate --split tset", &["tset", "train, validation (or val) or test"]);
+    refuses(&folder, "train motoin", &["motoin: no such recipe file", "motion, motion-tiny, actions"]);
     // Without arguments the program prints its help, as an error.
-    let nothing = run(folder.path(), [] as [&str; 0]).exits(2);
+    let nothing = run(&folder, "").exits(2);
     assert!(nothing.stderr.contains("Usage:") && nothing.stderr.contains("predict"), "{}", nothing.stderr);
 }
 
@@ -33,32 +40,32 @@ fn unknown_verbs_and_options_are_refused() {
 fn help_is_not_an_error() {
     let folder = temporary();
     for verb in ["train", "evaluate", "predict", "report"] {
-        let text = run(folder.path(), [verb, "--help"]).succeeds().stdout;
+        let text = run(&folder, &format!("{verb} --help")).succeeds().stdout;
         assert!(text.contains("--run <DIR>"), "{text}");
     }
-    assert!(run(folder.path(), ["--version"]).succeeds().stdout.contains(env!("CARGO_PKG_VERSION")));
+    assert!(run(&folder, "--version").succeeds().stdout.contains(env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn missing_backends_are_refused() {
     let folder = temporary();
-    refuses(folder.path(), &["train", "--backend", "tpu"], &["tpu: no such backend", "cuda[:N]"]);
-    refuses(folder.path(), &["train", "--backend", "cuda:first"], &["cuda:first"]);
+    refuses(&folder, "train --backend tpu", &["tpu: no such backend", "cuda[:N]"]);
+    refuses(&folder, "train --backend cuda:first", &["cuda:first"]);
     // This package builds the program without features.
     let cuda = ["no cuda backend", "cargo xtask", "--backend cuda", "--features cuda"];
-    refuses(folder.path(), &["train", "--backend", "cuda"], &cuda);
-    refuses(folder.path(), &["predict", "x.mp4", "--backend", "wgpu"], &["no wgpu backend", "--features wgpu"]);
+    refuses(&folder, "train --backend cuda", &cuda);
+    refuses(&folder, "predict x.mp4 --backend wgpu", &["no wgpu backend", "--features wgpu"]);
 }
 
 #[test]
 fn unknown_keys_of_recipes_are_refused() {
     let folder = temporary();
-    fs::write(folder.path().join("mine.toml"), "name = \"mine\"\nseed = 1\nbogus = 3\n").unwrap();
+    fs::write(folder.join("mine.toml"), "name = \"mine\"\nseed = 1\nbogus = 3\n").unwrap();
     // The line number is that of the file.
-    refuses(folder.path(), &["train", "mine.toml"], &["mine.toml", "line 3", "unknown field `bogus`"]);
-    fs::write(folder.path().join("torn.toml"), "name = [").unwrap();
-    refuses(folder.path(), &["train", "torn.toml"], &["torn.toml", "not valid TOML", "line 1"]);
-    let bad = |change: &str, words: &[&str]| refuses(folder.path(), &["train", "--set", change], words);
+    refuses(&folder, "train mine.toml", &["mine.toml", "line 3", "unknown field `bogus`"]);
+    fs::write(folder.join("torn.toml"), "name = [").unwrap();
+    refuses(&folder, "train torn.toml", &["torn.toml", "not valid TOML", "line 1"]);
+    let bad = |change: &str, words: &[&str]| refuses_change(&folder, change, words);
     bad("training.bacth=3", &["unknown field `bacth`", "`batch`"]);
     bad("bogus=3", &["unknown field `bogus`"]);
     bad("training.batch", &["--set training.batch: expected KEY=VALUE"]);
@@ -69,7 +76,7 @@ fn unknown_keys_of_recipes_are_refused() {
 #[test]
 fn values_out_of_range_are_refused() {
     let folder = temporary();
-    let bad = |change: &str, words: &[&str]| refuses(folder.path(), &["train", "--set", change], words);
+    let bad = |change: &str, words: &[&str]| refuses_change(&folder, change, words);
     bad("training.batch=many", &["batch", "many"]);
     bad("training.epochs=0", &["training.epochs is 0"]);
     bad("training.learning_rate=-1.0", &["training.learning_rate"]);
@@ -95,28 +102,26 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn folders_without_a_run_are_refused() {
     let folder = temporary();
-    fs::create_dir(folder.path().join("empty")).unwrap();
-    for verb in [vec!["predict", "x.mp4"], vec!["evaluate"], vec!["report"], vec!["train", "--resume"]] {
-        let with = |more: &[&'static str]| [verb.as_slice(), more].concat();
-        // A built-in model is asked.
-        let none = if verb[0] == "predict" {
-            ["x.mp4: no such file", ""]
-        } else {
-            ["there is no run in runs", "train one first"]
-        };
-        refuses(folder.path(), &verb, &none);
-        refuses(folder.path(), &with(&["--run", "nowhere"]), &["nowhere: no such run folder"]);
-        refuses(folder.path(), &with(&["--run", "empty"]), &["empty is not a run: it has no recipe.toml"]);
+    fs::create_dir(folder.join("empty")).unwrap();
+    let none: &[&str] = &["there is no run in runs", "train one first"];
+    // Without a run `predict` asks a built-in model.
+    let asks_built_in: &[&str] = &["x.mp4: no such file"];
+    for (line, words) in
+        [("predict x.mp4", asks_built_in), ("evaluate", none), ("report", none), ("train --resume", none)]
+    {
+        refuses(&folder, line, words);
+        refuses(&folder, &format!("{line} --run nowhere"), &["nowhere: no such run folder"]);
+        refuses(&folder, &format!("{line} --run empty"), &["empty is not a run: it has no recipe.toml"]);
     }
-    fs::write(folder.path().join("file"), "x").unwrap();
-    refuses(folder.path(), &["train", "--run", "file"], &["could not create the run folder file"]);
+    fs::write(folder.join("file"), "x").unwrap();
+    refuses(&folder, "train --run file", &["could not create the run folder file"]);
 }
 
 /// One file of a run is damaged: the message names it.
 #[test]
 fn damaged_runs_are_refused() {
     let folder = temporary();
-    let root = folder.path().join("run");
+    let root = folder.join("run");
     let cases = [
         ("recipe.toml", "name = [", "recipe.toml"),
         ("run.json", "{", "run.json"),
@@ -124,41 +129,40 @@ fn damaged_runs_are_refused() {
         ("backbone.safetensors", "torn", "backbone.safetensors: not a readable weight file"),
     ];
     for (file, content, words) in cases {
-        harness::copy_folder(&micro::reference().root, &root);
+        copy_folder(&micro::reference().root, &root);
         fs::write(root.join(file), content).unwrap();
-        run(folder.path(), ["evaluate", "--run", "run"]).refuses(&[words]);
+        run(&folder, "evaluate --run run").refuses(&[words]);
     }
     fs::write(root.join("report.json"), "{").unwrap();
-    run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json is damaged"]);
+    run(&folder, "report --run run").refuses(&["report.json is damaged"]);
 }
 
 /// A weight that is NaN or infinite makes no results: the message names the file and the tensor.
 #[test]
 fn weights_that_are_not_finite_are_refused() {
     let folder = temporary();
-    let root = folder.path().join("run");
+    let root = folder.join("run");
     let cases = [
         ("model.safetensors", "heads.classifiers.0.bias", f32::NAN),
         ("model.safetensors", "norm.scales", f32::INFINITY),
         ("backbone.safetensors", "features.0.weight", f32::NEG_INFINITY),
     ];
     for (file, tensor, value) in cases {
-        harness::copy_folder(&micro::reference().root, &root);
-        harness::poke(&root.join(file), tensor, value);
+        copy_folder(&micro::reference().root, &root);
+        Tensors::poke(&root.join(file), tensor, value);
         let words = [file, tensor, "not a finite number"];
-        run(folder.path(), ["evaluate", "--run", "run", "--json"]).refuses(&words);
-        run(folder.path(), ["predict", "--run", "run", "x.mp4"]).refuses(&words);
-        run(folder.path(), ["features", "--run", "run", "--out", "maps"]).refuses(&words);
+        run(&folder, "evaluate --run run --json").refuses(&words);
+        run(&folder, "predict --run run x.mp4").refuses(&words);
+        run(&folder, "features --run run --out maps").refuses(&words);
         assert!(Recognizer::open(&root, &Device::flex()).unwrap_err().to_string().contains(tensor));
     }
 }
 
-/// Numbers in the data of a report are checked before anything is drawn of them.
+/// Numbers in the data of a report are checked before the report is drawn.
 #[test]
 fn impossible_numbers_of_a_report_are_refused() {
-    let folder = temporary();
-    let root = folder.path().join("run");
-    harness::copy_folder(&micro::reference().root, &root);
+    let folder = copied(&micro::reference().root);
+    let root = folder.join("run");
     let good = harness::read_json(&root.join("report.json"));
     let cases = [
         ("/systems/0/curve/0/train_loss", json!(1.7e308), "train_loss in epoch 1"),
@@ -175,7 +179,7 @@ fn impossible_numbers_of_a_report_are_refused() {
         let mut report = good.clone();
         *report.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
         fs::write(root.join("report.json"), report.to_string()).unwrap();
-        run(folder.path(), ["report", "--run", "run"]).refuses(&["report.json is damaged", words]);
-        run(folder.path(), ["report", "run", "run"]).refuses(&["report.json is damaged", words]);
+        run(&folder, "report --run run").refuses(&["report.json is damaged", words]);
+        run(&folder, "report run run").refuses(&["report.json is damaged", words]);
     }
 }

@@ -1,11 +1,11 @@
 //! A folder of films and a weight file, as a user with own videos has them.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use gru_rcn_tests::films;
 
-use crate::harness::{Call, FinishedRun, clips_below, shared, write_squeezenet};
+use crate::harness::{Call, FinishedRun, clips_below, ids_below, shared, write_squeezenet};
 
 pub(crate) struct Clips {
     /// The folder with a folder per class.
@@ -15,16 +15,28 @@ pub(crate) struct Clips {
     pub(crate) weights: PathBuf,
 }
 
+impl Clips {
+    /// The path of the folder as text.
+    pub(crate) fn name(&self) -> &str {
+        self.root.to_str().expect("UTF-8")
+    }
+
+    /// The path of a film as text.
+    pub(crate) fn film(&self) -> &str {
+        self.paths[0].to_str().expect("UTF-8")
+    }
+}
+
 /// The films that all tests share; tests read them and never change them.
 pub(crate) fn clips() -> &'static Clips {
-    static CLIPS: OnceLock<Clips> = OnceLock::new();
-    CLIPS.get_or_init(|| {
+    static CLIPS: LazyLock<Clips> = LazyLock::new(|| {
         let folder = shared("clips");
         let (root, weights) = (folder.join("films"), folder.join("squeezenet.safetensors"));
         let paths = films::draw_classes(&root);
         write_squeezenet(&weights);
         Clips { root, paths, weights }
-    })
+    });
+    &CLIPS
 }
 
 /// `train folder` on these clips, with frames so small that it takes a second.
@@ -38,14 +50,14 @@ pub(crate) fn train(folder: &Path, data: &Path) -> Call {
         "training.epochs=2",
         "baselines.top_rnn=4",
     ];
-    let call = Call::new(folder, ["train", "folder", "--data"]).args([data]).set(changes);
-    call.args(["--weights".as_ref(), clips().weights.as_os_str()])
+    Call::new(folder, "train folder --data").arg(data).arg("--weights").arg(&clips().weights).set(changes)
 }
 
 /// The run on these films that all tests share.
 pub(crate) fn reference() -> &'static FinishedRun {
-    static RUN: OnceLock<FinishedRun> = OnceLock::new();
-    RUN.get_or_init(|| FinishedRun::of("folder-run", |folder| train(folder, &clips().root)))
+    static RUN: LazyLock<FinishedRun> =
+        LazyLock::new(|| FinishedRun::of("folder-run", |folder| train(folder, &clips().root)));
+    &RUN
 }
 
 /// A data set of its own for a test that changes it: the first `count` clips of each class.
@@ -64,21 +76,40 @@ pub(crate) fn some(folder: &Path, count: usize) -> PathBuf {
     root
 }
 
+/// The same clips by names that no run knows.
+pub(crate) fn others(folder: &Path, count: usize) -> PathBuf {
+    let root = some(folder, count);
+    for clip in clips_below(&root) {
+        let name = clip.file_name().expect("a name").display();
+        std::fs::rename(&clip, clip.with_file_name(format!("other-{name}"))).expect("another name");
+    }
+    root
+}
+
+/// Writes a list of the clips whose names have a text in them, for all classes.
+pub(crate) fn list(root: &Path, file: &str, text: &str) {
+    let ids: Vec<String> = ids_below(root).into_iter().filter(|id| id.contains(text)).collect();
+    std::fs::write(root.join(file), ids.join("\n")).expect("a list");
+}
+
 /// Writes lists by which the clips with the number 2 are for validation, those with 3 for testing,
 /// and all others for training; returns the changes of the recipe that name them.
 pub(crate) fn lists(root: &Path) -> [&'static str; 2] {
-    let ids = clips_below(root).into_iter().map(|path| path.strip_prefix(root).unwrap().display().to_string());
-    let ids: Vec<String> = ids.collect();
-    for (file, number) in [("val.txt", "clip-2"), ("test.txt", "clip-3")] {
-        let part: Vec<&str> = ids.iter().map(String::as_str).filter(|id| id.contains(number)).collect();
-        std::fs::write(root.join(file), part.join("\n")).expect("a list");
-    }
+    list(root, "val.txt", "clip-2");
+    list(root, "test.txt", "clip-3");
     ["data.folder.validation_list=val.txt", "data.folder.test_list=test.txt"]
 }
 
-/// The clip of a class with this number.
-pub(crate) fn numbered(root: &Path, class: &str, number: usize) -> PathBuf {
-    let stem = format!("clip-{number}");
-    let mut clips = clips_below(root).into_iter().filter(|path| path.parent() == Some(&root.join(class)));
-    clips.find(|path| path.file_stem().is_some_and(|name| name == stem.as_str())).expect("the clip")
+/// Draws a clip as a folder of frames.
+pub(crate) fn draw(clip: &Path) {
+    std::fs::create_dir_all(clip).expect("a folder");
+    films::draw(&clip.join("%06d.png"), &films::source("zoom", 9), "png");
+}
+
+/// The same with frames that cannot be read but the first, so that the clip breaks in training.
+pub(crate) fn draw_torn(clip: &Path) {
+    draw(clip);
+    for frame in 2..=films::FRAMES {
+        std::fs::write(clip.join(format!("{frame:06}.png")), "torn").expect("a frame");
+    }
 }

@@ -47,7 +47,7 @@ fn a_backbone_of_ones_own_is_classified_over() {
 fn a_folder_is_trained_on_and_its_model_used() {
     needs_ffmpeg!();
     let folder = temporary();
-    let (clips, run) = (folder.path().join("clips"), folder.path().join("run"));
+    let (clips, run) = (folder.join("clips"), folder.join("run"));
     let paths = films::draw_classes(&clips);
     let trained = example("fine_tune", [&clips, &run]);
     assert!(trained.contains("of 3 test clips correct"), "{trained}");
@@ -65,11 +65,11 @@ fn the_flow_of_two_pictures_is_drawn() {
         let wave = |x: u32, y: u32| {
             (128.0 + 60.0 * (f64::from(x + 90 - shift) / 7.0).sin() * (f64::from(y) / 5.0).cos()) as u8
         };
-        let path = folder.path().join(name);
+        let path = folder.join(name);
         image::GrayImage::from_fn(64, 48, |x, y| image::Luma([wave(x, y)])).save(&path).unwrap();
         path
     };
-    let out = folder.path().join("flow.png");
+    let out = folder.join("flow.png");
     let text = example("flow", [&draw("first.png", 0), &draw("second.png", 1), &out]);
     let words: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert!((words[0] - 1.0).abs() < 0.2 && words[1].abs() < 0.2, "{text}");
@@ -81,7 +81,7 @@ fn the_flow_of_two_pictures_is_drawn() {
 fn captions_are_scored() {
     let folder = temporary();
     let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = folder.join(name);
         fs::write(&path, text).unwrap();
         path
     };

@@ -1,12 +1,13 @@
 //! Calls the program and checks its output.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use gru_rcn::backbone::SqueezeNetConfig;
@@ -23,37 +24,49 @@ fn program() -> OsString {
 }
 
 /// A folder that is removed at the end of its test.
-pub(crate) fn temporary() -> TempDir {
-    tempfile::tempdir().expect("a temporary folder")
+pub(crate) struct Folder(TempDir);
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+pub(crate) fn temporary() -> Folder {
+    Folder(tempfile::tempdir().expect("a temporary folder"))
+}
+
+/// A temporary folder with a copy of a run as `run`, for a test that changes it.
+pub(crate) fn copied(run: &Path) -> Folder {
+    let folder = temporary();
+    copy_folder(run, &folder.join("run"));
+    folder
 }
 
 /// A folder for files that all tests of this process share; a later process removes it.
 pub(crate) fn shared(name: &str) -> PathBuf {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    let root = ROOT.get_or_init(|| {
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        for old in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        for old in fs::read_dir(all).into_iter().flatten().flatten() {
             let changed = old.metadata().and_then(|metadata| metadata.modified()).ok();
-            let age = changed.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
             // A younger one may belong to a running process.
-            if old.file_name().to_string_lossy().starts_with("program-") && age > Duration::from_secs(3600) {
-                let _ = std::fs::remove_dir_all(old.path());
+            let is_old = changed.and_then(|time| time.elapsed().ok()).is_some_and(|age| age.as_secs() > 3600);
+            if is_old && old.file_name().to_string_lossy().starts_with("program-") {
+                let _ = fs::remove_dir_all(old.path());
             }
         }
         all.join(format!("program-{}", std::process::id()))
     });
-    let folder = root.join(name);
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("a folder for shared things");
+    let folder = ROOT.join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder for shared things");
     folder
 }
 
-/// A call of the program, in a current folder of its own.
-pub(crate) struct Call {
-    command: Command,
-    /// Standard input; nothing if not given.
-    input: Option<File>,
-}
+/// A call of the program, in a current folder of its own and without standard input.
+pub(crate) struct Call(Command);
 
 pub(crate) struct Outcome {
     command: String,
@@ -65,68 +78,68 @@ pub(crate) struct Outcome {
 /// A running call. It is killed if the test ends first.
 pub(crate) struct Running {
     command: String,
-    child: Option<Child>,
+    child: Child,
     /// Standard error. A pipe would fill up, since nobody reads before the end.
     log: File,
 }
 
 impl Call {
-    pub(crate) fn new<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut command = Command::new(program());
-        command.args(arguments).current_dir(folder);
-        Self { command, input: None }
+    /// The program with the words of `line` as its arguments.
+    pub(crate) fn new(folder: &Path, line: &str) -> Self {
+        Self::of(Command::new(program()), folder, line)
     }
 
-    /// The program with these arguments in `folder`, with limited address space.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn within<S: AsRef<OsStr>>(folder: &Path, mib: usize, arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -v {} && exec \"$0\" \"$@\"", mib << 10)]);
-        command.arg(program()).args(arguments).current_dir(folder);
-        Self { command, input: None }
+    /// The same by a shell's script, in which `"$0" "$@"` are the program and its arguments.
+    #[cfg(unix)]
+    pub(crate) fn by_script(folder: &Path, script: &str, line: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(program());
+        Self::of(shell, folder, line)
     }
 
-    /// The program with these arguments in `folder`, its standard output (1) or error (2) on a disk
-    /// that is full.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn on_full_disk<'a>(folder: &Path, stream: u8, arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("exec \"$0\" \"$@\" {stream}>/dev/full")]);
-        command.arg(env!("CARGO_BIN_EXE_gru-rcn-program")).args(arguments).current_dir(folder);
-        Self { command, input: None }
+    fn of(mut command: Command, folder: &Path, line: &str) -> Self {
+        command.args(line.split_whitespace()).current_dir(folder).stdin(Stdio::null());
+        Self(command)
+    }
+
+    pub(crate) fn arg(self, argument: impl AsRef<OsStr>) -> Self {
+        self.args([argument])
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.command.args(arguments);
+        self.0.args(arguments);
         self
     }
 
     /// With changes of the recipe, `KEY=VALUE` each.
-    pub(crate) fn set<'a>(self, changes: impl IntoIterator<Item = &'a str>) -> Self {
-        self.args(changes.into_iter().flat_map(|change| ["--set", change]))
+    pub(crate) fn set<S: AsRef<OsStr>>(mut self, changes: impl IntoIterator<Item = S>) -> Self {
+        for change in changes {
+            self.0.arg("--set").arg(change);
+        }
+        self
     }
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.command.env(name, value);
+        self.0.env(name, value);
         self
     }
 
     pub(crate) fn without(mut self, name: &str) -> Self {
-        self.command.env_remove(name);
+        self.0.env_remove(name);
         self
     }
 
     /// With a file as standard input.
-    pub(crate) fn input(self, path: &Path) -> Self {
-        Self { input: Some(File::open(path).expect("a file")), ..self }
+    pub(crate) fn input(mut self, path: &Path) -> Self {
+        self.0.stdin(File::open(path).expect("a file"));
+        self
     }
 
     pub(crate) fn start(mut self) -> Running {
-        let command = format!("{:?}", self.command);
+        let command = format!("{:?}", self.0);
         let log = tempfile::tempfile().expect("a temporary file");
-        let stderr = log.try_clone().expect("a second handle");
-        self.command.stdin(self.input.map_or(Stdio::null(), Stdio::from)).stdout(Stdio::piped()).stderr(stderr);
-        Running { command, child: Some(self.command.spawn().expect("the program starts")), log }
+        self.0.stdout(Stdio::piped()).stderr(log.try_clone().expect("a second handle"));
+        Running { command, child: self.0.spawn().expect("the program starts"), log }
     }
 
     pub(crate) fn run(self) -> Outcome {
@@ -134,8 +147,8 @@ impl Call {
     }
 }
 
-pub(crate) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Outcome {
-    Call::new(folder, arguments).run()
+pub(crate) fn run(folder: &Path, line: &str) -> Outcome {
+    Call::new(folder, line).run()
 }
 
 /// A finished run that tests share: they read it and never change it.
@@ -153,6 +166,11 @@ impl FinishedRun {
         let outcome = train(&folder).args(["--run", "run", "--json"]).run().succeeds();
         Self { root: folder.join("run"), document: outcome.json(), stderr: outcome.stderr }
     }
+
+    /// The path of its folder as text.
+    pub(crate) fn name(&self) -> &str {
+        self.root.to_str().expect("UTF-8")
+    }
 }
 
 /// Checks that a call in `folder` is refused and makes no run folder.
@@ -167,8 +185,7 @@ impl Running {
     pub(crate) fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !ready() {
-            let child = self.child.as_mut().expect("a call under way");
-            let ended = child.try_wait().expect("a state");
+            let ended = self.child.try_wait().expect("a state");
             assert!(ended.is_none(), "{} ended ({ended:?}) before {what}", self.command);
             assert!(Instant::now() < deadline, "{}: waited too long for {what}", self.command);
             std::thread::sleep(Duration::from_millis(2));
@@ -177,7 +194,7 @@ impl Running {
 
     /// Number of the process.
     pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().expect("a call under way").id()
+        self.child.id()
     }
 
     /// Sends a signal by name, such as `TERM`, and waits for the end.
@@ -188,25 +205,19 @@ impl Running {
     }
 
     pub(crate) fn finish(mut self) -> Outcome {
-        let child = self.child.take().expect("a call under way");
-        let output = child.wait_with_output().expect("the program's output");
-        let mut stderr = String::new();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let mut pipe = self.child.stdout.take().expect("a pipe");
+        pipe.read_to_string(&mut stdout).expect("text on standard output");
+        let code = self.child.wait().expect("an exit status").code();
         self.log.rewind().and_then(|()| self.log.read_to_string(&mut stderr)).expect("text on standard error");
-        Outcome {
-            command: std::mem::take(&mut self.command),
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).expect("text on standard output"),
-            stderr,
-        }
+        Outcome { command: std::mem::take(&mut self.command), code, stdout, stderr }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -253,19 +264,30 @@ impl Outcome {
 
 #[track_caller]
 pub(crate) fn read_json(path: &Path) -> Value {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A run's `run.json`.
+#[track_caller]
+pub(crate) fn card(run: &Path) -> Value {
+    read_json(&run.join("run.json"))
 }
 
 /// The lines of a run's `metrics.jsonl`; none if there is no such file yet.
 pub(crate) fn metrics(run: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
     // A line that is being written is incomplete.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
-/// The same lines without measured times.
+/// Those of a stage.
+pub(crate) fn stage_metrics(run: &Path, stage: &str) -> Vec<Value> {
+    metrics(run).into_iter().filter(|line| line["stage"] == stage).collect()
+}
+
+/// All lines without measured times.
 pub(crate) fn timeless_metrics(run: &Path) -> Vec<Value> {
     let mut lines = metrics(run);
     for line in &mut lines {
@@ -284,12 +306,18 @@ pub(crate) fn write_squeezenet(path: &Path) {
 /// The files below the class folders of a data set, sorted.
 pub(crate) fn clips_below(root: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| {
-        let listing = std::fs::read_dir(folder).expect("a folder of class folders");
+        let listing = fs::read_dir(folder).expect("a folder of class folders");
         let mut paths: Vec<PathBuf> = listing.map(|entry| entry.expect("an entry").path()).collect();
         paths.sort();
         paths
     };
     entries(root).iter().filter(|path| path.is_dir()).flat_map(|class| entries(class)).collect()
+}
+
+/// Their names below `root`, such as `life/clip-0.mp4`.
+pub(crate) fn ids_below(root: &Path) -> Vec<String> {
+    let id = |clip: PathBuf| clip.strip_prefix(root).expect("a clip of the data set").display().to_string();
+    clips_below(root).into_iter().map(id).collect()
 }
 
 /// The keys of a JSON object, in the order of the document.
@@ -299,25 +327,15 @@ pub(crate) fn keys(value: &Value) -> Vec<&str> {
 
 /// Copies a folder with its content.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder to copy") {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder to copy") {
         let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
         if path.is_dir() {
             copy_folder(&path, &target);
         } else {
-            std::fs::copy(&path, &target).expect("a copy");
+            fs::copy(&path, &target).expect("a copy");
         }
     }
-}
-
-/// Writes a value over the last number of a tensor of a safetensors file.
-pub(crate) fn poke(path: &Path, tensor: &str, value: f32) {
-    let mut bytes = std::fs::read(path).expect("a safetensors file");
-    let data = 8 + u64::from_le_bytes(*bytes.first_chunk::<8>().expect("eight bytes of length")) as usize;
-    let header: Value = serde_json::from_slice(&bytes[8..data]).expect("a header of JSON");
-    let end = data + header[tensor]["data_offsets"][1].as_u64().expect("an offset") as usize;
-    bytes[end - 4..end].copy_from_slice(&value.to_le_bytes());
-    std::fs::write(path, bytes).expect("a changed file");
 }
 
 /// Checks that these files of a run are byte for byte those of an uninterrupted run.
@@ -326,7 +344,7 @@ pub(crate) fn assert_same_files(run: &Path, reference: &Path, files: &[&str]) {
     for file in files {
         let read = |root: &Path| {
             let path = root.join(file);
-            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
         assert!(read(run) == read(reference), "{} differs from a run in one piece", run.join(file).display());
     }

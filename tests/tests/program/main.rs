@@ -1,8 +1,8 @@
 //! Tests of the whole program as people and scripts use it: arguments in; files, documents,
 //! messages and exit codes out.
 //!
-//! Tests share two runs that take seconds to make, in [`micro`] and [`clips`]. The first test that
-//! needs one makes it.
+//! Tests share runs that take seconds to make, such as those of [`micro`], [`tiny`] and [`clips`]. The
+//! first test that needs one makes it.
 
 mod backends;
 mod bad_clips;
@@ -23,6 +23,7 @@ mod folder;
 mod fuse;
 mod harness;
 mod many;
+#[cfg(target_os = "linux")]
 mod memory;
 mod micro;
 mod motion;

@@ -3,16 +3,8 @@
 use crate::harness::{Outcome, temporary};
 use crate::{captions, tiny};
 
-/// The number of GiB after some words.
-#[track_caller]
-fn gib(stderr: &str, words: &str, end: &str) -> f64 {
-    let (_, rest) = stderr.split_once(words).unwrap_or_else(|| panic!("no `{words}` in\n{stderr}"));
-    rest.split_once(end).and_then(|(number, _)| number.trim().parse().ok()).unwrap_or_else(|| panic!("{stderr}"))
-}
-
-/// Stages of three kinds at sizes that leave the program itself behind: a CNN in training, GRU-RCN
+/// Stages of three kinds, at sizes that take more than the program itself: a CNN in training, GRU-RCN
 /// on percepts in memory, GRU-RCN together with its CNN.
-#[cfg(target_os = "linux")]
 #[test]
 fn the_estimate_is_within_a_quarter_of_the_peak() {
     let cnn: &[&str] = &["backbone.pretrain.batch=256", "training.batch=4"];
@@ -42,16 +34,15 @@ fn the_estimate_is_within_a_quarter_of_the_peak() {
     for changes in [cnn, recurrent, joint] {
         let folder = temporary();
         let changes = [&common[..], changes].concat();
-        check(&tiny::train(folder.path(), &changes).run().succeeds());
+        check(&tiny::train(&folder, &changes).run().succeeds());
     }
 }
 
 /// The same of a captioner, whose decoder has six million weights: two steps and short captions.
-#[cfg(target_os = "linux")]
 #[test]
 fn the_estimate_of_a_captioner_is_within_a_quarter_of_the_peak() {
     let folder = temporary();
-    captions::write(folder.path());
+    captions::write(&folder);
     let changes = [
         "decoder.hidden=1000",
         "decoder.embedding=300",
@@ -61,14 +52,17 @@ fn the_estimate_of_a_captioner_is_within_a_quarter_of_the_peak() {
         "training.epochs=96",
         "training.validate_every=2",
     ];
-    check(&captions::train(folder.path(), "run").set(changes).run().succeeds());
+    check(&captions::train(&folder, "run").set(changes).run().succeeds());
 }
 
+/// Compares the numbers of `memory: about X GiB at most, in the stage …` and `memory: Y GiB at most were taken`.
 #[track_caller]
 fn check(outcome: &Outcome) {
-    let estimated = gib(&outcome.stderr, "memory: about ", " GiB at most, in the stage");
-    let taken =
-        gib(&outcome.stderr[outcome.stderr.rfind("memory: ").unwrap()..], "memory: ", " GiB at most were taken");
+    let number =
+        |line: &str, end: &str| line.trim_start_matches("about ").split_once(end)?.0.trim().parse::<f64>().ok();
+    let lines = || outcome.stderr.lines().filter_map(|line| line.split_once("memory: ").map(|(_, rest)| rest));
+    let estimated = lines().find_map(|line| number(line, " GiB at most, in the stage")).expect(&outcome.stderr);
+    let taken = lines().find_map(|line| number(line, " GiB at most were taken")).expect(&outcome.stderr);
     let ratio = estimated / taken;
     assert!((0.75..=1.25).contains(&ratio), "{estimated} GiB estimated, {taken} taken:\n{}", outcome.stderr);
 }

@@ -2,17 +2,14 @@
 //! all tests share.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use crate::harness::{Call, FinishedRun, assert_same_files};
 
 pub(crate) const TEST_CLIPS: usize = 48;
 
-/// Epochs of every system.
-pub(crate) const EPOCHS: usize = 6;
-
 /// The stages in the order of training, with their epochs.
-pub(crate) const STAGES: [(&str, usize); 4] = [("cnn", 1), ("frame", EPOCHS), ("top_rnn", EPOCHS), ("gru_rcn", EPOCHS)];
+pub(crate) const STAGES: [(&str, usize); 4] = [("cnn", 1), ("frame", 6), ("top_rnn", 6), ("gru_rcn", 6)];
 
 /// The trained weights and their scores of the test clips: equal bytes mean equal runs.
 pub(crate) const OUTCOME: [&str; 5] = [
@@ -43,13 +40,13 @@ const CHANGES: [&str; 14] = [
 
 /// A minimal `train motion` in the current folder `folder`.
 pub(crate) fn train(folder: &Path) -> Call {
-    Call::new(folder, ["train", "motion"]).set(CHANGES)
+    Call::new(folder, "train motion").set(CHANGES)
 }
 
 /// The run that all tests share.
 pub(crate) fn reference() -> &'static FinishedRun {
-    static RUN: OnceLock<FinishedRun> = OnceLock::new();
-    RUN.get_or_init(|| FinishedRun::of("micro", train))
+    static RUN: LazyLock<FinishedRun> = LazyLock::new(|| FinishedRun::of("micro", train));
+    &RUN
 }
 
 #[track_caller]

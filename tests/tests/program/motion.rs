@@ -5,8 +5,8 @@ use gru_rcn_tests::tensors::Tensors;
 use serde_json::{Value, json};
 
 use crate::clips::clips;
-use crate::harness::{copy_folder, keys, metrics, read_json, run, temporary};
-use crate::micro::{self, EPOCHS, OUTCOME, TEST_CLIPS, assert_same_outcome, reference};
+use crate::harness::{Call, card, copied, keys, metrics, run, temporary};
+use crate::micro::{self, OUTCOME, TEST_CLIPS, assert_same_outcome, reference};
 
 /// The keys of a test result.
 const RESULT: [&str; 5] = ["top1", "top5", "mean_class", "nll", "clips"];
@@ -34,7 +34,7 @@ fn the_run_folder_holds_what_it_documents() {
     }
     let recipe = std::fs::read_to_string(root.join("recipe.toml")).unwrap();
     assert!(recipe.contains("hidden = [8, 8, 8]") && recipe.contains("patience = "), "not resolved:\n{recipe}");
-    let card = read_json(&root.join("run.json"));
+    let card = card(root);
     assert_eq!((&card["recipe"], &card["seed"], &card["backend"]), (&json!("motion"), &json!(1), &json!("cpu")));
     assert_eq!(card["data"]["test"], TEST_CLIPS);
     assert_eq!(card["classes"].as_array().map(Vec::len), Some(8));
@@ -118,21 +118,20 @@ fn train_prints_one_document() {
         assert!(run.root.with_file_name(system["scores"].as_str().unwrap()).is_file(), "{system}");
     }
     // Everything else is on standard error, with the values of each epoch.
-    for words in ["96 training, 24 validation and 48 test clips of 8 classes", "train loss", "validation loss"] {
+    let clips = "96 training, 24 validation and 48 test clips of 8 classes";
+    for words in [clips, "train loss", "validation loss", "GRU-RCN epoch 6/6"] {
         assert!(run.stderr.contains(words), "{words}\n{}", run.stderr);
     }
-    assert!(run.stderr.contains(&format!("GRU-RCN epoch {EPOCHS}/{EPOCHS}")), "{}", run.stderr);
 }
 
 #[test]
 fn evaluate_reproduces_the_result_of_train() {
-    let folder = temporary();
-    let run_folder = folder.path().join("run");
-    copy_folder(&reference().root, &run_folder);
+    let folder = copied(&reference().root);
+    let run_folder = folder.join("run");
     let scores = run_folder.join("scores-test.safetensors");
     std::fs::remove_file(&scores).unwrap();
 
-    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds();
+    let outcome = run(&folder, "evaluate --run run --json").succeeds();
     let clips = "48 test clips of motion";
     let document = &reference().document;
     let (test, systems) = (&document["test"], &document["systems"]);
@@ -142,12 +141,12 @@ fn evaluate_reproduces_the_result_of_train() {
     assert!(String::from_utf8_lossy(&saved).contains(clips));
     assert_same_outcome(&run_folder);
 
-    let outcome = run(folder.path(), ["evaluate", "--run", "run", "--json", "--split", "validation"]).succeeds();
+    let outcome = run(&folder, "evaluate --run run --json --split validation").succeeds();
     assert_is_result(&outcome.json()["test"], 24);
     let validation = Tensors::read(&run_folder.join("scores-validation.safetensors"));
     assert_eq!(validation.shape("probabilities"), ("F32", vec![24, 8]));
 
-    let text = run(folder.path(), ["evaluate", "--run", "run"]).succeeds().stdout;
+    let text = run(&folder, "evaluate --run run").succeeds().stdout;
     for words in ["48 test clips", "top-1", "95 % interval", "top-5", "mean class", "NLL", "pool2", "fc7"] {
         assert!(text.contains(words), "{words}\n{text}");
     }
@@ -157,9 +156,9 @@ fn evaluate_reproduces_the_result_of_train() {
 fn predict_names_the_most_probable_classes() {
     needs_ffmpeg!();
     let folder = temporary();
-    let root = reference().root.to_str().unwrap();
-    let film = clips().paths[0].to_str().unwrap();
-    let document = run(folder.path(), ["predict", film, "--run", root, "--json", "--top", "3"]).succeeds().json();
+    let film = clips().film();
+    let predict = |options| Call::new(&folder, options).args([film, "--run", reference().name()]).run().succeeds();
+    let document = predict("predict --json --top 3").json();
     assert_eq!(keys(&document[0]), ["file", "frames", "from", "top"]);
     assert_eq!((&document[0]["file"], &document[0]["frames"]), (&json!(film), &json!(20)));
     // Eight of 20 frames from the middle, at ten frames a second.
@@ -170,53 +169,44 @@ fn predict_names_the_most_probable_classes() {
     let probability = |n: usize| top[n]["probability"].as_f64().unwrap();
     assert!(probability(0) >= probability(1) && probability(1) >= probability(2), "{top:?}");
 
-    let text = run(folder.path(), ["predict", film, "--run", root, "--top", "3"]).succeeds().stdout;
+    let text = predict("predict --top 3").stdout;
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.contains(film) && text.contains("20 frames") && text.contains(top[0]["class"].as_str().unwrap()));
-    let sure = ["--threshold", "1", "--json", "--top", "1"];
-    let document = run(folder.path(), ["predict", film, "--run", root].iter().chain(&sure)).succeeds().json();
-    assert_eq!(document[0]["answer"], Value::Null);
+    assert_eq!(predict("predict --threshold 1 --json --top 1").json()[0]["answer"], Value::Null);
 }
 
 /// Systems have the keys that `evaluate` names. Where single frames do better, a line says so.
 #[test]
 fn predict_asks_any_system() {
     needs_ffmpeg!();
-    let folder = temporary();
-    copy_folder(&reference().root, &folder.path().join("run"));
-    let film = clips().paths[0].to_str().unwrap();
+    let folder = copied(&reference().root);
     let predict =
-        |system: &[&str]| run(folder.path(), ["predict", film, "--run", "run", "--json"].iter().chain(system));
-    let own = predict(&[]).succeeds().json();
-    assert_eq!(predict(&["--system", "gru_rcn"]).succeeds().json(), own);
-    let frame = predict(&["--system", "frame"]).succeeds().json();
+        |options| Call::new(&folder, &format!("predict --run run --json {options}")).arg(clips().film()).run();
+    let own = predict("").succeeds().json();
+    assert_eq!(predict("--system gru_rcn").succeeds().json(), own);
+    let frame = predict("--system frame").succeeds().json();
     assert_eq!(frame[0]["from"], own[0]["from"]);
     assert_ne!(frame[0]["top"], own[0]["top"]);
-    predict(&["--system", "nothing"]).refuses(&["run has no system nothing; it has gru_rcn, frame, top_rnn"]);
-    let card = folder.path().join("run/run.json");
-    let advice = |frame: f64| {
-        let mut document = read_json(&card);
-        for system in document["systems"].as_array_mut().unwrap() {
+    predict("--system nothing").refuses(&["run has no system nothing; it has gru_rcn, frame, top_rnn"]);
+    let with_frames_at = |frame: f64| {
+        let mut card = card(&folder.join("run"));
+        for system in card["systems"].as_array_mut().unwrap() {
             system["test"]["top1"] = json!(if system["key"] == "frame" { frame } else { 0.5 });
         }
-        std::fs::write(&card, document.to_string()).unwrap();
-        predict(&[]).succeeds().stderr
+        std::fs::write(folder.join("run/run.json"), card.to_string()).unwrap();
+        predict("").succeeds()
     };
-    assert!(
-        advice(0.75).contains(
-            "single frames did better on the 48 test clips of run, 75.0 % against 50.0 %: try --system frame"
-        )
-    );
-    assert!(!advice(0.5).contains("--system"));
+    let advice = "single frames did better on the 48 test clips of run, 75.0 % against 50.0 %: try --system frame";
+    with_frames_at(0.75).says(&[advice]);
+    assert!(!with_frames_at(0.5).stderr.contains("--system"));
 }
 
 #[test]
 fn the_report_can_be_drawn_again() {
-    let folder = temporary();
-    copy_folder(&reference().root, &folder.path().join("run"));
-    let page = folder.path().join("run/report.html");
+    let folder = copied(&reference().root);
+    let page = folder.join("run/report.html");
     std::fs::remove_file(&page).unwrap();
-    let text = run(folder.path(), ["report", "--run", "run"]).succeeds().stdout;
+    let text = run(&folder, "report --run run").succeeds().stdout;
     assert_eq!(text.trim_end(), "run/report.html");
     assert!(std::fs::read(page).unwrap() == std::fs::read(reference().root.join("report.html")).unwrap());
 }
@@ -225,19 +215,18 @@ fn the_report_can_be_drawn_again() {
 #[test]
 fn runs_repeat_byte_by_byte_in_folders_of_their_own() {
     let folder = temporary();
-    let text = micro::train(folder.path()).start();
-    let threads = ["--set", "features.workers=5", "--json"];
-    let other = micro::train(folder.path()).args(threads).env("RAYON_NUM_THREADS", "3").start();
+    let text = micro::train(&folder).start();
+    let other = micro::train(&folder).set(["features.workers=5"]).env("RAYON_NUM_THREADS", "3").arg("--json").start();
     let (text, other) = (text.finish().succeeds().stdout, other.finish().succeeds().json());
     for number in 1..=2 {
-        assert_same_outcome(&folder.path().join(format!("runs/motion-{number}")));
+        assert_same_outcome(&folder.join(format!("runs/motion-{number}")));
     }
     assert_eq!(other["test"], reference().document["test"]);
     for words in ["48 test clips of 8 classes", "GRU-RCN", "Per-frame CNN", "level pool3", "model   ", "report  "] {
         assert!(text.contains(words), "{words}\n{text}");
     }
     // Without a name the other verbs use the newest run.
-    let newest = run(folder.path(), ["evaluate"]).succeeds();
+    let newest = run(&folder, "evaluate").succeeds();
     assert!(newest.stdout.contains("runs/motion-"), "{}", newest.stdout);
     newest.says(&["run: runs/motion-", "started last"]);
 }
@@ -245,10 +234,10 @@ fn runs_repeat_byte_by_byte_in_folders_of_their_own() {
 #[test]
 fn another_seed_gives_another_run() {
     let folder = temporary();
-    micro::train(folder.path()).args(["--seed", "2", "--set", "training.epochs=1", "--run", "run"]).run().succeeds();
+    micro::train(&folder).set(["training.epochs=1"]).args(["--seed", "2", "--run", "run"]).run().succeeds();
     // The CNN is trained as long as in the shared run.
     for file in ["backbone.safetensors", "model.safetensors"] {
         let read = |root: &std::path::Path| std::fs::read(root.join(file)).unwrap();
-        assert!(read(&folder.path().join("run")) != read(&reference().root), "{file}");
+        assert!(read(&folder.join("run")) != read(&reference().root), "{file}");
     }
 }

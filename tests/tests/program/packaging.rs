@@ -1,16 +1,18 @@
-//! What whoever installs or packages the program needs: man pages, completions, text without colours.
+//! Man pages, completions and text without colours, as packages need them.
 
 use std::fs;
 use std::process::Command;
+
+use gru_rcn_tests::skip;
 
 use crate::harness::{Call, run, temporary};
 
 #[test]
 fn man_pages_and_completions_name_every_verb() {
     let folder = temporary();
-    run(folder.path(), ["generate", "out/files"]).succeeds();
-    let read = |name: &str| fs::read_to_string(folder.path().join("out/files").join(name)).expect(name);
-    let help = run(folder.path(), ["--help"]).succeeds().stdout;
+    run(&folder, "generate out/files").succeeds();
+    let read = |name: &str| fs::read_to_string(folder.join("out/files").join(name)).expect(name);
+    let help = run(&folder, "--help").succeeds().stdout;
     let verbs: Vec<&str> = (help.lines())
         .filter(|line| line.starts_with("  ") && !line.starts_with("   ") && !line.trim_start().starts_with('-'))
         .filter_map(|line| line.split_whitespace().next())
@@ -29,21 +31,20 @@ fn man_pages_and_completions_name_every_verb() {
 #[test]
 fn options_are_completed_in_bash() {
     let folder = temporary();
-    run(folder.path(), ["generate", "."]).succeeds();
+    run(&folder, "generate .").succeeds();
     let script = "source gru-rcn.bash; COMP_WORDS=(gru-rcn watch --b); COMP_CWORD=2; _gru__rcn gru-rcn --b watch; \
                   echo \"${COMPREPLY[@]}\"";
-    let Ok(done) = Command::new("bash").current_dir(folder.path()).args(["-c", script]).output() else {
-        println!("skipped: there is no bash");
-        return;
+    let Ok(done) = Command::new("bash").current_dir(&*folder).args(["-c", script]).output() else {
+        skip!("there is no bash");
     };
     let words = String::from_utf8(done.stdout).unwrap();
     assert_eq!(words.split_whitespace().collect::<Vec<_>>(), ["--by", "--backend"], "{words}");
 }
 
 #[test]
-fn no_color_wins_over_a_wish_for_colours() {
+fn no_color_has_precedence_over_clicolor_force() {
     let folder = temporary();
-    let help = || Call::new(folder.path(), ["--help"]).env("CLICOLOR_FORCE", "1");
+    let help = || Call::new(&folder, "--help").env("CLICOLOR_FORCE", "1");
     assert!(help().without("NO_COLOR").run().succeeds().stdout.contains('\x1b'));
     assert!(!help().env("NO_COLOR", "1").run().succeeds().stdout.contains('\x1b'));
 }

@@ -33,10 +33,8 @@ fn kept(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn a_run_with_one_more_class_computes_its_clips_alone() {
     needs_ffmpeg!();
     let folder = temporary();
-    let (root, data) = (folder.path(), some(folder.path(), 4));
-    let more = |run: &str, changes: &[&str]| {
-        train(root, &data).set(changes.iter().copied()).args(["--run", run]).run().succeeds()
-    };
+    let (root, data) = (&*folder, some(&folder, 4));
+    let more = |run: &str, changes: &[&str]| train(root, &data).set(changes).args(["--run", run]).run().succeeds();
     fs::rename(data.join("zoom"), root.join("zoom")).unwrap();
     more("first", &[]).says(&["percepts: 0 of 8 clips at hand, 8 to compute; 1 MiB more in percepts"]);
     let before = kept(&root.join("percepts"));
@@ -60,38 +58,38 @@ fn a_run_with_one_more_class_computes_its_clips_alone() {
     moved.says(&["percepts: 10 of 12 clips at hand, 2 to compute"]);
 }
 
-/// More clips, another seed, whose copies are others, and no use of the folder.
+/// More clips; another seed, which draws other copies; no use of the folder.
 #[test]
 fn runs_on_generated_clips_share_their_percepts() {
     let folder = temporary();
     let weights = tiny::reference().join("backbone.safetensors");
-    let train = |run: &str, more: &[&str]| {
-        let call = Call::new(folder.path(), ["train", "motion-tiny", "--run", run, "--weights"]).args([&weights]);
-        call.set(["features={ cache = true, copies = 1 }", "training.epochs=2"]).args(more).run().succeeds()
+    let train = |line: &str| {
+        let call = Call::new(&folder, &format!("train motion-tiny --run {line} --weights")).arg(&weights);
+        call.set(["features={ cache = true, copies = 1 }", "training.epochs=2"]).run().succeeds()
     };
-    train("a", &[]).says(&["percepts: 0 of 104 clips at hand, 104 to compute"]);
-    train("b", &["--set", "data.motion.train=80"]).says(&["percepts: 104 of 112 clips at hand, 8 to compute"]);
-    train("c", &["--seed", "2"]).says(&["percepts: 32 of 104 clips at hand, 72 to compute"]);
-    train("b-without", &["--set", "data.motion.train=80", "--percepts", "none"]);
-    train("c-without", &["--seed", "2", "--percepts", "none"]);
+    train("a").says(&["percepts: 0 of 104 clips at hand, 104 to compute"]);
+    train("b --set data.motion.train=80").says(&["percepts: 104 of 112 clips at hand, 8 to compute"]);
+    train("c --seed 2").says(&["percepts: 32 of 104 clips at hand, 72 to compute"]);
+    train("b-without --set data.motion.train=80 --percepts none");
+    train("c-without --seed 2 --percepts none");
     for run in ["b", "c"] {
-        assert_same(&folder.path().join(run), &folder.path().join(format!("{run}-without")));
+        assert_same(&folder.join(run), &folder.join(format!("{run}-without")));
     }
     // A place that cannot be written to costs the run nothing.
-    fs::write(folder.path().join("file"), "").unwrap();
-    train("d", &["--percepts", "file/x"]).says(&["0 of 104 clips at hand", "warning: no more is kept for other runs"]);
+    fs::write(folder.join("file"), "").unwrap();
+    train("d --percepts file/x").says(&["0 of 104 clips at hand", "warning: no more is kept for other runs"]);
 }
 
 /// A run is killed while it computes percepts, a file is damaged, and two runs fill a folder at once.
 #[test]
-fn percepts_outlive_kills_damage_and_company() {
+fn percepts_survive_kills_damage_and_a_second_run() {
     let folder = temporary();
-    let root = folder.path();
+    let root = &*folder;
     let weights = tiny::reference().join("backbone.safetensors");
     let train = |run: &str, percepts: &str| {
-        let call = Call::new(root, ["train", "motion-tiny", "--run", run, "--percepts", percepts, "--weights"]);
+        let call = Call::new(root, &format!("train motion-tiny --run {run} --percepts {percepts} --weights"));
         let changes = ["features={ cache = true, copies = 3 }", "training.epochs=1", "baselines.top_rnn=4"];
-        call.args([&weights]).set(changes)
+        call.arg(&weights).set(changes)
     };
     let [one, other] = ["one", "other"].map(|run| train(run, "company").start());
     one.finish().succeeds();
@@ -104,17 +102,13 @@ fn percepts_outlive_kills_damage_and_company() {
     killed.wait_until("some percepts", || kept(&root.join("percepts")).len() >= 9);
     killed.stop_by("KILL");
     let files = kept(&root.join("percepts"));
-    assert!(
-        files.len() < whole.len()
-            && files
-                .iter()
-                .all(|file| fs::read(root.join("company").join(file.0.file_name().unwrap())).unwrap() == file.1)
-    );
+    let in_company = |path: &Path| fs::read(root.join("company").join(path.file_name().unwrap())).unwrap();
+    assert!(files.len() < whole.len() && files.iter().all(|(path, bytes)| in_company(path) == *bytes));
     let mut flipped = files[3].1.clone();
     *flipped.last_mut().unwrap() ^= 1;
     fs::write(&files[3].0, flipped).unwrap();
     fs::write(&files[5].0, &files[5].1[..100]).unwrap();
-    let resumed = Call::new(root, ["train", "--resume", "--run", "killed", "--percepts", "percepts"]).run().succeeds();
+    let resumed = Call::new(root, "train --resume --run killed --percepts percepts").run().succeeds();
     resumed.says(&["is damaged and computed again: its values are not as they were written"]);
     assert_eq!(resumed.stderr.matches("is damaged and computed again").count(), 2, "{}", resumed.stderr);
     assert!(kept(&root.join("percepts")).iter().map(|file| &file.1).eq(whole.iter().map(|file| &file.1)));

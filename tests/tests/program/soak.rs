@@ -4,8 +4,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{metrics, temporary};
-use crate::resume::{kill_and_resume, moment};
+use crate::harness::{stage_metrics, temporary};
+use crate::resume::{kill_and_resume, moment, newest_checkpoint};
 use crate::tiny::{start, train};
 
 /// Kills per number of reading threads.
@@ -18,7 +18,7 @@ fn rounds() -> usize {
 #[ignore = "long: cargo xtask soak"]
 fn kills() {
     let (folder, started) = (temporary(), Instant::now());
-    train(folder.path(), &[]).run().succeeds();
+    train(&folder, &[]).run().succeeds();
     let seconds = started.elapsed().as_secs_f64();
     println!("an uninterrupted run takes {seconds:.1} s");
     for workers in [0, 1, 4] {
@@ -41,36 +41,29 @@ fn saving() {
         "baselines.top_rnn=0",
     ];
     let folder = temporary();
-    let stage = folder.path().join("run/checkpoints/gru_rcn");
+    let stage = folder.join("run/checkpoints/gru_rcn");
     let (kills, mut during, mut before) = (5 * rounds(), 0, None);
     for kill in 0..kills {
-        let mut running = start(folder.path(), &changes);
+        let mut running = start(&folder, &changes);
         // After the first new checkpoint, kill at any moment while the next one is written.
-        running.wait_until("a new checkpoint", || newest(&stage) > before);
-        running.wait_until("the next one", || writing(&stage));
+        running.wait_until("a new checkpoint", || newest_checkpoint(&stage) > before);
+        running.wait_until("the next one", || is_writing(&stage));
         sleep(Duration::from_secs_f64(0.02 * moment(kill)));
         let log = running.stop_by("KILL").stderr;
-        during += usize::from(writing(&stage));
+        during += usize::from(is_writing(&stage));
         assert!(!log.contains("warning"), "{log}");
         assert!(before.is_none() || log.contains("resuming after"), "{log}");
-        before = newest(&stage);
+        before = newest_checkpoint(&stage);
     }
-    let steps = before.expect("a checkpoint");
-    println!("{kills} kills in {steps} steps, {during} of them with a partly written checkpoint");
-}
-
-fn names(folder: &Path) -> impl Iterator<Item = String> {
-    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
-}
-
-/// Steps of the newest complete checkpoint.
-fn newest(stage: &Path) -> Option<u64> {
-    names(stage).filter_map(|name| name.strip_prefix("step-")?.parse().ok()).max()
+    let last = before.expect("a checkpoint");
+    let step = last.file_name().expect("a name").display();
+    println!("{kills} kills until {step}, {during} of them with a partly written checkpoint");
 }
 
 /// Whether a checkpoint is partly written.
-fn writing(stage: &Path) -> bool {
-    names(stage).any(|name| name.ends_with(".tmp"))
+fn is_writing(stage: &Path) -> bool {
+    let mut entries = std::fs::read_dir(stage).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().ends_with(".tmp"))
 }
 
 /// Over 300 epochs the memory of the process does not grow after the first 20.
@@ -80,14 +73,14 @@ fn writing(stage: &Path) -> bool {
 fn memory() {
     let changes = ["training.epochs=300", "training.patience=300", "baselines.top_rnn=0", "data.motion.train=24"];
     let folder = temporary();
-    let root = folder.path().join("run");
-    let mut running = train(folder.path(), &changes).start();
+    let root = folder.join("run");
+    let mut running = train(&folder, &changes).start();
     let process = running.id();
     // Scoring and the report, after the last epoch, take memory of their own.
     let mut most_until = |epochs: usize| {
         let mut most: f64 = 0.0;
         running.wait_until("20 epochs", || {
-            let done = metrics(&root).iter().filter(|line| line["stage"] == "gru_rcn").count();
+            let done = stage_metrics(&root, "gru_rcn").len();
             if done > 0 && done < epochs {
                 most = most.max(resident_mib(process));
             }

@@ -1,6 +1,5 @@
-//! The percept rule of the recipes for UCF-101 on clips whose classes differ by what they show:
-//! still pictures with the noise of a sensor. Whoever takes out each clip's mean takes the picture
-//! out.
+//! The percept rule of the recipes for UCF-101 on clips whose classes differ by appearance alone:
+//! still pictures with the noise of a sensor. Without the clip's mean nothing is left of the picture.
 
 use std::fs;
 use std::path::Path;
@@ -72,11 +71,11 @@ fn write(root: &Path) {
     }
 }
 
-/// The recipe's own percept rule learns what pictures show, where `centre` has their noise alone.
+/// The recipe's own percept rule learns what pictures show; `centre` leaves their noise alone.
 #[test]
 fn the_percept_rule_of_ucf101_learns_still_pictures() {
     let folder = temporary();
-    write(&folder.path().join("clips"));
+    write(&folder.join("clips"));
     let weights = micro::reference().root.join("backbone.safetensors");
     let changes = [
         "data.folder.train_list=none",
@@ -98,9 +97,8 @@ fn the_percept_rule_of_ucf101_learns_still_pictures() {
         "training.learning_rate=5e-3",
         "baselines={norms=[{rule=\"centre\"}]}",
     ];
-    let call = Call::new(folder.path(), ["train", "ucf101/rgb", "--data", "clips", "--run", "run", "--json"]);
-    let call = call.args(["--weights".as_ref(), weights.as_os_str()]).set(changes);
-    let document = call.run().succeeds().json();
+    let call = Call::new(&folder, "train ucf101/rgb --data clips --run run --json");
+    let document = call.arg("--weights").arg(weights).set(changes).run().succeeds().json();
     let top1 = |result: &serde_json::Value| result["top1"].as_f64().unwrap();
     let (scaled, centred) = (top1(&document["test"]), top1(&document["baselines"]["norm_centre"]));
     // Four classes: guessing has 0.25.

@@ -2,7 +2,7 @@
 //! long one.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use crate::harness::{Call, Running, assert_same_files, metrics, shared, timeless_metrics};
 
@@ -17,11 +17,11 @@ const OUTCOME: [&str; 5] = [
 
 /// `train motion-tiny` in `folder/run`.
 pub(crate) fn train(folder: &Path, changes: &[&str]) -> Call {
-    Call::new(folder, ["train", "motion-tiny", "--run", "run"]).set(changes.iter().copied())
+    Call::new(folder, "train motion-tiny --run run").set(changes)
 }
 
 pub(crate) fn resume(folder: &Path) -> Call {
-    Call::new(folder, ["train", "--resume", "--run", "run"])
+    Call::new(folder, "train --resume --run run")
 }
 
 /// Starts or resumes the run in `folder/run`.
@@ -41,12 +41,12 @@ pub(crate) fn start_until(folder: &Path, changes: &[&str], stage: &str, epoch: u
 
 /// The folder of an uninterrupted run; tests read it and never change it.
 pub(crate) fn reference() -> &'static Path {
-    static RUN: OnceLock<PathBuf> = OnceLock::new();
-    RUN.get_or_init(|| {
+    static RUN: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = shared("tiny");
         train(&folder, &[]).run().succeeds();
         folder.join("run")
-    })
+    });
+    &RUN
 }
 
 /// Checks that a run has the same bytes and metrics as an uninterrupted run.

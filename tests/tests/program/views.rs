@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use gru_rcn_metrics::at_temperature;
 use gru_rcn_tests::tensors::Tensors;
 use image::RgbImage;
 
-use crate::harness::{Call, FinishedRun, copy_folder, read_json, run, temporary, write_squeezenet};
+use crate::harness::{Call, FinishedRun, Folder, card, copied, copy_folder, run, temporary, write_squeezenet};
 
 const CLASSES: [&str; 2] = ["fine", "wide"];
 /// Number of clips of each class, of their frames, and of the frames that the model takes.
@@ -48,8 +48,7 @@ fn write(root: &Path, clip_name: &str, first: usize, count: usize, mirrored: boo
 
 /// A run tested by two starts of ten crops: of whole frames, the frame and its mirror image.
 fn setting() -> &'static FinishedRun {
-    static SETTING: OnceLock<FinishedRun> = OnceLock::new();
-    let train = |folder: &Path| {
+    fn train(folder: &Path) -> Call {
         write(&folder.join("clips"), "clip", 0, FRAMES, false);
         // The same by other names, which the run does not know.
         write(&folder.join("others"), "other", 0, FRAMES, false);
@@ -68,24 +67,23 @@ fn setting() -> &'static FinishedRun {
             "baselines.top_rnn=4",
             "evaluation.views={starts=2, crops=\"ten\"}",
         ];
-        let line = "train folder --data clips --weights squeezenet.safetensors";
-        Call::new(folder, line.split(' ')).set(changes)
-    };
-    SETTING.get_or_init(|| FinishedRun::of("views", train))
+        Call::new(folder, "train folder --data clips --weights squeezenet.safetensors").set(changes)
+    }
+    static SETTING: LazyLock<FinishedRun> = LazyLock::new(|| FinishedRun::of("views", train));
+    &SETTING
 }
 
 /// A copy of the run for a test that writes scores into it.
-fn copy() -> tempfile::TempDir {
-    let folder = temporary();
+fn copy() -> Folder {
     let run = &setting().root;
-    copy_folder(run, &folder.path().join("run"));
-    copy_folder(&run.with_file_name("others"), &folder.path().join("others"));
+    let folder = copied(run);
+    copy_folder(&run.with_file_name("others"), &folder.join("others"));
     folder
 }
 
 /// Probabilities of all clips of a folder, by these views.
 fn probabilities(folder: &Path, data: &str, views: &str, file: &str) -> Vec<f32> {
-    run(folder, ["evaluate", "--run", "run", "--data", data, "--views", views, "--json"]).succeeds();
+    run(folder, &format!("evaluate --run run --data {data} --views {views} --json")).succeeds();
     let scores = Tensors::read(&folder.join("run").join(file));
     assert_eq!(scores.metadata("clips").as_array().map(Vec::len), Some(CLASSES.len() * CLIPS));
     scores.floats("probabilities")
@@ -108,23 +106,21 @@ fn scores_of_views_are_the_average_of_single_views() {
     let mut mean = vec![0.0; CLASSES.len() * CLIPS * CLASSES.len()];
     for (first, mirrored) in [(0, false), (0, true), (FRAMES - TIME, false), (FRAMES - TIME, true)] {
         let name = format!("part-{first}-{mirrored}");
-        write(&folder.path().join(&name), "other", first, TIME, mirrored);
-        let single = probabilities(folder.path(), &name, "1x1", "scores-other-1x1.safetensors");
+        write(&folder.join(&name), "other", first, TIME, mirrored);
+        let single = probabilities(&folder, &name, "1x1", "scores-other-1x1.safetensors");
         mean.iter_mut().zip(single).for_each(|(sum, p)| *sum += p / 4.0);
     }
-    let views = probabilities(folder.path(), "others", "2x10", "scores-other.safetensors");
+    let views = probabilities(&folder, "others", "2x10", "scores-other.safetensors");
     assert_near(&views, &mean);
     // The views differ, otherwise the test would be void.
-    let plain = probabilities(folder.path(), "others", "1x1", "scores-other-1x1.safetensors");
+    let plain = probabilities(&folder, "others", "1x1", "scores-other-1x1.safetensors");
     assert!(views.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-4), "{views:?}");
     // A single clip gives the same result, at the temperature of the run.
-    let line = ["predict", "--run", "run", "others/fine/other-0", "--views", "2x10", "--json"];
-    let prediction = &run(folder.path(), line).succeeds().json()[0];
+    let prediction = &run(&folder, "predict --run run others/fine/other-0 --views 2x10 --json").succeeds().json()[0];
     assert_eq!(prediction["frames"], FRAMES);
     let top = prediction["top"].as_array().unwrap().iter();
     let of = |class: &str| top.clone().find(|entry| entry["class"] == class).unwrap()["probability"].as_f64().unwrap();
-    let card = read_json(&folder.path().join("run/run.json"));
-    let temperature = card["systems"][0]["calibration"]["temperature"].as_f64().unwrap();
+    let temperature = card(&folder.join("run"))["systems"][0]["calibration"]["temperature"].as_f64().unwrap();
     assert_near(&CLASSES.map(|class| of(class) as f32), &at_temperature(&mean[..2], temperature));
 }
 
@@ -132,14 +128,14 @@ fn scores_of_views_are_the_average_of_single_views() {
 #[test]
 fn training_and_evaluation_use_the_recipes_views() {
     let folder = copy();
-    let read = || Tensors::read(&folder.path().join("run/scores-test.safetensors")).floats("probabilities");
+    let read = || Tensors::read(&folder.join("run/scores-test.safetensors")).floats("probabilities");
     let trained = read();
-    run(folder.path(), ["evaluate", "--run", "run", "--json"]).succeeds().says(&["20 views each"]);
+    run(&folder, "evaluate --run run --json").succeeds().says(&["20 views each"]);
     assert_near(&read(), &trained);
     // Other views have a file of their own.
-    run(folder.path(), ["evaluate", "--run", "run", "--views", "1x1", "--json"]).succeeds();
+    run(&folder, "evaluate --run run --views 1x1 --json").succeeds();
     assert_near(&read(), &trained);
-    assert!(folder.path().join("run/scores-test-1x1.safetensors").is_file());
+    assert!(folder.join("run/scores-test-1x1.safetensors").is_file());
     let FinishedRun { document, stderr, .. } = setting();
     assert!(stderr.contains("by 20 views each, 2 starts of 10 crops"), "{stderr}");
     for key in ["frame", "top_rnn"] {
@@ -151,18 +147,17 @@ fn training_and_evaluation_use_the_recipes_views() {
 #[test]
 fn mirror_images_are_skipped_if_flip_is_off() {
     let folder = copy();
-    let path = folder.path().join("run/recipe.toml");
+    let path = folder.join("run/recipe.toml");
     let recipe = fs::read_to_string(&path).unwrap();
     assert!(recipe.contains("flip = true"));
     fs::write(&path, recipe.replace("flip = true", "flip = false")).unwrap();
-    let line = ["evaluate", "--run", "run", "--data", "others", "--views", "2x10", "--json"];
     let words = "10 views each, 2 starts of 5 crops, no mirror images since clip.flip is off";
-    // Of each of twelve clips ten views of four frames, and of its nine frames all but the fifth once: the
-    // five crops are one.
+    // Each of twelve clips has ten views of four frames. Its five crops are the same, so eight of its nine
+    // frames go through the CNN once.
     let counted = "96 frames went through the CNN, each once for every crop; the views show 480";
-    run(folder.path(), line).succeeds().says(&[words, counted]);
-    let found = Tensors::read(&folder.path().join("run/scores-other.safetensors")).floats("probabilities");
-    let five = probabilities(folder.path(), "others", "2x5", "scores-other.safetensors");
+    run(&folder, "evaluate --run run --data others --views 2x10 --json").succeeds().says(&[words, counted]);
+    let found = Tensors::read(&folder.join("run/scores-other.safetensors")).floats("probabilities");
+    let five = probabilities(&folder, "others", "2x5", "scores-other.safetensors");
     assert_near(&found, &five);
 }
 
@@ -170,9 +165,8 @@ fn mirror_images_are_skipped_if_flip_is_off() {
 fn invalid_rules_of_views_are_refused() {
     let folder = temporary();
     for views in ["25", "25x7", "0x5", "tenx10"] {
-        run(folder.path(), ["evaluate", "--views", views]).exits(2).says(&[views]);
+        run(&folder, &format!("evaluate --views {views}")).exits(2).says(&[views]);
     }
-    let line = ["train", "--set", "evaluation.views.starts=0"];
-    run(folder.path(), line).refuses(&["views.starts"]);
-    run(folder.path(), ["train", "--set", "evaluation.views.crops=nine"]).refuses(&["nine"]);
+    run(&folder, "train --set evaluation.views.starts=0").refuses(&["views.starts"]);
+    run(&folder, "train --set evaluation.views.crops=nine").refuses(&["nine"]);
 }
