@@ -109,7 +109,7 @@ impl System {
         self.is_gru_rcn().then(|| recipe.levels())
     }
 
-    /// What is written beside its weights; the description makes a recognizer of the file.
+    /// Metadata of its weight file. With the description, `Recognizer::open` can read the run.
     pub(crate) fn metadata(
         &self,
         recipe: &Recipe,
@@ -266,14 +266,11 @@ pub(crate) fn check_baselines(recipe: &Recipe, classes: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::load;
+    use crate::recipe::changed;
 
     #[test]
     fn cnns_are_named_after_the_network_and_its_input() {
-        let name = |recipe: &str, changes: &[&str]| {
-            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            System::Cnn.name(&load(recipe, &changes).unwrap())
-        };
+        let name = |recipe: &str, changes: &[&str]| System::Cnn.name(&changed(recipe, changes).unwrap());
         assert_eq!(name("ucf101/rgb", &[]), "VGG-16, single frames");
         assert_eq!(name("ucf101/flow", &[]), "VGG-16, single stacks of flow");
         assert_eq!(name("folder", &["backbone.network=squeezenet"]), "SqueezeNet 1.0, single frames");
