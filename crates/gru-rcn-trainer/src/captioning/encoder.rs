@@ -105,7 +105,8 @@ impl Encoder {
                     photometric: Photometric::default(),
                 };
                 planner.validate()?;
-                (name, pretrained_network(config, network, weights, device)?, None, planner, 1)
+                let cnn = pretrained_network(config, network, "the encoder's network", weights, device)?;
+                (name, cnn, None, planner, 1)
             }
         };
         let planner = ClipPlanner { temporal: TemporalSampling::Consecutive { frames }, ..planner };
@@ -121,21 +122,18 @@ impl Encoder {
         let partial = folder.with_extension("partial");
         remove(&partial)?;
         fs::create_dir_all(&partial).with_context(|| format!("could not write {}", partial.display()))?;
-        let (from, to) = match &self.section {
-            EncoderSection::GruRcn(run) | EncoderSection::Cnn(CnnEncoder { run: Some(run), .. }) => {
-                (RunDir::at(run.clone()), RunDir::at(partial.clone()))
-            }
-            EncoderSection::Cnn(_) => {
-                export_torchvision(&self.cnn, &RunDir::at(partial.clone()).backbone())?;
-                return Ok(fs::rename(&partial, folder)?);
-            }
-        };
         let files =
             |dir: &RunDir| [dir.recipe_file(), dir.card_file(), dir.backbone(), dir.joint_backbone(), dir.model()];
-        for (source, target) in files(&from).iter().zip(files(&to)) {
-            if source.is_file() {
-                fs::copy(source, target).with_context(|| format!("could not copy {}", source.display()))?;
+        let copy = RunDir::at(partial.clone());
+        match &self.section {
+            EncoderSection::GruRcn(run) | EncoderSection::Cnn(CnnEncoder { run: Some(run), .. }) => {
+                for (source, target) in files(&RunDir::at(run.clone())).iter().zip(files(&copy)) {
+                    if source.is_file() {
+                        fs::copy(source, target).with_context(|| format!("could not copy {}", source.display()))?;
+                    }
+                }
             }
+            EncoderSection::Cnn(_) => export_torchvision(&self.cnn, &copy.backbone())?,
         }
         Ok(fs::rename(&partial, folder)?)
     }

@@ -14,7 +14,7 @@ use crate::run::dir::write_atomically;
 
 /// METEOR's table of paraphrases, in the folder of its jar.
 const PARAPHRASES: &str = "data/paraphrase-en.gz";
-/// The same in the form that is searched quickly.
+/// The table in the form that is searched quickly.
 const CONVERTED: &str = "data/paraphrase-en.gru-rcn";
 /// Most bytes of that: METEOR's own has 54 million.
 const MOST_CONVERTED: u64 = 4 << 30;
