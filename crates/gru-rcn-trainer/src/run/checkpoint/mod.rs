@@ -247,14 +247,11 @@ impl Checkpoints {
         let path = self.root.join("latest");
         let newest = self.list().pop().map(|(_, path)| path);
         let mended = match newest.as_deref().and_then(Path::file_name) {
-            None if !path.exists() => Ok(()),
             None => remove(&path),
             Some(name) => {
                 let line = format!("{}\n", name.to_string_lossy());
-                match fs::read_to_string(&path) {
-                    Ok(before) if before == line => Ok(()),
-                    _ => write_atomically(&path, line.as_bytes()),
-                }
+                let is_right = fs::read_to_string(&path).is_ok_and(|before| before == line);
+                if is_right { Ok(()) } else { write_atomically(&path, line.as_bytes()) }
             }
         };
         if let Err(error) = mended {
