@@ -22,7 +22,7 @@ pub(crate) type Version = Option<u64>;
 #[derive(Debug)]
 pub(crate) struct KeptPercepts {
     pub(crate) kept: Kept,
-    /// What the percepts of all clips follow from: the CNN and its precision.
+    /// What the percepts of all clips depend on: the CNN and its precision.
     cnn: Value,
     levels: Vec<Level>,
     planner: ClipPlanner,
@@ -32,7 +32,7 @@ pub(crate) struct KeptPercepts {
 }
 
 impl KeptPercepts {
-    /// Of a network with this checksum of its weights; reads the files of the clips once.
+    /// The percepts of a network, by its name and the checksum of its weights. Reads the files of the clips once.
     pub(crate) fn new<'s>(
         kept: Kept,
         cnn: &Cnn,
@@ -45,7 +45,7 @@ impl KeptPercepts {
         let (mut contents, mut pace) = (HashMap::new(), Pace::new(samples.len()));
         for (done, sample) in samples.iter().enumerate() {
             work.progress(pace.line(done, "clips are compared with those whose percepts are at hand"))?;
-            // What is wrong with the others is said when they are read.
+            // Faults of the others are reported when they are read.
             if let Ok(content) = sample.content() {
                 contents.insert(sample.id.clone(), content);
             }
@@ -114,7 +114,7 @@ impl KeptPercepts {
     }
 }
 
-/// How percepts are computed, and who hears of it.
+/// Where percepts are computed, and who is told of the progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Work<'a> {
     pub(crate) device: &'a Device,

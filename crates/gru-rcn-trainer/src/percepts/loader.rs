@@ -34,8 +34,8 @@ pub(crate) struct ClipLoader {
     skipped: Option<Arc<SkippedClips>>,
 }
 
-/// A reader of clips that names the damaged videos among them when the last user is done: their
-/// frames are used, and whoever sees the result should know.
+/// A reader of clips that reports the damaged videos among them when it is dropped. Their frames are used,
+/// which whoever sees the result should know.
 #[derive(Debug)]
 pub(crate) struct WarningReader(ClipReader);
 
@@ -120,12 +120,12 @@ impl ClipLoader {
         matches!(&sample.source, ClipSource::Video(path) if damaged(path))
     }
 
-    /// What is wrong with the first of the clips that were skipped, by their names.
+    /// The fault of the skipped clip whose name is first.
     pub(crate) fn first_fault(&self) -> Option<String> {
         self.skipped.as_ref()?.faults().into_values().next()
     }
 
-    /// What `read` makes of clips, `versions` of each, in their order. Threads read ahead.
+    /// Clips in their order, as `read` gives `versions` of each. Threads read ahead.
     pub(crate) fn in_order<T: Send + 'static>(
         &self,
         samples: Vec<Sample>,
@@ -136,7 +136,7 @@ impl ClipLoader {
         ordered(samples, move |_| bytes, self.limits, move |sample| read(&worker, sample))
     }
 
-    /// Reads the version of a clip for an epoch; without one, that which is evaluated.
+    /// Reads the version of a clip for an epoch; without an epoch, the one that is evaluated.
     pub(crate) fn read_one(&self, sample: &Sample, epoch: Option<u64>) -> Result<Frames, DataError> {
         Ok(self.read(sample, &[epoch])?.swap_remove(0))
     }
@@ -170,7 +170,7 @@ pub(crate) struct SkippedClips {
     record: Option<PathBuf>,
     clips: usize,
     fraction: f64,
-    /// What is wrong with each.
+    /// The fault of each, by its name.
     seen: Mutex<BTreeMap<String, String>>,
 }
 
@@ -185,7 +185,7 @@ impl SkippedClips {
         Arc::new(Self { record: None, clips: 0, fraction: 1.0, seen: Mutex::default() })
     }
 
-    /// What was found so far, by the names of the clips.
+    /// The faults so far, by the names of the clips.
     pub(crate) fn faults(&self) -> BTreeMap<String, String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
