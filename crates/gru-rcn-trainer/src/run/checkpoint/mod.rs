@@ -247,6 +247,7 @@ impl Checkpoints {
         let path = self.root.join("latest");
         let newest = self.list().pop().map(|(_, path)| path);
         let mended = match newest.as_deref().and_then(Path::file_name) {
+            None if !path.exists() => Ok(()),
             None => remove(&path),
             Some(name) => {
                 let line = format!("{}\n", name.to_string_lossy());
