@@ -136,7 +136,7 @@ pub(crate) fn parse_as<R: RecipeKind>(text: &str, changes: &[String]) -> Result<
     let lacks = |error: &toml::de::Error, key: &str| error.message() == format!("missing field `{key}`");
     let recipe = match read {
         Ok(recipe) => recipe.resolved(),
-        Err(error) => match off.iter().find(|change| lacks(&error, change.last())) {
+        Err(error) => match off.iter().find(|change| lacks(&error, change.key)) {
             Some(change) => return Err(error).context(format!("--set {}", change.text)),
             None => return Err(error.into()),
         },
@@ -159,8 +159,9 @@ const MOST_BYTES: usize = 4096;
 /// A change of one key: `a.b=c`, where `c` is a TOML value, or a bare string if it is not valid TOML.
 struct Change<'a> {
     text: &'a str,
-    /// Sections from the outermost in, and the key last.
-    keys: Vec<&'a str>,
+    /// Sections from the outermost in.
+    sections: Vec<&'a str>,
+    key: &'a str,
     /// Nothing for `none`, which switches a section or key off.
     value: Option<Value>,
 }
@@ -173,7 +174,7 @@ impl<'a> Change<'a> {
         }
         let (path, value) =
             text.split_once('=').ok_or_else(|| anyhow!("--set {text}: expected KEY=VALUE, e.g. training.batch=32"))?;
-        let keys: Vec<&str> = path.trim().split('.').collect();
+        let mut keys: Vec<&str> = path.trim().split('.').collect();
         if keys.iter().any(|key| key.is_empty()) {
             bail!("--set {text}: the key has an empty part");
         }
@@ -183,17 +184,14 @@ impl<'a> Change<'a> {
         }
         let parsed = toml::from_str::<Table>(&format!("v = {value}")).ok().and_then(|mut parsed| parsed.remove("v"));
         let value = (value.trim() != "none").then(|| parsed.unwrap_or_else(|| Value::String(value.to_string())));
-        Ok(Self { text, keys, value })
-    }
-
-    fn last(&self) -> &'a str {
-        self.keys.last().expect("a split string has a part")
+        let key = keys.pop().expect("a split string has a part");
+        Ok(Self { text, sections: keys, key, value })
     }
 
     /// The section of the key, which is made if it is not there.
     fn section<'t>(&self, table: &'t mut Table) -> Result<&'t mut Table> {
         let mut at = table;
-        for key in &self.keys[..self.keys.len() - 1] {
+        for key in &self.sections {
             let entry = at.entry((*key).to_string()).or_insert_with(|| Value::Table(Table::new()));
             at = entry.as_table_mut().ok_or_else(|| anyhow!("--set {}: {key} is a value, not a section", self.text))?;
         }
@@ -202,10 +200,10 @@ impl<'a> Change<'a> {
 
     fn apply(&self, table: &mut Table) -> Result<()> {
         match &self.value {
-            Some(value) => drop(self.section(table)?.insert(self.last().to_string(), value.clone())),
+            Some(value) => drop(self.section(table)?.insert(self.key.to_string(), value.clone())),
             // A section that is not there is not made for the key that is to go.
-            None if lookup(table, &self.keys).is_none() => {}
-            None => drop(self.section(table)?.remove(self.last())),
+            None if self.lookup(table).is_none() => {}
+            None => drop(self.section(table)?.remove(self.key)),
         }
         Ok(())
     }
@@ -213,9 +211,9 @@ impl<'a> Change<'a> {
     /// A length that is given by `epochs` or `steps` is exact: it removes the recipe's `min_steps` beside it,
     /// unless that is given as well.
     fn keep_length(&self, table: &mut Table, all: &[Self]) {
-        let (section, least) = (&self.keys[..self.keys.len() - 1], "min_steps");
-        let given = all.iter().any(|other| other.last() == least && other.keys[..other.keys.len() - 1] == *section);
-        if ["epochs", "steps"].contains(&self.last())
+        let least = "min_steps";
+        let given = all.iter().any(|other| other.key == least && other.sections == self.sections);
+        if ["epochs", "steps"].contains(&self.key)
             && self.value.is_some()
             && !given
             && let Ok(section) = self.section(table)
@@ -227,12 +225,12 @@ impl<'a> Change<'a> {
     /// Checks that a key which was switched off is known and has no default in its place.
     fn check_off<R: RecipeKind>(&self, table: &Table, recipe: &R) -> Result<()> {
         let resolved = Table::try_from(recipe).context("could not write the recipe as TOML")?;
-        if let Some(default) = lookup(&resolved, &self.keys) {
+        if let Some(default) = self.lookup(&resolved) {
             bail!("--set {}: this key cannot be switched off; without it, it is {default}", self.text);
         }
         // A key with a value of the wrong kind is another error than an unknown one.
         let mut probed = table.clone();
-        self.section(&mut probed)?.insert(self.last().to_string(), Value::Boolean(true));
+        self.section(&mut probed)?.insert(self.key.to_string(), Value::Boolean(true));
         match toml::from_str::<R>(&toml::to_string(&probed)?) {
             Err(error) if error.message().contains("unknown field") => {
                 Err(error).context(format!("--set {}", self.text))
@@ -240,11 +238,11 @@ impl<'a> Change<'a> {
             _ => Ok(()),
         }
     }
-}
 
-fn lookup<'t>(table: &'t Table, keys: &[&str]) -> Option<&'t Value> {
-    let (last, sections) = keys.split_last()?;
-    sections.iter().try_fold(table, |at, key| at.get(*key)?.as_table())?.get(*last)
+    /// The value of the key, if the table has it.
+    fn lookup<'t>(&self, table: &'t Table) -> Option<&'t Value> {
+        self.sections.iter().try_fold(table, |at, key| at.get(*key)?.as_table())?.get(self.key)
+    }
 }
 
 #[cfg(test)]
