@@ -14,7 +14,7 @@ use gru_rcn_data::base::{DataError, Fnv64, remove};
 use gru_rcn_data::{ClipPlanner, Frames, LoaderConfig, Modality, Photometric, Sample, Segments, TemporalSampling};
 
 use crate::experiment::{TrainedRun, fingerprint, pretrained_network};
-use crate::percepts::{ClipLoader, FrozenCnn, chunk_of, workers};
+use crate::percepts::{ClipLoader, FrozenCnn, workers};
 use crate::recipe::{CaptionRecipe, CnnEncoder, EncoderSection};
 use crate::run::dir::RunDir;
 
@@ -23,13 +23,11 @@ pub(crate) struct Encoder {
     section: EncoderSection,
     /// Its name for people.
     pub(crate) name: String,
-    pub(crate) cnn: Cnn,
     frozen: FrozenCnn,
     /// With the levels that it recurs over; without it, the CNN's topmost map is the feature.
     gru_rcn: Option<(GruRcnClassifier, Vec<usize>)>,
+    /// Reads as many frames of a segment as it sees.
     pub(crate) loader: ClipLoader,
-    /// Frames of a segment that it sees.
-    frames: usize,
 }
 
 impl Encoder {
@@ -111,7 +109,11 @@ impl Encoder {
         };
         let planner = ClipPlanner { temporal: TemporalSampling::Consecutive { frames }, ..planner };
         let loader = ClipLoader::of_planner(planner, limits, device, dtype);
-        Ok(Self { section: section.clone(), name, frozen: FrozenCnn::new(&cnn), cnn, gru_rcn, loader, frames })
+        Ok(Self { section: section.clone(), name, frozen: FrozenCnn::new(&cnn), gru_rcn, loader })
+    }
+
+    pub(crate) fn cnn(&self) -> &Cnn {
+        &self.frozen.cnn
     }
 
     /// Copies what the encoder consists of into a folder, so that its run needs no other.
@@ -133,16 +135,17 @@ impl Encoder {
                     }
                 }
             }
-            EncoderSection::Cnn(_) => export_torchvision(&self.cnn, &copy.backbone())?,
+            EncoderSection::Cnn(_) => export_torchvision(self.cnn(), &copy.backbone())?,
         }
         Ok(fs::rename(&partial, folder)?)
     }
 
     /// A hash of all that its features depend on.
     pub(crate) fn fingerprint(&self) -> Result<String> {
-        let mut hash = Fnv64::default().text(&fingerprint(&self.cnn)).number(self.frames as u64);
+        let mut hash = Fnv64::default().text(&fingerprint(self.cnn()));
+        hash = hash.number(self.loader.planner.temporal.frames() as u64);
         hash = hash.text(&serde_json::to_string(&self.loader.planner)?).text(&format!("{:?}", self.loader.dtype));
-        for level in self.cnn.levels() {
+        for level in self.cnn().levels() {
             hash = hash.text(&level.name);
         }
         if let Some((model, levels)) = &self.gru_rcn {
@@ -160,8 +163,7 @@ impl Encoder {
 
     /// The features of segments, `[segment, feature]`.
     pub(crate) fn features(&self, segments: &[Frames], device: &Device) -> Tensor<2> {
-        let [height, width] = self.loader.planner.input_size;
-        let chunk = chunk_of(self.frames * height * width);
+        let chunk = self.loader.chunk();
         let groups = segments.chunks(chunk * workers(&self.loader)).flat_map(|group| {
             let parts: Vec<&[Frames]> = group.chunks(chunk).collect();
             self.frozen.side_by_side(&parts, device, self.loader.dtype)
@@ -173,7 +175,7 @@ impl Encoder {
     pub(crate) fn size(&self) -> usize {
         match &self.gru_rcn {
             Some((model, _)) => model.recurrent.config.out_channels().iter().sum(),
-            None => self.cnn.levels().last().map_or(0, |level| level.channels),
+            None => self.cnn().levels().last().map_or(0, |level| level.channels),
         }
     }
 

@@ -98,7 +98,7 @@ pub(crate) fn train(plan: Plan<CaptionRecipe>) -> Result<(RunDir, RunCard)> {
     let memory = Memory::of_captioner(&CaptionerParts {
         recipe,
         dataset: &clips.dataset,
-        encoders: encoders.iter().map(|encoder| (encoder.cnn.config(), &encoder.loader)).collect(),
+        encoders: encoders.iter().map(|encoder| (encoder.cnn().config(), &encoder.loader)).collect(),
         features: maker.size(),
         vocabulary: words.vocabulary.len(),
         longest: words.train.iter().map(|(_, words)| words.len()).max().unwrap_or(0),
@@ -283,11 +283,12 @@ impl Run<'_> {
     fn score(&self, model: &CaptionModel, validation: &[ClipFeatures]) -> Result<Option<f64>> {
         let select = self.recipe.training.select;
         if select == Select::Nll {
+            // Saves writing the captions.
             return Ok(None);
         }
         let captions = self.scorer(&model.captioner).captions(validation);
         let corpus = self.clips.corpus(Split::Validation, &captions)?;
-        Ok(Some(metrics::selected(&corpus, select, self.table)))
+        Ok(metrics::selected(&corpus, select, self.table))
     }
 }
 

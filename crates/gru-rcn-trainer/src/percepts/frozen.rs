@@ -11,7 +11,7 @@ use gru_rcn_data::{ClipPlanner, Frames, Photometric, Sample, ordered};
 use serde_json::{Value, json};
 
 use super::kept::{Kept, Key, Values};
-use super::{ClipLoader, FrozenCnn, bytes_of_clips, chunk_of, workers};
+use super::{ClipLoader, FrozenCnn, bytes_of_clips, workers};
 use crate::observe::Pace;
 use crate::signals::StopFlag;
 
@@ -166,7 +166,7 @@ impl Work<'_> {
         };
         let bytes = loader.bytes_of(versions.len());
         let clips = ordered(samples.to_vec(), move |_| bytes, loader.limits, missing);
-        let at_once = workers(loader) * chunk_of(pixels_of_clip(loader));
+        let at_once = workers(loader) * loader.chunk();
         let (mut waiting, mut pace) = (Vec::new(), Pace::new(samples.len()));
         for (clip, read) in clips.enumerate() {
             let sample = &samples[clip];
@@ -203,7 +203,7 @@ impl Work<'_> {
         waiting: Vec<(usize, usize, Frames)>,
         found: &mut impl FnMut(&Found) -> Result<()>,
     ) -> Result<()> {
-        let chunk = chunk_of(pixels_of_clip(loader));
+        let chunk = loader.chunk();
         let (places, frames): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|(clip, place, frames)| ((clip, place), frames)).unzip();
         let parts: Vec<&[Frames]> = frames.chunks(chunk).collect();
@@ -220,9 +220,4 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-fn pixels_of_clip(loader: &ClipLoader) -> usize {
-    let [height, width] = loader.planner.input_size;
-    loader.planner.temporal.frames() * height * width
 }

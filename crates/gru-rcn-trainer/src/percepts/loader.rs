@@ -15,6 +15,7 @@ use gru_rcn_data::{
 };
 use serde_json::{Value, json};
 
+use super::chunk_of;
 use crate::output::note;
 use crate::recipe::Recipe;
 
@@ -87,9 +88,20 @@ impl ClipLoader {
     /// Most bytes that one clip takes on its way: all its frames are held while one version is cut.
     pub(crate) fn bytes_of(&self, versions: usize) -> usize {
         let [height, width] = self.planner.frame_size;
-        let [h, w] = self.planner.input_size;
         // The decoded length is not known in advance; ten seconds at 25 frames a second is assumed.
-        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.modality.channels()
+        250 * height * width * 3 + versions * self.planner.temporal.frames() * self.bytes_of_frame()
+    }
+
+    /// Bytes of a frame, or a stack of flow, as the CNN gets it.
+    pub(crate) fn bytes_of_frame(&self) -> usize {
+        let [height, width] = self.planner.input_size;
+        height * width * self.planner.modality.channels()
+    }
+
+    /// Clips that go through the frozen CNN together.
+    pub(crate) fn chunk(&self) -> usize {
+        let [height, width] = self.planner.input_size;
+        chunk_of(self.planner.temporal.frames() * height * width)
     }
 
     /// The same loader for `frames` single frames, or stacks of flow, of each clip: in training a

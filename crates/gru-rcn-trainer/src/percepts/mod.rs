@@ -52,7 +52,7 @@ pub(crate) fn workers(loader: &ClipLoader) -> usize {
 
 /// A CNN that is not trained, as it makes percepts. A GPU that can record launches replays it.
 pub(crate) struct FrozenCnn {
-    cnn: Cnn,
+    pub(crate) cnn: Cnn,
     taps: RefCell<Replay>,
     /// Frames, or stacks of flow, that it has seen.
     frames: Cell<usize>,

@@ -15,7 +15,7 @@ use gru_rcn_data::{ClipSource, Dataset};
 
 use super::machine::{resident, total};
 use super::samples;
-use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, chunk_of, workers};
+use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, workers};
 use crate::recipe::{CaptionRecipe, DecoderSection, Recipe, TrainingSection};
 
 const F32: usize = 4;
@@ -231,7 +231,7 @@ impl Estimate<'_> {
 
     /// Training and validation clips as bytes in memory.
     fn pixel_store(&self) -> usize {
-        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * frame(self.loader)
+        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * self.loader.bytes_of_frame()
     }
 
     fn caches(&self) -> bool {
@@ -252,7 +252,7 @@ impl Estimate<'_> {
     fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
         let mut parts = Training::of_layers(&self.cnn.layers(), frames, self.operators).parts(training);
         // A batch as bytes and as numbers.
-        parts.push(("clips", clips + frames * frame(self.loader) * (1 + F32)));
+        parts.push(("clips", clips + frames * self.loader.bytes_of_frame() * (1 + F32)));
         Stage::new(name, parts)
     }
 
@@ -280,7 +280,7 @@ impl Estimate<'_> {
         let mut parts = model.parts(&recipe.training);
         parts.extend([("frozen CNN", self.cnn_weights()), ("percepts", self.store())]);
         if joint || !self.caches() {
-            let pixels = clips * self.time() * frame(self.loader) * if joint { 1 + F32 } else { 1 };
+            let pixels = clips * self.time() * self.loader.bytes_of_frame() * if joint { 1 + F32 } else { 1 };
             parts.push(("clips", queue(self.dataset, self.loader, 1) + pixels));
         }
         if !joint && !self.caches() {
@@ -352,7 +352,7 @@ impl BaselineVisitor for OnPixels<'_> {
         let layers = M::layers(&recipe.pixel_options(dataset.classes.len())).ok()?;
         let clips = recipe.training.batch.min(dataset.train.len());
         let mut parts = Training::of_layers(&layers, clips, estimate.operators).parts(&recipe.training);
-        let pixels = clips * estimate.time() * frame(estimate.loader) * (1 + F32);
+        let pixels = clips * estimate.time() * estimate.loader.bytes_of_frame() * (1 + F32);
         if recipe.uses_cnn() {
             parts.extend([("frozen CNN", estimate.cnn_weights()), ("percepts", estimate.store())]);
         }
@@ -366,17 +366,11 @@ fn by_operators(loader: &ClipLoader) -> bool {
     gru_rcn_ops::enabled() && loader.dtype == FloatDType::F32
 }
 
-/// Bytes of a frame, or a stack of flow, as the CNN gets it.
-fn frame(loader: &ClipLoader) -> usize {
-    let [height, width] = loader.planner.input_size;
-    height * width * loader.planner.modality.channels()
-}
-
 /// Clips on their way: those that are being read, whole where they are videos, and those that wait.
 fn queue(dataset: &Dataset, loader: &ClipLoader, versions: usize) -> usize {
     let clips = dataset.train.len();
     let video = dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
-    let ready = versions * loader.planner.temporal.frames() * frame(loader);
+    let ready = versions * loader.planner.temporal.frames() * loader.bytes_of_frame();
     let declared = loader.bytes_of(versions);
     let jobs = (loader.limits.max_bytes / declared).max(1).min(clips);
     let readers = loader.limits.workers.max(1).min(jobs);
@@ -386,8 +380,7 @@ fn queue(dataset: &Dataset, loader: &ClipLoader, versions: usize) -> usize {
 /// A frozen CNN over as many clips as go through it at once.
 fn frozen(cnn: &CnnConfig, loader: &ClipLoader, clips: usize, workers: usize) -> usize {
     let layers = cnn.layers();
-    let ([height, width], time) = (loader.planner.input_size, loader.planner.temporal.frames());
-    let chunk = chunk_of(time * height * width);
+    let (time, chunk) = (loader.planner.temporal.frames(), loader.chunk());
     let frames = chunk.min(clips) * time;
     let tapped = bytes_of_clips(&cnn.levels(), frames, 1, 0);
     let largest = |inputs: usize| layers.iter().map(|l| inputs * size(l.input) + size(l.output)).max().unwrap_or(0);
@@ -398,7 +391,9 @@ fn frozen(cnn: &CnnConfig, loader: &ClipLoader, clips: usize, workers: usize) ->
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
         let is_conv = |layer: &&LayerShape| matches!(layer.kind, LayerKind::Conv { .. });
         let weights: usize = layers.iter().filter(is_conv).map(|layer| layer.parameters * F32).sum();
-        return workers * (frames * frame(loader) * (1 + 3 * F32) + 2 * tapped) + threads * largest(1) + 5 * weights;
+        return workers * (frames * loader.bytes_of_frame() * (1 + 3 * F32) + 2 * tapped)
+            + threads * largest(1)
+            + 5 * weights;
     }
     // A layer, the one before it and a copy of its input; and the maps at the taps.
     workers * (frames * largest(2) + tapped)
