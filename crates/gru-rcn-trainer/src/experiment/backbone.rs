@@ -228,7 +228,6 @@ pub(crate) fn appearances(recipe: &Recipe, dataset: &Dataset) -> Result<usize> {
 /// A CNN under training as a classifier of clips: every frame is an example of its own.
 #[derive(Module, Debug)]
 pub(crate) struct FrameCnn {
-    /// The network.
     pub(crate) cnn: Cnn,
 }
 

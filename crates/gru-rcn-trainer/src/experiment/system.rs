@@ -136,11 +136,8 @@ impl System {
 
 /// A trained system.
 pub(crate) struct TrainedSystem {
-    /// Which one.
     pub(crate) system: System,
-    /// The model.
     pub(crate) model: TrainedModel,
-    /// Its learning curve.
     pub(crate) curve: Vec<EpochPoint>,
     /// Number of trained parameters: all but the factors of the normalisation, one per level.
     pub(crate) parameters: usize,
@@ -187,13 +184,10 @@ impl TrainedSystem {
     }
 }
 
-/// A model that takes in some of the levels.
-#[derive(Clone)]
-pub(crate) struct OfLevels<M> {
-    /// The model.
-    pub(crate) model: M,
-    /// Positions of the levels; none for all.
-    pub(crate) levels: Option<Vec<usize>>,
+/// A model that takes in the levels at these positions; all of them if none are given.
+struct OfLevels<M> {
+    model: M,
+    levels: Option<Vec<usize>>,
 }
 
 impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {

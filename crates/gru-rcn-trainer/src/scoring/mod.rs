@@ -192,24 +192,27 @@ impl Sums {
 
     /// The means of the clips that have views.
     fn means(&self, views: &[usize], targets: &[usize]) -> Scores {
+        let clips: Vec<usize> = (0..views.len()).filter(|&clip| views[clip] > 0).collect();
+        let row = |clip: usize| clip * self.classes..(clip + 1) * self.classes;
         let means = |sums: &[f64]| -> Vec<f32> {
-            let clips = sums.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
-            clips.flat_map(|(sums, &views)| sums.iter().map(move |sum| (sum / views as f64) as f32)).collect()
+            let of_clip = |&clip: &usize| {
+                let views = views[clip] as f64;
+                sums[row(clip)].iter().map(move |sum| (sum / views) as f32)
+            };
+            clips.iter().flat_map(of_clip).collect()
         };
+        let of_logits = |&clip: &usize| softmax(&self.logits[row(clip)], views[clip]);
         let of_probabilities = means(&self.probabilities);
         let (probabilities, mean_probabilities) = match self.mean_of {
             MeanOf::Probabilities => (of_probabilities, None),
-            MeanOf::Logits => {
-                let rows = self.logits.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
-                (rows.flat_map(|(sums, &views)| softmax(sums, views)).collect(), Some(of_probabilities))
-            }
+            MeanOf::Logits => (clips.iter().flat_map(of_logits).collect(), Some(of_probabilities)),
         };
         Scores {
             classes: self.classes,
             probabilities,
             mean_probabilities,
             levels: self.levels.iter().map(|level| means(level)).collect(),
-            targets: targets.iter().zip(views).filter(|(_, views)| **views > 0).map(|(target, _)| *target).collect(),
+            targets: clips.iter().map(|&clip| targets[clip]).collect(),
         }
     }
 }
