@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor};
-use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, Network, NetworkOptions};
+use gru_rcn::backbone::{Backbone, Cnn, NetworkOptions};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::Pooling;
 use gru_rcn::percepts::Percepts;
@@ -82,28 +82,7 @@ impl Encoder {
                 (name, cnn, None, run.recipe.clip, 1)
             }
             EncoderSection::Cnn(encoder) => {
-                let network = encoder.network.context("it has neither `run` nor `network`")?;
-                let config = config(encoder, network);
-                let own = kept.map(|folder| RunDir::at(folder.into()).backbone());
-                let Some(weights) = own.as_ref().or(encoder.weights.as_ref()) else {
-                    bail!("{network} needs pretrained weights, in torchvision's layout: give them with --weights FILE");
-                };
-                if !weights.is_file() {
-                    bail!("{}: no such weight file", weights.display());
-                }
-                let name =
-                    format!("{} of {}", config.levels().iter().map(|l| &*l.name).collect::<String>(), network.title());
-                let planner = ClipPlanner {
-                    modality: Modality::Rgb,
-                    temporal: TemporalSampling::Consecutive { frames: 1 },
-                    frame_size: encoder.frame_size,
-                    input_size: encoder.input_size,
-                    crop: encoder.crop.clone(),
-                    flip: false,
-                    photometric: Photometric::default(),
-                };
-                planner.validate()?;
-                let cnn = pretrained_network(config, network, "the encoder's network", weights, device)?;
+                let (name, cnn, planner) = from_weights(encoder, kept, device)?;
                 (name, cnn, None, planner, 1)
             }
         };
@@ -187,11 +166,32 @@ impl Encoder {
     }
 }
 
-/// The network of an encoder that is not of a run, with one tap.
-fn config(encoder: &CnnEncoder, network: Network) -> CnnConfig {
+/// Name, network and plan of an encoder that is not of a run. The network has one tap.
+fn from_weights(encoder: &CnnEncoder, kept: Option<&Path>, device: &Device) -> Result<(String, Cnn, ClipPlanner)> {
+    let network = encoder.network.context("it has neither `run` nor `network`")?;
     let config = |taps| {
         network.config(&NetworkOptions { num_classes: 1000, in_channels: 3, input_size: encoder.input_size, taps })
     };
-    let known = config(Vec::new()).known_taps();
-    config(vec![encoder.tap.clone().unwrap_or_else(|| known[known.len() - 1].clone())])
+    let topmost = || config(Vec::new()).known_taps().pop();
+    let tap = encoder.tap.clone().or_else(topmost).unwrap_or_default();
+    let own = kept.map(|folder| RunDir::at(folder.into()).backbone());
+    let Some(weights) = own.as_ref().or(encoder.weights.as_ref()) else {
+        bail!("{network} needs pretrained weights, in torchvision's layout: give them with --weights FILE");
+    };
+    if !weights.is_file() {
+        bail!("{}: no such weight file", weights.display());
+    }
+    let planner = ClipPlanner {
+        modality: Modality::Rgb,
+        temporal: TemporalSampling::Consecutive { frames: 1 },
+        frame_size: encoder.frame_size,
+        input_size: encoder.input_size,
+        crop: encoder.crop.clone(),
+        flip: false,
+        photometric: Photometric::default(),
+    };
+    planner.validate()?;
+    let name = format!("{tap} of {}", network.title());
+    let cnn = pretrained_network(config(vec![tap]), network, "the encoder's network", weights, device)?;
+    Ok((name, cnn, planner))
 }

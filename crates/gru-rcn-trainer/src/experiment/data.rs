@@ -39,8 +39,8 @@ impl Clips {
         self.loader.skipping(&skipped)
     }
 
-    /// Reads the test clips. After hours of training one that cannot be read must not take the
-    /// results of the others along: it is skipped and recorded.
+    /// Reads the test clips. One that cannot be read is skipped and recorded: after hours of training it
+    /// must not cost the results of the others.
     pub(crate) fn test_loader(&self, dir: &RunDir) -> ClipLoader {
         let new = || Arc::new(SkippedClips::new(dir.quarantine(), self.dataset.test.len(), 1.0));
         self.loader.skipping(self.failed.get_or_init(new))

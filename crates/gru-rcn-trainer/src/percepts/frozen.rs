@@ -146,7 +146,7 @@ impl Work<'_> {
         if self.stop.is_set() { bail!(self.stop.interrupted()) } else { Ok(()) }
     }
 
-    /// Hands out the percepts of these versions of all clips that can be read, in no order. A clip is
+    /// Hands out the percepts of these versions of all clips that can be read, in any order. A clip is
     /// read once for all of its versions that are not at hand.
     pub(crate) fn percepts(
         &self,

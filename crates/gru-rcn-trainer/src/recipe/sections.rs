@@ -198,8 +198,8 @@ impl NormSection {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
-    /// Whether GRU-RCN is trained. Without it the run is about the first of its baselines, or without any about its
-    /// fine-tuned CNN. Where nothing takes in percepts and the CNN is not fine-tuned, none is needed.
+    /// Whether GRU-RCN is trained. If not, the run is about the first of its baselines, or without baselines about its
+    /// fine-tuned CNN. No CNN is needed if nothing takes in percepts and the CNN is not fine-tuned.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub(crate) train: bool,
     /// Arrangement of the recurrent layers.
@@ -429,7 +429,7 @@ impl BaselinesSection {
         systems
     }
 
-    /// The key and the words of what compares GRU-RCN with variants of itself, if anything does.
+    /// Of the key that compares GRU-RCN with variants of itself, if there is one: its name, and what it does.
     pub(super) fn variants(&self) -> Option<(&'static str, &'static str)> {
         match (self.norms.is_empty(), self.forms.is_empty()) {
             (false, _) => Some(("baselines.norms", "compares maps")),
