@@ -23,18 +23,18 @@ pub(crate) struct Session {
     pub(crate) dir: RunDir,
     /// Where percepts and features are kept for other runs, if they are.
     pub(crate) percepts: Option<PathBuf>,
-    /// What its checkpoints belong to.
+    /// What its checkpoints have to match.
     pub(crate) fingerprint: RunFingerprint,
-    /// The recipe's.
+    /// The seed of its recipe.
     pub(crate) seed: u64,
     /// The plain device that models and percepts are on.
     pub(crate) device: Device,
     /// That device and those that share batches with it.
     pub(crate) replicas: Replicas,
     pub(crate) stop: StopFlag,
-    /// How long its parts take.
+    /// Durations of its parts.
     pub(crate) clock: Clock,
-    /// Whoever follows the run.
+    /// What its events are sent to.
     pub(crate) observers: Observers,
     /// Keeps other processes from training in the folder.
     pub(crate) _lock: FolderLock,

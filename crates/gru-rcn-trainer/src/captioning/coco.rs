@@ -60,7 +60,7 @@ pub(crate) fn hypotheses(file: &Path) -> Result<Vec<Annotation>> {
     read(file)
 }
 
-/// The same for the metrics, with ids as they stand in files: 1 and "1" are two.
+/// Annotations as the metrics take them, with ids as they stand in files: 1 and "1" are two.
 pub(crate) fn captions(annotations: Vec<Annotation>) -> Result<Vec<Caption>> {
     let caption = |Annotation { image_id, caption }| Ok(Caption { id: image_id.text()?, text: caption });
     annotations.into_iter().map(caption).collect()

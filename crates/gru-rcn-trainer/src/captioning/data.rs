@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gru_rcn::captioner::Vocabulary;
 use gru_rcn_data::base::Fnv64;
-use gru_rcn_data::{Dataset, Split, without_extension};
+use gru_rcn_data::{Dataset, Sample, Split, without_extension};
 use gru_rcn_metrics::caption::{Caption, Corpus, tokenize_lines};
 
 use super::coco::{self, Annotation, Id};
 use crate::experiment::data::dataset_of;
+use crate::preflight::samples;
 use crate::recipe::{CaptionRecipe, DataSection};
 
 /// The clips of a run that have captions.
 pub(crate) struct CaptionedClips {
     pub(crate) dataset: Dataset,
-    /// The captions of each clip by its id.
-    references: HashMap<String, Vec<String>>,
-    /// Ids of the clips in the file of captions.
-    images: HashMap<String, Id>,
+    /// Of each clip by its id: the id that the file of captions has for it, and its captions.
+    captions: HashMap<String, (Id, Vec<String>)>,
     /// What a reader of the results should know of them.
     pub(crate) notes: Vec<String>,
 }
@@ -33,8 +32,8 @@ impl CaptionedClips {
         let file = captions_file(recipe);
         let clips = Self::join(dataset, annotations(&file)?, &file)?;
         for split in [Split::Validation, Split::Test] {
-            // What the metrics refuse is said now, not after the training.
-            let first = |sample: &gru_rcn_data::Sample| clips.references[&sample.id][0].clone();
+            // Captions that the metrics refuse are an error now, not after the training.
+            let first = |sample: &Sample| clips.references(&sample.id)[0].clone();
             clips.corpus(split, &clips.dataset.split(split).iter().map(first).collect::<Vec<_>>())?;
         }
         Ok(clips)
@@ -43,8 +42,7 @@ impl CaptionedClips {
     fn join(mut dataset: Dataset, annotations: Vec<Annotation>, file: &Path) -> Result<Self> {
         let shown = file.display();
         let mut names: HashMap<String, Option<String>> = HashMap::new();
-        let parts = [Split::Train, Split::Validation, Split::Test];
-        for sample in parts.iter().flat_map(|&split| dataset.split(split)) {
+        for sample in samples(&dataset) {
             let stem = without_extension(&sample.id);
             let last = stem.rsplit('/').next().unwrap_or(stem);
             let mut of_clip = vec![sample.id.as_str(), stem, last];
@@ -55,22 +53,18 @@ impl CaptionedClips {
                 names.entry(name.to_owned()).and_modify(|known| *known = None).or_insert_with(new);
             }
         }
-        let mut references: HashMap<String, Vec<String>> = HashMap::new();
-        let mut images: HashMap<String, Id> = HashMap::new();
+        let mut captions: HashMap<String, (Id, Vec<String>)> = HashMap::new();
         let mut unknown: Vec<String> = Vec::new();
         for Annotation { image_id, caption } in annotations {
             let name = image_id.name();
             match names.get(&name) {
-                Some(Some(id)) => {
-                    references.entry(id.clone()).or_default().push(caption);
-                    images.entry(id.clone()).or_insert(image_id);
-                }
+                Some(Some(id)) => captions.entry(id.clone()).or_insert((image_id, Vec::new())).1.push(caption),
                 Some(None) => bail!("{shown}: {name} is the name of several clips; write their paths below the folder"),
                 None if unknown.last() == Some(&name) => {}
                 None => unknown.push(name),
             }
         }
-        if references.is_empty() {
+        if captions.is_empty() {
             bail!(
                 "{shown}: none of its captions is of a clip of {}; image_id is the name of a clip's file, or its path \
                  below the folder",
@@ -84,35 +78,27 @@ impl CaptionedClips {
         let lists =
             [("training", &mut dataset.train), ("validation", &mut dataset.validation), ("test", &mut dataset.test)];
         for (part, samples) in lists {
-            let (all, mut without) = (samples.len(), Vec::new());
-            samples.retain(|sample| {
-                let has = references.contains_key(&sample.id);
-                if !has {
-                    without.push(sample.id.clone());
-                }
-                has
-            });
-            if let Some(first) = without.first() {
-                notes.push(format!(
-                    "{} of {all} {part} clips have no caption and are not used, the first {first}",
-                    without.len()
-                ));
+            let all = samples.len();
+            let without: Vec<Sample> = samples.extract_if(.., |sample| !captions.contains_key(&sample.id)).collect();
+            if let Some(Sample { id, .. }) = without.first() {
+                let without = without.len();
+                notes.push(format!("{without} of {all} {part} clips have no caption and are not used, the first {id}"));
             }
             if samples.is_empty() {
                 bail!("{}: there are no {part} clips with captions in {shown}", dataset.name);
             }
         }
-        Ok(Self { dataset, references, images, notes })
+        Ok(Self { dataset, captions, notes })
     }
 
     /// The captions of a clip.
     pub(crate) fn references(&self, id: &str) -> &[String] {
-        &self.references[id]
+        &self.captions[id].1
     }
 
     /// The id of a clip in the file of captions.
     pub(crate) fn image(&self, id: &str) -> &Id {
-        &self.images[id]
+        &self.captions[id].0
     }
 
     /// References and hypotheses, one of each clip of the part, for the metrics.
@@ -121,7 +107,7 @@ impl CaptionedClips {
         let caption = |id: &str, text: &str| Caption { id: id.to_owned(), text: text.to_owned() };
         let references: Vec<Caption> = samples
             .iter()
-            .flat_map(|sample| self.references[&sample.id].iter().map(|text| caption(&sample.id, text)))
+            .flat_map(|sample| self.references(&sample.id).iter().map(|text| caption(&sample.id, text)))
             .collect();
         let hypotheses: Vec<Caption> =
             samples.iter().zip(hypotheses).map(|(sample, text)| caption(&sample.id, text)).collect();
@@ -132,7 +118,7 @@ impl CaptionedClips {
     pub(crate) fn tokens(&self, split: Split) -> Vec<(usize, Vec<String>)> {
         let clips = self.dataset.split(split).iter().enumerate();
         let captions: Vec<(usize, &str)> = clips
-            .flat_map(|(clip, sample)| self.references[&sample.id].iter().map(move |text| (clip, text.as_str())))
+            .flat_map(|(clip, sample)| self.references(&sample.id).iter().map(move |text| (clip, text.as_str())))
             .collect();
         let tokens = tokenize_lines(captions.iter().map(|(_, text)| *text));
         captions.into_iter().map(|(clip, _)| clip).zip(tokens).collect()
@@ -142,7 +128,7 @@ impl CaptionedClips {
     pub(crate) fn fingerprint(&self) -> String {
         let mut hash = Fnv64::default().text(&self.dataset.fingerprint());
         for split in [Split::Train, Split::Validation, Split::Test] {
-            for text in self.dataset.split(split).iter().flat_map(|sample| &self.references[&sample.id]) {
+            for text in self.dataset.split(split).iter().flat_map(|sample| self.references(&sample.id)) {
                 hash = hash.text(text);
             }
         }
@@ -188,7 +174,7 @@ pub(crate) fn learnt(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gru_rcn_data::{ClipSource, Sample};
+    use gru_rcn_data::ClipSource;
 
     fn dataset() -> Dataset {
         let sample =

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, FloatDType, Tensor};
-use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, Network, NetworkOptions};
+use gru_rcn::backbone::{Backbone, Cnn, NetworkOptions};
 use gru_rcn::classifier::GruRcnClassifier;
 use gru_rcn::head::Pooling;
 use gru_rcn::percepts::Percepts;
@@ -14,7 +14,7 @@ use gru_rcn_data::base::{DataError, Fnv64, remove};
 use gru_rcn_data::{ClipPlanner, Frames, LoaderConfig, Modality, Photometric, Sample, Segments, TemporalSampling};
 
 use crate::experiment::{TrainedRun, fingerprint, pretrained_network};
-use crate::percepts::{ClipLoader, FrozenCnn, chunk_of, workers};
+use crate::percepts::{ClipLoader, FrozenCnn, workers};
 use crate::recipe::{CaptionRecipe, CnnEncoder, EncoderSection};
 use crate::run::dir::RunDir;
 
@@ -23,13 +23,11 @@ pub(crate) struct Encoder {
     section: EncoderSection,
     /// Its name for people.
     pub(crate) name: String,
-    pub(crate) cnn: Cnn,
     frozen: FrozenCnn,
     /// With the levels that it recurs over; without it, the CNN's topmost map is the feature.
     gru_rcn: Option<(GruRcnClassifier, Vec<usize>)>,
+    /// Reads as many frames of a segment as it sees.
     pub(crate) loader: ClipLoader,
-    /// Frames of a segment that it sees.
-    frames: usize,
 }
 
 impl Encoder {
@@ -84,33 +82,17 @@ impl Encoder {
                 (name, cnn, None, run.recipe.clip, 1)
             }
             EncoderSection::Cnn(encoder) => {
-                let network = encoder.network.context("it has neither `run` nor `network`")?;
-                let config = config(encoder, network);
-                let own = kept.map(|folder| RunDir::at(folder.into()).backbone());
-                let Some(weights) = own.as_ref().or(encoder.weights.as_ref()) else {
-                    bail!("{network} needs pretrained weights, in torchvision's layout: give them with --weights FILE");
-                };
-                if !weights.is_file() {
-                    bail!("{}: no such weight file", weights.display());
-                }
-                let name =
-                    format!("{} of {}", config.levels().iter().map(|l| &*l.name).collect::<String>(), network.title());
-                let planner = ClipPlanner {
-                    modality: Modality::Rgb,
-                    temporal: TemporalSampling::Consecutive { frames: 1 },
-                    frame_size: encoder.frame_size,
-                    input_size: encoder.input_size,
-                    crop: encoder.crop.clone(),
-                    flip: false,
-                    photometric: Photometric::default(),
-                };
-                planner.validate()?;
-                (name, pretrained_network(config, network, weights, device)?, None, planner, 1)
+                let (name, cnn, planner) = from_weights(encoder, kept, device)?;
+                (name, cnn, None, planner, 1)
             }
         };
         let planner = ClipPlanner { temporal: TemporalSampling::Consecutive { frames }, ..planner };
         let loader = ClipLoader::of_planner(planner, limits, device, dtype);
-        Ok(Self { section: section.clone(), name, frozen: FrozenCnn::new(&cnn), cnn, gru_rcn, loader, frames })
+        Ok(Self { section: section.clone(), name, frozen: FrozenCnn::new(&cnn), gru_rcn, loader })
+    }
+
+    pub(crate) fn cnn(&self) -> &Cnn {
+        &self.frozen.cnn
     }
 
     /// Copies what the encoder consists of into a folder, so that its run needs no other.
@@ -121,30 +103,28 @@ impl Encoder {
         let partial = folder.with_extension("partial");
         remove(&partial)?;
         fs::create_dir_all(&partial).with_context(|| format!("could not write {}", partial.display()))?;
-        let (from, to) = match &self.section {
-            EncoderSection::GruRcn(run) | EncoderSection::Cnn(CnnEncoder { run: Some(run), .. }) => {
-                (RunDir::at(run.clone()), RunDir::at(partial.clone()))
-            }
-            EncoderSection::Cnn(_) => {
-                export_torchvision(&self.cnn, &RunDir::at(partial.clone()).backbone())?;
-                return Ok(fs::rename(&partial, folder)?);
-            }
-        };
         let files =
             |dir: &RunDir| [dir.recipe_file(), dir.card_file(), dir.backbone(), dir.joint_backbone(), dir.model()];
-        for (source, target) in files(&from).iter().zip(files(&to)) {
-            if source.is_file() {
-                fs::copy(source, target).with_context(|| format!("could not copy {}", source.display()))?;
+        let copy = RunDir::at(partial.clone());
+        match &self.section {
+            EncoderSection::GruRcn(run) | EncoderSection::Cnn(CnnEncoder { run: Some(run), .. }) => {
+                for (source, target) in files(&RunDir::at(run.clone())).iter().zip(files(&copy)) {
+                    if source.is_file() {
+                        fs::copy(source, target).with_context(|| format!("could not copy {}", source.display()))?;
+                    }
+                }
             }
+            EncoderSection::Cnn(_) => export_torchvision(self.cnn(), &copy.backbone())?,
         }
         Ok(fs::rename(&partial, folder)?)
     }
 
     /// A hash of all that its features depend on.
     pub(crate) fn fingerprint(&self) -> Result<String> {
-        let mut hash = Fnv64::default().text(&fingerprint(&self.cnn)).number(self.frames as u64);
+        let mut hash = Fnv64::default().text(&fingerprint(self.cnn()));
+        hash = hash.number(self.loader.planner.temporal.frames() as u64);
         hash = hash.text(&serde_json::to_string(&self.loader.planner)?).text(&format!("{:?}", self.loader.dtype));
-        for level in self.cnn.levels() {
+        for level in self.cnn().levels() {
             hash = hash.text(&level.name);
         }
         if let Some((model, levels)) = &self.gru_rcn {
@@ -162,8 +142,7 @@ impl Encoder {
 
     /// The features of segments, `[segment, feature]`.
     pub(crate) fn features(&self, segments: &[Frames], device: &Device) -> Tensor<2> {
-        let [height, width] = self.loader.planner.input_size;
-        let chunk = chunk_of(self.frames * height * width);
+        let chunk = self.loader.chunk();
         let groups = segments.chunks(chunk * workers(&self.loader)).flat_map(|group| {
             let parts: Vec<&[Frames]> = group.chunks(chunk).collect();
             self.frozen.side_by_side(&parts, device, self.loader.dtype)
@@ -175,7 +154,7 @@ impl Encoder {
     pub(crate) fn size(&self) -> usize {
         match &self.gru_rcn {
             Some((model, _)) => model.recurrent.config.out_channels().iter().sum(),
-            None => self.cnn.levels().last().map_or(0, |level| level.channels),
+            None => self.cnn().levels().last().map_or(0, |level| level.channels),
         }
     }
 
@@ -187,11 +166,32 @@ impl Encoder {
     }
 }
 
-/// The network of an encoder that is not of a run, with one tap.
-fn config(encoder: &CnnEncoder, network: Network) -> CnnConfig {
+/// Name, network and plan of an encoder that is not of a run. The network has one tap.
+fn from_weights(encoder: &CnnEncoder, kept: Option<&Path>, device: &Device) -> Result<(String, Cnn, ClipPlanner)> {
+    let network = encoder.network.context("it has neither `run` nor `network`")?;
     let config = |taps| {
         network.config(&NetworkOptions { num_classes: 1000, in_channels: 3, input_size: encoder.input_size, taps })
     };
-    let known = config(Vec::new()).known_taps();
-    config(vec![encoder.tap.clone().unwrap_or_else(|| known[known.len() - 1].clone())])
+    let topmost = || config(Vec::new()).known_taps().pop();
+    let tap = encoder.tap.clone().or_else(topmost).unwrap_or_default();
+    let own = kept.map(|folder| RunDir::at(folder.into()).backbone());
+    let Some(weights) = own.as_ref().or(encoder.weights.as_ref()) else {
+        bail!("{network} needs pretrained weights, in torchvision's layout: give them with --weights FILE");
+    };
+    if !weights.is_file() {
+        bail!("{}: no such weight file", weights.display());
+    }
+    let planner = ClipPlanner {
+        modality: Modality::Rgb,
+        temporal: TemporalSampling::Consecutive { frames: 1 },
+        frame_size: encoder.frame_size,
+        input_size: encoder.input_size,
+        crop: encoder.crop.clone(),
+        flip: false,
+        photometric: Photometric::default(),
+    };
+    planner.validate()?;
+    let name = format!("{tap} of {}", network.title());
+    let cnn = pretrained_network(config(vec![tap]), network, "the encoder's network", weights, device)?;
+    Ok((name, cnn, planner))
 }

@@ -44,7 +44,12 @@ impl<'a> FeatureMaker<'a> {
 
     /// Features of a segment.
     pub(crate) fn size(&self) -> usize {
-        self.encoders.iter().map(Encoder::size).sum()
+        self.sizes().iter().sum()
+    }
+
+    /// Features of a segment, by encoder.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        self.encoders.iter().map(Encoder::size).collect()
     }
 
     /// A hash of all that features depend on, the clips apart.
@@ -124,20 +129,17 @@ impl<'a> FeatureMaker<'a> {
                 of_clips[clip].push(encoder.features(&frames, self.device));
             }
         }
-        of_clips.into_iter().map(|features| host(Tensor::cat(features, 1))).collect()
+        let clip = |features: Vec<Tensor<2>>| {
+            let features = Tensor::cat(features, 1);
+            let segments = features.dims()[0];
+            Ok(ClipFeatures { segments, values: features.try_into_data()?.try_into_vec::<f32>()? })
+        };
+        of_clips.into_iter().map(clip).collect()
     }
 }
 
-/// One factor for each encoder, whose features are so many: the inverse of their root mean square over
-/// all segments of the clips.
-pub(crate) fn scales(encoders: &[Encoder], clips: &[ClipFeatures]) -> Vec<f32> {
-    let sizes: Vec<usize> = encoders.iter().map(Encoder::size).collect();
-    scales_of(&sizes, clips)
-}
-
-/// Multiplies the features of every encoder by its factor.
-pub(crate) fn scale(encoders: &[Encoder], scales: &[f32], clips: &mut [ClipFeatures]) {
-    let sizes: Vec<usize> = encoders.iter().map(Encoder::size).collect();
+/// Multiplies the features of encoders of these sizes by the factor of each.
+pub(crate) fn scale(sizes: &[usize], scales: &[f32], clips: &mut [ClipFeatures]) {
     for row in clips.iter_mut().flat_map(|clip| clip.values.chunks_mut(sizes.iter().sum())) {
         let mut rest = row;
         for (&size, factor) in sizes.iter().zip(scales) {
@@ -148,7 +150,9 @@ pub(crate) fn scale(encoders: &[Encoder], scales: &[f32], clips: &mut [ClipFeatu
     }
 }
 
-fn scales_of(sizes: &[usize], clips: &[ClipFeatures]) -> Vec<f32> {
+/// A factor for each encoder, of these sizes: the inverse of the root mean square of its features over all
+/// segments of the clips.
+pub(crate) fn scales(sizes: &[usize], clips: &[ClipFeatures]) -> Vec<f32> {
     let all: usize = sizes.iter().sum();
     let mut start = 0;
     let scale = |&size: &usize| {
@@ -160,11 +164,6 @@ fn scales_of(sizes: &[usize], clips: &[ClipFeatures]) -> Vec<f32> {
         if rms > 0.0 { (1.0 / rms) as f32 } else { 1.0 }
     };
     sizes.iter().map(scale).collect()
-}
-
-fn host(features: Tensor<2>) -> Result<ClipFeatures> {
-    let segments = features.dims()[0];
-    Ok(ClipFeatures { segments, values: features.try_into_data()?.try_into_vec::<f32>()? })
 }
 
 #[cfg(test)]
@@ -179,7 +178,7 @@ mod tests {
             ClipFeatures { segments: 2, values: vec![2.0, 0.0, 6.0, 0.0, 2.0, 0.0, 0.0, 0.0] },
             ClipFeatures { segments: 1, values: vec![2.0, 6.0, 0.0, 0.0] },
         ];
-        let scales = scales_of(&[1, 2, 1], &clips);
+        let scales = scales(&[1, 2, 1], &clips);
         assert!((scales[0] - 0.5).abs() < 1e-6 && (scales[1] - 1.0 / 12f32.sqrt()).abs() < 1e-6, "{scales:?}");
         assert_eq!(scales[2], 1.0);
     }

@@ -14,7 +14,7 @@ use crate::run::dir::write_atomically;
 
 /// METEOR's table of paraphrases, in the folder of its jar.
 const PARAPHRASES: &str = "data/paraphrase-en.gz";
-/// The same in the form that is searched quickly.
+/// The table in the form that is searched quickly.
 const CONVERTED: &str = "data/paraphrase-en.gru-rcn";
 /// Most bytes of that: METEOR's own has 54 million.
 const MOST_CONVERTED: u64 = 4 << 30;
@@ -53,13 +53,13 @@ pub(crate) fn metrics(corpus: &Corpus, table: Option<&ParaphraseTable>) -> Vec<M
     metrics
 }
 
-/// The corpus' score of one metric; not for the likelihood, which is none.
-pub(crate) fn selected(corpus: &Corpus, select: Select, table: Option<&ParaphraseTable>) -> f64 {
+/// The corpus' score of one metric; none for the likelihood, which is not a metric of captions.
+pub(crate) fn selected(corpus: &Corpus, select: Select, table: Option<&ParaphraseTable>) -> Option<f64> {
     match select {
-        Select::Bleu4 => bleu(corpus).corpus[3],
-        Select::Meteor => meteor(corpus, table).corpus,
-        Select::Cider => cider_d(corpus).corpus,
-        Select::Nll => f64::NAN,
+        Select::Bleu4 => Some(bleu(corpus).corpus[3]),
+        Select::Meteor => Some(meteor(corpus, table).corpus),
+        Select::Cider => Some(cider_d(corpus).corpus),
+        Select::Nll => None,
     }
 }
 

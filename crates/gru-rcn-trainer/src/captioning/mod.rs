@@ -53,7 +53,7 @@ pub(crate) fn resolve(
     root: Option<&Path>,
     weights: Option<&Path>,
 ) -> Result<CaptionRecipe> {
-    let mut recipe: CaptionRecipe = recipe::load_as(name, set)?;
+    let mut recipe: CaptionRecipe = recipe::load(name, set)?;
     let used = locate(&mut recipe, root, weights)?;
     ensure!(
         used || weights.is_none(),
@@ -98,7 +98,7 @@ pub(crate) fn train(plan: Plan<CaptionRecipe>) -> Result<(RunDir, RunCard)> {
     let memory = Memory::of_captioner(&CaptionerParts {
         recipe,
         dataset: &clips.dataset,
-        encoders: encoders.iter().map(|encoder| (&encoder.cnn, &encoder.loader)).collect(),
+        encoders: encoders.iter().map(|encoder| (encoder.cnn().config(), &encoder.loader)).collect(),
         features: maker.size(),
         vocabulary: words.vocabulary.len(),
         longest: words.train.iter().map(|(_, words)| words.len()).max().unwrap_or(0),
@@ -156,8 +156,8 @@ fn new_card(
     let mut notes = clips.notes.clone();
     if words.left_out > 0 {
         let most = recipe.text.max_words;
-        notes
-            .push(format!("{} captions are longer than {most} words or have none, and are not learnt", words.left_out));
+        let left_out = words.left_out;
+        notes.push(format!("{left_out} captions are longer than {most} words or have none, and are not learnt"));
     }
     if recipe.training.select == Select::Meteor && recipe.meteor.is_none() {
         notes.push(
@@ -226,10 +226,11 @@ impl Run<'_> {
         if !self.recipe.features.scale {
             return Ok(parts.map(Rc::new));
         }
-        let scales = features::scales(self.maker.encoders, &parts[0]);
+        let sizes = self.maker.sizes();
+        let scales = features::scales(&sizes, &parts[0]);
         write_json(&self.session.dir.scales(), &scales)?;
         Ok(parts.map(|mut clips| {
-            features::scale(self.maker.encoders, &scales, &mut clips);
+            features::scale(&sizes, &scales, &mut clips);
             Rc::new(clips)
         }))
     }
@@ -282,11 +283,12 @@ impl Run<'_> {
     fn score(&self, model: &CaptionModel, validation: &[ClipFeatures]) -> Result<Option<f64>> {
         let select = self.recipe.training.select;
         if select == Select::Nll {
+            // Saves writing the captions.
             return Ok(None);
         }
         let captions = self.scorer(&model.captioner).captions(validation);
         let corpus = self.clips.corpus(Split::Validation, &captions)?;
-        Ok(Some(metrics::selected(&corpus, select, self.table)))
+        Ok(metrics::selected(&corpus, select, self.table))
     }
 }
 

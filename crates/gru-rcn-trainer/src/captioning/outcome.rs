@@ -1,4 +1,4 @@
-//! What a captioner's run leaves behind: its captions, scores, card and report.
+//! The results of a captioner's run: its captions, scores, card and report.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -20,9 +20,9 @@ use crate::report::{CaptionReport, CaptionedClip};
 use crate::run::card::{CaptionerResult, RunCard};
 use crate::run::dir::{RunDir, write_json};
 
-/// Clips that the report shows of the worst, and as many of the best.
+/// Number of the worst clips that the report shows, and of the best.
 const SHOWN: usize = 6;
-/// References and frames of each.
+/// References and frames of each clip shown.
 const REFERENCES: usize = 3;
 const STRIP: usize = 8;
 
@@ -160,10 +160,8 @@ fn shown(tested: &Tested) -> [Vec<usize>; 2] {
     let meteor = tested.metrics.iter().find(|metric| metric.name.starts_with("METEOR")).expect("METEOR is computed");
     let mut order: Vec<usize> = (0..tested.captions.len()).collect();
     order.sort_by(|&a, &b| meteor.scores.clips[a].total_cmp(&meteor.scores.clips[b]));
-    let each = SHOWN.min(order.len() / 2);
-    let best: Vec<usize> = order.iter().rev().take(order.len().min(SHOWN).max(each)).copied().collect();
-    let worst = order.iter().take(each).filter(|clip| !best.contains(clip)).copied().collect();
-    [worst, best]
+    let (others, best) = order.split_at(order.len().saturating_sub(SHOWN));
+    [others.iter().take(SHOWN).copied().collect(), best.iter().rev().copied().collect()]
 }
 
 /// The metrics of a part, as lines.

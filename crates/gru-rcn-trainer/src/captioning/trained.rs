@@ -74,7 +74,7 @@ impl TrainedCaptioner {
 
     fn scaled(&self, mut clips: Vec<ClipFeatures>) -> Vec<ClipFeatures> {
         if let Some(scales) = &self.scales {
-            scale(&self.encoders, scales, &mut clips);
+            scale(&self.maker().sizes(), scales, &mut clips);
         }
         clips
     }

@@ -347,7 +347,7 @@ mod tests {
     fn the_recipe_of_the_first_run_is_valid() {
         let arguments = first(3);
         let changes: Vec<String> = arguments[1..].iter().filter(|word| *word != "--set").cloned().collect();
-        let recipe = crate::recipe::load(&arguments[0], &changes).unwrap();
+        let recipe: crate::recipe::Recipe = crate::recipe::load(&arguments[0], &changes).unwrap();
         assert_eq!((recipe.training.epochs, recipe.training.batch), (3, CLIPS));
         assert_eq!(recipe.model.dropout, 0.0);
     }

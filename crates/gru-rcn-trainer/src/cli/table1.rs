@@ -20,7 +20,7 @@ use super::shared::{RecipeArgs, SeriesArgs, attempt, chosen_rows, print_json};
 use crate::experiment::data::resolve;
 use crate::experiment::{RunOptions, System, train};
 use crate::output::{describe, note, say};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, RecipeKind};
 use crate::report::{document, percent, percent_range};
 use crate::run::card::RunCard;
 use crate::run::dir::{RunDir, write_atomically, write_json};

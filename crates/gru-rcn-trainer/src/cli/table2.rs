@@ -11,7 +11,7 @@ use super::shared::{RecipeArgs, SeriesArgs, attempt, chosen_rows, print_json};
 use crate::captioning::{locate, result};
 use crate::experiment::RunOptions;
 use crate::output::say;
-use crate::recipe::{CaptionRecipe, EncoderSection, Select, load_as};
+use crate::recipe::{CaptionRecipe, EncoderSection, Select, load};
 use crate::run::dir::write_json;
 use crate::signals::Faults;
 
@@ -122,9 +122,9 @@ impl Table2Args {
 
     fn recipe(&self, row: &Row) -> Result<CaptionRecipe> {
         let RecipeArgs { data, weights, set } = &self.series.change;
-        let mut recipe: CaptionRecipe = load_as(self.recipe.as_deref().unwrap_or(row.recipe), set)?;
+        let mut recipe: CaptionRecipe = load(self.recipe.as_deref().unwrap_or(row.recipe), set)?;
         if self.recipe.is_some() {
-            recipe.encoders = load_as::<CaptionRecipe>(row.recipe, &[])?.encoders;
+            recipe.encoders = load::<CaptionRecipe>(row.recipe, &[])?.encoders;
         }
         recipe.training.select = row.select;
         recipe.meteor = self.meteor.clone().or(recipe.meteor);

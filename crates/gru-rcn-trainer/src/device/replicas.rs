@@ -27,6 +27,14 @@ pub(crate) struct Replicas {
     all_reduce: bool,
 }
 
+/// What is minimised.
+#[derive(Clone, Copy)]
+pub(crate) struct Objective<'a> {
+    pub(crate) loss: LossKind,
+    /// The weight of each class; none where all count alike.
+    pub(crate) class_weights: Option<&'a [f32]>,
+}
+
 pub(crate) struct BatchGradients {
     /// Mean loss over the clips.
     pub(crate) loss: f64,
@@ -51,50 +59,38 @@ impl Replicas {
         })
     }
 
-    pub(crate) fn count(&self) -> usize {
-        1 + self.others.len()
-    }
-
-    /// Forward and backward over a batch; `input` is on the plain device, `model` on autodiff's. Clips
-    /// count by the weights of their classes where there are any.
+    /// Forward and backward over a batch; `input` is on the plain device, `model` on autodiff's.
     pub(crate) fn batch<M: ClipClassifier>(
         &self,
         model: &M,
         input: M::Input,
         targets: &[usize],
-        loss: LossKind,
-        class_weights: Option<&[f32]>,
+        objective: Objective,
     ) -> Result<BatchGradients> {
-        let loss = Objective { loss, class_weights };
         if self.others.is_empty() {
-            return forward_backward(model, input, targets, loss, 1.0);
+            return forward_backward(model, input, targets, objective, 1.0);
         }
-        let parts = parts(targets.len(), self.count());
+        let parts = parts(targets.len(), 1 + self.others.len());
         let share = |clips: usize| clips as f32 / targets.len() as f32;
+        let on_one = |model: &M, input: M::Input, (start, clips): (usize, usize)| {
+            forward_backward(model, input, &targets[start..start + clips], objective, share(clips))
+        };
         let outcomes = std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .others
-                .iter()
-                .zip(&parts[1..])
-                .filter(|(_, (_, clips))| *clips > 0)
-                .map(|(device, &(start, clips))| {
-                    let (model, input) = (model.clone(), input.narrow(start, clips));
-                    scope.spawn(move || {
-                        let replica = model.fork(&device.clone().autodiff());
-                        let targets = &targets[start..start + clips];
-                        let outcome = forward_backward(&replica, input.to_device(device), targets, loss, share(clips))?;
-                        let gradients = match self.all_reduce {
-                            true => outcome.gradients,
-                            false => outcome.gradients.to_device(&self.first.clone().autodiff(), &replica),
-                        };
-                        let log_probabilities = outcome.log_probabilities.to_device(&self.first);
-                        anyhow::Ok(BatchGradients { gradients, log_probabilities, ..outcome })
-                    })
+            let others = self.others.iter().zip(&parts[1..]).map(|(device, &part)| {
+                let (model, input) = (model.clone(), input.narrow(part.0, part.1));
+                scope.spawn(move || {
+                    let replica = model.fork(&device.clone().autodiff());
+                    let outcome = on_one(&replica, input.to_device(device), part)?;
+                    let gradients = match self.all_reduce {
+                        true => outcome.gradients,
+                        false => outcome.gradients.to_device(&self.first.clone().autodiff(), &replica),
+                    };
+                    let log_probabilities = outcome.log_probabilities.to_device(&self.first);
+                    anyhow::Ok(BatchGradients { gradients, log_probabilities, ..outcome })
                 })
-                .collect();
-            let (start, clips) = parts[0];
-            let own = input.narrow(start, clips);
-            let own = forward_backward(model, own, &targets[start..start + clips], loss, share(clips));
+            });
+            let threads: Vec<_> = others.collect();
+            let own = on_one(model, input.narrow(parts[0].0, parts[0].1), parts[0]);
             let panicked = || anyhow::anyhow!("the thread of another device has panicked; its message is above");
             let others = threads.into_iter().map(|thread| thread.join().map_err(|_| panicked()).flatten());
             std::iter::once(own).chain(others).collect::<Result<Vec<BatchGradients>>>()
@@ -106,7 +102,6 @@ impl Replicas {
             parts.push(outcome.gradients);
         }
         let gradients = if self.all_reduce && parts.len() > 1 {
-            // The larger parts come first, so these are the devices that have clips.
             let devices = std::iter::once(&self.first).chain(&self.others).take(parts.len());
             sum_by_all_reduce(model, parts, devices.cloned().collect())?
         } else {
@@ -164,7 +159,7 @@ struct AllReduce {
 
 impl ModuleVisitor for AllReduce {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        // The same of every device, for each ran the same model.
+        // Every device ran the same model, so all or none have a gradient of the parameter.
         let parts: Vec<Tensor<D>> = self.parts.iter_mut().filter_map(|part| part.remove(param.id)).collect();
         // Every device has to join before the sum of one is waited for.
         let sums: Vec<CollectiveTensor<D>> =
@@ -176,31 +171,24 @@ impl ModuleVisitor for AllReduce {
     }
 }
 
-/// What is minimised.
-#[derive(Clone, Copy)]
-struct Objective<'a> {
-    loss: LossKind,
-    class_weights: Option<&'a [f32]>,
-}
-
 /// Loss and gradients on one device; the gradients are those of the mean loss times `share`.
 fn forward_backward<M: ClipClassifier>(
     model: &M,
     input: M::Input,
     targets: &[usize],
-    Objective { loss, class_weights }: Objective,
+    objective: Objective,
     share: f32,
 ) -> Result<BatchGradients> {
     let device = input.device();
     let labels: Vec<i32> = targets.iter().map(|&class| class as i32).collect();
     let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &device);
     let logits = model.logits(input.autodiff());
-    let loss = match class_weights {
+    let loss = match objective.class_weights {
         Some(weights) => {
             let weights: Vec<f32> = targets.iter().map(|&class| weights[class]).collect();
-            logits.weighted_loss(labels, M::LOSS.unwrap_or(loss), &weights)
+            logits.weighted_loss(labels, M::LOSS.unwrap_or(objective.loss), &weights)
         }
-        None => model.loss(&logits, labels, loss),
+        None => model.loss(&logits, labels, objective.loss),
     };
     let value = loss.clone().try_into_scalar::<f32>().context("the loss cannot be read from the device")?;
     let scaled = if share == 1.0 { loss } else { loss.mul_scalar(share) };
@@ -211,9 +199,10 @@ fn forward_backward<M: ClipClassifier>(
     })
 }
 
-/// First clip and number of clips of each part; the larger parts come first.
+/// First clip and number of clips of each of at most `count` parts; none is empty, the larger ones come
+/// first.
 fn parts(clips: usize, count: usize) -> Vec<(usize, usize)> {
-    let mut start = 0;
+    let (count, mut start) = (count.min(clips), 0);
     (0..count)
         .map(|part| {
             let length = clips / count + usize::from(part < clips % count);
@@ -226,7 +215,6 @@ fn parts(clips: usize, count: usize) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::module::{Module, ModuleVisitor, Param};
     use burn::tensor::Distribution;
     use gru_rcn::classifier::{GruRcnClassifier, GruRcnClassifierConfig};
     use gru_rcn::percepts::{Level, Percepts};
@@ -235,7 +223,7 @@ mod tests {
     #[test]
     fn parts_by_hand() {
         assert_eq!(parts(5, 2), [(0, 3), (3, 2)]);
-        assert_eq!(parts(1, 3), [(0, 1), (1, 0), (1, 0)]);
+        assert_eq!(parts(1, 3), [(0, 1)]);
     }
 
     struct Gradients<'a>(&'a GradientsParams, Vec<Vec<f32>>);
@@ -253,10 +241,11 @@ mod tests {
         model: &GruRcnClassifier,
         percepts: &Percepts,
         clips: usize,
-        weights: Option<&[f32]>,
+        class_weights: Option<&[f32]>,
     ) -> (BatchGradients, Vec<Vec<f32>>) {
         let targets: Vec<usize> = (0..clips).map(|clip| clip % 3).collect();
-        let outcome = replicas.batch(model, percepts.narrow(0, clips), &targets, LossKind::Mixture, weights).unwrap();
+        let objective = Objective { loss: LossKind::Mixture, class_weights };
+        let outcome = replicas.batch(model, percepts.narrow(0, clips), &targets, objective).unwrap();
         let mut gradients = Gradients(&outcome.gradients, Vec::new());
         model.visit(&mut gradients);
         let values = gradients.1;

@@ -15,7 +15,7 @@ use gru_rcn::weights::{WeightsError, import_torchvision, metadata, torchvision_c
 use gru_rcn_data::base::Fnv64;
 use gru_rcn_data::{Dataset, Modality};
 
-use crate::recipe::{FinetuneSection, Recipe};
+use crate::recipe::Recipe;
 use crate::scoring::{MeanOf, Scorable};
 
 /// Classes of ImageNet, which pretrained networks tell apart.
@@ -71,25 +71,20 @@ pub(crate) fn fingerprint<M: Module>(model: &M) -> String {
     format!("{:016x}", sum.0.finish())
 }
 
-/// Classes of the CNN that a run ends up with: the clips' where it is fine-tuned, their appearances where it is trained on
-/// those, else those of the file that it is read from.
+/// Number of classes of the CNN of a run: of the clips' where it is fine-tuned, of their appearances where it is trained
+/// on those, else of the file that it is read from.
 pub(crate) fn classes(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -> Result<usize> {
     let appearances = appearances(recipe, dataset)?;
     match (&recipe.backbone, file) {
         (section, _) if section.finetune.is_some() => Ok(dataset.classes.len()),
         (section, _) if section.pretrain.is_some() => Ok(appearances),
-        (_, Some(file)) => classes_in(recipe, file),
+        (_, Some(file)) => classes_in(&colour_config(recipe, IMAGENET), file),
         (_, None) => Ok(IMAGENET),
     }
 }
 
-/// Classes of the classifier in a weight file of this recipe's network.
-fn classes_in(recipe: &Recipe, path: &Path) -> Result<usize> {
-    classes_of(&colour_config(recipe, IMAGENET), path)
-}
-
 /// Classes of the classifier in a weight file of this network.
-fn classes_of(config: &CnnConfig, path: &Path) -> Result<usize> {
+fn classes_in(config: &CnnConfig, path: &Path) -> Result<usize> {
     // Weights are drawn when they are first used, so that this costs nothing.
     match torchvision_classes(&config.init(&Device::flex()), path) {
         // Not this network's file: reading it will say all that is wrong with it.
@@ -103,29 +98,32 @@ fn classes_of(config: &CnnConfig, path: &Path) -> Result<usize> {
 pub(crate) fn pretrained(recipe: &Recipe, path: &Path, device: &Device) -> Result<Cnn> {
     // What is wrong with the recipe comes before what is wrong with the file.
     config(recipe, IMAGENET)?;
-    let classes = classes_in(recipe, path)?;
-    let loaded = match load(&config(recipe, classes)?, path, device) {
-        // Not a network for flow: what is said of a file that is neither is said of it as one for RGB.
-        Err(_) if recipe.clip.modality == Modality::Flow => load(&colour_config(recipe, classes), path, device)
-            .map(|cnn| cnn.across_modality(Modality::Flow.channels())),
-        loaded => loaded,
-    };
-    loaded.map_err(|error| match looks_like(recipe.backbone.network, path, &error) {
-        Some(other) => anyhow!(
-            "{}: this looks like {other}, and the recipe's backbone.network is {}",
-            path.display(),
-            recipe.backbone.network
-        ),
-        None => error,
+    let colour = colour_config(recipe, IMAGENET);
+    if recipe.clip.modality == Modality::Flow
+        && let Ok(cnn) = load(&config(recipe, classes_in(&colour, path)?)?, path, device)
+    {
+        return Ok(cnn);
+    }
+    let cnn = pretrained_network(colour, recipe.backbone.network, "the recipe's backbone.network", path, device)?;
+    Ok(match recipe.clip.modality {
+        Modality::Rgb => cnn,
+        Modality::Flow => cnn.across_modality(Modality::Flow.channels()),
     })
 }
 
-/// Loads pretrained weights of a network for RGB, whatever their number of classes.
-pub(crate) fn pretrained_network(config: CnnConfig, network: Network, path: &Path, device: &Device) -> Result<Cnn> {
+/// Loads pretrained weights of a network for RGB, whatever their number of classes. An error says that the
+/// network is named at this `place`.
+pub(crate) fn pretrained_network(
+    config: CnnConfig,
+    network: Network,
+    place: &str,
+    path: &Path,
+    device: &Device,
+) -> Result<Cnn> {
     config.validate()?;
-    let classes = classes_of(&config, path)?;
+    let classes = classes_in(&config, path)?;
     load(&config.with_num_classes(classes), path, device).map_err(|error| match looks_like(network, path, &error) {
-        Some(other) => anyhow!("{}: this looks like {other}, and the encoder's network is {network}", path.display()),
+        Some(other) => anyhow!("{}: this looks like {other}, and {place} is {network}", path.display()),
         None => error,
     })
 }
@@ -138,7 +136,7 @@ const FOREIGN: [(&str, &str); 4] = [
     ("layer1.0.conv1.weight", "a ResNet"),
 ];
 
-/// What another network the weights of a file are of, with what to do, as far as its keys tell.
+/// The network that a weight file seems to be of, judged by its keys, and what to do about it.
 fn looks_like(expected: Network, path: &Path, error: &anyhow::Error) -> Option<String> {
     let Some(WeightsError::Mismatch { unused, .. }) = error.downcast_ref() else { return None };
     let fits = |network: Network| {
@@ -163,17 +161,8 @@ fn looks_like(expected: Network, path: &Path, error: &anyhow::Error) -> Option<S
     Some(format!("{name}, which this program does not have"))
 }
 
-/// The network to fine-tune: with a new classifier of `classes` classes and the dropout of the section.
-pub(crate) fn to_finetune(mut cnn: Cnn, section: &FinetuneSection, classes: usize, device: &Device) -> Result<Cnn> {
-    cnn.replace_classifier(classes, section.classifier_std, device);
-    if !section.dropout.is_empty() {
-        cnn.set_dropout(&section.dropout).context("recipe: backbone.finetune.dropout")?;
-    }
-    Ok(cnn)
-}
-
-/// What the weight file of a CNN says of the clips whose classes its classifier tells apart. Files of
-/// others say nothing, whatever the number of their classes.
+/// The clips' classes that a CNN was fine-tuned on, as its weight file has them. Files of other programs have
+/// none, whatever the number of their classes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClassifierLabels {
     /// Names of the classes, in the order of the logits.
@@ -187,7 +176,7 @@ impl ClassifierLabels {
         Self { classes: dataset.classes.clone(), data: dataset.fingerprint() }
     }
 
-    /// Of a weight file. What is wrong with the file is said when its weights are read.
+    /// Those of a weight file. Faults of the file are reported when its weights are read.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let metadata = metadata(path).ok()?;
         let classes = serde_json::from_str(metadata.get("classes")?).ok()?;
@@ -200,14 +189,14 @@ impl ClassifierLabels {
     }
 }
 
-/// Whether the classifier of the run's CNN is one of the clips' classes: it is fine-tuned on them, or the
+/// Whether the classifier of the run's CNN tells the clips' classes apart: it is fine-tuned on them, or the
 /// file says that it was.
 pub(crate) fn classifies_clips(recipe: &Recipe, dataset: &Dataset, file: Option<&Path>) -> bool {
     let labelled = || file.and_then(ClassifierLabels::read).is_some_and(|labels| labels.classes == dataset.classes);
     recipe.uses_cnn() && (recipe.backbone.finetune.is_some() || labelled())
 }
 
-/// What a reader should know of weights that were fine-tuned on the same classes, but on other clips.
+/// A note for readers of the results, if the weights were fine-tuned on other clips of the same classes.
 pub(crate) fn note_on_labels(dataset: &Dataset, file: &Path) -> Option<String> {
     let labels = ClassifierLabels::read(file).filter(|labels| labels.classes == dataset.classes)?;
     let here = dataset.fingerprint();
@@ -225,7 +214,7 @@ pub(crate) fn load(config: &CnnConfig, path: &Path, device: &Device) -> Result<C
     Ok(import_torchvision(config.init(device), path)?)
 }
 
-/// Number of appearance classes, as far as the recipe needs it.
+/// Number of appearance classes. An error if there are none and the recipe needs some.
 pub(crate) fn appearances(recipe: &Recipe, dataset: &Dataset) -> Result<usize> {
     match (&recipe.backbone.pretrain, dataset.appearances.len()) {
         (Some(_), 0) => bail!(
@@ -239,7 +228,6 @@ pub(crate) fn appearances(recipe: &Recipe, dataset: &Dataset) -> Result<usize> {
 /// A CNN under training as a classifier of clips: every frame is an example of its own.
 #[derive(Module, Debug)]
 pub(crate) struct FrameCnn {
-    /// The network.
     pub(crate) cnn: Cnn,
 }
 
@@ -250,12 +238,17 @@ impl ClipClassifier for FrameCnn {
 
     /// Logits are `[time, batch, class]`.
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
-        let frames: Tensor<5> = clips.pixels.swap_dims(0, 1);
-        let [time, batch, channels, height, width] = frames.dims();
-        let logits = self.cnn.forward(frames.reshape([time * batch, channels, height, width]));
-        let classes = logits.dims()[1];
-        EnsembleLogits::new(logits.reshape([time, batch, classes]))
+        frame_by_frame(clips.pixels, |frames| self.cnn.forward(frames))
     }
+}
+
+/// Classifies the frames of clips `[batch, time, channel, height, width]` one by one: logits `[time, batch, class]`.
+fn frame_by_frame(clips: Tensor<5>, classify: impl Fn(Tensor<4>) -> Tensor<2>) -> EnsembleLogits {
+    let frames: Tensor<5> = clips.swap_dims(0, 1);
+    let [time, batch, channels, height, width] = frames.dims();
+    let logits = classify(frames.reshape([time * batch, channels, height, width]));
+    let classes = logits.dims()[1];
+    EnsembleLogits::new(logits.reshape([time, batch, classes]))
 }
 
 /// A CNN's own classifier on the percepts of clips: every frame by the layers above the topmost tap. The
@@ -265,11 +258,7 @@ pub(crate) struct OwnClassifier(pub(crate) Cnn);
 impl Scorable<Percepts> for OwnClassifier {
     /// Logits are `[time, batch, class]`.
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
-        let top: Tensor<5> = percepts.top().swap_dims(0, 1);
-        let [time, batch, channels, height, width] = top.dims();
-        let logits = self.0.classify_top(top.reshape([time * batch, channels, height, width]));
-        let classes = logits.dims()[1];
-        EnsembleLogits::new(logits.reshape([time, batch, classes]))
+        frame_by_frame(percepts.top(), |maps| self.0.classify_top(maps))
     }
 
     /// Grad-CAM of every frame at the topmost tap with more than one cell.
@@ -293,21 +282,27 @@ impl Scorable<Percepts> for OwnClassifier {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Distribution;
+
     use super::*;
+
+    /// A network of five classes with drawn weights.
+    fn drawn(taps: &[&str]) -> Cnn {
+        let taps = taps.iter().map(ToString::to_string).collect();
+        let options = NetworkOptions { num_classes: 5, in_channels: 3, input_size: [32, 32], taps };
+        Device::flex().seed(3);
+        Network::Small.config(&options).init(&Device::flex())
+    }
+
+    /// Two clips of three frames.
+    fn clips() -> Tensor<5> {
+        Tensor::random([2, 3, 3, 32, 32], Distribution::Default, &Device::flex())
+    }
 
     /// Frames through the whole network give the logits that their topmost maps give.
     #[test]
     fn the_own_classifier_takes_in_the_topmost_maps() {
-        let device = Device::flex();
-        let options = NetworkOptions {
-            num_classes: 5,
-            in_channels: 3,
-            input_size: [32, 32],
-            taps: vec!["pool2".into(), "pool4".into()],
-        };
-        device.seed(3);
-        let cnn = Network::Small.config(&options).init(&device);
-        let frames = Tensor::<5>::random([2, 3, 3, 32, 32], burn::tensor::Distribution::Default, &device);
+        let (cnn, frames) = (drawn(&["pool2", "pool4"]), clips());
         let pixels = PixelClips { pixels: frames.clone() };
         let expected = ClipClassifier::logits(&FrameCnn { cnn: cnn.clone() }, pixels).logits;
         let found = OwnClassifier(cnn.clone()).logits(cnn.percepts(frames)).logits;
@@ -316,21 +311,16 @@ mod tests {
         assert!(expected.abs().max().into_scalar::<f32>() > 1e-3);
     }
 
-    /// With a fully connected level as the topmost tap it is at the maps below, and it is what it is at
-    /// these maps as the topmost.
+    /// Above a fully connected level as the topmost tap, the maps are those of the level below, and equal to
+    /// those with that level as the topmost tap.
     #[test]
     fn grad_cam_is_at_the_topmost_maps_with_places() {
-        let device = Device::flex();
-        device.seed(3);
-        let taps = vec!["pool2".into(), "pool3".into(), "fc7".into()];
-        let options = NetworkOptions { num_classes: 5, in_channels: 3, input_size: [32, 32], taps };
-        let mut cnn = Network::Small.config(&options).init(&device);
-        let frames = Tensor::<5>::random([2, 3, 3, 32, 32], burn::tensor::Distribution::Default, &device);
-        let percepts = cnn.percepts(frames);
+        let mut cnn = drawn(&["pool2", "pool3", "fc7"]);
+        let percepts = cnn.percepts(clips());
         let of_class = |class| OwnClassifier(cnn.clone()).class_activation(percepts.clone(), class).remove(0);
-        // What speaks against a class is cut off, which of one class may be all.
+        // Evidence against a class is cut off, and one class may have no other.
         let positive = |found: &ClassActivation| found.activation.clone().max().into_scalar::<f32>() > 0.0;
-        let class = (0..5).find(|&class| positive(&of_class(class))).expect("a class that something speaks for");
+        let class = (0..5).find(|&class| positive(&of_class(class))).expect("a class with evidence for it");
         let found = of_class(class);
         assert_eq!((found.level, found.activation.dims()), (1, [2, 3, 4, 4]));
         cnn.set_taps(&["pool2", "pool3"]).unwrap();
@@ -342,9 +332,7 @@ mod tests {
     fn labels_of_a_weight_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cnn.safetensors");
-        let config =
-            NetworkOptions { num_classes: 2, in_channels: 3, input_size: [32, 32], taps: vec!["pool4".into()] };
-        let cnn = Network::Small.config(&config).init(&Device::flex());
+        let cnn = drawn(&["pool4"]);
         gru_rcn::weights::export_torchvision(&cnn, &path).unwrap();
         assert_eq!(ClassifierLabels::read(&path), None);
         let mut dataset = Dataset { classes: vec!["run, \"fast\"".into(), "wave".into()], ..Dataset::default() };
@@ -352,7 +340,7 @@ mod tests {
         gru_rcn::weights::export_torchvision_with(&cnn, &path, &labels.metadata().unwrap()).unwrap();
         assert_eq!(ClassifierLabels::read(&path), Some(labels));
         assert_eq!(note_on_labels(&dataset, &path), None);
-        // The same classes, other clips; and other classes, of which nothing is to be said.
+        // The same classes and other clips make a note, other classes make none.
         dataset.train.push(gru_rcn_data::Sample {
             id: "a".into(),
             class: 0,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use gru_rcn::backbone::{Backbone, Cnn};
@@ -98,7 +98,7 @@ pub(super) fn finetuning_curve(dir: &RunDir) -> Result<Vec<EpochPoint>> {
 }
 
 /// Fine-tunes a CNN on single frames, or stacks of flow, by the clips' classes.
-fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSection) -> Result<Cnn> {
+fn finetune(context: &Context, clips: &Clips, mut cnn: Cnn, section: &FinetuneSection) -> Result<Cnn> {
     let (dataset, device) = (&clips.dataset, &context.device);
     let (before, classes) = (cnn.num_classes(), dataset.classes.len());
     context.message(format!(
@@ -109,7 +109,11 @@ fn finetune(context: &Context, clips: &Clips, cnn: Cnn, section: &FinetuneSectio
     let stage =
         Stage { classes: dataset.classes.clone(), ..Stage::new(FINETUNING, "CNN fine-tuning", &section.training) };
     device.seed(context.stage_seed(&stage.key));
-    let cnn = initial::materialized(backbone::to_finetune(cnn, section, classes, device)?);
+    cnn.replace_classifier(classes, section.classifier_std, device);
+    if !section.dropout.is_empty() {
+        cnn.set_dropout(&section.dropout).context("recipe: backbone.finetune.dropout")?;
+    }
+    let cnn = initial::materialized(cnn);
     let frames =
         |samples: &[Sample], drawn: Option<usize>, loader: &ClipLoader| -> Result<Rc<dyn Source<PixelClips>>> {
             Ok(if section.cache {

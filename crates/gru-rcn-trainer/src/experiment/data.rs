@@ -1,6 +1,6 @@
-//! From a recipe to its clips, and what the command line says of both.
+//! From the name of a recipe, with changes of the command line, to its clips.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ pub(crate) struct Clips {
     /// Training clips that could not be read, by stage.
     skipped: RefCell<Vec<Arc<SkippedClips>>>,
     /// Test clips that could not be read.
-    failed: RefCell<Option<Arc<SkippedClips>>>,
+    failed: OnceCell<Arc<SkippedClips>>,
 }
 
 impl Clips {
     pub(crate) fn of_recipe(recipe: &Recipe, device: &Device, dtype: FloatDType) -> Result<Self> {
         let loader = ClipLoader::new(recipe, device, dtype);
-        Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default(), failed: RefCell::default() })
+        Ok(Self { dataset: dataset(recipe)?, loader, skipped: RefCell::default(), failed: OnceCell::new() })
     }
 
     /// Reads the clips of a training stage; of those that cannot be read it skips what the recipe
@@ -39,16 +39,16 @@ impl Clips {
         self.loader.skipping(&skipped)
     }
 
-    /// Reads the test clips. After hours of training one that cannot be read must not take the
-    /// results of the others along: it is skipped and recorded.
+    /// Reads the test clips. One that cannot be read is skipped and recorded: after hours of training it
+    /// must not cost the results of the others.
     pub(crate) fn test_loader(&self, dir: &RunDir) -> ClipLoader {
         let new = || Arc::new(SkippedClips::new(dir.quarantine(), self.dataset.test.len(), 1.0));
-        self.loader.skipping(self.failed.borrow_mut().get_or_insert_with(new))
+        self.loader.skipping(self.failed.get_or_init(new))
     }
 
     /// Names of the test clips that could not be read, sorted.
     pub(crate) fn failed(&self) -> Vec<String> {
-        self.failed.borrow().as_ref().map(|failed| failed.names()).unwrap_or_default()
+        self.failed.get().map(|failed| failed.names()).unwrap_or_default()
     }
 
     /// Names of the training clips that could not be read, sorted.
@@ -84,7 +84,7 @@ pub(crate) fn dataset_of(
 
 /// A recipe with the values of the command line, its paths absolute.
 pub(crate) fn resolve(name: &str, set: &[String], root: Option<&Path>, weights: Option<&Path>) -> Result<Recipe> {
-    let mut recipe = recipe::load(name, set)?;
+    let mut recipe: Recipe = recipe::load(name, set)?;
     place(&mut recipe, root)?;
     if let Some(weights) = weights {
         recipe.backbone.weights = Some(absolute(weights));

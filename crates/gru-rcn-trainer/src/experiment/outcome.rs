@@ -1,9 +1,9 @@
-//! What a run leaves behind: its card, scores, report, and the table on standard output.
+//! The results of a run: its card, scores, report, and the table on standard output.
 
 use anyhow::Result;
 use gru_rcn::backbone::{Backbone, Cnn};
 use gru_rcn::baselines::Baseline;
-use gru_rcn_data::{Dataset, Frames, Sample};
+use gru_rcn_data::{Dataset, Frames};
 use gru_rcn_flow::{Flow, FlowCoding, colour};
 use image::RgbImage;
 
@@ -21,15 +21,15 @@ use crate::recipe::{Recipe, to_toml};
 use crate::report::{ExplainedClip, ExplainedLevel, GalleryClip, Reliability, RunReport, Verdict, jpeg_base64};
 use crate::run::card::{DataCard, RunCard, SystemResult};
 use crate::run::dir::RunDir;
-use crate::run::scores::{ScoreLabels, Scores, top_classes};
+use crate::run::scores::{ScoreLabels, top_classes};
 
 /// Clips shown in the report, wrong ones first among them.
 const GALLERY: usize = 16;
 
-/// Frames shown of each.
+/// Frames shown of each clip.
 const STRIP: usize = 8;
 
-/// The card of a run that is to begin.
+/// The card of a new run.
 pub(super) fn new_card(plan: &Plan<Recipe>, dataset: &Dataset) -> Result<RunCard> {
     let recipe = &plan.recipe;
     let weights = cnn::weights_file(plan.folder.resumed(), recipe);
@@ -51,7 +51,7 @@ pub(super) fn new_card(plan: &Plan<Recipe>, dataset: &Dataset) -> Result<RunCard
     })
 }
 
-/// Lines on what is trained.
+/// Lines that describe what is trained.
 pub(super) fn lines(recipe: &Recipe, card: &RunCard) -> Vec<String> {
     let mut lines = vec![format!("{} of {} classes", card.data.line(), card.classes.len())];
     let mut relation = "system";
@@ -130,7 +130,9 @@ pub(super) fn write(
         tested.scores.save(&dir.scores_of(&tested.result.key, "test"), &labels)?;
     }
     let main = &tested[0];
-    let frames = tested.iter().find(|tested| tested.system == System::Baseline(Baseline::Frame));
+    // Comparable on the same clips only.
+    let is_frame = |tested: &&TestedSystem| tested.system == System::Baseline(Baseline::Frame);
+    let frames = tested.iter().filter(is_frame).find(|frames| frames.clips == main.clips);
     let report = RunReport {
         title: format!("{} on {}", main.result.name, card.data.name),
         subtitle: context.recipe.about.clone(),
@@ -140,7 +142,7 @@ pub(super) fn write(
         confusion: main.scores.predictions()?.confusion().rows().to_vec(),
         gallery: gallery(context, clips, main)?,
         explained: explained(context, clips, main, trained, cnn)?,
-        verdict: Some(Verdict::new(&main.scores, frames.and_then(|frames| frames_beside(main, frames)))?),
+        verdict: Some(Verdict::new(&main.scores, frames.map(|frames| &frames.scores))?),
         notes: card.notes.clone(),
         recipe: to_toml(&context.recipe)?,
         reliability: match &main.result.calibration {
@@ -159,13 +161,7 @@ fn result(dir: &RunDir, tested: &TestedSystem) -> SystemResult {
     SystemResult { scores: Some(path.to_string_lossy().into_owned()), ..tested.result.clone() }
 }
 
-/// The scores of the per-frame baseline; nothing if it was not tested on the same clips.
-fn frames_beside<'a>(main: &TestedSystem, frames: &'a TestedSystem) -> Option<&'a Scores> {
-    (main.clips == frames.clips).then_some(&frames.scores)
-}
-
-/// Some test clips, up to half of them wrong ones, the rest one of each class in turn. One whose
-/// frames cannot be read any more is left out, with a warning.
+/// Some test clips, up to half of them wrong ones, the rest one of each class in turn.
 fn gallery(context: &Context, clips: &Clips, main: &TestedSystem) -> Result<Vec<GalleryClip>> {
     let predictions = main.scores.predictions()?;
     let guesses = predictions.predicted();
@@ -180,37 +176,34 @@ fn gallery(context: &Context, clips: &Clips, main: &TestedSystem) -> Result<Vec<
     let longest = by_class.iter().map(Vec::len).max().unwrap_or(0);
     let in_turn = (0..longest).flat_map(|n| by_class.iter().filter_map(move |clips| clips.get(n).copied()));
     chosen.extend(in_turn.take(GALLERY - chosen.len()));
-    let mut shown = Vec::new();
-    for row in chosen {
-        let sample = &clips.dataset.test[main.clips[row]];
-        match clips.loader.read_one(sample, None) {
-            Ok(frames) => shown.push(gallery_clip(clips, main, row, sample, &frames)?),
-            Err(error) => context.message(format!("warning: the report does not show {}: {error}", sample.id)),
-        }
-    }
-    Ok(shown)
+    let show =
+        |row: usize| read(context, clips, main, row, "show").map(|frames| gallery_clip(clips, main, row, &frames));
+    chosen.into_iter().filter_map(show).collect()
 }
 
-fn gallery_clip(
-    clips: &Clips,
-    main: &TestedSystem,
-    row: usize,
-    sample: &Sample,
-    frames: &Frames,
-) -> Result<GalleryClip> {
-    let classes = main.scores.classes;
-    let row = &main.scores.probabilities[row * classes..][..classes];
+/// The frames of a test clip for the report. If they cannot be read any more, a warning says what the report
+/// does not do: `show` or `explain` the clip.
+fn read(context: &Context, clips: &Clips, main: &TestedSystem, row: usize, verb: &str) -> Option<Frames> {
+    let sample = &clips.dataset.test[main.clips[row]];
+    let frames = clips.loader.read_one(sample, None);
+    frames
+        .inspect_err(|error| context.message(format!("warning: the report does not {verb} {}: {error}", sample.id)))
+        .ok()
+}
+
+fn gallery_clip(clips: &Clips, main: &TestedSystem, row: usize, frames: &Frames) -> Result<GalleryClip> {
+    let (sample, all) = (&clips.dataset.test[main.clips[row]], &clips.dataset.classes);
+    let probabilities = &main.scores.probabilities[row * main.scores.classes..][..main.scores.classes];
     Ok(GalleryClip {
         id: sample.id.clone(),
-        truth: clips.dataset.classes[sample.class].clone(),
-        top: top_classes(row, &clips.dataset.classes, 3).map(|(class, p)| (class.to_owned(), p)).collect(),
+        truth: all[sample.class].clone(),
+        top: top_classes(probabilities, all, 3).map(|(class, p)| (class.to_owned(), p)).collect(),
         frames_jpeg: strip(frames)?,
     })
 }
 
 /// The right and the wrong test clip of which the system is most certain, with its maps of the class
-/// that it names; nothing from a system without maps. A clip whose frames cannot be read any more is
-/// left out, with a warning.
+/// that it names; nothing from a system without maps.
 fn explained(
     context: &Context,
     clips: &Clips,
@@ -231,21 +224,14 @@ fn explained(
     };
     let mut explained = Vec::new();
     for row in [true, false].into_iter().filter_map(most_certain) {
-        let sample = &clips.dataset.test[main.clips[row]];
-        let frames = match clips.loader.read_one(sample, None) {
-            Ok(frames) => frames,
-            Err(error) => {
-                context.message(format!("warning: the report does not explain {}: {error}", sample.id));
-                continue;
-            }
-        };
+        let Some(frames) = read(context, clips, main, row, "explain") else { continue };
         let clip = std::slice::from_ref(&frames);
         let percepts = FrozenCnn::new(cnn).percepts(clip, &context.device, clips.loader.dtype);
         let maps = explain(&**model, &cnn.levels(), percepts, guesses[row])?;
         let shown = maps.iter().filter(|level| level.has_places());
         let levels = shown.map(|level| explained_level(level, &frames)).collect::<Result<Vec<_>>>()?;
         if !levels.is_empty() {
-            explained.push(ExplainedClip { clip: gallery_clip(clips, main, row, sample, &frames)?, levels });
+            explained.push(ExplainedClip { clip: gallery_clip(clips, main, row, &frames)?, levels });
         }
     }
     Ok(explained)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use gru_rcn::backbone::{Backbone, Cnn};
-use gru_rcn::percepts::{PerceptStatistics, Percepts};
+use gru_rcn::percepts::Percepts;
 use gru_rcn_data::Sample;
 
 use super::backbone;
@@ -25,14 +25,7 @@ pub(crate) struct Sources {
     /// Both together, where systems are trained again.
     pub(crate) all: Rc<dyn Source<Percepts>>,
     /// Training clips in memory, to measure the normalisation's constants on.
-    measured: Store,
-}
-
-impl Sources {
-    /// Mean squares of training clips; `view` says what of the percepts is measured.
-    pub(crate) fn statistics(&self, view: impl Fn(Percepts) -> Percepts) -> PerceptStatistics {
-        self.measured.statistics(view)
-    }
+    pub(crate) measured: Store,
 }
 
 /// Makes percepts of clips by a CNN, or reads those at hand.
@@ -51,14 +44,14 @@ fn computed_once(recipe: &Recipe) -> bool {
     recipe.features.cache && recipe.uses_percepts()
 }
 
-/// The percepts on disk, where the run may keep some there: which clips are at hand is said, and room
-/// is made for the others.
+/// The percepts on disk, if the run may keep some there. Reports which clips are at hand and makes room for
+/// the others.
 pub(crate) fn open_kept(context: &Context, clips: &Clips, cnn: &Cnn) -> Result<Option<Arc<KeptPercepts>>> {
     let (recipe, dataset, loader) = (&context.recipe, &clips.dataset, &clips.loader);
     let Some(folder) = context.percepts.as_ref().filter(|_| computed_once(recipe)) else { return Ok(None) };
     let message = |line| context.message(line);
     let work = Work { device: &context.device, stop: &context.stop, message: &message };
-    // Those of this run have room in any case.
+    // The percepts of this run have room in any case.
     let kept = Kept::new(folder, &context.device, MOST_BYTES.max((recipe.features.max_mib as u64) << 21));
     let (network, weights) = (recipe.backbone.network.name(), backbone::fingerprint(cnn));
     let kept = KeptPercepts::new(kept, cnn, [network, &weights], loader, samples(dataset), &work)?;

@@ -57,7 +57,7 @@ impl RunOptions {
     }
 }
 
-/// What the folder of a run is to say of it, and what it said before.
+/// What a run folder is to record, and what it recorded before.
 pub(crate) struct Opening {
     pub(crate) card: RunCard,
     /// The card of a resumed run.
@@ -70,8 +70,8 @@ pub(crate) struct Opening {
 }
 
 impl<R: RecipeKind> Plan<R> {
-    /// Checks a run with this card against the machine's memory, and a resumed one against what its
-    /// folder says.
+    /// Checks a run with this card against the machine's memory, and a resumed one against the records of its
+    /// folder.
     pub(crate) fn check(&self, mut card: RunCard, dataset: &Dataset, memory: Memory) -> Result<Opening> {
         memory.check(self.options.max_memory)?;
         let (resumed, digests) = (self.folder.resumed(), digests(dataset));
@@ -101,8 +101,8 @@ impl<R: RecipeKind> Plan<R> {
         }
     }
 
-    /// Makes the folder or opens it again, writes into it what is known from the start, and says it, with
-    /// these lines first.
+    /// Makes the folder or opens it again, writes what is known from the start into it, and logs it after these
+    /// lines.
     pub(crate) fn open(self, opening: Opening, dataset: &Dataset, lines: Vec<String>) -> Result<(Session, R, RunCard)> {
         let Opening { card, fingerprint, digests, warning, memory, .. } = opening;
         let RunOptions { device, others, percepts, plain, stop, .. } = self.options;
@@ -140,7 +140,7 @@ impl<R: RecipeKind> Plan<R> {
     }
 }
 
-/// The end of a run, which has left a card or an error.
+/// Ends a run that has come to a card or an error.
 pub(crate) fn end(session: Session, card: Result<RunCard>) -> Result<(RunDir, RunCard)> {
     session.observers.send(Event::RunEnded);
     if let Some(peak) = peak() {

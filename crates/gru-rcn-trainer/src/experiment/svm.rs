@@ -89,7 +89,8 @@ fn descriptors(context: &Context, clips: &Clips, c3d: &C3d, section: &SvmSection
     let pixels = C3d::pixels(recipe.clip.modality.channels());
     let views = ViewPixels { pixels: &pixels, loader: &loader, device: &context.device };
     let mut pace = Pace::new(samples.len());
-    let (mut sums, mut counts): (Vec<Vec<f64>>, _) = (vec![Vec::new(); samples.len()], vec![0; samples.len()]);
+    // Of each clip the sum of the descriptors of its views, and their number.
+    let mut sums: Vec<(Vec<f64>, usize)> = vec![(Vec::new(), 0); samples.len()];
     for batch in views.of_clips(&samples, section.views()) {
         if context.stop.is_set() {
             bail!(context.stop.interrupted());
@@ -99,23 +100,23 @@ fn descriptors(context: &Context, clips: &Clips, c3d: &C3d, section: &SvmSection
         let units = descriptors.dims()[1];
         let values = descriptors.try_into_data()?.try_into_vec::<f32>()?;
         for (row, values) in batch.rows.iter().zip(values.chunks(units)) {
-            let sums = &mut sums[row.clip];
-            sums.resize(units, 0.0);
-            sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += row.times as f64 * f64::from(value));
-            counts[row.clip] += row.times;
+            let (sum, count) = &mut sums[row.clip];
+            sum.resize(units, 0.0);
+            sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += row.times as f64 * f64::from(value));
+            *count += row.times;
         }
         let done = batch.rows.last().map_or(0, |row| row.clip + 1);
         if let Some(line) = pace.line(done, "training clips have descriptors") {
             context.message(line);
         }
     }
-    let read = || counts.iter().zip(&sums).zip(&samples).filter(|((count, _), _)| **count > 0);
-    if read().next().is_none() {
+    let (mut examples, mut targets) = (Vec::new(), Vec::new());
+    for ((sum, count), sample) in sums.iter().zip(&samples).filter(|((_, count), _)| *count > 0) {
+        examples.extend(sum.iter().map(|sum| (sum / *count as f64) as f32));
+        targets.push(sample.class);
+    }
+    if targets.is_empty() {
         bail!("none of the {} training clips could be read; see {}", samples.len(), context.dir.quarantine().display());
     }
-    let mean = |(&count, sums): (&usize, &Vec<f64>)| {
-        sums.iter().map(move |sum| (sum / count as f64) as f32).collect::<Vec<_>>()
-    };
-    let examples = read().flat_map(|((count, sums), _)| mean((count, sums))).collect();
-    Ok((examples, read().map(|(_, sample)| sample.class).collect()))
+    Ok((examples, targets))
 }

@@ -109,7 +109,7 @@ impl System {
         self.is_gru_rcn().then(|| recipe.levels())
     }
 
-    /// What is written beside its weights; the description makes a recognizer of the file.
+    /// Metadata of its weight file. With the description, `Recognizer::open` can read the run.
     pub(crate) fn metadata(
         &self,
         recipe: &Recipe,
@@ -136,11 +136,8 @@ impl System {
 
 /// A trained system.
 pub(crate) struct TrainedSystem {
-    /// Which one.
     pub(crate) system: System,
-    /// The model.
     pub(crate) model: TrainedModel,
-    /// Its learning curve.
     pub(crate) curve: Vec<EpochPoint>,
     /// Number of trained parameters: all but the factors of the normalisation, one per level.
     pub(crate) parameters: usize,
@@ -187,13 +184,10 @@ impl TrainedSystem {
     }
 }
 
-/// A model that takes in some of the levels.
-#[derive(Clone)]
-pub(crate) struct OfLevels<M> {
-    /// The model.
-    pub(crate) model: M,
-    /// Positions of the levels; none for all.
-    pub(crate) levels: Option<Vec<usize>>,
+/// A model that takes in the levels at these positions; all of them if none are given.
+struct OfLevels<M> {
+    model: M,
+    levels: Option<Vec<usize>>,
 }
 
 impl<M: Scorable<Percepts>> Scorable<Percepts> for OfLevels<M> {
@@ -266,14 +260,11 @@ pub(crate) fn check_baselines(recipe: &Recipe, classes: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::load;
+    use crate::recipe::changed;
 
     #[test]
     fn cnns_are_named_after_the_network_and_its_input() {
-        let name = |recipe: &str, changes: &[&str]| {
-            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            System::Cnn.name(&load(recipe, &changes).unwrap())
-        };
+        let name = |recipe: &str, changes: &[&str]| System::Cnn.name(&changed(recipe, changes).unwrap());
         assert_eq!(name("ucf101/rgb", &[]), "VGG-16, single frames");
         assert_eq!(name("ucf101/flow", &[]), "VGG-16, single stacks of flow");
         assert_eq!(name("folder", &["backbone.network=squeezenet"]), "SqueezeNet 1.0, single frames");

@@ -21,7 +21,7 @@ use super::system::{self, System, TrainedSystem};
 use super::{backbone, cnn};
 use crate::context::Context;
 use crate::device::initial;
-use crate::percepts::{ClipLoader, FrozenCnn, Levels, Live, Source, WithContext};
+use crate::percepts::{Changed, ClipLoader, FrozenCnn, Live, Source};
 use crate::recipe::{CompositeSection, TrainingSection};
 use crate::run::card::EpochPoint;
 use crate::train::{Stage, Trainer};
@@ -81,7 +81,7 @@ impl Work<'_> {
     fn gru_rcn(self, system: &System) -> GruRcnClassifier {
         let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
         let levels = recipe.levels();
-        let statistics = self.sources.statistics(|percepts| percepts.select(&levels));
+        let statistics = self.sources.measured.statistics(|percepts| percepts.select(&levels));
         system::gru_rcn(recipe, &self.cnn.levels(), classes, system).init_fitted(&statistics, &initial::device())
     }
 
@@ -89,7 +89,7 @@ impl Work<'_> {
     fn baseline<M: BaselineModel>(self, system: &System) -> M {
         let (recipe, classes) = (&self.context.recipe, self.clips.dataset.classes.len());
         let options = system::baseline_options(recipe, system, &self.cnn.levels(), classes);
-        M::init_fitted(&options, &self.sources.statistics(M::measured), &initial::device())
+        M::init_fitted(&options, &self.sources.measured.statistics(M::measured), &initial::device())
     }
 
     /// The classifier with the encoder of a composite LSTM, which is trained first, without labels.
@@ -122,22 +122,19 @@ impl Work<'_> {
         M: ClipClassifier<Input = Percepts> + 'static,
     {
         let recipe = &self.context.recipe;
-        let source = |part: Part| -> Rc<dyn Source<Percepts>> {
-            let source = match part {
-                Part::Train => &self.sources.train,
-                Part::Validation => &self.sources.validation,
-                Part::All => &self.sources.all,
-            };
+        let source = |source: &Rc<dyn Source<Percepts>>| -> Rc<dyn Source<Percepts>> {
             let source: Rc<dyn Source<Percepts>> = match system.levels(recipe) {
-                Some(levels) => Rc::new(Levels::new(source.clone(), levels)),
+                Some(levels) => Rc::new(Changed::of_levels(source.clone(), levels)),
                 None => source.clone(),
             };
             match recipe.model.context {
-                Some(clips) if *system == System::GruRcn => Rc::new(WithContext::new(source, clips)),
+                Some(clips) if *system == System::GruRcn => Rc::new(Changed::with_context(source, clips)),
                 _ => source,
             }
         };
-        let (model, curve) = self.train_or_load(system, build, start, source, describe)?;
+        let Sources { train, validation, all, .. } = self.sources;
+        let (model, curve) =
+            self.train_or_load(system, build, start, [train, validation, all].map(source), describe)?;
         Ok(TrainedSystem::new(recipe, system.clone(), model, None, curve))
     }
 
@@ -147,28 +144,24 @@ impl Work<'_> {
         let options = context.recipe.pixel_options(dataset.classes.len());
         let pixels = M::pixels(options.in_channels);
         let training = self.clips.training_loader(&context.dir, &context.recipe.training);
-        let source = |part: Part| -> Rc<dyn Source<PixelClips>> {
-            let live = |samples: &[Sample], loader: &ClipLoader| {
-                Rc::new(Live::new(pixels.clone(), samples, loader.clone(), &context.device))
-            };
-            match part {
-                Part::Train => live(&dataset.train, &training),
-                Part::Validation => live(&dataset.validation, &self.clips.loader),
-                Part::All => live(&[&dataset.train[..], &dataset.validation].concat(), &training),
-            }
+        let live = |samples: &[Sample], loader: &ClipLoader| -> Rc<dyn Source<PixelClips>> {
+            Rc::new(Live::new(pixels.clone(), samples, loader.clone(), &context.device))
         };
+        let all = [&dataset.train[..], &dataset.validation].concat();
+        let parts =
+            [live(&dataset.train, &training), live(&dataset.validation, &self.clips.loader), live(&all, &training)];
         let build = || M::from_options(&options, &initial::device()).expect("the baseline was checked");
-        let (model, curve) = self.train_or_load(system, build, Ok, source, |_| Ok(None))?;
+        let (model, curve) = self.train_or_load(system, build, Ok, parts, |_| Ok(None))?;
         Ok(TrainedSystem::of_pixels(system.clone(), model, pixels, curve))
     }
 
-    /// A model and its learning curve.
+    /// A model and its learning curve, from the training clips, the validation clips, and both together.
     fn train_or_load<M: ClipClassifier + 'static>(
         self,
         system: &System,
         build: impl FnOnce() -> M,
         start: impl FnOnce(M) -> Result<M>,
-        source: impl Fn(Part) -> Rc<dyn Source<M::Input>>,
+        [train, validation, all]: [Rc<dyn Source<M::Input>>; 3],
         describe: impl FnOnce(&M) -> Result<Option<RecognizerDescription>>,
     ) -> Result<(M, Vec<EpochPoint>)> {
         let context = self.context;
@@ -181,7 +174,6 @@ impl Work<'_> {
             return Ok((import(model.valid(), &weights)?, curve));
         }
         let model = start(model)?;
-        let validation = source(Part::Validation);
         let stage = |key: &str, name: &str, training: &TrainingSection| Stage {
             loss: recipe.model.loss,
             classes: self.clips.dataset.classes.clone(),
@@ -191,15 +183,15 @@ impl Work<'_> {
         let first_weights = model.clone();
         let mut trained = context.clock.time(&name, || {
             let trainer = Trainer::new(context, stage(&key, &name, &recipe.training));
-            trainer.run(model, &*source(Part::Train), &*validation)
+            trainer.run(model, &*train, &*validation)
         })?;
         if let Some(training) = recipe.refit_training() {
             context.message("training again, on the validation clips too; their metrics say nothing from here on");
             let (key, name) = (format!("{key}-refit"), format!("{name}, all clips"));
             let stage = stage(&key, &name, &training);
-            trained.model = context.clock.time(&name, || {
-                Ok(Trainer::new(context, stage).run(first_weights, &*source(Part::All), &*validation)?.model)
-            })?;
+            trained.model = context
+                .clock
+                .time(&name, || Ok(Trainer::new(context, stage).run(first_weights, &*all, &*validation)?.model))?;
         }
         context.dir.check_there()?;
         if let Some(folder) = weights.parent() {
@@ -210,15 +202,6 @@ impl Work<'_> {
         context.dir.mark_done(&key, &trained.position.curve, self.checksum)?;
         Ok((trained.model, trained.position.curve))
     }
-}
-
-/// Clips that a system is trained or validated on.
-#[derive(Clone, Copy)]
-enum Part {
-    Train,
-    Validation,
-    /// Training and validation clips together.
-    All,
 }
 
 struct TrainBaseline<'a> {

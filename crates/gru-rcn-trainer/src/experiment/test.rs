@@ -47,9 +47,9 @@ pub(crate) struct Test<'a> {
     pub(crate) stop: &'a StopFlag,
     /// The frozen CNN of the run, on the plain device.
     pub(crate) cnn: &'a Cnn,
-    /// What is done with so many clips, as lines on the progress say it: "clips are scored".
+    /// What lines on the progress say after a number of clips, such as "clips are scored".
     pub(crate) work: &'a str,
-    /// Takes these lines.
+    /// Receives these lines.
     pub(crate) message: &'a dyn Fn(String),
 }
 

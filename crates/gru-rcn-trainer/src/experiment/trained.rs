@@ -28,7 +28,6 @@ pub(crate) struct TrainedRun {
     pub(crate) cnn: Cnn,
     pub(crate) device: Device,
     pub(crate) loader: ClipLoader,
-    dtype: FloatDType,
 }
 
 impl TrainedRun {
@@ -42,7 +41,7 @@ impl TrainedRun {
             false => config.init(device),
         };
         let loader = ClipLoader::new(&recipe, device, dtype);
-        Ok(Self { dir, recipe, card, cnn, device: device.clone(), loader, dtype })
+        Ok(Self { dir, recipe, card, cnn, device: device.clone(), loader })
     }
 
     /// Its systems, the one that it is about first.
@@ -106,7 +105,7 @@ impl TrainedRun {
 
     fn gru_rcn_of(&self, system: &System, weights: &Path) -> Result<GruRcnClassifier> {
         let config = system::gru_rcn(&self.recipe, &self.cnn.levels(), self.card.classes.len(), system);
-        Ok(import(config.init(&self.device), weights)?.computing_in(self.dtype))
+        Ok(import(config.init(&self.device), weights)?.computing_in(self.loader.dtype))
     }
 
     /// The temperature of its GRU-RCN.
@@ -162,14 +161,14 @@ impl BaselineVisitor for LoadBaseline<'_> {
         let mut statistics = PerceptStatistics::default();
         statistics.observe(&Percepts::new(vec![Tensor::zeros([1, 2, 1, 1, 1], &run.device)]));
         let model = import(M::init_fitted(&options, &statistics, &run.device), self.weights)?;
-        let model = model.computing_in(run.dtype);
+        let model = model.computing_in(run.loader.dtype);
         Ok(TrainedSystem::new(&run.recipe, self.system.clone(), model, None, Vec::new()))
     }
 
     fn visit_pixels<M: PixelBaseline>(self) -> Self::Output {
         let run = self.run;
         let options = run.recipe.pixel_options(run.card.classes.len());
-        let model = import(M::from_options(&options, &run.device)?, self.weights)?.computing_in(run.dtype);
+        let model = import(M::from_options(&options, &run.device)?, self.weights)?.computing_in(run.loader.dtype);
         Ok(TrainedSystem::of_pixels(self.system.clone(), model, M::pixels(options.in_channels), Vec::new()))
     }
 }

@@ -11,7 +11,7 @@ use gru_rcn_data::{ClipPlanner, Frames, Photometric, Sample, ordered};
 use serde_json::{Value, json};
 
 use super::kept::{Kept, Key, Values};
-use super::{ClipLoader, FrozenCnn, bytes_of_clips, chunk_of, workers};
+use super::{ClipLoader, FrozenCnn, bytes_of_clips, workers};
 use crate::observe::Pace;
 use crate::signals::StopFlag;
 
@@ -22,7 +22,7 @@ pub(crate) type Version = Option<u64>;
 #[derive(Debug)]
 pub(crate) struct KeptPercepts {
     pub(crate) kept: Kept,
-    /// What the percepts of all clips follow from: the CNN and its precision.
+    /// What the percepts of all clips depend on: the CNN and its precision.
     cnn: Value,
     levels: Vec<Level>,
     planner: ClipPlanner,
@@ -32,7 +32,7 @@ pub(crate) struct KeptPercepts {
 }
 
 impl KeptPercepts {
-    /// Of a network with this checksum of its weights; reads the files of the clips once.
+    /// The percepts of a network, by its name and the checksum of its weights. Reads the files of the clips once.
     pub(crate) fn new<'s>(
         kept: Kept,
         cnn: &Cnn,
@@ -45,7 +45,7 @@ impl KeptPercepts {
         let (mut contents, mut pace) = (HashMap::new(), Pace::new(samples.len()));
         for (done, sample) in samples.iter().enumerate() {
             work.progress(pace.line(done, "clips are compared with those whose percepts are at hand"))?;
-            // What is wrong with the others is said when they are read.
+            // Faults of the others are reported when they are read.
             if let Ok(content) = sample.content() {
                 contents.insert(sample.id.clone(), content);
             }
@@ -114,7 +114,7 @@ impl KeptPercepts {
     }
 }
 
-/// How percepts are computed, and who hears of it.
+/// Where percepts are computed, and who is told of the progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Work<'a> {
     pub(crate) device: &'a Device,
@@ -146,7 +146,7 @@ impl Work<'_> {
         if self.stop.is_set() { bail!(self.stop.interrupted()) } else { Ok(()) }
     }
 
-    /// Hands out the percepts of these versions of all clips that can be read, in no order. A clip is
+    /// Hands out the percepts of these versions of all clips that can be read, in any order. A clip is
     /// read once for all of its versions that are not at hand.
     pub(crate) fn percepts(
         &self,
@@ -166,7 +166,7 @@ impl Work<'_> {
         };
         let bytes = loader.bytes_of(versions.len());
         let clips = ordered(samples.to_vec(), move |_| bytes, loader.limits, missing);
-        let at_once = workers(loader) * chunk_of(pixels_of_clip(loader));
+        let at_once = workers(loader) * loader.chunk();
         let (mut waiting, mut pace) = (Vec::new(), Pace::new(samples.len()));
         for (clip, read) in clips.enumerate() {
             let sample = &samples[clip];
@@ -203,7 +203,7 @@ impl Work<'_> {
         waiting: Vec<(usize, usize, Frames)>,
         found: &mut impl FnMut(&Found) -> Result<()>,
     ) -> Result<()> {
-        let chunk = chunk_of(pixels_of_clip(loader));
+        let chunk = loader.chunk();
         let (places, frames): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|(clip, place, frames)| ((clip, place), frames)).unzip();
         let parts: Vec<&[Frames]> = frames.chunks(chunk).collect();
@@ -220,9 +220,4 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-fn pixels_of_clip(loader: &ClipLoader) -> usize {
-    let [height, width] = loader.planner.input_size;
-    loader.planner.temporal.frames() * height * width
 }

@@ -2,12 +2,12 @@
 //! run need not compute them again.
 //!
 //! ```text
-//! HASH.safetensors   float32 tensors; in the metadata `key`, all that their values follow from, of
-//!                    which the name is a hash, and `checksum`, of the values
+//! HASH.safetensors   float32 tensors; in the metadata `key`, all that the values depend on, whose hash
+//!                    is the name of the file, and `checksum`, of the values
 //! ```
 //!
-//! A file that is there is whole: it is renamed to its name after it is written. Several processes
-//! may share a folder; who writes what another has written writes the same.
+//! A file gets its name after it is written whole. Several processes may share a folder: two that write
+//! the same file write the same bytes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::output::{describe, note};
 
-/// Changes when other values follow from the same key.
+/// Raised when the values of a key change.
 const LAYOUT: u32 = 1;
 
 /// Most bytes of a folder, unless the percepts of one run may take more.
@@ -34,7 +34,7 @@ pub(crate) const MOST_BYTES: u64 = 16 << 30;
 /// Bytes that stay free on the disk.
 const RESERVE: u64 = 1 << 30;
 
-/// What `features` writes into its folder, of which then nothing is removed.
+/// The file that `features` writes into its folder. Nothing is removed from a folder with this file.
 pub(crate) const INDEX: &str = "index.json";
 
 /// Shape and values of a tensor.
@@ -46,13 +46,13 @@ pub(crate) struct Kept {
     folder: PathBuf,
     /// Most bytes of the folder.
     most: u64,
-    /// What all keys begin with: what computes the values.
+    /// The beginning of all keys: what computes the values.
     computed_by: Value,
-    /// Set when nothing more is kept.
+    /// Set once nothing more is kept.
     closed: OnceLock<()>,
 }
 
-/// What values follow from, and the name of their file.
+/// All that values depend on, and the name of their file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Key {
     text: String,
@@ -70,7 +70,7 @@ impl Kept {
         Self { folder: folder.into(), most, computed_by, closed: OnceLock::new() }
     }
 
-    /// The key of what follows from `of`.
+    /// The key of values that depend on `of`.
     pub(crate) fn key(&self, of: &Value) -> Key {
         let text = json!([self.computed_by, of]).to_string();
         let file = format!("{:016x}.safetensors", Fnv64::default().text(&text).finish());
@@ -85,7 +85,8 @@ impl Kept {
         true
     }
 
-    /// The tensors of these names; nothing if they are not there. Of a damaged file there is a line.
+    /// The tensors of these names; nothing if they are not there. A damaged file is reported and counts as
+    /// none.
     pub(crate) fn read(&self, key: &Key, names: &[&str]) -> Option<Vec<Values>> {
         let path = self.folder.join(&key.file);
         let read = || if_there(&path, fs::read(&path))?.map(|bytes| parse(&bytes, key, names)).transpose();
@@ -118,8 +119,8 @@ impl Kept {
         written.inspect_err(|_| drop(remove(&partial))).with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// Says how many clips are at hand, `percepts` or whatever they are, and makes room for `bytes` of
-    /// the `missing` ones.
+    /// Reports how many clips have their files, which are of `what`, such as percepts, and makes room for
+    /// `bytes` of the `missing` ones.
     pub(crate) fn prepare(&self, what: &str, [clips, missing]: [usize; 2], bytes: usize, message: &dyn Fn(String)) {
         let (at_hand, mib, folder) = (clips - missing, bytes.div_ceil(1 << 20), self.folder.display());
         message(format!(
@@ -128,8 +129,8 @@ impl Kept {
         self.or_close(self.make_room(bytes as u64), message);
     }
 
-    /// Writes tensors as far as that is possible: what cannot be kept costs the next run some time, and
-    /// is no reason to end this one.
+    /// Writes tensors, if that is possible. What cannot be kept costs the next run some time, and is no
+    /// reason to end this one.
     pub(crate) fn keep(&self, key: &Key, tensors: &[(&str, Vec<usize>, &[f32])], message: &dyn Fn(String)) {
         if self.closed.get().is_none() {
             self.or_close(self.write(key, tensors), message);
@@ -143,8 +144,8 @@ impl Kept {
         }
     }
 
-    /// Makes room for so many bytes: what was used longest ago is removed. An error says why there is
-    /// none.
+    /// Makes room for this number of bytes by removing the files that were used longest ago. The error says
+    /// why there is no room.
     fn make_room(&self, more: u64) -> Result<()> {
         let (folder, mib) = (self.folder.display(), |bytes: u64| bytes.div_ceil(1 << 20));
         ensure!(more <= self.most, "{} MiB are more than the {} MiB of {folder}", mib(more), mib(self.most));
@@ -207,7 +208,7 @@ fn parse(file: &[u8], key: &Key, names: &[&str]) -> Result<Vec<Values>> {
     Ok(tensors.into_iter().map(values).collect())
 }
 
-/// Of the values of all tensors, in the order of their names.
+/// The checksum of the values of all tensors, in the order of their names.
 fn checksum<'a>(tensors: impl Iterator<Item = &'a [u8]>) -> String {
     format!("{:016x}", tensors.fold(Fnv64::default(), Fnv64::bytes).finish())
 }

@@ -9,7 +9,7 @@ use gru_rcn_data::{Frames, Sample};
 
 use super::{Batch, Batches, ClipLoader, FrozenCnn, Source, in_batches, pixels_of};
 
-/// Makes what a model takes in of clips of the same shape.
+/// Makes the input of a model from clips of the same shape.
 pub(crate) trait MakeInput {
     type Input;
 

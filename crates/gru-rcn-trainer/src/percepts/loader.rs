@@ -15,6 +15,7 @@ use gru_rcn_data::{
 };
 use serde_json::{Value, json};
 
+use super::chunk_of;
 use crate::output::note;
 use crate::recipe::Recipe;
 
@@ -34,8 +35,8 @@ pub(crate) struct ClipLoader {
     skipped: Option<Arc<SkippedClips>>,
 }
 
-/// A reader of clips that names the damaged videos among them when the last user is done: their
-/// frames are used, and whoever sees the result should know.
+/// A reader of clips that reports the damaged videos among them when it is dropped. Their frames are used,
+/// which whoever sees the result should know.
 #[derive(Debug)]
 pub(crate) struct WarningReader(ClipReader);
 
@@ -87,9 +88,20 @@ impl ClipLoader {
     /// Most bytes that one clip takes on its way: all its frames are held while one version is cut.
     pub(crate) fn bytes_of(&self, versions: usize) -> usize {
         let [height, width] = self.planner.frame_size;
-        let [h, w] = self.planner.input_size;
         // The decoded length is not known in advance; ten seconds at 25 frames a second is assumed.
-        250 * height * width * 3 + versions * self.planner.temporal.frames() * h * w * self.planner.modality.channels()
+        250 * height * width * 3 + versions * self.planner.temporal.frames() * self.bytes_of_frame()
+    }
+
+    /// Bytes of a frame, or a stack of flow, as the CNN gets it.
+    pub(crate) fn bytes_of_frame(&self) -> usize {
+        let [height, width] = self.planner.input_size;
+        height * width * self.planner.modality.channels()
+    }
+
+    /// Clips that go through the frozen CNN together.
+    pub(crate) fn chunk(&self) -> usize {
+        let [height, width] = self.planner.input_size;
+        chunk_of(self.planner.temporal.frames() * height * width)
     }
 
     /// The same loader for `frames` single frames, or stacks of flow, of each clip: in training a
@@ -120,12 +132,12 @@ impl ClipLoader {
         matches!(&sample.source, ClipSource::Video(path) if damaged(path))
     }
 
-    /// What is wrong with the first of the clips that were skipped, by their names.
+    /// The fault of the skipped clip whose name is first.
     pub(crate) fn first_fault(&self) -> Option<String> {
         self.skipped.as_ref()?.faults().into_values().next()
     }
 
-    /// What `read` makes of clips, `versions` of each, in their order. Threads read ahead.
+    /// Clips in their order, as `read` gives `versions` of each. Threads read ahead.
     pub(crate) fn in_order<T: Send + 'static>(
         &self,
         samples: Vec<Sample>,
@@ -136,7 +148,7 @@ impl ClipLoader {
         ordered(samples, move |_| bytes, self.limits, move |sample| read(&worker, sample))
     }
 
-    /// Reads the version of a clip for an epoch; without one, that which is evaluated.
+    /// Reads the version of a clip for an epoch; without an epoch, the one that is evaluated.
     pub(crate) fn read_one(&self, sample: &Sample, epoch: Option<u64>) -> Result<Frames, DataError> {
         Ok(self.read(sample, &[epoch])?.swap_remove(0))
     }
@@ -170,7 +182,7 @@ pub(crate) struct SkippedClips {
     record: Option<PathBuf>,
     clips: usize,
     fraction: f64,
-    /// What is wrong with each.
+    /// The fault of each, by its name.
     seen: Mutex<BTreeMap<String, String>>,
 }
 
@@ -185,7 +197,7 @@ impl SkippedClips {
         Arc::new(Self { record: None, clips: 0, fraction: 1.0, seen: Mutex::default() })
     }
 
-    /// What was found so far, by the names of the clips.
+    /// The faults so far, by the names of the clips.
     pub(crate) fn faults(&self) -> BTreeMap<String, String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

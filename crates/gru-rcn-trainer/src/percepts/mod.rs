@@ -2,9 +2,9 @@
 //!
 //! The CNN is frozen, so the percepts of a clip that is not augmented never change: [`Store`]
 //! computes them once and keeps them in memory, with a few augmented versions of each training
-//! clip, and [`KeptPercepts`] on disk for other runs. [`Live`] runs the CNN in every epoch on freshly drawn clips, as the paper does. A CNN that
-//! is trained takes in pixels: kept in memory by [`PixelStore`], or read anew in every epoch by
-//! [`Live`]. All hand out [`Batch`]es through [`Source`].
+//! clip, and [`KeptPercepts`] on disk for other runs. [`Live`] runs the CNN in every epoch on freshly
+//! drawn clips, as the paper does. A CNN that is trained takes in pixels: kept in memory by
+//! [`PixelStore`], or read anew in every epoch by [`Live`]. All hand out [`Batch`]es through [`Source`].
 
 mod frozen;
 mod kept;
@@ -19,7 +19,7 @@ pub(crate) use kept::{INDEX, Kept, Key, MOST_BYTES};
 pub(crate) use live::Live;
 pub(crate) use loader::{ClipLoader, SkippedClips};
 pub(crate) use pixels::{PixelStore, appearances};
-pub(crate) use source::{Batch, Batches, Levels, Source, WithContext, in_batches};
+pub(crate) use source::{Batch, Batches, Changed, Source, in_batches};
 pub(crate) use store::{Store, bytes_of_clips, versions};
 
 use std::cell::{Cell, RefCell};
@@ -52,7 +52,7 @@ pub(crate) fn workers(loader: &ClipLoader) -> usize {
 
 /// A CNN that is not trained, as it makes percepts. A GPU that can record launches replays it.
 pub(crate) struct FrozenCnn {
-    cnn: Cnn,
+    pub(crate) cnn: Cnn,
     taps: RefCell<Replay>,
     /// Frames, or stacks of flow, that it has seen.
     frames: Cell<usize>,
@@ -108,12 +108,16 @@ fn percepts_of(
         let pixels = cnn.pixels().normalise(upload(part, device)).cast(dtype);
         Percepts::of_clips(pixels, &taps).cast(FloatDType::F32)
     });
-    let mut parts: Vec<Percepts> = parts.collect();
+    joined(parts.collect(), 0)
+}
+
+/// The maps of all parts, joined along a dimension.
+pub(crate) fn joined(mut parts: Vec<Percepts>, dimension: usize) -> Percepts {
     if parts.len() == 1 {
         return parts.swap_remove(0);
     }
-    let levels = cnn.levels().len();
-    let join = |level: usize| Tensor::cat(parts.iter().map(|part: &Percepts| part.maps[level].clone()).collect(), 0);
+    let levels = parts.first().map_or(0, |part| part.maps.len());
+    let join = |level: usize| Tensor::cat(parts.iter().map(|part| part.maps[level].clone()).collect(), dimension);
     Percepts::new((0..levels).map(join).collect())
 }
 

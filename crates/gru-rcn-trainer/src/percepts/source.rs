@@ -1,4 +1,4 @@
-//! What hands out batches to training and scoring.
+//! Sources of batches for training and scoring.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use gru_rcn_data::epoch_order;
 /// A batch of clips on the plain device.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch<I> {
-    /// What a model takes in; nothing if no clip of the batch could be read.
+    /// The input of a model; nothing if no clip of the batch could be read.
     pub(crate) input: Option<I>,
     /// Target of each clip: its class, or what a CNN is pretrained on.
     pub(crate) targets: Vec<usize>,
@@ -35,7 +35,7 @@ impl<I> Batch<I> {
     }
 }
 
-/// What `make` makes of `batch` clips each, in this order.
+/// The batches that `make` makes of `batch` clips each, in this order.
 pub(crate) fn in_batches<'a, I>(
     order: &[usize],
     batch: usize,
@@ -73,77 +73,55 @@ pub(crate) trait Source<I> {
     }
 }
 
-/// Another source with only the levels that a model recurs over.
-pub(crate) struct Levels {
+/// Changes the percepts of a batch of these clips; the last argument says whether they are for training.
+type Change = Box<dyn Fn(Percepts, &[usize], bool) -> Percepts>;
+
+/// Another source with changed percepts.
+pub(crate) struct Changed {
     source: Rc<dyn Source<Percepts>>,
-    levels: Vec<usize>,
+    change: Change,
 }
 
-impl Levels {
-    /// The levels at these positions among those of the CNN.
-    pub(crate) fn new(source: Rc<dyn Source<Percepts>>, levels: Vec<usize>) -> Self {
-        Self { source, levels }
-    }
-}
-
-impl Source<Percepts> for Levels {
-    fn targets(&self) -> &[usize] {
-        self.source.targets()
+impl Changed {
+    /// Only the levels at these positions among those of the CNN.
+    pub(crate) fn of_levels(source: Rc<dyn Source<Percepts>>, levels: Vec<usize>) -> Self {
+        Self { source, change: Box::new(move |percepts, _, _| percepts.select(&levels)) }
     }
 
-    fn id(&self, clip: usize) -> String {
-        self.source.id(clip)
-    }
-
-    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
-        Box::new(self.source.batches(order, epoch, batch).map(|batch| {
-            let batch = batch?;
-            Ok(Batch { input: batch.input.map(|percepts| percepts.select(&self.levels)), ..batch })
-        }))
-    }
-}
-
-/// Another source, half of whose training batches have other clips before each clip, as a stream
-/// has. A model learns from them to let go of a state that is not zero.
-///
-/// The clips before are others of the same batch: whether a batch has them, and which, follows from
-/// the batch alone.
-pub(crate) struct WithContext {
-    source: Rc<dyn Source<Percepts>>,
-    clips: usize,
-}
-
-impl WithContext {
-    /// So many clips before each.
-    pub(crate) fn new(source: Rc<dyn Source<Percepts>>, clips: usize) -> Self {
-        Self { source, clips }
-    }
-}
-
-impl Source<Percepts> for WithContext {
-    fn targets(&self) -> &[usize] {
-        self.source.targets()
-    }
-
-    fn id(&self, clip: usize) -> String {
-        self.source.id(clip)
-    }
-
-    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
-        let batches = self.source.batches(order, epoch, batch);
-        if epoch.is_none() {
-            return batches;
-        }
-        Box::new(batches.map(|batch| {
-            let batch = batch?;
+    /// In half of the training batches, this number of other clips before each clip, as a stream has. A
+    /// model learns from them to let go of a state that is not zero.
+    ///
+    /// The clips before are others of the same batch: whether a batch has them, and which, follows from
+    /// the batch alone.
+    pub(crate) fn with_context(source: Rc<dyn Source<Percepts>>, before: usize) -> Self {
+        let change = move |percepts, clips: &[usize], training| match clips.first() {
             // The order of an epoch is drawn, and so is its parity.
-            let before = if batch.clips.first().is_some_and(|clip| clip % 2 == 1) { self.clips } else { 0 };
-            Ok(Batch { input: batch.input.map(|percepts| preceded(&percepts, before)), ..batch })
+            Some(clip) if training => preceded(&percepts, if clip % 2 == 1 { before } else { 0 }),
+            _ => percepts,
+        };
+        Self { source, change: Box::new(change) }
+    }
+}
+
+impl Source<Percepts> for Changed {
+    fn targets(&self) -> &[usize] {
+        self.source.targets()
+    }
+
+    fn id(&self, clip: usize) -> String {
+        self.source.id(clip)
+    }
+
+    fn batches(&self, order: Vec<usize>, epoch: Option<u64>, batch: usize) -> Batches<'_, Percepts> {
+        Box::new(self.source.batches(order, epoch, batch).map(move |batch| {
+            let batch = batch?;
+            let input = batch.input.map(|percepts| (self.change)(percepts, &batch.clips, epoch.is_some()));
+            Ok(Batch { input, ..batch })
         }))
     }
 }
 
-/// Each clip with so many others before it, by their places in the batch the next ones.
+/// Each clip with `before` others before it, those that follow it in the batch.
 fn preceded(percepts: &Percepts, before: usize) -> Percepts {
     let batch = percepts.batch();
     let turned = |map: &Tensor<5>, by: usize| match by % batch {

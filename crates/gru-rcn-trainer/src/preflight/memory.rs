@@ -8,15 +8,15 @@
 
 use anyhow::{Result, bail};
 use burn::tensor::FloatDType;
-use gru_rcn::backbone::{Backbone, Cnn, CnnConfig, LayerKind, LayerShape};
+use gru_rcn::backbone::{CnnConfig, LayerKind, LayerShape};
 use gru_rcn::baselines::{Baseline, BaselineModel, BaselineVisitor, PixelBaseline};
-use gru_rcn::percepts::Level;
 use gru_rcn::recurrent::Form;
 use gru_rcn_data::{ClipSource, Dataset};
 
 use super::machine::{resident, total};
-use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, chunk_of, workers};
-use crate::recipe::{CaptionRecipe, DecoderSection, OptimizerName, Recipe, TrainingSection};
+use super::samples;
+use crate::percepts::{ClipLoader, MEASURED_CLIPS, bytes_of_clips, workers};
+use crate::recipe::{CaptionRecipe, DecoderSection, Recipe, TrainingSection};
 
 const F32: usize = 4;
 
@@ -37,8 +37,7 @@ struct Stage {
     parts: Vec<(&'static str, usize)>,
 }
 
-/// A model that is trained, in bytes.
-#[derive(Clone, Copy, Default)]
+/// Bytes that the training of a model takes.
 struct Training {
     weights: usize,
     /// The largest parameter, which the optimizer holds once more.
@@ -49,8 +48,42 @@ struct Training {
 }
 
 impl Stage {
+    /// A stage with these parts and the program itself.
+    fn new(name: &'static str, mut parts: Vec<(&'static str, usize)>) -> Self {
+        parts.push(("program", AT_WORK + resident().unwrap_or(0)));
+        Self { name, parts }
+    }
+
     fn bytes(&self) -> usize {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+}
+
+impl Training {
+    /// A network of these layers, over `frames` frames together.
+    fn of_layers(layers: &[LayerShape], frames: usize, operators: bool) -> Self {
+        let parameters = || layers.iter().map(|layer| layer.parameters * F32);
+        Self {
+            weights: parameters().sum(),
+            largest: parameters().max().unwrap_or(0),
+            activations: activations_of(layers, frames, operators),
+        }
+    }
+
+    /// Weights, those of the best epoch, the optimizer's moments, and the most of three: the passes with all
+    /// gradients, with accumulation twice; the gradients and a copy of the largest parameter in the
+    /// optimizer's step; a checkpoint's largest file as numbers and as bytes.
+    fn parts(&self, training: &TrainingSection) -> Vec<(&'static str, usize)> {
+        let (weights, moments) = (self.weights, training.moments() * self.weights);
+        let summed = if training.accumulate > 1 { weights } else { 0 };
+        let activations = (self.activations + summed).max(self.largest);
+        let checkpoint = 2 * moments.max(weights);
+        let mut parts = vec![("weights", weights), ("best weights", weights), ("optimizer", moments)];
+        match weights + activations > checkpoint {
+            true => parts.extend([("gradients", weights), ("activations", activations)]),
+            false => parts.push(("checkpoint", checkpoint)),
+        }
+        parts
     }
 }
 
@@ -104,7 +137,7 @@ impl Memory {
 pub(crate) struct CaptionerParts<'a> {
     pub(crate) recipe: &'a CaptionRecipe,
     pub(crate) dataset: &'a Dataset,
-    pub(crate) encoders: Vec<(&'a Cnn, &'a ClipLoader)>,
+    pub(crate) encoders: Vec<(CnnConfig, &'a ClipLoader)>,
     /// Features of a segment, D.
     pub(crate) features: usize,
     /// Words that it knows, V.
@@ -116,27 +149,16 @@ pub(crate) struct CaptionerParts<'a> {
 impl CaptionerParts<'_> {
     fn stages(&self) -> Vec<Stage> {
         let Self { recipe, dataset, features, .. } = *self;
-        let clips = dataset.train.len() + dataset.validation.len() + dataset.test.len();
-        let kept = clips * recipe.segments * features * F32;
-        let encoding = |&(cnn, loader): &(&Cnn, &ClipLoader)| {
-            let operators = by_operators(loader);
-            let parts = vec![
-                // As they are on disk, and by parts.
-                ("features", 2 * kept),
-                (
-                    "activations",
-                    frozen(&cnn.layers(), &cnn.levels(), loader, operators, recipe.segments, workers(loader)),
-                ),
-                ("clips", queue(dataset, loader, recipe.segments)),
-                ("program", AT_WORK + resident().unwrap_or(0)),
-            ];
-            Stage { name: "Features", parts }
+        let kept = samples(dataset).count() * recipe.segments * features * F32;
+        let encoding = |(cnn, loader): &(CnnConfig, &ClipLoader)| {
+            let activations = frozen(cnn, loader, recipe.segments, workers(loader));
+            let clips = queue(dataset, loader, recipe.segments);
+            // The features as they are on disk, and by parts.
+            Stage::new("Features", vec![("features", 2 * kept), ("activations", activations), ("clips", clips)])
         };
-        let mut stages: Vec<Stage> = self.encoders.iter().map(encoding).collect();
-        let mut parts = training_parts(&recipe.training.section(1), self.decoder());
+        let mut parts = self.decoder().parts(&recipe.training.section(1));
         parts.push(("features", kept));
-        stages.push(Stage { name: "Captioner", parts });
-        stages
+        self.encoders.iter().map(encoding).chain([Stage::new("Captioner", parts)]).collect()
     }
 
     /// The decoder over a batch of captions. Autodiff keeps the features of the segments and their keys;
@@ -209,7 +231,7 @@ impl Estimate<'_> {
 
     /// Training and validation clips as bytes in memory.
     fn pixel_store(&self) -> usize {
-        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * frame(self.loader)
+        (self.dataset.train.len() + self.dataset.validation.len()) * self.time() * self.loader.bytes_of_frame()
     }
 
     fn caches(&self) -> bool {
@@ -228,16 +250,10 @@ impl Estimate<'_> {
     }
 
     fn cnn_training(&self, name: &'static str, training: &TrainingSection, frames: usize, clips: usize) -> Stage {
-        let activations = activations_of(&self.cnn.layers(), frames, self.operators);
-        let largest = self.cnn.layers().iter().map(|layer| layer.parameters * F32).max().unwrap_or(0);
-        let mut parts = training_parts(training, Training { weights: self.cnn_weights(), largest, activations });
+        let mut parts = Training::of_layers(&self.cnn.layers(), frames, self.operators).parts(training);
         // A batch as bytes and as numbers.
-        parts.push(("clips", clips + frames * frame(self.loader) * (1 + F32)));
-        Stage { name, parts }
-    }
-
-    fn frozen(&self, clips: usize, workers: usize) -> usize {
-        frozen(&self.cnn.layers(), &self.cnn.levels(), self.loader, self.operators, clips, workers)
+        parts.push(("clips", clips + frames * self.loader.bytes_of_frame() * (1 + F32)));
+        Stage::new(name, parts)
     }
 
     fn percepts(&self) -> Stage {
@@ -246,11 +262,10 @@ impl Estimate<'_> {
         let parts = vec![
             ("weights", self.cnn_weights()),
             ("percepts", self.store()),
-            ("activations", self.frozen(clips, workers(self.loader))),
+            ("activations", frozen(&self.cnn, self.loader, clips, workers(self.loader))),
             ("clips", queue(self.dataset, self.loader, versions)),
-            ("program", AT_WORK + resident().unwrap_or(0)),
         ];
-        Stage { name: "Percepts", parts }
+        Stage::new("Percepts", parts)
     }
 
     /// GRU-RCN, on the frozen CNN or together with it.
@@ -262,21 +277,22 @@ impl Estimate<'_> {
             model.weights += self.cnn_weights();
             model.activations += activations_of(&self.cnn.layers(), clips * self.time(), self.operators);
         }
-        let mut parts = training_parts(&recipe.training, model);
+        let mut parts = model.parts(&recipe.training);
         parts.extend([("frozen CNN", self.cnn_weights()), ("percepts", self.store())]);
         if joint || !self.caches() {
-            let pixels = clips * self.time() * frame(self.loader) * if joint { 1 + F32 } else { 1 };
+            let pixels = clips * self.time() * self.loader.bytes_of_frame() * if joint { 1 + F32 } else { 1 };
             parts.push(("clips", queue(self.dataset, self.loader, 1) + pixels));
         }
         if !joint && !self.caches() {
-            // The frozen CNN runs while nothing of the step is there yet.
-            let live = self.frozen(clips, 1) + bytes_of_clips(&self.cnn.levels(), self.time(), clips, 0);
+            // The frozen CNN runs before the step has any activations.
+            let live =
+                frozen(&self.cnn, self.loader, clips, 1) + bytes_of_clips(&self.cnn.levels(), self.time(), clips, 0);
             parts.push(("frozen activations", live.saturating_sub(model.activations)));
         }
-        Stage { name: if joint { "GRU-RCN and CNN" } else { "GRU-RCN" }, parts }
+        Stage::new(if joint { "GRU-RCN and CNN" } else { "GRU-RCN" }, parts)
     }
 
-    /// GRU-RCN over `clips` clips, in the largest of its forms. The percepts are there twice.
+    /// GRU-RCN over `clips` clips, in the largest of its forms. The percepts are in memory twice.
     ///
     /// The CPU operators keep four maps of a level's state for each step: two gates, the candidate and
     /// the state. One level at a time has the reset states of all steps besides, and a copy of its input.
@@ -284,7 +300,7 @@ impl Estimate<'_> {
     /// Burn's tensor operations keep eleven maps of a level's state: three of the input's
     /// convolution; two gates before and after their sigmoid, the candidate before its tanh, the reset state,
     /// the candidate's distance from the state, and the state. When the
-    /// backward pass has come to the input's convolutions, the gradients of their outputs are there at once.
+    /// backward pass has come to the input's convolutions, the gradients of their outputs exist at once.
     fn recurrent(&self, clips: usize) -> Training {
         let (model, taps) = (&self.recipe.model, self.cnn.levels());
         let time = self.time() * (1 + model.context.unwrap_or(0));
@@ -335,19 +351,13 @@ impl BaselineVisitor for OnPixels<'_> {
         // Clips that do not suit it have an error of their own.
         let layers = M::layers(&recipe.pixel_options(dataset.classes.len())).ok()?;
         let clips = recipe.training.batch.min(dataset.train.len());
-        let parameters = |layer: &LayerShape| layer.parameters * F32;
-        let model = Training {
-            weights: layers.iter().map(parameters).sum(),
-            largest: layers.iter().map(parameters).max().unwrap_or(0),
-            activations: activations_of(&layers, clips, estimate.operators),
-        };
-        let mut parts = training_parts(&recipe.training, model);
-        let pixels = clips * estimate.time() * frame(estimate.loader) * (1 + F32);
+        let mut parts = Training::of_layers(&layers, clips, estimate.operators).parts(&recipe.training);
+        let pixels = clips * estimate.time() * estimate.loader.bytes_of_frame() * (1 + F32);
         if recipe.uses_cnn() {
             parts.extend([("frozen CNN", estimate.cnn_weights()), ("percepts", estimate.store())]);
         }
-        parts.push(("clips", queue(estimate.dataset, estimate.loader, 1) + pixels));
-        Some(Stage { name: baseline.name(), parts })
+        parts.push(("clips", queue(dataset, estimate.loader, 1) + pixels));
+        Some(Stage::new(baseline.name(), parts))
     }
 }
 
@@ -356,67 +366,34 @@ fn by_operators(loader: &ClipLoader) -> bool {
     gru_rcn_ops::enabled() && loader.dtype == FloatDType::F32
 }
 
-/// Bytes of a frame, or a stack of flow, as the CNN gets it.
-fn frame(loader: &ClipLoader) -> usize {
-    let [height, width] = loader.planner.input_size;
-    height * width * loader.planner.modality.channels()
-}
-
 /// Clips on their way: those that are being read, whole where they are videos, and those that wait.
 fn queue(dataset: &Dataset, loader: &ClipLoader, versions: usize) -> usize {
     let clips = dataset.train.len();
     let video = dataset.train.iter().any(|sample| matches!(sample.source, ClipSource::Video(_)));
-    let ready = versions * loader.planner.temporal.frames() * frame(loader);
+    let ready = versions * loader.planner.temporal.frames() * loader.bytes_of_frame();
     let declared = loader.bytes_of(versions);
     let jobs = (loader.limits.max_bytes / declared).max(1).min(clips);
     let readers = loader.limits.workers.max(1).min(jobs);
     readers * if video { declared } else { ready } + (jobs - readers) * ready
 }
 
-/// Weights, those of the best epoch, the optimizer's moments, and the most of three: the passes with all
-/// gradients, with accumulation twice; the gradients and a copy of the largest parameter in the
-/// optimizer's step; a checkpoint's largest file as numbers and as bytes.
-fn training_parts(training: &TrainingSection, model: Training) -> Vec<(&'static str, usize)> {
-    let moments = match training.optimizer {
-        OptimizerName::Adam => 2 * model.weights,
-        OptimizerName::Sgd if training.momentum > 0.0 => model.weights,
-        OptimizerName::Sgd => 0,
-        OptimizerName::Adadelta => 2 * model.weights,
-    };
-    let summed = if training.accumulate > 1 { model.weights } else { 0 };
-    let activations = (model.activations + summed).max(model.largest);
-    let checkpoint = 2 * moments.max(model.weights);
-    let mut parts = vec![("weights", model.weights), ("best weights", model.weights), ("optimizer", moments)];
-    match model.weights + activations > checkpoint {
-        true => parts.extend([("gradients", model.weights), ("activations", activations)]),
-        false => parts.push(("checkpoint", checkpoint)),
-    }
-    parts.push(("program", AT_WORK + resident().unwrap_or(0)));
-    parts
-}
-
 /// A frozen CNN over as many clips as go through it at once.
-fn frozen(
-    layers: &[LayerShape],
-    levels: &[Level],
-    loader: &ClipLoader,
-    operators: bool,
-    clips: usize,
-    workers: usize,
-) -> usize {
-    let ([height, width], time) = (loader.planner.input_size, loader.planner.temporal.frames());
-    let chunk = chunk_of(time * height * width);
+fn frozen(cnn: &CnnConfig, loader: &ClipLoader, clips: usize, workers: usize) -> usize {
+    let layers = cnn.layers();
+    let (time, chunk) = (loader.planner.temporal.frames(), loader.chunk());
     let frames = chunk.min(clips) * time;
-    let tapped = bytes_of_clips(levels, frames, 1, 0);
+    let tapped = bytes_of_clips(&cnn.levels(), frames, 1, 0);
     let largest = |inputs: usize| layers.iter().map(|l| inputs * size(l.input) + size(l.output)).max().unwrap_or(0);
     let workers = workers.min(clips.div_ceil(chunk));
-    if operators {
+    if by_operators(loader) {
         // The frames as bytes, as numbers, and twice while these are normalised; a layer of one
         // frame a thread; the weights as they lie and transformed.
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
         let is_conv = |layer: &&LayerShape| matches!(layer.kind, LayerKind::Conv { .. });
         let weights: usize = layers.iter().filter(is_conv).map(|layer| layer.parameters * F32).sum();
-        return workers * (frames * frame(loader) * (1 + 3 * F32) + 2 * tapped) + threads * largest(1) + 5 * weights;
+        return workers * (frames * loader.bytes_of_frame() * (1 + 3 * F32) + 2 * tapped)
+            + threads * largest(1)
+            + 5 * weights;
     }
     // A layer, the one before it and a copy of its input; and the maps at the taps.
     workers * (frames * largest(2) + tapped)

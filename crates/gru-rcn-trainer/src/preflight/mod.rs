@@ -1,4 +1,4 @@
-//! What is checked before the first step: better said now than after an hour of training.
+//! Checks before the first step: a fault that is found here does not cost an hour of training.
 
 pub(crate) mod machine;
 pub(crate) mod memory;
@@ -45,8 +45,8 @@ pub(crate) fn check_clips(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// What a reader of the results should know of the data: how the parts came about, and classes that
-/// have no clip in a part.
+/// Notes on the data for readers of the results: how the parts came about, and classes without a clip in a
+/// part.
 pub(crate) fn notes(dataset: &Dataset) -> Vec<String> {
     let mut notes = dataset.notes.clone();
     for split in [Split::Validation, Split::Test] {
@@ -61,8 +61,8 @@ pub(crate) fn notes(dataset: &Dataset) -> Vec<String> {
     notes
 }
 
-/// Opens every clip of every part and looks at its first frame, several clips at a time: better
-/// than to find one that cannot be read after hours of training.
+/// Opens every clip of every part and looks at its first frame, several clips at a time, so that one that
+/// cannot be read is found now and not after hours of training.
 ///
 /// Training clips may be unreadable as far as the recipe allows. In a run that is `resumed`, so may
 /// test clips: its results are written without them.
@@ -73,37 +73,13 @@ pub(crate) fn probe_clips(
     resumed: bool,
     stop: &StopFlag,
 ) -> Result<()> {
-    let parts = [Split::Train, Split::Validation, Split::Test];
-    let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
-    let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
-    let (reader, planner) = (loader.reader.clone(), recipe.clip.clone());
-    let probe = move |sources: &Vec<ClipSource>| {
-        let results = reader.probe_all(&sources.iter().collect::<Vec<_>>(), &planner);
-        let again = |(result, source): (Result<(), _>, _)| result.or_else(|_| reader.probe(source, &planner));
-        Ok(results.into_iter().zip(sources).map(again).collect::<Vec<_>>())
-    };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let together = clips.chunks(PROBED_TOGETHER);
-    let sources = together.clone().map(|part| part.iter().map(|(_, clip)| clip.source.clone()).collect()).collect();
-    let looked_at = ordered(sources, |_| 0, LoaderConfig { workers, max_bytes: usize::MAX }, probe);
-    let (mut faults, mut pace, mut done) = (Vec::new(), Pace::new(clips.len()), 0);
-    for (results, part) in looked_at.zip(together) {
-        for (result, (split, clip)) in results?.into_iter().zip(part) {
-            match result {
-                Err(error @ DataError::FfmpegMissing { .. }) => bail!(error),
-                Err(error) => faults.push((*split, format!("{split} clip {}: {error}", clip.id))),
-                Ok(()) => {}
-            }
-        }
-        done += part.len();
-        if let Some(line) = pace.line(done, "clips are looked at before the first step") {
-            note!("{line}");
-        }
+    let faults = faults(recipe, dataset, loader, || {
         if stop.is_set() {
             let stopped = stop.interrupted();
             bail!(if resumed { stopped } else { stopped.advising("nothing was begun; run the command again") });
         }
-    }
+        Ok(())
+    })?;
     let stages = [recipe.backbone.pretrain.as_ref(), recipe.backbone.finetune.as_ref().map(|f| &f.training)];
     let stages = stages.into_iter().flatten().chain([&recipe.training]);
     let fraction = stages.map(|training| training.max_bad_fraction).fold(1.0, f64::min);
@@ -137,6 +113,45 @@ pub(crate) fn probe_clips(
     bail!("{} clips cannot be read:{lines}{more}\n{remedy}", fatal.len())
 }
 
+/// The clips that cannot be read: the part of each, and what is wrong with it. `go_on` is called now and then;
+/// its error ends the search.
+fn faults(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    loader: &ClipLoader,
+    go_on: impl Fn() -> Result<()>,
+) -> Result<Vec<(Split, String)>> {
+    let parts = [Split::Train, Split::Validation, Split::Test];
+    let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
+    let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
+    let (reader, planner) = (loader.reader.clone(), recipe.clip.clone());
+    let probe = move |sources: &Vec<ClipSource>| {
+        let results = reader.probe_all(&sources.iter().collect::<Vec<_>>(), &planner);
+        let again = |(result, source): (Result<(), _>, _)| result.or_else(|_| reader.probe(source, &planner));
+        Ok(results.into_iter().zip(sources).map(again).collect::<Vec<_>>())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let together = clips.chunks(PROBED_TOGETHER);
+    let sources = together.clone().map(|part| part.iter().map(|(_, clip)| clip.source.clone()).collect()).collect();
+    let looked_at = ordered(sources, |_| 0, LoaderConfig { workers, max_bytes: usize::MAX }, probe);
+    let (mut faults, mut pace, mut done) = (Vec::new(), Pace::new(clips.len()), 0);
+    for (results, part) in looked_at.zip(together) {
+        for (result, (split, clip)) in results?.into_iter().zip(part) {
+            match result {
+                Err(error @ DataError::FfmpegMissing { .. }) => bail!(error),
+                Err(error) => faults.push((*split, format!("{split} clip {}: {error}", clip.id))),
+                Ok(()) => {}
+            }
+        }
+        done += part.len();
+        if let Some(line) = pace.line(done, "clips are looked at before the first step") {
+            note!("{line}");
+        }
+        go_on()?;
+    }
+    Ok(faults)
+}
+
 /// Whether any clip is a video file, which takes FFmpeg to read.
 pub(crate) fn holds_videos(dataset: &Dataset) -> bool {
     samples(dataset).any(|sample| matches!(sample.source, ClipSource::Video(_)))
@@ -150,7 +165,7 @@ pub(crate) fn samples(dataset: &Dataset) -> impl Iterator<Item = &Sample> {
 /// Digests of the clips' files by the clips' names. Generated clips have no files.
 pub(crate) fn digests(dataset: &Dataset) -> BTreeMap<String, String> {
     let files = samples(dataset).filter(|sample| !matches!(sample.source, ClipSource::Motion(_)));
-    // What cannot be looked at cannot be read either; that names the fault.
+    // Reading a clip without a digest fails too, and names the fault.
     files.map(|sample| (sample.id.clone(), sample.digest().unwrap_or_else(|_| "unreadable".into()))).collect()
 }
 

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::load::RecipeKind;
 use super::training::{none_is_zero, zero_is_none};
-use super::{DataSection, Nonfinite, OptimizerName, TrainingSection, check_name, check_numbers};
+use super::{
+    DataSection, Nonfinite, OptimizerName, TrainingSection, check_below_one, check_name, check_not_negative,
+    check_numbers,
+};
 
 /// One experiment on captions. The defaults are those of the decoder's authors.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -164,7 +167,7 @@ impl Default for DecoderSection {
 }
 
 impl DecoderSection {
-    /// The decoder of so many features of a segment and so many words.
+    /// The decoder for this number of features of a segment and this number of words.
     pub(crate) fn config(&self, features: usize, words: usize) -> CaptionerConfig {
         CaptionerConfig::new(features, words)
             .with_embedding(self.embedding)
@@ -296,9 +299,8 @@ impl CaptionTraining {
 
     fn validate(&self) -> Result<()> {
         ensure!(self.batch > 0, "training.batch is 0; a step needs at least one caption");
-        for (key, value) in [("weights", self.penalties.weights), ("attention", self.penalties.attention)] {
-            ensure!(value >= 0.0 && value.is_finite(), "training.penalties.{key} is {value}, it cannot be negative");
-        }
+        check_not_negative("training.penalties.weights", self.penalties.weights)?;
+        check_not_negative("training.penalties.attention", self.penalties.attention)?;
         // Everything else is checked where it is known.
         TrainingSection { epochs: self.epochs, ..self.section(1) }.validate("training")
     }
@@ -373,7 +375,7 @@ impl RecipeKind for CaptionRecipe {
         ensure!(self.text.max_words > 0, "text.max_words is 0; no caption is that short");
         let DecoderSection { embedding, hidden, dropout } = self.decoder;
         ensure!(embedding > 0 && hidden > 0, "decoder has a size of 0");
-        ensure!((0.0..1.0).contains(&dropout), "decoder.dropout is {dropout}, it must be from 0 to below 1");
+        check_below_one("decoder.dropout", dropout)?;
         ensure!(self.decoding.beam > 0, "decoding.beam is 0; keep at least one sentence");
         ensure!(self.decoding.max_length > 0, "decoding.max_length is 0; write at least one word");
         if let Some(SearchSection { hidden, embedding, segments }) = &self.search {
@@ -389,7 +391,7 @@ impl RecipeKind for CaptionRecipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{parse, parse_as, to_toml};
+    use crate::recipe::{Recipe, parse_as, to_toml};
 
     const LEAST: &str = r#"
         name = "x"
@@ -442,7 +444,7 @@ mod tests {
         refused("training.penalties.attention=-1", "training.penalties.attention");
         refused("decoding.beam=0", "decoding.beam");
         refused("search.hidden=[9, 3]", "search.hidden is [9, 3]");
-        assert!(parse(LEAST, &[]).unwrap_err().to_string().contains("trains a captioner"));
+        assert!(parse_as::<Recipe>(LEAST, &[]).unwrap_err().to_string().contains("trains a captioner"));
         let motion = parse_as::<CaptionRecipe>("name = 'x'", &[]).unwrap_err().to_string();
         assert!(motion.contains("no section [decoder]"), "{motion}");
     }

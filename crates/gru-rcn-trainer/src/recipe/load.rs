@@ -7,7 +7,7 @@ use gru_rcn_data::base::read_text;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
-use super::{DataSection, Recipe};
+use super::DataSection;
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
@@ -47,7 +47,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 28] = built_in![
     "table1/flow",
 ];
 
-/// The same of recipes that train captioners.
+/// Name and text of the recipes that come with the program and train captioners.
 pub(crate) const CAPTIONING: [(&str, &str); 5] =
     built_in!["motion-captions", "msvd/vgg16", "msvd/gru-rcn", "msvd/googlenet", "msvd/googlenet-gru-rcn"];
 
@@ -69,54 +69,35 @@ pub(crate) trait RecipeKind: Serialize + DeserializeOwned {
     fn validate(&self) -> Result<()>;
 }
 
-impl RecipeKind for Recipe {
-    const CAPTIONS: bool = false;
-
-    fn data(&mut self) -> (&str, &mut DataSection) {
-        (&self.name, &mut self.data)
-    }
-
-    /// A CNN that the run trains is not that of another.
-    fn shares_percepts(&self) -> bool {
-        self.backbone.is_given()
-    }
-
-    fn resolved(self) -> Self {
-        self.resolved()
-    }
-
-    fn validate(&self) -> Result<()> {
-        self.validate()
-    }
-}
-
 /// Whether a recipe by built-in name or path trains a captioner.
 pub(crate) fn captions(name: &str) -> Result<bool> {
     Ok(text_captions(&text_of(name)?))
 }
 
-/// Whether the text of a recipe has the section that only captioners have. A text that is no TOML has
-/// not, which is said when it is parsed.
+/// Whether the text of a recipe has the section that only captioners have. Text that is not TOML has none;
+/// the error comes when it is parsed.
 pub(crate) fn text_captions(text: &str) -> bool {
     toml::from_str::<Table>(text).is_ok_and(|table| table.contains_key("decoder"))
 }
 
 /// Loads a recipe by built-in name or path and applies changes of the form `a.b=c`.
-pub(crate) fn load(name: &str, changes: &[String]) -> Result<Recipe> {
-    load_as(name, changes)
-}
-
-/// The same of any kind.
-pub(crate) fn load_as<R: RecipeKind>(name: &str, changes: &[String]) -> Result<R> {
+pub(crate) fn load<R: RecipeKind>(name: &str, changes: &[String]) -> Result<R> {
     parse_as(&text_of(name)?, changes).with_context(|| format!("recipe {name}"))
 }
 
+/// A recipe of classifiers with changes.
+#[cfg(test)]
+pub(crate) fn changed(name: &str, changes: &[&str]) -> Result<super::Recipe> {
+    load(name, &changes.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
 fn text_of(name: &str) -> Result<String> {
-    Ok(match BUILT_IN.iter().chain(&CAPTIONING).find(|(known, _)| *known == name) {
+    let built_in = BUILT_IN.iter().chain(&CAPTIONING);
+    Ok(match built_in.clone().find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_string(),
         None if Path::new(name).is_file() => read_text(Path::new(name)).context("could not read the recipe")?,
         None => {
-            let known: Vec<&str> = BUILT_IN.iter().chain(&CAPTIONING).map(|(known, _)| *known).collect();
+            let known: Vec<&str> = built_in.map(|(known, _)| *known).collect();
             if let Some(now) = known.iter().find(|known| run_name(known) == name) {
                 bail!("{name}: this built-in recipe is called {now}");
             }
@@ -125,15 +106,9 @@ fn text_of(name: &str) -> Result<String> {
     })
 }
 
-/// The key `name` of a built-in recipe, of which the folders of its runs are named.
+/// The key `name` of a built-in recipe, after which the folders of its runs are named.
 fn run_name(built_in: &str) -> String {
     built_in.replace('/', "-")
-}
-
-/// Parses a recipe of classifiers.
-#[cfg(test)]
-pub(crate) fn parse(text: &str, changes: &[String]) -> Result<Recipe> {
-    parse_as(text, changes)
 }
 
 /// Parses a recipe and applies changes of the form `a.b=c`.
@@ -161,7 +136,7 @@ pub(crate) fn parse_as<R: RecipeKind>(text: &str, changes: &[String]) -> Result<
     let lacks = |error: &toml::de::Error, key: &str| error.message() == format!("missing field `{key}`");
     let recipe = match read {
         Ok(recipe) => recipe.resolved(),
-        Err(error) => match off.iter().find(|change| lacks(&error, change.last())) {
+        Err(error) => match off.iter().find(|change| lacks(&error, change.key)) {
             Some(change) => return Err(error).context(format!("--set {}", change.text)),
             None => return Err(error.into()),
         },
@@ -184,8 +159,9 @@ const MOST_BYTES: usize = 4096;
 /// A change of one key: `a.b=c`, where `c` is a TOML value, or a bare string if it is not valid TOML.
 struct Change<'a> {
     text: &'a str,
-    /// Sections from the outermost in, and the key last.
-    keys: Vec<&'a str>,
+    /// Sections from the outermost in.
+    sections: Vec<&'a str>,
+    key: &'a str,
     /// Nothing for `none`, which switches a section or key off.
     value: Option<Value>,
 }
@@ -198,7 +174,7 @@ impl<'a> Change<'a> {
         }
         let (path, value) =
             text.split_once('=').ok_or_else(|| anyhow!("--set {text}: expected KEY=VALUE, e.g. training.batch=32"))?;
-        let keys: Vec<&str> = path.trim().split('.').collect();
+        let mut keys: Vec<&str> = path.trim().split('.').collect();
         if keys.iter().any(|key| key.is_empty()) {
             bail!("--set {text}: the key has an empty part");
         }
@@ -208,17 +184,14 @@ impl<'a> Change<'a> {
         }
         let parsed = toml::from_str::<Table>(&format!("v = {value}")).ok().and_then(|mut parsed| parsed.remove("v"));
         let value = (value.trim() != "none").then(|| parsed.unwrap_or_else(|| Value::String(value.to_string())));
-        Ok(Self { text, keys, value })
-    }
-
-    fn last(&self) -> &'a str {
-        self.keys.last().expect("a split string has a part")
+        let key = keys.pop().expect("a split string has a part");
+        Ok(Self { text, sections: keys, key, value })
     }
 
     /// The section of the key, which is made if it is not there.
     fn section<'t>(&self, table: &'t mut Table) -> Result<&'t mut Table> {
         let mut at = table;
-        for key in &self.keys[..self.keys.len() - 1] {
+        for key in &self.sections {
             let entry = at.entry((*key).to_string()).or_insert_with(|| Value::Table(Table::new()));
             at = entry.as_table_mut().ok_or_else(|| anyhow!("--set {}: {key} is a value, not a section", self.text))?;
         }
@@ -227,20 +200,20 @@ impl<'a> Change<'a> {
 
     fn apply(&self, table: &mut Table) -> Result<()> {
         match &self.value {
-            Some(value) => drop(self.section(table)?.insert(self.last().to_string(), value.clone())),
+            Some(value) => drop(self.section(table)?.insert(self.key.to_string(), value.clone())),
             // A section that is not there is not made for the key that is to go.
-            None if lookup(table, &self.keys).is_none() => {}
-            None => drop(self.section(table)?.remove(self.last())),
+            None if self.lookup(table).is_none() => {}
+            None => drop(self.section(table)?.remove(self.key)),
         }
         Ok(())
     }
 
-    /// Whoever gives a length by `epochs` or `steps` means it: the recipe's `min_steps` beside it
-    /// goes, unless it is given as well.
+    /// A length that is given by `epochs` or `steps` is exact: it removes the recipe's `min_steps` beside it,
+    /// unless that is given as well.
     fn keep_length(&self, table: &mut Table, all: &[Self]) {
-        let (section, least) = (&self.keys[..self.keys.len() - 1], "min_steps");
-        let given = all.iter().any(|other| other.last() == least && other.keys[..other.keys.len() - 1] == *section);
-        if ["epochs", "steps"].contains(&self.last())
+        let least = "min_steps";
+        let given = all.iter().any(|other| other.key == least && other.sections == self.sections);
+        if ["epochs", "steps"].contains(&self.key)
             && self.value.is_some()
             && !given
             && let Ok(section) = self.section(table)
@@ -252,12 +225,12 @@ impl<'a> Change<'a> {
     /// Checks that a key which was switched off is known and has no default in its place.
     fn check_off<R: RecipeKind>(&self, table: &Table, recipe: &R) -> Result<()> {
         let resolved = Table::try_from(recipe).context("could not write the recipe as TOML")?;
-        if let Some(default) = lookup(&resolved, &self.keys) {
+        if let Some(default) = self.lookup(&resolved) {
             bail!("--set {}: this key cannot be switched off; without it, it is {default}", self.text);
         }
         // A key with a value of the wrong kind is another error than an unknown one.
         let mut probed = table.clone();
-        self.section(&mut probed)?.insert(self.last().to_string(), Value::Boolean(true));
+        self.section(&mut probed)?.insert(self.key.to_string(), Value::Boolean(true));
         match toml::from_str::<R>(&toml::to_string(&probed)?) {
             Err(error) if error.message().contains("unknown field") => {
                 Err(error).context(format!("--set {}", self.text))
@@ -265,38 +238,37 @@ impl<'a> Change<'a> {
             _ => Ok(()),
         }
     }
-}
 
-fn lookup<'t>(table: &'t Table, keys: &[&str]) -> Option<&'t Value> {
-    let (last, sections) = keys.split_last()?;
-    sections.iter().try_fold(table, |at, key| at.get(*key)?.as_table())?.get(*last)
+    /// The value of the key, if the table has it.
+    fn lookup<'t>(&self, table: &'t Table) -> Option<&'t Value> {
+        self.sections.iter().try_fold(table, |at, key| at.get(*key)?.as_table())?.get(self.key)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use gru_rcn::percepts::NormRule;
     use gru_rcn_data::{CropRule, TestViews};
 
     use super::*;
-    use crate::recipe::{CaptionRecipe, SelectWeights};
+    use crate::recipe::{CaptionRecipe, Recipe, SelectWeights};
 
     #[test]
     fn every_built_in_recipe_is_valid_and_survives_a_round_trip() {
-        for (name, text) in BUILT_IN {
-            let recipe = parse(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            assert_eq!(recipe.name, run_name(name));
-            assert_eq!(parse(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
+        fn check<R: RecipeKind + PartialEq + Debug>((name, text): (&str, &str)) {
+            let mut recipe: R = parse_as(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            assert_eq!(recipe.data().0, run_name(name));
+            assert_eq!(parse_as::<R>(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
         }
-        for (name, text) in CAPTIONING {
-            let recipe: CaptionRecipe = parse_as(text, &[]).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            assert_eq!(recipe.name, run_name(name));
-            assert_eq!(parse_as::<CaptionRecipe>(&to_toml(&recipe).unwrap(), &[]).unwrap(), recipe, "{name}");
-        }
+        BUILT_IN.into_iter().for_each(check::<Recipe>);
+        CAPTIONING.into_iter().for_each(check::<CaptionRecipe>);
     }
 
     #[test]
     fn a_name_of_before_is_told_the_new_one() {
-        let error = load("ucf101-rgb", &[]).unwrap_err().to_string();
+        let error = changed("ucf101-rgb", &[]).unwrap_err().to_string();
         assert_eq!(error, "ucf101-rgb: this built-in recipe is called ucf101/rgb");
     }
 
@@ -304,7 +276,7 @@ mod tests {
     #[test]
     fn the_papers_recipes_follow_it_where_it_decides() {
         for name in ["ucf101/rgb", "ucf101/flow"] {
-            let recipe = load(name, &[]).unwrap();
+            let recipe = changed(name, &[]).unwrap();
             assert_eq!(recipe.views(), TestViews::paper(), "{name}");
             assert_eq!(recipe.clip.crop, CropRule::paper(), "{name}");
             assert_eq!(recipe.model.norm.rule, NormRule::Scale, "{name}");
@@ -316,14 +288,13 @@ mod tests {
     /// The recipe for folders fits every network, by the two topmost levels.
     #[test]
     fn taps_follow_the_network() {
-        let (_, folder) = BUILT_IN.iter().find(|(name, _)| *name == "folder").unwrap();
         for (network, taps) in [
             ("squeezenet", ["pool8", "fire9"]),
             ("efficientnet-lite0", ["stage5", "stage7"]),
             ("vgg16", ["pool5", "fc7"]),
             ("googlenet", ["inception5b", "pool5"]),
         ] {
-            let recipe = parse(folder, &[format!("backbone.network={network}")]).unwrap();
+            let recipe = changed("folder", &[&format!("backbone.network={network}")]).unwrap();
             assert_eq!(recipe.backbone.taps, taps);
             assert_eq!(recipe.level_names(), taps);
         }
@@ -335,7 +306,7 @@ mod tests {
         use gru_rcn::baselines::Baseline::{ConvPooling, Frame};
         let systems = |others: &str| {
             let others = format!("baselines={{ others = {others} }}");
-            let recipe = parse(BUILT_IN[1].1, &["model.finetune_backbone=true".into(), others]).unwrap();
+            let recipe = changed("motion-tiny", &["model.finetune_backbone=true", &others]).unwrap();
             (recipe.baselines.systems(), recipe.uses_percepts())
         };
         assert_eq!(systems("[]"), (vec![], false));
@@ -345,7 +316,7 @@ mod tests {
     #[test]
     fn changes_and_numbers_without_measure_are_refused() {
         let refused = |change: &str, words: &str| {
-            let message = parse(BUILT_IN[0].1, &[change.into()]).unwrap_err().to_string();
+            let message = format!("{:#}", changed("motion", &[change]).unwrap_err());
             assert!(message.contains(words), "{message}");
         };
         refused(&format!("{}=1", vec!["a"; 2000].join(".")), "2000 parts");
@@ -361,14 +332,14 @@ mod tests {
         refused("model.hidden=[3, 4611686018427387904]", "model.hidden has 4611686018427387904");
         refused("features.workers=5000", "features.workers");
         for seed in ["seed", "data.motion.seed"] {
-            parse(BUILT_IN[0].1, &[format!("{seed}=9223372036854775807")]).unwrap();
+            changed("motion", &[&format!("{seed}=9223372036854775807")]).unwrap();
         }
     }
 
     #[test]
     fn changes_reach_their_keys() {
-        let changes = ["training.batch=7", "model.norm.rule=scale", "model.norm.gain=0.5", "seed=9"].map(String::from);
-        let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
+        let changes = ["training.batch=7", "model.norm.rule=scale", "model.norm.gain=0.5", "seed=9"];
+        let recipe = changed("motion", &changes).unwrap();
         assert_eq!((recipe.training.batch, recipe.seed), (7, 9));
         assert_eq!(recipe.model.norm.rule, NormRule::Scale);
         assert_eq!(recipe.model.norm.gain, 0.5);
@@ -376,20 +347,16 @@ mod tests {
 
     #[test]
     fn sections_and_keys_are_switched_off_by_none() {
-        let parse = |recipe: &str, changes: &[&str]| {
-            let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == recipe).unwrap();
-            super::parse(text, &changes.iter().map(ToString::to_string).collect::<Vec<_>>())
-        };
-        assert!(parse("ucf101/rgb", &[]).unwrap().backbone.finetune.is_some());
-        assert!(parse("ucf101/rgb", &["backbone.finetune=none"]).unwrap().backbone.finetune.is_none());
-        assert!(parse("fight-surv", &["refit = none"]).unwrap().refit.is_none());
+        assert!(changed("ucf101/rgb", &[]).unwrap().backbone.finetune.is_some());
+        assert!(changed("ucf101/rgb", &["backbone.finetune=none"]).unwrap().backbone.finetune.is_none());
+        assert!(changed("fight-surv", &["refit = none"]).unwrap().refit.is_none());
         // Off twice, and off where it was never on.
-        assert!(parse("folder", &["refit=none", "refit=none"]).unwrap().refit.is_none());
-        assert!(parse("folder", &["backbone.finetune.training.steps=none"]).unwrap().backbone.finetune.is_none());
-        assert_eq!(parse("folder", &["training.clip_norm=none"]).unwrap().training.clip_norm, None);
-        assert_eq!(parse("folder", &["baselines.top_rnn=none"]).unwrap().baselines.top_rnn, None);
+        assert!(changed("folder", &["refit=none", "refit=none"]).unwrap().refit.is_none());
+        assert!(changed("folder", &["backbone.finetune.training.steps=none"]).unwrap().backbone.finetune.is_none());
+        assert_eq!(changed("folder", &["training.clip_norm=none"]).unwrap().training.clip_norm, None);
+        assert_eq!(changed("folder", &["baselines.top_rnn=none"]).unwrap().baselines.top_rnn, None);
         let refused = |change: &str, words: &str| {
-            let error = format!("{:#}", parse("folder", &[change]).unwrap_err());
+            let error = format!("{:#}", changed("folder", &[change]).unwrap_err());
             assert!(error.contains(words) && error.contains(change.split('.').next_back().unwrap()), "{error}");
         };
         refused("training.patience=none", "cannot be switched off; without it, it is 10");
@@ -398,18 +365,14 @@ mod tests {
         refused("backbone.finetune.trainin=none", "unknown field `trainin`");
         refused("refitt=none", "unknown field `refitt`");
         refused("model.form=none", "missing field `form`");
-        let error = format!("{:#}", parse("fight-surv", &["refit=none", "training.batch=many"]).unwrap_err());
+        let error = format!("{:#}", changed("fight-surv", &["refit=none", "training.batch=many"]).unwrap_err());
         assert!(error.contains("many") && !error.contains("refit=none"), "{error}");
     }
 
     /// The recipe's least number of steps is for a length that nobody chose.
     #[test]
     fn a_given_length_replaces_the_least_number_of_steps() {
-        let least = |changes: &[&str]| {
-            let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == "folder").unwrap();
-            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            parse(text, &changes).unwrap().training.min_steps
-        };
+        let least = |changes: &[&str]| changed("folder", changes).unwrap().training.min_steps;
         assert_eq!(least(&[]), Some(300));
         assert_eq!(least(&["training.batch=4"]), Some(300));
         assert_eq!(least(&["training.epochs=2"]), None);

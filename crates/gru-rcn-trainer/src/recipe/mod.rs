@@ -4,26 +4,25 @@
 //! as resolved is saved with the run.
 
 mod captioning;
-mod finetune;
 mod load;
 mod sections;
 pub(crate) mod seed;
 mod training;
 
 pub(crate) use captioning::{CaptionRecipe, CnnEncoder, DecoderSection, EncoderSection, Select};
-pub(crate) use finetune::FinetuneSection;
 #[cfg(test)]
-pub(crate) use load::{BUILT_IN, parse};
-pub(crate) use load::{RecipeKind, captions, load, load_as, parse_as, text_captions, to_toml};
+pub(crate) use load::changed;
+pub(crate) use load::{RecipeKind, captions, load, parse_as, text_captions, to_toml};
 pub(crate) use sections::{
-    BackboneSection, BaselinesSection, CompositeSection, DataSection, EvaluationSection, FeaturesSection, ModelSection,
-    NormSection, RefitSection, SvmSection,
+    BackboneSection, BaselinesSection, CompositeSection, DataSection, EvaluationSection, FeaturesSection,
+    FinetuneSection, ModelSection, NormSection, RefitSection, SvmSection,
 };
 #[cfg(test)]
 pub(crate) use training::ClassWeights;
 pub(crate) use training::{Nonfinite, OptimizerName, Sampling, Schedule, SelectWeights, TrainingSection};
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 use gru_rcn::baselines::PixelOptions;
@@ -63,7 +62,7 @@ pub(crate) struct Recipe {
     /// How test clips are scored.
     #[serde(default)]
     pub(crate) evaluation: EvaluationSection,
-    /// What it is compared with.
+    /// The systems that it is compared with.
     #[serde(default)]
     pub(crate) baselines: BaselinesSection,
 }
@@ -71,9 +70,10 @@ pub(crate) struct Recipe {
 /// Largest whole number of a recipe, seeds apart.
 const MOST: u64 = 1 << 40;
 
-/// Largest of those that other sizes are multiplied with.
+/// Largest value of a key of [`SIZES`].
 const MOST_OF_SIZES: u64 = 1 << 20;
 
+/// Keys of numbers that are multiplied with other sizes.
 const SIZES: [&str; 18] = [
     "accumulate",
     "batch",
@@ -128,7 +128,25 @@ fn check_numbers(recipe: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// Runs are kept in folders of that name.
+/// Refuses a value that is not positive.
+fn check_positive(key: &str, value: f64) -> Result<()> {
+    ensure!(value > 0.0 && value.is_finite(), "{key} is {value}, it must be positive");
+    Ok(())
+}
+
+/// Refuses a negative value.
+fn check_not_negative<F: Into<f64> + Copy + Display>(key: &str, value: F) -> Result<()> {
+    ensure!((0.0..f64::INFINITY).contains(&value.into()), "{key} is {value}, it cannot be negative");
+    Ok(())
+}
+
+/// Refuses a value that is not from 0 to below 1, such as a drop probability of 1.
+fn check_below_one(key: &str, value: f64) -> Result<()> {
+    ensure!((0.0..1.0).contains(&value), "{key} is {value}, it must be from 0 to below 1");
+    Ok(())
+}
+
+/// Refuses a name by which the folders of runs cannot be named.
 fn check_name(name: &str) -> Result<()> {
     ensure!(
         name.starts_with(char::is_alphanumeric) && !name.contains(['/', '\\', '\0']),
@@ -138,19 +156,6 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 impl Recipe {
-    /// The recipe with defaults that depend on other keys, and with what earlier versions wrote in other
-    /// words.
-    fn resolved(mut self) -> Self {
-        self.backbone.name_taps(self.clip.input_size);
-        self.model.name_levels(&self.backbone.taps);
-        self
-    }
-
-    /// A recipe that was saved as JSON.
-    pub(crate) fn from_json(value: serde_json::Value) -> serde_json::Result<Self> {
-        serde_json::from_value::<Self>(value).map(Self::resolved)
-    }
-
     /// Names of the levels that are recurred over, bottom up.
     pub(crate) fn level_names(&self) -> Vec<String> {
         self.model.level_names(&self.backbone.taps).to_vec()
@@ -213,14 +218,34 @@ impl Recipe {
         let finetune = self.backbone.finetune.as_ref();
         finetune.map_or(Ok(()), |finetune| finetune.training.check_classes("backbone.finetune.training", classes))
     }
+}
 
-    /// Checks what the types cannot.
-    pub(crate) fn validate(&self) -> Result<()> {
+impl RecipeKind for Recipe {
+    const CAPTIONS: bool = false;
+
+    fn data(&mut self) -> (&str, &mut DataSection) {
+        (&self.name, &mut self.data)
+    }
+
+    /// Other runs have no use for the percepts of a CNN that this run trains.
+    fn shares_percepts(&self) -> bool {
+        self.backbone.pretrain.is_none() && self.backbone.finetune.is_none()
+    }
+
+    /// Besides, it puts what earlier versions wrote into today's words.
+    fn resolved(mut self) -> Self {
+        self.backbone.name_taps(self.clip.input_size);
+        self.model.name_levels(&self.backbone.taps);
+        self
+    }
+
+    fn validate(&self) -> Result<()> {
         check_numbers(self)?;
         check_name(&self.name)?;
         self.clip.validate()?;
         self.backbone.validate()?;
-        self.features.validate()?;
+        let workers = self.features.workers;
+        ensure!(workers <= 1024, "features.workers is {workers}; at most 1024 threads read clips");
         self.model.validate(&self.backbone.taps)?;
         let variants = self.baselines.variants();
         if self.model.finetune_backbone
@@ -244,7 +269,7 @@ impl Recipe {
         }
         self.training.validate("training")?;
         if let Some(refit) = &self.refit {
-            refit.validate()?;
+            ensure!(refit.epochs > 0, "refit.epochs is 0; train at least one, or remove refit");
             ensure!(
                 !self.model.finetune_backbone,
                 "refit is for systems on a frozen CNN, model.finetune_backbone trains it; remove one of the two"
@@ -254,7 +279,6 @@ impl Recipe {
             self.training.refuse_classes("training", "the linear SVM of baselines.c3d_svm")?;
         }
         self.evaluation.views.validate()?;
-        self.baselines.validate()?;
-        Ok(())
+        self.baselines.validate()
     }
 }

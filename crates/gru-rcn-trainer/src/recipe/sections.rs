@@ -1,4 +1,4 @@
-//! The sections of a recipe, but for training and fine-tuning.
+//! The sections of a recipe, except those on training.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use gru_rcn_data::{FolderOptions, MotionConfig, TestCrops, TestViews};
 use serde::{Deserialize, Serialize};
 
 use super::training::zero_is_none;
-use super::{FinetuneSection, TrainingSection};
+use super::{TrainingSection, check_below_one, check_not_negative, check_positive};
 
 /// Where the clips come from: the built-in motion data, or a folder.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -61,11 +61,6 @@ impl BackboneSection {
         }
     }
 
-    /// Whether the CNN is that of a weight file, and not trained by the run.
-    pub(crate) fn is_given(&self) -> bool {
-        self.pretrain.is_none() && self.finetune.is_none()
-    }
-
     pub(super) fn validate(&self) -> Result<()> {
         ensure!(!self.taps.is_empty(), "backbone.taps is empty; name at least one level");
         ensure!(
@@ -83,6 +78,50 @@ impl BackboneSection {
     }
 }
 
+/// Fine-tuning of the CNN, the paper's first stage: training of the pretrained CNN on single frames, or
+/// single stacks of flow, by the clips' classes.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FinetuneSection {
+    /// Drop probabilities of the network's training: after fc-6 and fc-7 of VGG-16, before conv10
+    /// of SqueezeNet. Empty keeps those of ImageNet, 0.5 each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropout: Vec<f64>,
+    /// Standard deviation of the new classifier's first weights.
+    pub(crate) classifier_std: f64,
+    /// Frames, or stacks of flow, of each clip in each epoch: a random one of each of as many equal
+    /// parts. They share the clip's crop and mirroring.
+    pub(crate) frames: usize,
+    /// Read every clip once, as it is evaluated, and keep its frames in memory, instead of reading
+    /// and cutting frames anew in every epoch. For small sets: nothing is augmented then.
+    pub(crate) cache: bool,
+    /// How it is trained; `batch` counts clips.
+    pub(crate) training: TrainingSection,
+}
+
+impl Default for FinetuneSection {
+    fn default() -> Self {
+        Self {
+            dropout: Vec::new(),
+            classifier_std: 1e-3,
+            frames: 1,
+            cache: false,
+            training: TrainingSection::default(),
+        }
+    }
+}
+
+impl FinetuneSection {
+    pub(super) fn validate(&self) -> Result<()> {
+        for &drop in &self.dropout {
+            check_below_one("backbone.finetune.dropout", drop)?;
+        }
+        check_not_negative("backbone.finetune.classifier_std", self.classifier_std)?;
+        ensure!(self.frames > 0, "backbone.finetune.frames is 0; take at least one frame of each clip");
+        self.training.validate("backbone.finetune.training")
+    }
+}
+
 /// A second training of every system on the training and validation clips together. Where clips are few
 /// a fifth held out for validation is a loss: once it has shown how good the recipe is, each system is
 /// trained again from the same initial weights for a fixed number of epochs, and the result is tested.
@@ -92,13 +131,6 @@ pub(crate) struct RefitSection {
     /// Number of epochs; the schedule of the learning rate spans them. There is no early stopping, since no
     /// validation clip is left.
     pub(crate) epochs: usize,
-}
-
-impl RefitSection {
-    pub(super) fn validate(&self) -> Result<()> {
-        ensure!(self.epochs > 0, "refit.epochs is 0; train at least one, or remove refit");
-        Ok(())
-    }
 }
 
 /// How the percepts of the frozen CNN are computed and kept.
@@ -125,13 +157,6 @@ pub(crate) struct FeaturesSection {
 impl Default for FeaturesSection {
     fn default() -> Self {
         Self { cache: true, copies: 0, from: None, max_mib: 8192, workers: 2, queue_mib: 512 }
-    }
-}
-
-impl FeaturesSection {
-    pub(super) fn validate(&self) -> Result<()> {
-        ensure!(self.workers <= 1024, "features.workers is {}; at most 1024 threads read clips", self.workers);
-        Ok(())
     }
 }
 
@@ -173,8 +198,8 @@ impl NormSection {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
-    /// Whether GRU-RCN is trained. Without it the run is about the first of its baselines, or without any about its
-    /// fine-tuned CNN. Where nothing takes in percepts and the CNN is not fine-tuned, none is needed.
+    /// Whether GRU-RCN is trained. If not, the run is about the first of its baselines, or without baselines about its
+    /// fine-tuned CNN. No CNN is needed if nothing takes in percepts and the CNN is not fine-tuned.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub(crate) train: bool,
     /// Arrangement of the recurrent layers.
@@ -274,7 +299,7 @@ impl ModelSection {
         );
         ensure!(!self.hidden.contains(&0), "model.hidden has a size of 0; it must be positive");
         ensure!(self.kernel_size % 2 == 1, "model.kernel_size is {}, it must be odd", self.kernel_size);
-        ensure!((0.0..1.0).contains(&self.dropout), "model.dropout is {}, it must be from 0 to below 1", self.dropout);
+        check_below_one("model.dropout", self.dropout)?;
         ensure!(
             self.backbone_lr_factor > 0.0 && self.backbone_lr_factor.is_finite(),
             "model.backbone_lr_factor is {}, it must be positive; model.finetune_backbone=false keeps the CNN \
@@ -404,7 +429,7 @@ impl BaselinesSection {
         systems
     }
 
-    /// The key and the words of what compares GRU-RCN with variants of itself, if anything does.
+    /// Of the key that compares GRU-RCN with variants of itself, if there is one: its name, and what it does.
     pub(super) fn variants(&self) -> Option<(&'static str, &'static str)> {
         match (self.norms.is_empty(), self.forms.is_empty()) {
             (false, _) => Some(("baselines.norms", "compares maps")),
@@ -432,8 +457,7 @@ impl BaselinesSection {
         let width = self.width();
         ensure!(width > 0.0 && width <= 4.0, "baselines.width is {width}, it must be positive and at most 4");
         ensure!(self.hidden != Some(0), "baselines.hidden is 0, it must be positive");
-        let dropout = self.dropout.unwrap_or(0.0);
-        ensure!((0.0..1.0).contains(&dropout), "baselines.dropout is {dropout}, it must be from 0 to below 1");
+        check_below_one("baselines.dropout", self.dropout.unwrap_or(0.0))?;
         if let Some(composite) = &self.composite_lstm {
             ensure!(
                 self.others.contains(&Baseline::LstmClassifier),
@@ -452,20 +476,13 @@ impl BaselinesSection {
                 self.others.contains(&Baseline::C3d),
                 "baselines.c3d_svm is a classifier on the descriptors of c3d; name \"c3d\" in baselines.others too"
             );
-            ensure!(
-                svm.cost > 0.0 && svm.cost.is_finite(),
-                "baselines.c3d_svm.cost is {}, it must be positive",
-                svm.cost
-            );
+            check_positive("baselines.c3d_svm.cost", svm.cost)?;
             svm.views().validate()?;
         }
-        let mut keys: Vec<String> = self.norms.iter().map(NormSection::key).collect();
-        for norm in &self.norms {
+        for (index, norm) in self.norms.iter().enumerate() {
             norm.validate("baselines.norms")?;
-        }
-        keys.sort();
-        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail!("baselines.norms has {} twice", pair[0]);
+            let key = norm.key();
+            ensure!(self.norms[..index].iter().all(|other| other.key() != key), "baselines.norms has {key} twice");
         }
         for (index, form) in self.forms.iter().enumerate() {
             ensure!(!self.forms[..index].contains(form), "baselines.forms has {} twice", form.name());

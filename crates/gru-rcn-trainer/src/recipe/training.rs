@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{check_below_one, check_not_negative, check_positive};
+
 /// How gradients become steps.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -221,10 +223,10 @@ impl TrainingSection {
         ensure!(self.patience > 0, "{section}.patience is 0; wait at least one epoch");
         let positive = [("learning_rate", self.learning_rate), ("bias_lr_factor", self.bias_lr_factor)];
         for (key, value) in positive {
-            ensure!(value > 0.0 && value.is_finite(), "{section}.{key} is {value}, it must be positive");
+            check_positive(&format!("{section}.{key}"), value)?;
         }
         for (key, value) in [("momentum", self.momentum), ("max_bad_fraction", self.max_bad_fraction)] {
-            ensure!((0.0..1.0).contains(&value), "{section}.{key} is {value}, it must be from 0 to below 1");
+            check_below_one(&format!("{section}.{key}"), value)?;
         }
         ensure!(
             self.final_lr_factor > 0.0 && self.final_lr_factor <= 1.0,
@@ -242,11 +244,7 @@ impl TrainingSection {
                 "{section}.final_lr_factor belongs to the cosine; remove it with schedule = {{ step = … }}"
             );
         }
-        ensure!(
-            self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-            "{section}.weight_decay is {}, it cannot be negative",
-            self.weight_decay
-        );
+        check_not_negative(&format!("{section}.weight_decay"), self.weight_decay)?;
         ensure!(
             self.weight_decay == 0.0 || self.optimizer != OptimizerName::Adadelta,
             "{section}.weight_decay is {}; adadelta has none here, remove it or take another optimizer",
@@ -266,10 +264,7 @@ impl TrainingSection {
              would count rare ones twice; remove one of the two"
         );
         if let Some(minutes) = self.checkpoint_minutes {
-            ensure!(
-                minutes > 0.0 && minutes.is_finite(),
-                "{section}.checkpoint_minutes is {minutes}, it cannot be negative"
-            );
+            check_not_negative(&format!("{section}.checkpoint_minutes"), minutes)?;
         }
         Ok(())
     }
@@ -290,6 +285,14 @@ impl TrainingSection {
         let nearest = classes.iter().min_by_key(|class| strsim::damerau_levenshtein(unknown, class));
         let nearest = nearest.map(|class| format!("; the nearest name is {class:?}")).unwrap_or_default();
         bail!("{section}.class_weights names {unknown:?}, which is no class of the clips{nearest}")
+    }
+
+    /// Numbers that the optimizer keeps of every weight.
+    pub(crate) fn moments(&self) -> usize {
+        match self.optimizer {
+            OptimizerName::Adam | OptimizerName::Adadelta => 2,
+            OptimizerName::Sgd => usize::from(self.momentum > 0.0),
+        }
     }
 
     /// Steps of an epoch over `clips` clips.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::dir::RunDir;
 use crate::output::note;
-use crate::recipe;
+use crate::recipe::{self, Recipe};
 
 /// A model and the files of its run, but for the recipe.
 pub(crate) struct BuiltIn {
@@ -45,7 +45,7 @@ impl BuiltIn {
         Some(model)
     }
 
-    /// Its run, in a folder that is there as long as the value lives, after a line on what it knows.
+    /// Its run, in a folder that exists as long as the value lives. A line says what the model knows.
     pub(crate) fn open(&self) -> Result<RunDir> {
         let folder = tempfile::Builder::new().prefix("gru-rcn-").tempdir();
         let folder = folder.context("there is no place for the files of a built-in model")?;
@@ -54,7 +54,7 @@ impl BuiltIn {
         for (path, bytes) in own.chain([(dir.backbone(), CNN)]) {
             fs::write(&path, bytes).with_context(|| format!("could not write {}", path.display()))?;
         }
-        let (recipe, card) = (recipe::load(self.name, &[])?, dir.card()?);
+        let (recipe, card): (Recipe, _) = (recipe::load(self.name, &[])?, dir.card()?);
         dir.write_recipe(&recipe)?;
         let test = card.systems.first().map_or(String::new(), |system| {
             format!(" Right on {} of {} test clips.", system.test.top1_line().trim(), system.test.clips)

@@ -7,7 +7,7 @@ use gru_rcn_metrics::{BINS, Classification, Comparison, Predictions};
 use serde::{Deserialize, Serialize};
 
 /// The run card.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunCard {
     pub(crate) version: u32,
     pub(crate) program: String,
@@ -85,7 +85,7 @@ fn float32() -> String {
     "f32".into()
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(crate) struct DataCard {
     pub(crate) name: String,
     /// Hash over classes and clips.
@@ -114,7 +114,7 @@ impl DataCard {
 }
 
 impl RunCard {
-    /// The card of a run that begins now, of which the classes are not known yet.
+    /// The card of a run that begins now, without its classes.
     pub(crate) fn new(recipe: &str, seed: u64, devices: &str, dtype: String, data: DataCard) -> Self {
         Self {
             version: VERSION,
@@ -125,18 +125,58 @@ impl RunCard {
             started: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
             backend: devices.into(),
             dtype,
-            earlier_devices: Vec::new(),
             data,
-            classes: Vec::new(),
-            cnn_classes: 0,
-            cnn_is_system: false,
-            seconds: Vec::new(),
-            bad_clips: Vec::new(),
-            failed_test_clips: Vec::new(),
-            notes: Vec::new(),
-            systems: Vec::new(),
-            captioner: None,
+            ..Self::default()
         }
+    }
+
+    /// Backend and precision of this session.
+    pub(crate) fn devices(&self) -> String {
+        format!("{}, {}", self.backend, self.dtype)
+    }
+
+    /// Keeps the devices of the sessions before this one.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        self.earlier_devices.clone_from(&before.earlier_devices);
+        if before.devices() != self.devices() {
+            self.earlier_devices.push(before.devices());
+        }
+    }
+
+    /// Names and values for the report.
+    pub(crate) fn entries(&self) -> Vec<(String, String)> {
+        let data = &self.data;
+        let mut entries = vec![
+            ("Program".to_string(), format!("gru-rcn {} on Burn {}", self.program, self.burn)),
+            ("Recipe".into(), self.recipe.clone()),
+            ("Seed".into(), self.seed.to_string()),
+            (
+                "Backend".into(),
+                self.earlier_devices.iter().cloned().chain([self.devices()]).collect::<Vec<_>>().join("; then "),
+            ),
+            ("Data".into(), format!("{} ({})", data.name, data.fingerprint)),
+            (
+                "Clips".into(),
+                format!("{} for training, {} for validation, {} for testing", data.train, data.validation, data.test),
+            ),
+        ];
+        if let Some(captioner) = &self.captioner {
+            let CaptionerCard { encoders, features, segments, vocabulary, captions, select, .. } = captioner;
+            entries.push(("Encoders".into(), encoders.join("; ")));
+            entries.push(("Features".into(), format!("{features} of each of {segments} segments")));
+            entries.push(("Learnt".into(), format!("{captions} captions, {vocabulary} words")));
+            entries.push(("Weights chosen by".into(), format!("validation {select}")));
+        }
+        if !self.bad_clips.is_empty() {
+            entries.push(("Skipped, unreadable".into(), self.bad_clips.join(", ")));
+        }
+        if !self.failed_test_clips.is_empty() {
+            entries.push(("Test clips that could not be read".into(), self.failed_test_clips.join(", ")));
+        }
+        for (what, seconds) in &self.seconds {
+            entries.push((what.clone(), format!("{seconds:.1} s")));
+        }
+        entries
     }
 }
 
@@ -223,73 +263,15 @@ pub(crate) const BURN: &str = "0.22.1";
 /// Version of the layout that this program writes and reads.
 pub(crate) const VERSION: u32 = 1;
 
-impl RunCard {
-    /// Backend and precision of this session.
-    pub(crate) fn devices(&self) -> String {
-        format!("{}, {}", self.backend, self.dtype)
-    }
-
-    /// Keeps the devices of the sessions before this one.
-    pub(crate) fn follow(&mut self, before: &Self) {
-        self.earlier_devices.clone_from(&before.earlier_devices);
-        if before.devices() != self.devices() {
-            self.earlier_devices.push(before.devices());
-        }
-    }
-
-    /// Names and values for the report.
-    pub(crate) fn entries(&self) -> Vec<(String, String)> {
-        let data = &self.data;
-        let mut entries = vec![
-            ("Program".to_string(), format!("gru-rcn {} on Burn {}", self.program, self.burn)),
-            ("Recipe".into(), self.recipe.clone()),
-            ("Seed".into(), self.seed.to_string()),
-            (
-                "Backend".into(),
-                self.earlier_devices.iter().cloned().chain([self.devices()]).collect::<Vec<_>>().join("; then "),
-            ),
-            ("Data".into(), format!("{} ({})", data.name, data.fingerprint)),
-            (
-                "Clips".into(),
-                format!("{} for training, {} for validation, {} for testing", data.train, data.validation, data.test),
-            ),
-        ];
-        if let Some(captioner) = &self.captioner {
-            let CaptionerCard { encoders, features, segments, vocabulary, captions, select, .. } = captioner;
-            entries.push(("Encoders".into(), encoders.join("; ")));
-            entries.push(("Features".into(), format!("{features} of each of {segments} segments")));
-            entries.push(("Learnt".into(), format!("{captions} captions, {vocabulary} words")));
-            entries.push(("Weights chosen by".into(), format!("validation {select}")));
-        }
-        if !self.bad_clips.is_empty() {
-            entries.push(("Skipped, unreadable".into(), self.bad_clips.join(", ")));
-        }
-        if !self.failed_test_clips.is_empty() {
-            entries.push(("Test clips that could not be read".into(), self.failed_test_clips.join(", ")));
-        }
-        for (what, seconds) in &self.seconds {
-            entries.push((what.clone(), format!("{seconds:.1} s")));
-        }
-        entries
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn card(backend: &str, dtype: &str) -> RunCard {
-        let data = serde_json::json!({"name": "x", "fingerprint": "", "train": 1, "validation": 1, "test": 1});
-        let card = serde_json::json!({
-            "version": VERSION, "program": "", "burn": BURN, "recipe": "r", "seed": 1, "backend": backend,
-            "dtype": dtype, "data": data, "classes": [], "cnn_classes": 1, "seconds": [], "systems": [],
-        });
-        serde_json::from_value(card).unwrap()
-    }
-
     /// Begun on one device, resumed on another, then twice on the first.
     #[test]
     fn devices_of_all_sessions_stay_in_the_card() {
+        let card =
+            |backend: &str, dtype: &str| RunCard { backend: backend.into(), dtype: dtype.into(), ..RunCard::default() };
         let mut before = card("cuda:0", "bf16");
         for (backend, dtype) in [("cpu", "f32"), ("cuda:0", "bf16"), ("cuda:0", "bf16")] {
             let mut now = card(backend, dtype);

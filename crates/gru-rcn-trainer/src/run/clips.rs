@@ -22,7 +22,7 @@ impl RunClips {
         Self { train: ids(&dataset.train), validation: ids(&dataset.validation), test: ids(&dataset.test) }
     }
 
-    /// Those of a run; nothing if an earlier version trained it.
+    /// The clips of a run; nothing if an earlier version trained it.
     pub(crate) fn read(dir: &RunDir) -> Result<Option<Self>> {
         read_json(&dir.clips_file())
     }

@@ -139,11 +139,11 @@ files! {
     /// the baselines use, has its own file.
     joint_backbone() => "backbone-joint.safetensors";
     model() => "model.safetensors";
-    /// The weights of another system.
+    /// The weights of another system, by its key.
     baseline(key) => "baselines/{key}.safetensors";
     /// The class probabilities of GRU-RCN on the clips called `name`, such as `test`.
     scores(name) => "scores-{name}.safetensors";
-    /// Those of another system.
+    /// The class probabilities of another system.
     baseline_scores(key, name) => "baselines/scores-{name}-{key}.safetensors";
     quarantine() => "quarantine.jsonl";
     tensorboard(stage) => "tensorboard/{stage}";
@@ -341,7 +341,7 @@ impl RunDir {
         Ok(())
     }
 
-    /// Removes files that processes were writing when they were killed. For whoever holds the lock.
+    /// Removes files that processes were writing when they were killed. The caller has to hold the lock.
     pub(crate) fn tidy(&self) -> Result<()> {
         let folders = [self.root.clone(), self.root.join("baselines"), self.root.join("checkpoints")];
         for folder in folders {

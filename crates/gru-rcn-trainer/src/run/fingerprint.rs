@@ -62,7 +62,8 @@ impl RunFingerprint {
     /// Why this run cannot resume from a state with the fingerprint `saved`; `None` if it can.
     pub(crate) fn obstacle(&self, saved: &Self) -> Option<String> {
         // An earlier version may have written other names of the same keys.
-        let resolved = Recipe::from_json(saved.recipe.clone()).and_then(serde_json::to_value);
+        let resolved = serde_json::from_value::<Recipe>(saved.recipe.clone()).map(Recipe::resolved);
+        let resolved = resolved.and_then(serde_json::to_value);
         let saved_recipe = resolved.unwrap_or_else(|_| saved.recipe.clone());
         let (now, then) = (keys_that_matter(&self.recipe), keys_that_matter(&saved_recipe));
         let mut changed: Vec<String> = Vec::new();
@@ -129,11 +130,10 @@ fn keys_that_matter(recipe: &Value) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{BUILT_IN, parse};
+    use crate::recipe::changed;
 
     fn fingerprint(changes: &[&str]) -> RunFingerprint {
-        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        let recipe = parse(BUILT_IN[0].1, &changes).unwrap();
+        let recipe = changed("motion", changes).unwrap();
         RunFingerprint {
             burn: "0.22.1".into(),
             data: "abc".into(),

@@ -84,7 +84,7 @@ pub(crate) fn average(predictions: &[Predictions], weights: &[f64]) -> Result<Pr
     Ok(Predictions::new(first.classes, mean, first.targets.clone())?)
 }
 
-/// What a file of scores says of them.
+/// The metadata of a file of scores.
 pub(crate) struct ScoreLabels<'a> {
     pub(crate) ids: &'a [String],
     pub(crate) classes: &'a [String],
@@ -113,12 +113,11 @@ impl SavedScores {
 
     fn parse(bytes: &[u8]) -> Result<Self> {
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        let entry = |key: &str| metadata.metadata().as_ref()?.get(key);
         let names = |key: &str| -> Result<Vec<String>> {
-            let text = metadata.metadata().as_ref().and_then(|entries| entries.get(key));
-            Ok(serde_json::from_str(text.with_context(|| format!("its metadata have no {key}"))?)?)
+            Ok(serde_json::from_str(entry(key).with_context(|| format!("its metadata have no {key}"))?)?)
         };
-        let (clips, classes) = (names("clips")?, names("classes")?);
-        let views = metadata.metadata().as_ref().and_then(|entries| entries.get("views")).cloned();
+        let (clips, classes, views) = (names("clips")?, names("classes")?, entry("views").cloned());
         let file = SafeTensors::deserialize(bytes)?;
         let (probabilities, targets) = (file.tensor("probabilities")?, file.tensor("targets")?);
         ensure!(
@@ -255,7 +254,7 @@ mod tests {
         let first = saved(&["a/x.avi", "a/x.mp4"], &[0, 1]);
         assert_eq!(first.order_of(&first).unwrap(), [0, 1]);
         assert_eq!(saved(&["a/x.mp4", "a/x.avi"], &[1, 0]).order_of(&first).unwrap(), [1, 0]);
-        // Frames of one of them: of which, nothing says. Nor is one of them twice the same clip.
+        // Frames may be those of either video, and one video is not the same clip twice.
         for other in [["a/x", "a/y"], ["a/x.avi", "a/x"], ["a/x.mkv", "a/x.mp4"]] {
             let message = saved(&other, &[0, 1]).order_of(&first).unwrap_err().to_string();
             assert!(message.contains("more than one clip is called a/x"), "{message}");

@@ -2,9 +2,9 @@
 //!
 //! There is one engine, [`score`]. It takes batches whose rows are views of clips, gives every
 //! batch to every model, and averages the probabilities of each clip's views, or for a CNN on single
-//! frames their logits. A clip that is scored
-//! as it is has one view; [`single_view`] makes such batches of any source, [`views`] makes those
-//! of a test with several views, such as the paper's 25 × 10.
+//! frames their logits. A clip that is scored as it is has one view; [`single_view`] makes such batches
+//! of any source, [`views`] makes those of a test with several views, such as the paper's 25 × 10. A
+//! model that learns without labels has no probabilities; [`mean_loss`] is its score.
 
 pub(crate) mod views;
 
@@ -50,14 +50,14 @@ pub(crate) trait Scorable<I> {
     }
 }
 
-/// What becomes the mean that a clip is classified by.
+/// What is averaged to classify a clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum MeanOf {
     /// Probabilities, as the paper has it for its recurrent models.
     #[default]
     Probabilities,
-    /// Logits, of whose mean the softmax is taken: so are the CNNs of Wang et al. 2015 tested, whose
-    /// protocol the paper follows. The mean of the probabilities is kept beside it.
+    /// Logits; the probabilities are the softmax of their mean. Wang et al. 2015, whose protocol the paper
+    /// follows, test their CNNs in this way. The mean of the probabilities is kept beside it.
     Logits,
 }
 
@@ -88,8 +88,8 @@ pub(crate) fn score<I: Clone>(
     }
 }
 
-/// The same for batches that lack the clips that could not be read: the scores of the others, and
-/// the places of those.
+/// [`score`] for batches without the clips that could not be read: the scores of the others, and the places
+/// of the missing ones.
 pub(crate) fn score_readable<I: Clone>(
     models: &[&dyn Scorable<I>],
     batches: impl Iterator<Item = Result<ViewBatch<I>>>,
@@ -115,6 +115,23 @@ pub(crate) fn score_readable<I: Clone>(
     }
     let missing = (0..targets.len()).filter(|&clip| views[clip] == 0).collect();
     Ok((sums.iter().map(|sums| sums.means(&views, targets)).collect(), missing))
+}
+
+/// The mean over clips of the first loss of a model that learns without labels.
+pub(crate) fn mean_loss<M: ClipClassifier>(
+    model: &M,
+    batches: impl Iterator<Item = Result<ViewBatch<M::Input>>>,
+    stop: &StopFlag,
+) -> Result<f64> {
+    let mut losses: Vec<f32> = Vec::new();
+    for batch in batches {
+        if stop.is_set() {
+            bail!(stop.interrupted());
+        }
+        let of_clips = ClipClassifier::logits(model, batch?.input).logits.narrow(0, 0, 1);
+        losses.extend(of_clips.try_into_data()?.try_into_vec::<f32>()?);
+    }
+    Ok(losses.iter().copied().map(f64::from).sum::<f64>() / losses.len() as f64)
 }
 
 /// All clips of a source as they are evaluated, each as one view; those that the source skips have
@@ -175,29 +192,32 @@ impl Sums {
 
     /// The means of the clips that have views.
     fn means(&self, views: &[usize], targets: &[usize]) -> Scores {
+        let clips: Vec<usize> = (0..views.len()).filter(|&clip| views[clip] > 0).collect();
+        let row = |clip: usize| clip * self.classes..(clip + 1) * self.classes;
         let means = |sums: &[f64]| -> Vec<f32> {
-            let clips = sums.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
-            clips.flat_map(|(sums, &views)| sums.iter().map(move |sum| (sum / views as f64) as f32)).collect()
+            let of_clip = |&clip: &usize| {
+                let views = views[clip] as f64;
+                sums[row(clip)].iter().map(move |sum| (sum / views) as f32)
+            };
+            clips.iter().flat_map(of_clip).collect()
         };
+        let of_logits = |&clip: &usize| softmax(&self.logits[row(clip)], views[clip]);
         let of_probabilities = means(&self.probabilities);
         let (probabilities, mean_probabilities) = match self.mean_of {
             MeanOf::Probabilities => (of_probabilities, None),
-            MeanOf::Logits => {
-                let rows = self.logits.chunks(self.classes.max(1)).zip(views).filter(|(_, views)| **views > 0);
-                (rows.flat_map(|(sums, &views)| softmax(sums, views)).collect(), Some(of_probabilities))
-            }
+            MeanOf::Logits => (clips.iter().flat_map(of_logits).collect(), Some(of_probabilities)),
         };
         Scores {
             classes: self.classes,
             probabilities,
             mean_probabilities,
             levels: self.levels.iter().map(|level| means(level)).collect(),
-            targets: targets.iter().zip(views).filter(|(_, views)| **views > 0).map(|(target, _)| *target).collect(),
+            targets: clips.iter().map(|&clip| targets[clip]).collect(),
         }
     }
 }
 
-/// The softmax of the means of these logits, which are sums over so many views.
+/// The softmax of the means of logits, given as their sums over `views` views.
 fn softmax(sums: &[f64], views: usize) -> impl Iterator<Item = f32> {
     let highest = sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = sums.iter().map(|sum| ((sum - highest) / views as f64).exp()).collect();

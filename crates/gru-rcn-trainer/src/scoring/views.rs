@@ -18,7 +18,7 @@ use gru_rcn_data::{ClipPlan, ClipViews, Frames, Sample, TestViews};
 
 use super::{View, ViewBatch};
 use crate::output::note;
-use crate::percepts::{ClipLoader, FrozenCnn, chunk_of, pixels_of, workers};
+use crate::percepts::{ClipLoader, FrozenCnn, chunk_of, joined, pixels_of, workers};
 
 /// Most views whose maps are given to a model at once.
 const VIEWS_AT_ONCE: usize = 16;
@@ -154,8 +154,7 @@ impl<'a> ViewPercepts<'a> {
         let mut batches = Vec::new();
         for ((piece, crop), clip_of_new) in pieces.iter().zip(crops).zip(&clips) {
             let new = clip_of_new.as_ref().and_then(|_| computed.next());
-            let all: Vec<Percepts> = crop.held.take().into_iter().chain(new).collect();
-            let all = joined(&all);
+            let all = joined(crop.held.take().into_iter().chain(new).collect(), 1);
             let frames: Vec<&[i32]> = piece.views.iter().map(|(frames, _)| &frames[..]).collect();
             let rows = piece.views.iter().map(|&(_, times)| View { clip, times }).collect();
             batches.push(ViewBatch { input: select(&all, &frames, self.device), rows });
@@ -217,16 +216,6 @@ fn union_of(a: &[usize], b: &[usize]) -> Vec<usize> {
     all
 }
 
-/// Maps of frames `[1, frame, …]` one after the other.
-fn joined(parts: &[Percepts]) -> Percepts {
-    if let [part] = parts {
-        return part.clone();
-    }
-    let levels = parts.first().map_or(0, |part| part.maps.len());
-    let join = |level: usize| Tensor::cat(parts.iter().map(|part| part.maps[level].clone()).collect(), 1);
-    Percepts::new((0..levels).map(join).collect())
-}
-
 /// From the maps of all frames `[1, frame, …]` to those of views of as many frames each,
 /// `[view, time, …]`.
 fn select(percepts: &Percepts, views: &[&[i32]], device: &Device) -> Percepts {
@@ -245,9 +234,9 @@ mod tests {
     use super::*;
     use burn::tensor::FloatDType;
     use gru_rcn::backbone::{Network, NetworkOptions};
-    use gru_rcn_data::{ClipSource, Crop, Modality, PhotometricDraw, TestCrops};
+    use gru_rcn_data::{Crop, Modality, PhotometricDraw, TestCrops};
 
-    use crate::recipe::{self, DataSection};
+    use crate::recipe::{DataSection, changed};
 
     fn view(first: usize, time: usize, flip: bool) -> (ClipPlan, usize) {
         let (crop, photometric) = (Crop::whole(4, 4), PhotometricDraw::IDENTITY);
@@ -302,7 +291,7 @@ mod tests {
     fn every_frame_goes_through_the_cnn_once_for_each_crop() {
         let changes =
             ["data.motion.frames=24", "clip.flip=true", "clip.crop={five_point={ratios=[1.0, 0.75], max_distort=0}}"];
-        let recipe = recipe::load("motion-tiny", &changes.map(String::from)).unwrap();
+        let recipe = changed("motion-tiny", &changes).unwrap();
         let DataSection::Motion(config) = &recipe.data else { unreachable!() };
         let sample = &config.dataset().unwrap().test[0];
         let (device, taps) = (Device::flex(), vec!["pool2".into(), "fc7".into()]);
@@ -330,44 +319,6 @@ mod tests {
             assert_eq!(shared.frames(), 240, "at most {most} together");
             let near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= 1e-5 * expected;
             assert!(found.len() == 110 && found.iter().zip(&expected).all(near), "at most {most} together");
-        }
-    }
-
-    /// The paper's 250 views with its CNN at its size: what they cost. `GRU_RCN_CLIP` names a video in
-    /// place of a generated clip of 128 frames. Weights are drawn, which changes no time.
-    #[test]
-    #[ignore = "takes minutes"]
-    fn time_of_250_views_with_vgg16() {
-        let changes = ["data.motion.size=256", "data.motion.frames=128"].map(String::from);
-        let generated = recipe::load("motion-tiny", &changes).unwrap();
-        let DataSection::Motion(config) = &generated.data else { unreachable!() };
-        let video = std::env::var_os("GRU_RCN_CLIP").map(|path| ClipSource::Video(path.into()));
-        let source = video.unwrap_or_else(|| config.dataset().unwrap().test.swap_remove(0).source);
-        let recipe = recipe::load("ucf101/rgb", &[]).unwrap();
-        let (device, taps) = (Device::flex(), recipe.backbone.taps.clone());
-        device.seed(5);
-        let options = NetworkOptions { num_classes: 101, in_channels: 3, input_size: [224, 224], taps };
-        let cnn = FrozenCnn::new(&Network::Vgg16.config(&options).init(&device));
-        let loader = ClipLoader::new(&recipe, &device, FloatDType::F32);
-        let views = loader.reader.read_views(&source, &loader.planner, TestViews::paper()).unwrap();
-        let (frames, plans) = (views.total(), views.plans().to_vec());
-        let shown: usize = plans.iter().map(|(plan, times)| times * plan.frames.len()).sum();
-        let (began, cut) = (std::time::Instant::now(), views.clone());
-        let batches = ViewPercepts { cnn: &cnn, loader: &loader, device: &device }.of_clip(0, views);
-        let mut found: Vec<f32> = batches.flat_map(|batch| numbers(&batch.unwrap().input)).collect();
-        let seconds = began.elapsed().as_secs_f64();
-        let once = cnn.frames();
-        note!("{frames} frames, {} views that show {shown}: {once} through the CNN, {seconds:.1} s", plans.len());
-        let mut distinct: Vec<usize> = plans.iter().flat_map(|(plan, _)| plan.frames.iter().copied()).collect();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(once, 10 * distinct.len());
-        // Some of the views by themselves.
-        found.sort_by(f32::total_cmp);
-        for (plan, _) in plans.iter().step_by(plans.len().div_ceil(5)) {
-            let alone = numbers(&cnn.percepts(&[cut.cut(plan).unwrap()], &device, FloatDType::F32))[0];
-            let nearest = found.iter().map(|value| (value - alone).abs()).fold(f32::INFINITY, f32::min);
-            assert!(nearest <= 1e-5 * alone, "{alone}: {nearest}");
         }
     }
 }

@@ -15,21 +15,22 @@ pub(crate) use stage::Stage;
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use gru_rcn::classifier::ClipClassifier;
 use gru_rcn_data::balanced_order;
 
 use crate::context::Session;
+use crate::device::replicas::Objective;
 use crate::observe::{
     Epoch, Event, LevelAccuracy, NonfiniteStep, StageStarted, Step, TrainMetrics, ValidationMetrics, number_or_word,
 };
 use crate::percepts::Source;
 use crate::recipe::{Nonfinite, Sampling, SelectWeights};
-use crate::run::checkpoint::{Checkpoints, EpochSums, Position, State, weights, with_weights};
-use crate::scoring::{Scorable, ViewBatch, score, single_view};
-use crate::signals::{Interrupted, StopFlag};
+use crate::run::checkpoint::{EpochSums, Position, State, weights, with_weights};
+use crate::scoring::{Scorable, mean_loss, score, single_view};
+use crate::signals::Interrupted;
 use optimizer::{learning_rate, optimizer, rates_by_group};
-use saving::{Saver, check_room};
+use saving::Saver;
 use step::{StepOutcome, accumulate_gradients};
 
 /// A trained model.
@@ -45,36 +46,20 @@ pub(crate) struct Trainer<'a> {
     seed: u64,
 }
 
-/// The parts of a training that change from step to step beside its [`State`].
-struct Progress<'a> {
+/// What the steps of a training share beside its [`State`].
+struct Progress<'a, I> {
+    train: &'a dyn Source<I>,
+    /// The weight of each class in the loss; none where all count alike.
+    class_weights: Option<Vec<f32>>,
+    /// Most epochs.
     epochs: usize,
     saver: Saver<'a>,
-    epoch: Throughput,
-    stage: Throughput,
-}
-
-/// Speed, as far as this process has measured it.
-struct Throughput {
+    /// When this process began with the stage, and the steps that it has taken since.
     began: Instant,
     steps: u64,
-    clips: usize,
-    wait: f64,
-}
-
-impl Throughput {
-    fn new() -> Self {
-        Self { began: Instant::now(), steps: 0, clips: 0, wait: 0.0 }
-    }
-
-    fn add(&mut self, outcome: &StepOutcome) {
-        self.steps += 1;
-        self.clips += outcome.sums.clips;
-        self.wait += outcome.sums.wait;
-    }
-
-    fn seconds(&self) -> f64 {
-        self.began.elapsed().as_secs_f64().max(1e-9)
-    }
+    /// When this process began with the epoch, and the sums since.
+    epoch_began: Instant,
+    epoch: EpochSums,
 }
 
 impl<'a> Trainer<'a> {
@@ -103,68 +88,49 @@ impl<'a> Trainer<'a> {
         validation: &dyn Source<M::Input>,
         score: impl Fn(&M) -> Result<Option<f64>>,
     ) -> Result<Trained<M>> {
-        let (context, training) = (self.context, &self.stage.training);
-        let checkpoints = Checkpoints::new(context.dir.checkpoints(&self.stage.key), context.fingerprint.clone());
-        let mut state = self.start(model, &checkpoints)?;
-        check_room(context, &self.stage, &state)?;
-        context.dir.rewind(&self.stage.key, state.position.epochs, state.position.steps)?;
-        let epochs = training.most_epochs(train.len());
+        let (context, stage) = (self.context, &self.stage);
+        let saver = Saver::new(context, stage);
+        let mut state = saver.start(model, optimizer(&stage.training)?)?;
+        let epochs = stage.training.most_epochs(train.len());
         context.observers.send(Event::StageStarted(StageStarted {
-            stage: self.stage.key.clone(),
-            name: self.stage.name.clone(),
+            stage: stage.key.clone(),
+            name: stage.name.clone(),
             epochs,
-            steps_per_epoch: training.steps_per_epoch(train.len()),
+            steps_per_epoch: stage.training.steps_per_epoch(train.len()),
             clips_per_epoch: train.len(),
             classifies: M::CLASSIFIES,
             steps_done: state.position.steps,
         }));
-        let saver = Saver::new(context, &self.stage.name, training, checkpoints);
-        let mut progress = Progress { epochs, saver, epoch: Throughput::new(), stage: Throughput::new() };
+        let mut progress = Progress {
+            train,
+            class_weights: stage.training.class_weights.of(&stage.classes, train.targets()),
+            epochs,
+            saver,
+            began: Instant::now(),
+            steps: 0,
+            epoch_began: Instant::now(),
+            epoch: EpochSums::default(),
+        };
         while !self.is_finished(&state.position, epochs) {
             if context.stop.is_set() {
                 return Err(progress.saver.interrupted());
             }
-            state = self.train_epoch(state, train, &mut progress)?;
+            state = self.train_epoch(state, &mut progress)?;
             let started = Instant::now();
             let valid = state.model.valid();
-            let validated = self.validate(&valid, validation);
-            match validated.and_then(|metrics| Ok(ValidationMetrics { score: score(&valid)?, ..metrics })) {
-                Ok(validated) => {
-                    context.dir.check_there()?;
-                    state.position.sums.seconds += started.elapsed().as_secs_f64();
-                    self.close_epoch(&mut state, validated, epochs)?;
-                    progress.saver.save(&state);
-                }
-                Err(error) => {
-                    progress.saver.save(&state);
-                    return Err(if error.is::<Interrupted>() { progress.saver.interrupted() } else { error });
-                }
-            }
+            let validated = self
+                .validate(&valid, validation)
+                .and_then(|metrics| Ok(ValidationMetrics { score: score(&valid)?, ..metrics }))
+                .inspect_err(|_| progress.saver.save(&state))
+                .map_err(|error| if error.is::<Interrupted>() { progress.saver.interrupted() } else { error })?;
+            context.dir.check_there()?;
+            state.position.sums.seconds += started.elapsed().as_secs_f64();
+            self.close_epoch(&mut state, validated, epochs)?;
+            progress.saver.save(&state);
         }
         context.observers.send(Event::StageFinished);
         let best = state.best.context("a training without an epoch has no best weights")?;
         Ok(Trained { model: with_weights(&state.model, best)?.valid(), position: state.position })
-    }
-
-    /// The state that training starts from: the newest checkpoint, or the model as it is.
-    fn start<M: ClipClassifier>(&self, model: M, checkpoints: &Checkpoints) -> Result<State<M>> {
-        let (context, name) = (self.context, &self.stage.name);
-        let optimizer = optimizer(&self.stage.training)?;
-        let mut damaged = 0;
-        let loaded = checkpoints.load_newest(&model, &optimizer, |warning| {
-            damaged += 1;
-            context.message(warning);
-        })?;
-        let Some(loaded) = loaded else {
-            if damaged > 0 {
-                context.message(format!("warning: {name}: no checkpoint is whole, so this training starts anew"));
-            }
-            return Ok(State { model, optimizer, best: None, position: Position::default() });
-        };
-        let Position { steps, epochs, batches, .. } = loaded.position;
-        let within = if batches > 0 { format!(" and {batches} batches of the next") } else { String::new() };
-        context.message(format!("{name}: resuming after epoch {epochs}{within}, step {steps}"));
-        Ok(loaded)
     }
 
     fn is_finished(&self, position: &Position, epochs: usize) -> bool {
@@ -177,12 +143,10 @@ impl<'a> Trainer<'a> {
     fn train_epoch<M: ClipClassifier>(
         &self,
         mut state: State<M>,
-        train: &dyn Source<M::Input>,
-        progress: &mut Progress<'_>,
+        progress: &mut Progress<M::Input>,
     ) -> Result<State<M>> {
-        let training = &self.stage.training;
+        let (train, training) = (progress.train, &self.stage.training);
         let epoch = state.position.epochs as u64 + 1;
-        let class_weights = training.class_weights.of(&self.stage.classes, train.targets());
         let (batch, done) = (training.batch, state.position.batches);
         let mut batches = match training.sampling {
             Sampling::Shuffled => train.epoch(self.seed, epoch, batch, done),
@@ -191,17 +155,13 @@ impl<'a> Trainer<'a> {
                 train.batches(order.into_iter().skip(done * batch).collect(), Some(epoch), batch)
             }
         };
-        progress.epoch = Throughput::new();
+        (progress.epoch_began, progress.epoch) = (Instant::now(), EpochSums::default());
         while training.steps.is_none_or(|most| state.position.steps < most) {
-            let (model, steps, weights) = (&state.model, state.position.steps, class_weights.as_deref());
-            match accumulate_gradients(self.context, &self.stage, weights, self.seed, model, &mut *batches, steps) {
-                Ok(Some(outcome)) => state = self.step(state, outcome, train, progress)?,
-                Ok(None) => break,
-                Err(error) => {
-                    progress.saver.save(&state);
-                    return Err(error);
-                }
-            }
+            let objective = Objective { loss: self.stage.loss, class_weights: progress.class_weights.as_deref() };
+            let outcome = accumulate_gradients(self, objective, &state.model, state.position.steps, &mut batches)
+                .inspect_err(|_| progress.saver.save(&state))?;
+            let Some(outcome) = outcome else { break };
+            state = self.step(state, outcome, progress)?;
         }
         Ok(state)
     }
@@ -211,17 +171,13 @@ impl<'a> Trainer<'a> {
         &self,
         mut state: State<M>,
         mut outcome: StepOutcome,
-        train: &dyn Source<M::Input>,
-        progress: &mut Progress<'_>,
+        progress: &mut Progress<M::Input>,
     ) -> Result<State<M>> {
         self.context.dir.check_there()?;
         let position = &state.position;
         let rate = learning_rate(&self.stage.training, position.epochs, progress.epochs, position.steps);
         if outcome.is_nonfinite() {
-            if let Err(error) = self.skip(&outcome, position, train) {
-                progress.saver.save(&state);
-                return Err(error);
-            }
+            self.skip(&outcome, position, progress.train).inspect_err(|_| progress.saver.save(&state))?;
             // A value that is not a number must not become part of the sums.
             outcome.sums = EpochSums { loss: 0.0, correct: 0, clips: 0, skipped: 1, ..outcome.sums };
         }
@@ -232,7 +188,7 @@ impl<'a> Trainer<'a> {
         state.position.batches += outcome.micro_batches;
         state.position.steps += 1;
         state.position.sums.add(&outcome.sums);
-        self.report_step(&outcome, rate, &state.position, train.len(), progress);
+        self.report_step(&outcome, rate, &state.position, progress);
         let stop = self.context.stop.is_set();
         if stop || progress.saver.is_due(&state.position) {
             progress.saver.save(&state);
@@ -240,20 +196,15 @@ impl<'a> Trainer<'a> {
         if stop { Err(progress.saver.interrupted()) } else { Ok(state) }
     }
 
-    fn report_step(
-        &self,
-        outcome: &StepOutcome,
-        rate: f64,
-        position: &Position,
-        clips: usize,
-        progress: &mut Progress<'_>,
-    ) {
-        progress.epoch.add(outcome);
-        progress.stage.add(outcome);
+    fn report_step<I>(&self, outcome: &StepOutcome, rate: f64, position: &Position, progress: &mut Progress<I>) {
+        progress.steps += 1;
+        progress.epoch.add(&outcome.sums);
         let training = &self.stage.training;
-        let all = training.steps.unwrap_or((progress.epochs * training.steps_per_epoch(clips)) as u64);
-        let seconds_per_step = progress.stage.seconds() / progress.stage.steps as f64;
-        let seconds = progress.epoch.seconds();
+        let steps_per_epoch = training.steps_per_epoch(progress.train.len());
+        let all = training.steps.unwrap_or((progress.epochs * steps_per_epoch) as u64);
+        let seconds_since = |began: Instant| began.elapsed().as_secs_f64().max(1e-9);
+        let seconds_per_step = seconds_since(progress.began) / progress.steps as f64;
+        let seconds = seconds_since(progress.epoch_began);
         self.context.observers.send(Event::Step(Step {
             stage: self.stage.key.clone(),
             epoch: position.epochs + 1,
@@ -308,7 +259,7 @@ impl<'a> Trainer<'a> {
     fn validate<M: ClipClassifier>(&self, model: &M, validation: &dyn Source<M::Input>) -> Result<ValidationMetrics> {
         let (batches, stop) = (single_view(validation, self.stage.training.batch), &self.context.stop);
         if !M::CLASSIFIES {
-            return mean_loss(model, batches, stop);
+            return Ok(ValidationMetrics { loss: mean_loss(model, batches, stop)?, ..Default::default() });
         }
         let scores = score(&[model as &dyn Scorable<_>], batches, validation.targets(), stop, |_| ())?.swap_remove(0);
         let level = |(level, accuracy): (&String, f64)| LevelAccuracy { level: level.clone(), accuracy };
@@ -365,24 +316,6 @@ impl<'a> Trainer<'a> {
         self.context.observers.send(Event::Epoch(epoch));
         Ok(())
     }
-}
-
-/// What validation says of a model that learns without labels: its loss, and no accuracy.
-fn mean_loss<M: ClipClassifier>(
-    model: &M,
-    batches: impl Iterator<Item = Result<ViewBatch<M::Input>>>,
-    stop: &StopFlag,
-) -> Result<ValidationMetrics> {
-    let mut losses: Vec<f32> = Vec::new();
-    for batch in batches {
-        if stop.is_set() {
-            bail!(stop.interrupted());
-        }
-        let of_clips = model.logits(batch?.input).logits.narrow(0, 0, 1);
-        losses.extend(of_clips.try_into_data()?.try_into_vec::<f32>()?);
-    }
-    let loss = losses.iter().copied().map(f64::from).sum::<f64>() / losses.len() as f64;
-    Ok(ValidationMetrics { loss, ..ValidationMetrics::default() })
 }
 
 #[cfg(test)]

@@ -17,30 +17,33 @@ use crate::recipe::{OptimizerName, Schedule, TrainingSection};
 /// Names of parameters that are biases, in whatever module.
 const BIASES: &str = r"(^|\.)bias$";
 
-/// The optimizer of a recipe. Biases are a group of their own: they have no weight
-/// decay, and the recipe may give them a factor of the learning rate.
+/// The optimizer of a recipe. Biases are a group of their own: they have no weight decay, and the recipe
+/// may give them a factor of the learning rate.
 pub(super) fn optimizer(training: &TrainingSection) -> Result<ModuleOptimizer> {
-    let decay = (training.weight_decay > 0.0).then(|| WeightDecayConfig::new(training.weight_decay));
-    let factor = training.bias_lr_factor;
-    Ok(match training.optimizer {
+    match training.optimizer {
         OptimizerName::Adam => {
-            let config = || AdamConfig::new().with_epsilon(1e-8);
-            grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
+            grouped(training, |decay| AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).build())
         }
-        OptimizerName::Adadelta => grouped(AdadeltaConfig::new().build(), AdadeltaConfig::new().build(), factor)?,
+        OptimizerName::Adadelta => grouped(training, |_| AdadeltaConfig::new().build()),
         OptimizerName::Sgd => {
             // As in Caffe, PyTorch and the papers; Burn's default dampens each gradient by a tenth.
             let momentum = MomentumConfig::new().with_momentum(training.momentum).with_dampening(0.0);
-            let config = || SgdConfig::new().with_momentum((training.momentum > 0.0).then(|| momentum.clone()));
-            grouped(config().with_weight_decay(decay).build(), config().build(), factor)?
+            let config = SgdConfig::new().with_momentum((training.momentum > 0.0).then_some(momentum));
+            grouped(training, |decay| config.clone().with_weight_decay(decay).build())
         }
-    })
+    }
 }
 
-fn grouped<O: Optimizer>(weights: O, biases: O, factor: f64) -> Result<ModuleOptimizer> {
-    let group =
+/// The optimizer that `build` makes with the weight decay of the recipe, and without one for biases.
+fn grouped<O: Optimizer>(
+    training: &TrainingSection,
+    build: impl Fn(Option<WeightDecayConfig>) -> O,
+) -> Result<ModuleOptimizer> {
+    let decay = (training.weight_decay > 0.0).then(|| WeightDecayConfig::new(training.weight_decay));
+    let of_biases = ScaledRate { optimizer: build(None), factor: training.bias_lr_factor };
+    let biases =
         ParamGroup::from_regex(BIASES).map_err(|error| anyhow!("the pattern of the biases' names: {error:?}"))?;
-    Ok(ModuleOptimizer::from(weights).with_group(group, ScaledRate { optimizer: biases, factor }, None))
+    Ok(ModuleOptimizer::from(build(decay)).with_group(biases, of_biases, None))
 }
 
 /// An optimizer that multiplies the learning rate by a factor.
@@ -103,10 +106,8 @@ mod tests {
     /// y = w x + b with w = 1, b = 0.5.
     fn line() -> Linear {
         let device = Device::flex().autodiff();
-        let mut line = LinearConfig::new(1, 1).init(&device);
-        line.weight = line.weight.map(|w| Tensor::<2>::ones_like(&w.inner()).autodiff().require_grad());
-        line.bias =
-            line.bias.map(|b| b.map(|b| Tensor::<1>::ones_like(&b.inner()).mul_scalar(0.5).autodiff().require_grad()));
+        let mut line = LinearConfig::new(1, 1).with_initializer(Initializer::Ones).init(&device);
+        line.bias = Some(Initializer::Constant { value: 0.5 }.init([1], &device));
         line
     }
 

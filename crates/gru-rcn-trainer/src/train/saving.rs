@@ -1,47 +1,88 @@
-//! When a training is saved, and what happens if saving fails.
+//! When a training is saved, what happens if saving fails, and where it starts again.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
+use burn::optim::ModuleOptimizer;
 use gru_rcn_data::free_bytes;
 
 use super::stage::Stage;
 use crate::context::Session;
 use crate::output::describe;
-use crate::recipe::{OptimizerName, TrainingSection};
+use crate::recipe::TrainingSection;
 use crate::run::checkpoint::{Checkpoints, Position, State};
 
-/// Saves a stage after some steps or minutes.
+/// Saves a stage as its training section says, and finds what was saved of it.
 pub(super) struct Saver<'a> {
     context: &'a Session,
-    name: &'a str,
+    stage: &'a Stage,
     checkpoints: Checkpoints,
-    steps: Option<u64>,
-    minutes: Option<Duration>,
     last: Instant,
     /// Whether the newest attempt failed.
-    pub(super) failed: bool,
+    failed: bool,
 }
 
 impl<'a> Saver<'a> {
-    /// Saves the stage of this name as its training section says.
-    pub(super) fn new(
-        context: &'a Session,
-        name: &'a str,
-        training: &TrainingSection,
-        checkpoints: Checkpoints,
-    ) -> Self {
-        let minutes = training.checkpoint_minutes;
-        let minutes = minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX));
-        let steps = training.checkpoint_steps;
-        Self { context, name, checkpoints, steps, minutes, last: Instant::now(), failed: false }
+    pub(super) fn new(context: &'a Session, stage: &'a Stage) -> Self {
+        let checkpoints = Checkpoints::new(context.dir.checkpoints(&stage.key), context.fingerprint.clone());
+        Self { context, stage, checkpoints, last: Instant::now(), failed: false }
+    }
+
+    /// The state that training starts from: the newest checkpoint, or the model as it is. An error if
+    /// there is no room to save it again.
+    pub(super) fn start<M: Module>(&self, model: M, optimizer: ModuleOptimizer) -> Result<State<M>> {
+        let (context, name) = (self.context, &self.stage.name);
+        let mut damaged = false;
+        let loaded = self.checkpoints.load_newest(&model, &optimizer, |warning| {
+            damaged = true;
+            context.message(warning);
+        })?;
+        let state = match loaded {
+            Some(loaded) => {
+                let Position { steps, epochs, batches, .. } = loaded.position;
+                let within = if batches > 0 { format!(" and {batches} batches of the next") } else { String::new() };
+                context.message(format!("{name}: resuming after epoch {epochs}{within}, step {steps}"));
+                loaded
+            }
+            None => {
+                if damaged {
+                    context.message(format!("warning: {name}: no checkpoint is whole, so this training starts anew"));
+                }
+                State { model, optimizer, best: None, position: Position::default() }
+            }
+        };
+        self.check_room(&state)?;
+        context.dir.rewind(&self.stage.key, state.position.epochs, state.position.steps)?;
+        Ok(state)
+    }
+
+    /// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one more
+    /// if there are some already.
+    fn check_room<M: Module>(&self, state: &State<M>) -> Result<()> {
+        let (root, Stage { name, training, .. }) = (self.context.dir.root(), self.stage);
+        let Some(free) = free_bytes(root) else { return Ok(()) };
+        // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each; and the rest.
+        let numbers = state.model.num_params() * (2 + training.moments());
+        let checkpoint = 4 * numbers as u64 + (64 << 10);
+        let (needed, how_many) = if state.position.steps == 0 { (2, "two of them") } else { (1, "one more") };
+        if free < needed * checkpoint {
+            bail!(
+                "{}: a checkpoint of {name} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room \
+                 for {how_many}, or train in another folder with `--run`",
+                root.display(),
+                checkpoint as f64 / f64::from(1 << 20),
+                free as f64 / f64::from(1 << 20)
+            );
+        }
+        Ok(())
     }
 
     /// Whether to save now, within an epoch.
     pub(super) fn is_due(&self, position: &Position) -> bool {
-        self.steps.is_some_and(|steps| position.steps.is_multiple_of(steps))
-            || self.minutes.is_some_and(|minutes| self.last.elapsed() >= minutes)
+        let TrainingSection { checkpoint_steps, checkpoint_minutes, .. } = &self.stage.training;
+        checkpoint_steps.is_some_and(|steps| position.steps.is_multiple_of(steps))
+            || checkpoint_minutes.is_some_and(|minutes| self.last.elapsed().as_secs_f64() >= 60.0 * minutes)
     }
 
     /// Saves. If that fails, as on a full disk, the checkpoint before is still there and training
@@ -57,7 +98,7 @@ impl<'a> Saver<'a> {
                 "warning: {}. Training continues; the checkpoint before is still there, and saving is tried again",
                 describe(&error)
             ));
-            self.context.dir.note_loss(format!("the checkpoint of {} after step {}", self.name, position.steps));
+            self.context.dir.note_loss(format!("the checkpoint of {} after step {}", self.stage.name, position.steps));
         }
     }
 
@@ -68,34 +109,9 @@ impl<'a> Saver<'a> {
             return anyhow!(
                 "stopped as requested, but the newest state of {} could not be saved; --resume continues from the one \
                  before",
-                self.name
+                self.stage.name
             );
         }
         self.context.stop.interrupted().into()
     }
-}
-
-/// Refuses a training that cannot be saved: there must be room for two checkpoints, or for one more if
-/// there are some already.
-pub(super) fn check_room<M: Module>(context: &Session, stage: &Stage, state: &State<M>) -> Result<()> {
-    let root = context.dir.root();
-    let Some(free) = free_bytes(root) else { return Ok(()) };
-    // Weights, those of the best epoch, and what the optimizer keeps of each, four bytes each; and the rest.
-    let copies = match stage.training.optimizer {
-        OptimizerName::Adam | OptimizerName::Adadelta => 4,
-        OptimizerName::Sgd => 2 + u64::from(stage.training.momentum > 0.0),
-    };
-    let checkpoint = state.model.num_params() as u64 * 4 * copies + (64 << 10);
-    let (needed, how_many) = if state.position.steps == 0 { (2, "two of them") } else { (1, "one more") };
-    if free < needed * checkpoint {
-        bail!(
-            "{}: a checkpoint of {} takes about {:.1} MiB, and there are {:.1} MiB left on the disk; make room for \
-             {how_many}, or train in another folder with `--run`",
-            root.display(),
-            stage.name,
-            checkpoint as f64 / f64::from(1 << 20),
-            free as f64 / f64::from(1 << 20)
-        );
-    }
-    Ok(())
 }

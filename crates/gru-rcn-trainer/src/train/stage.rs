@@ -1,4 +1,4 @@
-//! One training: what it is called and how it is done.
+//! What a trainer is told of one training.
 
 use burn::module::ParamGroup;
 use gru_rcn::head::LossKind;

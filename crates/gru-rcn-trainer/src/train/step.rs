@@ -9,13 +9,14 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use gru_rcn::classifier::ClipClassifier;
 
-use super::stage::Stage;
-use crate::context::Session;
-use crate::percepts::Batch;
+use super::Trainer;
+use crate::device::replicas::Objective;
+use crate::percepts::Batches;
 use crate::recipe::seed::batch_seed;
 use crate::run::checkpoint::EpochSums;
 
 /// Result of the micro-batches of one optimizer step.
+#[derive(Default)]
 pub(super) struct StepOutcome {
     /// Micro-batches taken from the order.
     pub(super) micro_batches: usize,
@@ -39,25 +40,16 @@ impl StepOutcome {
 
 /// The gradients of one step after `steps` others; none at the end of the order.
 pub(super) fn accumulate_gradients<M: ClipClassifier>(
-    session: &Session,
-    stage: &Stage,
-    class_weights: Option<&[f32]>,
-    seed: u64,
+    trainer: &Trainer,
+    objective: Objective,
     model: &M,
-    batches: &mut dyn Iterator<Item = Result<Batch<M::Input>>>,
     steps: u64,
+    batches: &mut Batches<M::Input>,
 ) -> Result<Option<StepOutcome>> {
-    let training = &stage.training;
+    let (session, training) = (trainer.context, &trainer.stage.training);
     let several = training.accumulate > 1;
     let started = Instant::now();
-    let mut outcome = StepOutcome {
-        micro_batches: 0,
-        clips: Vec::new(),
-        losses: Vec::new(),
-        norm: 0.0,
-        sums: EpochSums::default(),
-        gradients: None,
-    };
+    let mut outcome = StepOutcome::default();
     let mut gradients = GradientsAccumulator::new();
     for micro_batch in 0..training.accumulate {
         let requested = Instant::now();
@@ -69,8 +61,8 @@ pub(super) fn accumulate_gradients<M: ClipClassifier>(
         let Some(input) = batch.input else { continue };
         let clips = batch.clips.len();
         // Dropout depends on (seed, step, micro-batch) alone, so that a resumed run draws the same.
-        session.device.seed(batch_seed(seed, steps, micro_batch));
-        let result = session.replicas.batch(model, input, &batch.targets, stage.loss, class_weights)?;
+        session.device.seed(batch_seed(trainer.seed, steps, micro_batch));
+        let result = session.replicas.batch(model, input, &batch.targets, objective)?;
         outcome.losses.push(result.loss);
         outcome.clips.extend(batch.clips);
         outcome.sums.loss += result.loss * clips as f64;
@@ -106,10 +98,10 @@ pub(super) fn accumulate_gradients<M: ClipClassifier>(
 fn count_correct(log_probabilities: &Tensor<2>, targets: &[usize]) -> Result<usize> {
     let classes = log_probabilities.dims()[1];
     let values = log_probabilities.clone().try_into_data()?.try_into_vec::<f32>()?;
-    let correct = |(row, &target): (&[f32], &usize)| {
+    let is_correct = |&(row, &target): &(&[f32], &usize)| {
         row.iter().enumerate().all(|(other, value)| other == target || *value < row[target])
     };
-    Ok(values.chunks(classes).zip(targets).filter(|&(row, target)| correct((row, target))).count())
+    Ok(values.chunks(classes).zip(targets).filter(is_correct).count())
 }
 
 struct Squares<'a> {

@@ -145,9 +145,17 @@ impl Bench {
 
     /// Trains, or resumes, until `steps` more steps are done.
     fn train(&self, train: &Numbers, steps: Option<usize>) -> (Result<Trained<Line>>, Vec<String>) {
+        self.train_on(train, &numbers(&[-1.0, 1.0, 2.0], &[0, 1, 1]), steps)
+    }
+
+    fn train_on(
+        &self,
+        train: &Numbers,
+        validation: &Numbers,
+        steps: Option<usize>,
+    ) -> (Result<Trained<Line>>, Vec<String>) {
         let (context, messages) = self.context(steps);
-        let validation = numbers(&[-1.0, 1.0, 2.0], &[0, 1, 1]);
-        let trained = self.trainer(&context).run(line(), train, &validation);
+        let trained = self.trainer(&context).run(line(), train, validation);
         drop(context);
         let messages = messages.take();
         (trained, messages)
@@ -328,9 +336,7 @@ fn a_least_number_of_steps_holds_off_early_stopping() {
     let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
     for (min_steps, epochs) in [(None, 3), (Some(2), 3), (Some(5), 5)] {
         let training = TrainingSection { epochs: 4, patience: 2, min_steps, ..sgd() };
-        let bench = Bench::new(training);
-        let (context, _) = bench.context(None);
-        let trained = bench.trainer(&context).run(line(), &train, &validation).unwrap();
+        let trained = Bench::new(training).train_on(&train, &validation, None).0.unwrap();
         assert_eq!((trained.position.epochs, trained.position.best_epoch), (epochs, 1), "{min_steps:?}");
     }
 }
@@ -343,10 +349,7 @@ fn the_best_or_the_last_weights_are_kept() {
     let (train, validation) = (numbers(&[1.0], &[0]), numbers(&[1.0], &[1]));
     let trained = |epochs: usize, keep: SelectWeights, stops: bool| {
         let bench = Bench::new(TrainingSection { epochs, keep, patience: 2, ..sgd() });
-        let run = |steps| {
-            let (context, _) = bench.context(steps);
-            bench.trainer(&context).run(line(), &train, &validation)
-        };
+        let run = |steps| bench.train_on(&train, &validation, steps).0;
         if stops {
             assert!(run(Some(2)).err().unwrap().is::<Interrupted>());
         }
@@ -501,7 +504,7 @@ fn lines_that_cannot_be_written_are_reported() {
     let clips = numbers(&[1.0, 2.0, 6.0], &[0, 0, 1]);
     let bench = Bench::new(TrainingSection { epochs: 2, ..sgd() });
     let (context, messages) = bench.context(None);
-    // Nothing is there to read, and nothing can be made there.
+    // The link leads nowhere: the log can be neither read nor created.
     std::os::unix::fs::symlink("nowhere/metrics.jsonl", bench.folder.path().join("metrics.jsonl")).unwrap();
     bench.trainer(&context).run(line(), &clips, &numbers(&[1.0], &[0])).unwrap();
     let messages = messages.borrow();

@@ -251,10 +251,8 @@ impl Checkpoints {
             None => remove(&path),
             Some(name) => {
                 let line = format!("{}\n", name.to_string_lossy());
-                match fs::read_to_string(&path) {
-                    Ok(before) if before == line => Ok(()),
-                    _ => write_atomically(&path, line.as_bytes()),
-                }
+                let is_right = fs::read_to_string(&path).is_ok_and(|before| before == line);
+                if is_right { Ok(()) } else { write_atomically(&path, line.as_bytes()) }
             }
         };
         if let Err(error) = mended {
