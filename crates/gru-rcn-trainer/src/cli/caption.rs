@@ -17,10 +17,10 @@ use crate::run::dir::write_atomically;
 pub(super) struct CaptionArgs {
     #[command(flatten)]
     files: FilesArgs,
-    /// Width of the beam; that of the run's recipe if not given, which is 5 by default.
+    /// Width of the beam; by default that of the run's recipe.
     #[arg(long, value_name = "WIDTH", value_parser = clap::value_parser!(u16).range(1..=1000))]
     beam: Option<u16>,
-    /// Take the most probable word each time, without a beam.
+    /// Choose the most probable word each time, without a beam.
     #[arg(long, conflicts_with = "beam")]
     greedy: bool,
     /// Draw the words at this temperature: at 1 by their probabilities, below 1 with more weight on

@@ -64,8 +64,7 @@ pub(super) struct CompareBackendsArgs {
     /// batch. By default all that are built in and have a device.
     #[arg(long, value_delimiter = ',')]
     backends: Vec<Devices>,
-    /// Start N servers of this machine's processor in child processes, and compare the first alone
-    /// and all together.
+    /// Start N CPU servers in child processes, and compare the first alone and all together.
     #[arg(long, value_name = "N", default_value_t = 0)]
     serve: usize,
     /// Steps of training.

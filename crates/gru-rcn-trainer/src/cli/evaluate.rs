@@ -33,8 +33,8 @@ pub(super) struct EvaluateArgs {
     /// List of the clips to score, relative to the folder of clips.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// Which part of the data: train, validation or test, the default. Clips that the run was trained
-    /// on are scored with `train` only.
+    /// Part of the data: train, validation or test (default). Clips that the run was trained on are
+    /// scored with `train` only.
     #[arg(long)]
     split: Option<Split>,
     /// The views of each clip, whose probabilities are averaged: STARTSxCROPS with 1, 5 or 10
@@ -45,8 +45,8 @@ pub(super) struct EvaluateArgs {
     /// classifier. By default every system of the run is scored.
     #[arg(long, value_name = "KEY")]
     system: Option<String>,
-    /// Write the scores to this file instead of one in the run folder: those of `--system`, else those
-    /// of the system that the run is about, which alone is scored then.
+    /// Write the scores to this file instead of the run folder. Only one system is scored then: that of
+    /// `--system`, by default the main system of the run.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// METEOR's folder, in place of the recipe's; for runs of captioners.

@@ -1,4 +1,4 @@
-//! `explain`: where and when in a video a system finds its class.
+//! `explain`: the regions and time steps of a video that support a class.
 
 use std::path::PathBuf;
 
@@ -23,8 +23,8 @@ use crate::scoring::{View, ViewBatch};
 pub(super) struct ExplainArgs {
     /// A video file, or a folder of frames.
     video: PathBuf,
-    /// The system, by its key in the run: gru_rcn, frame, cnn or another form or normalisation of
-    /// GRU-RCN; if not given, the one that the run is about.
+    /// System to explain, by its key: gru_rcn, frame, cnn or another form or normalisation of GRU-RCN;
+    /// by default the main system of the run.
     #[arg(long, value_name = "KEY")]
     system: Option<String>,
     /// Folder for the pictures and numbers.

@@ -22,7 +22,7 @@ pub(super) struct FlowArgs {
     first: PathBuf,
     /// The second image, of the same size.
     second: PathBuf,
-    /// The field, a .flo file.
+    /// Output .flo file.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The algorithm: tvl1 or dis.

@@ -31,11 +31,11 @@ pub(super) struct Member {
 pub(super) struct FuseArgs {
     /// Finished runs, or files of scores, each with its weight if it is not 1:
     /// `runs/rgb runs/flow=2` is the paper's fusion. RUN is the system that the run is about, RUN:KEY
-    /// another one by its key: `runs/rgb:cnn runs/flow:cnn=2` fuses the fine-tuned CNNs. A name that is
-    /// the path of a file or folder as a whole is that path.
+    /// another one by its key: `runs/rgb:cnn runs/flow:cnn=2` fuses the fine-tuned CNNs. An
+    /// existing path is read as a path, even with a colon or an equals sign in it.
     #[arg(value_name = "RUN[:KEY][=WEIGHT]", required = true)]
     members: Vec<Member>,
-    /// Which scores of the runs: those of the test, or of another part that `evaluate --split` wrote.
+    /// Scores of the test clips, or of another part that `evaluate --split` wrote.
     #[arg(long, default_value_t = Split::Test)]
     split: Split,
     /// Take the scores by these views, which `evaluate --views` wrote; by default those of the test at
@@ -43,8 +43,8 @@ pub(super) struct FuseArgs {
     #[arg(long, value_name = "NxM")]
     views: Option<TestViews>,
     /// Choose the weights of two members on the validation clips, then fuse the test scores by them.
-    /// Tried are the shares 0, 0.1 … 1 of the second one and the paper's 2/3 (1:2, RGB to flow). The
-    /// best top-1 accuracy counts, and among equals the share nearest to 2/3. The runs need scores of
+    /// The shares 0, 0.1 … 1 of the second member and the paper's 2/3 (1:2, RGB to flow) are tried. The
+    /// best top-1 accuracy wins, and among equals the share nearest to 2/3. The runs need scores of
     /// their validation clips, from `evaluate --split validation`.
     #[arg(long, conflicts_with = "split")]
     sweep: bool,

@@ -53,17 +53,17 @@ enum Verb {
     Evaluate(evaluate::EvaluateArgs),
     /// Print the most probable classes of video files or folders of frames.
     Predict(predict::PredictArgs),
-    /// Show where and when in a video a system finds its class, as pictures and numbers.
+    /// Show the regions and time steps of a video that support a class, as pictures and numbers.
     Explain(explain::ExplainArgs),
-    /// Report what happens when in a long video, a pipe of frames or a camera.
+    /// Detect events in a long video, a pipe of frames or a camera.
     Watch(watch::WatchArgs),
     /// Describe video files or folders of frames in sentences, by a trained captioner.
     Caption(caption::CaptionArgs),
-    /// Train captioners of sizes drawn at random, and rank them by their validation results.
+    /// Train captioners of random sizes, and rank them by their validation results.
     Search(search::SearchArgs),
     /// Write the percepts of a data set, or a run's recurrent encodings of it, as safetensors.
     Features(features::FeaturesArgs),
-    /// Draw the report of a run again.
+    /// Write the report of a run again, or compare several runs on one page.
     Report(report::ReportArgs),
     /// Average the class probabilities of several runs on the same clips, such as RGB and flow.
     Fuse(fuse::FuseArgs),
@@ -79,13 +79,13 @@ enum Verb {
     Prepare(prepare::PrepareArgs),
     /// Join the manifests of a folder that was prepared in shards.
     Merge(merge::MergeArgs),
-    /// Check every file of a prepared folder, or of one that other tools made.
+    /// Check every file of a prepared folder, or of a folder that other tools made.
     Verify(verify::VerifyArgs),
     /// Compute the optical flow between two images.
     Flow(flow::FlowArgs),
-    /// Show what this program can do on this machine, and test its backends.
+    /// Check this machine: backends, devices, FFmpeg and memory.
     Doctor(doctor::DoctorArgs),
-    /// Write man pages and completions of shells.
+    /// Write man pages and shell completions.
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
     /// Train the same small recipe on every backend and compare the losses, step by step.

@@ -43,22 +43,22 @@ pub(super) struct PredictArgs {
     /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
-    /// Least probability of an answer: report nothing for a file in which no class but `background`
-    /// reaches it.
+    /// Smallest probability to report a class: a file in which no class but `background` reaches it
+    /// has no result.
     #[arg(long, value_name = "P", value_parser = probability)]
     threshold: Option<f32>,
-    /// The system to ask, by its key, such as `frame`, `top_rnn` or `cnn`, the CNN's own classifier; by
-    /// default GRU-RCN. `evaluate` prints the accuracy of each.
+    /// System to use, by its key, such as `frame`, `top_rnn` or `cnn`, the CNN's own classifier.
+    /// `evaluate` prints the keys with the accuracy of each.
     #[arg(long, value_name = "KEY", default_value = GRU_RCN)]
     system: String,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
-    /// Write the results to this file instead, as CSV, a line as soon as a file is classified. A call
-    /// continues a file that exists after its last line.
+    /// Write the results to this file as CSV, line by line as files are classified. An existing file
+    /// is continued.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "jsonl"])]
     csv: Option<PathBuf>,
-    /// The same with a JSON object per line.
+    /// Write the results to this file as JSON, an object per line. An existing file is continued.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     jsonl: Option<PathBuf>,
     #[command(flatten)]

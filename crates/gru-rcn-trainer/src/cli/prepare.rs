@@ -42,7 +42,7 @@ enum Generated {
 
 #[derive(Args, Debug)]
 struct MotionFilmArgs {
-    /// The file to make, FILE.y4m.
+    /// Output file, FILE.y4m.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Motions in it; each takes about 8 s with its pauses.
@@ -55,7 +55,7 @@ struct MotionFilmArgs {
 
 #[derive(Args, Debug)]
 struct MotionCaptionsArgs {
-    /// The folder to make.
+    /// Output folder.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Seed of the clips and of their captions.
@@ -88,7 +88,7 @@ struct VideosArgs {
     /// The folder of videos.
     #[arg(value_name = "VIDEOS")]
     source: PathBuf,
-    /// The folder to make.
+    /// Output folder.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Folder of the data set's official lists.
@@ -117,16 +117,16 @@ struct VideosArgs {
     /// Quality of the JPEG frames, 1 to 100.
     #[arg(long, default_value_t = 95)]
     quality: u8,
-    /// Compute optical flow too: tvl1 as in the paper, or dis, many times as fast.
+    /// Compute optical flow too: tvl1 as in the paper, or dis, several times as fast.
     #[arg(long, value_name = "METHOD")]
     flow: Option<FlowMethod>,
-    /// Displacement of the largest 8-bit code, pixels.
+    /// Displacement in pixels that maps to the largest 8-bit code.
     #[arg(long, default_value_t = 20.0)]
     bound: f32,
     /// Image format of the stored flow.
     #[arg(long, value_enum, default_value_t = FlowImage::Jpeg)]
     flow_format: FlowImage,
-    /// Clips at once; 0 is one for each processor.
+    /// Number of clips processed in parallel; 0 is one per processor.
     #[arg(long, default_value_t = 0)]
     workers: usize,
     /// Prepare only this part of the clips, such as 1/4; `merge` joins the parts.

@@ -17,7 +17,7 @@ pub(super) struct ReportArgs {
     /// alone.
     #[arg(value_name = "RUN", conflicts_with = "run")]
     compared: Vec<PathBuf>,
-    /// Where that page is written.
+    /// File of the comparison.
     #[arg(long, value_name = "FILE", default_value = "comparison.html", requires = "compared")]
     out: PathBuf,
     #[command(flatten)]

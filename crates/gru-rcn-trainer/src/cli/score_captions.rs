@@ -22,8 +22,8 @@ pub(super) struct ScoreCaptionsArgs {
     /// The captions to score, one for every id: `[{"image_id": ID, "caption": TEXT}, …]`.
     hypotheses: PathBuf,
     /// METEOR's folder, that of meteor-1.5.jar and data/paraphrase-en.gz, such as pycocoevalcap/meteor.
-    /// Without it METEOR knows no paraphrases and is printed as such. The table is converted once
-    /// and kept beside the original.
+    /// Without it METEOR is computed without paraphrases, and its name says so. The table is converted
+    /// once and kept beside the original.
     #[arg(long, value_name = "DIR")]
     meteor: Option<PathBuf>,
     /// Print the scores of every caption too; JSON always has them.

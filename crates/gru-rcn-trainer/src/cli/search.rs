@@ -18,8 +18,7 @@ use crate::run::dir::write_json;
 pub(super) struct SearchArgs {
     /// A captioning recipe, built-in or a TOML file. The ranges are in its section `search`.
     recipe: String,
-    /// Number of trials to train. A trial does not depend on their number, so that a later call with
-    /// more of them continues.
+    /// Number of trials; a later call with a larger number continues with further trials.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     trials: u32,
     #[command(flatten)]

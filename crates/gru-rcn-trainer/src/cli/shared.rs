@@ -31,7 +31,7 @@ use crate::signals::{Faults, Interrupted, StopFlag};
 /// Options of every verb that computes.
 #[derive(Args, Debug)]
 pub(super) struct DeviceArgs {
-    /// Where to compute: cpu, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
+    /// Device to compute on: cpu, wgpu, vulkan, metal, `cuda:N` or `remote:ADDRESS:PORT`.
     #[arg(long, default_value = "cpu")]
     pub(super) backend: Backend,
 }
@@ -39,8 +39,7 @@ pub(super) struct DeviceArgs {
 /// The precision of verbs that run a model.
 #[derive(Args, Debug)]
 pub(super) struct PrecisionArgs {
-    /// What convolutions and gates are computed in; weights, normalisation, softmax and loss are
-    /// f32 always.
+    /// Precision of convolutions and gates; weights, normalisation, softmax and loss are always f32.
     #[arg(long, value_enum, default_value_t)]
     pub(super) dtype: Precision,
 }
@@ -57,12 +56,12 @@ impl PrecisionArgs {
 /// Options that name a run.
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
-    /// The run folder. Without it, `train` makes a new one and the other verbs use the newest.
-    /// `watch`, `predict`, `explain` and `evaluate` also take the built-in models, fights and actions; the
-    /// first three take fights where there is no run.
+    /// The run folder; by default a new one for `train` and the newest one for other verbs. The names
+    /// of the built-in models, fights and actions, are accepted by `watch`, `predict`, `explain` and
+    /// `evaluate`; the first three use fights if there is no run.
     #[arg(long, value_name = "DIR")]
     pub(super) run: Option<PathBuf>,
-    /// Where runs are kept.
+    /// Folder of all runs.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(super) runs: PathBuf,
 }

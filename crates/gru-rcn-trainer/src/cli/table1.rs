@@ -40,7 +40,7 @@ pub(super) struct Table1Args {
     /// The paper's own rows on other data: the recipe of RGB, and after a comma that of flow.
     #[arg(long, value_name = "RGB[,FLOW]", value_delimiter = ',', num_args = 1..=2)]
     recipes: Vec<String>,
-    /// Rows of the table, with commas; all if not given. The paper's own rows are trained together.
+    /// Rows of the table, comma-separated; by default all. The paper's own rows are trained together.
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
     /// Seeds of the paper's own rows; 1 at the paper's scale, 3 otherwise.

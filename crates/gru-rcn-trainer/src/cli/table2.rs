@@ -22,14 +22,14 @@ pub(super) struct Table2Args {
     /// runs/ucf101-rgb-1.
     #[arg(long, value_name = "RUN")]
     encoder: Option<PathBuf>,
-    /// METEOR's folder with its table of paraphrases. Without it METEOR is lower than the paper's, also
-    /// where it selects the weights of a row.
+    /// METEOR's folder with its table of paraphrases. Without it METEOR is lower than the paper's, and
+    /// the weights of a row are selected by this lower value.
     #[arg(long, value_name = "DIR")]
     meteor: Option<PathBuf>,
-    /// The rows on other data: a captioning recipe, whose encoders each row replaces.
+    /// Captioning recipe for other data; each row replaces its encoders.
     #[arg(long, value_name = "RECIPE")]
     recipe: Option<String>,
-    /// Rows of the table, with commas; all if not given.
+    /// Rows of the table, comma-separated; by default all.
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
     #[command(flatten)]

@@ -28,7 +28,7 @@ pub(super) struct TrainArgs {
     /// Seed of everything random; the same as --set seed=N.
     #[arg(long)]
     seed: Option<u64>,
-    /// Most memory that the run may take, GiB; that of the machine if not given.
+    /// Memory limit of the run, GiB; by default the memory of the machine.
     #[arg(long, value_name = "GIB")]
     max_memory: Option<f64>,
     /// Resume an interrupted run.
@@ -38,11 +38,11 @@ pub(super) struct TrainArgs {
     /// `cuda:0,cuda:1`; instead of --backend.
     #[arg(long, value_delimiter = ',', conflicts_with = "backend")]
     devices: Vec<Backend>,
-    /// Where percepts are kept for other runs; `none` keeps none. If not given, those of a CNN with
+    /// Folder in which runs share percepts, or `none`. By default the percepts of a CNN with
     /// `--weights` and the features of a captioner are kept in the folder `percepts` beside the run.
     #[arg(long, value_name = "DIR")]
     percepts: Option<PathBuf>,
-    /// Plain lines even on a terminal.
+    /// Print plain lines on a terminal too.
     #[arg(long)]
     plain: bool,
     /// Print the result as JSON.

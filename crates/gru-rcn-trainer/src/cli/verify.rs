@@ -25,7 +25,7 @@ pub(super) struct VerifyArgs {
     /// the folder.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     quarantine: Option<Option<PathBuf>>,
-    /// Clips at once; 0 is one for each processor.
+    /// Number of clips processed in parallel; 0 is one per processor.
     #[arg(long, default_value_t = 0)]
     workers: usize,
     /// Print the report as JSON.

@@ -33,10 +33,10 @@ pub(super) struct WatchArgs {
     /// Frames per second on standard input.
     #[arg(long, value_name = "F", requires = "size")]
     fps: Option<f64>,
-    /// Least probability of a class with which an event of it begins.
+    /// Probability at which an event of a class begins.
     #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = probability)]
     threshold: f32,
-    /// Least probability with which an event continues; four fifths of the threshold if not given.
+    /// Probability below which an event ends; by default 0.8 times the threshold.
     #[arg(long, value_name = "P", value_parser = probability)]
     go_on: Option<f32>,
     /// Shortest event, seconds.
@@ -46,12 +46,12 @@ pub(super) struct WatchArgs {
     /// frames over whole clips; give the usual length of these.
     #[arg(long, value_name = "SECONDS")]
     window: Option<f64>,
-    /// Frames that the model takes in from one answer to the next; if not given, one by frames and an
-    /// eighth of a clip by windows.
+    /// Frames between two answers; by default 1 with `--by frames`, and an eighth of a clip with
+    /// `--by windows`.
     #[arg(long, value_name = "FRAMES")]
     stride: Option<usize>,
-    /// Whether the model carries its state from frame to frame or sees windows of the last frames; if
-    /// not given, frames if it was trained for them, by model.context.
+    /// Whether the model carries its state from frame to frame or sees windows of the last frames; by
+    /// default frames if the model was trained for them (model.context).
     #[arg(long, value_enum)]
     by: Option<By>,
     /// Print events as JSON, an object per line.

@@ -27,7 +27,7 @@ pub(super) struct DoctorArgs {
     /// List the devices, but compute nothing.
     #[arg(long)]
     quick: bool,
-    /// Where runs are kept.
+    /// Folder of all runs.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
     /// Print the result as JSON.
