@@ -70,6 +70,10 @@ macro_rules! shared_methods {
             self.graph().maps(frames, &taps, &self.compiled)
         }
 
+        fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+            self.graph().logits(frames, &self.compiled)
+        }
+
         fn classify_top(&self, top: Tensor<4>) -> Tensor<2> {
             let known = self.config.known_taps();
             let tap = known.iter().rposition(|tap| self.config.tap_names.contains(tap)).expect("a network has a tap");

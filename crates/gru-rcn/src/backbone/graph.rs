@@ -92,13 +92,20 @@ impl<'a> Graph<'a> {
 
     /// The output of the last layer, `[batch, class]`.
     pub(super) fn logits(&self, frames: Tensor<4>, compiled: &Compiled) -> Tensor<2> {
-        rows(self.run(frames, &[self.layers.len()], true, compiled).remove(0))
+        rows(self.run(frames, &[self.classifier()], true, compiled).remove(0))
     }
 
     /// The output of the last layer, `[batch, class]`, from the map at a tap, which every path to it
     /// goes through.
     pub(super) fn logits_above(&self, tap: usize, map: Tensor<4>) -> Tensor<2> {
-        rows(self.complete(vec![(self.taps[tap], map)], &[self.layers.len()], true).remove(0))
+        rows(self.complete(vec![(self.taps[tap], map)], &[self.classifier()], true).remove(0))
+    }
+
+    /// The output of the last layer, which is a classifier unless it is the topmost tap.
+    fn classifier(&self) -> Value {
+        let last = self.layers.len();
+        assert!(self.taps.last() != Some(&last), "this network has no layers above its topmost tap to classify with");
+        last
     }
 
     fn run(&self, frames: Tensor<4>, wanted: &[Value], dropout: bool, compiled: &Compiled) -> Vec<Tensor<4>> {
@@ -202,8 +209,7 @@ impl Layer<'_> {
 
 /// A map of one cell as a row of numbers.
 fn rows(map: Tensor<4>) -> Tensor<2> {
-    let [batch, classes, height, width] = map.dims();
-    assert!([height, width] == [1, 1], "this network has no layers to classify with: its last map is {height}x{width}");
+    let [batch, classes, ..] = map.dims();
     map.reshape([batch, classes])
 }
 

@@ -167,8 +167,8 @@ fn taps_alone_and_together() {
     }
 }
 
-/// Whatever the topmost tap, the layers above it make of its map what the network makes of the frames.
-/// In float64, which Burn's operators compute throughout.
+/// Whatever the topmost tap, the layers above it give the logits of the whole network. In float64, for
+/// which all layers run by Burn's operators.
 #[test]
 fn the_classifier_above_a_tap_is_that_of_the_network() {
     for (network, config) in networks([32, 32]) {
@@ -199,9 +199,13 @@ fn unknown_taps_are_refused() {
         let message = config.clone().with_taps([tap]).validate().unwrap_err().to_string();
         assert!(message.ends_with("it has pool1, pool2, pool3, pool4"), "{message}");
     }
-    let cnn = config.with_taps(["pool4"]).init(&device());
-    assert_panics("no fully connected layers", || cnn.forward(frames(3)));
-    assert_panics("no layers to classify with", || cnn.classify_top(cnn.taps(frames(3)).remove(0)));
+    // A topmost map of one cell must not pass for logits.
+    for size in [[32, 32], [16, 16]] {
+        let cnn = config.clone().with_input_size(size).with_taps(["pool4"]).init(&device());
+        let frames = drawn(1, [2, 3, size[0], size[1]], &device());
+        assert_panics("no layers above its topmost tap", || cnn.forward(frames.clone()));
+        assert_panics("no layers above its topmost tap", || cnn.classify_top(cnn.taps(frames).remove(0)));
+    }
     let error = SqueezeNetConfig::new().with_taps(["fc7"]).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
     for (network, config) in networks([32, 32]) {

@@ -225,10 +225,6 @@ impl EfficientNetLite0 {
 impl Backbone for EfficientNetLite0 {
     shared_methods!(stem);
 
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        self.graph().logits(frames, &self.compiled)
-    }
-
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         self.classifier.weight = classifier_weight([HEAD, classes], std, device);
         self.classifier.bias = zero_bias(classes, device);

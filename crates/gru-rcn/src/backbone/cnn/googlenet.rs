@@ -247,10 +247,6 @@ impl GoogLeNet {
 impl Backbone for GoogLeNet {
     shared_methods!(conv1);
 
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        self.graph().logits(frames, &self.compiled)
-    }
-
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         self.classifier.weight = classifier_weight([TOP, classes], std, device);
         self.classifier.bias = zero_bias(classes, device);

@@ -178,10 +178,6 @@ impl SqueezeNet {
 impl Backbone for SqueezeNet {
     shared_methods!(conv1);
 
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        self.graph().logits(frames, &self.compiled)
-    }
-
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         let width = self.conv10.weight.dims()[1];
         self.conv10.weight = classifier_weight([classes, width, 1, 1], std, device);

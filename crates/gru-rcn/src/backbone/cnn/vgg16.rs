@@ -177,11 +177,6 @@ impl Vgg16 {
 impl Backbone for Vgg16 {
     shared_methods!(convs[0]);
 
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
-        self.graph().logits(frames, &self.compiled)
-    }
-
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         let fc8 = self.fcs.last_mut().expect("a VGG-16 without fully connected layers has no classifier to replace");
         fc8.weight = classifier_weight([fc8.weight.dims()[0], classes], std, device);
