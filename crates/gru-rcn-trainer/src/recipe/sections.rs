@@ -153,8 +153,8 @@ fn one() -> f32 {
 impl NormSection {
     /// A short name, such as `scale-0.1`, for files and tables.
     pub(crate) fn key(&self) -> String {
-        let rule = self.rule.name();
-        if self.gain == 1.0 { rule.into() } else { format!("{rule}-{}", self.gain) }
+        let Self { rule, gain } = self;
+        if *gain == 1.0 { rule.to_string() } else { format!("{rule}-{gain}") }
     }
 
     fn validate(&self, section: &str) -> Result<()> {
@@ -468,7 +468,7 @@ impl BaselinesSection {
             bail!("baselines.norms has {} twice", pair[0]);
         }
         for (index, form) in self.forms.iter().enumerate() {
-            ensure!(!self.forms[..index].contains(form), "baselines.forms has {} twice", form.name());
+            ensure!(!self.forms[..index].contains(form), "baselines.forms has {form} twice");
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! GRU-RCN: one recurrent layer per level of percepts, in the paper's three forms.
 
+use std::fmt;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -23,14 +25,10 @@ pub enum Form {
     Bidirectional,
 }
 
-impl Form {
-    /// Its name in files: `independent`, `stacked`, `bidirectional`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Independent => "independent",
-            Self::Stacked => "stacked",
-            Self::Bidirectional => "bidirectional",
-        }
+/// The name in files: `independent`, `stacked`, `bidirectional`.
+impl fmt::Display for Form {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 
