@@ -21,8 +21,8 @@ fn assert_levels_are_the_maps(cnn: &impl Backbone, channels: usize, size: [usize
     }
 }
 
-/// Every network of the crate with all its taps, three classes and frames of a given size, but for
-/// the full VGG-16, whose 138 million weights show nothing that the small one does not.
+/// Every network of the crate with all its taps, three classes and frames of a given size, except the
+/// full VGG-16, whose 138 million weights show nothing that the small one does not.
 fn networks(size: [usize; 2]) -> impl Iterator<Item = (Network, CnnConfig)> {
     Network::ALL.iter().filter(|&&network| network != Network::Vgg16).map(move |&network| {
         let options = NetworkOptions { num_classes: 3, in_channels: 3, input_size: size, taps: Vec::new() };
