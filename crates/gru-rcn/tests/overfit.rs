@@ -15,22 +15,14 @@ use gru_rcn::classifier::ClipClassifier;
 use gru_rcn::head::LossKind;
 use gru_rcn::input::{ClipInput, PixelClips};
 use gru_rcn::percepts::{Level, NormRule, PerceptNormConfig, PerceptStatistics, Percepts};
+use noise::noise;
+
+mod noise;
 
 const CLIPS: usize = 16;
 const CLASSES: usize = 4;
 /// Steps after which a system must have learnt.
 const STEPS: usize = 300;
-
-/// Uniform noise in -1 to 1, by a linear congruential generator.
-fn noise<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
-    let mut state = seed;
-    let mut value = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| value()).collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
 
 /// Clips `[clip, time, channel, height, width]`.
 fn clips([time, channels, height, width]: [usize; 4], device: &Device) -> Tensor<5> {
