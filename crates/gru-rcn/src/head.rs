@@ -41,9 +41,9 @@ impl Pooling {
         }
     }
 
-    /// The weight of every cell in the pooled value, which is the weighted sum of the map, `[batch,
-    /// channel, height, width]` in and out: 1 over the number of cells for the mean; for the maximum 1
-    /// at the largest cell, divided equally among cells that are equally large.
+    /// The weights by which the pooled value is a weighted sum over the cells of a map, `[batch, channel,
+    /// height, width]` in and out. For the mean each is 1 over the number of cells; for the maximum it is
+    /// 1 at the largest cell, divided equally among cells that are equally large.
     pub fn weights(self, map: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = map.dims();
         match self {
@@ -136,12 +136,13 @@ fn cells(map: Tensor<4>) -> Tensor<3> {
 }
 
 /// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a
-/// GRU-RCN, the frames of a CNN that looks at each by itself, or the time steps of an LSTM.
+/// GRU-RCN, the frames of a CNN that classifies each on its own, or the time steps of an LSTM.
 #[derive(Clone, Debug)]
 pub struct EnsembleLogits {
     /// `[member, batch, class]`.
     pub logits: Tensor<3>,
-    /// Weight of each member in means over the members, with the sum 1; equal ones if not given.
+    /// Weight of each member in means over the members. The weights sum to 1; `None` stands for equal
+    /// ones.
     pub weights: Option<Vec<f32>>,
 }
 
@@ -151,7 +152,7 @@ impl EnsembleLogits {
         Self { logits, weights: None }
     }
 
-    /// An ensemble of members that count by `gains`, of any positive sum.
+    /// An ensemble whose members are weighted in proportion to `gains`.
     ///
     /// # Panics
     ///
@@ -164,7 +165,7 @@ impl EnsembleLogits {
     }
 
     /// The weights as a tensor `[member, 1, 1]`.
-    fn weights(&self, device: &Device) -> Option<Tensor<3>> {
+    fn weight_tensor(&self, device: &Device) -> Option<Tensor<3>> {
         let weights = self.weights.clone()?;
         let members = weights.len();
         Some(Tensor::from_data(TensorData::new(weights, [members, 1, 1]), device))
@@ -182,7 +183,7 @@ impl EnsembleLogits {
         let members = log_p.dims()[0] as f32;
         let highest = log_p.clone().detach().max_dim(0);
         let relative = (log_p - highest.clone()).exp();
-        match self.weights(&relative.device()) {
+        match self.weight_tensor(&relative.device()) {
             Some(weights) => ((relative * weights).sum_dim(0).log() + highest).squeeze_dim(0),
             None => (relative.sum_dim(0).log() + highest - members.ln()).squeeze_dim(0),
         }
@@ -228,7 +229,7 @@ impl EnsembleLogits {
     }
 
     fn mean_loss(&self, log_p: Tensor<2>, kind: LossKind) -> Tensor<1> {
-        match self.weights(&log_p.device()) {
+        match self.weight_tensor(&log_p.device()) {
             Some(weights) if kind == LossKind::PerHead => {
                 let batch = log_p.dims()[1] as f32;
                 (log_p * weights.squeeze_dim(2)).sum().div_scalar(batch).neg()
