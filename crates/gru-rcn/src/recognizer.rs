@@ -58,6 +58,8 @@ where
 {
     type Input = PixelClips;
 
+    const CLASSIFIES: bool = C::CLASSIFIES;
+
     const LOSS: Option<LossKind> = C::LOSS;
 
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
@@ -159,6 +161,7 @@ impl Recognizer<Cnn, GruRcnClassifier> {
 mod tests {
     use super::*;
     use crate::backbone::{Vgg16, Vgg16Config};
+    use crate::baselines::PerceptLstm;
     use crate::classifier::GruRcnClassifierConfig;
     use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
@@ -206,6 +209,11 @@ mod tests {
     fn a_stream_cannot_be_centred() {
         let frame = Tensor::zeros([1, 3, 32, 32], &device());
         recognizer(Form::Independent, NormRule::Centre).step(frame, &mut StreamState::default());
+    }
+
+    #[test]
+    fn a_model_without_classes_has_none_over_a_backbone() {
+        const { assert!(!<Recognizer<Vgg16, PerceptLstm> as ClipClassifier>::CLASSIFIES) }
     }
 
     /// The bytes of all parameters of a module.
