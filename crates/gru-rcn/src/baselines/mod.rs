@@ -155,6 +155,15 @@ pub trait BaselineVisitor: Sized {
     fn visit_pixels<M: PixelBaseline>(self) -> Self::Output;
 }
 
+macro_rules! takes_pixels {
+    (visit) => {
+        false
+    };
+    (visit_pixels) => {
+        true
+    };
+}
+
 macro_rules! baselines {
     ($($(#[$doc:meta])* $name:ident $key:literal $visit:ident $model:ident,)*) => {
         /// The baselines by name.
@@ -180,6 +189,11 @@ macro_rules! baselines {
             /// A few words on what it is, to follow the name.
             pub fn about(self) -> &'static str {
                 match self { $(Self::$name => $model::ABOUT,)* }
+            }
+
+            /// Whether it sees pixels instead of percepts.
+            pub fn takes_pixels(self) -> bool {
+                match self { $(Self::$name => takes_pixels!($visit),)* }
             }
 
             /// Calls the visitor with the model of this baseline.
@@ -226,25 +240,6 @@ baselines! {
     SlowFusion "slow_fusion" visit_pixels SlowFusion,
     /// Convolutions over space and time.
     C3d "c3d" visit_pixels C3d,
-}
-
-impl Baseline {
-    /// Whether it sees pixels instead of percepts.
-    pub fn takes_pixels(self) -> bool {
-        struct TakesPixels;
-        impl BaselineVisitor for TakesPixels {
-            type Output = bool;
-
-            fn visit<M: BaselineModel>(self) -> bool {
-                false
-            }
-
-            fn visit_pixels<M: PixelBaseline>(self) -> bool {
-                true
-            }
-        }
-        self.visit(TakesPixels)
-    }
 }
 
 /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`.
