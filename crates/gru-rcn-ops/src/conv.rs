@@ -47,7 +47,7 @@ pub(crate) struct Conv {
     /// One number per channel of the output.
     pub(crate) bias: Vec<f32>,
     groups: usize,
-    /// The weights in one of two forms or in both, see [`prepare`](Self::prepare).
+    /// The weights are packed in one of two forms, or in both after [`prepare`](Self::prepare).
     direct: OnceLock<Weights>,
     winograd: OnceLock<WinogradWeights>,
 }
@@ -60,7 +60,7 @@ enum Weights {
     Depthwise(Vec<f32>),
 }
 
-/// A value of some frames, one after another, and how each lies.
+/// A value of some frames, one after another, and the layout of each.
 #[derive(Clone, Copy)]
 pub(crate) struct Value<'a> {
     pub(crate) map: &'a [f32],
@@ -109,7 +109,7 @@ impl Conv {
         let (direct, winograd) = (OnceLock::new(), OnceLock::new());
         let conv = Self { window, input, output, activation, bias: bias.to_vec(), groups, direct, winograd };
         if conv.suits_winograd() && WinogradWeights::are_many(output, input) {
-            // The other form would be a second copy that few plans want.
+            // The direct form would be a second copy that few plans use.
             let _ = conv.winograd.set(WinogradWeights::new(weight, output, input));
         } else {
             let _ = conv.direct.set(conv.pack(|i| weight[i]));
@@ -149,9 +149,9 @@ impl Conv {
         kernel == [3, 3] && stride == [1, 1] && self.groups == 1 && wide && padding.iter().all(|side| *side <= 1)
     }
 
-    /// Makes the weights of the one or the other way to compute, where they are not there.
+    /// Packs the weights for Winograd's method or for the direct one, unless they are packed for it already.
     pub(crate) fn prepare(&self, winograd: bool) {
-        // Not `get_or_init`, whose lock two jobs of one thread may want.
+        // Not `get_or_init`: two jobs of one thread may wait for its lock.
         match (self.direct.get(), self.winograd.get()) {
             (Some(Weights::Dense(groups)), None) if winograd => {
                 let element = |o, i, place| groups[0].weight(place * self.input + i, o);

@@ -14,8 +14,8 @@ use rayon::prelude::*;
 
 use crate::simd::{lanes, load, store};
 use crate::winograd::{
-    Block, Layout, Map, POSITIONS, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace, Workspaces,
-    transform_weight_gradient,
+    Block, Map, POSITIONS, TileLayout, Tiling, TransformGradient, TransformInput, WinogradWeights, Workspace,
+    Workspaces, transform_weight_gradient,
 };
 
 /// The gradient to the weights, `[output, input, 3, 3]`: the sum over `pairs` of an input of
@@ -72,7 +72,7 @@ fn sum_products(
         if most == 0 {
             continue;
         }
-        let layouts = Layouts { input: Layout::new(most, input), gradient: most * panels * width };
+        let layouts = Layouts { input: TileLayout::new(most, input), gradient: most * panels * width };
         let at_once = (BLOCK / layouts.len()).max(1);
         let count = tiling.blocks();
         // Dealt out evenly.
@@ -169,7 +169,7 @@ pub(crate) fn group_rows<S: Simd>() -> usize {
 /// Where the transformed input and gradient of a block of tiles lie.
 #[derive(Clone, Copy)]
 struct Layouts {
-    input: Layout,
+    input: TileLayout,
     /// Floats of a position of the gradient, `[panel, tile, lane]`.
     gradient: usize,
 }
@@ -220,7 +220,7 @@ struct Accumulate<'a> {
     input: usize,
     packed: &'a mut [f32],
     sums: &'a mut [f32],
-    /// The sums hold nothing yet.
+    /// Whether the sums are still empty.
     first: bool,
 }
 
@@ -290,7 +290,7 @@ pub(crate) struct AccumulateGroup<'a> {
     pub(crate) len: usize,
     pub(crate) segments: &'a [&'a [f32]],
     pub(crate) sums: &'a mut [f32],
-    /// The sums hold nothing yet.
+    /// Whether the sums are still empty.
     pub(crate) first: bool,
 }
 
@@ -365,8 +365,7 @@ impl WithSimd for Finalize<'_> {
                     S::as_simd_f32s(&sums[at..at + S::F32_LANES]).0[0]
                 });
                 for (tap, value) in taps.into_iter().flatten().enumerate() {
-                    let value = [value];
-                    let lanes = pulp_lanes::<S>(&value);
+                    let lanes: &[f32] = pulp::bytemuck::cast_slice(std::slice::from_ref(&value));
                     let outputs = weight.chunks_exact_mut(input * 9).skip(half * S::F32_LANES);
                     for (output, lane) in outputs.zip(lanes) {
                         output[i * 9 + tap] = *lane;
@@ -377,12 +376,6 @@ impl WithSimd for Finalize<'_> {
     }
 }
 
-/// The lanes of a vector as floats.
-#[inline(always)]
-fn pulp_lanes<S: Simd>(vector: &[S::f32s; 1]) -> &[f32] {
-    pulp::bytemuck::cast_slice(vector)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -390,7 +383,7 @@ mod tests {
 
     use super::*;
     use crate::winograd::Finish;
-    use crate::winograd::tests::{error, naive, noise};
+    use crate::winograd::tests::{error, noise};
 
     /// Both gradients of the convolution in f64.
     fn naive_gradients(input: Map, weight: &[f32], gradient: Map, [top, left, ..]: [usize; 4]) -> [Vec<f64>; 2] {
@@ -436,19 +429,11 @@ mod tests {
             let values = noise(frames * height * width * (input + gap), seed);
             let map = Map { data: &values, frames, height, width, channels: input, stride: input + gap };
             let weight = noise(output * input * 9, seed ^ 1);
-            let bias = noise(output, seed ^ 2);
             let workspaces = Workspaces::default();
-            let mut sums = vec![0.0; frames * height_out * width_out * output];
-            let finish = Finish { bias: &bias, ..Finish::NONE };
-            WinogradWeights::new(&weight, output, input).forward(map, padding, &mut sums, output, finish, &workspaces);
-            let mut expected = naive(map, &weight, output, 3, padding);
-            expected.iter_mut().enumerate().for_each(|(i, sum)| *sum += f64::from(bias[i % output]));
-            prop_assert!(error(&sums, &expected) < 2e-5, "{}", error(&sums, &expected));
-
-            let values = noise(frames * height_out * width_out * (output + gap), seed ^ 3);
-            let shape = (height_out, width_out);
+            let values = noise(frames * height_out * width_out * (output + gap), seed ^ 2);
+            let stride = output + gap;
             let gradient =
-                Map { data: &values, frames, height: shape.0, width: shape.1, channels: output, stride: output + gap };
+                Map { data: &values, frames, height: height_out, width: width_out, channels: output, stride };
             let [expected_input, expected_weight] = naive_gradients(map, &weight, gradient, padding);
             let mut found = vec![0.0; frames * height * width * input];
             // A pixel of the input meets the output pixels that its padded neighbourhood reaches.

@@ -38,7 +38,7 @@ pub struct ConvGruClip {
     pub hidden: usize,
     /// Side of the kernels, odd.
     pub kernel: usize,
-    /// The last step comes first: the second direction of a bi-directional layer.
+    /// Whether the last step comes first, as in the second direction of a bi-directional layer.
     pub reversed: bool,
 }
 
@@ -441,14 +441,14 @@ impl Epilogue for Candidate<'_> {
     }
 }
 
-/// A step entered from behind. From the gradient `d` to its result come those before the
-/// non-linearities of `z` and `n`, which replace the gates, and what goes straight to the state
-/// before.
+/// The first part of a step's backward pass. The gradient `d` to the step's result gives the gradients
+/// before the non-linearities of `z` and `n`, which replace the gates, and the part of the gradient that
+/// goes straight to the previous state.
 struct Enter<'a> {
     hidden: usize,
     previous: Option<&'a [f32]>,
     gates: &'a mut [f32],
-    /// Of the step behind, and then of this one.
+    /// The part that goes straight to the state after this step; replaced by that to the state before it.
     carry: &'a mut [f32],
     candidate: &'a mut [f32],
 }
@@ -477,7 +477,7 @@ impl Enter<'_> {
     }
 }
 
-/// The last step entered, from its gradient alone.
+/// [`Enter`] for the last step, from its gradient alone.
 struct EnterLast<'a> {
     enter: Enter<'a>,
     gradient: &'a [f32],
@@ -524,7 +524,7 @@ impl Epilogue for CandidateGradient<'_> {
     }
 }
 
-/// Gradient through the gates' convolution, with which the step before is entered.
+/// Gradient through the gates' convolution, then [`Enter`] for the step before.
 struct GatesGradient<'a> {
     enter: Enter<'a>,
     /// Gradient to that step's result from outside.

@@ -48,11 +48,6 @@ impl Packed {
         Self { lanes, k, n, panels, bias: padded_bias }
     }
 
-    /// Rows of the matrix.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
     /// Columns of the matrix.
     pub fn n(&self) -> usize {
         self.n

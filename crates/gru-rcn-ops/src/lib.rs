@@ -52,8 +52,8 @@ pub use layout::{channels_first, channels_last};
 pub use network::{Layer, Network, NetworkError, Plan};
 pub use simd::{Activation, lanes};
 
-/// Whether a program that can do without these operators should use them: yes, unless the
-/// environment variable `GRU_RCN_OPERATORS` is `off`, which is read once. For comparisons.
+/// Whether a program that has other operators should use these: unless the environment variable
+/// `GRU_RCN_OPERATORS` is `off`. It is meant for comparisons, and read once.
 pub fn enabled() -> bool {
     static ENABLED: std::sync::LazyLock<bool> =
         std::sync::LazyLock::new(|| std::env::var_os("GRU_RCN_OPERATORS").is_none_or(|value| value != "off"));

@@ -73,7 +73,7 @@ pub enum Layer {
         /// Values of one height and width.
         inputs: Vec<usize>,
     },
-    /// A fully connected layer. After one come only others that read it or its like.
+    /// A fully connected layer. Only fully connected layers may follow it.
     Linear {
         /// Value that is read, flattened in the order channel, row, column.
         input: usize,
@@ -108,7 +108,7 @@ pub enum NetworkError {
     /// Frames without channels or pixels.
     #[error("frames have no channels or no pixels")]
     Empty,
-    /// A tap is no value of the network.
+    /// The network has no value of a tap's number.
     #[error("tap {0} is no value of the network")]
     Tap(usize),
 }
@@ -130,6 +130,71 @@ enum Operator {
 }
 
 impl Operator {
+    /// Packs the weights of layer `index`, for values of these `channels` before it. Also returns the
+    /// channels of the output.
+    fn pack(layer: Layer, index: usize, channels: &[usize]) -> Result<(Self, usize), NetworkError> {
+        let error = |what: String| NetworkError::Layer { layer: index, what };
+        let channels_of =
+            |value: usize| channels.get(value).copied().ok_or(NetworkError::Order { layer: index, value });
+        let window = |kernel: [usize; 2], stride: [usize; 2], padding| {
+            if kernel.contains(&0) || stride.contains(&0) {
+                return Err(error(format!("kernel {kernel:?} and stride {stride:?} must be positive")));
+            }
+            Ok(Window { kernel, stride, padding })
+        };
+        Ok(match layer {
+            Layer::Conv { input, weight, bias, out_channels, kernel, stride, padding, groups, activation, add } => {
+                let from = channels_of(input)?;
+                if groups == 0 || from % groups > 0 || out_channels == 0 || out_channels % groups > 0 {
+                    return Err(error(format!("{groups} groups do not divide {from} to {out_channels} channels")));
+                }
+                let numbers = out_channels * (from / groups) * kernel[0] * kernel[1];
+                if weight.len() != numbers || bias.len() != out_channels {
+                    return Err(error(format!(
+                        "{} weights and {} biases instead of {numbers} and {out_channels}",
+                        weight.len(),
+                        bias.len()
+                    )));
+                }
+                if let Some(add) = add.filter(|add| channels_of(*add) != Ok(out_channels)) {
+                    return Err(error(format!("value {add} has other channels than the output, to which it is added")));
+                }
+                let window = window(kernel, stride, padding)?;
+                let conv = Conv::new(&weight, &bias, [from, out_channels], groups, window, activation);
+                (Operator::Conv { input, add, conv }, out_channels)
+            }
+            Layer::MaxPool { input, kernel, stride, padding, ceil } => {
+                let window = window(kernel, stride, padding)?;
+                if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
+                    return Err(error(format!("padding {padding:?} reaches the kernel {kernel:?}")));
+                }
+                (Operator::Pool { input, pool: Pool::Max { window, ceil } }, channels_of(input)?)
+            }
+            Layer::AvgPoolTo { input, size } => {
+                (Operator::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
+            }
+            Layer::Concat { inputs } => {
+                if inputs.is_empty() {
+                    return Err(error("nothing to concatenate".into()));
+                }
+                let sum = inputs.iter().map(|input| channels_of(*input)).sum::<Result<usize, _>>()?;
+                (Operator::Concat { inputs }, sum)
+            }
+            Layer::Linear { input, weight, bias, activation } => {
+                let from = channels_of(input)?;
+                if bias.is_empty() || weight.is_empty() || weight.len() % (bias.len() * from) > 0 {
+                    return Err(error(format!(
+                        "{} weights and {} biases for {from} channels",
+                        weight.len(),
+                        bias.len()
+                    )));
+                }
+                let outputs = bias.len();
+                (Operator::Linear { input, linear: Linear::new(&weight, &bias, from, activation) }, outputs)
+            }
+        })
+    }
+
     /// Values that are read.
     fn inputs(&self) -> Vec<usize> {
         match self {
@@ -150,71 +215,11 @@ impl Network {
         let mut flat = vec![false];
         let mut packed = Vec::with_capacity(layers.len());
         for (i, layer) in layers.into_iter().enumerate() {
-            let error = |what: String| NetworkError::Layer { layer: i, what };
-            let channels_of =
-                |value: usize| channels.get(value).copied().ok_or(NetworkError::Order { layer: i, value });
-            let window = |kernel: [usize; 2], stride: [usize; 2], padding| {
-                if kernel.contains(&0) || stride.contains(&0) {
-                    return Err(error(format!("kernel {kernel:?} and stride {stride:?} must be positive")));
-                }
-                Ok(Window { kernel, stride, padding })
-            };
-            let (layer, width) = match layer {
-                Layer::Conv { input, weight, bias, out_channels, kernel, stride, padding, groups, activation, add } => {
-                    let from = channels_of(input)?;
-                    if groups == 0 || from % groups > 0 || out_channels == 0 || out_channels % groups > 0 {
-                        return Err(error(format!("{groups} groups do not divide {from} to {out_channels} channels")));
-                    }
-                    let numbers = out_channels * (from / groups) * kernel[0] * kernel[1];
-                    if weight.len() != numbers || bias.len() != out_channels {
-                        return Err(error(format!(
-                            "{} weights and {} biases instead of {numbers} and {out_channels}",
-                            weight.len(),
-                            bias.len()
-                        )));
-                    }
-                    if let Some(add) = add.filter(|add| channels_of(*add) != Ok(out_channels)) {
-                        return Err(error(format!(
-                            "value {add} has other channels than the output, to which it is added"
-                        )));
-                    }
-                    let window = window(kernel, stride, padding)?;
-                    let conv = Conv::new(&weight, &bias, [from, out_channels], groups, window, activation);
-                    (Operator::Conv { input, add, conv }, out_channels)
-                }
-                Layer::MaxPool { input, kernel, stride, padding, ceil } => {
-                    let window = window(kernel, stride, padding)?;
-                    if (0..4).any(|side| padding[side] >= kernel[side % 2]) {
-                        return Err(error(format!("padding {padding:?} reaches the kernel {kernel:?}")));
-                    }
-                    (Operator::Pool { input, pool: Pool::Max { window, ceil } }, channels_of(input)?)
-                }
-                Layer::AvgPoolTo { input, size } => {
-                    (Operator::Pool { input, pool: Pool::AverageTo(size) }, channels_of(input)?)
-                }
-                Layer::Concat { inputs } => {
-                    if inputs.is_empty() {
-                        return Err(error("nothing to concatenate".into()));
-                    }
-                    let sum = inputs.iter().map(|input| channels_of(*input)).sum::<Result<usize, _>>()?;
-                    (Operator::Concat { inputs }, sum)
-                }
-                Layer::Linear { input, weight, bias, activation } => {
-                    let from = channels_of(input)?;
-                    if bias.is_empty() || weight.is_empty() || weight.len() % (bias.len() * from) > 0 {
-                        return Err(error(format!(
-                            "{} weights and {} biases for {from} channels",
-                            weight.len(),
-                            bias.len()
-                        )));
-                    }
-                    let outputs = bias.len();
-                    (Operator::Linear { input, linear: Linear::new(&weight, &bias, from, activation) }, outputs)
-                }
-            };
+            let (layer, width) = Operator::pack(layer, i, &channels)?;
             let linear = matches!(layer, Operator::Linear { .. });
             if !linear && layer.inputs().iter().any(|input| flat[*input]) {
-                return Err(error("only linear layers may follow a linear layer".into()));
+                let what = "only linear layers may follow a linear layer".into();
+                return Err(NetworkError::Layer { layer: i, what });
             }
             flat.push(linear);
             channels.push(width);
@@ -412,8 +417,8 @@ impl Network {
         }
     }
 
-    /// Which values are convolutions by Winograd's method. It wants maps without a border, while
-    /// all others want one as wide as their padding.
+    /// Which values are convolutions by Winograd's method. It takes maps without a border, while all other
+    /// convolutions need one as wide as their padding.
     fn winograd(&self, needed: &[bool], shapes: &[[usize; 3]], places: &[(usize, usize)]) -> Vec<bool> {
         let suits = |value: usize| match &self.layers[value - 1] {
             Operator::Conv { conv, .. } => conv.suits_winograd() && shapes[value][0].min(shapes[value][1]) > 2,
@@ -547,7 +552,7 @@ impl Step {
     }
 }
 
-/// Where numbers of all frames are found that leave the frames' memory.
+/// Where the values of all frames are that leave the memory of the frames.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Sink(usize),
@@ -751,8 +756,7 @@ impl Plan {
         }
     }
 
-    /// Runs `batch` frames as one group on this thread, and returns the time of every step and of
-    /// what kind it is.
+    /// Runs `batch` frames as one group on this thread, and returns the kind of every step and its time.
     pub fn profile(&self, frames: &[f32], batch: usize) -> Vec<(String, Duration)> {
         let mut sinks: Vec<Vec<f32>> = self.sinks.iter().map(|sink| vec![0.0; batch * sink.len]).collect();
         let times = self.run_group(frames, sinks.iter_mut().map(|sink| &mut sink[..]).collect(), false);
@@ -876,13 +880,13 @@ impl Plan {
     }
 }
 
-/// A value without a border as the other module calls it.
+/// A value without a border as a map of [`crate::winograd`].
 fn dense(value: Value<'_>, frames: usize) -> Map<'_> {
     let Layout { height, width, channels, stride, first, .. } = value.layout;
     Map { data: &value.map[first..], frames, height, width, channels, stride }
 }
 
-/// What a group of frames is run on.
+/// Input, output and progress of a group of frames.
 struct Job<'a, 'b> {
     /// `[frame, channel, height, width]`.
     planes: &'a [f32],
@@ -890,7 +894,7 @@ struct Job<'a, 'b> {
     sinks: Vec<&'b mut [f32]>,
     /// The frames to take now.
     frames: Range<usize>,
-    /// Memories of the threads where all of them take part.
+    /// Memory of the threads, if all of them take part.
     spread: Option<&'a Workspaces>,
     /// Time spent in each step.
     times: Vec<Duration>,
@@ -904,8 +908,8 @@ impl Job<'_, '_> {
     }
 }
 
-/// Calls `work` with the index of a frame and the rows of it, or of it and all that follow, that
-/// are to be written: all at once, or on all threads. How rows are cut depends on the map alone.
+/// Has `work` write all rows of a map: those of all frames in one call with the first frame's index, or
+/// `spread` over all threads, some rows of one frame a call. How rows are cut depends on the map alone.
 fn over_rows(layout: Layout, map: &mut [f32], spread: bool, work: impl Fn(usize, Output<'_>) + Sync) {
     let (len, row, height) = (layout.len(), layout.row(), layout.height);
     if !spread {
@@ -935,16 +939,10 @@ mod tests {
     use rayon::ThreadPoolBuilder;
 
     use super::*;
+    use crate::winograd::tests::noise;
 
     fn numbers(count: usize, seed: usize, scale: f32) -> Vec<f32> {
-        let mut state = (seed as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let next = |_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
-        };
-        (0..count).map(next).collect()
+        noise(count, seed as u32).into_iter().map(|x| x * scale).collect()
     }
 
     /// A convolution of random weights that keep the size of values.
@@ -1280,7 +1278,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_does_not_fit() {
+    fn errors_name_what_does_not_fit() {
         let conv = |input| square([3, 4], 3, 1).layer(input, Activation::None, None);
         let order = Network::new(3, vec![conv(1)]).map(|_| ());
         assert_eq!(order, Err(NetworkError::Order { layer: 0, value: 1 }));

@@ -1,4 +1,4 @@
-//! What all vector code shares: the width in use, activations, stores of part of a vector.
+//! Shared by all vector code: the width in use, activations, loads and stores of part of a vector.
 
 use std::ops::{Deref, DerefMut};
 
@@ -67,7 +67,8 @@ pub(crate) fn store<S: Simd>(simd: S, slice: &mut [f32], len: usize, values: S::
     }
 }
 
-/// Numbers that start at a cache line, so that no vector of them lies in two. A clone may not.
+/// Numbers that start at a cache line, so that none of their vectors lies in two lines. A clone may start
+/// elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aligned {
     numbers: Vec<f32>,

@@ -31,7 +31,7 @@ enum Weights {
 /// How the pixels of an output are cut into pieces.
 pub(crate) enum Cut {
     Tiles(Tiling),
-    /// Pieces of [`BLOCK`] pixels of so many.
+    /// Pieces of [`BLOCK`] pixels, of this number of pixels in all.
     Pixels(usize),
 }
 
@@ -164,13 +164,11 @@ pub fn weight_gradient(pairs: &[(Map, Map)], kernel: usize, workspaces: &Workspa
             let packed = Workspace::get(&mut packed, panels * pixels.len() * width);
             pack_panels(gradient, &pixels, packed);
             let (packed, pixels) = (&*packed, &pixels);
-            let groups = panels.div_ceil(PANELS);
             let mut work: Vec<(usize, usize, &mut [f32])> = Vec::new();
             for (tap, sums) in sums.chunks_mut(panels * input * width).enumerate() {
                 let chunks = sums.chunks_mut(PANELS * input * width).enumerate();
                 work.extend(chunks.map(|(group, sums)| (tap, group, sums)));
             }
-            debug_assert_eq!(work.len(), taps * groups);
             work.into_par_iter().for_each(|(tap, group, sums)| {
                 let segments: Vec<&[f32]> =
                     packed.chunks_exact(pixels.len() * width).skip(group * PANELS).take(PANELS).collect();
@@ -328,9 +326,6 @@ impl WithSimd for Accumulate<'_> {
 /// on the map.
 #[inline(always)]
 fn neighbour<'a>(map: &Map<'a>, kernel: usize, pixel: usize, tap: [usize; 2]) -> Option<&'a [f32]> {
-    if kernel == 1 {
-        return Some(&map.data[pixel * map.stride..][..map.channels]);
-    }
     let (line, x) = (pixel / map.width, pixel % map.width);
     let (frame, y) = (line / map.height, line % map.height);
     let y = (y + tap[0]).checked_sub(kernel / 2).filter(|&y| y < map.height)?;

@@ -91,8 +91,8 @@ impl<'a> Map<'a> {
     }
 }
 
-/// What becomes of the sums of a convolution. Pixels count from the start of the piece of the
-/// output which the value was made for.
+/// Takes the sums of a convolution for one piece of the output. Pixels count from the start of the
+/// piece.
 pub(crate) trait Epilogue {
     /// Takes the sums of the channels `channel..channel + F32_LANES` of a pixel; those past the
     /// last channel are zero.
@@ -284,12 +284,12 @@ pub(crate) fn pieces<'a>(mut values: &'a mut [f32], lens: &[usize], stride: usiz
 
 /// Where the positions of a block of transformed tiles lie: `[position, tile, channel]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Layout {
+pub(crate) struct TileLayout {
     pub(crate) tile: usize,
     pub(crate) position: usize,
 }
 
-impl Layout {
+impl TileLayout {
     /// Distances that are no multiple of large powers of two, since the lines of all positions
     /// would share a few sets of the cache.
     pub(crate) fn new(tiles: usize, channels: usize) -> Self {
@@ -318,12 +318,12 @@ const DEPTH: usize = 256;
 const LINE: usize = 16;
 
 /// Weights of a 3×3 convolution for the transformed domain, where they are four times as many.
-/// Many weights are transformed when they are used, some panels at a time: that takes less time than
-/// to fetch them from memory for few tiles, and little for many.
+/// Many weights are transformed when they are used, some panels at a time: for few tiles that is faster
+/// than fetching them from memory, and for many it takes little of the time.
 #[derive(Clone, Debug)]
 pub struct WinogradWeights {
-    /// `[panel, position, input channel, lane]`, a panel being two vectors of output channels; or as
-    /// they are, `[panel, input channel, place in the kernel, lane]`.
+    /// `[panel, position, input channel, lane]`, a panel being two vectors of output channels; or
+    /// untransformed, `[panel, input channel, place in the kernel, lane]`.
     panels: Vec<f32>,
     transformed: bool,
     panel: usize,
@@ -380,14 +380,14 @@ impl WinogradWeights {
         Self { panels, ..weights }
     }
 
-    /// Whether so many weights are kept as they are.
+    /// Whether weights are so many that they are kept untransformed.
     pub(crate) fn are_many(output: usize, input: usize) -> bool {
         POSITIONS * output * input > MANY
     }
 
-    /// A weight that is kept as it is.
+    /// One of the weights, if they are kept untransformed.
     pub(crate) fn tap(&self, output: usize, input: usize, place: usize) -> f32 {
-        assert!(!self.transformed, "the weights are kept as they are");
+        assert!(!self.transformed, "the weights are transformed");
         let (panel, lane) = (output / self.panel, output % self.panel);
         self.panels[((panel * self.input + input) * 9 + place) * self.panel + lane]
     }
@@ -408,7 +408,7 @@ impl WinogradWeights {
         self.output.div_ceil(self.panel)
     }
 
-    /// Some transformed panels, in `buffer` where they have to be made.
+    /// Some transformed panels; in `buffer` if they are transformed here.
     #[inline(always)]
     fn panels<'a, S: Simd>(&'a self, simd: S, range: Range<usize>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
         let len = self.panel_len();
@@ -543,7 +543,7 @@ impl WinogradWeights {
         self.check(input);
         let blocks: Vec<Block> = (0..tiling.blocks()).map(|index| tiling.block(index)).collect();
         let tiles: Vec<usize> = blocks.iter().map(|block| tiling.tiles(block)).collect();
-        let layout = Layout::new(tiles.iter().copied().max().unwrap_or(0), input.channels);
+        let layout = TileLayout::new(tiles.iter().copied().max().unwrap_or(0), input.channels);
         if layout.len() == 0 || self.panels.is_empty() {
             return;
         }
@@ -590,14 +590,14 @@ impl WinogradWeights {
         });
     }
 
-    /// Distance of two positions of the products, whose lines are kept apart as in [`Layout`].
+    /// Distance of two positions of the products, whose lines are kept apart as in [`TileLayout`].
     fn products_position(&self, tiles: usize) -> usize {
         tiles * self.panel + LINE
     }
 
     /// Floats of all products, `[panel, position, tile, lane]`.
     fn products_len(&self, position: usize) -> usize {
-        self.output.div_ceil(self.panel) * POSITIONS * position
+        self.count() * POSITIONS * position
     }
 
     fn check(&self, input: Map) {
@@ -676,7 +676,7 @@ impl<E: Epilogue> WithSimd for Convolve<'_, E> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { weights, input, padding, tiling, block, workspace, epilogue } = self;
         let tiles = tiling.tiles(block);
-        let layout = Layout::new(tiles, input.channels);
+        let layout = TileLayout::new(tiles, input.channels);
         let transformed = Workspace::get(&mut workspace.transformed, layout.len());
         simd.vectorize(TransformInput { input, padding, tiling, block, layout, transformed: &mut *transformed });
         let position = weights.products_position(tiles);
@@ -712,7 +712,7 @@ struct MultiplyPanels<'a> {
     buffer: &'a mut Vec<f32>,
     /// Blocks of transformed tiles.
     transformed: &'a [f32],
-    layout: Layout,
+    layout: TileLayout,
     /// Tiles of the blocks.
     tiles: &'a [usize],
     products: &'a mut [f32],
@@ -755,7 +755,7 @@ pub(crate) struct TransformInput<'a> {
     pub(crate) padding: [usize; 4],
     pub(crate) tiling: &'a Tiling,
     pub(crate) block: &'a Block,
-    pub(crate) layout: Layout,
+    pub(crate) layout: TileLayout,
     pub(crate) transformed: &'a mut [f32],
 }
 
@@ -960,7 +960,7 @@ struct MultiplyRows<'a, const LEN: usize> {
     depth: usize,
     panel: &'a [f32],
     output: &'a mut [f32],
-    /// The output holds nothing yet.
+    /// Whether the output is still empty.
     first: bool,
 }
 

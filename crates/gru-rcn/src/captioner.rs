@@ -1,7 +1,7 @@
 //! Describing a video in a sentence.
 //!
-//! The paper feeds what its CNNs and GRU-RCNs make of the segments of a video (section 5.2) to the
-//! decoder of Yao, Torabi, Cho, Ballas, Pal, Larochelle and Courville, *Describing Videos by
+//! The paper feeds the features that its CNNs and GRU-RCNs compute of the segments of a video (section
+//! 5.2) to the decoder of Yao, Torabi, Cho, Ballas, Pal, Larochelle and Courville, *Describing Videos by
 //! Exploiting Temporal Structure* (ICCV 2015): an LSTM that writes a sentence word by word, and
 //! before each word weighs the segments anew. The equations, biases, dropout and initial weights
 //! here are those of its authors' released code (arctic-capgen-vid).
@@ -116,7 +116,7 @@ pub struct Captioner {
     pub output_context: Linear,
     /// W_o and b_o, `[M, word]`.
     pub output_word: Linear,
-    /// d.
+    /// d of the equations.
     pub dropout: Dropout,
 }
 
@@ -132,7 +132,7 @@ pub struct EncodedVideos {
     initial: DecoderState,
 }
 
-/// What the decoder hands from word to word.
+/// State of the decoder between two words.
 #[derive(Clone, Debug)]
 pub struct DecoderState {
     /// h, `[batch, H]`.
@@ -141,7 +141,7 @@ pub struct DecoderState {
     pub memory: Tensor<2>,
 }
 
-/// What [`Captioner::step`] computes.
+/// Result of [`Captioner::step`].
 #[derive(Clone, Debug)]
 pub struct DecoderStep {
     /// Logits of the next word, `[batch, word]`.
@@ -161,7 +161,7 @@ pub struct Captions {
     pub padding: Tensor<2, Bool>,
 }
 
-/// What [`Captioner::forward`] computes.
+/// Result of [`Captioner::forward`].
 #[derive(Clone, Debug)]
 pub struct CaptionerOutput {
     /// Logits of every word given the reference's words before it, `[batch, word, vocabulary]`.
@@ -256,12 +256,12 @@ impl Captioner {
     /// # Shapes
     ///
     /// - features: `[batch, segment, D]`
-    /// - padding: `[batch, segment]`, true where a video has no such segment; none if all videos
-    ///   have all segments. Features there may be anything.
+    /// - padding: `[batch, segment]`, true where a video has no such segment; `None` if all videos
+    ///   have all segments. The features of such segments are ignored.
     ///
     /// # Panics
     ///
-    /// If there are not D features, the shape of the padding is another, or a video has no segment.
+    /// If segments do not have D features, if the padding has another shape, or if a video has no segment.
     pub fn encode(&self, features: Tensor<3>, padding: Option<Tensor<2, Bool>>) -> EncodedVideos {
         let [batch, segments, size] = features.dims();
         let [expected, _] = self.initial_hidden.weight.dims();
@@ -294,7 +294,7 @@ impl Captioner {
     ///
     /// # Shapes
     ///
-    /// - previous: `[batch]`, ids of words; none before the first word
+    /// - previous: `[batch]`, ids of words; `None` before the first word
     pub fn step(&self, videos: &EncodedVideos, state: DecoderState, previous: Option<Tensor<1, Int>>) -> DecoderStep {
         let embedded = match previous {
             Some(words) => self.embedding.val().select(0, words),
@@ -521,8 +521,8 @@ mod tests {
         assert_eq!(numbers(model.output_word.bias.unwrap().val()), [0.0; 9]);
     }
 
-    /// Without padding and with an explicit padding of nothing, the same; training drops anew in
-    /// every pass, and a model on a plain device does not.
+    /// A padding that marks no segment changes nothing. Training drops anew in every pass, and a model on
+    /// a plain device does not drop.
     #[test]
     fn drops_in_training_alone() {
         let device = Device::flex();

@@ -19,12 +19,13 @@
 //! a_c(p, t) = sum over k of w_c,k m_k(p) kept_k(p, t)
 //! ```
 //!
-//! That says where and when the deciding state was *written*. It need not be where its cause was seen:
-//! gates that forget leave little of early steps, and kernels of 3x3 carry a state from cell to cell. The
-//! cause is sought at the percepts, by [`integrated_gradients`], whose sum over cells and steps is the
-//! logit too, up to that of the baseline and the error of the quadrature.
+//! These activations show where and when the deciding state was *written*. Its cause may have been seen
+//! elsewhere: gates that forget leave little of early steps, and kernels of 3x3 carry a state from cell to
+//! cell. [`integrated_gradients`] attributes the logit to the percepts instead. The attributions sum to the
+//! logit as well, up to the logit of the baseline and the error of the quadrature.
 //!
-//! A CNN with more than a linear layer above its maps has no sum over these; [`grad_cam`] is for that.
+//! The logits of a CNN with more than a linear layer above its maps are no such sum; [`grad_cam`] is for
+//! these.
 //!
 //! A value of a map depends on the pixels of its receptive field, which can be larger than the cell.
 
@@ -32,29 +33,29 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
-/// What a level says on a class in a batch of clips.
+/// Where and when a class is found at one level, in a batch of clips.
 #[derive(Clone, Debug)]
 pub struct ClassActivation {
     /// The level's position among the percepts.
     pub level: usize,
     /// `[batch, time, height, width]`; see `bias`.
     pub activation: Tensor<4>,
-    /// The bias of the class, `[1]`, with which the activations add up to the logit: of a GRU-RCN the
-    /// level's, over cells and steps; of a classifier of single frames each frame's, over cells. None
-    /// for maps that are no sum, those of [`grad_cam`].
+    /// The bias of the class, `[1]`. Activations and bias add up to a logit: for a GRU-RCN, over cells and
+    /// steps, to the level's; for a classifier of single frames, over cells, to each frame's. `None` for
+    /// the maps of [`grad_cam`], which are no such sum.
     pub bias: Option<Tensor<1>>,
-    /// Of recurrent layers, [`integrated_gradients`] at the percepts, `[batch, time, height, width]`, from
-    /// percepts of zero, or where the normalisation keeps changes alone from a clip that stands still: from
-    /// each cell's median over time. So the place that something has left, or comes to later, has no part.
-    /// Over cells, steps and levels they add up to the sum of the levels' logits, less what it is for that
-    /// baseline.
+    /// For recurrent layers, [`integrated_gradients`] at the percepts, `[batch, time, height, width]`. The
+    /// baseline is zero percepts. Where the normalisation keeps only changes, it is a clip that stands still
+    /// at each cell's median over time, so that a place that an object has left, or enters later, gets no
+    /// attribution. Over cells, steps and levels the attributions add up to the sum of the levels' logits,
+    /// minus that sum for the baseline.
     pub attribution: Option<Tensor<4>>,
     /// The update gate of a recurrent layer, mean over channels, `[batch, time, height, width]`.
     pub update: Option<Tensor<4>>,
 }
 
 impl ClassActivation {
-    /// That of a linear classifier over the sum of `parts`, `[batch, time, channel, height, width]`.
+    /// The activation for a linear classifier of the sum of `parts`, `[batch, time, channel, height, width]`.
     pub(crate) fn linear(level: usize, parts: Tensor<5>, classifier: &Linear, class: usize) -> Self {
         let [channels, classes] = classifier.weight.dims();
         assert!(class < classes, "class {class} of a classifier of {classes} classes");
@@ -67,14 +68,14 @@ impl ClassActivation {
 }
 
 /// Grad-CAM (Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-/// Localization*, ICCV 2017, equations 1 and 2): the channels of a map, each weighted by the mean over
-/// the cells of the logit's gradient; the negative is cut off.
+/// Localization*, ICCV 2017, equations 1 and 2): the sum of the channels of a map, each weighted by the mean
+/// of the logit's gradient over the cells; negative sums become zero.
 ///
 /// ```text
 /// L_c = relu(sum over k of alpha_k A_k),    alpha_k = mean over p of d logit_c / d A_k(p)
 /// ```
 ///
-/// Of a linear classifier over averaged maps it is the positive part of the class activation.
+/// For a linear classifier of averaged maps it is the positive part of the class activation.
 ///
 /// # Shapes
 ///
@@ -163,7 +164,7 @@ mod tests {
         (levels, Percepts::new(maps))
     }
 
-    /// In every form, under either pooling, over cells and steps.
+    /// In every form and with either pooling, over cells and steps.
     #[test]
     fn activations_of_a_level_add_up_to_its_logit() {
         let (levels, percepts) = percepts();

@@ -15,11 +15,11 @@ pub trait ClipClassifier: Module {
     /// What it takes in: [`Percepts`] of a frozen CNN, or [`PixelClips`](crate::input::PixelClips).
     type Input: ClipInput;
 
-    /// Whether it tells classes apart. A model that does not has the losses of each clip,
-    /// `[loss, batch, 1]`, in the place of logits; the first is the one to validate by.
+    /// Whether the model has classes. One that has none returns the losses of each clip,
+    /// `[loss, batch, 1]`, in place of logits; the first loss is the one to validate by.
     const CLASSIFIES: bool = true;
 
-    /// The kind of loss that it is trained with whatever is asked for, if there is one.
+    /// The kind of loss that the model is always trained with; `None` if it takes the one asked for.
     const LOSS: Option<LossKind> = None;
 
     /// The logits of each of the model's classifiers; their mean probability is the model's.
@@ -32,8 +32,8 @@ pub trait ClipClassifier: Module {
         self
     }
 
-    /// Where and when it finds a class in clips, at each of the levels that have something to say on it;
-    /// nothing from a model whose logits are no sum over the cells of its maps.
+    /// Where and when the model finds a class in clips, for every level that it classifies by. Empty for a
+    /// model whose logits are no sum over the cells of its maps.
     ///
     /// # Panics
     ///
@@ -42,7 +42,7 @@ pub trait ClipClassifier: Module {
         Vec::new()
     }
 
-    /// The training loss; of the kind asked for, unless the model has a kind of its own.
+    /// The training loss, of the kind `asked` for unless the model has a [kind of its own](Self::LOSS).
     fn loss(&self, logits: &EnsembleLogits, targets: Tensor<1, Int>, asked: LossKind) -> Tensor<1> {
         logits.loss(targets, Self::LOSS.unwrap_or(asked))
     }
@@ -138,7 +138,7 @@ impl GruRcnClassifier {
     ///
     /// - percepts, per level: `[batch, time, channel, height, width]`
     pub fn forward(&self, percepts: Percepts) -> EnsembleLogits {
-        self.heads.forward(self.recurrent.forward(self.norm.forward(percepts).cast(self.compute)))
+        self.heads.forward(self.last_maps(percepts))
     }
 
     /// The vectors that its classifiers see, one level after the other: the last hidden maps, pooled.
@@ -150,9 +150,13 @@ impl GruRcnClassifier {
     /// - percepts, per level: `[batch, time, channel, height, width]`
     /// - output: `[batch, feature]`, float32
     pub fn features(&self, percepts: Percepts) -> Tensor<2> {
-        let maps = self.recurrent.forward(self.norm.forward(percepts).cast(self.compute));
-        let pooled = maps.into_iter().map(|map| self.heads.pooling.forward(map.cast(FloatDType::F32)));
-        Tensor::cat(pooled.collect(), 1)
+        let maps = self.last_maps(percepts).into_iter();
+        Tensor::cat(maps.map(|map| self.heads.pooling.forward(map.cast(FloatDType::F32))).collect(), 1)
+    }
+
+    /// The last hidden map of every level.
+    fn last_maps(&self, percepts: Percepts) -> Vec<Tensor<4>> {
+        self.recurrent.forward(self.norm.forward(percepts).cast(self.compute))
     }
 
     /// Takes in one frame of a stream and classifies all frames so far, at constant cost per frame.
@@ -184,23 +188,21 @@ impl ClipClassifier for GruRcnClassifier {
         self.forward(percepts)
     }
 
-    /// Of every level, at every time step: of its class's logit what the candidates of the step have
-    /// left in the last hidden maps ([`ConvGruTrace::kept`]), what is due to the percepts of the step, and
-    /// the mean over channels of the update gates. In the bi-directional form all are of the two
-    /// directions together.
+    /// For every level and time step: the share of the class's logit that the candidates of the step have
+    /// left in the last hidden maps ([`ConvGruTrace::kept`]), the share that the percepts of the step cause,
+    /// and the mean of the update gates over channels. In the bi-directional form each of them combines
+    /// both directions.
     fn class_activation(&self, percepts: Percepts, class: usize) -> Vec<ClassActivation> {
-        let mut tracked = self.clone().no_grad().train();
+        let mut tracked = self.clone().no_grad().train().computing_in(FloatDType::F32);
         tracked.heads.dropout.prob = 0.0;
-        let normalised = |maps| tracked.norm.forward(Percepts { maps });
-        let logits = |maps| tracked.heads.forward(tracked.recurrent.forward(normalised(maps))).logits;
-        // To a rule that keeps changes alone, a clip that stands still is percepts of zero, whatever it shows.
+        let sum_of_levels = |maps| tracked.forward(Percepts { maps }).logits.sum_dim(0).squeeze_dim(0);
+        // A rule that keeps only changes makes zeros of a clip that stands still, whatever it shows.
         let baseline = |map: &Tensor<5>| match self.norm.config.rule {
             NormRule::Identity | NormRule::Scale => map.zeros_like(),
             _ => map.clone().median(1),
         };
         let baselines: Vec<_> = percepts.maps.iter().map(baseline).collect();
-        let sum = |maps| logits(maps).sum_dim(0).squeeze_dim(0);
-        let attributions = integrated_gradients(&percepts.maps, &baselines, sum, class);
+        let attributions = integrated_gradients(&percepts.maps, &baselines, sum_of_levels, class);
         let traces = self.recurrent.traces(self.norm.forward(percepts).cast(self.compute));
         let levels = traces.iter().zip(&self.heads.classifiers).zip(attributions).enumerate();
         let activations = levels.map(|(level, ((directions, classifier), attribution))| {

@@ -41,9 +41,9 @@ impl Pooling {
         }
     }
 
-    /// The weight of every cell in the pooled value, which is the weighted sum of the map, `[batch,
-    /// channel, height, width]` in and out: 1 over the number of cells for the mean; for the maximum 1
-    /// at the largest cell, divided equally among cells that are equally large.
+    /// The weights by which the pooled value is a weighted sum over the cells of a map, `[batch, channel,
+    /// height, width]` in and out. For the mean each is 1 over the number of cells; for the maximum it is
+    /// 1 at the largest cell, divided equally among cells that are equally large.
     pub fn weights(self, map: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = map.dims();
         match self {
@@ -136,12 +136,13 @@ fn cells(map: Tensor<4>) -> Tensor<3> {
 }
 
 /// The logits of an ensemble whose probabilities are averaged. Its members are the levels of a
-/// GRU-RCN, the frames of a CNN that looks at each by itself, or the time steps of an LSTM.
+/// GRU-RCN, the frames of a CNN that classifies each on its own, or the time steps of an LSTM.
 #[derive(Clone, Debug)]
 pub struct EnsembleLogits {
     /// `[member, batch, class]`.
     pub logits: Tensor<3>,
-    /// Weight of each member in means over the members, with the sum 1; equal ones if not given.
+    /// Weight of each member in means over the members. The weights sum to 1; `None` stands for equal
+    /// ones.
     pub weights: Option<Vec<f32>>,
 }
 
@@ -151,7 +152,7 @@ impl EnsembleLogits {
         Self { logits, weights: None }
     }
 
-    /// An ensemble of members that count by `gains`, of any positive sum.
+    /// An ensemble whose members are weighted in proportion to `gains`.
     ///
     /// # Panics
     ///
@@ -164,7 +165,7 @@ impl EnsembleLogits {
     }
 
     /// The weights as a tensor `[member, 1, 1]`.
-    fn weights(&self, device: &Device) -> Option<Tensor<3>> {
+    fn weight_tensor(&self, device: &Device) -> Option<Tensor<3>> {
         let weights = self.weights.clone()?;
         let members = weights.len();
         Some(Tensor::from_data(TensorData::new(weights, [members, 1, 1]), device))
@@ -182,7 +183,7 @@ impl EnsembleLogits {
         let members = log_p.dims()[0] as f32;
         let highest = log_p.clone().detach().max_dim(0);
         let relative = (log_p - highest.clone()).exp();
-        match self.weights(&relative.device()) {
+        match self.weight_tensor(&relative.device()) {
             Some(weights) => ((relative * weights).sum_dim(0).log() + highest).squeeze_dim(0),
             None => (relative.sum_dim(0).log() + highest - members.ln()).squeeze_dim(0),
         }
@@ -228,7 +229,7 @@ impl EnsembleLogits {
     }
 
     fn mean_loss(&self, log_p: Tensor<2>, kind: LossKind) -> Tensor<1> {
-        match self.weights(&log_p.device()) {
+        match self.weight_tensor(&log_p.device()) {
             Some(weights) if kind == LossKind::PerHead => {
                 let batch = log_p.dims()[1] as f32;
                 (log_p * weights.squeeze_dim(2)).sum().div_scalar(batch).neg()
@@ -243,53 +244,53 @@ mod tests {
     use super::*;
     use crate::testing::{device, numbers};
 
-    /// Two levels, one clip, two classes. Level 0 has logits (0, ln 3): probabilities 1/4, 3/4.
-    /// Level 1 has (0, 0): 1/2 each. Their mean is 3/8, 5/8. For target 1 the mixture loss is
-    /// ln(8/5) and the mean of the cross-entropies is (ln(4/3) + ln 2) / 2.
+    /// Logits of two levels, the same for every clip. Level 0 has (0, ln 3): probabilities 1/4, 3/4. Level 1
+    /// has (0, 0): 1/2 each.
+    fn two_levels(clips: usize) -> Tensor<3> {
+        Tensor::<3>::from_data([[[0.0, 3.0f32.ln()]], [[0.0, 0.0]]], &device()).repeat_dim(1, clips)
+    }
+
+    fn targets<const N: usize>(classes: [i32; N]) -> Tensor<1, Int> {
+        Tensor::from_ints(classes, &device())
+    }
+
+    #[track_caller]
+    fn assert_losses(loss: impl Fn(LossKind) -> Tensor<1>, [mixture, per_head]: [f32; 2]) {
+        for (kind, expected) in [(LossKind::Mixture, mixture), (LossKind::PerHead, per_head)] {
+            let found = loss(kind).into_scalar::<f32>();
+            assert!((found - expected).abs() < 1e-6, "{kind:?}: {found} instead of {expected}");
+        }
+    }
+
+    /// The mean of the two levels is 3/8, 5/8. For target 1 the mixture loss is ln(8/5) and the mean of the
+    /// cross-entropies is (ln(4/3) + ln 2) / 2.
     #[test]
     fn losses_by_hand() {
-        let device = device();
-        let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
-        let logits = EnsembleLogits::new(Tensor::from_data(data, &device));
-        let p = logits.probabilities().into_data().try_into_vec::<f32>().unwrap();
+        let logits = EnsembleLogits::new(two_levels(1));
+        let p = numbers(logits.probabilities());
         assert!((p[0] - 0.375).abs() < 1e-6 && (p[1] - 0.625).abs() < 1e-6);
-        let target = Tensor::<1, Int>::from_ints([1], &device);
-        let mixture = logits.loss(target.clone(), LossKind::Mixture).into_scalar::<f32>();
-        assert!((mixture - (8.0f32 / 5.0).ln()).abs() < 1e-6);
-        let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
-        assert!((per_head - ((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0).abs() < 1e-6);
+        let per_head = ((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0;
+        assert_losses(|kind| logits.loss(targets([1]), kind), [(8.0f32 / 5.0).ln(), per_head]);
     }
 
-    /// The two levels of the test above with the gains 1 and 3: probabilities of target 1 of
-    /// 1/4 * 3/4 + 3/4 * 1/2 = 9/16, and cross-entropies of 1/4 ln(4/3) + 3/4 ln 2.
+    /// With the gains 1 and 3 the probability of target 1 is 1/4 * 3/4 + 3/4 * 1/2 = 9/16, and the
+    /// cross-entropy 1/4 ln(4/3) + 3/4 ln 2.
     #[test]
     fn gains_weigh_members() {
-        let device = Device::flex();
-        let data = TensorData::new(vec![0.0, 3.0f32.ln(), 0.0, 0.0], [2, 1, 2]);
-        let logits = EnsembleLogits::weighted(Tensor::from_data(data, &device), &[1.0, 3.0]);
-        let target = Tensor::<1, Int>::from_ints([1], &device);
-        let mixture = logits.loss(target.clone(), LossKind::Mixture).into_scalar::<f32>();
-        assert!((mixture - (16.0f32 / 9.0).ln()).abs() < 1e-6);
-        let per_head = logits.loss(target, LossKind::PerHead).into_scalar::<f32>();
-        assert!((per_head - 0.25 * (4.0f32 / 3.0).ln() - 0.75 * 2.0f32.ln()).abs() < 1e-6);
+        let logits = EnsembleLogits::weighted(two_levels(1), &[1.0, 3.0]);
+        let per_head = 0.25 * (4.0f32 / 3.0).ln() + 0.75 * 2.0f32.ln();
+        assert_losses(|kind| logits.loss(targets([1]), kind), [(16.0f32 / 9.0).ln(), per_head]);
     }
 
-    /// Two clips of the two levels of the first test, with the targets 1 and 0 and the weights 3 and ½. The
-    /// mixture loss of the second is ln(8/3), and its cross-entropies are ln 4 and ln 2. The sums are
-    /// divided by 2, the number of clips.
+    /// Two clips with the targets 1 and 0 and the weights 3 and ½. The mixture loss of the second is
+    /// ln(8/3), and its cross-entropies are ln 4 and ln 2. The sums are divided by 2, the number of clips.
     #[test]
     fn clips_weigh_in_the_loss() {
-        let three = 3.0f32.ln();
-        let data = TensorData::new(vec![0.0, three, 0.0, three, 0.0, 0.0, 0.0, 0.0], [2, 2, 2]);
-        let logits = EnsembleLogits::new(Tensor::from_data(data, &device()));
-        let loss = |kind| {
-            let targets = Tensor::<1, Int>::from_ints([1, 0], &device());
-            logits.weighted_loss(targets, kind, &[3.0, 0.5]).into_scalar::<f32>()
-        };
+        let logits = EnsembleLogits::new(two_levels(2));
         let mixture = (3.0 * (8.0f32 / 5.0).ln() + 0.5 * (8.0f32 / 3.0).ln()) / 2.0;
-        assert!((loss(LossKind::Mixture) - mixture).abs() < 1e-6);
         let (first, second) = (((4.0f32 / 3.0).ln() + 2.0f32.ln()) / 2.0, (4.0f32.ln() + 2.0f32.ln()) / 2.0);
-        assert!((loss(LossKind::PerHead) - (3.0 * first + 0.5 * second) / 2.0).abs() < 1e-6);
+        let loss = |kind| logits.weighted_loss(targets([1, 0]), kind, &[3.0, 0.5]);
+        assert_losses(loss, [mixture, (3.0 * first + 0.5 * second) / 2.0]);
     }
 
     /// A channel with the cells -1, 5, 3 and 1 has the mean 2 and the maximum 5; one with -4, -3,
@@ -298,7 +299,7 @@ mod tests {
     fn pooling_by_hand() {
         let data = TensorData::new(vec![-1.0f32, 5.0, 3.0, 1.0, -4.0, -3.0, -2.0, -3.0], [1, 2, 2, 2]);
         let map = Tensor::<4>::from_data(data, &device());
-        let pooled = |pooling: Pooling| pooling.forward(map.clone()).into_data().try_into_vec::<f32>().unwrap();
+        let pooled = |pooling: Pooling| numbers(pooling.forward(map.clone()));
         assert_eq!(pooled(Pooling::Average), [2.0, -3.0]);
         assert_eq!(pooled(Pooling::Max), [5.0, -2.0]);
         let weights = |pooling: Pooling| numbers(pooling.weights(map.clone()));
@@ -311,10 +312,8 @@ mod tests {
     /// Logits of 1000 would overflow a plain exponential.
     #[test]
     fn large_logits_stay_finite() {
-        let device = device();
-        let data = TensorData::new(vec![1000.0f32, -1000.0, -1000.0, 1000.0], [2, 1, 2]);
-        let logits = EnsembleLogits::new(Tensor::from_data(data, &device));
-        let p = logits.log_probabilities().into_data().try_into_vec::<f32>().unwrap();
+        let logits = Tensor::from_data([[[1000.0f32, -1000.0]], [[-1000.0, 1000.0]]], &device());
+        let p = numbers(EnsembleLogits::new(logits).log_probabilities());
         assert!(p.iter().all(|p| (p - 0.5f32.ln()).abs() < 1e-6), "{p:?}");
     }
 }

@@ -6,8 +6,8 @@ use crate::percepts::Percepts;
 
 /// A batch of clips in the form that a model takes in.
 ///
-/// A training loop needs no more of it than these four: to divide a batch among devices and to
-/// enter it into the graph.
+/// The methods are those that a training loop needs: it divides a batch among devices and enters it
+/// into the autodiff graph.
 pub trait ClipInput: Clone + Send + 'static {
     /// `clips` clips of the batch, from the clip `start` on.
     fn narrow(&self, start: usize, clips: usize) -> Self;

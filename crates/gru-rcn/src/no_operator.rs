@@ -1,4 +1,4 @@
-//! Without Burn's CPU backend there is nothing that the operators could serve.
+//! The module `operator` of a build without Burn's CPU backend: no tensor is served.
 
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;

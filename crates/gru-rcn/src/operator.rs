@@ -23,7 +23,7 @@ use gru_rcn_ops::winograd::{Finish, Map, Workspaces};
 use gru_rcn_ops::{channels_first, channels_last};
 use rayon::prelude::*;
 
-/// Whether a clip is the operators' to compute: in float32 on the CPU backend.
+/// Whether the operators compute a clip: if it is in float32 on the CPU backend.
 pub(crate) fn serves<const D: usize>(clip: &Tensor<D>) -> bool {
     gru_rcn_ops::enabled() && clip.dtype() == DType::F32 && clip.device() == Device::flex()
 }
@@ -38,8 +38,8 @@ pub(crate) fn conv(clips: Tensor<5>, layer: &Conv2d) -> Tensor<4> {
     convolve(clips, layer, false, false)
 }
 
-/// Whether a layer of a network that is trained is the operator's to compute: a convolution of odd
-/// kernel, stride 1 and one group that keeps the size, of maps in float32 on the CPU backend.
+/// Whether the operator computes a layer of a network in training: if it is a convolution of odd kernel,
+/// stride 1 and one group that keeps the size, of maps in float32 on the CPU backend.
 pub(crate) fn serves_layer(maps: &Tensor<4>, layer: &Conv2d) -> bool {
     let [_, _, height, width] = layer.weight.dims();
     let half = height / 2;
@@ -48,7 +48,7 @@ pub(crate) fn serves_layer(maps: &Tensor<4>, layer: &Conv2d) -> bool {
     serves(maps) && plain && keeps && height == width && height % 2 == 1 && layer.weight.val().dtype() == DType::F32
 }
 
-/// Such a layer, with its ReLU if it has one.
+/// A layer that [`serves_layer`] accepts, with its ReLU if it has one.
 ///
 /// # Shapes
 ///
@@ -58,7 +58,7 @@ pub(crate) fn conv_layer(maps: Tensor<4>, layer: &Conv2d, relu: bool) -> Tensor<
     convolve(maps.unsqueeze_dim(1), layer, relu, true)
 }
 
-/// With `planes`, maps lie as Burn's operators want them, for these follow.
+/// With `planes`, the output lies in planes, as Burn's operators want it, because they follow.
 fn convolve(clips: Tensor<5>, layer: &Conv2d, relu: bool, planes: bool) -> Tensor<4> {
     let bias = layer.bias.as_ref().map_or_else(none, |bias| bias.val().into_dispatch());
     let weight = layer.weight.val().into_dispatch();
@@ -92,7 +92,7 @@ pub(crate) fn conv_gru(
     Tensor::from_dispatch(states)
 }
 
-/// What stands for a tensor that is not there: one without elements.
+/// An absent tensor, as the operators below expect it: one without elements.
 fn none() -> DispatchTensor {
     Tensor::<1>::empty([0], &Device::flex()).into_dispatch()
 }
@@ -110,8 +110,9 @@ pub(crate) trait ClipOps: Backend {
         planes: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The gradients of clips, weight and bias, those that are `asked` for. `output` is that of the
-    /// layer if it has a ReLU, else without elements.
+    /// The gradients to clips, weight and bias, those that are `asked` for. `output` is that of the
+    /// layer if it has a ReLU, else without elements. Burn's autodiff is of the first order and has none.
+    #[allow(unused_variables)]
     fn conv_clips_backward(
         grad: FloatTensor<Self>,
         output: FloatTensor<Self>,
@@ -120,7 +121,9 @@ pub(crate) trait ClipOps: Backend {
         batch: usize,
         asked: [bool; 3],
         planes: bool,
-    ) -> Vec<FloatTensor<Self>>;
+    ) -> Vec<FloatTensor<Self>> {
+        panic!("Burn's autodiff is of the first order")
+    }
 
     /// The states that are asked for; and for the backward pass, all states and all gates.
     fn conv_gru_clips(
@@ -132,8 +135,9 @@ pub(crate) trait ClipOps: Backend {
         all: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The gradients of projected input, both weights, and the initial state, if there is one, from
-    /// that of the states that were asked for.
+    /// The gradients to projected input, both weights, and the initial state, if there is one, from
+    /// the gradient to the states that were asked for. Burn's autodiff has none.
+    #[allow(unused_variables)]
     fn conv_gru_clips_backward(
         grad: FloatTensor<Self>,
         states: FloatTensor<Self>,
@@ -141,7 +145,9 @@ pub(crate) trait ClipOps: Backend {
         gates: FloatTensor<Self>,
         candidate: FloatTensor<Self>,
         state: FloatTensor<Self>,
-    ) -> Vec<FloatTensor<Self>>;
+    ) -> Vec<FloatTensor<Self>> {
+        panic!("Burn's autodiff is of the first order")
+    }
 }
 
 /// Numbers of a gradient that one task masks.
@@ -224,7 +230,7 @@ impl ClipOps for Flex {
         all: bool,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (projected, [count, height, width, _]) = frames(projected);
-        let clip = layer([count / batch, batch, height, width], &candidate);
+        let clip = clip_of([count / batch, batch, height, width], &candidate);
         let state = some(state).map(|state| frames(state).0);
         let (gates, candidate) = (gates.to_contiguous(), candidate.to_contiguous());
         let weights = ConvGruWeights { hidden_to_gates: floats(&gates), hidden_to_candidate: floats(&candidate) };
@@ -245,7 +251,7 @@ impl ClipOps for Flex {
         state: FlexTensor,
     ) -> Vec<FlexTensor> {
         let [batch, time, hidden, height, width] = states.layout().shape().dims();
-        let clip = layer([time, batch, height, width], &candidate);
+        let clip = clip_of([time, batch, height, width], &candidate);
         let [_, asked, ..] = grad.layout().shape().dims::<5>();
         let (grad, _) = time_major(&grad);
         let states = states.permute(&[1, 0, 3, 4, 2]);
@@ -277,12 +283,13 @@ fn masked(grad: &FlexTensor, output: &FlexTensor) -> FlexTensor {
     tensor(masked, grad.layout().shape().dims::<4>())
 }
 
-/// None for a tensor without elements.
+/// The tensor, or `None` if it has no elements.
 fn some(tensor: FlexTensor) -> Option<FlexTensor> {
     Some(tensor).filter(|tensor| tensor.layout().num_elements() > 0)
 }
 
-fn layer([time, batch, height, width]: [usize; 4], candidate: &FlexTensor) -> ConvGruClip {
+/// The operator for clips of these sizes.
+fn clip_of([time, batch, height, width]: [usize; 4], candidate: &FlexTensor) -> ConvGruClip {
     let [hidden, _, kernel, _] = candidate.layout().shape().dims();
     ConvGruClip { time, batch, height, width, hidden, kernel, reversed: false }
 }
@@ -416,29 +423,6 @@ impl<B: ClipOps, C: CheckpointStrategy> ClipOps for Autodiff<B, C> {
         };
         let [states, opened] = trace;
         (asked, states, opened)
-    }
-
-    fn conv_clips_backward(
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: usize,
-        _: [bool; 3],
-        _: bool,
-    ) -> Vec<FloatTensor<Self>> {
-        panic!("Burn's autodiff is of the first order")
-    }
-
-    fn conv_gru_clips_backward(
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-    ) -> Vec<FloatTensor<Self>> {
-        panic!("Burn's autodiff is of the first order")
     }
 }
 

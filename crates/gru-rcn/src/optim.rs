@@ -81,7 +81,7 @@ impl Optimizer for Adadelta {
     }
 }
 
-/// Burn's derivation of it works in Burn's own crate alone.
+/// By hand, because Burn's derive macro works only in Burn's own crates.
 impl<const D: usize> RecordState for AdadeltaState<D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
         out.push_tensor(prefix, "gradients", self.gradients.clone().into_data());

@@ -1,21 +1,27 @@
 //! The whole model: clip in, class probabilities out.
 
 mod description;
-mod files;
 mod stream;
+mod trained;
 
 pub use description::{RecognizerDescription, RecognizerInput};
-pub use files::{RecognizerError, TrainedRecognizer};
 pub use stream::Stream;
+pub use trained::{RecognizerError, TrainedRecognizer};
+
+use std::path::Path;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Cnn};
 use crate::classifier::{ClipClassifier, GruRcnClassifier, StreamState};
 use crate::head::{EnsembleLogits, LossKind};
 use crate::input::PixelClips;
 use crate::percepts::Percepts;
+use crate::weights::{self, export_torchvision, import_torchvision};
+
+/// The classifier's weight file in a run folder, which also holds the description.
+const MODEL: &str = "model.safetensors";
 
 /// A backbone with a classifier of its percepts.
 ///
@@ -52,6 +58,8 @@ where
 {
     type Input = PixelClips;
 
+    const CLASSIFIES: bool = C::CLASSIFIES;
+
     const LOSS: Option<LossKind> = C::LOSS;
 
     fn logits(&self, clips: PixelClips) -> EnsembleLogits {
@@ -77,10 +85,83 @@ impl<B: Module + Backbone> Recognizer<B, GruRcnClassifier> {
     }
 }
 
+impl Recognizer<Cnn, GruRcnClassifier> {
+    /// Opens the recognizer in the folder of a training run: `model.safetensors`, which holds the
+    /// description, and `backbone.safetensors` or, for a CNN that was trained jointly,
+    /// `backbone-joint.safetensors`.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or unreadable, if `model.safetensors` has no description, or if the
+    /// description and the tensors are not of the same model.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Distribution, Int, Tensor};
+    /// use gru_rcn::prelude::*;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let run = folder.path();
+    /// let device = Device::flex();
+    /// let backbone = Cnn::from(Vgg16Config::small(2, [32, 32]).with_taps(["pool2", "fc7"]).init(&device));
+    /// let recurrent = GruRcnConfig::new(backbone.levels(), vec![4, 8]);
+    /// let norm = PerceptNormConfig::new().with_rule(NormRule::CausalCentre);
+    /// let classifier = GruRcnClassifierConfig::new(recurrent, 2).with_norm(norm).init(&device);
+    /// Recognizer { backbone, classifier }.save(run, ["left", "right"])?;
+    ///
+    /// let recognizer = Recognizer::open(run, &device)?;
+    /// assert_eq!(recognizer.classes(), ["left", "right"]);
+    /// let RecognizerInput { channels, height, width, pixels } = recognizer.input();
+    /// let bytes = Tensor::<5, Int>::full([1, 3, height, width, channels], 128, &device);
+    /// let clip = pixels.normalise(bytes);
+    /// let probabilities = recognizer.forward(clip.clone()).probabilities();
+    /// assert_eq!(probabilities.dims(), [1, 2]);
+    ///
+    /// let mut state = StreamState::default();
+    /// for t in 0..3 {
+    ///     let frame = clip.clone().narrow(1, t, 1).squeeze_dim(1);
+    ///     let so_far = recognizer.step(frame, &mut state)?.probabilities();
+    ///     assert_eq!(so_far.dims(), [1, 2]);
+    /// }
+    /// # Ok::<(), RecognizerError>(())
+    /// ```
+    pub fn open(run: &Path, device: &Device) -> Result<TrainedRecognizer, RecognizerError> {
+        let path = run.join(MODEL);
+        let metadata = weights::metadata(&path)?;
+        let text = metadata.get(RecognizerDescription::KEY);
+        let text = text.ok_or_else(|| RecognizerError::NoDescription { path: path.clone() })?;
+        let description = RecognizerDescription::parse(text)?;
+        let backbone = import_torchvision(description.cnn.init(device), &run.join(description.backbone_file()))?;
+        let classifier = weights::import(description.classifier.init(device), &path)?;
+        Ok(TrainedRecognizer { model: Recognizer { backbone, classifier }, description })
+    }
+
+    /// Writes `backbone.safetensors` and `model.safetensors` with the description into an existing
+    /// folder, which [`open`](Self::open) reads. `classes` are the names of the classes in the
+    /// order of the logits.
+    ///
+    /// # Errors
+    ///
+    /// If the number of names is not that of the classes, or if a file cannot be written.
+    pub fn save(
+        &self,
+        run: &Path,
+        classes: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<(), RecognizerError> {
+        let classes = classes.into_iter().map(Into::into).collect();
+        let description = RecognizerDescription::new(&self.backbone, false, &self.classifier, classes)?;
+        export_torchvision(&self.backbone, &run.join(description.backbone_file()))?;
+        weights::export(&self.classifier, &run.join(MODEL), &[description.metadata()])?;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backbone::{Vgg16, Vgg16Config};
+    use crate::baselines::PerceptLstm;
     use crate::classifier::GruRcnClassifierConfig;
     use crate::input::ClipInput;
     use crate::percepts::{NormRule, PerceptNormConfig};
@@ -128,6 +209,11 @@ mod tests {
     fn a_stream_cannot_be_centred() {
         let frame = Tensor::zeros([1, 3, 32, 32], &device());
         recognizer(Form::Independent, NormRule::Centre).step(frame, &mut StreamState::default());
+    }
+
+    #[test]
+    fn a_model_without_classes_has_none_over_a_backbone() {
+        const { assert!(!<Recognizer<Vgg16, PerceptLstm> as ClipClassifier>::CLASSIFIES) }
     }
 
     /// The bytes of all parameters of a module.

@@ -12,9 +12,9 @@ use burn::tensor::{DType, Device, FloatDType, Graph, Shape, Tensor, capture};
 
 type Maps = Vec<Tensor<4>>;
 
-/// Largest difference of a replay from the call that counts as rounding, as a part of the largest
-/// number of the map; that of bfloat16 after a deep network. A replay that does not see its input is
-/// wrong by the numbers themselves.
+/// Largest difference between a replay and the call that counts as rounding, as a fraction of the map's
+/// largest number. It is that of bfloat16 after a deep network. A replay that does not see its input is off
+/// by as much as the numbers themselves.
 const ROUNDING: f32 = 0.05;
 
 /// Shapes of input whose records are kept. Each keeps the memory of its maps.
@@ -25,7 +25,8 @@ const MOST_SHAPES: usize = 2;
 ///
 /// A record is used only if its first replay, on other numbers than were recorded, gives those of
 /// the call itself up to rounding: where a device chooses among kernels by time, two calls may differ
-/// in their last digits. It stays in its thread, on whose queue of the device it was recorded.
+/// in their last digits. A `Replay` stays in one thread, because records belong to the thread's queue of
+/// the device.
 ///
 /// # Examples
 ///
@@ -51,7 +52,7 @@ pub struct Replay {
 enum Entry {
     CalledOnce,
     Recorded(Record),
-    /// The device could not record it, or the record gave other numbers; in words.
+    /// Why the device cannot record it, or how its record differs.
     Refused(String),
 }
 
@@ -74,7 +75,7 @@ impl Replay {
         Self { compute: Rc::new(compute), records: None, shapes: Vec::new() }
     }
 
-    /// The function of `input`, of at least one map.
+    /// Computes the function of `input`, which has at least one map.
     pub fn call(&mut self, input: Maps) -> Maps {
         let shape: Vec<(Shape, DType)> = input.iter().map(|map| (map.shape(), map.dtype())).collect();
         let Some(known) = self.shapes.iter_mut().find(|(known, _)| *known == shape) else {
@@ -101,13 +102,12 @@ impl Replay {
         self.shapes.iter().any(|(_, entry)| matches!(entry, Entry::Recorded(_)))
     }
 
-    /// Why a shape of input is not replayed, of the one that came last.
+    /// Why the newest shape of input that is not replayed was refused.
     pub fn refusal(&self) -> Option<&str> {
-        let refused = |(_, entry): &'_ (_, Entry)| matches!(entry, Entry::Refused(_));
-        match self.shapes.iter().rev().find(|shape| refused(shape)) {
-            Some((_, Entry::Refused(reason))) => Some(reason),
+        self.shapes.iter().rev().find_map(|(_, entry)| match entry {
+            Entry::Refused(reason) => Some(reason.as_str()),
             _ => None,
-        }
+        })
     }
 }
 
@@ -117,8 +117,8 @@ fn can_record(device: &Device) -> bool {
 }
 
 impl Record {
-    /// An error in words if the device does not record it, or if the replay's numbers are not those of
-    /// the call.
+    /// Records the function for the shape of `input`. The error says in words that the device does not
+    /// record it, or that a replay differs from the call.
     fn of(compute: &Rc<dyn Fn(Maps) -> Maps>, input: &Maps) -> Result<Self, String> {
         let device = input[0].device();
         let maps: Maps = input.iter().map(Tensor::zeros_like).collect();
@@ -132,7 +132,7 @@ impl Record {
         if !record.graph.is_hardware() {
             return Err("the device did not record it".into());
         }
-        // It was recorded on zeros: a replay that does not see its new input is found out.
+        // It was recorded on zeros, so a replay that does not see its new input is detected.
         let found = record.replay(input).ok_or("the recorded input cannot be overwritten")?;
         for (map, (expected, found)) in compute(input.clone()).into_iter().zip(found).enumerate() {
             let largest = expected.clone().abs().max().cast(FloatDType::F32).into_scalar::<f32>();

@@ -3,9 +3,12 @@
 use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use gru_rcn::captioner::{CaptionerConfig, Captions, Decoding, DecodingMethod, Penalties, Vocabulary};
 use gru_rcn::optim::AdadeltaConfig;
+use noise::noise;
+
+mod noise;
 
 const SENTENCES: [&str; 7] = [
     "a man is playing a guitar",
@@ -18,17 +21,6 @@ const SENTENCES: [&str; 7] = [
 ];
 /// Steps after which everything must have been learnt.
 const STEPS: usize = 500;
-
-/// Features `[7, 4, 24]` in -1 to 1, by a linear congruential generator.
-fn features(device: &Device) -> Tensor<3> {
-    let mut state = 1u64;
-    let mut value = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    let values: Vec<f32> = (0..7 * 4 * 24).map(|_| value()).collect();
-    Tensor::from_data(TensorData::new(values, [7, 4, 24]), device)
-}
 
 #[test]
 fn the_captioner_learns_seven_sentences() {
@@ -43,15 +35,15 @@ fn the_captioner_learns_seven_sentences() {
 
     let sentences = tokens.map(|tokens| vocabulary.ids(tokens));
     let captions = Captions::new(&sentences, &device.clone().autodiff());
-    let inputs = features(&device).autodiff();
+    let features = noise::<3>(1, [7, 4, 24], &device);
     let penalties = Penalties { weights: 0.0, ..Penalties::default() };
     let written = |model: &gru_rcn::captioner::Captioner, method| {
         let model = model.valid();
-        let videos = model.encode(features(&device), None);
+        let videos = model.encode(features.clone(), None);
         model.generate(&videos, &Decoding::new().with_method(method))
     };
     let learnt = (1..=STEPS).find(|step| {
-        let videos = model.encode(inputs.clone(), None);
+        let videos = model.encode(features.clone().autodiff(), None);
         let loss = model.loss(&model.forward(&videos, &captions), &penalties);
         if step % 50 == 0 {
             println!("{step}: {}", loss.clone().into_scalar::<f32>());

@@ -64,7 +64,7 @@ impl System {
             Self::Baseline(baseline) => baseline.key().into(),
             Self::C3dSvm(_) => "c3d_svm".into(),
             Self::Cnn => "cnn".into(),
-            Self::Form(form) => format!("form_{}", form.name()),
+            Self::Form(form) => format!("form_{form}"),
             Self::Norm(norm) => format!("norm_{}", norm.key()),
         }
     }

@@ -265,7 +265,7 @@ impl RecipeKind for Recipe {
             }
         }
         if let Some(form) = self.baselines.forms.iter().find(|form| **form == self.model.form) {
-            bail!("baselines.forms has {}, which is model.form; name the others", form.name());
+            bail!("baselines.forms has {form}, which is model.form; name the others");
         }
         self.training.validate("training")?;
         if let Some(refit) = &self.refit {

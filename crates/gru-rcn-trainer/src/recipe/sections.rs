@@ -178,8 +178,8 @@ fn one() -> f32 {
 impl NormSection {
     /// A short name, such as `scale-0.1`, for files and tables.
     pub(crate) fn key(&self) -> String {
-        let rule = self.rule.name();
-        if self.gain == 1.0 { rule.into() } else { format!("{rule}-{}", self.gain) }
+        let Self { rule, gain } = self;
+        if *gain == 1.0 { rule.to_string() } else { format!("{rule}-{gain}") }
     }
 
     fn validate(&self, section: &str) -> Result<()> {
@@ -485,7 +485,7 @@ impl BaselinesSection {
             ensure!(self.norms[..index].iter().all(|other| other.key() != key), "baselines.norms has {key} twice");
         }
         for (index, form) in self.forms.iter().enumerate() {
-            ensure!(!self.forms[..index].contains(form), "baselines.forms has {} twice", form.name());
+            ensure!(!self.forms[..index].contains(form), "baselines.forms has {form} twice");
         }
         Ok(())
     }

@@ -14,7 +14,6 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::cross_modality::flow_pixels;
 use super::{Backbone, BackboneConfigError, FileTensors, LayerShape, Pixels, error};
 use crate::percepts::Level;
 
@@ -70,6 +69,10 @@ macro_rules! shared_methods {
             self.graph().maps(frames, &taps, &self.compiled)
         }
 
+        fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
+            self.graph().logits(frames, &self.compiled)
+        }
+
         fn classify_top(&self, top: Tensor<4>) -> Tensor<2> {
             let known = self.config.known_taps();
             let tap = known.iter().rposition(|tap| self.config.tap_names.contains(tap)).expect("a network has a tap");
@@ -77,9 +80,11 @@ macro_rules! shared_methods {
         }
 
         fn across_modality(mut self, channels: usize) -> Self {
-            use crate::backbone::cross_modality::widen;
-            let config = &mut self.config;
-            widen(&mut self.$($first)+, &mut config.in_channels, &mut config.pixels, channels);
+            let first = &mut self.$($first)+;
+            let mean = first.weight.val().mean_dim(1);
+            first.weight = burn::module::Param::from_tensor(mean.repeat_dim(1, channels));
+            self.config.pixels = self.config.pixels.for_flow(channels);
+            self.config.in_channels = channels;
             self
         }
     };
@@ -287,7 +292,7 @@ impl CnnConfig {
 
     /// The configuration of [`Backbone::across_modality`]'s result.
     pub fn across_modality(self, channels: usize) -> Self {
-        let pixels = flow_pixels(self.pixels(), channels);
+        let pixels = self.pixels().for_flow(channels);
         each!(CnnConfig, self, config => wrap config.with_in_channels(channels).with_pixels(pixels))
     }
 }

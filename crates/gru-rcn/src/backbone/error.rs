@@ -66,7 +66,7 @@ pub enum BackboneConfigError {
         /// Drop probabilities given.
         found: usize,
     },
-    /// A drop probability is no probability below one.
+    /// A drop probability is outside `[0, 1)`.
     #[error("the drop probability {0} is outside [0, 1)")]
     DropoutRange(f64),
     /// There is no network of this name.

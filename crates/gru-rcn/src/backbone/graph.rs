@@ -22,7 +22,7 @@ pub(super) type Value = usize;
 enum Layer<'a> {
     /// A convolution with its activation; `add` is added before the activation.
     Conv { input: Value, layer: &'a Conv2d, activation: Activation, add: Option<Value> },
-    /// The maximum over square windows; padding never wins. With `ceil`, the last window may hang over
+    /// The maximum over square windows; padding never wins. With `ceil`, the last window may extend past
     /// the edge.
     MaxPool { input: Value, kernel: usize, stride: usize, padding: usize, ceil: bool },
     /// The mean over equal parts of the map.
@@ -92,13 +92,20 @@ impl<'a> Graph<'a> {
 
     /// The output of the last layer, `[batch, class]`.
     pub(super) fn logits(&self, frames: Tensor<4>, compiled: &Compiled) -> Tensor<2> {
-        rows(self.run(frames, &[self.layers.len()], true, compiled).remove(0))
+        rows(self.run(frames, &[self.classifier()], true, compiled).remove(0))
     }
 
     /// The output of the last layer, `[batch, class]`, from the map at a tap, which every path to it
     /// goes through.
     pub(super) fn logits_above(&self, tap: usize, map: Tensor<4>) -> Tensor<2> {
-        rows(self.complete(vec![(self.taps[tap], map)], &[self.layers.len()], true).remove(0))
+        rows(self.complete(vec![(self.taps[tap], map)], &[self.classifier()], true).remove(0))
+    }
+
+    /// The output of the last layer, which is a classifier unless it is the topmost tap.
+    fn classifier(&self) -> Value {
+        let last = self.layers.len();
+        assert!(self.taps.last() != Some(&last), "this network has no layers above its topmost tap to classify with");
+        last
     }
 
     fn run(&self, frames: Tensor<4>, wanted: &[Value], dropout: bool, compiled: &Compiled) -> Vec<Tensor<4>> {
@@ -129,9 +136,9 @@ impl<'a> Graph<'a> {
         wanted.iter().map(|&value| values[value].clone().expect("every wanted map is computed")).collect()
     }
 
-    /// For every map that is needed for the wanted ones, the last layer that needs it, by the
-    /// number of its output; one past the last layer for the wanted maps themselves. Maps that are
-    /// `known` need no others.
+    /// For every map that the wanted ones depend on, the last layer that reads it, by the number of the
+    /// layer's output; one past the last layer for the wanted maps themselves. `known` maps depend on no
+    /// others.
     fn last_uses(&self, wanted: &[Value], known: impl Fn(Value) -> bool) -> Vec<Option<Value>> {
         let mut last_uses = vec![None; self.layers.len() + 1];
         for &value in wanted {
@@ -202,8 +209,7 @@ impl Layer<'_> {
 
 /// A map of one cell as a row of numbers.
 fn rows(map: Tensor<4>) -> Tensor<2> {
-    let [batch, classes, height, width] = map.dims();
-    assert!([height, width] == [1, 1], "this network has no layers to classify with: its last map is {height}x{width}");
+    let [batch, classes, ..] = map.dims();
     map.reshape([batch, classes])
 }
 
@@ -218,8 +224,8 @@ fn activate<const D: usize>(map: Tensor<D>, activation: Activation) -> Tensor<D>
 /// The convolutions, pools and concatenations of a network as one operator, which a module keeps
 /// from call to call and makes anew when a weight has changed.
 ///
-/// It serves frames in float32 on Burn's CPU backend outside of any graph, with weights that are
-/// outside of any graph too; all else goes through Burn's operators.
+/// It serves frames in float32 on Burn's CPU backend, where neither frames nor weights are in an autodiff
+/// graph. Everything else goes through Burn's operators.
 #[derive(Clone, Default)]
 pub(super) struct Compiled {
     #[cfg(feature = "flex")]
@@ -253,8 +259,8 @@ mod cpu {
     /// The operator for the weights of the last call, for one frame size and set of maps each.
     #[derive(Default)]
     pub(super) struct Plans {
-        /// The tensors of all weights. They are kept, so that no other tensor can lie where one of
-        /// them lies.
+        /// The tensors of all weights. [`same`] compares addresses, so they are kept: no other tensor can
+        /// take the address of one of them.
         weights: Vec<FlexTensor>,
         plans: Vec<Planned>,
     }
@@ -271,8 +277,8 @@ mod cpu {
     const MOST_PLANS: usize = 4;
 
     impl Compiled {
-        /// Those of the wanted maps that the operator can compute, and the maps from which Burn's
-        /// operators go on to the others; none if it does not apply.
+        /// The wanted maps that the operator can compute, and the maps from which Burn's operators
+        /// compute the others; empty if the operator does not apply.
         pub(super) fn run(&self, graph: &Graph, frames: &Tensor<4>, wanted: &[Value]) -> Vec<(Value, Tensor<4>)> {
             let Some(frames) = plain(frames.clone()).filter(|_| gru_rcn_ops::enabled()) else { return Vec::new() };
             let outputs = graph.cut(wanted);
@@ -289,7 +295,7 @@ mod cpu {
             outputs.into_iter().zip(maps.into_iter().zip(shapes).map(tensor)).collect()
         }
 
-        /// The operator for the present weights; none if one of them is trained, or elsewhere, or
+        /// The operator for the present weights; `None` if one of them is trained, on another device, or
         /// in another precision.
         fn plan(&self, graph: &Graph, frame: [usize; 2], maps: &[Value]) -> Option<Arc<Plan>> {
             let weights = graph.weights()?;
@@ -366,8 +372,8 @@ mod cpu {
             (1..needed.len()).filter(|&value| needed[value] && compiled[value]).collect()
         }
 
-        /// The network for the operator, up to its first fully connected layer or dropout, for
-        /// frames of a size; none if the frames are too small for it.
+        /// The network for the operator, up to its first fully connected layer or dropout, for frames
+        /// of this size; `None` if the frames are too small.
         fn network(&self, frame: [usize; 2]) -> Option<Network> {
             let channels = self.layers.iter().find_map(|layer| match layer {
                 Layer::Conv { input: 0, layer, .. } => Some(layer.weight.dims()[1] * layer.groups),
@@ -400,7 +406,7 @@ mod cpu {
                         (layer, [side(top + height + bottom, 0)?, side(left + width + right, 1)?])
                     }
                     &Layer::MaxPool { input, kernel, stride, padding, ceil } => {
-                        // A last window that hangs over starts inside the map.
+                        // A window that extends past the edge starts inside the map.
                         let side = |side: usize| {
                             let rest = (side + 2 * padding).checked_sub(kernel)?;
                             Some(if ceil { rest.div_ceil(stride) } else { rest / stride } + 1)

@@ -127,6 +127,20 @@ impl Plan {
         self.push(name, LayerKind::Add, self.shape, 0);
     }
 
+    /// The convolutions in the order of the layers, with weights from He's normal distribution, zero biases,
+    /// and the padding of a kernel by its side.
+    pub(super) fn convs<'a>(
+        &'a self,
+        padding: impl Fn(usize) -> PaddingConfig2d + 'a,
+        device: &'a Device,
+    ) -> impl Iterator<Item = Conv2d> + 'a {
+        self.layers.iter().filter_map(move |layer| {
+            let LayerKind::Conv { kernel, stride, groups } = layer.kind else { return None };
+            let channels = [layer.input[0], layer.output[0]];
+            Some(he_conv(channels, [kernel, stride, groups], padding(kernel), device))
+        })
+    }
+
     /// Makes the present map a tap.
     pub(crate) fn tap(&mut self, name: impl Into<String>) {
         let [channels, height, width] = self.shape;
@@ -141,6 +155,11 @@ pub(crate) fn he() -> Initializer {
 /// Burn draws biases from the weights' distribution; those of a CNN are zero.
 pub(crate) fn zero_bias(outputs: usize, device: &Device) -> Option<Param<Tensor<1>>> {
     Some(Initializer::Zeros.init([outputs], device))
+}
+
+/// The same number of zeros on every side of a map.
+pub(crate) fn zeros(count: usize) -> PaddingConfig2d {
+    PaddingConfig2d::Explicit(count, count, count, count)
 }
 
 /// A convolution from input to output channels with kernel, stride and number of groups: weights

@@ -6,7 +6,6 @@
 
 mod batch_norm;
 mod cnn;
-mod cross_modality;
 mod error;
 mod graph;
 mod layers;
@@ -15,7 +14,7 @@ mod pixels;
 pub use cnn::*;
 pub use error::BackboneConfigError;
 pub use layers::{LayerKind, LayerShape};
-pub(crate) use layers::{Plan, he, he_conv, he_linear, zero_bias};
+pub(crate) use layers::{Plan, he, he_conv, he_linear, zero_bias, zeros};
 pub use pixels::Pixels;
 
 use std::collections::BTreeMap;
@@ -25,7 +24,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::percepts::{Level, Percepts};
 
-/// The tensors of a weight file by their names in the file; their values are read when asked for.
+/// The tensors of a weight file by their names in the file. Values are read on demand.
 pub type FileTensors = BTreeMap<String, burn_pack::Tensor>;
 
 /// A CNN over single frames whose maps at several depths can be tapped.
@@ -169,8 +168,8 @@ pub trait Backbone {
         ""
     }
 
-    /// Changes the tensors of such a file, under the file's own keys, into those that the network
-    /// has, where the two differ by more than names.
+    /// Converts the tensors of such a file, under the file's own keys, into the network's, where the two
+    /// differ by more than names.
     fn convert_weights(&self, _tensors: &mut FileTensors) {}
 }
 

@@ -25,6 +25,13 @@ impl Pixels {
         Self { mean: vec![0.5; channels], std: vec![0.5; channels] }
     }
 
+    /// The normalisation of stacks of optical flow for a network that was trained with this one: 128 codes
+    /// no motion, and the standard deviation is the mean over these channels.
+    pub(super) fn for_flow(&self, channels: usize) -> Self {
+        let std = self.std.iter().sum::<f32>() / self.std.len() as f32;
+        Self { mean: vec![128.0 / 255.0; channels], std: vec![std; channels] }
+    }
+
     /// Normalises on the tensor's own device; upload the bytes, not floats.
     ///
     /// # Shapes

@@ -21,8 +21,8 @@ fn assert_levels_are_the_maps(cnn: &impl Backbone, channels: usize, size: [usize
     }
 }
 
-/// Every network of the crate with all its taps, three classes and frames of a given size, but for
-/// the full VGG-16, whose 138 million weights show nothing that the small one does not.
+/// Every network of the crate with all its taps, three classes and frames of a given size, except the
+/// full VGG-16, whose 138 million weights show nothing that the small one does not.
 fn networks(size: [usize; 2]) -> impl Iterator<Item = (Network, CnnConfig)> {
     Network::ALL.iter().filter(|&&network| network != Network::Vgg16).map(move |&network| {
         let options = NetworkOptions { num_classes: 3, in_channels: 3, input_size: size, taps: Vec::new() };
@@ -167,8 +167,8 @@ fn taps_alone_and_together() {
     }
 }
 
-/// Whatever the topmost tap, the layers above it make of its map what the network makes of the frames.
-/// In float64, which Burn's operators compute throughout.
+/// Whatever the topmost tap, the layers above it give the logits of the whole network. In float64, for
+/// which all layers run by Burn's operators.
 #[test]
 fn the_classifier_above_a_tap_is_that_of_the_network() {
     for (network, config) in networks([32, 32]) {
@@ -199,9 +199,13 @@ fn unknown_taps_are_refused() {
         let message = config.clone().with_taps([tap]).validate().unwrap_err().to_string();
         assert!(message.ends_with("it has pool1, pool2, pool3, pool4"), "{message}");
     }
-    let cnn = config.with_taps(["pool4"]).init(&device());
-    assert_panics("no fully connected layers", || cnn.forward(frames(3)));
-    assert_panics("no layers to classify with", || cnn.classify_top(cnn.taps(frames(3)).remove(0)));
+    // A topmost map of one cell must not pass for logits.
+    for size in [[32, 32], [16, 16]] {
+        let cnn = config.clone().with_input_size(size).with_taps(["pool4"]).init(&device());
+        let frames = drawn(1, [2, 3, size[0], size[1]], &device());
+        assert_panics("no layers above its topmost tap", || cnn.forward(frames.clone()));
+        assert_panics("no layers above its topmost tap", || cnn.classify_top(cnn.taps(frames).remove(0)));
+    }
     let error = SqueezeNetConfig::new().with_taps(["fc7"]).validate().unwrap_err();
     assert_eq!(error.to_string(), "SqueezeNet has no tap \"fc7\"; it has pool1, pool4, pool8, fire9");
     for (network, config) in networks([32, 32]) {

@@ -2,7 +2,7 @@
 //! *Unsupervised Learning of Video Representations using LSTMs* (ICML 2015).
 //!
 //! [`CompositeLstm`] learns without labels: an encoder reads a sequence, one decoder writes it back
-//! in reverse order, another goes on with what follows. [`LstmClassifier`] starts from its encoder.
+//! in reverse order, another continues it. [`LstmClassifier`] starts from its encoder.
 //! Equations as in the released `lstm.py`, `lstm_combo.py` and `lstm_classifier.py`.
 //!
 //! The sample file of the released classifier has peepholes that are zero and stay so; here they
@@ -16,8 +16,8 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 
-use super::lstm::{Lstm, LstmConfig, LstmState, stack};
-use super::{BaselineModel, BaselineOptions, pooled_top, step_members};
+use super::lstm::{Lstm, LstmConfig, LstmState, bound_of, stack};
+use super::{BaselineModel, BaselineOptions, pooled_top, pooled_vectors, step_members};
 use crate::backbone::zero_bias;
 use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, LossKind, linear};
@@ -64,7 +64,7 @@ pub struct Decoder {
     pub output: Linear,
 }
 
-/// What the decoders have written.
+/// Sequences that the decoders write.
 #[derive(Clone, Debug)]
 pub struct CompositeOutput {
     /// `[batch, time, input]`, the last vector first.
@@ -93,18 +93,13 @@ impl CompositeLstmConfig {
 }
 
 impl Decoder {
-    /// Writes `steps` vectors. The first step has no input; in the conditional form step `t` sees
-    /// `given[t - 1]`, and its own last output where `given` ends.
-    fn forward(&self, mut states: Vec<LstmState>, given: Option<&Tensor<3>>, steps: usize) -> Tensor<3> {
+    /// Writes the sequence `target`. The first step has no input; in the conditional form step `t` sees
+    /// `target[t - 1]`.
+    fn forward(&self, mut states: Vec<LstmState>, target: &Tensor<3>) -> Tensor<3> {
         let conditional = self.layers[0].input.is_some();
-        let mut outputs: Vec<Tensor<2>> = Vec::with_capacity(steps);
-        for t in 0..steps {
-            let before = outputs.last().filter(|_| conditional);
-            let before = before.map(|own| match given {
-                Some(given) => given.clone().narrow(1, t - 1, 1).squeeze_dim(1),
-                None => own.clone(),
-            });
-            let mut input = before;
+        let mut outputs = Vec::with_capacity(target.dims()[1]);
+        for t in 0..target.dims()[1] {
+            let mut input = (conditional && t > 0).then(|| target.clone().narrow(1, t - 1, 1).squeeze_dim(1));
             for (layer, state) in self.layers.iter().zip(&mut states) {
                 *state = layer.step(input, state.clone());
                 input = Some(state.hidden.clone());
@@ -116,25 +111,18 @@ impl Decoder {
 }
 
 impl CompositeLstm {
-    /// Both decoders as in training: they see the true vectors before those that they write.
+    /// The output of both decoders, which see the true vectors before those that they write.
     ///
     /// # Shapes
     ///
     /// - input: `[batch, time, input]`; 16 vectors in the paper
     /// - future: `[batch, future, input]`, what follows; 13 in the paper
     pub fn forward(&self, input: Tensor<3>, future: Tensor<3>) -> CompositeOutput {
-        let (time, steps) = (input.dims()[1], future.dims()[1]);
         let (_, states) = stack(&self.encoder, input.clone(), |hidden| hidden);
         CompositeOutput {
-            reconstruction: self.reconstruction.forward(states.clone(), Some(&input.flip([1])), time),
-            prediction: self.prediction.forward(states, Some(&future), steps),
+            reconstruction: self.reconstruction.forward(states.clone(), &input.flip([1])),
+            prediction: self.prediction.forward(states, &future),
         }
-    }
-
-    /// What follows, as at test: the decoder sees its own outputs. `[batch, steps, input]`.
-    pub fn predict(&self, input: Tensor<3>, steps: usize) -> Tensor<3> {
-        let (_, states) = stack(&self.encoder, input, |hidden| hidden);
-        self.prediction.forward(states, None, steps)
     }
 
     /// The loss of both decoders together, a scalar `[1]`: half the squared distance to the true
@@ -153,8 +141,8 @@ impl CompositeLstm {
     }
 }
 
-/// [`CompositeLstm`] on the percepts of clips, for a trainer: of the pooled top level of each clip,
-/// the last steps are what is to be predicted.
+/// [`CompositeLstm`] on the percepts of clips, for a trainer. It predicts the last steps of the pooled top
+/// level from the steps before.
 #[derive(Module, Debug)]
 pub struct PerceptLstm {
     /// Normalisation of the pooled percepts.
@@ -167,7 +155,8 @@ pub struct PerceptLstm {
 }
 
 impl PerceptLstm {
-    /// A model with fresh weights whose encoder is one for `classifier`, and its normalisation.
+    /// A model with fresh weights, whose encoder has the sizes of `classifier`, and with the classifier's
+    /// normalisation.
     pub fn for_classifier(classifier: &LstmClassifier, future: usize, conditional: bool, device: &Device) -> Self {
         let hidden = classifier.classifier.weight.lazy_shape()[0];
         let inputs = classifier.layers[0].input.as_ref().map_or(0, |weight| weight.lazy_shape()[0]);
@@ -192,7 +181,7 @@ impl ClipClassifier for PerceptLstm {
     ///
     /// If a clip has no step before those to predict.
     fn logits(&self, percepts: Percepts) -> EnsembleLogits {
-        let vectors = self.norm.forward(pooled_top(percepts)).top().flatten::<3>(2, 4);
+        let vectors = pooled_vectors(&self.norm, percepts);
         let [batch, time, _] = vectors.dims();
         assert!(time > self.future, "PerceptLstm: clips of {time} steps, of which {} are to be predicted", self.future);
         let seen = vectors.clone().narrow(1, 0, time - self.future);
@@ -203,11 +192,6 @@ impl ClipClassifier for PerceptLstm {
     fn loss(&self, losses: &EnsembleLogits, _targets: Tensor<1, Int>, _asked: LossKind) -> Tensor<1> {
         losses.logits.clone().mean()
     }
-}
-
-/// Weights of LSTMs of so many units are drawn from U(-bound, bound) where a trainer builds them.
-fn bound_of(hidden: usize) -> f64 {
-    1.0 / (hidden as f64).sqrt()
 }
 
 /// Configuration of [`LstmClassifier`].
@@ -293,7 +277,7 @@ impl LstmClassifier {
     /// - percepts, top level: `[batch, time, channel, height, width]`
     /// - output: logits `[time, batch, class]`
     pub fn forward(&self, percepts: Percepts) -> EnsembleLogits {
-        let vectors = self.norm.forward(pooled_top(percepts)).top().flatten::<3>(2, 4);
+        let vectors = pooled_vectors(&self.norm, percepts);
         let (hidden, _) = stack(&self.layers, vectors, |hidden| self.dropout.forward(hidden));
         step_members(self.classifier.forward(self.dropout.forward(hidden)))
     }
@@ -347,17 +331,6 @@ mod tests {
         assert_eq!(composite(CompositeLstmConfig::new().with_layers(1).with_inputs(3072)), 138_461_184);
         let classifier = |layers| LstmClassifierConfig::new().with_layers(layers).init(&device).num_params() - 1;
         assert_eq!([classifier(1), classifier(2)], [50_552_933, 84_121_701]);
-    }
-
-    /// A decoder that sees its own outputs writes the same as one that is given them.
-    #[test]
-    fn predictions_follow_their_own_outputs() {
-        let device = Device::flex();
-        let model = CompositeLstmConfig::new().with_inputs(3).with_hidden(4).with_bound(0.5).init(&device);
-        let input = drawn::<3>(3, [2, 5, 3], &device);
-        let predicted = model.predict(input.clone(), 4);
-        assert_eq!(predicted.dims(), [2, 4, 3]);
-        assert_same(model.forward(input, predicted.clone()).prediction, predicted);
     }
 
     /// Clips of five steps, two of which are predicted: the loss is the mean of the clips' losses,

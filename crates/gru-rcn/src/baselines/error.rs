@@ -21,8 +21,8 @@ pub enum BaselineError {
         system: &'static str,
         /// Frames asked for.
         frames: usize,
-        /// What it takes.
-        expected: &'static str,
+        /// Frames that it takes.
+        expected: usize,
     },
     /// A count of channels, classes, units or frames is zero.
     #[error("{system} with zero {what} cannot be built")]
@@ -47,10 +47,15 @@ pub enum BaselineError {
     Backbone(#[from] crate::backbone::BackboneConfigError),
 }
 
-/// Refuses the first count that is zero.
-pub(super) fn no_zeros(system: &'static str, counts: &[(&'static str, usize)]) -> Result<(), BaselineError> {
-    match counts.iter().find(|(_, count)| *count == 0) {
-        Some(&(what, _)) => Err(BaselineError::Zero { system, what }),
+/// Refuses a system with a count of zero, or with a layer of no channels or units.
+pub(super) fn no_zeros<'a>(
+    system: &'static str,
+    counts: &[(&'static str, usize)],
+    widths: impl IntoIterator<Item = &'a usize>,
+) -> Result<(), BaselineError> {
+    let widths = widths.into_iter().map(|&width| ("channels or units", width));
+    match counts.iter().copied().chain(widths).find(|&(_, count)| count == 0) {
+        Some((what, _)) => Err(BaselineError::Zero { system, what }),
         None => Ok(()),
     }
 }

@@ -8,7 +8,9 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{LayerShape, Plan, he_conv};
+use super::BaselineError;
+use crate::backbone::{LayerShape, Plan, he_conv, zeros};
+use crate::percepts::per_frame;
 use crate::{operator, precision};
 
 /// One layer of a network.
@@ -22,8 +24,7 @@ pub enum FeatureLayer {
         kernel: usize,
         /// Stride in both directions.
         stride: usize,
-        /// Zeros around the map: a number on every side, or as many as leave `⌈side / stride⌉`
-        /// cells.
+        /// Zeros around the map.
         padding: FeaturePadding,
         /// Groups of channels.
         groups: usize,
@@ -47,7 +48,7 @@ pub enum FeatureLayer {
         kernel: usize,
         /// Stride in both directions.
         stride: usize,
-        /// Whether a last window may hang over the edge, as in Caffe.
+        /// Whether the last window may extend past the edge, as in Caffe.
         ceil: bool,
     },
 }
@@ -82,14 +83,26 @@ impl FeatureLayer {
 }
 
 /// Windows of `kernel` cells every `stride` cells; none if there is no room for one.
-pub(super) fn windows(side: usize, kernel: usize, stride: usize, ceil: bool) -> Option<usize> {
+fn windows(side: usize, kernel: usize, stride: usize, ceil: bool) -> Option<usize> {
     let rest = side.checked_sub(kernel)?;
     Some(if ceil { rest.div_ceil(stride) } else { rest / stride } + 1)
 }
 
-/// The shape `[channel, height, width]` after some layers; none if frames are too small for them.
-pub(super) fn output(layers: &[FeatureLayer], input: [usize; 3]) -> Option<[usize; 3]> {
-    layers.iter().try_fold(input, |shape, layer| layer.output(shape))
+/// The shape `[channel, height, width]` after the layers of a system, for frames of height and width `size`.
+///
+/// # Errors
+///
+/// If the frames are too small for the layers; `own` is the size in the authors' network.
+pub(super) fn output(
+    layers: &[FeatureLayer],
+    in_channels: usize,
+    size: [usize; 2],
+    system: &'static str,
+    own: [usize; 2],
+) -> Result<[usize; 3], BaselineError> {
+    let input = [in_channels, size[0], size[1]];
+    let output = layers.iter().try_fold(input, |shape, layer| layer.output(shape));
+    output.ok_or(BaselineError::FramesTooSmall { system, size, own })
 }
 
 /// Maps that the backward pass of a response normalisation needs: the input transposed, its
@@ -153,7 +166,7 @@ impl Features {
             if let FeatureLayer::Conv { channels, kernel, stride, padding, groups } = *layer {
                 let padding = match padding {
                     FeaturePadding::Same => PaddingConfig2d::Same,
-                    FeaturePadding::Zeros(zeros) => PaddingConfig2d::Explicit(zeros, zeros, zeros, zeros),
+                    FeaturePadding::Zeros(count) => zeros(count),
                 };
                 convs.push(he_conv([depth, channels], [kernel, stride, groups], padding, device));
                 depth = channels;
@@ -184,10 +197,7 @@ impl Features {
 
     /// Maps of every step of clips, `[batch, time, channel, height, width]`.
     pub fn forward_steps(&self, clips: Tensor<5>) -> Tensor<5> {
-        let [batch, time, channels, height, width] = clips.dims();
-        let maps = self.forward(clips.reshape([batch * time, channels, height, width]));
-        let [_, channels, height, width] = maps.dims();
-        maps.reshape([batch, time, channels, height, width])
+        per_frame(clips, |frames| self.forward(frames))
     }
 }
 

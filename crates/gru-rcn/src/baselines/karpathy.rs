@@ -2,10 +2,10 @@
 //! Networks* (CVPR 2014), at one resolution: single frame, early, late and slow fusion (section
 //! 3.1).
 //!
-//! The paper prints neither padding nor ReLU. That a stream of 89×89 pixels without the last pool
-//! still ends in 7×7 cells fits only convolutions that leave `⌈side / stride⌉` cells and pools that
-//! round down, so these are taken. The constants of the response normalisation are k 2, n 5, α
-//! 1e-4, β 0.5 with an α that is not divided by n.
+//! The paper prints neither padding nor ReLU. Its stream of 89×89 pixels without the last pool still
+//! ends in 7×7 cells. Only convolutions that leave `⌈side / stride⌉` cells and pools that round down do
+//! that, so these are used. The constants of the response normalisation are k 2, n 5, α 1e-4, β 0.5
+//! with an α that is not divided by n.
 //!
 //! Deviations: weights from He's normal distribution; pixels in -1 to 1 instead of bytes minus 117;
 //! the two streams of several resolutions are not built.
@@ -66,7 +66,7 @@ pub struct KarpathyConfig {
     /// Channels of a frame.
     #[config(default = 3)]
     pub in_channels: usize,
-    /// Frames of a clip; early fusion is built for as many.
+    /// Frames of a clip; the size of early fusion depends on their number.
     #[config(default = 10)]
     pub frames: usize,
     /// Height and width of a frame, pixels.
@@ -84,7 +84,7 @@ pub struct KarpathyConfig {
     pub dropout: f64,
 }
 
-/// Five convolutions and two fully connected layers; what differs is where frames meet.
+/// Five convolutions and two fully connected layers. The fusions differ in where frames meet.
 #[derive(Module, Debug)]
 pub struct Karpathy {
     /// conv1, conv2, and conv3 to conv5, each with what follows them. In slow fusion the frames
@@ -173,22 +173,22 @@ impl KarpathyConfig {
         }
     }
 
-    /// The map of one frame or clip under fc-6, `[channel, height, width]`.
+    /// The map of one frame or clip under fc-6, `[channel, height, width]`, if the configuration is valid.
     fn top(&self) -> Result<[usize; 3], BaselineError> {
-        let [height, width] = self.input_size;
-        output(&self.stages().concat(), [self.in_channels, height, width])
-            .filter(|top| !top.contains(&0))
-            .ok_or(BaselineError::FramesTooSmall { system: self.fusion.name(), size: self.input_size, own: [170, 170] })
+        let counts = [("classes", self.num_classes), ("input channels", self.in_channels), ("frames", self.frames)];
+        no_zeros(self.fusion.name(), &counts, self.channels.iter().chain([&self.units]))?;
+        if self.fusion == Fusion::Slow && self.frames != SLOW_FRAMES {
+            return Err(BaselineError::Frames {
+                system: self.fusion.name(),
+                frames: self.frames,
+                expected: SLOW_FRAMES,
+            });
+        }
+        output(&self.stages().concat(), self.in_channels, self.input_size, self.fusion.name(), [170, 170])
     }
 
     /// Checks that frames are large enough and of the right number, and that no count is zero.
     pub fn validate(&self) -> Result<(), BaselineError> {
-        let counts = [("classes", self.num_classes), ("input channels", self.in_channels), ("frames", self.frames)];
-        let widths = self.channels.iter().chain([&self.units]).map(|&width| ("channels or units", width));
-        no_zeros(self.fusion.name(), &counts.into_iter().chain(widths).collect::<Vec<_>>())?;
-        if self.fusion == Fusion::Slow && self.frames != SLOW_FRAMES {
-            return Err(BaselineError::Frames { system: self.fusion.name(), frames: self.frames, expected: "10" });
-        }
         self.top().map(drop)
     }
 
@@ -198,8 +198,7 @@ impl KarpathyConfig {
     ///
     /// If [`validate`](Self::validate) fails.
     pub fn init(&self, device: &Device) -> Karpathy {
-        self.validate().unwrap_or_else(|error| panic!("{error}"));
-        let inputs: usize = self.top().map_or(0, |top| top.iter().product());
+        let inputs: usize = self.top().unwrap_or_else(|error| panic!("{error}")).iter().product();
         let ([first, second, third], [d1, d2, d3]) = (self.stages(), self.depths());
         Karpathy {
             stages: [(first, d1), (second, d2), (third, d3)]

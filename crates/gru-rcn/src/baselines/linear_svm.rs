@@ -21,7 +21,7 @@ use rayon::prelude::*;
 /// Configuration of [`LinearSvm`].
 #[derive(Config, Debug)]
 pub struct LinearSvmConfig {
-    /// Cost C of the examples within the margin, or on the wrong side.
+    /// Cost C of examples that lie within the margin or on the wrong side.
     #[config(default = 1.0)]
     pub cost: f64,
     /// A class is solved when the projected gradients of all examples lie within this range.
@@ -32,8 +32,8 @@ pub struct LinearSvmConfig {
     pub passes: usize,
 }
 
-/// Margins by a linear layer. They are no probabilities: where some are needed, the softmax of the
-/// margins is taken, which has the classes in the same order and is not calibrated.
+/// A linear layer that computes margins. They are no probabilities. Where probabilities are needed, the
+/// softmax of the margins serves; it ranks the classes alike and is not calibrated.
 #[derive(Module, Debug)]
 pub struct LinearSvm {
     /// From a descriptor to the margin of each class.
@@ -137,7 +137,7 @@ mod tests {
     ];
     const TARGETS: [usize; 12] = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
 
-    /// Twelve points in three classes that no planes part. The expected weights and biases are
+    /// Twelve points in three classes that no planes separate. The expected weights and biases are
     /// those of scikit-learn 1.9.1, `LinearSVC(C=…, loss="squared_hinge", tol=1e-12)`, whose primal
     /// and dual solvers agree to 1e-8.
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             let svm = config.fit(&ROWS, &TARGETS, 3, &device);
             assert_numbers(svm.margins.weight.val(), &weights);
             assert_numbers(svm.margins.bias.as_ref().unwrap().val(), &bias);
-            // The default tolerance is near enough.
+            // The default tolerance comes close.
             let coarse = LinearSvmConfig::new().with_cost(cost).fit(&ROWS, &TARGETS, 3, &device);
             let worst = (coarse.margins.weight.val() - svm.margins.weight.val()).abs().max().into_scalar::<f32>();
             assert!(worst < 1e-3, "{worst}");

@@ -19,7 +19,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::features::{FeatureLayer, FeaturePadding, Features, add_to, of_steps, output};
-use super::lstm::{Lstm, LstmConfig};
+use super::lstm::{Lstm, LstmConfig, bound_of};
 use super::{BaselineError, PixelBaseline, PixelOptions, no_zeros, scaled, step_members};
 use crate::backbone::{LayerShape, Plan, he_linear};
 use crate::classifier::ClipClassifier;
@@ -73,8 +73,8 @@ pub struct Lrcn {
 }
 
 impl LrcnConfig {
-    /// The LSTM of another width is drawn from U(-1/√units, 1/√units): with weights of at most
-    /// 0.01, few inputs hardly reach its gates.
+    /// An LSTM of another width is drawn from U(-1/√units, 1/√units): with weights of at most 0.01, few
+    /// inputs hardly move its gates.
     fn of(options: &PixelOptions) -> Result<Self, BaselineError> {
         let own = Self::new();
         let hidden = scaled(own.hidden, options.width);
@@ -86,7 +86,7 @@ impl LrcnConfig {
             units: scaled(own.units, options.width),
             hidden,
             dropout: options.dropout.map_or(own.dropout, |probability| [probability; 2]),
-            bound: if options.width == 1.0 { own.bound } else { 1.0 / (hidden as f64).sqrt() },
+            bound: if options.width == 1.0 { own.bound } else { bound_of(hidden) },
         };
         config.validate()?;
         Ok(config)
@@ -116,25 +116,19 @@ impl LrcnConfig {
         ]
     }
 
-    /// The map under fc-6, `[channel, height, width]`.
+    /// The map under fc-6, `[channel, height, width]`, if the configuration is valid.
     fn top(&self) -> Result<[usize; 3], BaselineError> {
-        let [height, width] = self.input_size;
-        output(&self.layers(), [self.in_channels, height, width]).ok_or(BaselineError::FramesTooSmall {
-            system: Lrcn::NAME,
-            size: self.input_size,
-            own: [227, 227],
-        })
+        let counts = [("classes", self.num_classes), ("input channels", self.in_channels)];
+        no_zeros(Lrcn::NAME, &counts, self.channels.iter().chain([&self.units, &self.hidden]))?;
+        if let Some(&channels) = self.channels.iter().find(|&channels| channels % 2 == 1) {
+            return Err(BaselineError::Groups { system: Lrcn::NAME, channels, groups: 2 });
+        }
+        output(&self.layers(), self.in_channels, self.input_size, Lrcn::NAME, [227, 227])
     }
 
     /// Checks that frames are large enough, that channels can be divided into groups, and that no
     /// count is zero.
     pub fn validate(&self) -> Result<(), BaselineError> {
-        let counts = [("classes", self.num_classes), ("input channels", self.in_channels)];
-        let widths = self.channels.iter().chain([&self.units, &self.hidden]).map(|&width| ("channels or units", width));
-        no_zeros(Lrcn::NAME, &counts.into_iter().chain(widths).collect::<Vec<_>>())?;
-        if let Some(&channels) = self.channels.iter().find(|&channels| channels % 2 == 1) {
-            return Err(BaselineError::Groups { system: Lrcn::NAME, channels, groups: 2 });
-        }
         self.top().map(drop)
     }
 
@@ -144,11 +138,10 @@ impl LrcnConfig {
     ///
     /// If [`validate`](Self::validate) fails.
     pub fn init(&self, device: &Device) -> Lrcn {
-        self.validate().unwrap_or_else(|error| panic!("{error}"));
-        let inputs = self.top().map_or(0, |top| top.iter().product());
+        let top = self.top().unwrap_or_else(|error| panic!("{error}"));
         Lrcn {
             features: Features::init(self.layers(), self.in_channels, device),
-            fc6: he_linear(inputs, self.units, device),
+            fc6: he_linear(top.iter().product(), self.units, device),
             lstm: LstmConfig::new(self.units, self.hidden).with_bound(self.bound).init(device),
             fc8: linear(self.hidden, self.num_classes, device),
             dropout: self.dropout.map(|probability| DropoutConfig::new(probability).init()),

@@ -12,6 +12,11 @@ use burn::tensor::{Device, Tensor};
 /// Bound of freshly drawn peepholes (Srivastava et al. 2015, released code).
 const PEEPHOLE_BOUND: f64 = 0.1;
 
+/// The bound 1/√units for the weights of an LSTM, which suits any width.
+pub(super) fn bound_of(hidden: usize) -> f64 {
+    1.0 / (hidden as f64).sqrt()
+}
+
 /// Configuration of [`Lstm`].
 #[derive(Config, Debug)]
 pub struct LstmConfig {
@@ -36,8 +41,8 @@ pub struct LstmConfig {
 /// o = σ(W_o x + U_o h₋ + w_o ⊙ c + b_o)       h = o ⊙ tanh(c)
 /// ```
 ///
-/// Without peepholes the terms with w are not there. The output gate sees the new cell. The first
-/// state is zero.
+/// Without peepholes there are no terms with w. The output gate sees the new cell. The first state is
+/// zero.
 #[derive(Module, Debug)]
 pub struct Lstm {
     /// W, `[input, 4 * hidden]`, the gates in the order i, f, a, o; none for a layer without input.
@@ -50,7 +55,7 @@ pub struct Lstm {
     pub bias: Param<Tensor<1>>,
 }
 
-/// What a layer hands from step to step.
+/// State of a layer between two steps.
 #[derive(Clone, Debug)]
 pub struct LstmState {
     /// h, `[batch, hidden]`.
@@ -78,7 +83,7 @@ impl LstmConfig {
         Initializer::Uniform { min: -self.bound, max: self.bound }
     }
 
-    /// As many layers, each on the hidden states of the one below.
+    /// A number of layers, each on the hidden states of the one below.
     pub fn stack(&self, layers: usize, device: &Device) -> Vec<Lstm> {
         let above = Self { inputs: self.hidden, ..self.clone() };
         (0..layers).map(|layer| if layer == 0 { self.init(device) } else { above.init(device) }).collect()
@@ -112,7 +117,7 @@ impl Lstm {
         (Tensor::stack(hidden, 1), state.expect("a clip has a time step"))
     }
 
-    /// One step; without an input its product is left out.
+    /// One step; without an input there is no term W x.
     ///
     /// # Shapes
     ///
@@ -151,8 +156,8 @@ impl Lstm {
     }
 }
 
-/// A stack of layers, all hidden states of the topmost; `between` is applied to what goes up from
-/// one layer to the next. Also the last states of all layers, bottom up.
+/// Runs a stack of layers: all hidden states of the topmost, and the last states of all layers, bottom
+/// up. `between` is applied to the hidden states that go from one layer to the next.
 pub(super) fn stack(
     layers: &[Lstm],
     input: Tensor<3>,

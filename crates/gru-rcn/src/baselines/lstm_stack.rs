@@ -11,8 +11,8 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::Device;
 
-use super::lstm::{Lstm, LstmConfig, stack};
-use super::{BaselineModel, BaselineOptions, pooled_top, step_members};
+use super::lstm::{Lstm, LstmConfig, bound_of, stack};
+use super::{BaselineModel, BaselineOptions, pooled_top, pooled_vectors, step_members};
 use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, LossKind, linear};
 use crate::percepts::{Level, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts};
@@ -59,7 +59,7 @@ impl LstmStackConfig {
     pub fn init(&self, device: &Device) -> LstmStack {
         let lstm = LstmConfig::new(self.top.channels, self.hidden)
             .with_peepholes(self.peepholes)
-            .with_bound(1.0 / (self.hidden as f64).sqrt());
+            .with_bound(bound_of(self.hidden));
         LstmStack {
             norm: self.norm.init(1, device),
             layers: lstm.stack(self.layers, device),
@@ -77,7 +77,7 @@ impl LstmStack {
     /// - percepts, top level: `[batch, time, channel, height, width]`
     /// - output: logits `[time, batch, class]`, weighted by the gains
     pub fn forward(&self, percepts: Percepts) -> EnsembleLogits {
-        let vectors = self.norm.forward(pooled_top(percepts)).top().flatten::<3>(2, 4);
+        let vectors = pooled_vectors(&self.norm, percepts);
         let (hidden, _) = stack(&self.layers, vectors, |hidden| hidden);
         let members = step_members(self.classifier.forward(self.dropout.forward(hidden))).logits;
         let gains: Vec<f32> = (1..=members.dims()[0]).map(|t| t as f32).collect();

@@ -44,7 +44,7 @@ pub use pooling::{
 };
 pub use top_rnn::{TopRnn, TopRnnConfig};
 pub use two_stream::{TwoStream, TwoStreamConfig};
-pub use very_deep::{VeryDeep, VeryDeepConfig};
+pub use very_deep::VeryDeep;
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ use crate::backbone::{LayerShape, Pixels};
 use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, average_pool};
 use crate::input::PixelClips;
-use crate::percepts::{Level, PerceptNormConfig, PerceptStatistics, Percepts};
+use crate::percepts::{Level, PerceptNorm, PerceptNormConfig, PerceptStatistics, Percepts, per_frame};
 
 /// What a baseline on percepts is built from.
 #[derive(Clone, Debug)]
@@ -79,15 +79,15 @@ impl BaselineOptions {
     }
 }
 
-/// A system to compare with on percepts, as a trainer sees it.
+/// A baseline on percepts, as a trainer sees it.
 pub trait BaselineModel: ClipClassifier<Input = Percepts> + 'static {
-    /// Its name for people.
+    /// Display name.
     const NAME: &'static str;
 
-    /// What it is, in a few words that complete the name.
+    /// A few words on what it is, to follow the name.
     const ABOUT: &'static str;
 
-    /// What of the backbone's percepts its normalisation is measured on: the top level.
+    /// The percepts that its normalisation is measured on; by default the top level.
     fn measured(percepts: Percepts) -> Percepts {
         Percepts { maps: vec![percepts.top()] }
     }
@@ -114,12 +114,12 @@ pub struct PixelOptions {
     pub dropout: Option<f64>,
 }
 
-/// A system to compare with that sees the pixels of a clip, as a trainer sees it.
+/// A baseline on the pixels of a clip, as a trainer sees it.
 pub trait PixelBaseline: ClipClassifier<Input = PixelClips> + 'static {
-    /// Its name for people.
+    /// Display name.
     const NAME: &'static str;
 
-    /// What it is, in a few words that complete the name.
+    /// A few words on what it is, to follow the name.
     const ABOUT: &'static str;
 
     /// The normalisation of 8-bit pixels that it is trained with.
@@ -143,9 +143,9 @@ pub trait PixelBaseline: ClipClassifier<Input = PixelClips> + 'static {
     fn layers(options: &PixelOptions) -> Result<Vec<LayerShape>, BaselineError>;
 }
 
-/// Something to do with the model of a baseline that is known at run time.
+/// An operation on the model of a baseline that is chosen at run time.
 pub trait BaselineVisitor: Sized {
-    /// What is returned.
+    /// Result of the operation.
     type Output;
 
     /// Called with the model of a baseline on percepts.
@@ -153,6 +153,15 @@ pub trait BaselineVisitor: Sized {
 
     /// Called with the model of a baseline on pixels.
     fn visit_pixels<M: PixelBaseline>(self) -> Self::Output;
+}
+
+macro_rules! takes_pixels {
+    (visit) => {
+        false
+    };
+    (visit_pixels) => {
+        true
+    };
 }
 
 macro_rules! baselines {
@@ -172,14 +181,19 @@ macro_rules! baselines {
                 match self { $(Self::$name => $key,)* }
             }
 
-            /// The name for people.
+            /// Display name.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $model::NAME,)* }
             }
 
-            /// What it is, in a few words that complete the name.
+            /// A few words on what it is, to follow the name.
             pub fn about(self) -> &'static str {
                 match self { $(Self::$name => $model::ABOUT,)* }
+            }
+
+            /// Whether it sees pixels instead of percepts.
+            pub fn takes_pixels(self) -> bool {
+                match self { $(Self::$name => takes_pixels!($visit),)* }
             }
 
             /// Calls the visitor with the model of this baseline.
@@ -228,33 +242,18 @@ baselines! {
     C3d "c3d" visit_pixels C3d,
 }
 
-impl Baseline {
-    /// Whether it sees pixels instead of percepts.
-    pub fn takes_pixels(self) -> bool {
-        struct TakesPixels;
-        impl BaselineVisitor for TakesPixels {
-            type Output = bool;
-
-            fn visit<M: BaselineModel>(self) -> bool {
-                false
-            }
-
-            fn visit_pixels<M: PixelBaseline>(self) -> bool {
-                true
-            }
-        }
-        self.visit(TakesPixels)
-    }
-}
-
 /// The top level averaged over its cells, of shape `[batch, time, channel, 1, 1]`.
 fn pooled_top(percepts: Percepts) -> Percepts {
-    let [batch, time, channels, height, width] = percepts.top().dims();
-    let pooled = average_pool(percepts.top().reshape([batch * time, channels, height, width]));
-    Percepts { maps: vec![pooled.reshape([batch, time, channels, 1, 1])] }
+    let pooled = per_frame(percepts.top(), |maps| average_pool(maps).unsqueeze_dims(&[2, 3]));
+    Percepts { maps: vec![pooled] }
 }
 
-/// Logits of every time step, `[batch, time, class]`, as those of an ensemble of the steps.
+/// The top level averaged over its cells and normalised, `[batch, time, channel]`.
+fn pooled_vectors(norm: &PerceptNorm, percepts: Percepts) -> Tensor<3> {
+    norm.forward(pooled_top(percepts)).top().flatten(2, 4)
+}
+
+/// Logits of every time step, `[batch, time, class]`, as an ensemble of the steps.
 fn step_members(logits: Tensor<3>) -> EnsembleLogits {
     EnsembleLogits::new(logits.swap_dims(0, 1))
 }
@@ -277,14 +276,7 @@ fn scaled(count: usize, width: f64) -> usize {
 mod tests {
     use super::*;
 
-    #[test]
-    fn keys_are_the_names_in_files() {
-        for &baseline in Baseline::ALL {
-            assert_eq!(serde_json::to_value(baseline).unwrap(), baseline.key());
-        }
-    }
-
-    /// The list of layers for the estimate of memory has the weights of the model.
+    /// The layers that memory is estimated by have all weights of the model.
     #[test]
     fn layers_have_the_parameters_of_the_model() {
         struct Compare;

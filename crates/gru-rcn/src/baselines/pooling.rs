@@ -1,11 +1,11 @@
 //! The pooling networks of Ng et al., *Beyond Short Snippets: Deep Networks for Video
-//! Classification* (CVPR 2015), but for conv pooling: late, slow and local pooling, and time-domain
+//! Classification* (CVPR 2015), except conv pooling: late, slow and local pooling, and time-domain
 //! convolution.
 //!
 //! All take a CNN's last maps, pool by the maximum over time, and have fully connected layers with
 //! ReLU. No code of the authors is public, and the sizes below are from descriptions of the paper:
-//! windows of ten frames every five, 256 kernels of 3×3×10. Not known, and settings here: dropout,
-//! and the padding of time-domain convolution, which keeps height and width.
+//! windows of ten frames every five, 256 kernels of 3×3×10. Dropout is not known, and a setting here.
+//! Nor is the padding of time-domain convolution, which keeps height and width here.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -23,7 +23,7 @@ use crate::percepts::{Level, PerceptNorm, PerceptStatistics, Percepts};
 /// Kernels of the time-domain convolution.
 const KERNELS: usize = 256;
 
-/// Windows of time.
+/// Equally spaced windows of the frames of a clip.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub struct Windows {
     /// Frames of a window.
@@ -75,7 +75,7 @@ pub enum TemporalPooling {
 /// Configuration of [`PoolingNetwork`].
 #[derive(Config, Debug)]
 pub struct PoolingNetworkConfig {
-    /// What is pooled where.
+    /// Where the maxima over time are taken.
     pub pooling: TemporalPooling,
     /// The top level of the CNN.
     pub top: Level,
@@ -94,7 +94,7 @@ pub struct PoolingNetworkConfig {
     pub dropout: f64,
 }
 
-/// Normalised maps, a maximum over time somewhere, two fully connected layers, a classifier.
+/// Normalised maps, maxima over time, two fully connected layers, a classifier.
 #[derive(Module, Debug)]
 pub struct PoolingNetwork {
     /// Scaling of the top level.
@@ -109,7 +109,7 @@ pub struct PoolingNetwork {
     pub classifier: Linear,
     /// Dropout after both layers.
     pub dropout: Dropout,
-    /// What is pooled where.
+    /// Where the maxima over time are taken.
     #[module(skip)]
     pub pooling: TemporalPooling,
 }

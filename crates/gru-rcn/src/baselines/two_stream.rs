@@ -100,21 +100,15 @@ impl TwoStreamConfig {
         layers
     }
 
-    /// The map under full6, `[channel, height, width]`.
+    /// The map under full6, `[channel, height, width]`, if the configuration is valid.
     fn top(&self) -> Result<[usize; 3], BaselineError> {
-        let [height, width] = self.input_size;
-        output(&self.layers(), [self.in_channels, height, width]).ok_or(BaselineError::FramesTooSmall {
-            system: TwoStream::NAME,
-            size: self.input_size,
-            own: [224, 224],
-        })
+        let counts = [("classes", self.num_classes), ("input channels", self.in_channels)];
+        no_zeros(TwoStream::NAME, &counts, self.channels.iter().chain(&self.units))?;
+        output(&self.layers(), self.in_channels, self.input_size, TwoStream::NAME, [224, 224])
     }
 
     /// Checks that frames are large enough and that no count is zero.
     pub fn validate(&self) -> Result<(), BaselineError> {
-        let counts = [("classes", self.num_classes), ("input channels", self.in_channels)];
-        let widths = self.channels.iter().chain(&self.units).map(|&width| ("channels or units", width));
-        no_zeros(TwoStream::NAME, &counts.into_iter().chain(widths).collect::<Vec<_>>())?;
         self.top().map(drop)
     }
 
@@ -124,12 +118,11 @@ impl TwoStreamConfig {
     ///
     /// If [`validate`](Self::validate) fails.
     pub fn init(&self, device: &Device) -> TwoStream {
-        self.validate().unwrap_or_else(|error| panic!("{error}"));
-        let inputs = self.top().map_or(0, |top| top.iter().product());
+        let top = self.top().unwrap_or_else(|error| panic!("{error}"));
         let [six, seven] = self.units;
         TwoStream {
             features: Features::init(self.layers(), self.in_channels, device),
-            full6: he_linear(inputs, six, device),
+            full6: he_linear(top.iter().product(), six, device),
             full7: he_linear(six, seven, device),
             full8: linear(seven, self.num_classes, device),
             dropout: DropoutConfig::new(self.dropout).init(),

@@ -6,7 +6,6 @@
 //! of the flow net are the backbone's: a program that fine-tunes its backbone on the classes has
 //! this system already. In the released code the rate of the new classifier is not raised.
 
-use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::Device;
 
@@ -17,14 +16,6 @@ use crate::classifier::ClipClassifier;
 use crate::head::{EnsembleLogits, LossKind};
 use crate::input::PixelClips;
 
-/// Configuration of [`VeryDeep`].
-#[derive(Config, Debug)]
-pub struct VeryDeepConfig {
-    /// The network, with its drop probabilities: 0.9 and 0.9 on RGB, 0.9 and 0.8 on flow.
-    #[config(default = "Vgg16Config::new().with_num_classes(101).with_dropout([0.9, 0.9])")]
-    pub network: Vgg16Config,
-}
-
 /// VGG-16 on every time step of a clip; a clip's probability is the mean over its steps.
 #[derive(Module, Debug)]
 pub struct VeryDeep {
@@ -32,17 +23,21 @@ pub struct VeryDeep {
     pub network: Vgg16,
 }
 
-impl VeryDeepConfig {
-    /// The flow net, on stacks of ten fields.
-    pub fn temporal() -> Self {
-        let network = Vgg16Config::new().with_num_classes(101).with_in_channels(20).with_dropout([0.9, 0.8]);
-        Self { network: network.with_pixels(Pixels::symmetric(20)) }
+impl VeryDeep {
+    /// Configuration of the RGB net.
+    pub fn spatial() -> Vgg16Config {
+        Vgg16Config::new().with_num_classes(101).with_dropout([0.9, 0.9])
+    }
+
+    /// Configuration of the flow net, on stacks of ten fields.
+    pub fn temporal() -> Vgg16Config {
+        Self::spatial().with_in_channels(20).with_dropout([0.9, 0.8]).with_pixels(Pixels::symmetric(20))
     }
 
     /// The top map is averaged to as many cells as five halvings leave of a frame, at most 7×7.
-    fn of(options: &PixelOptions) -> Result<Self, BaselineError> {
-        let own = if options.in_channels == 3 { Self::new() } else { Self::temporal() }.network;
-        let network = Vgg16Config {
+    fn config(options: &PixelOptions) -> Result<Vgg16Config, BaselineError> {
+        let own = if options.in_channels == 3 { Self::spatial() } else { Self::temporal() };
+        let config = Vgg16Config {
             num_classes: options.num_classes,
             in_channels: options.in_channels,
             input_size: options.input_size,
@@ -50,20 +45,11 @@ impl VeryDeepConfig {
             grid: options.input_size.map(|side| (side / 32).min(7)),
             fc_width: scaled(own.fc_width, options.width),
             dropout: options.dropout.map_or(own.dropout, |probability| [probability; 2]),
-            pixels: VeryDeep::pixels(options.in_channels),
+            pixels: Self::pixels(options.in_channels),
             ..own
         };
-        network.validate()?;
-        Ok(Self { network })
-    }
-
-    /// A net with freshly drawn weights.
-    ///
-    /// # Panics
-    ///
-    /// If the network's configuration is wrong.
-    pub fn init(&self, device: &Device) -> VeryDeep {
-        VeryDeep { network: self.network.init(device) }
+        config.validate()?;
+        Ok(config)
     }
 }
 
@@ -83,11 +69,11 @@ impl PixelBaseline for VeryDeep {
     const ABOUT: &'static str = "VGG-16 on single frames or stacks of flow, averaged over a clip";
 
     fn from_options(options: &PixelOptions, device: &Device) -> Result<Self, BaselineError> {
-        Ok(VeryDeepConfig::of(options)?.init(device))
+        Ok(Self { network: Self::config(options)?.init(device) })
     }
 
     fn layers(options: &PixelOptions) -> Result<Vec<LayerShape>, BaselineError> {
-        Ok(of_steps(VeryDeepConfig::of(options)?.network.layers(), options.frames))
+        Ok(of_steps(Self::config(options)?.layers(), options.frames))
     }
 }
 
@@ -99,7 +85,7 @@ mod tests {
     /// channels have 17·9·64 weights more than 3.
     #[test]
     fn parameters_of_both_nets() {
-        assert_eq!(VeryDeepConfig::new().init(&Device::flex()).num_params(), 134_674_341);
-        assert_eq!(VeryDeepConfig::temporal().init(&Device::flex()).num_params(), 134_684_133);
+        assert_eq!(VeryDeep::spatial().init(&Device::flex()).num_params(), 134_674_341);
+        assert_eq!(VeryDeep::temporal().init(&Device::flex()).num_params(), 134_684_133);
     }
 }

@@ -39,7 +39,8 @@ pub enum DecodingMethod {
         /// The sentence about a video is a function of this and of the video's position in the
         /// batch.
         seed: u64,
-        /// Positive. 1 draws by the probabilities themselves, less prefers probable words more.
+        /// Positive. At 1 words are drawn by the probabilities themselves; a lower temperature prefers
+        /// probable words more.
         temperature: f64,
     },
 }
@@ -170,7 +171,7 @@ fn beam(model: &Captioner, videos: &EncodedVideos, max_length: usize, width: usi
     beams.into_iter().map(Beam::sentences).collect()
 }
 
-/// The search for sentences about one video.
+/// Beginnings and finished sentences about one video.
 #[derive(Clone)]
 struct Beam {
     live: Vec<Sentence>,
@@ -221,7 +222,7 @@ fn best(live: &[Sentence], step: &Predictions, first_row: usize, count: usize) -
     candidates
 }
 
-/// One step of the decoder, on the host but for the state.
+/// One step of the decoder, on the host except for the state.
 struct Predictions {
     log_probabilities: Vec<f32>,
     attention: Vec<f32>,
@@ -294,13 +295,13 @@ mod tests {
     const WORDS: usize = 4;
     const LENGTH: usize = 3;
 
-    /// A decoder of four words, the end among them, that is not sure of itself.
+    /// A decoder of four words, the end among them, with no word of high probability.
     fn model(seed: u64) -> Captioner {
         let config = CaptionerConfig::new(5, WORDS).with_embedding(6).with_hidden(7);
         redrawn(config.init(&Device::flex()), seed, 1.5, DType::F32)
     }
 
-    /// Three videos of four, two and three segments; the padding holds what must not be seen.
+    /// Three videos of four, two and three segments; the padding holds features that must be ignored.
     fn videos(model: &Captioner) -> EncodedVideos {
         model.encode(drawn(7, [3, 4, 5], &Device::flex()), Some(padding()))
     }
@@ -361,7 +362,7 @@ mod tests {
         }
     }
 
-    /// Of three words and the end there are 1 + 3 + 9 sentences that end within three places, and 27
+    /// With three words and the end there are 1 + 3 + 9 sentences that end within three places, and 27
     /// of three words that do not. A beam of 40 drops none of them.
     #[test]
     fn a_wide_beam_finds_all_sentences() {
@@ -376,9 +377,9 @@ mod tests {
         }
     }
 
-    /// Over twenty decoders a beam of five finds the best sentence about every video more often than
-    /// the greedy choice does, and never one that is worse; all its sentences are different ones with
-    /// the probabilities that they have.
+    /// Over twenty decoders, a beam of five finds the best sentence about a video more often than the
+    /// greedy choice does. Its sentences differ, are ordered, and have the probabilities of the exhaustive
+    /// search.
     #[test]
     fn a_narrow_beam_is_better_than_greedy() {
         let [mut beam_best, mut greedy_best] = [0, 0];

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The words that a captioner knows, with ids from 0 on. Two entries are no words: the end of a
+/// The words that a captioner knows, with ids from 0 on. Two entries are not words: the end of a
 /// sentence, and the unknown word, which stands for all others.
 ///
 /// Its file is a JSON array of all entries in the order of their ids,
@@ -19,7 +19,7 @@ pub struct Vocabulary {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VocabularyError {
-    /// A token of a caption is one of the entries that are no words.
+    /// A token of a caption is one of the entries that are not words.
     #[error("a caption has the token `{0}`, which the vocabulary reserves; remove it from the caption")]
     Reserved(String),
     /// No word is frequent enough.
@@ -33,7 +33,7 @@ pub enum VocabularyError {
         /// What failed.
         source: std::io::Error,
     },
-    /// The file is no vocabulary.
+    /// The file does not hold a vocabulary.
     #[error("{}: no vocabulary: {reason}", path.display())]
     Invalid {
         /// The file.
@@ -85,7 +85,7 @@ impl Vocabulary {
         Self { entries, ids }
     }
 
-    /// Number of ids: the words and the two that are none.
+    /// Number of ids: the words and the two entries that are not.
     #[expect(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {
         self.entries.len()

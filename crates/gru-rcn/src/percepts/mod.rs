@@ -9,7 +9,7 @@ pub use statistics::{LevelRms, PerceptStatistics};
 use burn::config::Config;
 use burn::tensor::{FloatDType, Tensor};
 
-/// One depth of a CNN that is handed to a recurrent layer: its name and the shape of its maps.
+/// One depth of a CNN whose maps a recurrent layer takes in: its name and the shape of its maps.
 #[derive(Config, Debug, PartialEq)]
 pub struct Level {
     /// The backbone's own name of the level, e.g. `pool3` or `fc7`.
@@ -28,6 +28,15 @@ impl Level {
     pub fn is_vector(&self) -> bool {
         self.height == 1 && self.width == 1
     }
+}
+
+/// Applies a function of single frames to all frames of clips in one batch; clips in and out are `[batch,
+/// time, channel, height, width]`.
+pub(crate) fn per_frame(clips: Tensor<5>, function: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor<5> {
+    let [batch, time, channels, height, width] = clips.dims();
+    let maps = function(clips.reshape([batch * time, channels, height, width]));
+    let [_, channels, height, width] = maps.dims();
+    maps.reshape([batch, time, channels, height, width])
 }
 
 /// The percepts of a batch of clips, one tensor per level, bottom up.
@@ -56,7 +65,7 @@ impl Percepts {
         Self { maps }
     }
 
-    /// What `taps` makes of the frames of clips, all in one batch.
+    /// The percepts of clips by a function of their frames, which gets all frames in one batch.
     ///
     /// # Shapes
     ///

@@ -6,6 +6,8 @@
 //! it. No rule changes what the recurrent layer can express about motion; `identity` is the literal
 //! reading of the paper.
 
+use std::fmt;
+
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -35,17 +37,10 @@ pub enum NormRule {
     AbsDifference,
 }
 
-impl NormRule {
-    /// Its name in files, such as `causal-centre`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Scale => "scale",
-            Self::Centre => "centre",
-            Self::CausalCentre => "causal-centre",
-            Self::Difference => "difference",
-            Self::AbsDifference => "abs-difference",
-        }
+/// The name in files, such as `causal-centre`.
+impl fmt::Display for NormRule {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 

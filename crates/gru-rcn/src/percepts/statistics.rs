@@ -40,11 +40,6 @@ impl PerceptStatistics {
         self.clips += percepts.batch();
     }
 
-    /// Clips taken in so far.
-    pub fn clips(&self) -> usize {
-        self.clips
-    }
-
     /// Root mean squares per level, bottom up; empty before the first clip.
     pub fn rms(&self) -> Vec<LevelRms> {
         let root = |sum: f64| (sum / self.clips as f64).sqrt();

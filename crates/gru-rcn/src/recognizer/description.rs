@@ -1,4 +1,4 @@
-//! Description of a trained recognizer, which travels in its weight file.
+//! Description of a trained recognizer, part of its weight file.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 /// overflow.
 const MOST: u64 = 1 << 15;
 
-/// All that is needed beside the weights to use a trained recognizer.
+/// What a program needs beside the weights to use a trained recognizer.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct RecognizerDescription {
@@ -127,7 +127,7 @@ impl RecognizerDescription {
     }
 }
 
-/// Refuses numbers and lists that no network has, before anything is built of them.
+/// Refuses numbers and lists that are too large for any network, before anything is built of them.
 fn check_sizes(value: &Value) -> Result<(), RecognizerError> {
     let too_large = |what: String| Err(RecognizerError::Inconsistent { reason: format!("{what} is too large") });
     match value {

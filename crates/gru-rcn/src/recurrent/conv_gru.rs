@@ -77,7 +77,7 @@ pub struct ConvGruOutput {
     pub last: Tensor<4>,
 }
 
-/// What happened in a layer over a clip; see [`ConvGru::trace`]. All are
+/// Record of a layer's run over a clip; see [`ConvGru::trace`]. All tensors are
 /// `[batch, time, hidden, height, width]`.
 #[derive(Clone, Debug)]
 pub struct ConvGruTrace {
@@ -85,13 +85,14 @@ pub struct ConvGruTrace {
     pub sequence: Tensor<5>,
     /// The update gates `z`: 1 where a step replaces the state, 0 where it keeps it.
     pub update: Tensor<5>,
-    /// What of every step's candidate is in the last hidden map, which is their sum over time.
+    /// The share of every step's candidate in the last hidden map, which is the sum of the shares over
+    /// time.
     pub kept: Tensor<5>,
 }
 
 impl ConvGruTrace {
-    /// The same in reverse temporal order: of a layer that reads a clip backwards, in the order of the
-    /// frames.
+    /// The same in reverse temporal order, which for a layer that reads a clip backwards is the order of
+    /// the frames.
     pub fn reversed(self) -> Self {
         let [sequence, update, kept] = [self.sequence, self.update, self.kept].map(|steps| steps.flip([1]));
         Self { sequence, update, kept }
@@ -201,15 +202,15 @@ impl ConvGru {
     }
 
     /// Runs over a clip from the zero state, as [`forward_stacked`](Self::forward_stacked) does, and
-    /// returns what happened at every step. Equation 8, `h_t = (1 - z_t) . h_(t-1) + z_t . h~_t`, acts
+    /// records every step. Equation 8, `h_t = (1 - z_t) . h_(t-1) + z_t . h~_t`, acts
     /// on every cell of every channel by itself, so that the last hidden map is a sum over the steps:
     ///
     /// ```text
     /// h_T = sum over t of kept_t,    kept_t = z_t . h~_t . (1 - z_(t+1)) . … . (1 - z_T)
     /// ```
     ///
-    /// It says when a value was written, not when its cause was seen: a candidate also depends on the
-    /// state before it.
+    /// The sum tells when a value was written, not when its cause was seen: a candidate also depends on
+    /// the state before it.
     ///
     /// # Shapes
     ///
@@ -232,7 +233,7 @@ impl ConvGru {
         let update = sigmoid(gates).reshape([time, batch, hidden, height, width]).swap_dims(0, 1);
         let stays = update.clone().neg().add_scalar(1.0);
         let written = sequence.clone() - stays.clone() * before;
-        // From the last step back, what all later steps let stay.
+        // From the last step back, the share that all later steps keep.
         let mut later = Tensor::ones_like(&written.clone().narrow(1, 0, 1));
         let mut kept: Vec<Tensor<5>> = Vec::with_capacity(time);
         for step in (0..time).rev() {

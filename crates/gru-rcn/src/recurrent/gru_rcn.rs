@@ -1,5 +1,7 @@
 //! GRU-RCN: one recurrent layer per level of percepts, in the paper's three forms.
 
+use std::fmt;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stacking::pool_to;
 use super::{ConvGru, ConvGruConfig, ConvGruTrace};
-use crate::percepts::{Level, Percepts};
+use crate::percepts::{Level, Percepts, per_frame};
 
 /// How the recurrent layers of the levels are arranged.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +25,10 @@ pub enum Form {
     Bidirectional,
 }
 
-impl Form {
-    /// Its name in files: `independent`, `stacked`, `bidirectional`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Independent => "independent",
-            Self::Stacked => "stacked",
-            Self::Bidirectional => "bidirectional",
-        }
+/// The name in files: `independent`, `stacked`, `bidirectional`.
+impl fmt::Display for Form {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 
@@ -192,10 +190,10 @@ impl GruRcn {
         }
     }
 
-    /// What happens at every step in the layers, for clips as [`forward`](Self::forward) takes them: per
-    /// level that of its layer, and in the bi-directional form that of the backward layer too, both in
-    /// the order of the frames. A level's output is the sum over time of
-    /// [`kept`](ConvGruTrace::kept), the directions one after the other.
+    /// The traces of the layers, for clips as [`forward`](Self::forward) takes them: per level that of its
+    /// layer, and in the bi-directional form that of its backward layer too, both in the order of the
+    /// frames. A level's output is the sum over time of [`kept`](ConvGruTrace::kept), the directions one
+    /// after the other.
     ///
     /// # Panics
     ///
@@ -206,7 +204,8 @@ impl GruRcn {
         let levels = self.layers.iter().zip(percepts.maps).enumerate();
         let traces = levels.map(|(level, (layer, map))| {
             let size = [map.dims()[3], map.dims()[4]];
-            let forward = layer.trace(map.clone(), below.take().map(|b| pool_sequence(b, size)));
+            let forward =
+                layer.trace(map.clone(), below.take().map(|below| per_frame(below, |maps| pool_to(maps, size))));
             below = (self.config.form == Form::Stacked).then(|| forward.sequence.clone());
             let backward = self.backward_layers.get(level);
             let backward = backward.map(|layer| layer.trace(map.flip([1]), None).reversed());
@@ -233,7 +232,8 @@ impl GruRcn {
         let mut last = Vec::with_capacity(self.layers.len());
         for (layer, map) in self.layers.iter().zip(percepts.maps) {
             let size = [map.dims()[3], map.dims()[4]];
-            let output = layer.forward_stacked(map, below.map(|b| pool_sequence(b, size)), None);
+            let output =
+                layer.forward_stacked(map, below.map(|below| per_frame(below, |maps| pool_to(maps, size))), None);
             last.push(output.last);
             below = Some(output.sequence);
         }
@@ -270,12 +270,6 @@ impl GruRcn {
 
 fn run(layers: &[ConvGru], percepts: &Percepts) -> Vec<Tensor<4>> {
     layers.iter().zip(&percepts.maps).map(|(layer, map)| layer.last(map.clone(), None)).collect()
-}
-
-fn pool_sequence(sequence: Tensor<5>, size: [usize; 2]) -> Tensor<5> {
-    let [batch, time, channels, height, width] = sequence.dims();
-    pool_to(sequence.reshape([batch * time, channels, height, width]), size)
-        .reshape([batch, time, channels, size[0], size[1]])
 }
 
 #[cfg(test)]

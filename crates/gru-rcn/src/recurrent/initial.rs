@@ -30,18 +30,10 @@ pub(super) fn fused(
     [out, input, kernel]: [usize; 3],
     device: &Device,
 ) -> Param<Tensor<4>> {
-    Param::uninitialized(
-        ParamId::new(),
-        move |device: &Device, require_grad| {
-            let blocks = (0..gates).map(|_| block(&initializer, [out, input, kernel, kernel], device)).collect();
-            // Detached: a parameter must be a leaf of the autodiff graph.
-            let weight = Tensor::cat(blocks, 0).detach();
-            if require_grad { weight.require_grad() } else { weight }
-        },
-        device.clone(),
-        true,
-        Shape::new([gates * out, input, kernel, kernel]),
-    )
+    drawn_when_used([gates * out, input, kernel, kernel], device, move |device| {
+        let blocks = (0..gates).map(|_| block(&initializer, [out, input, kernel, kernel], device)).collect();
+        Tensor::cat(blocks, 0)
+    })
 }
 
 /// A matrix `[rows, blocks * columns]` whose blocks are drawn one by one, each as the authors of the
@@ -51,18 +43,24 @@ pub(crate) fn square_orthogonal([rows, columns]: [usize; 2], blocks: usize, devi
         true => Initializer::Orthogonal { gain: 1.0 },
         false => Initializer::Normal { mean: 0.0, std: 0.01 },
     };
-    Param::uninitialized(
-        ParamId::new(),
-        move |device: &Device, require_grad| {
-            let draw = |_| block(&initializer, [rows, columns, 1, 1], device).reshape([rows, columns]);
-            // Detached: a parameter must be a leaf of the autodiff graph.
-            let weight = Tensor::cat((0..blocks).map(draw).collect(), 1).detach();
-            if require_grad { weight.require_grad() } else { weight }
-        },
-        device.clone(),
-        true,
-        Shape::new([rows, blocks * columns]),
-    )
+    drawn_when_used([rows, blocks * columns], device, move |device| {
+        let draw = |_| block(&initializer, [rows, columns, 1, 1], device).reshape([rows, columns]);
+        Tensor::cat((0..blocks).map(draw).collect(), 1)
+    })
+}
+
+/// A parameter that is drawn when its value is first asked for, as Burn's own are.
+fn drawn_when_used<const D: usize>(
+    shape: [usize; D],
+    device: &Device,
+    draw: impl FnOnce(&Device) -> Tensor<D> + Send + Sync + 'static,
+) -> Param<Tensor<D>> {
+    let init = move |device: &Device, require_grad| {
+        // Detached: a parameter must be a leaf of the autodiff graph.
+        let weight = draw(device).detach();
+        if require_grad { weight.require_grad() } else { weight }
+    };
+    Param::uninitialized(ParamId::new(), init, device.clone(), true, Shape::new(shape))
 }
 
 /// The weights of one gate.

@@ -1,4 +1,4 @@
-//! Weights in and out, in the key layouts of others.
+//! Import and export of weights, in the key layouts of PyTorch's networks and in the modules' own.
 //!
 //! Import is strict: a key that the file lacks, one that the model has no use for, or one of
 //! another shape is an error that lists the keys, and the model is left as it was. `.pth` files are
@@ -26,7 +26,7 @@ pub fn export<M: Module>(module: &M, path: &Path, metadata: &[(&str, String)]) -
     file::save(module, path, |store| metadata.iter().fold(store, |store, (key, value)| store.metadata(*key, value)))
 }
 
-/// Reads what [`export`] wrote into a module of the same shape; strict as the rest of this module.
+/// Reads a file of [`export`] into a module of the same shape, strictly.
 pub fn import<M: Module>(module: M, path: &Path) -> Result<M, WeightsError> {
     WeightsError::require_file(path)?;
     let tensors = torchvision::all_of(SafetensorsStore::from_file(path), path)?.into_values().collect();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::store::{
     ApplyError, BurnToPyTorchAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
     PytorchStore, SafetensorsStore, burn_pack,
@@ -27,7 +27,7 @@ pub enum WeightsError {
     Several {
         /// The file.
         path: PathBuf,
-        /// What stands before the model's keys.
+        /// Prefixes of the model's keys.
         prefixes: Vec<String>,
     },
     /// The file could not be parsed.
@@ -35,7 +35,7 @@ pub enum WeightsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The reader's words.
+        /// Message of the reader.
         reason: String,
     },
     /// A weight is NaN or infinite.
@@ -67,7 +67,7 @@ pub enum WeightsError {
     Write {
         /// The file.
         path: PathBuf,
-        /// The writer's words.
+        /// Message of the writer.
         reason: String,
     },
 }
@@ -128,8 +128,8 @@ pub fn import_torchvision<M: Module + Backbone>(module: M, path: &Path) -> Resul
 /// Keys of checkpoints below which the state dict is kept, beside the optimizer's and the like.
 const CONTAINERS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "network"];
 
-/// The tensors of a weight file by the model's names in its PyTorch original, and what stands
-/// before these names in the file; values are read when asked for.
+/// The tensors of a weight file by the names of the model's PyTorch original, and the prefix of these names
+/// in the file. Values are read on demand.
 fn read<M: Backbone>(path: &Path, module: &M) -> Result<(String, FileTensors), WeightsError> {
     let tensors = read_all(path)?;
     let classifier = format!("{}.bias", module.classifier_key());
@@ -138,13 +138,13 @@ fn read<M: Backbone>(path: &Path, module: &M) -> Result<(String, FileTensors), W
     match &prefixes[..] {
         [prefix] if !prefix.is_empty() => Ok((prefix.clone(), below(prefix, tensors, path)?)),
         [first, _, ..] if !first.is_empty() => Err(WeightsError::Several { path: path.into(), prefixes }),
-        // The keys stand alone, or this is not this network's file, which the strict import will say.
+        // There is no prefix, or this is not this network's file, which the strict import will say.
         _ => Ok((String::new(), tensors)),
     }
 }
 
-/// The tensors below `prefix` by their names without it. Another tensor of the same state dict is
-/// one that the model has no use for.
+/// The tensors below `prefix` by their names without it. Any other tensor of the same state dict is an
+/// error: the model has no use for it.
 fn below(prefix: &str, tensors: FileTensors, path: &Path) -> Result<FileTensors, WeightsError> {
     let containers = prefix.split_inclusive('.').take_while(|part| CONTAINERS.contains(&part.trim_end_matches('.')));
     let state_dict: String = containers.collect();
@@ -163,7 +163,7 @@ fn below(prefix: &str, tensors: FileTensors, path: &Path) -> Result<FileTensors,
     }
 }
 
-/// All tensors of a weight file by their names in it. Its first bytes say what kind of file it is.
+/// All tensors of a weight file by their names in it. Its first bytes tell the format.
 fn read_all(path: &Path) -> Result<FileTensors, WeightsError> {
     WeightsError::require_file(path)?;
     if super::file::is_safetensors(path).map_err(|error| WeightsError::unreadable(path, &error))? {
@@ -241,10 +241,10 @@ pub(super) fn apply<M: Module>(
     path: &Path,
     name: impl Fn(&str) -> String,
 ) -> Result<M, WeightsError> {
-    // The names of enum variants are in the keys of modules, but not in those of others' files.
+    // The keys of modules contain the names of enum variants; those of PyTorch's files do not.
     let skip_enum_variants = adapter.is_some();
     let result = module.apply(tensors, None, adapter, skip_enum_variants);
-    // Not of another model: the values could not be read, as their checksum says.
+    // The file may be of this model, but its values cannot be read: their checksum is wrong.
     if let Some(ApplyError::LoadError { path: key, message }) =
         result.errors.iter().find(|error| matches!(error, ApplyError::LoadError { .. }))
     {
@@ -257,12 +257,12 @@ pub(super) fn apply<M: Module>(
     let unused: Vec<String> = result.unused.iter().map(|key| name(key)).collect();
     if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
         let module = module.map(&mut SinglePrecision);
-        let mut search = NotFinite { skip_enum_variants, place: Vec::new(), found: None };
+        let mut search = NotFinite(None);
         module.visit(&mut search);
-        return match search.found {
-            Some(key) => Err(WeightsError::NotFinite { path: path.into(), key: name(&key) }),
-            None => Ok(module),
-        };
+        let Some(found) = search.0 else { return Ok(module) };
+        let mut tensors = module.collect(None, None, skip_enum_variants).into_iter();
+        let tensor = tensors.find(|tensor| tensor.param_id == Some(found.val())).expect("a parameter has a tensor");
+        return Err(WeightsError::NotFinite { path: path.into(), key: name(&tensor.name) });
     }
     let mut misshapen: Vec<String> = misshapen.into_values().collect();
     misshapen.sort();
@@ -288,25 +288,12 @@ impl ModuleMapper for SinglePrecision {
 }
 
 /// Searches for the first parameter with a value that is NaN or infinite.
-struct NotFinite {
-    skip_enum_variants: bool,
-    place: Vec<String>,
-    found: Option<String>,
-}
+struct NotFinite(Option<ParamId>);
 
-/// Values that are looked at together; bounds the memory of the search.
+/// Values that are checked together; bounds the memory of the search.
 const CHUNK: usize = 1 << 22;
 
 impl ModuleVisitor for NotFinite {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        let skipped = self.skip_enum_variants && container.starts_with("Enum:");
-        self.place.push(if skipped { String::new() } else { name.to_string() });
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.pop();
-    }
-
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let values = param.val().shape().num_elements();
         let flat = param.val().reshape([values]);
@@ -315,9 +302,8 @@ impl ModuleVisitor for NotFinite {
             let part = flat.clone().narrow(0, start, CHUNK.min(values - start));
             part.is_finite().all().into_scalar::<bool>()
         };
-        if self.found.is_none() && !starts.all(finite) {
-            let parts: Vec<&str> = self.place.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-            self.found = Some(parts.join("."));
+        if self.0.is_none() && !starts.all(finite) {
+            self.0 = Some(param.id);
         }
     }
 }
@@ -407,21 +393,24 @@ mod tests {
         assert!(unused.contains(&"classifier.0.weight".to_string()), "{unused:?}");
     }
 
+    /// The header of a safetensors file, and the bytes of its tensors.
+    fn split(file: &[u8]) -> (serde_json::Map<String, serde_json::Value>, &[u8]) {
+        let length = u64::from_le_bytes(*file.first_chunk().unwrap()) as usize;
+        let (header, data) = file[8..].split_at(length);
+        (serde_json::from_slice(header).unwrap(), data)
+    }
+
     /// Convolutions, biases and classifiers alike; the key is that of the file.
     #[test]
     fn weights_that_are_not_finite_are_refused_by_name() {
         let (_folder, path) = folder();
         export_torchvision(&vgg(6), &path).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        let header: serde_json::Value = {
-            let length = u64::from_le_bytes(*whole.first_chunk::<8>().unwrap()) as usize;
-            serde_json::from_slice(&whole[8..8 + length]).unwrap()
-        };
-        let data = 8 + u64::from_le_bytes(*whole.first_chunk::<8>().unwrap()) as usize;
+        let (header, data) = split(&whole);
         for key in ["features.0.weight", "features.3.bias", "classifier.6.weight"] {
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut bytes = whole.clone();
-                let end = data + header[key]["data_offsets"][1].as_u64().unwrap() as usize;
+                let end = whole.len() - data.len() + header[key]["data_offsets"][1].as_u64().unwrap() as usize;
                 bytes[end - 4..end].copy_from_slice(&value.to_le_bytes());
                 std::fs::write(&path, bytes).unwrap();
                 let error = import_torchvision(vgg(6), &path).unwrap_err();
@@ -450,9 +439,7 @@ mod tests {
     /// another tensor for each of `more`.
     fn rewrite(path: &Path, keys: impl Fn(&str) -> Vec<String>, more: &[&str]) {
         let bytes = std::fs::read(path).unwrap();
-        let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
-        let data = &bytes[8 + length..];
-        let header: serde_json::Map<_, _> = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let (header, data) = split(&bytes);
         let (mut written, mut body) = (serde_json::Map::new(), Vec::new());
         for (key, tensor) in header.iter().filter(|(key, _)| *key != "__metadata__") {
             let more = more.iter().filter(|_| key == "features.0.bias").map(|key| (*key).to_owned());

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::backbone::batch_norm::fold;
 use crate::backbone::graph::{Activation, Compiled, Graph, Value};
-use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
+use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_linear, zero_bias};
 use crate::backbone::{Backbone, BackboneConfigError, FileTensors, Pixels, error};
 use crate::percepts::Level;
 
@@ -154,30 +154,23 @@ impl EfficientNetLite0Config {
     }
 
     pub(super) fn build(&self, device: &Device) -> EfficientNetLite0 {
+        let plan = self.plan();
         // TensorFlow's padding: the output has `⌈side / stride⌉` cells, and where the padding is
         // odd, its larger half is below and to the right.
-        let conv = |channels, kernel, stride, groups| {
-            he_conv(channels, [kernel, stride, groups], PaddingConfig2d::Same, device)
-        };
-        let mut channels = STEM;
-        let mut blocks = Vec::new();
-        for stage in &STAGES {
-            for block in 0..stage.blocks {
-                let wide = channels * stage.expansion;
-                blocks.push(InvertedResidual {
-                    expand: (stage.expansion > 1).then(|| conv([channels, wide], 1, 1, 1)),
-                    depthwise: conv([wide, wide], stage.kernel, if block == 0 { stage.stride } else { 1 }, wide),
-                    project: conv([wide, stage.channels], 1, 1, 1),
-                });
-                channels = stage.channels;
-            }
-        }
-        let classifier = he_linear(HEAD, self.num_classes, device);
+        let mut convs = plan.convs(|_| PaddingConfig2d::Same, device);
+        let mut conv = || convs.next().expect("the plan has every convolution");
+        let blocks = STAGES.iter().flat_map(|stage| std::iter::repeat_n(stage, stage.blocks));
         EfficientNetLite0 {
-            stem: conv([self.in_channels, STEM], 3, 2, 1),
-            blocks,
-            head: conv([channels, HEAD], 1, 1, 1),
-            classifier,
+            stem: conv(),
+            blocks: blocks
+                .map(|stage| InvertedResidual {
+                    expand: (stage.expansion > 1).then(&mut conv),
+                    depthwise: conv(),
+                    project: conv(),
+                })
+                .collect(),
+            head: conv(),
+            classifier: he_linear(HEAD, self.num_classes, device),
             dropout: DropoutConfig::new(self.dropout).init(),
             config: self.clone(),
             compiled: Compiled::default(),
@@ -224,10 +217,6 @@ impl EfficientNetLite0 {
 
 impl Backbone for EfficientNetLite0 {
     shared_methods!(stem);
-
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        self.graph().logits(frames, &self.compiled)
-    }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         self.classifier.weight = classifier_weight([HEAD, classes], std, device);

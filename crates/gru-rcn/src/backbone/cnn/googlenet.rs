@@ -4,12 +4,12 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::batch_norm::fold;
 use crate::backbone::graph::{Activation, Compiled, Graph, Value};
-use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
+use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_linear, zero_bias, zeros};
 use crate::backbone::{Backbone, BackboneConfigError, FileTensors, Pixels, error};
 use crate::percepts::Level;
 
@@ -163,29 +163,21 @@ impl GoogLeNetConfig {
     }
 
     pub(super) fn build(&self, device: &Device) -> GoogLeNet {
-        let conv = |input, output, kernel, stride| {
-            let pad = kernel / 2;
-            he_conv([input, output], [kernel, stride, 1], PaddingConfig2d::Explicit(pad, pad, pad, pad), device)
-        };
-        let mut input = STEM[2];
-        let inceptions = INCEPTIONS
-            .iter()
-            .map(|&(_, [ours, reduce, wide, reduce_again, wide_again, pooled])| {
-                let inception = Inception {
-                    branch1: conv(input, ours, 1, 1),
-                    branch2: [conv(input, reduce, 1, 1), conv(reduce, wide, 3, 1)],
-                    branch3: [conv(input, reduce_again, 1, 1), conv(reduce_again, wide_again, 3, 1)],
-                    branch4: conv(input, pooled, 1, 1),
-                };
-                input = ours + wide + wide_again + pooled;
-                inception
-            })
-            .collect();
+        let plan = self.plan();
+        let mut convs = plan.convs(|kernel| zeros(kernel / 2), device);
+        let mut conv = || convs.next().expect("the plan has every convolution");
         GoogLeNet {
-            conv1: conv(self.in_channels, STEM[0], 7, 2),
-            conv2: conv(STEM[0], STEM[1], 1, 1),
-            conv3: conv(STEM[1], STEM[2], 3, 1),
-            inceptions,
+            conv1: conv(),
+            conv2: conv(),
+            conv3: conv(),
+            inceptions: INCEPTIONS
+                .map(|_| Inception {
+                    branch1: conv(),
+                    branch2: [conv(), conv()],
+                    branch3: [conv(), conv()],
+                    branch4: conv(),
+                })
+                .into(),
             classifier: he_linear(TOP, self.num_classes, device),
             dropout: DropoutConfig::new(self.dropout).init(),
             config: self.clone(),
@@ -246,10 +238,6 @@ impl GoogLeNet {
 
 impl Backbone for GoogLeNet {
     shared_methods!(conv1);
-
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        self.graph().logits(frames, &self.compiled)
-    }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         self.classifier.weight = classifier_weight([TOP, classes], std, device);

@@ -4,11 +4,11 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
+use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::graph::{Activation, Compiled, Graph};
-use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, zero_bias};
+use crate::backbone::layers::{LayerShape, Plan, classifier_weight, zero_bias, zeros};
 use crate::backbone::{Backbone, BackboneConfigError, Pixels, error};
 use crate::percepts::Level;
 
@@ -121,28 +121,14 @@ impl SqueezeNetConfig {
     }
 
     pub(super) fn build(&self, device: &Device) -> SqueezeNet {
+        let plan = self.plan();
         // 3x3 kernels are padded, the 7x7 of the stem is not.
-        let conv = |input, output, kernel, stride| {
-            let pad = usize::from(kernel == 3);
-            he_conv([input, output], [kernel, stride, 1], PaddingConfig2d::Explicit(pad, pad, pad, pad), device)
-        };
-        let mut channels = STEM;
-        let fires = FIRES
-            .iter()
-            .map(|&[squeeze, expand]| {
-                let fire = Fire {
-                    squeeze: conv(channels, squeeze, 1, 1),
-                    expand1x1: conv(squeeze, expand, 1, 1),
-                    expand3x3: conv(squeeze, expand, 3, 1),
-                };
-                channels = 2 * expand;
-                fire
-            })
-            .collect();
+        let mut convs = plan.convs(|kernel| zeros(usize::from(kernel == 3)), device);
+        let mut conv = || convs.next().expect("the plan has every convolution");
         SqueezeNet {
-            conv1: conv(self.in_channels, STEM, 7, 2),
-            fires,
-            conv10: conv(channels, self.num_classes, 1, 1),
+            conv1: conv(),
+            fires: FIRES.map(|_| Fire { squeeze: conv(), expand1x1: conv(), expand3x3: conv() }).into(),
+            conv10: conv(),
             dropout: DropoutConfig::new(self.dropout).init(),
             config: self.clone(),
             compiled: Compiled::default(),
@@ -177,10 +163,6 @@ impl SqueezeNet {
 
 impl Backbone for SqueezeNet {
     shared_methods!(conv1);
-
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        self.graph().logits(frames, &self.compiled)
-    }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         let width = self.conv10.weight.dims()[1];

@@ -3,11 +3,11 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::graph::{Activation, Compiled, Graph};
-use crate::backbone::layers::{LayerShape, Plan, classifier_weight, he_conv, he_linear, zero_bias};
+use crate::backbone::layers::{LayerKind, LayerShape, Plan, classifier_weight, he_linear, zero_bias, zeros};
 use crate::backbone::{Backbone, BackboneConfigError, Pixels, error};
 use crate::percepts::Level;
 
@@ -123,24 +123,11 @@ impl Vgg16Config {
     }
 
     pub(super) fn build(&self, device: &Device) -> Vgg16 {
-        let mut channels = self.in_channels;
-        let mut convs = Vec::new();
-        for &[count, width] in &self.stages {
-            for _ in 0..count {
-                let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
-                convs.push(he_conv([channels, width], [3, 1, 1], padding, device));
-                channels = width;
-            }
-        }
-        let mut fcs = Vec::new();
-        if self.fully_connected {
-            let cells = self.grid[0] * self.grid[1];
-            let widths = [channels * cells, self.fc_width, self.fc_width, self.num_classes];
-            fcs.extend(widths.windows(2).map(|pair| he_linear(pair[0], pair[1], device)));
-        }
+        let plan = self.plan();
+        let linears = plan.layers.iter().filter(|layer| layer.kind == LayerKind::Linear);
         Vgg16 {
-            convs,
-            fcs,
+            convs: plan.convs(|_| zeros(1), device).collect(),
+            fcs: linears.map(|layer| he_linear(layer.input.iter().product(), layer.output[0], device)).collect(),
             dropout: self.dropout.map(|drop| DropoutConfig::new(drop).init()),
             config: self.clone(),
             compiled: Compiled::default(),
@@ -176,11 +163,6 @@ impl Vgg16 {
 
 impl Backbone for Vgg16 {
     shared_methods!(convs[0]);
-
-    fn forward(&self, frames: Tensor<4>) -> Tensor<2> {
-        assert!(self.config.fully_connected, "this VGG-16 has no fully connected layers to classify with");
-        self.graph().logits(frames, &self.compiled)
-    }
 
     fn replace_classifier(&mut self, classes: usize, std: f64, device: &Device) {
         let fc8 = self.fcs.last_mut().expect("a VGG-16 without fully connected layers has no classifier to replace");

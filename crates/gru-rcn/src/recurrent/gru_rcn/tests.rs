@@ -138,7 +138,7 @@ fn validate_names_the_level_at_fault() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn maps_that_do_not_fit_are_refused() {
     let maps = || frame(&percepts(90), 0);
     assert_panics("at least one level", || GruRcnConfig::new(vec![], vec![]).init(&device()));
     assert_panics("needs the whole clip", || model(Form::Bidirectional).step(maps(), None));

@@ -1,18 +1,15 @@
-//! Saving a recognizer, and opening the folder of a training run.
+//! A trained recognizer with its description, and the errors of describing, saving and opening one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::{Recognizer, RecognizerDescription, RecognizerInput, Stream};
 use crate::backbone::{BackboneConfigError, Cnn};
 use crate::classifier::{GruRcnClassifier, StreamState};
 use crate::head::EnsembleLogits;
 use crate::recurrent::GruRcnConfigError;
-use crate::weights::{self, WeightsError, export_torchvision, import_torchvision};
-
-/// The classifier's weight file in a run folder, which also holds the description.
-const MODEL: &str = "model.safetensors";
+use crate::weights::WeightsError;
 
 /// Why a recognizer could not be described, saved, opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -68,78 +65,6 @@ pub struct TrainedRecognizer {
     pub description: RecognizerDescription,
 }
 
-impl Recognizer<Cnn, GruRcnClassifier> {
-    /// Opens the recognizer in the folder of a training run: `model.safetensors`, which the
-    /// description travels in, and `backbone.safetensors` or, for a CNN that was trained jointly,
-    /// `backbone-joint.safetensors`.
-    ///
-    /// # Errors
-    ///
-    /// If a file is missing or unreadable, if the first has no description, and if the description
-    /// and the tensors are not of the same model.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use burn::tensor::{Device, Distribution, Int, Tensor};
-    /// use gru_rcn::prelude::*;
-    ///
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let run = folder.path();
-    /// let device = Device::flex();
-    /// let backbone = Cnn::from(Vgg16Config::small(2, [32, 32]).with_taps(["pool2", "fc7"]).init(&device));
-    /// let recurrent = GruRcnConfig::new(backbone.levels(), vec![4, 8]);
-    /// let norm = PerceptNormConfig::new().with_rule(NormRule::CausalCentre);
-    /// let classifier = GruRcnClassifierConfig::new(recurrent, 2).with_norm(norm).init(&device);
-    /// Recognizer { backbone, classifier }.save(run, ["left", "right"])?;
-    ///
-    /// let recognizer = Recognizer::open(run, &device)?;
-    /// assert_eq!(recognizer.classes(), ["left", "right"]);
-    /// let RecognizerInput { channels, height, width, pixels } = recognizer.input();
-    /// let bytes = Tensor::<5, Int>::full([1, 3, height, width, channels], 128, &device);
-    /// let clip = pixels.normalise(bytes);
-    /// let probabilities = recognizer.forward(clip.clone()).probabilities();
-    /// assert_eq!(probabilities.dims(), [1, 2]);
-    ///
-    /// let mut state = StreamState::default();
-    /// for t in 0..3 {
-    ///     let frame = clip.clone().narrow(1, t, 1).squeeze_dim(1);
-    ///     let so_far = recognizer.step(frame, &mut state)?.probabilities();
-    ///     assert_eq!(so_far.dims(), [1, 2]);
-    /// }
-    /// # Ok::<(), RecognizerError>(())
-    /// ```
-    pub fn open(run: &Path, device: &Device) -> Result<TrainedRecognizer, RecognizerError> {
-        let path = run.join(MODEL);
-        let metadata = weights::metadata(&path)?;
-        let text = metadata.get(RecognizerDescription::KEY);
-        let text = text.ok_or_else(|| RecognizerError::NoDescription { path: path.clone() })?;
-        let description = RecognizerDescription::parse(text)?;
-        let backbone = import_torchvision(description.cnn.init(device), &run.join(description.backbone_file()))?;
-        let classifier = weights::import(description.classifier.init(device), &path)?;
-        Ok(TrainedRecognizer { model: Recognizer { backbone, classifier }, description })
-    }
-
-    /// Writes `backbone.safetensors` and `model.safetensors` with the description into an existing
-    /// folder, which [`open`](Self::open) reads. `classes` are the names of the classes in the
-    /// order of the logits.
-    ///
-    /// # Errors
-    ///
-    /// If the number of names is not that of the classes, or if a file cannot be written.
-    pub fn save(
-        &self,
-        run: &Path,
-        classes: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<(), RecognizerError> {
-        let classes = classes.into_iter().map(Into::into).collect();
-        let description = RecognizerDescription::new(&self.backbone, false, &self.classifier, classes)?;
-        export_torchvision(&self.backbone, &run.join(description.backbone_file()))?;
-        weights::export(&self.classifier, &run.join(MODEL), &[description.metadata()])?;
-        Ok(())
-    }
-}
-
 impl TrainedRecognizer {
     /// Classifies clips.
     ///
@@ -164,7 +89,7 @@ impl TrainedRecognizer {
         }
     }
 
-    /// A stream that is replayed on a GPU that can, to the same effect as [`step`](Self::step).
+    /// A stream with the results of [`step`](Self::step), which a GPU that can record replays.
     ///
     /// # Errors
     ///
@@ -181,7 +106,7 @@ impl TrainedRecognizer {
         &self.description.classes
     }
 
-    /// The frames that it takes.
+    /// The frames that the recognizer takes.
     pub fn input(&self) -> RecognizerInput {
         self.description.input()
     }
@@ -189,6 +114,7 @@ impl TrainedRecognizer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MODEL;
     use super::*;
     use crate::backbone::{Backbone, Vgg16Config};
     use crate::classifier::GruRcnClassifierConfig;
@@ -196,6 +122,7 @@ mod tests {
     use crate::percepts::{NormRule, PerceptNormConfig};
     use crate::recurrent::{Form, GruRcnConfig};
     use crate::testing::{assert_same, device, drawn, redrawn};
+    use crate::weights::{self, export_torchvision};
     use burn::tensor::DType;
     use serde_json::{Value, json};
 
@@ -243,7 +170,7 @@ mod tests {
     /// A CNN with more taps than the classifier looks at, trained jointly: its file has another
     /// name.
     #[test]
-    fn further_taps_are_left_out() {
+    fn taps_that_the_classifier_does_not_use_are_dropped() {
         let (folder, device) = (tempfile::tempdir().unwrap(), device());
         let Recognizer { mut backbone, classifier } = recognizer(Form::Independent, NormRule::Scale);
         let before = backbone.levels();
@@ -259,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_described() {
+    fn parts_that_do_not_fit_are_not_described() {
         let model = recognizer(Form::Independent, NormRule::Scale);
         let folder = tempfile::tempdir().unwrap();
         let error = model.save(folder.path(), ["a"]).unwrap_err().to_string();
