@@ -20,8 +20,8 @@ pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes a file whole or not at all: into a hidden sibling, which is on disk before it gets the
-/// name. Of a link, what it names is replaced.
+/// Writes a file whole or not at all: into a hidden sibling, which is synchronised and then renamed.
+/// A link stays, and its target is written, even where there is none yet.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::NotFound`] without the folder, and [`DataError::NotAFile`] where a
@@ -41,7 +41,11 @@ pub(crate) fn write_atomically_by<T>(
             regular(path, &metadata)?;
             fs::canonicalize(path).map_err(io)?
         }
-        None => path.to_owned(),
+        None => match fs::read_link(path) {
+            // A circle of links is no missing file: `metadata` fails in another way.
+            Ok(target) => return write_atomically_by(&path.with_file_name(target), write),
+            Err(_) => path.to_owned(),
+        },
     };
     let partial = partial_sibling(&place);
     let all = || {
@@ -192,6 +196,20 @@ mod tests {
         let null = folder.path().join("null");
         std::os::unix::fs::symlink("/dev/null", &null).unwrap();
         assert!(matches!(write_atomically(&null, b"x"), Err(DataError::NotAFile { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_dangling_link_stays_and_its_target_is_written() {
+        let folder = temporary();
+        let [target, link, outer, circle] = ["target", "link", "outer", "circle"].map(|name| folder.path().join(name));
+        for (to, at) in [(Path::new("target"), &link), (link.as_path(), &outer), (Path::new("circle"), &circle)] {
+            std::os::unix::fs::symlink(to, at).unwrap();
+        }
+        write_atomically(&outer, b"one").unwrap();
+        assert!([&link, &outer].iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
+        assert_eq!(fs::read(&target).unwrap(), b"one");
+        assert!(matches!(write_atomically(&circle, b"x"), Err(DataError::Io { .. })));
     }
 
     #[test]
