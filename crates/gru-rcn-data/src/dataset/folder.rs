@@ -1,7 +1,6 @@
 //! Makes a data set of a folder of clips.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,32 +10,31 @@ use super::lists::{self, Labels, List, QUARANTINE, read_quarantine};
 use super::notes::{self, Grouping};
 use super::scan::{Clips, Found, PassedOver, aside, part_folders, scan};
 use super::{Dataset, Sample, leaks, prepared};
-use crate::base::{DataError, Fnv64, Split};
+use crate::base::{DataError, Fnv64, Split, canonical_folder};
 use crate::video::only_ffmpeg;
 
 /// The folder of clips and its division into parts.
 ///
-/// The root has one folder per class, named after it; a clip is a video file in it (known by its
-/// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are passed
-/// over and counted in [`Dataset::notes`]. The parts are made by the first of these that applies:
+/// The root has one folder per class, named after it. A clip is a video file in such a folder, known
+/// by its extension, or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are
+/// passed over and counted in [`Dataset::notes`]. The parts come from the first of these that applies:
 ///
 /// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a
 ///    label number after it. Clips that no list names are not used, except that without a train
 ///    list the train part is every clip that the other lists do not name.
 /// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`, `valid/`) and
 ///    `test/`, each with class folders.
-/// 3. **Neither**: all clips.
+/// 3. **Neither**: all clips are in the train part.
 ///
-/// A missing part is held out of the train part by *group*, whole groups at a time, the classes
-/// kept in balance as well as the groups allow. A clip's group comes from `groups`, else from its
-/// UCF-101 name (`v_Diving_g01_c03` is of `v_Diving_g01`), else it is the clip itself.
+/// A missing part is held out of the train part by *group*: whole groups at a time, with the classes
+/// as balanced as the groups allow. A clip's group comes from `groups`, else from its UCF-101 name
+/// (`v_Diving_g01_c03` is of `v_Diving_g01`); otherwise the clip is a group of its own.
 ///
 /// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes
-/// and groups are those of the manifest, its lists lie in `splits/`.
+/// and groups are those of the manifest, and its lists are in `splits/`.
 ///
-/// The validation clips may lie in another folder, `validation_root`, as where one data set is
-/// validated on another's videos. All its clips are taken, or those of `validation_list`; their ids
-/// begin with `validation/`.
+/// The validation clips may lie in another folder, `validation_root`, such as that of another data
+/// set. All its clips are taken, or those of `validation_list`; their ids begin with `validation/`.
 ///
 /// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`]
 /// lists them.
@@ -45,20 +43,20 @@ use crate::video::only_ffmpeg;
 pub struct FolderOptions {
     /// The folder with the class folders.
     pub root: PathBuf,
-    /// A key of earlier versions, of which nothing is kept: `ffmpeg` is read, anything else refused.
+    /// A key of earlier versions without a meaning now: `ffmpeg` is accepted, any other value refused.
     #[doc(hidden)]
     #[serde(skip_serializing, deserialize_with = "only_ffmpeg")]
     pub decoder: (),
     /// List file of the train part; relative paths are relative to `root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_list: Option<PathBuf>,
-    /// List file of the validation part; without it that part is held out of the train part, or is
-    /// all of `validation_root`.
+    /// List file of the validation part. Without it, that part is held out of the train part, or is all
+    /// of `validation_root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_list: Option<PathBuf>,
-    /// The folder of the validation clips, where it is another one; prepared, or with class folders.
-    /// A relative path is relative to `root`, and so is `validation_list`, but its entries are
-    /// relative to this folder, whose `quarantine.jsonl` is used if it is there.
+    /// Folder of the validation clips, if that is another one; prepared, or with class folders. Its
+    /// path and that of `validation_list` may be relative to `root`; the entries of the list are
+    /// relative to this folder. A `quarantine.jsonl` in it is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_root: Option<PathBuf>,
     /// List file of the test part.
@@ -72,15 +70,15 @@ pub struct FolderOptions {
     /// to `root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<PathBuf>,
-    /// Share of each class that is held out for validation where no list or folder gives it; above
+    /// Share of each class that is held out for validation if no list or folder gives that part; above
     /// 0. Default 0.15.
     pub validation_fraction: f32,
-    /// The same for the test part. Default 0.15.
+    /// Share of each class that is held out for testing, likewise. Default 0.15.
     pub test_fraction: f32,
     /// Seed of the division.
     pub seed: u64,
-    /// Whether further clips and classes leave the others in their parts, as far as the shares of
-    /// the classes allow. Default no, which is the division of earlier versions.
+    /// Whether clips stay in their parts when clips or classes are added, as far as the shares of the
+    /// classes allow. Default no, as in earlier versions.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stable: bool,
 }
@@ -132,7 +130,7 @@ impl Place {
         Ok(Self { clips, groups: named.unwrap_or(groups), prepared, quarantine, passed: PassedOver::default() })
     }
 
-    /// The clips, searched for where there is no manifest.
+    /// The clips. Without a manifest the folder is scanned for them.
     fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
         if !self.prepared {
             let lists = [&options.train_list, &options.validation_list, &options.test_list];
@@ -142,7 +140,7 @@ impl Place {
         Ok(&self.clips)
     }
 
-    /// Takes the clips of the quarantine out of `clips`.
+    /// Removes the clips that are in quarantine, and adds their ids to `skipped`.
     fn sound(&self, clips: impl IntoIterator<Item = Found>, skipped: &mut Vec<String>) -> Vec<Found> {
         let (out, kept): (Vec<Found>, _) = clips.into_iter().partition(|clip| self.quarantine.contains(&clip.id));
         skipped.extend(out.into_iter().map(|clip| clip.id));
@@ -150,13 +148,7 @@ impl Place {
     }
 }
 
-fn canonical(shown: &Path) -> Result<PathBuf, DataError> {
-    let root = fs::canonicalize(shown).map_err(|error| DataError::io(shown, error))?;
-    if root.is_dir() {
-        return Ok(root);
-    }
-    Err(DataError::dataset(shown, "a data set is a folder with one folder per class"))
-}
+const EXPECTED: &str = "a data set is a folder with one folder per class";
 
 impl Dataset {
     /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
@@ -168,8 +160,8 @@ impl Dataset {
         Self::read(options, 2)
     }
 
-    /// The same of clips whose class folders are no labels, such as clips with captions: one is
-    /// enough.
+    /// As [`Dataset::from_folder`], for clips whose class folders are no labels, such as clips with
+    /// captions: a single folder is enough.
     ///
     /// # Errors
     /// As [`Dataset::from_folder`].
@@ -179,9 +171,9 @@ impl Dataset {
 
     fn read(options: &FolderOptions, least_classes: usize) -> Result<Self, DataError> {
         check_fractions(options)?;
-        let root = canonical(&options.root)?;
+        let root = canonical_folder(&options.root, EXPECTED)?;
         let mut place = Place::find(options, &root)?;
-        // The list of another folder's clips is read there.
+        // With `validation_root`, the list is read by `elsewhere`.
         let own = FolderOptions {
             validation_list: options.validation_list.clone().filter(|_| options.validation_root.is_none()),
             ..options.clone()
@@ -213,7 +205,7 @@ impl Dataset {
             skipped: parts.skipped,
             notes: parts.notes,
         };
-        for split in [Split::Train, Split::Validation, Split::Test] {
+        for split in Split::ALL {
             if dataset.split(split).is_empty() {
                 let remedy = match missing {
                     0 => "list more clips, or put more into its folder".to_owned(),
@@ -229,14 +221,14 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// All clips of a folder, or those that its list `test_list` names, as the test part of a data
-    /// set with the classes of a model. Not every class needs a clip. Of the other options `root`
-    /// and `quarantine` count; a folder with folders of parts gives the clips of all parts.
+    /// All clips of a folder, or those of `test_list`, as the test part of a data set with the classes
+    /// of a model. Not every class needs a clip. Of the other options only `root` and `quarantine` are
+    /// used. If the folder has folders of parts, the clips of all parts are taken.
     ///
     /// # Errors
-    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
+    /// As [`Dataset::from_folder`], and if a clip's class is not among `classes`.
     pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
-        let root = canonical(&options.root)?;
+        let root = canonical_folder(&options.root, EXPECTED)?;
         let mut place = Place::find(options, &root)?;
         match if place.prepared { None } else { part_folders(&root, true, &mut place.passed)? } {
             Some(parts) => {
@@ -248,7 +240,7 @@ impl Dataset {
             }
         }
         let (clips, mut skipped) = (&place.clips, Vec::new());
-        // With the line of the list that names it, if one does.
+        // Each with its line in the list, if there is a list.
         let chosen: Vec<(Option<usize>, Found)> = match &options.test_list {
             None => place.sound(clips.values().cloned(), &mut skipped).into_iter().map(|clip| (None, clip)).collect(),
             Some(list) => {
@@ -276,7 +268,8 @@ impl Dataset {
     }
 }
 
-/// The validation clips of another folder, if there is one; `parts` then has none to hold out.
+/// The validation clips of `validation_root`, if given; `parts` then gets an empty validation part, so
+/// that none is held out.
 fn elsewhere(
     options: &FolderOptions,
     root: &Path,
@@ -392,7 +385,7 @@ fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
     clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
 }
 
-/// The sorted names of the train part's classes, which every other part's must be among.
+/// The sorted class names of the train part, which must include those of the other parts.
 fn classes(options: &FolderOptions, parts: &Parts, least: usize) -> Result<Vec<String>, DataError> {
     let classes: BTreeSet<&String> = parts.train.iter().map(|clip| &clip.class).collect();
     for clip in [&parts.validation, &parts.test].into_iter().flatten().flatten() {
@@ -417,7 +410,7 @@ fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String]
         if part.is_some() {
             return;
         }
-        // The share refers to the clips before any were held out.
+        // The fraction refers to all clips, before any were held out.
         let share = (fraction * all / parts.train.len().max(1) as f32).min(1.0);
         let member = |clip: &Found| Member {
             group: groups.of(&clip.id),

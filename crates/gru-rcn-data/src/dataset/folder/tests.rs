@@ -1,5 +1,7 @@
 //! Tests of folders of clips. Nothing is decoded, so the clips are files of one byte.
 
+use std::fs;
+
 use super::*;
 use crate::base::Split;
 use crate::dataset::ClipSource;

@@ -14,7 +14,7 @@ fn clip(motion: usize, index: usize) -> MotionClip {
     MotionClip { size: 32, frames: 8, seed: 5, split: Split::Train, index, background: false }
 }
 
-/// One draw for every class from the same stream, so that classes differ in nothing but their name.
+/// One draw for every class from the same stream, so that only the classes differ.
 fn same_draw(seed: u64) -> [Trajectories; 8] {
     std::array::from_fn(|motion| Trajectories::draw(&mut Draws::new(Fnv64::default().number(seed)), motion, 32, 8))
 }
@@ -163,8 +163,8 @@ fn clips_are_reproducible_and_move() {
     assert!(change(0, 7) > 4.0, "{}", change(0, 7));
 }
 
-/// Outside of the boxes of two frames, but for the pixels on their edges, these differ by noise alone:
-/// at most 2.5·√6 in each, and the rounding. A ring reaches 0.95 radii to every side.
+/// Outside both boxes and their edges, two frames differ by noise alone: at most 2.5·√6 in each, and
+/// rounding. A ring reaches 0.95 radii to every side.
 #[test]
 fn boxes_hold_the_shape() {
     for index in 0..12 {
@@ -205,8 +205,8 @@ fn settings_out_of_range_are_named() {
     assert_eq!(serde_json::from_str::<MotionConfig>("{}").unwrap(), MotionConfig::default());
 }
 
-// 54 pairs of nine classes and six shapes, so the clips 8 and 62 are of the class background and
-// of the first shape; the second is one that is cut.
+// There are 54 pairs of nine classes and six shapes, so clips 8 and 62 are both of the class background
+// and the first shape. Clip 62 has a cut.
 #[test]
 fn nothing_moves_in_the_background() {
     let config = MotionConfig { train: 108, background: true, ..MotionConfig::default() };
@@ -233,7 +233,8 @@ fn nothing_moves_in_the_background() {
     assert!(cuts.iter().all(|&cuts| cuts <= 1) && cuts.iter().sum::<usize>() >= 3, "{cuts:?}");
 }
 
-// Two frames, eight, three: the pauses show the first and the last picture, apart from noise.
+// Two frames of pause, eight of motion, three of pause: apart from noise, the pauses show the first and
+// the last pose.
 #[test]
 fn a_motion_can_be_held_before_and_after() {
     let clip = clip(0, 3);
