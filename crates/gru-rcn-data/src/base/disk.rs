@@ -21,7 +21,7 @@ pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
 }
 
 /// Writes a file whole or not at all: into a hidden sibling, which is synchronised and then renamed.
-/// A link stays, and its target is written, even where there is none yet.
+/// A link stays, and its target is written, even if it does not exist yet.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::NotFound`] if the folder does not exist, and

@@ -206,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_captions_is_named() {
+    fn malformed_captions_are_refused() {
         refused(read("c.json", r#"{"a": ["b"]}"#), &["c.json", "{PART: {CLIP: [CAPTION"]);
         refused(read("c.json", r#"{"x": {"a": ["b"]}, "y": {"a": ["c"]}}"#), &["the clip a", "two parts"]);
         refused(read("c.txt", "a b\nlonely\n"), &["line 2", "lonely"]);
     }
 
     #[test]
-    fn coco_has_the_clips_that_are_there() {
+    fn coco_has_the_clips_with_files() {
         let folder = temporary();
         let clips = vec![clip("m/a", Some("frames/m/a"), &["one", "\"two\""]), clip("m/b", None, &["three"])];
         CaptionedPart { name: "train".into(), clips, without: Vec::new() }.write(folder.path()).unwrap();

@@ -150,122 +150,98 @@ impl Place {
 
 const EXPECTED: &str = "a data set is a folder with one folder per class";
 
-impl Dataset {
-    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
-    ///
-    /// # Errors
-    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
-    /// [`DataError::NotFound`], each naming the folder, line or clip.
-    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
-        Self::read(options, 2)
+/// As [`Dataset::from_folder`], for a data set of at least `least_classes` classes.
+pub(super) fn read(options: &FolderOptions, least_classes: usize) -> Result<Dataset, DataError> {
+    check_fractions(options)?;
+    let root = canonical_folder(&options.root, EXPECTED)?;
+    let mut place = Place::find(options, &root)?;
+    // With `validation_root`, the list is read by `elsewhere`.
+    let own = FolderOptions {
+        validation_list: options.validation_list.clone().filter(|_| options.validation_root.is_none()),
+        ..options.clone()
+    };
+    let mut parts = find_parts(&own, &root, &mut place)?;
+    let classes = classes(options, &parts, least_classes)?;
+    let elsewhere = elsewhere(options, &root, &classes, &mut parts)?;
+    parts.notes.extend(place.passed.notes());
+    if let Some(groups) = &options.groups {
+        let Parts { train, validation, test, .. } = &parts;
+        let found = [Some(train), validation.as_ref(), test.as_ref()].into_iter().flatten().flatten();
+        let ids = place.clips.keys().chain(found.map(|clip| &clip.id)).chain(&place.quarantine);
+        parts.notes.extend(place.groups.unused(&root.join(groups), ids.map(String::as_str))?);
     }
-
-    /// As [`Dataset::from_folder`], for clips whose class folders are no labels, such as clips with
-    /// captions: a single folder is enough.
-    ///
-    /// # Errors
-    /// As [`Dataset::from_folder`].
-    pub fn from_unlabelled_folder(options: &FolderOptions) -> Result<Self, DataError> {
-        Self::read(options, 1)
-    }
-
-    fn read(options: &FolderOptions, least_classes: usize) -> Result<Self, DataError> {
-        check_fractions(options)?;
-        let root = canonical_folder(&options.root, EXPECTED)?;
-        let mut place = Place::find(options, &root)?;
-        // With `validation_root`, the list is read by `elsewhere`.
-        let own = FolderOptions {
-            validation_list: options.validation_list.clone().filter(|_| options.validation_root.is_none()),
-            ..options.clone()
-        };
-        let mut parts = find_parts(&own, &root, &mut place)?;
-        let classes = classes(options, &parts, least_classes)?;
-        let elsewhere = elsewhere(options, &root, &classes, &mut parts)?;
-        parts.notes.extend(place.passed.notes());
-        if let Some(groups) = &options.groups {
-            let Parts { train, validation, test, .. } = &parts;
-            let found = [Some(train), validation.as_ref(), test.as_ref()].into_iter().flatten().flatten();
-            let ids = place.clips.keys().chain(found.map(|clip| &clip.id)).chain(&place.quarantine);
-            parts.notes.extend(place.groups.unused(&root.join(groups), ids.map(String::as_str))?);
+    let missing = usize::from(parts.validation.is_none()) + usize::from(parts.test.is_none());
+    let listed = options.groups.is_some() || place.prepared;
+    let grouping = Grouping::new(&parts.train, &place.groups, listed, 1 + missing);
+    grouping.note(&mut parts.notes);
+    hold_out_missing(options, &place.groups, &classes, &mut parts);
+    parts.skipped.sort();
+    let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
+    let mut dataset = Dataset {
+        name: name_of(&root),
+        train: samples(parts.train),
+        validation: [samples(parts.validation.unwrap_or_default()), elsewhere].concat(),
+        test: samples(parts.test.unwrap_or_default()),
+        classes,
+        appearances: Vec::new(),
+        skipped: parts.skipped,
+        notes: parts.notes,
+    };
+    for split in Split::ALL {
+        if dataset.split(split).is_empty() {
+            let remedy = match missing {
+                0 => "list more clips, or put more into its folder".to_owned(),
+                _ => grouping.remedy(),
+            };
+            return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy });
         }
-        let missing = usize::from(parts.validation.is_none()) + usize::from(parts.test.is_none());
-        let listed = options.groups.is_some() || place.prepared;
-        let grouping = Grouping::new(&parts.train, &place.groups, listed, 1 + missing);
-        grouping.note(&mut parts.notes);
-        hold_out_missing(options, &place.groups, &classes, &mut parts);
-        parts.skipped.sort();
-        let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
-        let mut dataset = Dataset {
-            name: name_of(&root),
-            train: samples(parts.train),
-            validation: [samples(parts.validation.unwrap_or_default()), elsewhere].concat(),
-            test: samples(parts.test.unwrap_or_default()),
-            classes,
-            appearances: Vec::new(),
-            skipped: parts.skipped,
-            notes: parts.notes,
-        };
-        for split in Split::ALL {
-            if dataset.split(split).is_empty() {
-                let remedy = match missing {
-                    0 => "list more clips, or put more into its folder".to_owned(),
-                    _ => grouping.remedy(),
-                };
-                return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy });
-            }
-        }
-        let shared = leaks::shared_groups(&dataset, &place.groups);
-        dataset.notes.extend(shared);
-        let same = leaks::same_bytes(&root, &dataset)?;
-        dataset.notes.extend(same);
-        Ok(dataset)
     }
+    let shared = leaks::shared_groups(&dataset, &place.groups);
+    dataset.notes.extend(shared);
+    let same = leaks::same_bytes(&root, &dataset)?;
+    dataset.notes.extend(same);
+    Ok(dataset)
+}
 
-    /// All clips of a folder, or those of `test_list`, as the test part of a data set with the classes
-    /// of a model. Not every class needs a clip. Of the other options only `root` and `quarantine` are
-    /// used. If the folder has folders of parts, the clips of all parts are taken.
-    ///
-    /// # Errors
-    /// As [`Dataset::from_folder`], and if a clip's class is not among `classes`.
-    pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
-        let root = canonical_folder(&options.root, EXPECTED)?;
-        let mut place = Place::find(options, &root)?;
-        match if place.prepared { None } else { part_folders(&root, true, &mut place.passed)? } {
-            Some(parts) => {
-                let all = parts.into_iter().flatten().flatten();
-                place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
-            }
-            None => {
-                place.clips(options, &root)?;
-            }
+/// As [`Dataset::clips_of`].
+pub(super) fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Dataset, DataError> {
+    let root = canonical_folder(&options.root, EXPECTED)?;
+    let mut place = Place::find(options, &root)?;
+    match if place.prepared { None } else { part_folders(&root, true, &mut place.passed)? } {
+        Some(parts) => {
+            let all = parts.into_iter().flatten().flatten();
+            place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
         }
-        let (clips, mut skipped) = (&place.clips, Vec::new());
-        // Each with its line in the list, if there is a list.
-        let chosen: Vec<(Option<usize>, Found)> = match &options.test_list {
-            None => place.sound(clips.values().cloned(), &mut skipped).into_iter().map(|clip| (None, clip)).collect(),
-            Some(list) => {
-                let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
-                lists::check_disjoint(list.entries())?;
-                skipped.extend(list.skipped_ids());
-                list.ids.iter().filter_map(|(line, id)| Some((Some(*line), clips.get(id)?.clone()))).collect()
-            }
-        };
-        let sample = |(line, found): &(Option<usize>, Found)| {
-            found.sample(classes).ok_or_else(|| {
-                let (id, class, known) = (&found.id, &found.class, classes.join(", "));
-                let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
-                match (line, &options.test_list) {
-                    (Some(line), Some(list)) => lists::bad_line(&root.join(list), *line, id, reason),
-                    _ => DataError::dataset(&options.root, reason),
-                }
-            })
-        };
-        skipped.sort();
-        let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
-        let mut notes = place.passed.notes().collect();
-        notes::quarantined(&skipped, None, &mut notes);
-        Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
+        None => {
+            place.clips(options, &root)?;
+        }
     }
+    let (clips, mut skipped) = (&place.clips, Vec::new());
+    // Each with its line in the list, if there is a list.
+    let chosen: Vec<(Option<usize>, Found)> = match &options.test_list {
+        None => place.sound(clips.values().cloned(), &mut skipped).into_iter().map(|clip| (None, clip)).collect(),
+        Some(list) => {
+            let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
+            lists::check_disjoint(list.entries())?;
+            skipped.extend(list.skipped_ids());
+            list.ids.iter().filter_map(|(line, id)| Some((Some(*line), clips.get(id)?.clone()))).collect()
+        }
+    };
+    let sample = |(line, found): &(Option<usize>, Found)| {
+        found.sample(classes).ok_or_else(|| {
+            let (id, class, known) = (&found.id, &found.class, classes.join(", "));
+            let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
+            match (line, &options.test_list) {
+                (Some(line), Some(list)) => lists::bad_line(&root.join(list), *line, id, reason),
+                _ => DataError::dataset(&options.root, reason),
+            }
+        })
+    };
+    skipped.sort();
+    let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
+    let mut notes = place.passed.notes().collect();
+    notes::quarantined(&skipped, None, &mut notes);
+    Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
 }
 
 /// The validation clips of `validation_root`, if given; `parts` then gets an empty validation part, so
@@ -282,7 +258,7 @@ fn elsewhere(
         return Err(DataError::setting("validation_root", other.display(), reason));
     }
     let quarantine = other.join(QUARANTINE);
-    let set = Dataset::clips_of(
+    let set = clips_of(
         &FolderOptions {
             test_list: options.validation_list.as_ref().map(|list| root.join(list)),
             quarantine: quarantine.is_file().then_some(quarantine),

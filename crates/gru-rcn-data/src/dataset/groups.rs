@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_map_goes_by_path_or_stem() {
+    fn groups_are_found_by_path_or_stem() {
         let map = [("a/x.avi", "one"), ("y", "two")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         let groups = Groups(map.into());
         assert_eq!(groups.of("a/x.avi"), "group one");
@@ -252,7 +252,7 @@ mod tests {
 
     // Two classes of 10 groups of 2: a share of 0.2 is 4 clips of each, that is 2 whole groups.
     #[test]
-    fn whole_groups_and_balanced_classes() {
+    fn whole_groups_are_held_out_of_balanced_classes() {
         let names: Vec<String> = (0..20).map(|i| format!("g{i}")).collect();
         let list: Vec<(&str, usize, usize)> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i % 2, 2)).collect();
         let members = members(&list);

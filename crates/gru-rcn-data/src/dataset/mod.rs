@@ -32,7 +32,7 @@ pub(crate) use scan::{Entry, Found, PassedOver, aside, is_video, part_folders, s
 pub use splits::SplitList;
 pub(crate) use splits::{MSVD_CLASS, official, own, write};
 
-use crate::base::{Fnv64, Split};
+use crate::base::{DataError, Fnv64, Split};
 
 /// Where the frames of a clip come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +83,34 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
+    ///
+    /// # Errors
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
+    /// [`DataError::NotFound`], each naming the folder, line or clip.
+    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        folder::read(options, 2)
+    }
+
+    /// As [`Dataset::from_folder`], for clips whose class folders are no labels, such as clips with
+    /// captions: a single folder is enough.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`].
+    pub fn from_unlabelled_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        folder::read(options, 1)
+    }
+
+    /// All clips of a folder, or those of `test_list`, as the test part of a data set with the classes
+    /// of a model. Not every class needs a clip. Of the other options only `root` and `quarantine` are
+    /// used. If the folder has folders of parts, the clips of all parts are taken.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`], and if a clip's class is not among `classes`.
+    pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
+        folder::clips_of(options, classes)
+    }
+
     /// The samples of one part.
     pub fn split(&self, split: Split) -> &[Sample] {
         match split {

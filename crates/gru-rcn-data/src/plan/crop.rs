@@ -188,7 +188,6 @@ mod tests {
             assert_eq!((sizes.len(), seen.len()), (pairs, places));
             assert!(sizes.values().all(|times| (1800..=2200).contains(times)), "{max_distort}: {sizes:?}");
         }
-        assert_eq!(CropRule::paper(), CropRule::FivePoint { ratios: vec![1.0, 0.875, 0.75, 0.656_25], max_distort: 3 });
     }
 
     // Four sizes whose neighbours may mix give ten pairs: a tenth of 20,000 draws is 2000, with a

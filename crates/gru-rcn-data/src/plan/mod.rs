@@ -56,6 +56,26 @@ pub struct PhotometricDraw {
 impl PhotometricDraw {
     /// No change.
     pub const IDENTITY: Self = Self { brightness: 1.0, contrast: 1.0, tint: [1.0; 3] };
+
+    /// Applies the factors to a whole RGB clip in place.
+    fn apply(&self, data: &mut [u8]) {
+        if *self == Self::IDENTITY || data.is_empty() {
+            return;
+        }
+        let mean = data.iter().map(|&v| u64::from(v)).sum::<u64>() as f32 / data.len() as f32;
+        // Tables, because a clip has far more than 3 × 256 values.
+        let tables = self.tint.map(|tint| {
+            std::array::from_fn::<u8, 256, _>(|v| {
+                let contrasted = (v as f32 - mean) * self.contrast + mean;
+                (contrasted * self.brightness * tint).round().clamp(0.0, 255.0) as u8
+            })
+        });
+        for pixel in data.chunks_exact_mut(3) {
+            for (value, table) in pixel.iter_mut().zip(&tables) {
+                *value = table[usize::from(*value)];
+            }
+        }
+    }
 }
 
 impl Photometric {
@@ -320,28 +340,6 @@ impl ClipPlan {
         }
         self.photometric.apply(&mut data);
         Frames::new(data, self.frames.len(), height, width, self.modality.channels())
-    }
-}
-
-impl PhotometricDraw {
-    /// Applies the factors to a whole RGB clip in place.
-    fn apply(&self, data: &mut [u8]) {
-        if *self == Self::IDENTITY || data.is_empty() {
-            return;
-        }
-        let mean = data.iter().map(|&v| u64::from(v)).sum::<u64>() as f32 / data.len() as f32;
-        // Tables, because a clip has far more than 3 × 256 values.
-        let tables = self.tint.map(|tint| {
-            std::array::from_fn::<u8, 256, _>(|v| {
-                let contrasted = (v as f32 - mean) * self.contrast + mean;
-                (contrasted * self.brightness * tint).round().clamp(0.0, 255.0) as u8
-            })
-        });
-        for pixel in data.chunks_exact_mut(3) {
-            for (value, table) in pixel.iter_mut().zip(&tables) {
-                *value = table[usize::from(*value)];
-            }
-        }
     }
 }
 

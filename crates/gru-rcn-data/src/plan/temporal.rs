@@ -67,16 +67,11 @@ impl TryFrom<Spelling> for TemporalSampling {
     type Error = String;
 
     fn try_from(spelling: Spelling) -> Result<Self, String> {
-        match spelling {
-            Spelling { consecutive: Some(Count { frames }), spread: None, every: None, frames: None } => {
-                Ok(Self::Consecutive { frames })
-            }
-            Spelling { spread: Some(Count { frames }), consecutive: None, every: None, frames: None } => {
-                Ok(Self::Spread { frames })
-            }
-            Spelling { every: Some(every), frames: Some(frames), consecutive: None, spread: None } => {
-                Ok(Self::Every { every: seconds(&every)?, frames, rate: None })
-            }
+        let Spelling { consecutive, spread, every, frames } = spelling;
+        match (consecutive, spread, every, frames) {
+            (Some(Count { frames }), None, None, None) => Ok(Self::Consecutive { frames }),
+            (None, Some(Count { frames }), None, None) => Ok(Self::Spread { frames }),
+            (None, None, Some(every), Some(frames)) => Ok(Self::Every { every: seconds(&every)?, frames, rate: None }),
             _ => Err("the frames of a clip are taken by one of { consecutive = { frames = N } }, \
                       { spread = { frames = N } } and { every = \"0.2 s\", frames = N }"
                 .to_owned()),

@@ -1,9 +1,10 @@
 //! A run: clips are prepared in parallel, each first into its folders, then into the journal. Also the
 //! estimate of a run before it begins.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -83,12 +84,7 @@ impl Prepare {
         let _lock = lock(&root, self.shard)?;
         let plan = Plan::new(self, decoder)?.without_changed(self.workers, cancel)?;
         let to_do = plan.to_do();
-        for clip in &to_do {
-            match Folders::of(&root, &clip.id).remove() {
-                Err(error) if is_long(&error) => {} // such a folder cannot exist
-                removed => removed?,
-            }
-        }
+        to_do.iter().try_for_each(|clip| remove_remains(&root, clip))?;
         let (mut done, mut failures) = (plan.done.clone(), Vec::new());
         let mut state = Progress { total: to_do.len(), ..Progress::default() };
         progress(state.clone());
@@ -140,11 +136,7 @@ impl Prepare {
         if outcome.interrupted {
             return Ok(outcome);
         }
-        write_failures(&plan.place.failures, &outcome.failures)?;
-        let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
-        dataset::write(&root, &plan.source.lists, &groups)?;
-        plan.source.captions.iter().try_for_each(|part| part.write(&root))?;
-        Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
+        write_ledgers(&plan, &outcome.failures, done)?;
         journal.finish()?;
         Ok(outcome)
     }
@@ -217,6 +209,24 @@ impl Prepare {
         }
         Ok(())
     }
+}
+
+/// Removes the remains of a clip of a stopped run.
+fn remove_remains(root: &Path, clip: &SourceClip) -> Result<(), DataError> {
+    match Folders::of(root, &clip.id).remove() {
+        Err(error) if is_long(&error) => Ok(()), // such a folder cannot exist
+        removed => removed,
+    }
+}
+
+/// Writes all files but those of the clips, the manifest last.
+fn write_ledgers(plan: &Plan<'_>, failures: &[Failure], done: BTreeMap<String, ClipRecord>) -> Result<(), DataError> {
+    let (place, source) = (&plan.place, &plan.source);
+    write_failures(&place.failures, failures)?;
+    let groups = source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
+    dataset::write(&place.root, &source.lists, &groups)?;
+    source.captions.iter().try_for_each(|part| part.write(&place.root))?;
+    Manifest::of(plan.header.clone(), done.into_values()).write(&place.manifest)
 }
 
 /// Bytes of videos, by which work is measured; an empty file counts as one byte.

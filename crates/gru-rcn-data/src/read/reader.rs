@@ -402,24 +402,6 @@ mod tests {
         testing::planner(TemporalSampling::Spread { frames }, [16, 24], [16, 16])
     }
 
-    // The planned frames are those of the whole, whether the whole video would fit into memory or not.
-    #[test]
-    fn planned_reading_equals_reading_and_planning() {
-        let folder = temporary();
-        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
-        let source = ClipSource::Video(video);
-        let whole = ClipReader::default().read(&sample(source.clone()), [16, 24]).unwrap();
-        let expected = planner(3).evaluation(20).unwrap().apply(&whole).unwrap();
-        // 19 of the 20 frames would fit.
-        let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
-        for limits in [DecodeLimits::default(), tight] {
-            let views = ClipReader::new(limits).read_views(&source, &planner(3), TestViews::default()).unwrap();
-            assert_eq!((views.pictures.len(), views.total()), (3, 20));
-            assert_eq!(views.cut(&views.plans()[0].0).unwrap(), expected);
-        }
-        assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
-    }
-
     // Three of twenty frames are kept, and fifteen are allowed: the rest is only counted.
     #[test]
     fn frames_that_are_only_counted_have_no_limit() {

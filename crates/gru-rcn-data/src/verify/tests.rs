@@ -222,7 +222,7 @@ fn foreign(layout: [&str; 3], bases: [usize; 2]) -> tempfile::TempDir {
 }
 
 #[test]
-fn layouts_of_others_are_understood() {
+fn layouts_of_other_tools_are_recognised() {
     for layout in LAYOUTS {
         for bases in [[0, 0], [1, 1], [1, 0], [0, 1]] {
             let folder = foreign(layout, bases);
@@ -233,7 +233,7 @@ fn layouts_of_others_are_understood() {
 }
 
 #[test]
-fn faults_of_others_are_named() {
+fn faults_in_layouts_of_other_tools_are_named() {
     use FaultKind::*;
     for layout in LAYOUTS {
         let [rgb, x, y] = layout;

@@ -141,8 +141,8 @@ impl Ffmpeg {
         }
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-hide_banner", "-v", "quiet"]);
-        for (options, file) in paths.iter().map(|path| file_input(path)) {
-            self.input(&mut command, &options, &file);
+        for path in paths {
+            self.add_input(&mut command, &file_input(path));
         }
         // One tiny frame of each file, one after the other.
         let first = |n| format!("[{n}:V:0]trim=end_frame=1,scale=2:2,format=rgb24,setsar=1[{n}];");
@@ -155,14 +155,14 @@ impl Ffmpeg {
         matches!(answer, Ok(Some((bytes, status))) if status.success() && bytes.len() == paths.len() * 2 * 2 * 3)
     }
 
-    /// Opens a stream, its frames brought to `size`. The limit `timeout` holds for each frame,
-    /// `max_frames` not at all.
+    /// Opens a stream, with its frames resized to `size`. The limit `timeout` applies to each frame, and
+    /// `max_frames` does not apply.
     ///
     /// # Errors
     /// As [`VideoDecoder::open`]; [`DataError::Setting`] for a pipe of frames without pixels or
     /// without time, and for an unknown kind of device.
     pub fn stream(&self, input: &StreamInput, size: SizeRule) -> Result<VideoFrames, DataError> {
-        let (shown, options, name) = match input {
+        let (shown, options) = match input {
             StreamInput::File(path) => return Ok(self.open(path, size)?.of_any_length()),
             StreamInput::Pipe { width, height, fps } => {
                 let shown = PathBuf::from("standard input");
@@ -174,20 +174,20 @@ impl Ffmpeg {
                     return Err(DataError::setting("fps", fps, "frames per second are 0.001 to 10000"));
                 }
                 let (sides, fps) = (format!("{width}x{height}"), fps.to_string());
-                let options = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pixel_format", "rgb24"];
-                let options = [&options[..], &["-video_size", &sides, "-framerate", &fps]].concat();
-                (shown, options.into_iter().map(String::from).collect(), "pipe:0".to_owned())
+                let format = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pixel_format", "rgb24"];
+                let frames = ["-video_size", &sides, "-framerate", &fps, "-i", "pipe:0"];
+                (shown, format.iter().chain(&frames).map(OsString::from).collect())
             }
             StreamInput::Device { kind, name } => {
                 if !StreamInput::DEVICES.contains(&kind.as_str()) {
                     let reason = format!("devices are of the kinds {}", StreamInput::DEVICES.join(", "));
                     return Err(DataError::setting("device", kind, &reason));
                 }
-                (PathBuf::from(format!("{kind}:{name}")), vec!["-f".to_owned(), kind.clone()], name.clone())
+                (PathBuf::from(format!("{kind}:{name}")), ["-f", kind, "-i", name].map(OsString::from).to_vec())
             }
         };
         size.validate(&shown, &self.limits)?;
-        let mut command = self.command(&options, &OsString::from(name), size);
+        let mut command = self.command(&options, size);
         if matches!(input, StreamInput::Pipe { .. }) {
             command.stdin(Stdio::inherit());
         }
@@ -195,14 +195,14 @@ impl Ffmpeg {
         Ok(VideoFrames::new(&shown, self.limits, Box::new(decoding)).of_any_length())
     }
 
-    /// FFmpeg with an input and its options, writing pictures to its standard output and a log with
-    /// their times to its standard error.
-    fn command(&self, options: &[String], input: &OsString, size: SizeRule) -> Command {
+    /// FFmpeg with an input. It writes pictures to its standard output, and a log with their times to its
+    /// standard error.
+    fn command(&self, input: &[OsString], size: SizeRule) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info"]);
-        self.input(&mut command, options, input);
+        self.add_input(&mut command, input);
         command
-            // Capital V: a cover picture of a sound file is not a video.
+            // With a capital V, the cover picture of a sound file is no video.
             .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
             .arg(format!("{},showinfo=checksum=0", scale_filter(size)))
             .args(["-flush_packets", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1"])
@@ -210,16 +210,12 @@ impl Ffmpeg {
         command
     }
 
-    fn input(&self, command: &mut Command, options: &[String], name: &OsString) {
-        let most = self.most_pixels().to_string();
-        command.args(["-threads", "1", "-max_pixels", &most]).args(options).arg("-i").arg(name);
-    }
-
-    /// FFmpeg's limit on areas before scaling. Its decoders count their margins of up to 64 pixels a
-    /// side, so it is a little looser than `max_pixels`, which is checked on the decoded frames.
-    fn most_pixels(&self) -> usize {
+    fn add_input(&self, command: &mut Command, input: &[OsString]) {
+        // FFmpeg's limit on areas before scaling. Its decoders count their margins of up to 64 pixels a
+        // side, so it is a little looser than the limit, which is checked on the decoded frames.
         let side = self.limits.max_pixels.isqrt().saturating_add(128);
-        side.saturating_mul(side).min(i32::MAX as usize)
+        let most = side.saturating_mul(side).min(i32::MAX as usize).to_string();
+        command.args(["-threads", "1", "-max_pixels", &most]).args(input);
     }
 }
 
@@ -279,8 +275,7 @@ impl VideoDecoder for Ffmpeg {
     }
 
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
-        let (options, file) = file_input(path);
-        Ok(Box::new(Decoding::start(self.command(&options, &file, size), path, self)?))
+        Ok(Box::new(Decoding::start(self.command(&file_input(path), size), path, self)?))
     }
 }
 
@@ -314,11 +309,12 @@ impl StreamInput {
     pub const DEVICES: [&str; 4] = ["v4l2", "avfoundation", "dshow", "lavfi"];
 }
 
-/// The options and the name of a file as an input. With these options, FFmpeg can open nothing else.
-fn file_input(path: &Path) -> (Vec<String>, OsString) {
+/// The arguments for a file as an input, by which FFmpeg can open nothing else.
+fn file_input(path: &Path) -> Vec<OsString> {
     let mut name = OsString::from("file:");
     name.push(path);
-    (["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS].map(String::from).into(), name)
+    let options = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-i"];
+    options.iter().map(OsString::from).chain([name]).collect()
 }
 
 /// The filters that resize frames and convert them to RGB.
