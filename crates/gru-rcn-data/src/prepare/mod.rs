@@ -24,7 +24,7 @@
 //! clip whose video has changed is prepared again.
 //!
 //! **Shards** divide the clips among machines by a hash of their ids, so a clip stays in its shard
-//! when others are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins them.
+//! when others are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge()`] joins them.
 
 mod clip;
 mod flow;
