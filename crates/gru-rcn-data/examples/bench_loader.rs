@@ -1,5 +1,5 @@
-//! Whether a consumer stays busy: clips out of stored JPEG frames, loaded by some threads in order
-//! and within a bound on memory, while the consumer takes a given time for each.
+//! Measures how long a consumer waits for clips, which several threads load from stored JPEG frames,
+//! in order and within a bound on memory, while the consumer takes a given time for each.
 //!
 //! ```sh
 //! cargo run --release -p gru-rcn-data --example bench_loader -- FRAMES [--frames 10] [--side 224] [--workers 2]
@@ -9,9 +9,9 @@
 //! FRAMES is a folder of a prepared data set's frames, one folder per clip. Crops and starts are
 //! drawn as in training. `--consume` is in milliseconds.
 //!
-//! Prints one line of JSON: `ms` per clip from the first to the last; `wait_share`, the part of
-//! that time in which the consumer waited; `load_ms`, the processor time that loading one clip
-//! takes; `peak_mib`, the most memory that the process ever had.
+//! Prints one line of JSON: `ms` per clip from the first to the last; `wait_share`, the share of that
+//! time in which the consumer waited; `load_ms`, the processor time for loading a clip; `peak_mib`, the
+//! peak memory of the process.
 
 mod stored;
 
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok::<_, DataError>(clip)
         },
     );
-    // The first clip cannot be there before it is asked for.
+    // The wait for the first clip does not count.
     loader.next().ok_or("no clip")??;
     let (began, mut waited, mut values) = (Instant::now(), Duration::ZERO, 0u64);
     loop {
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The most memory that this process ever had, MiB; known on Linux.
+/// Peak memory of this process in MiB; known on Linux only.
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

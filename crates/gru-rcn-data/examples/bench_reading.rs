@@ -1,4 +1,4 @@
-//! Times the way from stored JPEG frames to a clip: decoded, cropped, resized, all in one thread.
+//! Times how long one thread takes to decode, crop and resize the stored JPEG frames of a clip.
 //!
 //! ```sh
 //! cargo run --release -p gru-rcn-data --example bench_reading -- FRAMES [--crop base|input] [--frames 10] [--times 20]
@@ -8,9 +8,9 @@
 //! largest square in the middle of a 256×340 frame, resized to 224×224; `input` is the 224×224 of
 //! the paper's evaluation, which is only cut out.
 //!
-//! Prints one line of JSON: `ms` per frame, the mean over the passes through all clips, by the
-//! processor time of this thread, which some systems count in steps of milliseconds; `checksum`,
-//! the mean of all values, for comparison with other programs.
+//! Prints one line of JSON: `ms` per frame, the mean over the passes through all clips, in processor
+//! time of this thread, which some systems count in steps of milliseconds; `checksum`, the mean of all
+//! values, for comparison with other programs.
 
 mod stored;
 
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 values += clip.data.len() as u64;
             }
         }
-        // The first pass brings the files into memory.
+        // The first pass only brings the files into memory.
         if pass == 0 {
             (start, before) = (Instant::now(), processor_ns());
         }

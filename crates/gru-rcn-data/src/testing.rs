@@ -1,5 +1,6 @@
 //! Temporary folders, small films and planners for the tests of several modules.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,26 +9,26 @@ use std::sync::atomic::AtomicBool;
 
 use image::{Rgb, RgbImage};
 
+use crate::base::read_folder;
 use crate::{ClipPlanner, ClipSource, CropRule, DataError, Modality, Photometric, Sample, TemporalSampling};
 
 /// A switch that cancels nothing.
 pub(crate) static GO: AtomicBool = AtomicBool::new(false);
 
-/// Says why a test is skipped, past the harness, which captures the output of tests that pass.
+/// Prints why a test is skipped. The harness captures only what the macros print.
 pub(crate) fn say(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
-/// The clips of UCF-101 below `GRU_RCN_TEST_DATA/ucf101`, which are not part of this project; none
-/// without the variable.
+/// The clips in `GRU_RCN_TEST_DATA/ucf101`, which are not part of this project; none if the variable is
+/// not set.
 pub(crate) fn ucf101_clips() -> Vec<PathBuf> {
     let Some(root) = std::env::var_os("GRU_RCN_TEST_DATA").filter(|root| !root.is_empty()) else {
         say("SKIPPED: set GRU_RCN_TEST_DATA to a folder that holds ucf101 to run this test");
         return Vec::new();
     };
     let folder = |path: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(path).expect("a folder of class folders");
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        let mut paths: Vec<PathBuf> = read_folder(path).expect("a folder").iter().map(fs::DirEntry::path).collect();
         paths.sort();
         paths
     };
@@ -44,7 +45,7 @@ pub(crate) fn refused<T>(result: Result<T, DataError>, words: &[&str]) {
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
 }
 
-/// The names of enums are those of JSON and are read back.
+/// Tests of the macro `named`: the names of enums are those of JSON and are read back.
 mod names {
     use crate::base::Split;
     use crate::{DataError, FlowMethod, Layout};
@@ -62,7 +63,7 @@ mod names {
 
     #[test]
     fn names_are_read_and_written() {
-        read_back(&[Split::Train, Split::Validation, Split::Test], "`split`");
+        read_back(&Split::ALL, "`split`");
         read_back(&[Layout::Ucf101, Layout::Hmdb51, Layout::Msvd, Layout::Folder], "ucf101");
         read_back(&[FlowMethod::TvL1, FlowMethod::Dis], "tvl1");
         assert_eq!("val".parse::<Split>().unwrap(), Split::Validation);
@@ -76,7 +77,23 @@ pub(crate) fn put(root: &Path, file: &str, content: impl AsRef<[u8]>) {
     fs::write(path, content).expect("writing");
 }
 
-/// Saves a frame of `height` × `width`, whose colours depend on place and number, as an image.
+/// Every file below a folder with its content, by its path relative to the folder.
+pub(crate) fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for path in read_folder(&folder).expect("a folder").iter().map(fs::DirEntry::path) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("a path below the root").display().to_string();
+                files.insert(name, fs::read(&path).expect("reading"));
+            }
+        }
+    }
+    files
+}
+
+/// Saves a frame of `height` × `width` as an image. Its colours depend on place and number.
 pub(crate) fn save_frame(path: &Path, [height, width]: [u32; 2], t: u32) {
     fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
     let value = |x: u32, y: u32| Rgb([(t * 40) as u8, (x * 9) as u8, (y * 11) as u8]);
@@ -114,7 +131,7 @@ pub(crate) fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// Makes `name` in `folder` with `frames` frames of an FFmpeg source such as
+/// Makes the video `name` in `folder` from `frames` frames of an FFmpeg source such as
 /// `testsrc=size=32x32:rate=5`.
 pub(crate) fn make_video(folder: &Path, name: &str, source: &str, frames: usize) -> PathBuf {
     make_with(folder, name, source, frames, &["-c:v", "mpeg4"])
@@ -122,7 +139,7 @@ pub(crate) fn make_video(folder: &Path, name: &str, source: &str, frames: usize)
 
 pub(crate) fn make_with(folder: &Path, name: &str, source: &str, frames: usize, extra: &[&str]) -> PathBuf {
     let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
     let frames = frames.to_string();
     let made = folder.join(format!("made.{}", path.extension().expect("an extension").to_string_lossy()));
     let status = Command::new("ffmpeg")
@@ -133,6 +150,6 @@ pub(crate) fn make_with(folder: &Path, name: &str, source: &str, frames: usize, 
         .status()
         .expect("these tests need FFmpeg: apt install ffmpeg");
     assert!(status.success(), "FFmpeg could not make {name}");
-    std::fs::rename(&made, &path).expect("renaming");
+    fs::rename(&made, &path).expect("renaming");
     path
 }

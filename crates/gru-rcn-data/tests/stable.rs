@@ -1,9 +1,8 @@
-//! What must stay the same from version to version, bit for bit: prepared folders, fingerprints,
-//! random draws and serialised names. A run that was begun under an older version resumes only
-//! then.
+//! Prepared folders, fingerprints, random draws and serialised names must stay the same, bit for bit, in
+//! all versions. Otherwise a run that was started by an older version could not resume.
 //!
-//! `files/prepared-schema-1` and the numbers here were made by version 0.1.0 as it was before its
-//! modules were put in layers.
+//! `files/prepared-schema-1` and the numbers here were made by version 0.1.0, before its modules were
+//! divided into layers.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok::<_, FlowError>(())
     };
     let flow = if let Some(dis) = &dis {
-        // With the buffers of the pair before.
+        // The buffers are those of the previous pair.
         let mut workspace = DisWorkspace::new(dis.clone())?;
         let flow = workspace.flow(&first, &second)?;
         for _ in 0..runs {
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         flow
     } else {
-        // As in a video: the memory is there, the pyramid of the first frame too.
+        // As in a video: memory and the pyramid of the first frame exist already.
         let mut sequence = settings.sequence()?;
         for _ in 0..runs {
             sequence.restart();
@@ -93,8 +93,7 @@ fn summary(mut values: Vec<f64>) -> String {
     }
 }
 
-/// Time this thread has run so far. Other programs on the machine do not count, unlike in
-/// wall-clock time.
+/// Processor time of this thread, without that of other programs; known on Linux only.
 fn processor_ms() -> Option<f64> {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)

@@ -1,4 +1,4 @@
-//! The optical flow between two pictures, as a picture in the colours of its directions.
+//! Draws the optical flow between two pictures in the colours of its directions.
 //!
 //!     cargo run --release -p gru-rcn-flow --example flow -- FIRST SECOND flow.png
 

@@ -1,16 +1,15 @@
-//! Flow as colours: Middlebury's wheel.
+//! Pictures of flow by Middlebury's colour wheel.
 //!
-//! The direction is the hue, from a wheel of 55 colours whose steps are about equally visible; the
-//! length is the saturation, from white for no motion. Right is red, down yellow, left cyan-blue,
-//! up magenta-blue. The wheel is the one of S. Baker et al.: *A Database and Evaluation Methodology
-//! for Optical Flow*, IJCV 92, 2011.
+//! The direction is the hue, on a wheel of 55 colours in about equally visible steps; the length is the
+//! saturation, from white for no motion. Right is red, down yellow, left cyan-blue, up magenta-blue.
+//! The wheel is that of S. Baker et al.: *A Database and Evaluation Methodology for Optical Flow*,
+//! IJCV 92, 2011.
 
 use std::f32::consts::PI;
 
 use crate::field::Flow;
 
-/// The wheel's arcs: steps, the colour each starts from, and the colour it leads to, which the next
-/// one starts from.
+/// The wheel's arcs: number of steps, first colour, and the first colour of the next arc.
 const ARCS: [(usize, [u8; 3], [u8; 3]); 6] = [
     (15, [255, 0, 0], [255, 255, 0]), // red to yellow
     (6, [255, 255, 0], [0, 255, 0]),  // to green
@@ -26,9 +25,9 @@ const DIMMED: f32 = 0.75;
 
 /// Draws a flow as an image of interleaved 8-bit RGB.
 ///
-/// Displacements of `max` pixels have the full colour, longer ones a darker shade of it. Without
-/// `max`, or with one that is not a number above 0, the longest known displacement is the maximum.
-/// Unknown flow, above 1e9 in magnitude or not finite, is black.
+/// Displacements of `max` pixels have the full colour, longer ones a darker shade of it. Without a `max`
+/// above 0, the longest known displacement is the maximum. Unknown flow, above 1e9 in magnitude or not
+/// finite, is black.
 pub fn draw(flow: &Flow, max: Option<f32>) -> Vec<u8> {
     let longest = max.filter(|&max| max > 0.0).unwrap_or_else(|| longest(flow));
     let scale = if longest > 0.0 { 1.0 / longest } else { 1.0 };
@@ -66,8 +65,7 @@ fn wheel() -> [[f32; 3]; COLOURS] {
 /// The colour of a displacement whose length is 1 at the maximum.
 fn colour(wheel: &[[f32; 3]; COLOURS], u: f32, v: f32) -> [u8; 3] {
     let length = u.hypot(v);
-    // From −1 to 1; adding 0 turns the −0 of standing still, or of moving right, into 0 and its
-    // colour into one colour.
+    // From −1 to 1. Adding 0 turns −0 into 0, so that rest and motion to the right have one colour each.
     let angle = (-v + 0.0).atan2(-u + 0.0) / PI;
     let place = ((angle + 1.0) / 2.0 * (COLOURS - 1) as f32).clamp(0.0, (COLOURS - 1) as f32);
     let (first, weight) = (place as usize, place.fract());

@@ -4,28 +4,27 @@
 //! the coarsest scale of an image pyramid to `finest_scale`:
 //!
 //! 1. a grid of overlapping patches of the first image is searched for in the second by
-//!    inverse-compositional descent (§2.1, equations 1 and 2), each starting from the flow of the
-//!    scale before and from its neighbours' results;
-//! 2. the patches' displacements are averaged into a flow per pixel, each weighted by its match
+//!    inverse-compositional descent (§2.1, equations 1 and 2), from the flow of the previous scale and
+//!    the results of neighbouring patches;
+//! 2. the displacements of the patches are averaged into a flow per pixel, each weighted by its match
 //!    at the pixel (§2.2, equation 3);
 //! 3. a variational refinement improves the field as a whole (§2.3, equation 4).
 //!
 //! The flow of the finest scale is then enlarged to the size of the image. [`Dis::ultrafast`],
-//! [`Dis::fast`] and [`Dis::medium`] are the presets of OpenCV's `DISOpticalFlow`, from which the
-//! spatial propagation, the mean-normalised patches and the rule for the coarsest scale come as
-//! well.
+//! [`Dis::fast`] and [`Dis::medium`] are the presets of OpenCV's `DISOpticalFlow`. The spatial
+//! propagation, the mean-normalised patches and the rule for the coarsest scale are OpenCV's too.
 //!
 //! # Cost
-//! Time and memory grow linearly with the pixels, and a scale costs a quarter of the next finer
+//! Time and memory are proportional to the number of pixels. A scale costs a quarter of the next finer
 //! one.
 //!
-//! One evaluation of every patch of a scale reads `(patch_size / patch_stride)²` patch pixels per
-//! pixel of the scale: seven with the medium preset. A patch is evaluated at most 29 times there,
-//! and 11 to 15 times on photographs, since descent stops as soon as the match gets no better. Each
-//! iteration of the refinement linearises every pixel once and relaxes it five times. By additions
-//! and memory reads alone, a 640x480 pair would take about 12 million cycles on a processor with
-//! vectors of eight floats; it takes about four times that, because the steps of a patch wait for
-//! each other, and because rows are short.
+//! One evaluation of all patches of a scale reads `(patch_size / patch_stride)²` patch pixels per pixel
+//! of the scale: seven with the medium preset. There a patch is evaluated at most 29 times, and 11 to
+//! 15 times on photographs, because descent stops when the match no longer improves. Each iteration of
+//! the refinement linearises every pixel once and relaxes it five times. By additions and memory reads
+//! alone, a 640x480 pair would take about 12 million cycles on a processor with vectors of eight floats.
+//! It takes about four times as many, because the steps of a patch depend on each other and rows are
+//! short.
 
 mod densify;
 mod lanes;
@@ -55,22 +54,20 @@ pub use workspace::DisWorkspace;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dis {
-    /// The scale that the flow is computed at and enlarged from: 0 is the image itself, and every
-    /// next scale has half the sides of the one before (θ_sf in the paper). At most 16.
+    /// The last scale of the computation, from which the flow is enlarged: 0 is the image itself, and
+    /// each further scale has half the sides of the previous one (θ_sf in the paper). At most 16.
     pub finest_scale: u32,
-    /// The scale that the search starts at with no motion (θ_ss). `None` is the rule
+    /// The first scale of the search, which starts with no motion (θ_ss). `None` is the rule
     /// [`Dis::coarsest_scale_for`].
     pub coarsest_scale: Option<u32>,
     /// Side of a patch (θ_ps), in pixels of its scale, 4 to 64. The code is fastest at 8.
     pub patch_size: usize,
-    /// Distance between neighbouring patches, in pixels of their scale; 1 to `patch_size`. The
-    /// paper states it as the overlap θ_ov = 1 - stride / size.
+    /// Distance between neighbouring patches, in pixels of their scale; 1 to `patch_size`. The paper
+    /// states the overlap θ_ov = 1 - stride / size.
     pub patch_stride: usize,
-    /// Most steps of descent per patch and scale (θ_it), in both passes of the propagation
-    /// together.
+    /// Most steps of descent per patch and scale (θ_it), over both passes of the propagation.
     pub gradient_descent_iterations: usize,
-    /// Linearisations of the variational refinement (θ_vi) per scale; 0 leaves it out. At most
-    /// 1000.
+    /// Linearisations of the variational refinement (θ_vi) per scale, at most 1000; 0 for no refinement.
     pub variational_refinement_iterations: usize,
     /// Weight α of the smoothness term of equation 4; above 0.
     pub variational_refinement_alpha: f32,
@@ -80,11 +77,11 @@ pub struct Dis {
     pub variational_refinement_gamma: f32,
     /// ε of the robust norm sqrt(x² + ε²) of all three terms; above 0.
     pub variational_refinement_epsilon: f32,
-    /// Whether patches are compared after subtracting their mean difference, so that a change of
-    /// brightness costs nothing.
+    /// Whether the mean difference of two patches is subtracted, so that a change of brightness does not
+    /// matter.
     pub use_mean_normalization: bool,
-    /// Whether patches also try the displacements that their neighbours have just found: two passes
-    /// over the grid in opposite directions, each with half of the descent steps.
+    /// Whether patches also try the displacements that their neighbours have found: two passes over the
+    /// grid in opposite directions, each with half of the descent steps.
     pub use_spatial_propagation: bool,
 }
 
@@ -95,8 +92,7 @@ impl Default for Dis {
 }
 
 impl Dis {
-    /// The preset for the most frames per second: a seventh of the patches of [`Dis::medium`], and
-    /// no refinement.
+    /// The fastest preset: a seventh of the patches of [`Dis::medium`] and no refinement.
     pub fn ultrafast() -> Self {
         Self {
             finest_scale: 2,
@@ -169,12 +165,12 @@ impl Dis {
         )
     }
 
-    /// The coarsest scale for images of `width` by `height`, where `coarsest_scale` is `None`: that
-    /// at which the longer side comes nearest, in octaves, to four patches (so that motion of about
-    /// a quarter of the image is in reach), but none at which the shorter side is less than one
-    /// patch. OpenCV has the same rule.
+    /// The coarsest scale for images of `width` by `height`, if `coarsest_scale` is `None`: the scale at
+    /// which the longer side is nearest, in octaves, to four patches (so that motion of about a quarter
+    /// of the image is in reach), but not one at which the shorter side is less than one patch. OpenCV
+    /// has the same rule.
     ///
-    /// Below `finest_scale` the finest scale is used instead, for such an image has only one.
+    /// If the result is below `finest_scale`, only the finest scale is used.
     pub fn coarsest_scale_for(&self, width: usize, height: usize) -> u32 {
         let octaves = |side: usize, patches: usize| (side as f64 / (patches * self.patch_size.max(1)) as f64).log2();
         let reach = (octaves(width.max(height), 4) + 0.5).floor();
@@ -182,7 +178,7 @@ impl Dis {
         reach.min(fit).max(0.0) as u32
     }
 
-    /// Fails for a setting out of range.
+    /// Checks every setting.
     fn check(&self) -> Result<(), FlowError> {
         ensure(self.finest_scale <= 16, "finest_scale", self.finest_scale, "0 to 16")?;
         if let Some(coarsest) = self.coarsest_scale {
@@ -194,7 +190,7 @@ impl Dis {
         ensure(stride_ok, "patch_stride", self.patch_stride, "1 to patch_size, so that patches cover the image")?;
         let iterations = self.variational_refinement_iterations;
         ensure(iterations <= 1000, "variational_refinement_iterations", iterations, "at most 1000")?;
-        // Without any smoothness the equations of flat pixels have no solution.
+        // Without smoothness, the equations of flat pixels have no solution.
         let alpha = self.variational_refinement_alpha;
         ensure((1e-6..=1e6).contains(&alpha), "variational_refinement_alpha", alpha, "1e-6 to 1e6")?;
         for (setting, value) in [

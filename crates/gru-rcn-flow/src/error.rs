@@ -1,4 +1,4 @@
-//! The errors of this crate.
+//! The error type of the crate.
 
 use std::path::PathBuf;
 
@@ -21,10 +21,10 @@ pub enum FlowError {
         /// Values given.
         found: usize,
     },
-    /// Two things of different sizes.
+    /// Images or flows that differ in size.
     #[error("{what} differ in size: {}x{} and {}x{}", first.0, first.1, second.0, second.1)]
     Sizes {
-        /// The things compared.
+        /// What differs in size.
         what: &'static str,
         /// Width and height of the first.
         first: (usize, usize),
@@ -38,7 +38,7 @@ pub enum FlowError {
         width: usize,
         /// Rows.
         height: usize,
-        /// Least number of each.
+        /// Least number of columns and of rows.
         least: usize,
     },
     /// NaN or an infinity where a number is needed.

@@ -21,14 +21,14 @@ impl Flow {
     /// A field from its two components.
     ///
     /// # Errors
-    /// [`FlowError::Length`] if either has not `width * height` values.
+    /// [`FlowError::Length`] if a component does not have `width * height` values.
     pub fn new(width: usize, height: usize, u: Vec<f32>, v: Vec<f32>) -> Result<Self, FlowError> {
         let flow = Self { width, height, u, v };
         flow.check()?;
         Ok(flow)
     }
 
-    /// The components are public, so their length may have changed.
+    /// Checks the lengths of the components again: they are public, so callers may have changed them.
     pub(crate) fn check(&self) -> Result<(), FlowError> {
         check(self.width, self.height, 1, "the horizontal flow", self.u.len())?;
         check(self.width, self.height, 1, "the vertical flow", self.v.len())
@@ -49,13 +49,12 @@ impl Flow {
         self.height
     }
 
-    /// Average endpoint error against the truth, in pixels, over the pixels whose true flow is
-    /// known; `None` if there is none. Middlebury marks unknown flow by values above 1e9; values
-    /// that are not finite count as unknown too.
+    /// Average endpoint error against the truth, in pixels, over the pixels whose true flow is known;
+    /// `None` if there are none. Unknown flow is above 1e9, as Middlebury marks it, or not finite.
     ///
     /// # Errors
-    /// [`FlowError::Sizes`] if the two differ in size, [`FlowError::Length`] if a component was
-    /// changed in length.
+    /// [`FlowError::Sizes`] if the two differ in size, [`FlowError::Length`] if the length of a component
+    /// was changed.
     pub fn endpoint_error(&self, truth: &Flow) -> Result<Option<f64>, FlowError> {
         self.check()?;
         truth.check()?;

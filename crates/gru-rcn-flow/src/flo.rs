@@ -22,12 +22,12 @@ const MOST_PIXELS: u64 = 1 << 28;
 /// Bytes of one pixel.
 const PIXEL: u64 = 8;
 
-/// Reads one flow, to the end of the stream.
+/// Reads a flow from a stream, to its end.
 ///
 /// The header is not trusted: memory is allocated as data arrive.
 ///
 /// # Errors
-/// [`FlowError::BadFlo`] if the magic number is wrong, a side is not 1 to 99,999 or there are more
+/// [`FlowError::BadFlo`] if the magic number is wrong, if a side is not 1 to 99,999, if there are more
 /// than 2^28 pixels, or if data are missing or left over; [`FlowError::Stream`] if reading fails.
 pub fn read(mut reader: impl Read) -> Result<Flow, FlowError> {
     let mut header = Vec::with_capacity(HEADER);
@@ -65,11 +65,11 @@ pub fn read(mut reader: impl Read) -> Result<Flow, FlowError> {
     Flow::new(width as usize, height as usize, component(0), component(4))
 }
 
-/// Writes one flow.
+/// Writes a flow to a stream.
 ///
 /// # Errors
-/// [`FlowError::BadFlo`] if the flow has a size that [`read`] refuses, [`FlowError::Length`] if its
-/// components were made shorter or longer, [`FlowError::Stream`] if writing fails.
+/// [`FlowError::BadFlo`] if the flow has a size that [`read`] refuses, [`FlowError::Length`] if the
+/// length of a component was changed, [`FlowError::Stream`] if writing fails.
 pub fn write(flow: &Flow, mut writer: impl Write) -> Result<(), FlowError> {
     let (width, height) = (flow.width(), flow.height());
     let sides = 1..=MOST_SIDE as usize;
@@ -111,7 +111,7 @@ pub fn save(flow: &Flow, path: impl AsRef<Path>) -> Result<(), FlowError> {
     file.and_then(|file| write(flow, BufWriter::new(file))).map_err(|error| named(error, path.as_ref()))
 }
 
-/// Appends at most `most` bytes, fewer only at the end of the stream.
+/// Appends `most` bytes, or fewer at the end of the stream.
 fn fill(reader: &mut impl Read, bytes: &mut Vec<u8>, most: u64) -> Result<(), FlowError> {
     reader.take(most).read_to_end(bytes).map_err(|source| FlowError::Stream { source })?;
     Ok(())

@@ -20,8 +20,8 @@ impl Image {
         Ok(Self { width, height, data })
     }
 
-    /// From interleaved 8-bit RGB, by the weights of Rec. 601 (0.299, 0.587, 0.114), rounded to
-    /// whole intensities as 8-bit grey images are.
+    /// From interleaved 8-bit RGB, by the weights of Rec. 601 (0.299, 0.587, 0.114), rounded to whole
+    /// intensities like 8-bit grey images.
     ///
     /// # Errors
     /// As [`Image::new`].
@@ -51,7 +51,7 @@ impl Image {
     }
 }
 
-/// Fails unless there are as many values as pixels times channels.
+/// Checks that there are as many values as pixels times channels.
 pub(crate) fn check(
     width: usize,
     height: usize,

@@ -1,17 +1,16 @@
-//! Flow in one byte per value.
+//! Coding of flow with one byte per value.
 //!
-//! The interval from `−bound` to `bound` has 256 codes. The rule, in exact arithmetic and then
-//! rounded once:
+//! The interval from `−bound` to `bound` has 256 codes. In exact arithmetic, which is rounded once:
 //!
 //! ```text
 //! code(v)  = clamp(⌊255 · (v + bound) / (2 · bound) + ½⌋, 0, 255)      halves are rounded up
 //! value(c) = c · 2 · bound / 255 − bound
 //! ```
 //!
-//! - **No motion is code 128.** 0 lies midway between the codes 127 and 128, at 127.5; rounding
-//!   halves up makes it 128, whatever the bound. Training on flow images subtracts 128 as the mean,
-//!   after which no motion is exactly 0. Decoding is the inverse of the scale and not of the
-//!   rounding: `value(128)` is `bound / 255`, half a step.
+//! - **No motion is code 128.** 0 lies midway between the codes 127 and 128, at 127.5, and halves are
+//!   rounded up, so it becomes 128 for any bound. Training on flow images subtracts 128 as the mean,
+//!   which makes no motion exactly 0. Decoding inverts the scale but not the rounding: `value(128)` is
+//!   `bound / 255`, half a step.
 //! - **The error** of `value(code(v))` is at most half a step, `bound / 255`, for `|v| ≤ bound`:
 //!   0.0784 pixels for 20. Beyond the bound the value saturates.
 //! - **A mirrored image** has the horizontal flow of opposite sign, and `255 − c` is its code,
@@ -55,8 +54,7 @@ impl FlowCoding {
 
     /// The codes of displacements in pixels.
     pub fn encode(&self, values: &[f32]) -> Vec<u8> {
-        // In f64 a product of f32s and the sum are exact enough that only a true half is taken for
-        // one.
+        // f64 is exact enough that only true halves are rounded as halves.
         let scale = 127.5 / f64::from(self.bound);
         let code = |&value: &f32| {
             if value.is_nan() {

@@ -4,9 +4,9 @@
 //! *A Duality Based Approach for Realtime TV-L1 Optical Flow*, DAGM 2007), from coarse to fine,
 //! with several warps per scale (J. Sánchez, E. Meinhardt-Llopis, G. Facciolo: *TV-L1 Optical Flow
 //! Estimation*, Image Processing On Line 3, 2013). The parameters, their defaults and the median
-//! filter of the flow are those of OpenCV's `DualTVL1OpticalFlow`. Stage by stage the numbers are
-//! those of OpenCV 5 up to the rounding of f32. A result has the same bits on every processor and
-//! for any number of threads.
+//! filter of the flow are those of OpenCV's `DualTVL1OpticalFlow`. At every stage the numbers are those
+//! of OpenCV 5 up to the rounding of f32. Results are the same, bit for bit, on every processor and for
+//! any number of threads.
 //!
 //! ```
 //! use gru_rcn_flow::{Image, TvL1};
@@ -44,18 +44,17 @@ pub struct TvL1 {
     /// Step of the dual variable, above 0; the scheme is known to converge up to 0.25. Default
     /// 0.25.
     pub tau: f32,
-    /// Weight of the data term, above 0: less of it makes a smoother flow. For intensities of 0 to
-    /// 255. Default 0.15.
+    /// Weight of the data term, above 0, for intensities of 0 to 255: a smaller weight makes a smoother
+    /// flow. Default 0.15.
     pub lambda: f32,
     /// Tightness of the coupling between the two halves of the scheme, above 0. Default 0.3.
     pub theta: f32,
-    /// Most levels of the pyramid, 1 to 64; there are fewer where one would have a side below 16
-    /// pixels. Default 5.
+    /// Most levels of the pyramid, 1 to 64; levels with a side below 16 pixels are left out. Default 5.
     pub scales: usize,
     /// Warps on each scale, at least 1. Default 5.
     pub warps: usize,
-    /// Root mean square change of the flow in one iteration, in pixels, that ends a warp's
-    /// iterations. Not negative; 0 runs all of them. Default 0.01.
+    /// The iterations of a warp end when the root mean square change of the flow in one of them is no
+    /// larger than this, in pixels. Not negative; with 0 all iterations run. Default 0.01.
     pub epsilon: f32,
     /// Most iterations between two median filters, at least 1. Default 30.
     pub inner_iterations: usize,
@@ -95,11 +94,11 @@ impl TvL1 {
         let mut sequence = self.sequence()?;
         sequence.push(first)?;
         sequence.push(second)?;
-        Ok(sequence.into_flow())
+        Ok(sequence.flow)
     }
 
     /// The flows from each frame to the next, in order, one fewer than there are frames. Pairs are
-    /// computed in parallel on rayon's threads; the values do not depend on how many there are.
+    /// computed in parallel on rayon's threads; the values do not depend on their number.
     ///
     /// # Errors
     /// As [`TvL1::flow`].

@@ -101,7 +101,7 @@ fn flat_images_have_no_flow() {
 fn finds_motion_despite_a_change_of_brightness() {
     let (first, second) = (texture(100, 80, (0.0, 0.0)), texture(100, 80, (2.0, -1.0)));
     let brighter = Image::new(100, 80, second.data().iter().map(|value| value + 25.0).collect()).unwrap();
-    // Patches only: the refinement's brightness term takes no notice of the mean.
+    // Without the refinement, whose brightness term does not subtract the mean.
     let dis = Dis { variational_refinement_iterations: 0, ..Dis::medium() };
     assert!(distance(&dis.flow(&first, &brighter).unwrap(), 12, |_, _| (2.0, -1.0)) < 0.15);
 }
@@ -143,8 +143,8 @@ fn coarsest_scale_follows_the_rule() {
     // log2(584 / 32) + 0.5 = 4.69; log2(640 / 32) + 0.5 = 4.82.
     assert_eq!(Dis::medium().coarsest_scale_for(584, 388), 4);
     assert_eq!(Dis::medium().coarsest_scale_for(640, 480), 4);
-    // log2(1000 / 32) + 0.5 = 5.47, but log2(20 / 8) = 1.3: a patch fits into the shorter side at
-    // scale 1 only.
+    // log2(1000 / 32) + 0.5 = 5.47, but log2(20 / 8) = 1.3: from scale 2 on, a patch does not fit into the
+    // shorter side.
     assert_eq!(Dis::medium().coarsest_scale_for(1000, 20), 1);
     assert_eq!(Dis::medium().coarsest_scale_for(4, 4), 0);
 }

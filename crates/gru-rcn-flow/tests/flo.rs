@@ -35,8 +35,7 @@ fn rejects_truncations_trailing_bytes_and_another_magic_number() {
     assert!(reason(b"HEIP\x02\0\0\0\x01\0\0\0").contains("begins with"));
 }
 
-/// The largest allowed header is believed only as far as data follow: 2^28 pixels are asked for and
-/// 3 bytes are there.
+/// The largest allowed header, of 2^28 pixels, is followed by 3 bytes: memory is allocated only for these.
 #[test]
 fn rejects_absurd_sizes() {
     for (width, height) in [(0, 1), (1, 0), (-1, 1), (1, i32::MIN), (100_000, 1), (1, i32::MAX), (99_999, 99_999)] {
@@ -79,7 +78,7 @@ proptest! {
         prop_assert_eq!(flo::read(bytes.as_slice()).is_ok(), fits);
     }
 
-    /// With any bit patterns, NaN included. The fuzz target asserts the same.
+    /// Bit patterns are arbitrary, NaN included. The fuzz target asserts the same.
     #[test]
     fn writes_the_bytes_that_it_read(width in 1i32..6, height in 1i32..6, cut in 0usize..3, data in proptest::collection::vec(any::<u8>(), 200)) {
         let length = (8 * width * height) as usize - cut;

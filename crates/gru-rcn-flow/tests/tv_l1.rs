@@ -29,7 +29,7 @@ fn rearranged(image: &Image, size: (usize, usize), from: impl Fn(usize, usize) -
     Image::new(size.0, size.1, (0..size.0 * size.1).map(value).collect()).unwrap()
 }
 
-/// Both images are the same, so every residual is 0 and nothing ever moves.
+/// The two images are equal, so every residual is 0.
 #[test]
 fn no_motion_is_exactly_zero() {
     let image = waves(40, 33, 1.0, (0.0, 0.0));
@@ -42,7 +42,7 @@ fn flat_images_do_not_move() {
     assert!(TvL1::default().flow(&flat(10.0), &flat(200.0)).unwrap().u[210].abs() < 1e-3);
 }
 
-/// Down to a single pixel, a size for every remainder by the vector length, and no panic.
+/// Sizes down to a single pixel, with every remainder of the width by the vector length.
 #[test]
 fn small_sizes_have_finite_flow() {
     let settings = TvL1 { warps: 2, outer_iterations: 2, ..TvL1::default() };
@@ -55,7 +55,7 @@ fn small_sizes_have_finite_flow() {
     }
 }
 
-/// The same bits one pair at a time, from a sequence, and from any number of threads.
+/// Single pairs, a sequence and any number of threads give the same bits.
 #[test]
 fn sequences_and_threads_give_the_same_bits() {
     let frames: Vec<Image> = (0..12).map(|t| waves(37, 29, 2.0, (0.3 * t as f32, -0.2 * t as f32))).collect();
@@ -109,8 +109,8 @@ fn rejects_bad_input() {
     }
 }
 
-/// As many iterations for both of two images. With a stop, and with more warps, rounding grows at
-/// the borders.
+/// Without early stop, so that both of two flows take the same iterations. Otherwise, and with more
+/// warps, rounding errors grow at the borders.
 fn without_stop() -> TvL1 {
     TvL1 { scales: 3, warps: 2, outer_iterations: 2, epsilon: 0.0, ..TvL1::default() }
 }
@@ -127,9 +127,9 @@ proptest! {
         prop_assert!(distance(&settings.flow(&second, &first).unwrap(), 8, |_, _| (-dx, -dy)) < 0.1);
     }
 
-    /// Transposed images have the transposed flow: the scheme treats both axes alike, and what
-    /// remains is rounding. Mirrored images have the mirrored flow only nearly, for forward
-    /// differences have a side.
+    /// Transposed images have the transposed flow up to rounding, because the scheme treats both axes
+    /// alike. Mirrored images have nearly the mirrored flow, because forward differences are not
+    /// symmetric.
     #[test]
     fn transposed_and_mirrored_images_have_such_flow(dx in -1.5f32..1.5, dy in -1.5f32..1.5, phase in 0.0f32..6.0) {
         let (width, height) = (60, 50);
@@ -160,8 +160,8 @@ fn grey(name: &str) -> Image {
     Image::new(picture.width() as usize, picture.height() as usize, values).unwrap()
 }
 
-/// The settings must be those of the script. Both sides do the same arithmetic in another order:
-/// found were a mean of about 1e-5 and at most 1.1e-3 pixels.
+/// The settings must be those of the script. OpenCV does the same arithmetic in another order: the
+/// measured differences are 1e-5 pixels on average and 1.1e-3 at most.
 fn compare(settings: &TvL1, name: &str) {
     let expected = flo::load(golden(name)).unwrap();
     let flow = settings.flow(&grey("first.png"), &grey("second.png")).unwrap();

@@ -1,5 +1,4 @@
-//! Tokens of captions: reads one JSON string a line, writes its tokens, with spaces between them, on
-//! a line.
+//! Tokenises captions: reads one JSON string per line and writes its tokens, separated by spaces.
 //!
 //!     cargo run --release -p gru-rcn-metrics --example tokenize < captions.jsonl
 

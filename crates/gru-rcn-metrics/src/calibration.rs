@@ -1,5 +1,4 @@
-//! Whether probabilities mean what they say: reliability, expected calibration error, temperature
-//! scaling.
+//! Calibration of probabilities: reliability diagram, expected calibration error, temperature scaling.
 //!
 //! Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
 
@@ -10,11 +9,11 @@ use crate::Predictions;
 /// Bins of a reliability diagram, as in the paper.
 pub const BINS: usize = 15;
 
-/// Smallest and largest temperature of a fit. Where every clip is named correctly, or no
-/// probability says anything, the likelihood has no maximum within any bounds.
+/// Smallest and largest temperature of a fit. If all clips are named correctly, or probabilities carry no
+/// information, the likelihood has no maximum at a finite temperature above 0.
 pub const TEMPERATURES: (f64, f64) = (0.05, 20.0);
 
-/// The clips whose confidence, the probability of the predicted class, lies within a range.
+/// The clips in a range of confidence, which is the probability of the predicted class.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReliabilityBin {
     /// Number of clips; the means of a bin without clips are 0.
@@ -25,14 +24,14 @@ pub struct ReliabilityBin {
     pub accuracy: f64,
 }
 
-/// What is answered if only a probability of at least a threshold counts as an answer.
+/// Counts of answers, if only predictions with at least a threshold of confidence are answers.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Answers {
     /// The threshold.
     pub threshold: f64,
     /// Clips with an answer.
     pub answered: usize,
-    /// Those of them that are named correctly.
+    /// Clips with a correct answer.
     pub correct: usize,
 }
 
@@ -42,8 +41,8 @@ impl Predictions {
         self.iter().zip(self.predicted()).map(|((row, truth), class)| (f64::from(row[class]), class == truth))
     }
 
-    /// Clips by confidence, in `bins` ranges of equal width: bin m of M holds confidences above m/M
-    /// and up to (m+1)/M (section 2 of the paper).
+    /// The clips by confidence in `bins` ranges of equal width: bin m of M has confidences above m/M and
+    /// up to (m+1)/M (section 2 of the paper).
     ///
     /// # Panics
     ///
@@ -64,8 +63,8 @@ impl Predictions {
         found
     }
 
-    /// The expected calibration error: the mean distance of accuracy and confidence of the bins,
-    /// each weighted by its clips (equation 3).
+    /// The expected calibration error: the mean distance of accuracy and confidence over the bins,
+    /// weighted by their numbers of clips (equation 3).
     ///
     /// # Panics
     ///
@@ -75,7 +74,7 @@ impl Predictions {
         self.reliability(bins).iter().map(distance).sum::<f64>() / self.clips() as f64
     }
 
-    /// How many clips have an answer, and how many of those a right one, at a threshold.
+    /// The numbers of answers and of correct ones at a threshold.
     pub fn answers(&self, threshold: f64) -> Answers {
         let answered: Vec<bool> =
             self.confidences().filter(|(confidence, _)| *confidence >= threshold).map(|(_, right)| right).collect();
@@ -83,12 +82,12 @@ impl Predictions {
     }
 
     /// The temperature that makes the true classes most probable ([`at_temperature`]), within
-    /// [`TEMPERATURES`]. Above 1 the predictions were too sure of themselves. It changes no order of
-    /// classes, so no accuracy.
+    /// [`TEMPERATURES`]. It is above 1 if the predictions are overconfident. Scaling does not change the
+    /// order of classes, and so no accuracy.
     ///
-    /// The log-likelihood is concave in the inverse temperature β: its slope, the mean of the log
-    /// probability of the true class minus that of its expectation under the scaled probabilities,
-    /// falls. So its zero is found by bisection.
+    /// The log-likelihood is concave in the inverse temperature β: its slope decreases, which is the sum
+    /// over clips of the true class's log probability minus its expectation under the scaled
+    /// probabilities. So its zero is found by bisection.
     pub fn fit_temperature(&self) -> f64 {
         let logs: Vec<Vec<f64>> = self.iter().map(|(row, _)| row.iter().map(|&p| log(p)).collect()).collect();
         let slope = |beta: f64| -> f64 {
@@ -118,9 +117,9 @@ impl Predictions {
     }
 }
 
-/// Class probabilities at a temperature T: p^(1/T), with the sum 1 again. For the softmax of logits
-/// that is the softmax of the logits over T (section 4.2); the mean of several softmaxes, which the
-/// probabilities of GRU-RCN are, is scaled as it is.
+/// Class probabilities at a temperature T: p^(1/T), normalised to the sum 1. For a softmax, this is the
+/// softmax of the logits divided by T (section 4.2). The probabilities of GRU-RCN, the mean of several
+/// softmaxes, are scaled in the same way.
 ///
 /// # Panics
 ///
@@ -185,20 +184,20 @@ mod tests {
         near(at_temperature(&[0.8, 0.2], 2.0), &[2.0 / 3.0, 1.0 / 3.0]);
         near(at_temperature(&[0.5, 0.25, 0.25], 0.5), &[2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0]);
         assert_eq!(at_temperature(&[0.3, 0.7], 1.0), [0.3, 0.7]);
-        // A probability of 0 stays next to nothing, and nothing is infinite.
+        // A probability of 0 stays nearly 0, and no value becomes infinite.
         near(at_temperature(&[1.0, 0.0], 0.5), &[1.0, 0.0]);
     }
 
-    /// Three clips at 0.8, of which two are right. The likelihood is greatest where 0.8 becomes
-    /// 2/3: at the temperature 2. Four of five right is what they say: temperature 1. Nine of ten is
-    /// more: 0.9 are odds of 9, ln 9 / ln 4 = 1.585 times as many nats: temperature 0.631.
+    /// Two of three clips at 0.8 are right. The likelihood is greatest where 0.8 becomes 2/3: at the
+    /// temperature 2. Four of five right agrees with 0.8: temperature 1. Nine of ten is more: 0.9 has
+    /// odds of 9, and ln 9 / ln 4 = 1.585, so the temperature is 0.631.
     #[test]
     fn temperatures_are_fitted_by_hand() {
         let fit = |right: usize, wrong: usize| of(&[vec![0.8; right], vec![0.2; wrong]].concat()).fit_temperature();
         assert!((fit(2, 1) - 2.0).abs() < 1e-6, "{}", fit(2, 1));
         assert!((fit(4, 1) - 1.0).abs() < 1e-6, "{}", fit(4, 1));
         assert!((fit(9, 1) - 4f64.ln() / 9f64.ln()).abs() < 1e-6, "{}", fit(9, 1));
-        // All right: as sure as possible. More wrong than right: as unsure as possible.
+        // If all are right, the lowest temperature; if more are wrong than right, the highest.
         assert!((fit(3, 0) - TEMPERATURES.0).abs() < 1e-6 && (fit(1, 3) - TEMPERATURES.1).abs() < 1e-6);
     }
 

@@ -51,7 +51,7 @@ mod tests {
         Classification { top1, top5: 1.0, mean_class: 0.0, nll: 0.0, clips }
     }
 
-    /// 29 / 97 in binary is not exact, yet its product with 97 rounds to 29; so for all counts.
+    /// 29 / 97 is not exact in binary, but its product with 97 rounds to 29; likewise for all counts.
     #[test]
     fn correct_recovers_every_count() {
         for correct in 0..=97 {

@@ -1,4 +1,4 @@
-//! Two systems on the same clips.
+//! Comparison of two systems on the same clips.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,8 +9,8 @@ use crate::{MetricsError, Predictions, binomial_tail};
 /// Resamples of the paired bootstrap.
 const RESAMPLES: usize = 10_000;
 
-/// How the accuracies of two systems on the same clips differ. Clips that both name correctly, or
-/// neither, say nothing about the difference, so it is known better than either accuracy.
+/// The difference between the accuracies of two systems on the same clips. Clips that both systems or
+/// neither of them name correctly do not affect it, so it is known more precisely than either accuracy.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// Number of clips.
@@ -21,13 +21,12 @@ pub struct Comparison {
     pub second_only: usize,
     /// Accuracy of the first system minus that of the second, a fraction.
     pub difference: f64,
-    /// The 95 % interval of the difference by the paired bootstrap: the central part of the
-    /// differences over 10,000 draws of as many clips with replacement. The draws have a fixed
-    /// seed.
+    /// The 95 % interval of the difference by the paired bootstrap: the central part of the differences
+    /// in 10,000 resamples of the clips with replacement. The seed is fixed.
     pub interval: (f64, f64),
-    /// Probability of a difference as large as this in either direction if both systems were equally
-    /// good, by McNemar's exact test: of the clips that only one of them names correctly, each
-    /// would be either's with probability one half.
+    /// Probability of a difference at least as large in either direction if both systems were equally
+    /// good, by McNemar's exact test: each clip that only one of them names correctly would then be
+    /// either system's with probability one half.
     pub p_value: f64,
 }
 
@@ -36,7 +35,7 @@ impl Comparison {
     ///
     /// # Errors
     ///
-    /// If the predictions are not of clips with the same true classes.
+    /// If the clips of the two systems have different true classes.
     pub fn new(first: &Predictions, second: &Predictions) -> Result<Self, MetricsError> {
         if first.targets != second.targets {
             return Err(MetricsError::OtherClips);
@@ -75,8 +74,8 @@ impl Comparison {
         Self { clips, first_only, second_only, difference, interval, p_value }
     }
 
-    /// Difference and interval in percentage points, and the probability, as in `["+10.0", "+5.0 to
-    /// +16.0", "p = 0.002"]`.
+    /// Difference and interval in percentage points and the probability, as in
+    /// `["+10.0", "+5.0 to +16.0", "p = 0.002"]`.
     pub fn parts(&self) -> [String; 3] {
         let points = |fraction: f64| format!("{:+.1}", 100.0 * fraction);
         let (low, high) = self.interval;
@@ -84,7 +83,7 @@ impl Comparison {
         [points(self.difference), format!("{} to {}", points(low), points(high)), p]
     }
 
-    /// These in one line, as in `+10.0 points (95 % interval +5.0 to +16.0, p = 0.002)`.
+    /// The [parts](Self::parts) in one line, as in `+10.0 points (95 % interval +5.0 to +16.0, p = 0.002)`.
     pub fn line(&self) -> String {
         let [points, interval, p] = self.parts();
         format!("{points} points (95 % interval {interval}, {p})")
@@ -101,9 +100,9 @@ mod tests {
         Predictions::new(2, probabilities, vec![0; hits.len()]).unwrap()
     }
 
-    /// Six clips: both right, four of the first alone, one of the second alone. Of five, four or
-    /// more are one side's with probability (5 + 1) / 32, twice that for either side. With the
-    /// systems exchanged the difference changes its sign.
+    /// Six clips: one that both name correctly, four of the first system alone, one of the second alone.
+    /// Four or more of five are one side's with probability (5 + 1) / 32, twice that for either side. If
+    /// the systems are exchanged, the difference changes its sign.
     #[test]
     fn counts_the_clips_that_only_one_names() {
         let first = predictions(&[true, true, true, true, true, false]);

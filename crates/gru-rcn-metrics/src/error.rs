@@ -1,4 +1,4 @@
-//! Errors of invalid predictions.
+//! The error type for classification metrics.
 
 use thiserror::Error;
 
@@ -6,10 +6,10 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum MetricsError {
-    /// A classifier without classes.
+    /// No classes.
     #[error("there must be at least one class")]
     NoClasses,
-    /// No clips, hence no accuracy.
+    /// No clips, so that accuracies are undefined.
     #[error("there must be at least one clip")]
     NoClips,
     /// The probabilities do not fill `[clips, classes]`.
@@ -45,7 +45,7 @@ pub enum MetricsError {
         /// The value.
         value: f32,
     },
-    /// The probabilities of a clip do not sum to one; often these are scores before the softmax.
+    /// The probabilities of a clip do not sum to one, often because they are scores before the softmax.
     #[error("the probabilities of clip {clip} sum to {sum}, not to 1")]
     Sum {
         /// Position of the clip.
@@ -53,10 +53,10 @@ pub enum MetricsError {
         /// Their sum.
         sum: f64,
     },
-    /// Two systems that are compared were scored on other clips.
+    /// Two systems to compare were scored on different clips.
     #[error("the systems to compare were not scored on the same clips: their true classes differ")]
     OtherClips,
-    /// Counts that do not form a square matrix.
+    /// A confusion matrix that is not square.
     #[error("row {row} of the confusion matrix has {got} columns, expected {classes}")]
     NotSquare {
         /// The offending row.

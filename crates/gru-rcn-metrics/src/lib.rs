@@ -2,8 +2,8 @@
 //! confusion matrix, confidence intervals, calibration, and the difference of two systems with
 //! McNemar's test. Metrics of captions are in [`caption`].
 //!
-//! The crate works on plain numbers (probabilities and labels) without a tensor library, so it can
-//! score a file, another framework or a spreadsheet with the same code as a training run.
+//! The crate works on plain numbers, probabilities and labels, without a tensor library. So it can score
+//! a file, a spreadsheet or the output of another framework with the code of a training run.
 //!
 //! ```
 //! use gru_rcn_metrics::Predictions;
@@ -19,9 +19,9 @@
 //! # Ok::<(), gru_rcn_metrics::MetricsError>(())
 //! ```
 //!
-//! **Ties count against the model.** In a constant prediction all classes tie; resolving the tie by
-//! index would make it look like a model that knows class 0. Here no clip is correct then, neither
-//! in the accuracies nor in the confusion matrix, so the two always agree.
+//! **Ties count against the model.** In a constant prediction all classes tie. If the first class won the
+//! tie, the model would seem to know class 0. Here no clip is correct in that case, neither in the
+//! accuracies nor in the confusion matrix, so the two always agree.
 
 mod calibration;
 pub mod caption;

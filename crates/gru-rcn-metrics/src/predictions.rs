@@ -2,13 +2,13 @@
 
 use crate::{Classification, ConfusionMatrix, MetricsError};
 
-/// Allowed deviation of a clip's sum of probabilities from one: more than the rounding of a
-/// half-precision softmax, less than the error of scores without a softmax.
+/// Allowed deviation of a clip's sum of probabilities from one: larger than the rounding of a
+/// half-precision softmax, smaller than the deviation of scores without a softmax.
 const SUM_TOLERANCE: f64 = 1e-2;
 
 /// The predictions of one system on one set of clips.
 ///
-/// [`Predictions::new`] checks the values once, so that the metrics cannot fail.
+/// [`Predictions::new`] checks the values, so the metrics cannot fail.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Predictions {
@@ -70,7 +70,7 @@ impl Predictions {
         self.probabilities.chunks_exact(self.classes).zip(self.targets.iter().copied())
     }
 
-    /// The predicted class of each clip: the most probable one, and in a tie the first wrong one.
+    /// The predicted class of each clip: the most probable one; in a tie, the first wrong one.
     pub fn predicted(&self) -> Vec<usize> {
         self.iter().map(|(row, truth)| predicted_class(row, truth)).collect()
     }
@@ -127,7 +127,7 @@ fn check_distribution(clip: usize, row: &[f32]) -> Result<(), MetricsError> {
     Ok(())
 }
 
-/// How many other classes are at least as probable as the true one.
+/// Number of other classes that are at least as probable as the true one.
 fn rank(row: &[f32], truth: usize) -> usize {
     let ahead = |&(class, &p): &(usize, &f32)| class != truth && p >= row[truth];
     row.iter().enumerate().filter(ahead).count()

@@ -5,8 +5,8 @@ pub const WILSON_95: f64 = 1.959_963_984_540_054;
 
 /// The Wilson score interval of a proportion, for a normal quantile `z` ([`WILSON_95`] for 95 %).
 ///
-/// Unlike the textbook `p ± z·√(p(1−p)/n)` it stays in [0, 1] and keeps a width if every clip is
-/// correct, which is common on small test sets. `(0, 1)` if `n` is zero.
+/// Unlike the textbook interval `p ± z·√(p(1−p)/n)`, it stays in [0, 1] and keeps a width if every clip
+/// is correct, as often on small test sets. It is `(0, 1)` if `n` is zero.
 ///
 /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 ///
@@ -26,8 +26,8 @@ pub fn wilson_interval(successes: usize, n: usize, z: f64) -> (f64, f64) {
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
-/// The probability of at least `successes` in `n` independent trials of probability `p` each,
-/// exact: that of a result as good as this by chance alone.
+/// The exact probability of at least `successes` in `n` independent trials of probability `p` each, that
+/// is of a result at least as good by chance alone.
 ///
 /// # Panics
 ///
@@ -40,7 +40,7 @@ pub fn binomial_tail(successes: usize, n: usize, p: f64) -> f64 {
     if successes > n || p == 0.0 {
         return 0.0;
     }
-    // In logarithms, since a single term may be smaller than any float.
+    // In logarithms, because a term may underflow.
     let (mut choose, mut sum) = (0.0, 0.0);
     for k in 0..=n {
         if k >= successes {

@@ -1,4 +1,4 @@
-//! What the measurements of stored frames have in common.
+//! Common code of the measurements with stored frames.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ impl Arguments {
         Ok(self.0.remove(place).parse()?)
     }
 
-    /// A sample for each folder of frames in the one folder left, in the order of their names.
+    /// A sample for each folder of frames in the remaining argument, sorted by name.
     pub(crate) fn samples(self) -> Result<Vec<Sample>, Box<dyn Error>> {
         let [root] = &self.0[..] else {
             return Err("one folder, please: frames/<class> of a prepared data set".into());
@@ -48,15 +48,14 @@ impl Arguments {
     }
 }
 
-/// Clips of neighbouring frames of 256×340 pixels; `side` is that of the result.
+/// A planner of neighbouring frames of 256×340 pixels; `side` is the side of the clips.
 pub(crate) fn planner(frames: usize, side: usize, crop: CropRule, flip: bool) -> ClipPlanner {
     let (temporal, photometric) = (TemporalSampling::Consecutive { frames }, Photometric::default());
     let (frame_size, input_size) = ([256, 340], [side, side]);
     ClipPlanner { modality: Modality::Rgb, temporal, frame_size, input_size, crop, flip, photometric }
 }
 
-/// Nanoseconds that this thread has run so far; other programs on the machine do not count. Known
-/// on Linux only.
+/// Processor time of this thread in nanoseconds, without that of other programs; known on Linux only.
 pub(crate) fn processor_ns() -> Option<u64> {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     line.split_whitespace().next()?.parse().ok()

@@ -1,18 +1,18 @@
 //! Files that are written whole or not at all, and locks on folders.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use super::text::regular;
 
-/// End of the names of files and folders being written. A leading dot hides them from everything
+/// End of the names of files and folders being written. Their leading dot hides them from all code
 /// that lists clips.
 pub(crate) const PARTIAL: &str = ".partial";
 
-/// The hidden sibling under whose name `path` is written until it is whole.
+/// The hidden sibling that stands in for `path` until it is complete.
 pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -20,17 +20,17 @@ pub(crate) fn partial_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes a file whole or not at all: into a hidden sibling, which is on disk before it gets the
-/// name. Of a link, what it names is replaced.
+/// Writes a file whole or not at all: into a hidden sibling, which is synchronised and then renamed.
+/// A link stays, and its target is written, even if it does not exist yet.
 ///
 /// # Errors
-/// [`DataError::Io`], [`DataError::NotFound`] without the folder, and [`DataError::NotAFile`] where a
-/// folder, a pipe, a socket or a device has the name.
+/// [`DataError::Io`], [`DataError::NotFound`] if the folder does not exist, and
+/// [`DataError::NotAFile`] if a folder, a pipe, a socket or a device has the name.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), DataError> {
     write_atomically_by(path, |file| file.write_all(content))
 }
 
-/// The same with a content that `write` writes into the file.
+/// As [`write_atomically`], with content that `write` produces.
 pub(crate) fn write_atomically_by<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<T>,
@@ -41,7 +41,11 @@ pub(crate) fn write_atomically_by<T>(
             regular(path, &metadata)?;
             fs::canonicalize(path).map_err(io)?
         }
-        None => path.to_owned(),
+        None => match fs::read_link(path) {
+            // A circle of links is no missing file: `metadata` fails in another way.
+            Ok(target) => return write_atomically_by(&path.with_file_name(target), write),
+            Err(_) => path.to_owned(),
+        },
     };
     let partial = partial_sibling(&place);
     let all = || {
@@ -81,16 +85,33 @@ pub(crate) fn sync_folder_of(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// What was read of a file; `None` where there is no such file.
+/// The result of reading `path`; `None` if it does not exist.
 ///
 /// # Errors
 /// [`DataError::Io`] for every other failure.
 pub fn if_there<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>, DataError> {
+    unless_missing(read.map_err(|error| DataError::io(path, error)))
+}
+
+/// The same for an error that names its path already.
+pub(crate) fn unless_missing<T>(read: Result<T, DataError>) -> Result<Option<T>, DataError> {
     match read {
         Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(DataError::io(path, error)),
+        Err(DataError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// The entries of a folder, in no particular order.
+pub(crate) fn read_folder(folder: &Path) -> Result<Vec<DirEntry>, DataError> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect);
+    entries.map_err(|error| DataError::io(folder, error))
+}
+
+/// The canonical path of a folder; `expected` says what a file in its place should be.
+pub(crate) fn canonical_folder(path: &Path, expected: &str) -> Result<PathBuf, DataError> {
+    let canonical = fs::canonicalize(path).map_err(|error| DataError::io(path, error))?;
+    if canonical.is_dir() { Ok(canonical) } else { Err(DataError::dataset(path, expected)) }
 }
 
 /// Removes a file or a folder with everything in it, if it exists. Links are removed, not followed.
@@ -119,36 +140,35 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     }
 }
 
-/// Keeps other processes out of a folder for as long as it lives. The system releases it however
-/// the process ends.
+/// Keeps other processes out of a folder while it lives. The system releases it however the process
+/// ends.
 ///
-/// On file systems that cannot lock, some network ones, it locks nothing.
+/// On file systems without locks, such as some network ones, it does nothing.
 #[derive(Debug)]
 pub struct FolderLock {
     _held: Vec<File>,
 }
 
 impl FolderLock {
-    /// Takes a folder for this process alone; `None` while another process holds it or a part of
-    /// it.
+    /// Locks a folder for this process alone; `None` while another process holds it or a part of it.
     pub fn whole(folder: &Path) -> Option<Self> {
-        // The folder itself is locked, so that no file is left over.
+        // The folder itself is locked, so no lock file is left behind.
         let Ok(file) = File::open(folder) else { return Some(Self { _held: Vec::new() }) };
         taken(file.try_lock()).then(|| Self { _held: vec![file] })
     }
 
-    /// Takes the part `name` of a folder, together with other processes that take other parts;
-    /// `None` while another process holds the part or the whole folder.
+    /// Locks the part `name` of a folder, beside other processes that hold other parts; `None` while
+    /// another process holds this part or the whole folder.
     ///
     /// # Errors
-    /// [`DataError::Io`] where the part's lock file cannot be made.
+    /// [`DataError::Io`] if the part's lock file cannot be created.
     pub fn part(folder: &Path, name: &str) -> Result<Option<Self>, DataError> {
         let Ok(shared) = File::open(folder) else { return Ok(Some(Self { _held: Vec::new() })) };
         if !taken(shared.try_lock_shared()) {
             return Ok(None);
         }
-        // The file stays: whoever removed it could remove it under a process that has just opened
-        // it. Only the owner of the whole folder may remove such files.
+        // The file stays, because another process may have just opened it. Only the owner of the
+        // whole folder may remove lock files.
         let path = folder.join(format!(".prepare-{name}.lock"));
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| DataError::io(&path, error))?;
@@ -192,6 +212,20 @@ mod tests {
         let null = folder.path().join("null");
         std::os::unix::fs::symlink("/dev/null", &null).unwrap();
         assert!(matches!(write_atomically(&null, b"x"), Err(DataError::NotAFile { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_dangling_link_stays_and_its_target_is_written() {
+        let folder = temporary();
+        let [target, link, outer, circle] = ["target", "link", "outer", "circle"].map(|name| folder.path().join(name));
+        for (to, at) in [(Path::new("target"), &link), (link.as_path(), &outer), (Path::new("circle"), &circle)] {
+            std::os::unix::fs::symlink(to, at).unwrap();
+        }
+        write_atomically(&outer, b"one").unwrap();
+        assert!([&link, &outer].iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
+        assert_eq!(fs::read(&target).unwrap(), b"one");
+        assert!(matches!(write_atomically(&circle, b"x"), Err(DataError::Io { .. })));
     }
 
     #[test]

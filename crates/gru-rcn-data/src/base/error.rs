@@ -1,4 +1,4 @@
-//! Errors between a file and a clip.
+//! The error type of the crate.
 //!
 //! Every message names the file, clip or key concerned and says what to do. Nothing in this crate
 //! replaces a broken clip by another one: the caller decides what an error means for its run.
@@ -10,8 +10,8 @@ use super::split::Split;
 
 /// An error of this crate.
 ///
-/// `path` is the file or folder concerned, `reason` and `words` say what is wrong. Lines are
-/// counted from 1, frames from 0.
+/// `path` is the file or folder concerned; `reason` and `words` say what is wrong. Lines are counted
+/// from 1, frames from 0.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)] // of fields, which are described above
@@ -57,10 +57,10 @@ pub enum DataError {
     /// The limit `max_frames`, `max_side`, `max_pixels` or `max_bytes` was exceeded.
     #[error("{path}: exceeds the limit `{limit}` of {allowed}; make the clip smaller (where the crate is used as a library, `DecodeLimits` has the limits)", path = .path.display())]
     TooLarge { path: PathBuf, limit: &'static str, allowed: usize },
-    /// A file is read whole and is something else than a file: `what`.
+    /// A folder, pipe, socket or device, named by `what`, in place of a regular file.
     #[error("{path}: this is {what}, a regular file was expected", path = .path.display())]
     NotAFile { path: PathBuf, what: &'static str },
-    /// A file is larger than any of its kind may be.
+    /// A file above the size limit of its kind.
     #[error("{path}: the file has more than {most} bytes; check that it is the right one", path = .path.display())]
     TooLong { path: PathBuf, most: u64 },
     /// A text file is not UTF-8.
@@ -93,10 +93,10 @@ pub enum DataError {
     /// A part of the data set holds no clip.
     #[error("data set `{dataset}`: the {split} part holds no clip; {remedy}")]
     EmptySplit { dataset: String, split: Split, remedy: String },
-    /// Reading a file failed for another reason than its absence.
+    /// An I/O error other than a missing file.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    /// A job panicked, of loading, preparing or verifying.
+    /// A loading, preparing or verifying job panicked.
     #[error("job {job} panicked: {message}; this is a defect, please report it")]
     Worker { job: usize, message: String },
 }
@@ -121,6 +121,10 @@ impl DataError {
 
     pub(crate) fn dataset(path: &Path, reason: impl Into<String>) -> Self {
         Self::BadDataset { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn frames(path: &Path, reason: impl Into<String>) -> Self {
+        Self::BadFrames { path: path.to_owned(), reason: reason.into() }
     }
 }
 

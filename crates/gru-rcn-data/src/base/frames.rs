@@ -1,4 +1,4 @@
-//! The pixels of a clip on the host: 8-bit, uncompressed, in one buffer.
+//! The pixels of a clip in host memory: 8-bit, uncompressed, in one buffer.
 
 use super::error::DataError;
 
@@ -21,7 +21,7 @@ impl Frames {
     /// Wraps a buffer of shape `[time, height, width, channels]`.
     ///
     /// # Errors
-    /// [`DataError::Shape`] when the buffer's length is not the product of the four numbers.
+    /// [`DataError::Shape`] if the buffer's length is not the product of the four numbers.
     pub fn new(data: Vec<u8>, time: usize, height: usize, width: usize, channels: usize) -> Result<Self, DataError> {
         let expected = [time, height, width, channels].iter().try_fold(1usize, |product, &n| product.checked_mul(n));
         if expected != Some(data.len()) {
@@ -36,7 +36,7 @@ impl Frames {
     /// The pixels `[height, width, channels]` of frame `t`, counted from 0.
     ///
     /// # Panics
-    /// When `t` is not below `time`, as slices do.
+    /// If `t` is not below `time`.
     pub fn frame(&self, t: usize) -> &[u8] {
         assert!(t < self.time, "frame {t} of a clip of {} frames", self.time);
         let length = self.frame_bytes();

@@ -8,8 +8,7 @@ use super::error::DataError;
 /// Bounds on one file or folder of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Most frames of one file; where only some frames of a file are kept, most of these. Default
-    /// 100 000.
+    /// Most frames of one file; if only some frames are kept, most of those. Default 100 000.
     pub max_frames: usize,
     /// Most pixels of a side, before and after scaling. Default 8192.
     pub max_side: usize,
@@ -18,9 +17,8 @@ pub struct DecodeLimits {
     pub max_pixels: usize,
     /// Most bytes of a decoded clip in memory. Default 2 GiB.
     pub max_bytes: usize,
-    /// Longest time that decoding one file may take, not counting what the caller does with the
-    /// frames; where only some frames of a file are kept, the longest time for each. Default 10
-    /// minutes.
+    /// Longest time for decoding one file, without the time that the caller spends on the frames; if
+    /// only some frames are kept, the longest time for each frame. Default 10 minutes.
     pub timeout: Duration,
 }
 
@@ -48,7 +46,7 @@ impl DecodeLimits {
         Ok(())
     }
 
-    /// Checks the size of a frame, before memory is taken for it.
+    /// Checks the size of a frame before memory is allocated for it.
     pub(crate) fn check_size(&self, path: &Path, height: usize, width: usize) -> Result<(), DataError> {
         if height.max(width) > self.max_side {
             return Err(too_large(path, "max_side", self.max_side));

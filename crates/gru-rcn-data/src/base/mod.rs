@@ -1,8 +1,7 @@
-//! What every other module needs: errors, frames in memory, limits, stable random numbers, safe
-//! files.
+//! Basics for all other modules: errors, frames in memory, limits, stable random numbers, safe files.
 
-/// `Display` and `FromStr` of an enum by the names of its variants in lower case; further names are
-/// only read.
+/// `Display` and `FromStr` of an enum by the names of its variants in lower case. `FromStr` also
+/// accepts the aliases given after a variant.
 macro_rules! named {
     ($type:ident, $key:literal, $reason:literal, $($variant:ident $(| $also:literal)*),+) => {
         impl std::fmt::Display for $type {
@@ -35,7 +34,9 @@ mod split;
 mod text;
 
 pub use disk::{FolderLock, free_bytes, if_there, remove, sync_folder, write_atomically};
-pub(crate) use disk::{PARTIAL, partial_sibling, sync_folder_of, write_atomically_by};
+pub(crate) use disk::{
+    PARTIAL, canonical_folder, partial_sibling, read_folder, sync_folder_of, unless_missing, write_atomically_by,
+};
 pub use error::DataError;
 pub use frames::Frames;
 pub use limits::DecodeLimits;

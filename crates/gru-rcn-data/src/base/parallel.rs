@@ -1,4 +1,4 @@
-//! One job for many items on several threads, with the results in one place.
+//! One job for many items on several threads, with the results in the calling thread.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,15 +13,14 @@ pub(crate) fn threads(workers: usize) -> usize {
     if workers > 0 { workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
-/// Does `job` for every item and gives the results to `done` in the calling thread, in the order of
-/// their ends.
+/// Runs `job` for every item and passes the results to `done` in the calling thread, in the order in
+/// which the jobs finish.
 ///
-/// No job begins after `cancel` is set or `done` has failed; those begun are finished. Parallel
-/// work inside a job shares the same threads, so that the last long item is not left to one of
-/// them.
+/// No job starts after `cancel` is set or `done` has failed; jobs under way finish. Parallel work
+/// inside a job shares the same threads, so the last long item can use all of them.
 ///
 /// # Errors
-/// The first of `done`, and a job that panicked.
+/// The first error of `done`, and [`DataError::Worker`] for a job that panicked.
 pub(crate) fn for_each<T: Sync, R: Send>(
     items: &[T],
     workers: usize,

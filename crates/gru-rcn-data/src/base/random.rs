@@ -10,8 +10,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The 64-bit hash FNV-1a. It is stable over versions and machines, and no protection against
-/// malice.
+/// The 64-bit hash FNV-1a. It is the same in all versions and on all machines. It is not
+/// cryptographic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fnv64(u64);
 
@@ -28,7 +28,7 @@ impl Fnv64 {
         Self(bytes.iter().fold(self.0, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)))
     }
 
-    /// Adds a text after its length, so that two texts cannot run into each other.
+    /// Adds the length of a text and the text, so that neighbouring texts stay apart.
     pub fn text(self, text: &str) -> Self {
         self.number(text.len() as u64).bytes(text.as_bytes())
     }
@@ -44,7 +44,7 @@ impl Fnv64 {
     }
 }
 
-/// The generator SplitMix64: each word is a well-mixed function of a seed and a position.
+/// The generator SplitMix64: word `n` is a function of the seed and `n` alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitMix64(u64);
 
@@ -97,8 +97,7 @@ impl Draws {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in `0..n`, exactly (words that would make small numbers likelier are drawn again). 0
-    /// for `n` ≤ 1.
+    /// Exactly uniform in `0..n`, by rejection of words that would favour small numbers. 0 for `n` ≤ 1.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         let n = n.max(1) as u64;
         let limit = u64::MAX - u64::MAX % n;

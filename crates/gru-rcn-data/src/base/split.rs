@@ -14,4 +14,9 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// All parts.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+}
+
 super::named!(Split, "split", "it is train, validation (or val) or test", Train, Validation | "val", Test);

@@ -4,26 +4,27 @@ use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
+use super::disk::unless_missing;
 use super::error::DataError;
 
 /// Most bytes of a text file: lists and manifests of a million clips are smaller.
 const MOST_TEXT: u64 = 512 << 20;
 
-/// Opens a regular file for reading and returns its length. Reading a pipe could wait for ever, and
-/// reading a device never end.
+/// Opens a regular file and returns it with its length. Anything else is refused: a pipe could block
+/// for ever, and a device never end.
 ///
 /// # Errors
 /// [`DataError::NotFound`] and [`DataError::Io`]; [`DataError::NotAFile`] for a folder, a pipe, a
 /// socket or a device.
 pub fn open_file(path: &Path) -> Result<(File, u64), DataError> {
     let io = |error| DataError::io(path, error);
-    // Before it is opened, because opening a pipe waits for a writer.
+    // Checked first, because opening a pipe waits for a writer.
     let metadata = fs::metadata(path).map_err(io)?;
     regular(path, &metadata)?;
     Ok((File::open(path).map_err(io)?, metadata.len()))
 }
 
-/// Whether what is at `path` is a regular file.
+/// Refuses anything but a regular file.
 pub(super) fn regular(path: &Path, metadata: &Metadata) -> Result<(), DataError> {
     if metadata.is_file() {
         return Ok(());
@@ -42,13 +43,13 @@ pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// The same into a buffer, whose content is replaced.
+/// As [`read_file`], into a buffer whose content is replaced.
 pub(crate) fn read_file_into(path: &Path, most: u64, bytes: &mut Vec<u8>) -> Result<(), DataError> {
     let (file, length) = open_file(path)?;
     bytes.clear();
     if length <= most {
         bytes.reserve(length as usize);
-        // The limit holds for what is read, whatever the file system says of the length.
+        // Limited once more, because the file may grow or its length be wrong.
         file.take(most + 1).read_to_end(bytes).map_err(|error| DataError::io(path, error))?;
         if bytes.len() as u64 <= most {
             return Ok(());
@@ -57,7 +58,7 @@ pub(crate) fn read_file_into(path: &Path, most: u64, bytes: &mut Vec<u8>) -> Res
     Err(DataError::TooLong { path: path.to_owned(), most })
 }
 
-/// Reads a text file: UTF-8, with or without a byte-order mark, which is skipped.
+/// Reads a UTF-8 text file. A byte-order mark is skipped.
 ///
 /// # Errors
 /// Those of [`read_file`], with a limit of 512 MiB; [`DataError::NotText`] for UTF-16 and for bytes
@@ -77,27 +78,23 @@ pub fn read_text(path: &Path) -> Result<String, DataError> {
     })
 }
 
-/// As [`read_text`]; `None` where there is no such file.
+/// As [`read_text`]; `None` if the file does not exist.
 ///
 /// # Errors
-/// Those of [`read_text`], but for the missing file.
+/// Those of [`read_text`] except [`DataError::NotFound`].
 pub fn read_text_if_there(path: &Path) -> Result<Option<String>, DataError> {
-    match read_text(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(DataError::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    unless_missing(read_text(path))
 }
 
-/// A text without control characters but line ends and tabs: file names may hold what a terminal
-/// would obey.
+/// Escapes control characters except newlines and tabs: file names may hold sequences that a
+/// terminal would execute.
 pub fn printable(text: &str) -> String {
     let escape = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     text.chars().map(|c| if escape(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// The encoding of a text of two or four bytes a character: by its byte-order mark, or by the zero
-/// byte in its first character, which no text in UTF-8 has.
+/// Recognises UTF-16 and UTF-32 by their byte-order mark, and UTF-16 also by a zero byte in its
+/// first character, which UTF-8 text does not have.
 fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),

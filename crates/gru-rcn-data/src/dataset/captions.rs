@@ -1,17 +1,16 @@
-//! Captions of clips: MSVD's as they are distributed, and COCO's format, which is written.
+//! Captions of clips: read in the formats of MSVD, written in COCO's.
 //!
-//! A folder of captioned clips has `captions/<part>.json` for each part, as `score-captions` reads
-//! it too:
+//! A folder of captioned clips has a file `captions/<part>.json` for each part, which
+//! `score-captions` reads too:
 //!
 //! ```text
 //! {"images": [{"id": "msvd/-4wsuPCjDBc_5_15", "file_name": "frames/msvd/-4wsuPCjDBc_5_15"}, …],
 //!  "annotations": [{"id": 1, "image_id": "msvd/-4wsuPCjDBc_5_15", "caption": "a chipmunk is eating"}, …]}
 //! ```
 //!
-//! An id is the clip's in the data set, `file_name` its video or its folder of frames below the
+//! `id` is the clip's id in the data set, `file_name` its video or folder of frames, relative to the
 //! folder that holds `captions`.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
@@ -21,9 +20,9 @@ use serde::Serialize;
 use super::lists::{bad_line, lines, without_extension};
 use super::splits::{MSVD_CLASS, SplitList, msvd_numbers};
 use crate::base::{DataError, read_text, write_atomically};
-use crate::manifest::FRAMES;
+use crate::manifest::{FRAMES, line_of};
 
-/// Folder of the captions below that of the clips.
+/// Folder of the captions, in the folder of the clips.
 pub const CAPTIONS: &str = "captions";
 
 /// A clip with its captions.
@@ -31,8 +30,8 @@ pub const CAPTIONS: &str = "captions";
 pub struct CaptionedClip {
     /// The clip's id.
     pub id: String,
-    /// Its video or folder of frames below the data set's folder, with `/`; none where the data set
-    /// lacks it.
+    /// Its video or folder of frames, relative to the data set's folder, with `/`; `None` if the data
+    /// set does not have it.
     pub file: Option<String>,
     /// Sentences, at least one.
     pub captions: Vec<String>,
@@ -45,7 +44,7 @@ pub struct CaptionedPart {
     pub name: String,
     /// Clips with captions.
     pub clips: Vec<CaptionedClip>,
-    /// Clips that the part's list names and that have no caption.
+    /// Clips of the part's list without a caption.
     pub without: Vec<String>,
 }
 
@@ -82,18 +81,17 @@ impl CaptionedPart {
         let folder = root.join(CAPTIONS);
         fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
         let path = folder.join(format!("{}.json", self.name));
-        let json = serde_json::to_string(&coco).map_err(|error| DataError::io(&path, error.into()))?;
-        write_atomically(&path, (json + "\n").as_bytes())
+        write_atomically(&path, line_of(&path, &coco)?.as_bytes())
     }
 }
 
 /// Captions by the clip's name.
 type Captions = BTreeMap<String, Vec<String>>;
 
-/// Reads MSVD's captions: a JSON object `{PART: {CLIP: [CAPTION, …], …}, …}`, whose parts' names do
-/// not matter, or lines `CLIP CAPTION` in a file that ends in `.txt`, as the corpus is distributed in
-/// (`AllVideoDescriptions.txt`), where `#` begins a comment. White space within a caption becomes
-/// single spaces, line ends too; captions without a word are dropped.
+/// Reads MSVD's captions: a JSON object `{PART: {CLIP: [CAPTION, …], …}, …}`, in which the names of
+/// the parts do not matter, or a `.txt` file of lines `CLIP CAPTION`, like the corpus' own
+/// `AllVideoDescriptions.txt`, in which `#` begins a comment. White space within a caption, line ends
+/// included, becomes single spaces; captions without a word are dropped.
 ///
 /// # Errors
 /// [`DataError::BadDataset`] for a JSON file of another shape or with a clip in two parts,
@@ -112,11 +110,8 @@ pub(crate) fn read_msvd(path: &Path) -> Result<Captions, DataError> {
             DataError::dataset(path, format!("{format}: {error}"))
         })?;
         for (clip, captions) in parts.into_values().flatten() {
-            match all.entry(without_extension(&clip).to_owned()) {
-                Entry::Vacant(place) => drop(place.insert(captions)),
-                Entry::Occupied(_) => {
-                    return Err(DataError::dataset(path, format!("the clip {clip} has captions in two parts")));
-                }
+            if all.insert(without_extension(&clip).to_owned(), captions).is_some() {
+                return Err(DataError::dataset(path, format!("the clip {clip} has captions in two parts")));
             }
         }
     }
@@ -128,8 +123,8 @@ pub(crate) fn read_msvd(path: &Path) -> Result<Captions, DataError> {
     Ok(all)
 }
 
-/// The captions in `path` of the clips that MSVD's lists in `folder` name, by part, and a note on
-/// those of other clips. Clips may have their names or their numbers, in the file as in the lists.
+/// The captions in `path` by the parts of MSVD's lists in `folder`. Captions of clips in no list are
+/// counted in a note. The file and the lists may each name clips by name or by number.
 pub(crate) fn of_msvd(
     path: &Path,
     folder: &Path,
@@ -211,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_captions_is_named() {
+    fn malformed_captions_are_refused() {
         refused(read("c.json", r#"{"a": ["b"]}"#), &["c.json", "{PART: {CLIP: [CAPTION"]);
         refused(read("c.json", r#"{"x": {"a": ["b"]}, "y": {"a": ["c"]}}"#), &["the clip a", "two parts"]);
         refused(read("c.txt", "a b\nlonely\n"), &["line 2", "lonely"]);
     }
 
     #[test]
-    fn coco_has_the_clips_that_are_there() {
+    fn coco_has_the_clips_with_files() {
         let folder = temporary();
         let clips = vec![clip("m/a", Some("frames/m/a"), &["one", "\"two\""]), clip("m/b", None, &["three"])];
         CaptionedPart { name: "train".into(), clips, without: Vec::new() }.write(folder.path()).unwrap();

@@ -1,4 +1,4 @@
-//! What tells that a clip's pixels are those of before, without decoding them.
+//! Hashes that show whether a clip's pixels have changed, without decoding them.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,13 +14,13 @@ use crate::video::{Ffmpeg, VideoDecoder};
 const HEAD: u64 = 64 << 10;
 
 impl Sample {
-    /// Tells the clip's content from others at the cost of reading the first bytes of its files: of
-    /// a video a hash of its size and first 64 KiB, of a folder of frames one of their names and
-    /// sizes and of the first 64 KiB of three of them, of a prepared clip the hash in the manifest.
+    /// A cheap hash of the clip's content, from the first bytes of its files. For a video: its size
+    /// and first 64 KiB. For a folder of frames: all names and sizes, and the first 64 KiB of three
+    /// frames. For a prepared clip: the hash in the manifest.
     ///
     /// # Errors
-    /// [`DataError::NotFound`], [`DataError::Io`], and those of a folder whose frames are not
-    /// numbered without a gap.
+    /// [`DataError::NotFound`], [`DataError::Io`], and [`DataError::BadFrames`] for a folder whose
+    /// frames are not numbered without a gap.
     pub fn digest(&self) -> Result<String, DataError> {
         let mut hash = Fnv64::default();
         match &self.source {
@@ -39,9 +39,9 @@ impl Sample {
         Ok(format!("{:016x}", hash.finish()))
     }
 
-    /// What the clip's pixels follow from, at the cost of reading its files: a SHA-256 of every
-    /// byte, of a prepared clip that in the manifest; with the frame rate where another file states
-    /// it, and with the version of FFmpeg where it decodes.
+    /// Identifies everything that determines the clip's pixels. It is a SHA-256 of every byte of its
+    /// files, which are all read. For a prepared clip it is the hash in the manifest with the frame
+    /// rate, for a video the hash with the version of FFmpeg.
     ///
     /// # Errors
     /// Those of [`Sample::digest`] and [`Ffmpeg::locate`].
@@ -63,7 +63,7 @@ fn add(hash: Fnv64, path: &Path, head: u64) -> Result<Fnv64, DataError> {
     let io = |error| DataError::io(path, error);
     let metadata = fs::metadata(path).map_err(io)?;
     let hash = hash.number(metadata.len());
-    // Nothing but a file ends by itself.
+    // A pipe or a device may have no end.
     if head == 0 || !metadata.is_file() {
         return Ok(hash);
     }
@@ -77,10 +77,8 @@ mod tests {
     use super::*;
     use crate::testing::{put, sample, save_frame, temporary};
 
-    /// The same bytes under another name have the same digest; other bytes and other sizes have
-    /// others.
     #[test]
-    fn a_video_is_known_by_its_size_and_first_bytes() {
+    fn the_digest_of_a_video_depends_on_its_bytes_alone() {
         let folder = temporary();
         let digest = |name: &str, bytes: &str| {
             put(folder.path(), name, bytes);
@@ -95,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_known_by_its_frames() {
+    fn the_digest_of_a_folder_depends_on_its_frames() {
         let folder = temporary();
         let frame = |t: u32| folder.path().join(format!("{t:06}.png"));
         (0..5).for_each(|t| save_frame(&frame(t), [4, 4], t));
@@ -106,8 +104,8 @@ mod tests {
         save_frame(&frame(2), [4, 4], 9);
         let changed = digest();
         assert_ne!(first, changed);
-        // Of a frame beside the first, the middle and the last, another size changes the digest, and
-        // every byte the content.
+        // Of a frame other than the first, the middle and the last, only the size enters the digest;
+        // every byte enters the content.
         let mut bytes = fs::read(frame(1)).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         save_frame(&frame(2), [4, 4], 2);

@@ -1,7 +1,6 @@
 //! Makes a data set of a folder of clips.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,32 +10,31 @@ use super::lists::{self, Labels, List, QUARANTINE, read_quarantine};
 use super::notes::{self, Grouping};
 use super::scan::{Clips, Found, PassedOver, aside, part_folders, scan};
 use super::{Dataset, Sample, leaks, prepared};
-use crate::base::{DataError, Fnv64, Split};
+use crate::base::{DataError, Fnv64, Split, canonical_folder};
 use crate::video::only_ffmpeg;
 
 /// The folder of clips and its division into parts.
 ///
-/// The root has one folder per class, named after it; a clip is a video file in it (known by its
-/// extension) or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are passed
-/// over and counted in [`Dataset::notes`]. The parts are made by the first of these that applies:
+/// The root has one folder per class, named after it. A clip is a video file in such a folder, known
+/// by its extension, or a folder of JPEG or PNG frames. Classes are sorted by name. Other files are
+/// passed over and counted in [`Dataset::notes`]. The parts come from the first of these that applies:
 ///
 /// 1. **Lists.** Each line of a list file is the path of a clip below the root, with or without a
 ///    label number after it. Clips that no list names are not used, except that without a train
 ///    list the train part is every clip that the other lists do not name.
 /// 2. **Folders.** A root with `train/` and at least one of `validation/` (or `val/`, `valid/`) and
 ///    `test/`, each with class folders.
-/// 3. **Neither**: all clips.
+/// 3. **Neither**: all clips are in the train part.
 ///
-/// A missing part is held out of the train part by *group*, whole groups at a time, the classes
-/// kept in balance as well as the groups allow. A clip's group comes from `groups`, else from its
-/// UCF-101 name (`v_Diving_g01_c03` is of `v_Diving_g01`), else it is the clip itself.
+/// A missing part is held out of the train part by *group*: whole groups at a time, with the classes
+/// as balanced as the groups allow. A clip's group comes from `groups`, else from its UCF-101 name
+/// (`v_Diving_g01_c03` is of `v_Diving_g01`); otherwise the clip is a group of its own.
 ///
 /// A root with a `manifest.jsonl` is a prepared folder (see [`crate::prepare`]): its clips, classes
-/// and groups are those of the manifest, its lists lie in `splits/`.
+/// and groups are those of the manifest, and its lists are in `splits/`.
 ///
-/// The validation clips may lie in another folder, `validation_root`, as where one data set is
-/// validated on another's videos. All its clips are taken, or those of `validation_list`; their ids
-/// begin with `validation/`.
+/// The validation clips may lie in another folder, `validation_root`, such as that of another data
+/// set. All its clips are taken, or those of `validation_list`; their ids begin with `validation/`.
 ///
 /// Clips named in the file `quarantine` are in no part and are not replaced; [`Dataset::skipped`]
 /// lists them.
@@ -45,20 +43,20 @@ use crate::video::only_ffmpeg;
 pub struct FolderOptions {
     /// The folder with the class folders.
     pub root: PathBuf,
-    /// A key of earlier versions, of which nothing is kept: `ffmpeg` is read, anything else refused.
+    /// A key of earlier versions without a meaning now: `ffmpeg` is accepted, any other value refused.
     #[doc(hidden)]
     #[serde(skip_serializing, deserialize_with = "only_ffmpeg")]
     pub decoder: (),
     /// List file of the train part; relative paths are relative to `root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_list: Option<PathBuf>,
-    /// List file of the validation part; without it that part is held out of the train part, or is
-    /// all of `validation_root`.
+    /// List file of the validation part. Without it, that part is held out of the train part, or is all
+    /// of `validation_root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_list: Option<PathBuf>,
-    /// The folder of the validation clips, where it is another one; prepared, or with class folders.
-    /// A relative path is relative to `root`, and so is `validation_list`, but its entries are
-    /// relative to this folder, whose `quarantine.jsonl` is used if it is there.
+    /// Folder of the validation clips, if that is another one; prepared, or with class folders. Its
+    /// path and that of `validation_list` may be relative to `root`; the entries of the list are
+    /// relative to this folder. A `quarantine.jsonl` in it is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_root: Option<PathBuf>,
     /// List file of the test part.
@@ -72,15 +70,15 @@ pub struct FolderOptions {
     /// to `root`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<PathBuf>,
-    /// Share of each class that is held out for validation where no list or folder gives it; above
+    /// Share of each class that is held out for validation if no list or folder gives that part; above
     /// 0. Default 0.15.
     pub validation_fraction: f32,
-    /// The same for the test part. Default 0.15.
+    /// Share of each class that is held out for testing, likewise. Default 0.15.
     pub test_fraction: f32,
     /// Seed of the division.
     pub seed: u64,
-    /// Whether further clips and classes leave the others in their parts, as far as the shares of
-    /// the classes allow. Default no, which is the division of earlier versions.
+    /// Whether clips stay in their parts when clips or classes are added, as far as the shares of the
+    /// classes allow. Default no, as in earlier versions.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stable: bool,
 }
@@ -132,7 +130,7 @@ impl Place {
         Ok(Self { clips, groups: named.unwrap_or(groups), prepared, quarantine, passed: PassedOver::default() })
     }
 
-    /// The clips, searched for where there is no manifest.
+    /// The clips. Without a manifest the folder is scanned for them.
     fn clips(&mut self, options: &FolderOptions, root: &Path) -> Result<&Clips, DataError> {
         if !self.prepared {
             let lists = [&options.train_list, &options.validation_list, &options.test_list];
@@ -142,7 +140,7 @@ impl Place {
         Ok(&self.clips)
     }
 
-    /// Takes the clips of the quarantine out of `clips`.
+    /// Removes the clips that are in quarantine, and adds their ids to `skipped`.
     fn sound(&self, clips: impl IntoIterator<Item = Found>, skipped: &mut Vec<String>) -> Vec<Found> {
         let (out, kept): (Vec<Found>, _) = clips.into_iter().partition(|clip| self.quarantine.contains(&clip.id));
         skipped.extend(out.into_iter().map(|clip| clip.id));
@@ -150,133 +148,104 @@ impl Place {
     }
 }
 
-fn canonical(shown: &Path) -> Result<PathBuf, DataError> {
-    let root = fs::canonicalize(shown).map_err(|error| DataError::io(shown, error))?;
-    if root.is_dir() {
-        return Ok(root);
+const EXPECTED: &str = "a data set is a folder with one folder per class";
+
+/// As [`Dataset::from_folder`], for a data set of at least `least_classes` classes.
+pub(super) fn read(options: &FolderOptions, least_classes: usize) -> Result<Dataset, DataError> {
+    check_fractions(options)?;
+    let root = canonical_folder(&options.root, EXPECTED)?;
+    let mut place = Place::find(options, &root)?;
+    // With `validation_root`, the list is read by `elsewhere`.
+    let own = FolderOptions {
+        validation_list: options.validation_list.clone().filter(|_| options.validation_root.is_none()),
+        ..options.clone()
+    };
+    let mut parts = find_parts(&own, &root, &mut place)?;
+    let classes = classes(options, &parts, least_classes)?;
+    let elsewhere = elsewhere(options, &root, &classes, &mut parts)?;
+    parts.notes.extend(place.passed.notes());
+    if let Some(groups) = &options.groups {
+        let Parts { train, validation, test, .. } = &parts;
+        let found = [Some(train), validation.as_ref(), test.as_ref()].into_iter().flatten().flatten();
+        let ids = place.clips.keys().chain(found.map(|clip| &clip.id)).chain(&place.quarantine);
+        parts.notes.extend(place.groups.unused(&root.join(groups), ids.map(String::as_str))?);
     }
-    Err(DataError::dataset(shown, "a data set is a folder with one folder per class"))
+    let missing = usize::from(parts.validation.is_none()) + usize::from(parts.test.is_none());
+    let listed = options.groups.is_some() || place.prepared;
+    let grouping = Grouping::new(&parts.train, &place.groups, listed, 1 + missing);
+    grouping.note(&mut parts.notes);
+    hold_out_missing(options, &place.groups, &classes, &mut parts);
+    parts.skipped.sort();
+    let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
+    let mut dataset = Dataset {
+        name: name_of(&root),
+        train: samples(parts.train),
+        validation: [samples(parts.validation.unwrap_or_default()), elsewhere].concat(),
+        test: samples(parts.test.unwrap_or_default()),
+        classes,
+        appearances: Vec::new(),
+        skipped: parts.skipped,
+        notes: parts.notes,
+    };
+    for split in Split::ALL {
+        if dataset.split(split).is_empty() {
+            let remedy = match missing {
+                0 => "list more clips, or put more into its folder".to_owned(),
+                _ => grouping.remedy(),
+            };
+            return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy });
+        }
+    }
+    let shared = leaks::shared_groups(&dataset, &place.groups);
+    dataset.notes.extend(shared);
+    let same = leaks::same_bytes(&root, &dataset)?;
+    dataset.notes.extend(same);
+    Ok(dataset)
 }
 
-impl Dataset {
-    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
-    ///
-    /// # Errors
-    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
-    /// [`DataError::NotFound`], each naming the folder, line or clip.
-    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
-        Self::read(options, 2)
-    }
-
-    /// The same of clips whose class folders are no labels, such as clips with captions: one is
-    /// enough.
-    ///
-    /// # Errors
-    /// As [`Dataset::from_folder`].
-    pub fn from_unlabelled_folder(options: &FolderOptions) -> Result<Self, DataError> {
-        Self::read(options, 1)
-    }
-
-    fn read(options: &FolderOptions, least_classes: usize) -> Result<Self, DataError> {
-        check_fractions(options)?;
-        let root = canonical(&options.root)?;
-        let mut place = Place::find(options, &root)?;
-        // The list of another folder's clips is read there.
-        let own = FolderOptions {
-            validation_list: options.validation_list.clone().filter(|_| options.validation_root.is_none()),
-            ..options.clone()
-        };
-        let mut parts = find_parts(&own, &root, &mut place)?;
-        let classes = classes(options, &parts, least_classes)?;
-        let elsewhere = elsewhere(options, &root, &classes, &mut parts)?;
-        parts.notes.extend(place.passed.notes());
-        if let Some(groups) = &options.groups {
-            let Parts { train, validation, test, .. } = &parts;
-            let found = [Some(train), validation.as_ref(), test.as_ref()].into_iter().flatten().flatten();
-            let ids = place.clips.keys().chain(found.map(|clip| &clip.id)).chain(&place.quarantine);
-            parts.notes.extend(place.groups.unused(&root.join(groups), ids.map(String::as_str))?);
+/// As [`Dataset::clips_of`].
+pub(super) fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Dataset, DataError> {
+    let root = canonical_folder(&options.root, EXPECTED)?;
+    let mut place = Place::find(options, &root)?;
+    match if place.prepared { None } else { part_folders(&root, true, &mut place.passed)? } {
+        Some(parts) => {
+            let all = parts.into_iter().flatten().flatten();
+            place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
         }
-        let missing = usize::from(parts.validation.is_none()) + usize::from(parts.test.is_none());
-        let listed = options.groups.is_some() || place.prepared;
-        let grouping = Grouping::new(&parts.train, &place.groups, listed, 1 + missing);
-        grouping.note(&mut parts.notes);
-        hold_out_missing(options, &place.groups, &classes, &mut parts);
-        parts.skipped.sort();
-        let samples = |found: Vec<Found>| -> Vec<Sample> { found.iter().filter_map(|f| f.sample(&classes)).collect() };
-        let mut dataset = Dataset {
-            name: name_of(&root),
-            train: samples(parts.train),
-            validation: [samples(parts.validation.unwrap_or_default()), elsewhere].concat(),
-            test: samples(parts.test.unwrap_or_default()),
-            classes,
-            appearances: Vec::new(),
-            skipped: parts.skipped,
-            notes: parts.notes,
-        };
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            if dataset.split(split).is_empty() {
-                let remedy = match missing {
-                    0 => "list more clips, or put more into its folder".to_owned(),
-                    _ => grouping.remedy(),
-                };
-                return Err(DataError::EmptySplit { dataset: dataset.name, split, remedy });
-            }
+        None => {
+            place.clips(options, &root)?;
         }
-        let shared = leaks::shared_groups(&dataset, &place.groups);
-        dataset.notes.extend(shared);
-        let same = leaks::same_bytes(&root, &dataset)?;
-        dataset.notes.extend(same);
-        Ok(dataset)
     }
-
-    /// All clips of a folder, or those that its list `test_list` names, as the test part of a data
-    /// set with the classes of a model. Not every class needs a clip. Of the other options `root`
-    /// and `quarantine` count; a folder with folders of parts gives the clips of all parts.
-    ///
-    /// # Errors
-    /// As [`Dataset::from_folder`], and if a clip's class is none of `classes`.
-    pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
-        let root = canonical(&options.root)?;
-        let mut place = Place::find(options, &root)?;
-        match if place.prepared { None } else { part_folders(&root, true, &mut place.passed)? } {
-            Some(parts) => {
-                let all = parts.into_iter().flatten().flatten();
-                place.clips = all.map(|clip| (clip.id.clone(), clip)).collect();
-            }
-            None => {
-                place.clips(options, &root)?;
-            }
+    let (clips, mut skipped) = (&place.clips, Vec::new());
+    // Each with its line in the list, if there is a list.
+    let chosen: Vec<(Option<usize>, Found)> = match &options.test_list {
+        None => place.sound(clips.values().cloned(), &mut skipped).into_iter().map(|clip| (None, clip)).collect(),
+        Some(list) => {
+            let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
+            lists::check_disjoint(list.entries())?;
+            skipped.extend(list.skipped_ids());
+            list.ids.iter().filter_map(|(line, id)| Some((Some(*line), clips.get(id)?.clone()))).collect()
         }
-        let (clips, mut skipped) = (&place.clips, Vec::new());
-        // With the line of the list that names it, if one does.
-        let chosen: Vec<(Option<usize>, Found)> = match &options.test_list {
-            None => place.sound(clips.values().cloned(), &mut skipped).into_iter().map(|clip| (None, clip)).collect(),
-            Some(list) => {
-                let list = lists::read(&root.join(list), clips, &place.quarantine, &mut Labels::default())?;
-                lists::check_disjoint(list.entries())?;
-                skipped.extend(list.skipped_ids());
-                list.ids.iter().filter_map(|(line, id)| Some((Some(*line), clips.get(id)?.clone()))).collect()
+    };
+    let sample = |(line, found): &(Option<usize>, Found)| {
+        found.sample(classes).ok_or_else(|| {
+            let (id, class, known) = (&found.id, &found.class, classes.join(", "));
+            let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
+            match (line, &options.test_list) {
+                (Some(line), Some(list)) => lists::bad_line(&root.join(list), *line, id, reason),
+                _ => DataError::dataset(&options.root, reason),
             }
-        };
-        let sample = |(line, found): &(Option<usize>, Found)| {
-            found.sample(classes).ok_or_else(|| {
-                let (id, class, known) = (&found.id, &found.class, classes.join(", "));
-                let reason = format!("the clip {id} is of the class `{class}`, which is none of those known: {known}");
-                match (line, &options.test_list) {
-                    (Some(line), Some(list)) => lists::bad_line(&root.join(list), *line, id, reason),
-                    _ => DataError::dataset(&options.root, reason),
-                }
-            })
-        };
-        skipped.sort();
-        let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
-        let mut notes = place.passed.notes().collect();
-        notes::quarantined(&skipped, None, &mut notes);
-        Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
-    }
+        })
+    };
+    skipped.sort();
+    let test = chosen.iter().map(sample).collect::<Result<_, _>>()?;
+    let mut notes = place.passed.notes().collect();
+    notes::quarantined(&skipped, None, &mut notes);
+    Ok(Dataset { name: name_of(&root), classes: classes.to_vec(), test, skipped, notes, ..Dataset::default() })
 }
 
-/// The validation clips of another folder, if there is one; `parts` then has none to hold out.
+/// The validation clips of `validation_root`, if given; `parts` then gets an empty validation part, so
+/// that none is held out.
 fn elsewhere(
     options: &FolderOptions,
     root: &Path,
@@ -289,7 +258,7 @@ fn elsewhere(
         return Err(DataError::setting("validation_root", other.display(), reason));
     }
     let quarantine = other.join(QUARANTINE);
-    let set = Dataset::clips_of(
+    let set = clips_of(
         &FolderOptions {
             test_list: options.validation_list.as_ref().map(|list| root.join(list)),
             quarantine: quarantine.is_file().then_some(quarantine),
@@ -392,7 +361,7 @@ fn rest(clips: &Clips, lists: &[&List]) -> Vec<Found> {
     clips.values().filter(|clip| !named.contains(clip.id.as_str())).cloned().collect()
 }
 
-/// The sorted names of the train part's classes, which every other part's must be among.
+/// The sorted class names of the train part, which must include those of the other parts.
 fn classes(options: &FolderOptions, parts: &Parts, least: usize) -> Result<Vec<String>, DataError> {
     let classes: BTreeSet<&String> = parts.train.iter().map(|clip| &clip.class).collect();
     for clip in [&parts.validation, &parts.test].into_iter().flatten().flatten() {
@@ -417,7 +386,7 @@ fn hold_out_missing(options: &FolderOptions, groups: &Groups, classes: &[String]
         if part.is_some() {
             return;
         }
-        // The share refers to the clips before any were held out.
+        // The fraction refers to all clips, before any were held out.
         let share = (fraction * all / parts.train.len().max(1) as f32).min(1.0);
         let member = |clip: &Found| Member {
             group: groups.of(&clip.id),

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::lists::normal;
@@ -22,7 +21,8 @@ impl Groups {
     /// Reads a JSON object from path or stem to group name. A key that occurs twice is an error.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let text = read_text(path)?;
-        let Pairs(pairs) = serde_json::from_str(&text).map_err(|error| {
+        let mut json = serde_json::Deserializer::from_str(&text);
+        let pairs = json.deserialize_map(Members).and_then(|pairs| json.end().map(|()| pairs)).map_err(|error| {
             let reason = format!("not a JSON object from clip path or file stem to group name: {error}");
             DataError::dataset(path, reason)
         })?;
@@ -38,16 +38,14 @@ impl Groups {
         Ok(Self(groups))
     }
 
-    /// A note that counts the keys that name none of the clips `ids`; an error where no key names
-    /// one. `path` is the file that was read.
+    /// A note that counts the keys that name none of the clips `ids`; an error if no key names any.
+    /// `path` is the file that was read.
     pub(crate) fn unused<'a>(
         &self,
         path: &Path,
         ids: impl IntoIterator<Item = &'a str>,
     ) -> Result<Option<String>, DataError> {
-        let ids: BTreeSet<&str> = ids.into_iter().collect();
-        let names = ids.iter().map(|id| id.rsplit('/').next().unwrap_or(id));
-        let known: BTreeSet<&str> = names.flat_map(|name| [name, stem(name)]).chain(ids.iter().copied()).collect();
+        let known: BTreeSet<&str> = ids.into_iter().flat_map(keys).collect();
         let unused: BTreeSet<&String> = self.0.keys().filter(|key| !known.contains(key.as_str())).collect();
         let Some(first) = unused.first() else { return Ok(None) };
         let (all, count, shown) = (self.0.len(), unused.len(), printable(first));
@@ -62,47 +60,36 @@ impl Groups {
 
     /// The group of a clip in the map, by its path or its file stem.
     pub(crate) fn named(&self, id: &str) -> Option<&str> {
-        let name = id.rsplit('/').next().unwrap_or(id);
-        [id, name, stem(name)].into_iter().find_map(|key| self.0.get(key)).map(String::as_str)
+        keys(id).into_iter().find_map(|key| self.0.get(key)).map(String::as_str)
     }
 
-    /// The group of a clip: by its path, its file stem, its UCF-101 name, or a group of its own.
+    /// The group of a clip: that of the map, that of its UCF-101 name, or one of its own.
     pub(super) fn of(&self, id: &str) -> String {
-        let name = id.rsplit('/').next().unwrap_or(id);
-        let known = self.named(id).or_else(|| ucf_group(stem(name)));
+        let [.., stem] = keys(id);
+        let known = self.named(id).or_else(|| ucf_group(stem));
         known.map_or_else(|| format!("clip {id}"), |group| format!("group {group}"))
     }
 }
 
-/// The members of a JSON object in their order, those of one key too.
-struct Pairs(Vec<(String, String)>);
+/// Reads all members of a JSON object in their order, repeated keys included.
+struct Members;
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, String)>;
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Pairs;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object of texts")
+    }
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of texts")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(Members)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        std::iter::from_fn(|| map.next_entry().transpose()).collect()
     }
 }
 
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+/// The keys by which a file may name a clip: its path, its file name, and that without the extension.
+fn keys(id: &str) -> [&str; 3] {
+    let name = id.rsplit_once('/').map_or(id, |(_, name)| name);
+    [id, name, name.rsplit_once('.').map_or(name, |(stem, _)| stem)]
 }
 
 fn digits(text: &str) -> bool {
@@ -117,7 +104,7 @@ pub(crate) fn ucf_group(stem: &str) -> Option<&str> {
     (class.starts_with("v_") && digits(clip) && digits(number)).then_some(group)
 }
 
-/// The group of the clip `id` of a data set of that layout; the id where its name states none.
+/// The group of the clip `id` by the naming rule of a layout; the id itself if the rule does not fit.
 pub(crate) fn group_of(layout: Layout, id: &str) -> String {
     let (class, stem) = id.split_once('/').unwrap_or(("", id));
     let found = match layout {
@@ -165,11 +152,10 @@ pub(super) struct Member {
 /// Chooses which of `members` are held out: `true` for about `fraction` of each class, in whole
 /// groups.
 ///
-/// Groups are visited in an order that depends on `key` and the group names alone. If it is `stable`,
-/// it is one of the hashes of the names, in which further groups leave the others in their order; else
-/// all are shuffled together. A group is taken if that brings the classes' held-out counts nearer to
-/// their shares. A class still without a held-out clip then gives its smallest group. No class is ever
-/// emptied.
+/// Groups are visited in an order that depends on `key` and the group names alone: if `stable`, the
+/// order of a hash of each name, so that added groups leave the others in their order; otherwise one
+/// shuffle of all. A group is taken if that brings the held-out counts of its classes nearer to their
+/// shares. A class still without a held-out clip then gives its smallest group. No class is emptied.
 pub(super) fn hold_out(members: &[Member], classes: usize, fraction: f32, key: Fnv64, stable: bool) -> Vec<bool> {
     if fraction <= 0.0 {
         return vec![false; members.len()];
@@ -256,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_map_goes_by_path_or_stem() {
+    fn groups_are_found_by_path_or_stem() {
         let map = [("a/x.avi", "one"), ("y", "two")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         let groups = Groups(map.into());
         assert_eq!(groups.of("a/x.avi"), "group one");
@@ -266,7 +252,7 @@ mod tests {
 
     // Two classes of 10 groups of 2: a share of 0.2 is 4 clips of each, that is 2 whole groups.
     #[test]
-    fn whole_groups_and_balanced_classes() {
+    fn whole_groups_are_held_out_of_balanced_classes() {
         let names: Vec<String> = (0..20).map(|i| format!("g{i}")).collect();
         let list: Vec<(&str, usize, usize)> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i % 2, 2)).collect();
         let members = members(&list);
@@ -281,8 +267,8 @@ mod tests {
         assert_ne!(hold_out(&members, 2, 0.2, key(1), false), hold_out(&members, 2, 0.2, key(2), false));
     }
 
-    // A third class leaves the twenty groups of two others where they are. A clip more in each class
-    // of ten leaves the share at 2 of 11: at most one clip is held out in place of another.
+    // Adding a third class does not move the twenty groups of the other two. One more clip in each
+    // class of ten keeps the share at 2 of 11, so at most one clip is exchanged.
     #[test]
     fn a_stable_division_keeps_the_others_in_their_parts() {
         let name = |class: usize, clip: usize| format!("{}/{clip}", ["a", "b", "c"][class]);
@@ -301,9 +287,8 @@ mod tests {
         }
     }
 
-    // Two groups of 50 and 40 and a share of 15: taking either overshoots by more than it lacked,
-    // yet a class without any held-out clip could not be validated, so the smaller group is held
-    // out.
+    // Two groups of 50 and 40 and a share of 15 %, 13.5 clips: either overshoots by more than was
+    // missing. A class without a held-out clip could not be validated, so the smaller one is taken.
     #[test]
     fn a_class_of_few_groups_holds_out_its_smallest() {
         let members = members(&[("big", 0, 50), ("small", 0, 40)]);

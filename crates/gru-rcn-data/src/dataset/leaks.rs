@@ -12,16 +12,16 @@ use super::{ClipSource, Dataset, Sample};
 use crate::base::{DataError, Split};
 use crate::image::list_frames;
 
-/// Pairs of parts; a clip of the first should resemble none of the second.
+/// Pairs of parts: no clip of the first should resemble one of the second.
 const PAIRS: [(Split, Split); 3] =
     [(Split::Test, Split::Train), (Split::Validation, Split::Train), (Split::Test, Split::Validation)];
-/// Bytes of two files that are compared before all of them are.
+/// Bytes at the start of two files that are compared before the whole files are.
 const HEAD: u64 = 64 << 10;
 
-/// Of each clip that is not prepared, by its id: number of files and the first one's bytes.
+/// For each clip that is not prepared, by its id: the number of its files and the bytes of the first.
 type Lengths<'a> = HashMap<&'a str, (usize, u64)>;
 
-/// Counts the clips of each part whose group is in another part too.
+/// Notes that count the clips of each part whose group is in another part too.
 pub(super) fn shared_groups(set: &Dataset, groups: &Groups) -> Vec<String> {
     let named = |sample: &Sample| groups.of(&sample.id).strip_prefix("group ").map(str::to_owned);
     let note = |(later, earlier): (Split, Split)| {
@@ -38,12 +38,11 @@ pub(super) fn shared_groups(set: &Dataset, groups: &Groups) -> Vec<String> {
     PAIRS.into_iter().filter_map(note).collect()
 }
 
-/// Refuses prepared clips of the same bytes in two parts, and counts clips of the same bytes
-/// elsewhere.
+/// Refuses prepared clips of the same bytes in two parts; counts other clips of the same bytes in
+/// notes.
 pub(super) fn same_bytes(root: &Path, set: &Dataset) -> Result<Vec<String>, DataError> {
     let mut known: HashMap<&str, (Split, &Sample)> = HashMap::new();
-    let parts = [Split::Train, Split::Validation, Split::Test].into_iter();
-    let samples = parts.flat_map(|split| set.split(split).iter().map(move |sample| (split, sample)));
+    let samples = Split::ALL.into_iter().flat_map(|split| set.split(split).iter().map(move |sample| (split, sample)));
     for (split, sample) in samples.clone() {
         let ClipSource::Prepared(clip) = &sample.source else { continue };
         let (before, other) = *known.entry(&clip.record.sha256).or_insert((split, sample));
@@ -69,7 +68,8 @@ pub(super) fn same_bytes(root: &Path, set: &Dataset) -> Result<Vec<String>, Data
     Ok(PAIRS.into_iter().filter_map(note).collect())
 }
 
-/// The clips of `later` with the bytes of one of `earlier`. Files of other lengths are not opened.
+/// The clips of `later` that have the bytes of a clip of `earlier`, with that clip. Files of different
+/// lengths are not opened.
 fn copies<'a>(later: &'a [Sample], earlier: &'a [Sample], lengths: &Lengths) -> Vec<(&'a Sample, &'a Sample)> {
     let mut by_length: HashMap<(usize, u64), Vec<&Sample>> = HashMap::new();
     for sample in earlier {
@@ -80,7 +80,7 @@ fn copies<'a>(later: &'a [Sample], earlier: &'a [Sample], lengths: &Lengths) -> 
     let (mut heads, mut wholes) = (HashMap::new(), HashMap::new());
     let mut found = Vec::new();
     for sample in later {
-        // An empty clip is an error elsewhere, not a copy.
+        // Reading reports an empty clip; it is not a copy.
         let Some(length) = lengths.get(&*sample.id).filter(|length| length.1 > 0) else { continue };
         let Some(others) = by_length.get(length) else { continue };
         let same = |other: &&&Sample| {
@@ -100,7 +100,7 @@ fn copies<'a>(later: &'a [Sample], earlier: &'a [Sample], lengths: &Lengths) -> 
     found
 }
 
-/// The files of a clip that is not prepared; none where they cannot be listed, which reading reports.
+/// The files of a clip that is not prepared; `None` if they cannot be listed, which reading reports.
 fn files(sample: &Sample) -> Option<Vec<PathBuf>> {
     match &sample.source {
         ClipSource::Video(path) => Some(vec![path.clone()]),
@@ -109,7 +109,7 @@ fn files(sample: &Sample) -> Option<Vec<PathBuf>> {
     }
 }
 
-/// Number of files and the first one's bytes.
+/// The number of files and the bytes of the first.
 fn length(files: &[PathBuf]) -> (usize, u64) {
     (files.len(), files.first().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len()))
 }

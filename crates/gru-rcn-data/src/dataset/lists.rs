@@ -1,8 +1,8 @@
 //! List files: one clip per line, as a path below the data set's root.
 //!
-//! UCF-101's own lists have a label number after the path. Class indices here are the positions of
-//! the sorted class names, whatever the lists count from; the numbers only have to agree with the
-//! folders: one number for each class, one class for each number.
+//! UCF-101's own lists have a label number after the path. These numbers are only checked against the
+//! folders: one number for each class, one class for each number. Class indices are the positions
+//! in the sorted class names.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -10,13 +10,13 @@ use std::path::{Component, Path, PathBuf};
 use super::scan::{Clips, is_video};
 use crate::base::{DataError, read_text};
 
-/// Default name of the list of clips that are not to be used.
+/// Default name of the list of clips to skip.
 pub const QUARANTINE: &str = "quarantine.jsonl";
 
 /// Ids with the numbers of their lines, counted from 1.
 pub(crate) type Ids = Vec<(usize, String)>;
 
-/// The lines of a list that are not empty, without the blanks around them, with their numbers.
+/// The non-empty lines of a list, trimmed, with their numbers.
 pub(crate) fn lines(path: &Path) -> Result<Ids, DataError> {
     // Line ends of every system.
     let text = read_text(path)?.replace("\r\n", "\n");
@@ -25,7 +25,7 @@ pub(crate) fn lines(path: &Path) -> Result<Ids, DataError> {
     Ok(lines.filter(|(_, line)| !line.is_empty()).collect())
 }
 
-/// The error of a line, of which at most 200 characters are shown.
+/// The error of a line; the message has at most 200 characters of it.
 pub(crate) fn bad_line(list: &Path, line: usize, entry: &str, reason: impl Into<String>) -> DataError {
     let entry = entry.chars().filter(|c| !c.is_control()).take(200).collect();
     DataError::BadList { list: list.to_owned(), line, entry, reason: reason.into() }
@@ -36,12 +36,12 @@ pub(crate) fn bad_line(list: &Path, line: usize, entry: &str, reason: impl Into<
 pub(super) struct List {
     pub(super) path: PathBuf,
     pub(super) ids: Ids,
-    /// Clips that it names and that are in quarantine.
+    /// The listed clips that are in quarantine.
     pub(super) skipped: Ids,
 }
 
 impl List {
-    /// All that it names, for [`check_disjoint`].
+    /// All its ids, for [`check_disjoint`].
     pub(super) fn entries(&self) -> [(&Path, &Ids); 2] {
         [(&self.path, &self.ids), (&self.path, &self.skipped)]
     }
@@ -51,8 +51,8 @@ impl List {
     }
 }
 
-/// Reads a list; every line must name a clip of `clips` or of `quarantine`, whose clips need not
-/// exist any more.
+/// Reads a list. Every line must name a clip of `clips` or of `quarantine`; the latter need not exist
+/// any more.
 pub(super) fn read(
     path: &Path,
     clips: &Clips,
@@ -75,8 +75,8 @@ pub(super) fn read(
     Ok(list)
 }
 
-/// The clip and the label number of a line. A path may hold spaces, so the whole line is tried
-/// first.
+/// The clip and the label number of a line. The whole line is tried first, because a path may contain
+/// spaces.
 pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, Option<u64>), String> {
     // A video's name also finds the clip without the extension.
     let look_up = |entry: &str| -> Result<Option<String>, String> {
@@ -92,8 +92,8 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
     {
         return Ok((id, Some(number)));
     }
-    // A list with counts, or a table: the clip is there, but more follows than a label. Not beyond the first columns: a
-    // line may have a million.
+    // A clip followed by more than a label, as in a table. Only the first columns are tried, because
+    // a line may have a million.
     for (end, _) in line.match_indices(|c: char| c.is_whitespace() || ",;|\"'".contains(c)).take(64) {
         let (entry, rest) = line.split_at(end);
         if let Ok(Some(id)) = look_up(entry.trim_start_matches(['"', '\'']).trim_end()) {
@@ -107,7 +107,7 @@ pub(crate) fn find(line: &str, known: impl Fn(&str) -> bool) -> Result<(String, 
     Err("no such clip in the data set; paths are relative to its root, as in `Class/clip.avi`".to_owned())
 }
 
-/// The path with `/` as separator, or why it is refused.
+/// The path with `/` as separator, or the reason why it is refused.
 pub(crate) fn normal(entry: &str) -> Result<String, String> {
     let windows_prefix = entry.as_bytes().get(1) == Some(&b':');
     if entry.contains('\0') || entry.starts_with(['/', '\\']) || windows_prefix {
@@ -125,13 +125,13 @@ pub(crate) fn normal(entry: &str) -> Result<String, String> {
     Ok(parts.join("/"))
 }
 
-/// The path without the extension of its last part, if that is one of a video.
+/// The path without its extension, if that is an extension of videos.
 pub fn without_extension(path: &str) -> &str {
     let video = is_video(Path::new(path));
     path.rsplit_once('.').filter(|_| video).map_or(path, |(stem, _)| stem)
 }
 
-/// The label numbers met so far, over all lists of a data set.
+/// The label numbers found so far in all lists of a data set.
 #[derive(Default)]
 pub(super) struct Labels {
     by_class: HashMap<String, u64>,
@@ -167,15 +167,14 @@ pub(super) fn check_disjoint<'a>(lists: impl IntoIterator<Item = (&'a Path, &'a 
     Ok(())
 }
 
-/// Reads the ids of the clips that are not to be used.
+/// Reads the ids of clips to skip.
 ///
 /// Each line is a JSON object with the id as `clip`, as
-/// [`write_quarantine`](crate::write_quarantine) writes it, or a plain id, so a list written by
-/// hand will do.
+/// [`write_quarantine`](crate::write_quarantine) writes it, or a plain id, for lists written by hand.
 ///
 /// # Errors
-/// [`DataError::BadList`], naming the line, for JSON without a `clip` and for paths that leave the
-/// data set; [`DataError::NotFound`] and [`DataError::Io`].
+/// [`DataError::BadList`], naming the line, for JSON without a `clip` and for paths out of the data
+/// set; [`DataError::NotFound`] and [`DataError::Io`].
 pub fn read_quarantine(path: &Path) -> Result<BTreeSet<String>, DataError> {
     let id = |(number, line): (usize, String)| {
         let bad = |reason: String| bad_line(path, number, &line, reason);

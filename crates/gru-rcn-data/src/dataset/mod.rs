@@ -32,7 +32,7 @@ pub(crate) use scan::{Entry, Found, PassedOver, aside, is_video, part_folders, s
 pub use splits::SplitList;
 pub(crate) use splits::{MSVD_CLASS, official, own, write};
 
-use crate::base::{Fnv64, Split};
+use crate::base::{DataError, Fnv64, Split};
 
 /// Where the frames of a clip come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,11 +50,11 @@ pub enum ClipSource {
 /// One labelled clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Unique in the data set; for files the path below the root, with `/`.
+    /// Unique in the data set; for files the path relative to the root, with `/`.
     pub id: String,
     /// Index into [`Dataset::classes`].
     pub class: usize,
-    /// Index into [`Dataset::appearances`], where the data set labels appearance apart from action.
+    /// Index into [`Dataset::appearances`], if the data set labels appearance as well as action.
     pub appearance: Option<usize>,
     /// Where its frames come from.
     pub source: ClipSource,
@@ -65,9 +65,9 @@ pub struct Sample {
 pub struct Dataset {
     /// A name for messages: the root folder's, or `motion`.
     pub name: String,
-    /// Names of the classes; a class is its index here.
+    /// Names of the classes, by class index.
     pub classes: Vec<String>,
-    /// Names of the appearances, empty where unknown.
+    /// Names of the appearances; empty if the data set has none.
     pub appearances: Vec<String>,
     /// Clips to train on.
     pub train: Vec<Sample>,
@@ -75,14 +75,42 @@ pub struct Dataset {
     pub validation: Vec<Sample>,
     /// Clips for the reported result.
     pub test: Vec<Sample>,
-    /// Ids of the clips that would be in one of the parts, but are in quarantine.
+    /// Ids of the clips that are in no part because they are in quarantine.
     pub skipped: Vec<String>,
-    /// Sentences for whoever reads a result: clips that are in no part though a list names them, and
-    /// the groups by which parts were drawn. Each counts its clips and names the first.
+    /// Sentences for readers of a result, such as on listed clips that are in no part, and on the
+    /// groups by which parts were drawn. Each has a count and names the first clip.
     pub notes: Vec<String>,
 }
 
 impl Dataset {
+    /// Reads a folder of clips; see [`FolderOptions`] for the layouts.
+    ///
+    /// # Errors
+    /// [`DataError::BadDataset`], [`DataError::BadList`], [`DataError::EmptySplit`] and
+    /// [`DataError::NotFound`], each naming the folder, line or clip.
+    pub fn from_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        folder::read(options, 2)
+    }
+
+    /// As [`Dataset::from_folder`], for clips whose class folders are no labels, such as clips with
+    /// captions: a single folder is enough.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`].
+    pub fn from_unlabelled_folder(options: &FolderOptions) -> Result<Self, DataError> {
+        folder::read(options, 1)
+    }
+
+    /// All clips of a folder, or those of `test_list`, as the test part of a data set with the classes
+    /// of a model. Not every class needs a clip. Of the other options only `root` and `quarantine` are
+    /// used. If the folder has folders of parts, the clips of all parts are taken.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_folder`], and if a clip's class is not among `classes`.
+    pub fn clips_of(options: &FolderOptions, classes: &[String]) -> Result<Self, DataError> {
+        folder::clips_of(options, classes)
+    }
+
     /// The samples of one part.
     pub fn split(&self, split: Split) -> &[Sample] {
         match split {
@@ -94,9 +122,9 @@ impl Dataset {
 
     /// A stable 16-digit hash of the classes and of every part's ids and labels, in order.
     ///
-    /// A run resumes only on the data set it began with. For a prepared folder the manifest's
-    /// hashes of the clips' files are in it, for the built-in set, whose ids do not name its
-    /// settings, those are; otherwise pixels are not hashed.
+    /// A run resumes only on the data set it began with. The hash includes the manifest's hashes of
+    /// the files of prepared clips, and the settings of the built-in set, which its ids do not state.
+    /// Otherwise pixels are not hashed.
     pub fn fingerprint(&self) -> String {
         let mut hash = Fnv64::default().text("data set").number(self.classes.len() as u64);
         for class in &self.classes {

@@ -1,4 +1,4 @@
-//! What a reader of the results should know of how the parts came about.
+//! Notes for readers of the results on how the parts were formed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,15 +8,16 @@ use super::lists::lines;
 use super::scan::Found;
 use crate::base::{DataError, Split};
 
-/// Extension of the file beside a list with those of its entries that the source did not have.
+/// Extension of the file beside a list that holds the entries missing from the source.
 pub(super) const ABSENT: &str = "absent";
 
-/// The entries of a list that the source did not have when the folder was prepared, counted.
+/// Counts the entries of a list that were missing from the source when the folder was prepared.
 pub(super) fn absent(list: &Path, split: Split, notes: &mut Vec<String>) -> Result<(), DataError> {
     let path = list.with_extension(ABSENT);
     let missing = if path.is_file() { lines(&path)? } else { Vec::new() };
     if let Some((_, first)) = missing.first() {
-        let (count, all, name) = (missing.len(), missing.len() + lines(list)?.len(), name(list));
+        let name = list.file_name().unwrap_or(list.as_os_str()).to_string_lossy();
+        let (count, all) = (missing.len(), missing.len() + lines(list)?.len());
         notes.push(format!(
             "{count} of {all} entries of the {split} list {name} are not in the source that was prepared and are in no \
              part, the first {first}"
@@ -25,7 +26,7 @@ pub(super) fn absent(list: &Path, split: Split, notes: &mut Vec<String>) -> Resu
     Ok(())
 }
 
-/// The clips of a part that are in quarantine, counted; of no part where parts are drawn.
+/// Counts the clips in quarantine: those of one part, or all where parts are drawn.
 pub(super) fn quarantined(clips: &[String], split: Option<Split>, notes: &mut Vec<String>) {
     if let Some(first) = clips.first() {
         let of = split.map_or_else(String::new, |split| format!("{split} "));
@@ -33,7 +34,7 @@ pub(super) fn quarantined(clips: &[String], split: Option<Split>, notes: &mut Ve
     }
 }
 
-/// The clips that no list names, counted, with the classes of which no list names any.
+/// Counts the clips in no list, and the classes without any clip in a list.
 pub(crate) fn unlisted<'a>(
     clips: impl IntoIterator<Item = (&'a str, &'a str)>,
     listed: &BTreeSet<&str>,
@@ -56,7 +57,7 @@ pub(crate) fn unlisted<'a>(
     notes.push(format!("{} of {all} clips are in no list and so in no part, the first {first}{whole}", left.len()));
 }
 
-/// How the clips of the train part hang together before other parts are held out of it.
+/// The groups of the train part before other parts are held out of it.
 pub(super) struct Grouping {
     clips: usize,
     groups: usize,
@@ -64,14 +65,14 @@ pub(super) struct Grouping {
     example: Option<(String, String)>,
     /// The class with the fewest groups, and their number.
     fewest: Option<(String, usize)>,
-    /// Parts that are to be made of these clips.
+    /// Number of parts to be made of these clips.
     parts: usize,
     listed: bool,
 }
 
 impl Grouping {
-    /// `listed` says whether a file or a manifest gives the groups; `parts` counts those that share
-    /// the clips.
+    /// `listed` says whether a file or a manifest gives the groups; `parts` is the number of parts to
+    /// be made of `train`.
     pub(super) fn new(train: &[Found], groups: &Groups, listed: bool, parts: usize) -> Self {
         let (mut all, mut by_class) = (BTreeSet::new(), BTreeMap::<&str, BTreeSet<String>>::new());
         let mut example = None;
@@ -101,14 +102,14 @@ impl Grouping {
         format!("{clips} clips of {groups} groups, by {by}{such}")
     }
 
-    /// A note where parts were held out and some clips share a group.
+    /// Adds a note if parts are held out and some clips share a group.
     pub(super) fn note(&self, notes: &mut Vec<String>) {
         if self.parts > 1 && self.grouped() {
             notes.push(format!("parts are drawn by group, so that no recording is in two of them; {}", self.counted()));
         }
     }
 
-    /// What to do about a part that got no clip.
+    /// Advice for a part that got no clip.
     pub(super) fn remedy(&self) -> String {
         let need = self.parts;
         let fewest = self.fewest.as_ref().map_or_else(String::new, |(class, n)| {
@@ -124,8 +125,4 @@ impl Grouping {
              of the parts, or name smaller groups by data.folder.groups"
         )
     }
-}
-
-fn name(list: &Path) -> String {
-    list.file_name().unwrap_or(list.as_os_str()).to_string_lossy().into_owned()
 }

@@ -15,9 +15,9 @@ use crate::manifest::{COMPONENTS, ClipRecord, FLOW, FRAMES, MANIFEST, Manifest};
 pub struct PreparedClip {
     /// Folder of its RGB frames.
     pub frames_dir: PathBuf,
-    /// Folder with the folders `x` and `y` of its flow images, where the data set has flow.
+    /// Folder of `x` and `y`, the folders of its flow images, if the data set has flow.
     pub flow_dir: Option<PathBuf>,
-    /// What the manifest says of it.
+    /// Its record in the manifest.
     pub record: ClipRecord,
 }
 
@@ -32,7 +32,7 @@ impl PreparedClip {
     pub(crate) fn flow_files(&self) -> Result<[Vec<PathBuf>; 2], DataError> {
         let Some(folder) = &self.flow_dir else {
             let reason = "the data set was prepared without optical flow; prepare it again with flow";
-            return Err(DataError::BadFrames { path: self.frames_dir.clone(), reason: reason.to_owned() });
+            return Err(DataError::frames(&self.frames_dir, reason));
         };
         if self.record.flow == 0 {
             return Ok([Vec::new(), Vec::new()]);
@@ -50,12 +50,11 @@ impl PreparedClip {
             return Ok(files);
         }
         let reason = format!("{} images, the manifest says {expected}; verify the data set", files.len());
-        Err(DataError::BadFrames { path: folder.to_owned(), reason })
+        Err(DataError::frames(folder, reason))
     }
 }
 
-/// The clips and groups of the prepared folder `root`, which is canonical; `None` for a folder
-/// without a manifest.
+/// The clips and groups of a prepared folder; `None` without a manifest. `root` is canonical.
 pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     let path = root.join(MANIFEST);
     if !path.is_file() {
@@ -75,7 +74,7 @@ pub(super) fn read(root: &Path) -> Result<Option<(Clips, Groups)>, DataError> {
     Ok(Some((clips, groups)))
 }
 
-/// A clip's folder, if it exists and no link leads out of the data set.
+/// A clip's folder; an error if it does not exist or a link leads out of the data set.
 fn below(root: &Path, kind: &str, id: &str) -> Result<PathBuf, DataError> {
     let path = root.join(kind).join(id);
     let real = fs::canonicalize(&path).map_err(|_| {
@@ -117,7 +116,7 @@ mod tests {
         let options = FolderOptions { train_list, test_list, validation_fraction: 0.4, ..options(&folder) };
         let set = Dataset::from_folder(&options).unwrap();
         assert_eq!(set.classes, ["a", "b"]);
-        assert_eq!([Split::Train, Split::Validation, Split::Test].map(|s| set.split(s).len()), [2, 2, 2]);
+        assert_eq!(Split::ALL.map(|split| set.split(split).len()), [2, 2, 2]);
         let ClipSource::Prepared(clip) = &set.test[0].source else { panic!() };
         assert_eq!(clip.frame_files().unwrap().len(), 3);
         // Another hash of the same clip is another data set.

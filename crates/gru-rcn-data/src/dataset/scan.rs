@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{ClipSource, Sample, without_extension};
-use crate::base::{DataError, printable};
+use crate::base::{DataError, printable, read_folder};
 use crate::image::{check_link, is_frame};
 
 /// File name extensions of videos, in lower case.
@@ -14,7 +14,7 @@ const VIDEO_EXTENSIONS: [&str; 22] = [
     "ogv", "qt", "ts", "vob", "webm", "wmv",
 ];
 
-/// What a scan found and did not take, as paths below the root.
+/// The files and folders that a scan passed over, as paths relative to the root.
 #[derive(Debug, Default)]
 pub(crate) struct PassedOver {
     files: Vec<String>,
@@ -22,7 +22,7 @@ pub(crate) struct PassedOver {
 }
 
 impl PassedOver {
-    /// One line for each kind, which counts and names the first.
+    /// One note for files and one for folders, with the count and the first path.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let line = |paths: &[String], what: &str, why: &str| {
             paths.first().map(|first| format!("{} {what} passed over, the first {first}: {why}", paths.len()))
@@ -53,13 +53,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The clip as a sample of `classes`; `None` if its class is not among them.
+    /// The clip as a sample; `None` if its class is not among `classes`.
     pub(crate) fn sample(&self, classes: &[String]) -> Option<Sample> {
         let class = classes.iter().position(|class| *class == self.class)?;
         Some(Sample { id: self.id.clone(), class, appearance: None, source: self.source.clone() })
     }
 
-    /// The id without the extension of a video: no two clips of a class may share it.
+    /// The id without the extension of a video, which is unique within a class.
     pub(crate) fn stem(&self) -> &str {
         match self.source {
             ClipSource::Video(_) => without_extension(&self.id),
@@ -76,10 +76,10 @@ pub(crate) struct Entry {
     pub(crate) is_folder: bool,
 }
 
-/// Finds the clips of every class folder in `folder`, whose own path below `root` is `prefix` (""
-/// or "train/").
+/// Finds the clips of every class folder in `folder`, which is `root` itself (`prefix` is empty) or a
+/// part's folder in it (`prefix` is `train/`, for example).
 ///
-/// Folders named in `aside` hold lists, not clips.
+/// The folders `aside` hold lists, not clips.
 pub(crate) fn scan(
     root: &Path,
     folder: &Path,
@@ -119,13 +119,13 @@ pub(crate) fn scan(
     Ok(clips)
 }
 
-/// The error of two files, or a file and a folder of frames, that are one clip by their names.
+/// The error of two files, or a file and a folder of frames, that would both be the clip `id`.
 pub(crate) fn same_clip(path: &Path, other: &Path, id: &str) -> DataError {
     let other = other.display();
     DataError::dataset(path, format!("this and {other} would both be the clip {id}; rename or remove one of the two"))
 }
 
-/// The videos directly in `root`, all of one class.
+/// The videos directly in `root`, as clips of one class.
 pub(crate) fn videos_of(root: &Path, class: &str, passed: &mut PassedOver) -> Result<Vec<Found>, DataError> {
     let mut found = Vec::new();
     for Entry { name, path, is_folder } in entries(root, root)? {
@@ -139,8 +139,8 @@ pub(crate) fn videos_of(root: &Path, class: &str, passed: &mut PassedOver) -> Re
     Ok(found)
 }
 
-/// The clips of the folders `train`, `validation` (or `val`, `valid`) and `test` of a root, each with
-/// class folders; `None` without such a `train`. With `prefixed`, ids begin with the name of the
+/// The clips of the folders `train`, `validation` (or `val`, `valid`) and `test` in `root`, each with
+/// class folders; `None` if there is no such `train`. With `prefixed`, ids begin with the name of the
 /// part's folder.
 pub(crate) fn part_folders(
     root: &Path,
@@ -173,8 +173,7 @@ pub(crate) fn part_folders(
     Ok(Some(parts))
 }
 
-/// Whether `folder` is a folder of class folders: one of its sub-folders holds a video file or a
-/// folder.
+/// Whether `folder` has class folders: a sub-folder with a video file or a folder in it.
 fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
     for class in entries(root, folder)?.into_iter().filter(|entry| entry.is_folder) {
         if entries(root, &class.path)?.iter().any(|entry| entry.is_folder || is_video(&entry.path)) {
@@ -184,8 +183,7 @@ fn holds_classes(root: &Path, folder: &Path) -> Result<bool, DataError> {
     Ok(false)
 }
 
-/// The folders directly below `root` that hold one of `files`, which are lists: they are no
-/// classes.
+/// The folders directly in `root` that hold one of the list files `files`. They are no classes.
 pub(crate) fn aside(root: &Path, files: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let folder = |file: PathBuf| {
         let path = fs::canonicalize(file).ok()?;
@@ -199,16 +197,14 @@ pub(crate) fn is_video(path: &Path) -> bool {
     extension.is_some_and(|extension| VIDEO_EXTENSIONS.contains(&extension.as_str()))
 }
 
-/// The clip an entry of a class folder is; `None` for other files, such as notes and thumbnails.
-/// Frames that are links out of `root` are refused.
+/// The clip that an entry of a class folder is; `None` for other files, such as notes. Frames that are
+/// links out of `root` are refused.
 fn source(root: &Path, entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     if !entry.is_folder {
         return Ok(is_video(&entry.path).then(|| ClipSource::Video(entry.path.clone())));
     }
-    let io = |error| DataError::io(&entry.path, error);
     let mut frames = false;
-    for file in fs::read_dir(&entry.path).map_err(io)? {
-        let file = file.map_err(io)?;
+    for file in read_folder(&entry.path)? {
         if is_frame(&file.path()) {
             frames = true;
             check_link(root, &file)?;
@@ -222,13 +218,11 @@ fn source(root: &Path, entry: &Entry) -> Result<Option<ClipSource>, DataError> {
     Err(DataError::dataset(&entry.path, reason))
 }
 
-/// The entries of `folder` sorted by name, without hidden ones. Names with control characters, which
-/// a terminal would obey, and links that lead out of `root` are refused.
+/// The visible entries of `folder`, sorted by name. Names with control characters, which a terminal
+/// would execute, and links out of `root` are refused.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<Entry>, DataError> {
-    let io = |error| DataError::io(folder, error);
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
+    for entry in read_folder(folder)? {
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
             return Err(DataError::dataset(&path, "the name is not UTF-8; rename it"));

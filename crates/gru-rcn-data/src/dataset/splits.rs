@@ -2,9 +2,9 @@
 //!
 //! A prepared folder has `splits/<name>.txt` with one `<class>/<clip>` per line, which the list
 //! options of [`FolderOptions`](crate::FolderOptions) read, `splits/<name>.absent` with the entries
-//! that the source does not have, if any, and `splits/groups.json` with the group of every clip. The
-//! names are `train01`, `test01` … for data sets with several splits, `train`, `validation`, `test`
-//! otherwise. Lists are kept as their makers wrote them: a validation part is
+//! that are missing from the source, if any, and `splits/groups.json` with the group of every clip.
+//! The names are `train01`, `test01` … for data sets with several splits, otherwise `train`,
+//! `validation`, `test`. The division is that of the original lists; a missing validation part is
 //! held out of the train list when a run begins, in whole groups.
 //!
 //! Clips of one group resemble each other for reasons other than the action, such as the same
@@ -14,12 +14,12 @@
 //! - **HMDB-51** names a clip
 //!   `<movie>_<class>_<visible>_<camera>_<people>_<side>_<quality>_<number>`, as in
 //!   `winKen_wave_u_cm_np1_ri_bad_2`. The part before the class names the movie, and a movie's
-//!   clips are one group whatever their class. The class stands before the last six parts; where it
-//!   does not, everything before them is the group. The official splits
-//!   keep a movie on one side within each class; in another class it may lie on the other side.
+//!   clips are one group whatever their class. If the class does not stand before the last six
+//!   parts, everything before these is the group. The official splits keep a movie on one side
+//!   within each class; in another class it may lie on the other side.
 //! - **MSVD** cuts clips from YouTube videos: `-8y1Q0rA3n8_108_115` is seconds 108 to 115 of
 //!   `-8y1Q0rA3n8`.
-//! - **Folders** have a file that maps clips to groups, or names like UCF-101's. Otherwise each
+//! - **Folders** may have a file that maps clips to groups, or names like UCF-101's. Otherwise each
 //!   clip is a group of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,13 +30,13 @@ use serde::{Deserialize, Serialize};
 
 use super::lists::{Ids, Labels, bad_line, check_disjoint, find, lines, normal, without_extension};
 use super::notes::ABSENT;
-use crate::base::{DataError, sync_folder_of, write_atomically};
+use crate::base::{DataError, read_folder, sync_folder_of, write_atomically};
 use crate::manifest::{GROUPS, Layout, SPLITS};
 
 const SPLIT_COUNT: u32 = 3;
-/// The one class of MSVD, whose clips have sentences in place of classes.
+/// The only class of MSVD, whose clips have captions instead of classes.
 pub(crate) const MSVD_CLASS: &str = "msvd";
-/// MSVD's lists, and the names they get.
+/// MSVD's lists and their names in the prepared folder.
 const MSVD_LISTS: [(&str, &str); 3] =
     [("train_list.txt", "train"), ("val_list.txt", "validation"), ("test_list.txt", "test")];
 
@@ -45,25 +45,23 @@ const MSVD_LISTS: [(&str, &str); 3] =
 pub struct SplitList {
     /// `train01`, `test`, …: the file's name without `.txt`.
     pub name: String,
-    /// The clips that the list names, as `<class>/<clip>`, in its order.
+    /// The listed clips that the source has, as `<class>/<clip>`, in the list's order.
     pub clips: Vec<String>,
-    /// Those that the list names and the source does not have. Part of the official data set gives
-    /// part of its lists. They are written to `splits/<name>.absent`, so that whoever uses the list
-    /// can count them.
+    /// The listed clips that are missing from the source, such as where it is only a part of the
+    /// official data set. They are written to `splits/<name>.absent`, so that runs can count them.
     pub absent: Vec<String>,
 }
 
 impl SplitList {
-    /// Divides the ids of a list into those that are known and the others.
+    /// Divides the ids of a list into known and absent ones.
     fn of(name: impl Into<String>, ids: Ids, known: &BTreeSet<String>) -> Self {
         let (clips, absent) = ids.into_iter().map(|(_, id)| id).partition(|id| known.contains(id));
         Self { name: name.into(), clips, absent }
     }
 }
 
-/// The user's own lists; a line that names no clip is an error.
-///
-/// Paths are relative to `root`, lines as in [`FolderOptions`](crate::FolderOptions).
+/// Reads the user's own lists, in the format of [`FolderOptions`](crate::FolderOptions). A line that
+/// names no clip is an error. Paths are relative to `root`.
 pub(crate) fn own(
     root: &Path,
     lists: &[(&str, Option<PathBuf>)],
@@ -83,7 +81,7 @@ pub(crate) fn own(
     Ok(read.into_iter().map(|(name, _, ids)| SplitList::of(name, ids, known)).collect())
 }
 
-/// A line of an official list: a path without extension, then perhaps a number.
+/// A line of an official list: a path, here without its extension, and in some lists a number.
 struct Line {
     number: usize,
     entry: String,
@@ -108,9 +106,9 @@ fn official_lines(path: &Path, labelled: bool) -> Result<Vec<Line>, DataError> {
 /// Reads the official lists in `folder`; `known` are the clips of the source.
 ///
 /// # Errors
-/// [`DataError::BadList`], naming file and line, for a line that is not in the list's format, names
-/// a clip twice or leads out of the data set, and for labels that contradict each other;
-/// [`DataError::BadDataset`] where lists are missing.
+/// [`DataError::BadList`], naming file and line, for a line that is not in the list's format, repeats a
+/// clip or leads out of the data set, and for labels that contradict each other;
+/// [`DataError::BadDataset`] for missing lists.
 pub(crate) fn official(layout: Layout, folder: &Path, known: &BTreeSet<String>) -> Result<Vec<SplitList>, DataError> {
     if !folder.is_dir() {
         return Err(DataError::dataset(folder, "the official lists are files in a folder; give that folder"));
@@ -166,8 +164,8 @@ fn ucf101(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
     if parts.is_empty() { Err(missing(&folder.join("trainlist01.txt"))) } else { Ok(parts) }
 }
 
-/// The key and the value that `pair` makes of the two words of each line; nothing where there is no
-/// such file. A key may occur twice unless it is `unique`.
+/// Reads a file of two words per line, which `pair` turns into a key and a value; empty if there is no
+/// such file. A key may occur twice unless keys are `unique`.
 fn table<V>(
     path: &Path,
     unique: bool,
@@ -221,10 +219,9 @@ fn hmdb51(folder: &Path) -> Result<Vec<(String, Ids)>, DataError> {
 
 /// The list files of a split by class, sorted.
 fn hmdb_files(folder: &Path, split: u32) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let io = |error| DataError::io(folder, error);
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
+    for entry in read_folder(folder)? {
+        let path = entry.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if let Some(class) = name.strip_suffix(&format!("_test_split{split}.txt")).filter(|class| !class.is_empty()) {
             files.insert(class.to_owned(), path.clone());
@@ -256,8 +253,8 @@ fn msvd(folder: &Path, known: &BTreeSet<String>) -> Result<Vec<(String, Ids)>, D
     Ok(parts.into_iter().map(|(_, name, ids)| (name, ids)).collect())
 }
 
-/// `-4wsuPCjDBc_5_15 vid1`, …: the names by which some copies of MSVD call the same clips, by their
-/// names; none without the file.
+/// Some copies of MSVD number the clips. The numbers by name, from lines such as
+/// `-4wsuPCjDBc_5_15 vid1`; empty without the file.
 pub(super) fn msvd_numbers(folder: &Path) -> Result<HashMap<String, String>, DataError> {
     let name = |clip: &str, video: &str| Some((without_extension(clip).to_owned(), video.to_owned()));
     table(&folder.join("youtube_mapping.txt"), false, "<clip> vid<number>", name)

@@ -1,16 +1,16 @@
 //! Folders of images, one per frame.
 //!
 //! Frames are the files with the extensions jpg, jpeg and png, in the order of the number at the
-//! end of their names, so that `2.jpg` comes before `10.jpg`. Numbering may start at 0 or 1 (the
-//! base is found per folder) and may have a prefix (`img_00001.jpg`). A gap, a number used twice,
-//! two prefixes or two sizes mean that the folder is not one whole clip.
+//! end of their names, so `2.jpg` comes before `10.jpg`. Each folder may count from 0 or from 1, and
+//! its names may have a prefix (`img_00001.jpg`). A gap, a number used twice, two prefixes or two
+//! sizes mean that the folder is not one whole clip.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::picture::{Colours, Picture, decode};
 use super::resize::{Crop, SizeRule, resize_rgb};
-use crate::base::{DataError, DecodeLimits, Frames};
+use crate::base::{DataError, DecodeLimits, Frames, read_folder};
 
 pub(crate) fn is_frame(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
@@ -18,13 +18,12 @@ pub(crate) fn is_frame(path: &Path) -> bool {
     !hidden && extension.is_some_and(|extension| ["jpg", "jpeg", "png"].contains(&extension.as_str()))
 }
 
-/// The image files of a folder in the order of their numbers; an error names the file or the missing
-/// number.
+/// The image files of a folder in the order of their numbers.
 pub(crate) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     list(folder, None)
 }
 
-/// The same; frames that are links out of `root`, which is canonical, are refused.
+/// As [`list_frames`]; frames that are links out of `root`, which is canonical, are refused.
 pub(crate) fn list_frames_below(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     list(folder, Some(root))
 }
@@ -38,7 +37,7 @@ pub(crate) fn check_link(root: &Path, entry: &fs::DirEntry) -> Result<(), DataEr
     check_inside(root, &path, &fs::canonicalize(&path).map_err(|error| DataError::io(&path, error))?)
 }
 
-/// Refuses a `path` that links lead to `real`, which lies out of `root`; both are canonical.
+/// Refuses `path` if its canonical form `real` lies outside `root`, which is canonical too.
 pub(crate) fn check_inside(root: &Path, path: &Path, real: &Path) -> Result<(), DataError> {
     if real.starts_with(root) {
         return Ok(());
@@ -48,16 +47,17 @@ pub(crate) fn check_inside(root: &Path, path: &Path, real: &Path) -> Result<(), 
 }
 
 fn list(folder: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>, DataError> {
-    let io = |error| DataError::io(folder, error);
     let mut frames = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
+    for entry in read_folder(folder)? {
         let path = entry.path();
         if is_frame(&path) {
             root.map_or(Ok(()), |root| check_link(root, &entry))?;
             let Some((prefix, number)) = numbered(&path) else {
                 let stem = path.file_stem().unwrap_or_default().display();
-                return Err(bad(folder, format!("the frame `{stem}` has no number at the end of its name; rename it")));
+                return Err(DataError::frames(
+                    folder,
+                    format!("the frame `{stem}` has no number at the end of its name; rename it"),
+                ));
             };
             frames.push((number, prefix, path));
         }
@@ -67,7 +67,7 @@ fn list(folder: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>, DataError> {
     Ok(frames.into_iter().map(|(_, _, path)| path).collect())
 }
 
-/// Writes RGB frames as `000000.png`, `000001.png` and so on into a folder, which is made if need be.
+/// Writes RGB frames as `000000.png`, `000001.png` and so on into a folder, which is created if needed.
 ///
 /// # Errors
 /// [`DataError::Io`].
@@ -94,19 +94,28 @@ fn check_sequence(folder: &Path, frames: &[(u64, String, PathBuf)]) -> Result<()
         return Err(DataError::NoFrames { path: folder.to_owned(), words: "no JPEG or PNG file in it".to_owned() });
     };
     if *first > 1 {
-        return Err(bad(folder, format!("numbering starts at {first} ({}), not at 0 or 1", path.display())));
+        return Err(DataError::frames(
+            folder,
+            format!("numbering starts at {first} ({}), not at 0 or 1", path.display()),
+        ));
     }
     for pair in frames.windows(2) {
         let ((before, ..), (number, other, path)) = (&pair[0], &pair[1]);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if number == before && other == prefix {
-            return Err(bad(folder, format!("the frame number {number} is used twice (`{name}`)")));
+            return Err(DataError::frames(folder, format!("the frame number {number} is used twice (`{name}`)")));
         }
         if other != prefix {
-            return Err(bad(folder, format!("`{name}` does not begin with `{prefix}` as the first frame does")));
+            return Err(DataError::frames(
+                folder,
+                format!("`{name}` does not begin with `{prefix}` as the first frame does"),
+            ));
         }
         if *number != before + 1 {
-            return Err(bad(folder, format!("frame {} is missing: after {before} comes {number}", before + 1)));
+            return Err(DataError::frames(
+                folder,
+                format!("frame {} is missing: after {before} comes {number}", before + 1),
+            ));
         }
     }
     Ok(())
@@ -123,12 +132,12 @@ pub(crate) fn read_selected(
     let (mut data, mut shape, mut stored) = (Vec::new(), [0, 0], None);
     for &index in indices {
         let Some(file) = files.get(index) else {
-            return Err(bad(folder, format!("frame {index} of {} was asked for", files.len())));
+            return Err(DataError::frames(folder, format!("frame {index} of {} was asked for", files.len())));
         };
         let Picture { pixels, size: sides } = decode(file, Colours::Rgb, limits)?;
         if *stored.get_or_insert(sides) != sides {
             let reason = format!("{} has another size than the first frame: {sides:?}", file.display());
-            return Err(bad(folder, reason));
+            return Err(DataError::frames(folder, reason));
         }
         shape = size.of(sides[0], sides[1]);
         limits.check_size(file, shape[0], shape[1])?;
@@ -136,10 +145,6 @@ pub(crate) fn read_selected(
         data.extend(resize_rgb(&pixels, sides, Crop::whole(sides[0], sides[1]), shape)?);
     }
     Frames::new(data, indices.len(), shape[0], shape[1], 3)
-}
-
-fn bad(folder: &Path, reason: String) -> DataError {
-    DataError::BadFrames { path: folder.to_owned(), reason }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Image files to pixels: JPEG by zune-jpeg, PNG by the crate `image`.
+//! Decoding of image files: JPEG by zune-jpeg, PNG by the crate `image`.
 //!
-//! Decoders of JPEG give as much of a picture as they can: where data are missing it is grey, without
-//! an error. A clip of such pictures must not be trained on, so a file is refused that lacks its end
-//! marker, whose data end before its last block, or whose last block leaves data over.
+//! Where the data of a JPEG are missing, decoders return grey without an error. Such images must not
+//! be trained on. So a file is refused if it lacks its end marker, if its data end before its last
+//! block, or if data are left over after that block.
 
 use std::cell::{Cell, RefCell};
 use std::io::Cursor;
@@ -19,7 +19,7 @@ use crate::base::{DataError, DecodeLimits, Frames, read_file_into};
 
 /// Most bytes of a file, and most that the decoder may take for it.
 const IMAGE_BYTES: u64 = 256 << 20;
-/// Longest side that the decoders are given, whatever the limits say.
+/// Longest side that the decoders accept, whatever the limits say.
 const MOST_SIDE: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub(crate) struct Picture {
     pub(crate) size: [usize; 2],
 }
 
-/// A thread's buffers, kept from one image to the next: an image is larger than what an allocator
-/// keeps at hand, and getting memory from the system for each costs a tenth of the time.
+/// Buffers that a thread keeps from one image to the next. Images are too large for the allocator's
+/// caches, and getting memory from the system for each takes a tenth of the time.
 #[derive(Default)]
 struct Buffers {
     file: Vec<u8>,
@@ -45,7 +45,7 @@ struct Buffers {
 }
 
 thread_local! {
-    /// One for each image in use at a time.
+    /// One for each image that is in use at the same time.
     static BUFFERS: RefCell<Vec<Buffers>> = RefCell::default();
 }
 
@@ -56,28 +56,26 @@ const KEPT_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// [`DataError::BadImage`] for a file that is neither or exceeds the limits, which are checked
-/// before memory is taken; [`DataError::EmptyFile`], [`DataError::NotAFile`],
+/// before memory is allocated; [`DataError::EmptyFile`], [`DataError::NotAFile`],
 /// [`DataError::TooLong`], [`DataError::NotFound`] and [`DataError::Io`].
 pub fn read_image(path: &Path, limits: &DecodeLimits) -> Result<Frames, DataError> {
     let Picture { pixels, size: [height, width] } = decode(path, Colours::Rgb, limits)?;
     Frames::new(pixels, 1, height, width, 3)
 }
 
-/// Decodes an image file within limits that its header is checked against before memory is taken.
+/// Decodes an image file. Its header is checked against the limits before memory is allocated.
 pub(crate) fn decode(path: &Path, colours: Colours, limits: &DecodeLimits) -> Result<Picture, DataError> {
     with_decoded(path, colours, limits, |pixels, size| Ok(Picture { pixels: pixels.to_vec(), size }))
 }
 
-/// Decodes an image file and lends its pixels `[height, width, channels]`, its height and its width
-/// to `take`.
+/// As [`decode`], but lends the pixels `[height, width, channels]` and height and width to `take`.
 pub(crate) fn with_decoded<T>(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
     take: impl FnOnce(&[u8], [usize; 2]) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
-    // Taken, not borrowed: whatever `take` does, even decode another image, it cannot meet them in
-    // use.
+    // Removed from the pool, not borrowed, because `take` may decode another image.
     let mut buffers = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let decoded = decode_into(path, colours, limits, &mut buffers);
     let taken = decoded.and_then(|size| take(&buffers.pixels, size));
@@ -90,25 +88,22 @@ pub(crate) fn with_decoded<T>(
     taken
 }
 
-/// Decodes to the buffer of pixels, whatever the buffers hold, and returns height and width.
+/// Decodes into the buffers, whose content is replaced, and returns height and width.
 fn decode_into(
     path: &Path,
     colours: Colours,
     limits: &DecodeLimits,
     Buffers { file, pixels }: &mut Buffers,
 ) -> Result<[usize; 2], DataError> {
-    read(path, file)?;
+    read_file_into(path, IMAGE_BYTES, file)?;
+    if file.is_empty() {
+        return Err(DataError::EmptyFile(path.to_owned()));
+    }
     let decoded = match is_jpeg(file) {
         true => decode_jpeg(file, colours, limits, pixels),
         false => decode_other(file, colours, limits, pixels),
     };
     decoded.map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
-}
-
-/// A whole file, unless it is larger than any image may be.
-fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
-    read_file_into(path, IMAGE_BYTES, bytes)?;
-    if bytes.is_empty() { Err(DataError::EmptyFile(path.to_owned())) } else { Ok(()) }
 }
 
 /// Decodes the bytes of an image, of at most `side` pixels a side, by the strictest rules.
@@ -128,8 +123,8 @@ fn check_pixels([height, width]: [usize; 2], limits: &DecodeLimits) -> Result<()
     Err(format!("it has {width}x{height} pixels, above the limit `max_pixels` of {most}; make it smaller"))
 }
 
-/// Ones where a JPEG's coded data end, stuffed as data are: more than the decoder reads ahead. The
-/// code of all ones is reserved, so a decoder that lacks data runs into an error.
+/// Ones to append to a JPEG's coded data, with stuffed zero bytes, longer than the decoder reads ahead.
+/// The code of all ones is reserved, so a decoder that runs out of data reports an error.
 const ONES: [u8; 32] = {
     let (mut ones, mut i) = ([0; 32], 0);
     while i < ones.len() {
@@ -138,10 +133,10 @@ const ONES: [u8; 32] = {
     }
     ones
 };
-/// Most bytes before the end marker that belong to no block: some writers fill them up.
+/// Most bytes between the last block and the end marker: some writers pad the data.
 const FILL: u64 = 32;
 
-/// `file` is changed behind the coded data.
+/// Decodes a JPEG. The bytes of `file` after its coded data are replaced.
 fn decode_jpeg(
     file: &mut Vec<u8>,
     colours: Colours,
@@ -153,7 +148,7 @@ fn decode_jpeg(
     let end = jpeg_end(file).map_err(|unsound| unsound.words().to_owned())?;
     file.truncate(end.place);
     if !end.lone_scan {
-        // The decoder wants a marker right behind the first of several scans.
+        // The decoder needs a marker right after the first of several scans.
         file.extend(ONES);
     }
     file.extend([0xff, 0xd9]);
@@ -168,7 +163,7 @@ fn decode_jpeg(
     let (out, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
     let length = width * height * channels;
-    // The decoder may leave part of the buffer unchanged: it must not hold another image.
+    // Cleared, because the decoder may leave part of the buffer unchanged.
     pixels.clear();
     pixels.resize(length, 0);
     let damaged = |why: &str| format!("its data are damaged or end too early: {why}");
@@ -185,8 +180,9 @@ fn decode_jpeg(
     Ok([height, width])
 }
 
-/// The bytes of a JPEG, which remember where coded data were read last. The decoder reads those in
-/// fours, or singly without an error; it looks for markers by single reads that may fail.
+/// The bytes of a JPEG, with the place up to which coded data were read. The decoder reads coded data
+/// four bytes at a time, or single bytes with `read_byte_no_error`; it looks for markers with single
+/// reads that may fail.
 struct CodedBytes<'b> {
     bytes: ZCursor<&'b [u8]>,
     coded: &'b Cell<u64>,
@@ -264,7 +260,7 @@ fn decode_other(
     Ok(size)
 }
 
-/// An image of another format than JPEG; without `most` bytes of memory the default bound holds.
+/// Decodes an image that is no JPEG. The decoder may allocate `most` bytes, or its default limit.
 fn read_other(bytes: &[u8], limits: &DecodeLimits, most: Option<u64>) -> Result<DynamicImage, String> {
     let words = |error: image::ImageError| error.to_string();
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{DataError, DecodeLimits};
 
-/// The size that frames are brought to.
+/// The size to which frames are resized.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SizeRule {
@@ -35,7 +35,7 @@ pub enum SizeRule {
 }
 
 impl SizeRule {
-    /// The size, height and width, that a frame of `height` × `width` is brought to.
+    /// Height and width of a resized frame of `height` × `width`.
     pub fn of(self, height: usize, width: usize) -> [usize; 2] {
         let scaled = |long: usize, n: usize, short: usize| {
             ((long as f64 * n as f64 / short.max(1) as f64).round() as usize).max(1)
@@ -48,7 +48,7 @@ impl SizeRule {
         }
     }
 
-    /// Height and width if the rule states them.
+    /// The height and width that the rule states; a [`SizeRule::ShortSide`] counts as a square.
     pub(crate) fn sides(self) -> Option<[usize; 2]> {
         match self {
             Self::Source => None,
@@ -99,8 +99,7 @@ impl Crop {
     }
 }
 
-/// A rectangle of a frame in fractions of pixels: a [`Crop`] of a frame that is stored in another
-/// size.
+/// A rectangle of a frame in fractions of pixels: a [`Crop`] on a frame that is stored in another size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rectangle {
     pub(crate) x: f64,
@@ -117,14 +116,14 @@ impl From<Crop> for Rectangle {
 }
 
 impl Rectangle {
-    /// The crop of a frame of the size `planned` (height, width), on one of the size `stored`.
+    /// A crop of a frame of the size `planned` (height, width), transferred to one of the size `stored`.
     pub(crate) fn scaled(crop: Crop, planned: [usize; 2], stored: [usize; 2]) -> Self {
         let [y, x] = [0, 1].map(|side| stored[side] as f64 / planned[side] as f64);
         let whole = Self::from(crop);
         Self { x: whole.x * x, y: whole.y * y, width: whole.width * x, height: whole.height * y }
     }
 
-    /// Moves a lower or right edge that lies beyond the image, height and width, by rounding alone.
+    /// Moves a lower or right edge that lies beyond the image only by rounding back to its border.
     fn inside(mut self, [height, width]: [usize; 2]) -> Self {
         const ROUNDING: f64 = 1e-6;
         for (from, length, side) in [(self.y, &mut self.height, height), (self.x, &mut self.width, width)] {
@@ -138,7 +137,7 @@ impl Rectangle {
         self
     }
 
-    /// The rectangle in whole pixels, if it has whole coordinates.
+    /// The rectangle as a [`Crop`], if its coordinates are whole numbers.
     fn whole(self) -> Option<Crop> {
         let sides = [self.x, self.y, self.width, self.height];
         if sides.iter().any(|side| side.fract() != 0.0 || *side < 0.0) {
@@ -156,15 +155,15 @@ pub(crate) fn resize_rgb(
     crop: Crop,
     output: [usize; 2],
 ) -> Result<Vec<u8>, DataError> {
-    // For sides out of range, which `resize_into` reports, no memory is taken.
+    // No memory is allocated for sides out of range, which `resize_into` reports.
     let sides = output.map(|side| if side > 65_535 { 0 } else { side });
     let mut target = vec![0; sides[0] * sides[1] * 3];
     resize_into(pixels, size, 3, crop.into(), output, &mut target)?;
     Ok(target)
 }
 
-/// Cuts and resizes a frame of one, two or three channels into a buffer of the output's length.
-/// Crops may lie between pixels; sizes are height and width.
+/// Cuts `crop` out of a frame of one, two or three channels and resizes it into `target`. The crop may
+/// lie between pixels; sizes are height and width.
 pub(crate) fn resize_into(
     pixels: &[u8],
     [height, width]: [usize; 2],
@@ -192,16 +191,21 @@ pub(crate) fn resize_into(
             target.len()
         )));
     }
-    match whole {
-        Some(crop) if (crop.width, crop.height) == (out_width, out_height) => {
-            cut(pixels, width, channels, crop, target);
-            Ok(())
-        }
-        _ => convolve(pixels, [width, height], channels, crop, [out_width, out_height], FilterType::Bilinear, target),
+    if let Some(crop) = whole.filter(|crop| (crop.width, crop.height) == (out_width, out_height)) {
+        cut(pixels, width, channels, crop, target);
+        return Ok(());
     }
+    let [size, out_size] = [[width, height], [out_width, out_height]];
+    let done = match channels {
+        1 => convolve::<U8>(pixels, size, crop, out_size, target),
+        2 => convolve::<U8x2>(pixels, size, crop, out_size, target),
+        3 => convolve::<U8x3>(pixels, size, crop, out_size, target),
+        _ => Err(format!("frames of {channels} channels are not resized")),
+    };
+    done.map_err(|reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}")))
 }
 
-/// Copies the rows of `crop`: resizing to the same size must change nothing.
+/// Copies the rows of `crop`: an output of the same size must have the same pixels.
 fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop, target: &mut [u8]) {
     let rows = pixels.chunks_exact(width * channels).skip(crop.y);
     for (row, target) in rows.zip(target.chunks_exact_mut(crop.width * channels)) {
@@ -210,47 +214,28 @@ fn cut(pixels: &[u8], width: usize, channels: usize, crop: Crop, target: &mut [u
 }
 
 thread_local! {
-    /// Its buffer between the two directions is kept for the next frame.
+    /// Keeps its buffers for the next frame.
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
 /// Most bytes that a thread keeps of its resizer's buffers.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Sizes are width and height.
-fn convolve(
-    pixels: &[u8],
-    size: [usize; 2],
-    channels: usize,
-    crop: Rectangle,
-    out_size: [usize; 2],
-    filter: FilterType,
-    target: &mut [u8],
-) -> Result<(), DataError> {
-    let done = match channels {
-        1 => convolve_pixels::<U8>(pixels, size, crop, out_size, filter, target),
-        2 => convolve_pixels::<U8x2>(pixels, size, crop, out_size, filter, target),
-        3 => convolve_pixels::<U8x3>(pixels, size, crop, out_size, filter, target),
-        _ => Err(format!("frames of {channels} channels are not resized")),
-    };
-    let ([width, height], [out_width, out_height]) = (size, out_size);
-    done.map_err(|reason| DataError::Shape(format!("resizing {width}x{height} to {out_width}x{out_height}: {reason}")))
-}
-
-/// Of one pixel type: [`Resizer::resize`] would compile the code of all fourteen into this crate.
-fn convolve_pixels<P: PixelTrait>(
+/// Resizes by the triangle filter; sizes are width and height. It is generic over the pixel type
+/// because [`Resizer::resize`] would compile the code of all fourteen types into this crate.
+fn convolve<P: PixelTrait>(
     pixels: &[u8],
     [width, height]: [usize; 2],
     crop: Rectangle,
     [out_width, out_height]: [usize; 2],
-    filter: FilterType,
     target: &mut [u8],
 ) -> Result<(), String> {
     let source = TypedImageRef::<P>::from_buffer(width as u32, height as u32, pixels).map_err(|e| e.to_string())?;
     let mut target =
         TypedImage::<P>::from_buffer(out_width as u32, out_height as u32, target).map_err(|e| e.to_string())?;
     let Rectangle { x, y, width, height } = crop.inside([height, width]);
-    let convolution = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(x, y, width, height);
+    let triangle = ResizeAlg::Convolution(FilterType::Bilinear);
+    let convolution = ResizeOptions::new().resize_alg(triangle).crop(x, y, width, height);
     // The library would treat the second of two channels as transparency.
     let options = convolution.use_alpha(false);
     RESIZER.with_borrow_mut(|resizer| {
@@ -262,20 +247,10 @@ fn convolve_pixels<P: PixelTrait>(
     })
 }
 
-/// Mirrors frames of `width` columns and `channels` values a pixel left to right, in place.
-pub(crate) fn flip_horizontal(pixels: &mut [u8], width: usize, channels: usize) {
-    if width == 0 {
-        return;
-    }
-    for row in pixels.chunks_exact_mut(width * channels) {
-        match channels {
-            2 => row.as_chunks_mut::<2>().0.reverse(),
-            3 => row.as_chunks_mut::<3>().0.reverse(),
-            _ => {
-                row.reverse();
-                row.chunks_exact_mut(channels.max(1)).for_each(<[u8]>::reverse);
-            }
-        }
+/// Mirrors frames of `width` columns left to right, in place.
+pub(crate) fn flip_horizontal<const CHANNELS: usize>(pixels: &mut [u8], width: usize) {
+    for row in pixels.chunks_exact_mut(width.max(1) * CHANNELS) {
+        row.as_chunks_mut::<CHANNELS>().0.reverse();
     }
 }
 
@@ -292,8 +267,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Crops that reach the edge of the planned frame, of frames stored in any size: nothing is
-        /// lost to rounding.
+        /// Crops that reach the edge of the planned frame, on frames stored in any size: none is refused
+        /// for rounding.
         #[test]
         fn scaled_crops_stay_inside(
             planned in [2usize..200, 2usize..200], stored in [2usize..200, 2usize..200], from in [0.0..1.0f64, 0.0..1.0f64],
@@ -328,9 +303,9 @@ mod tests {
     #[test]
     fn flipping_twice_is_nothing() {
         let mut row = grey(&[1, 2, 3]);
-        flip_horizontal(&mut row, 3, 3);
+        flip_horizontal::<3>(&mut row, 3);
         assert_eq!(row, grey(&[3, 2, 1]));
-        flip_horizontal(&mut row, 3, 3);
+        flip_horizontal::<3>(&mut row, 3);
         assert_eq!(row, grey(&[1, 2, 3]));
     }
 

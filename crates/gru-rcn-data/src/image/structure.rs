@@ -1,11 +1,11 @@
-//! The structure of image files: whether they go on to their end.
+//! The structure of image files: whether they are complete.
 
-/// Why a file is no whole image.
+/// Why a file is not a complete image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsound {
     /// It ends too early.
     Cut(&'static str),
-    /// It is damaged, or something else.
+    /// It is damaged or no image.
     Other(&'static str),
 }
 
@@ -20,7 +20,7 @@ impl Unsound {
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 
-/// Walks through a file's structure, which must be whole.
+/// Walks through the structure of a file to its end.
 pub(crate) fn check_structure(bytes: &[u8]) -> Result<(), Unsound> {
     if is_jpeg(bytes) {
         jpeg_end(bytes).map(drop)

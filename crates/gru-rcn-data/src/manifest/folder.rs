@@ -1,6 +1,5 @@
-//! Names, places and hashes of what lies in a prepared folder.
+//! Names, places and hashes of the files in a prepared folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,17 +7,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{ClipRecord, ImageCoding, line_of};
-use crate::base::{DataError, Fnv64, open_file, partial_sibling, read_text_if_there, remove, write_atomically};
+use crate::base::{
+    DataError, Fnv64, open_file, partial_sibling, read_folder, read_text_if_there, remove, write_atomically,
+};
 
 pub(crate) const FRAMES: &str = "frames";
 pub(crate) const FLOW: &str = "flow";
 /// The two components of flow, in their order.
 pub(crate) const COMPONENTS: [&str; 2] = ["x", "y"];
-/// Folder of lists.
+/// Folder of the lists.
 pub const SPLITS: &str = "splits";
-/// File of groups in it.
+/// File of the groups, in the folder of the lists.
 pub const GROUPS: &str = "groups.json";
-/// File of clips that could not be prepared.
+/// File that lists the clips that could not be prepared.
 pub const FAILURES: &str = "failures.jsonl";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl ContentHash {
         self.0.update(bytes);
     }
 
-    /// Adds a file that is read for this alone.
+    /// Reads and adds a file.
     pub(crate) fn read(&mut self, path: &Path) -> Result<(), DataError> {
         let (mut file, length) = open_file(path)?;
         self.0.update(length.to_le_bytes());
@@ -63,9 +64,9 @@ impl ContentHash {
 /// One of several parts of the clips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which, counted from 1.
+    /// Number of this part, counted from 1.
     pub index: usize,
-    /// Of how many.
+    /// Number of parts.
     pub of: usize,
 }
 
@@ -94,15 +95,14 @@ impl FromStr for Shard {
     }
 }
 
-/// The manifests and journals in a folder, with the shard that their names tell.
+/// The manifests and journals in a folder, each with the shard in its name.
 pub(crate) fn ledgers(root: &Path) -> Result<Vec<(PathBuf, Option<Shard>)>, DataError> {
     let mut found = Vec::new();
     if !root.is_dir() {
         return Ok(found);
     }
-    let io = |error| DataError::io(root, error);
-    for entry in fs::read_dir(root).map_err(io)? {
-        let path = entry.map_err(io)?.path();
+    for entry in read_folder(root)? {
+        let path = entry.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let Some(middle) = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl")) else { continue };
         let middle = middle.strip_prefix(".partial").unwrap_or(middle);
@@ -115,7 +115,7 @@ pub(crate) fn ledgers(root: &Path) -> Result<Vec<(PathBuf, Option<Shard>)>, Data
     Ok(found)
 }
 
-/// Where a clip's files go, and where they are until all of them are there.
+/// The folders of a clip's files.
 pub(crate) struct Folders {
     pub(crate) frames: PathBuf,
     pub(crate) flow: PathBuf,
@@ -126,7 +126,7 @@ impl Folders {
         Self { frames: root.join(FRAMES).join(id), flow: root.join(FLOW).join(id) }
     }
 
-    /// The folders under the names they have while they are written.
+    /// The hidden folders in which the files are until all of them are written.
     pub(crate) fn partial(&self) -> Self {
         Self { frames: partial_sibling(&self.frames), flow: partial_sibling(&self.flow) }
     }
@@ -144,7 +144,7 @@ impl Folders {
         self.frames.is_dir() && (clip.flow == 0 || self.flow.is_dir())
     }
 
-    /// Removes the folders and what was under way to them.
+    /// Removes the folders and the partial ones.
     pub(crate) fn remove(&self) -> Result<(), DataError> {
         let partial = self.partial();
         [&self.frames, &self.flow, &partial.frames, &partial.flow].into_iter().try_for_each(|path| remove(path))
@@ -161,7 +161,7 @@ pub struct Failure {
     pub error: String,
 }
 
-/// The clips that could not be prepared; none where there is no such file.
+/// Reads the clips that could not be prepared; none if there is no such file.
 pub(crate) fn read_failures(path: &Path) -> Result<Vec<Failure>, DataError> {
     let text = read_text_if_there(path)?.unwrap_or_default();
     let read = |(index, line): (usize, &str)| {
@@ -171,7 +171,7 @@ pub(crate) fn read_failures(path: &Path) -> Result<Vec<Failure>, DataError> {
     text.lines().enumerate().map(read).collect()
 }
 
-/// Writes them; without any, removes the file.
+/// Writes the clips that could not be prepared; removes the file if there are none.
 pub(crate) fn write_failures(path: &Path, failures: &[Failure]) -> Result<(), DataError> {
     if failures.is_empty() {
         return remove(path);
@@ -184,8 +184,8 @@ pub(crate) fn write_failures(path: &Path, failures: &[Failure]) -> Result<(), Da
 mod tests {
     use super::*;
 
-    // SHA-256 of the 17 bytes 1, seven zeros, `a`, and eight zeros: one file `a` and one without
-    // bytes. Without the lengths it would be that of `a`, which begins with ca978112.
+    // A file `a` and an empty one: SHA-256 of the 17 bytes 1, seven zeros, `a`, eight zeros. Without the
+    // lengths it would be that of `a`, which begins with ca978112.
     #[test]
     fn the_hash_knows_where_files_end() {
         let hash = |files: &[&[u8]]| {

@@ -10,7 +10,7 @@ use crate::base::{DataError, named};
 use crate::image::SizeRule;
 use crate::video::DecoderId;
 
-/// The manifest's format that this version reads and writes.
+/// Version of the manifest's format that this crate reads and writes.
 pub const SCHEMA: u32 = 1;
 
 /// Value of [`Header::tool`].
@@ -28,7 +28,7 @@ pub enum Layout {
     Hmdb51,
     /// MSVD: videos in one folder, `train_list.txt`, `val_list.txt`, `test_list.txt`.
     Msvd,
-    /// Any folder with a sub-folder per class.
+    /// Any folder with one sub-folder per class.
     Folder,
 }
 
@@ -91,9 +91,9 @@ pub struct Header {
     pub schema: u32,
     /// Program and version that wrote it.
     pub tool: String,
-    /// Layout of the videos it was made from.
+    /// Layout of the videos.
     pub layout: Layout,
-    /// What decoded them.
+    /// The decoder of the videos.
     pub decoder: DecoderId,
     /// The RGB frames.
     pub frames: FrameFormat,
@@ -127,8 +127,8 @@ impl Header {
         }
     }
 
-    /// The first setting in which another header differs: its name, the value here, the value
-    /// there.
+    /// The first setting in which another header differs: its name, the value in this one, the value
+    /// in the other.
     pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let value = |header: &Self| serde_json::to_value(header).unwrap_or_default();
         difference(String::new(), &value(self), &value(other))
@@ -148,7 +148,7 @@ fn difference(name: String, here: &Value, there: &Value) -> Option<(String, Stri
     keys.into_iter().find_map(|key| difference(inner(key), a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none)))
 }
 
-/// A value for a message: for a group of settings its first value.
+/// A value for a message; for a group of settings, the first value in it.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),

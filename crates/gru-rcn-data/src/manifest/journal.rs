@@ -1,15 +1,15 @@
 //! The journal: the manifest of an unfinished run.
 //!
-//! It has a header and one line for each prepared clip, in the order in which clips were finished.
-//! Each line is on disk before its thread begins the next clip. A process that is killed leaves at
-//! most a torn last line; that line's clip is prepared again.
+//! It has a header and one line for each prepared clip, in the order in which they were finished. Each
+//! line is on disk before its thread begins the next clip. A process that is killed leaves at most
+//! a torn last line, and the clip of that line is prepared again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{ClipRecord, Header, Manifest, line_of};
-use crate::base::{DataError, read_file, sync_folder_of, write_atomically};
+use crate::base::{DataError, read_file, sync_folder_of, unless_missing, write_atomically};
 
 /// Most bytes of a journal.
 const MOST: u64 = 512 << 20;
@@ -20,7 +20,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal for appending after its last whole line; creates it where there is none.
+    /// Opens the journal to append after its last complete line; creates it if there is none.
     pub(crate) fn open(path: &Path, header: &Header) -> Result<Self, DataError> {
         let io = |error| DataError::io(path, error);
         if whole_text(path)?.is_none_or(|text| text.is_empty()) {
@@ -40,7 +40,7 @@ impl Journal {
         written.map_err(|error| DataError::io(&self.path, error))
     }
 
-    /// Removes the journal: its manifest is written.
+    /// Removes the journal, once the manifest is written.
     pub(crate) fn finish(self) -> Result<(), DataError> {
         drop(self.file);
         fs::remove_file(&self.path).map_err(|error| DataError::io(&self.path, error))?;
@@ -53,8 +53,8 @@ pub(crate) fn is_journal(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest.partial"))
 }
 
-/// Reads a journal as strictly as a manifest, except that a torn last line is ignored and a clip
-/// may occur twice. `None` without a journal or without a whole line in it.
+/// Reads a journal as strictly as a manifest, except that a torn last line is ignored and a clip may
+/// occur twice. `None` without a journal, and if it has no complete line.
 pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
     let Some(text) = whole_text(path)?.filter(|text| !text.is_empty()) else { return Ok(None) };
     let mut lines = text.lines();
@@ -66,11 +66,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DataError> {
 
 /// The text up to its last line end.
 fn whole_text(path: &Path) -> Result<Option<String>, DataError> {
-    let mut bytes = match read_file(path, MOST) {
-        Ok(bytes) => bytes,
-        Err(DataError::NotFound(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(mut bytes) = unless_missing(read_file(path, MOST))? else { return Ok(None) };
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1));
     let torn = |_| DataError::manifest(path, 1, "not UTF-8 text; the file is damaged, remove it to prepare from anew");
     String::from_utf8(bytes).map(Some).map_err(torn)

@@ -1,10 +1,9 @@
 //! The manifest of a prepared data set, `manifest.jsonl`.
 //!
-//! The first line is a [`Header`]: how the images were made. Each further line is a [`ClipRecord`]:
-//! one clip, its frames counted as they were decoded, with a hash of the bytes that were written.
-//! Records are sorted by id. A hash of the video tells whether it was changed since. It holds no date
-//! and no path: the same videos prepared the same way give the same manifest, byte for byte, on every
-//! machine.
+//! The first line is a [`Header`]: how the images were made. Each further line is the [`ClipRecord`] of
+//! a clip, with the number of decoded frames, a hash of the written bytes and a hash of the video, by
+//! which later changes are found. Records are sorted by id. There is no date and no path: the same
+//! videos prepared with the same settings give the same manifest, byte for byte, on every machine.
 //!
 //! ```text
 //! {"schema":1,"tool":"gru-rcn-data 0.1.0","layout":"ucf101","decoder":{…},"frames":{…},"flow":{…}}
@@ -40,31 +39,31 @@ pub struct ClipRecord {
     /// Clips of one group are near copies of each other: cut from one video, or filmed in one
     /// place.
     pub group: String,
-    /// Frames as decoded, not as a container's header claims.
+    /// Number of decoded frames, whatever the container's header says.
     pub frames: usize,
     /// Columns of every frame and flow image.
     pub width: usize,
     /// Rows of every frame and flow image.
     pub height: usize,
-    /// Frames per second that the container states, rounded to hundredths by FFmpeg; absent where
-    /// it states none.
+    /// Frames per second according to the container, rounded to hundredths by FFmpeg; absent if it
+    /// states none.
     pub fps: Option<f64>,
-    /// Flow fields: one less than there are frames, or 0 where the data set has no flow.
+    /// Flow fields: one less than there are frames, or 0 if the data set has no flow.
     pub flow: usize,
-    /// SHA-256 in hexadecimal over all files of the clip; [`mod@crate::verify`] says in which
-    /// order.
+    /// SHA-256 in hexadecimal over all files of the clip, in the order that [`mod@crate::verify`]
+    /// states.
     pub sha256: String,
-    /// SHA-256 of the video, or of the folder of frames, that the clip was made of; manifests of
-    /// earlier versions have none.
+    /// SHA-256 of the video or folder of frames that the clip was made from; absent in manifests of
+    /// earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// What the decoder complained about although it gave these frames: the video is damaged.
+    /// Warnings of the decoder, which gave these frames although the video is damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
 }
 
 impl ClipRecord {
-    /// Reads a line of a manifest or journal; path and number of the line are for messages.
+    /// Reads a line of a manifest or journal; `path` and `number`, that of the line, are for messages.
     fn parse(path: &Path, number: usize, line: &str, header: &Header) -> Result<Self, DataError> {
         let bad = |reason: String| DataError::manifest(path, number, reason);
         let record: Self =
@@ -72,7 +71,7 @@ impl ClipRecord {
         record.fault(header).map_or(Ok(record), |reason| Err(bad(reason)))
     }
 
-    /// What is wrong with the record, on its own and under `header`.
+    /// The first fault of the record, by itself or in relation to `header`.
     fn fault(&self, header: &Header) -> Option<String> {
         if let Err(reason) = check_id(&self.id) {
             return Some(reason);
@@ -96,7 +95,7 @@ impl ClipRecord {
     }
 }
 
-/// Refuses an id that is not `<class>/<clip>` below the data set's root.
+/// Refuses an id that is not a plain `<class>/<clip>`.
 pub(crate) fn check_id(id: &str) -> Result<(), String> {
     let shown: String = id.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect();
     let parts: Vec<&str> = id.split('/').collect();
@@ -124,7 +123,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Puts clips in order. Of two with the same id the later one stays.
+    /// Sorts the clips. Of two with the same id, the later one is kept.
     pub(crate) fn of(header: Header, clips: impl IntoIterator<Item = ClipRecord>) -> Self {
         let by_id: BTreeMap<String, ClipRecord> = clips.into_iter().map(|clip| (clip.id.clone(), clip)).collect();
         Self { header, clips: by_id.into_values().collect() }
@@ -133,9 +132,9 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// [`DataError::BadManifest`], naming the line, for a schema this version does not know, a line
-    /// that is torn or not a record, an id that is used twice or leads out of the folder, numbers
-    /// that contradict each other; those of [`read_text`].
+    /// [`DataError::BadManifest`], naming the line, for an unknown schema, a line that is torn or not a
+    /// record, an id that is used twice or leads out of the folder, and numbers that contradict each
+    /// other; those of [`read_text`].
     pub fn read(path: &Path) -> Result<Self, DataError> {
         Self::parse(path, &read_text(path)?)
     }
@@ -167,7 +166,7 @@ impl Manifest {
     /// Writes the manifest, whole or not at all.
     ///
     /// # Errors
-    /// [`DataError::Io`]; [`DataError::NotFound`] without the folder.
+    /// [`DataError::Io`]; [`DataError::NotFound`] if the folder does not exist.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         let clips: String = self.clips.iter().map(|clip| line_of(path, clip)).collect::<Result<_, _>>()?;
         write_atomically(path, (line_of(path, &self.header)? + &clips).as_bytes())

@@ -1,11 +1,11 @@
-//! Crops: the part of the frame that the network gets.
+//! The part of the frame that the network sees.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{DataError, Draws};
 use crate::image::Crop;
 
-/// The rule by which a rectangle of the frame is taken, later resized to the input size.
+/// The rule for the rectangle that is cut out of the frame and resized to the input size.
 ///
 /// The *base* of a frame is the largest rectangle in it that has the input's aspect ratio: for a
 /// square input, the frame's shorter side squared.
@@ -16,20 +16,20 @@ pub enum CropRule {
     Full,
     /// Always the base, in the middle of the frame.
     Centre,
-    /// The paper's rule. In training, height and width are each a random one of `ratios` times the
-    /// base, in one of the four corners or the middle of the frame. In evaluation, the middle of
-    /// the frame at the largest ratio below 1, for both sides (the largest ratio where there is
-    /// none below 1). Every allowed pair of ratios is equally likely.
+    /// The paper's rule. In training, height and width are each the base times a random one of
+    /// `ratios`, in one of the four corners or in the middle of the frame; every allowed pair of
+    /// ratios is equally likely. In evaluation, the middle of the frame, with the largest ratio below
+    /// 1 for both sides (1 if there is none).
     ///
     /// The paper's 256, 224, 192 and 168 pixels of a 256×340 frame are
-    /// `[1.0, 0.875, 0.75, 0.65625]`, and its evaluation crop is 224×224. It names no pair that is
-    /// left out: with `max_distort` 3 there are 16. The program of Wang et al. (2015), whose protocol
-    /// it follows, has the ten of `max_distort` 1.
+    /// `[1.0, 0.875, 0.75, 0.65625]`, and its evaluation crop is 224×224. It excludes no pair of sizes:
+    /// `max_distort` 3 allows all 16. The program of Wang et al. (2015), whose protocol the paper
+    /// follows, uses the ten of `max_distort` 1.
     FivePoint {
         /// Fractions of the base, above 0 and at most 1, in descending order.
         ratios: Vec<f32>,
-        /// Largest distance in the list between the height's and the width's ratio: 0 keeps the
-        /// aspect ratio.
+        /// Largest distance in the list between the ratios of height and width: 0 keeps the aspect
+        /// ratio.
         max_distort: usize,
     },
     /// In training, one random scale for both sides of the whole frame, at a random place. In
@@ -41,7 +41,7 @@ pub enum CropRule {
 }
 
 impl CropRule {
-    /// The paper's five-point rule: all 16 pairs of its four sizes.
+    /// The paper's five-point rule, with all 16 pairs of its four sizes.
     pub fn paper() -> Self {
         Self::FivePoint { ratios: vec![1.0, 0.875, 0.75, 0.656_25], max_distort: 3 }
     }
@@ -92,16 +92,15 @@ impl CropRule {
         }
     }
 
-    /// The evaluation crop's size at the five places: the corners as in [`corner`], then the
-    /// middle.
+    /// Crops of the evaluation's size at the five places: the corners as in [`corner`], then the middle.
     pub(super) fn five(&self, frame: [usize; 2], input: [usize; 2]) -> [Crop; 5] {
         let Crop { width, height, .. } = self.evaluation(frame, input);
         std::array::from_fn(|place| corner(frame, [height, width], place))
     }
 }
 
-/// Places of the height's and the width's ratio in a list of `count`, at most `distance` apart;
-/// every such pair is equally likely.
+/// Draws the positions of the ratios of height and width in a list of `count`, at most `distance`
+/// apart. Every such pair is equally likely.
 fn ratio_pair(count: usize, distance: usize, draws: &mut Draws) -> (usize, usize) {
     let partners = |place: usize| {
         let least = place.saturating_sub(distance);
@@ -111,7 +110,7 @@ fn ratio_pair(count: usize, distance: usize, draws: &mut Draws) -> (usize, usize
     loop {
         let tall = draws.below(count);
         let (least, widths) = partners(tall);
-        // Ratios near an end of the list have fewer partners, and are taken less often by as much.
+        // Ratios near an end of the list have fewer partners, so they are drawn less often.
         if widths == most || draws.below(most) < widths {
             return (tall, least + draws.below(widths));
         }
@@ -189,7 +188,6 @@ mod tests {
             assert_eq!((sizes.len(), seen.len()), (pairs, places));
             assert!(sizes.values().all(|times| (1800..=2200).contains(times)), "{max_distort}: {sizes:?}");
         }
-        assert_eq!(CropRule::paper(), CropRule::FivePoint { ratios: vec![1.0, 0.875, 0.75, 0.656_25], max_distort: 3 });
     }
 
     // Four sizes whose neighbours may mix give ten pairs: a tenth of 20,000 draws is 2000, with a
@@ -208,8 +206,8 @@ mod tests {
         }
     }
 
-    // Where every size has equally many partners, the draws are those of earlier versions: a height
-    // and then a width.
+    // If every size has the same number of partners, the draws are those of earlier versions: a height,
+    // then a width.
     #[test]
     fn sizes_with_equally_many_partners_take_two_draws() {
         for distance in [0, 3, 9] {

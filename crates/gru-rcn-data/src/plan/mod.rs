@@ -1,9 +1,8 @@
 //! Plans of clips: which frames, which crop, mirrored or not, decided before any pixel is read.
 //!
-//! A [`ClipPlan`] is a pure function of its key (seed, epoch, sample id), so it does not depend on
-//! the number of workers, on the order of loading or on a resume. There is one crop, one mirroring
-//! and one photometric draw per clip, never per frame: what moves in the plan's output moved in the
-//! scene.
+//! A [`ClipPlan`] is a pure function of its key (seed, epoch, sample id), so it does not depend on the
+//! number of workers, the order of loading or a resume. Crop, mirroring and change of light are drawn
+//! per clip, never per frame: all motion in the result is motion of the scene.
 
 mod crop;
 mod modality;
@@ -57,6 +56,26 @@ pub struct PhotometricDraw {
 impl PhotometricDraw {
     /// No change.
     pub const IDENTITY: Self = Self { brightness: 1.0, contrast: 1.0, tint: [1.0; 3] };
+
+    /// Applies the factors to a whole RGB clip in place.
+    fn apply(&self, data: &mut [u8]) {
+        if *self == Self::IDENTITY || data.is_empty() {
+            return;
+        }
+        let mean = data.iter().map(|&v| u64::from(v)).sum::<u64>() as f32 / data.len() as f32;
+        // Tables, because a clip has far more than 3 × 256 values.
+        let tables = self.tint.map(|tint| {
+            std::array::from_fn::<u8, 256, _>(|v| {
+                let contrasted = (v as f32 - mean) * self.contrast + mean;
+                (contrasted * self.brightness * tint).round().clamp(0.0, 255.0) as u8
+            })
+        });
+        for pixel in data.chunks_exact_mut(3) {
+            for (value, table) in pixel.iter_mut().zip(&tables) {
+                *value = table[usize::from(*value)];
+            }
+        }
+    }
 }
 
 impl Photometric {
@@ -82,7 +101,7 @@ pub struct PlanKey {
 }
 
 impl PlanKey {
-    /// A number of `0..n` drawn from the key: which of `n` stored versions of a clip an epoch uses.
+    /// A number in `0..n` drawn from the key: which of `n` stored versions of a clip an epoch uses.
     pub fn choice(&self, n: usize) -> usize {
         let key = Fnv64::default().text("version").number(self.seed).number(self.epoch).text(&self.sample);
         Draws::new(key).below(n)
@@ -104,12 +123,12 @@ pub struct ClipPlanner {
     pub temporal: TemporalSampling,
     /// Height and width to which videos are decoded, in pixels: `[256, 340]` in the paper.
     pub frame_size: [usize; 2],
-    /// Height and width of the clips the network gets, in pixels: `[224, 224]` in the paper.
+    /// Height and width of the network's input, in pixels: `[224, 224]` in the paper.
     pub input_size: [usize; 2],
     /// Which part of the frame.
     pub crop: CropRule,
-    /// Whether half of the training clips are mirrored left to right. Off where left and right make
-    /// classes.
+    /// Whether half of the training clips are mirrored left to right. To be off if classes differ in
+    /// left and right.
     pub flip: bool,
     /// Random changes of light in training.
     pub photometric: Photometric,
@@ -143,7 +162,7 @@ impl ClipPlanner {
         self.crop.validate()
     }
 
-    /// The plan of a training clip out of `frames` frames, or fields of flow.
+    /// The plan of a training clip from `frames` frames or fields of flow.
     ///
     /// # Errors
     /// [`DataError::Setting`] as [`ClipPlanner::validate`], [`DataError::Shape`] for a video
@@ -161,7 +180,7 @@ impl ClipPlanner {
         })
     }
 
-    /// The plan of an evaluation clip: nothing in it is random.
+    /// The plan of an evaluation clip, in which nothing is random.
     ///
     /// # Errors
     /// As [`ClipPlanner::training`].
@@ -177,10 +196,9 @@ impl ClipPlanner {
         })
     }
 
-    /// The plans of all views of an evaluation clip, in the order of their starts, at each start
-    /// the corners (upper left, upper right, lower left, lower right) and the middle, and then the
-    /// mirror images in the same order. Nothing in them is random. Short clips and small frames
-    /// give the same plan several times.
+    /// The plans of all views of an evaluation clip, start by start: at each one the corners (upper
+    /// left, upper right, lower left, lower right) and the middle, then the mirror images in the same
+    /// order. Nothing in them is random. In short clips and small frames, plans may be equal.
     ///
     /// # Errors
     /// As [`ClipPlanner::evaluation`] and [`TestViews::validate`]; [`DataError::Setting`] for
@@ -213,14 +231,13 @@ impl ClipPlanner {
         Ok(plans)
     }
 
-    /// The same planner for videos of this many frames per second; it matters where frames are taken
-    /// by time.
+    /// The planner for videos of `rate` frames per second, which sampling by time needs.
     pub fn at_rate(&self, rate: f64) -> Self {
         Self { temporal: self.temporal.at_rate(rate), ..self.clone() }
     }
 
-    /// The plans of the segments of a clip, in their order: one for each that the clip has, each the
-    /// evaluation's but for its frames.
+    /// The plans of the segments of a clip, in their order. Each is the plan of the evaluation with the
+    /// segment's frames.
     ///
     /// # Errors
     /// As [`ClipPlanner::evaluation`] and [`Segments::validate`].
@@ -246,15 +263,14 @@ impl ClipPlanner {
     }
 }
 
-/// The frames, the crop and the changes that make a clip of a video.
+/// The frames, the crop and the changes that turn a video into a clip.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ClipPlan {
-    /// What the clip shows.
+    /// RGB frames or stacks of optical flow.
     #[serde(rename = "stream", default)]
     pub modality: Modality,
-    /// Indices of the frames, from 0, or of the first field of each stack; repeats where the video
-    /// is short.
+    /// Indices of the frames, from 0, or of the first field of each stack. Short videos repeat some.
     pub frames: Vec<usize>,
     /// The part of every frame.
     pub crop: Crop,
@@ -274,8 +290,8 @@ impl ClipPlan {
     /// [`Modality::Flow`] orders it.
     ///
     /// # Errors
-    /// [`DataError::Shape`] when the plan names a frame or a pixel that the video does not have, or
-    /// the video has another number of channels.
+    /// [`DataError::Shape`] if the plan names a frame or a pixel that the video does not have, or the
+    /// video has another number of channels.
     pub fn apply(&self, video: &Frames) -> Result<Frames, DataError> {
         let channels = self.modality.stored_channels();
         if video.channels != channels {
@@ -290,8 +306,8 @@ impl ClipPlan {
         })
     }
 
-    /// Assembles the clip of a video of `total` pictures. `picture` cuts and resizes one picture
-    /// into a buffer and is called once for each.
+    /// Assembles the clip from a video of `total` pictures. `picture` cuts and resizes one of them into
+    /// a buffer and is called once for each.
     pub(crate) fn gather(
         &self,
         total: usize,
@@ -327,39 +343,17 @@ impl ClipPlan {
     }
 }
 
-impl PhotometricDraw {
-    /// Changes the values of a whole RGB clip in place.
-    fn apply(&self, data: &mut [u8]) {
-        if *self == Self::IDENTITY || data.is_empty() {
-            return;
-        }
-        let mean = data.iter().map(|&v| u64::from(v)).sum::<u64>() as f32 / data.len() as f32;
-        // Three tables of 256: the clip has far more values than that.
-        let tables = self.tint.map(|tint| {
-            std::array::from_fn::<u8, 256, _>(|v| {
-                let contrasted = (v as f32 - mean) * self.contrast + mean;
-                (contrasted * self.brightness * tint).round().clamp(0.0, 255.0) as u8
-            })
-        });
-        for pixel in data.chunks_exact_mut(3) {
-            for (value, table) in pixel.iter_mut().zip(&tables) {
-                *value = table[usize::from(*value)];
-            }
-        }
-    }
-}
-
-/// The order in which an epoch visits `len` samples: a permutation of `0..len` that depends on seed
-/// and epoch alone.
+/// The order of `len` samples in an epoch: a permutation of `0..len` that depends on seed and epoch
+/// alone.
 pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     Draws::new(Fnv64::default().text("epoch order").number(seed).number(epoch)).shuffle(&mut order);
     order
 }
 
-/// An epoch in which all classes are equally frequent, to within one clip: as many places as there are
-/// samples, of these `classes`. Within its class a sample comes again only when all others have come as
-/// often. The order depends on seed, epoch and classes alone.
+/// An epoch in which all classes are equally frequent, to within one clip. `classes` has the class of
+/// each sample, and the epoch is as long. A sample is repeated only when all others of its class have
+/// occurred as often. The order depends on seed, epoch and classes alone.
 pub fn balanced_order(seed: u64, epoch: u64, classes: &[usize]) -> Vec<usize> {
     let mut by_class: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for sample in epoch_order(seed, epoch, classes.len()) {
@@ -367,7 +361,7 @@ pub fn balanced_order(seed: u64, epoch: u64, classes: &[usize]) -> Vec<usize> {
     }
     let mut draws = Draws::new(Fnv64::default().text("balanced order").number(seed).number(epoch));
     let mut by_class: Vec<Vec<usize>> = by_class.into_values().collect();
-    // So that the classes that have one sample more change from epoch to epoch.
+    // Shuffled, so that other classes have the one sample more in other epochs.
     draws.shuffle(&mut by_class);
     let place = |place: usize| {
         let (round, class) = (place / by_class.len(), place % by_class.len());

@@ -1,4 +1,4 @@
-//! The two modalities of a clip: RGB frames or optical flow.
+//! The modalities of a clip: RGB frames and optical flow.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::image::flip_horizontal;
 /// Fields of optical flow in one stack; the flow network of the paper sees ten (section 5.1.2).
 pub const FLOW_STACK: usize = 10;
 
-/// Modality of a clip: what it holds at each step.
+/// The content of a clip at each step.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Modality {
@@ -38,7 +38,7 @@ impl Modality {
         }
     }
 
-    /// Number of positions for a step in `count` frames or fields: those with a whole stack, at
+    /// Number of positions for a step in `count` frames or fields: those with a whole stack, but at
     /// least one.
     pub fn positions(self, count: usize) -> usize {
         match self {
@@ -47,17 +47,18 @@ impl Modality {
         }
     }
 
-    /// The pictures that the step at `t` sees, of `total`; beyond the last one it is repeated.
+    /// The pictures of the step at `t`, of `total`; beyond the end the last one is repeated.
     pub(crate) fn stack(self, t: usize, total: usize) -> impl Iterator<Item = usize> + Clone {
         let depth = if self == Self::Rgb { 1 } else { FLOW_STACK };
         (t..t + depth).map(move |t| t.min(total.saturating_sub(1)))
     }
 
     pub(crate) fn mirror(self, pixels: &mut [u8], width: usize) {
-        flip_horizontal(pixels, width, self.stored_channels());
-        if self == Self::Flow {
-            for x in pixels.iter_mut().step_by(2) {
-                *x = 255 - *x;
+        match self {
+            Self::Rgb => flip_horizontal::<3>(pixels, width),
+            Self::Flow => {
+                flip_horizontal::<2>(pixels, width);
+                pixels.iter_mut().step_by(2).for_each(|x| *x = 255 - *x);
             }
         }
     }

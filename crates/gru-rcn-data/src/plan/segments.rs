@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::temporal::consecutive;
 use crate::base::DataError;
 
-/// Equally spaced segments of a clip, of each its first frames: the paper's encoder of captions
-/// (section 5.2.1) takes ten frames for GRU-RCN and one for a network of single frames.
+/// The first frames of equally spaced segments of a clip: the paper's encoder of captions (section
+/// 5.2.1) takes ten frames for GRU-RCN and one for a network of single frames.
 ///
-/// **Segments** are consecutive and as long as each other, but for one frame that the earlier ones
-/// may have more: of n frames in K segments the first n mod K have ⌊n / K⌋ + 1, the others ⌊n / K⌋,
-/// as in the released decoder of Yao et al. 2015. Of a clip with fewer frames than K every frame
-/// begins a segment, and the segments that it lacks are left out; a captioner masks them.
+/// **Segments** follow each other and have equal lengths, except that earlier ones may have one frame
+/// more: of n frames in K segments the first n mod K have ⌊n / K⌋ + 1, the others ⌊n / K⌋, as in the
+/// released decoder of Yao et al. 2015. If a clip has fewer than K frames, each of them begins a
+/// segment, and the missing segments are skipped; a captioner masks them.
 ///
-/// **Frames** of a segment are those from its start on, also where they run into the next segment.
-/// A clip that ends before repeats its last frame.
+/// **Frames** are taken from the start of the segment on, even into the next segment. Beyond the end
+/// of the clip its last frame is repeated.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Segments {
@@ -38,7 +38,7 @@ impl Segments {
         Ok(())
     }
 
-    /// The frames of each segment of a clip of `clip` frames, at most `count` segments.
+    /// The frames of each segment of a clip of `clip` frames.
     pub(super) fn of(self, clip: usize) -> Vec<Vec<usize>> {
         let (length, longer) = (clip / self.count, clip % self.count);
         let start = |segment: usize| segment * length + segment.min(longer);
@@ -61,8 +61,8 @@ mod tests {
         assert_eq!(Segments { count: 5, frames: 4 }.of(20).concat(), (0..20).collect::<Vec<_>>());
     }
 
-    // 12 frames in 4 segments of three, of which five are taken: two of the next segment, and at the
-    // end the last frame again.
+    // 12 frames in 4 segments of three. Five are taken of each: two run into the next segment, or repeat
+    // the last frame.
     #[test]
     fn short_segments_run_on_and_the_last_frame_is_repeated() {
         let segments = Segments { count: 4, frames: 5 }.of(12);
@@ -78,7 +78,7 @@ mod tests {
 
     // 21 fields of flow have 12 whole stacks of ten: three segments from 0, 4 and 8.
     #[test]
-    fn plans_are_the_evaluations_but_for_the_frames() {
+    fn plans_differ_from_the_evaluation_in_their_frames_alone() {
         let planner = testing::planner(TemporalSampling::Consecutive { frames: 7 }, [16, 24], [12, 12]);
         let planner = ClipPlanner { modality: Modality::Flow, ..planner };
         let plans = planner.segments(Segments { count: 3, frames: 2 }, 21).unwrap();

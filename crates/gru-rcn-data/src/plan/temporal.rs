@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Draws;
 
-/// Time stamps that differ by less, in seconds, are the same moment: Matroska rounds to
+/// Time stamps that differ by less than this, in seconds, count as equal: Matroska rounds to
 /// milliseconds.
 pub const SAME_MOMENT: f64 = 1e-3;
 
-/// The rule by which frames are taken from a video.
+/// The rule for the frames that are taken from a video.
 ///
 /// In a recipe: `{ consecutive = { frames = 8 } }`, `{ spread = { frames = 8 } }` or
 /// `{ every = "0.2 s", frames = 8 }`.
@@ -18,32 +18,32 @@ pub const SAME_MOMENT: f64 = 1e-3;
 #[serde(try_from = "Spelling", into = "Spelling")]
 pub enum TemporalSampling {
     /// The paper's rule: neighbouring frames, from a uniformly random start in training, from the
-    /// middle of the video in evaluation. A video shorter than that repeats its last frame.
+    /// middle of the video in evaluation. A video that is too short repeats its last frame.
     Consecutive {
         /// Frames of the clip.
         frames: usize,
     },
-    /// The video is cut in equal parts and one frame is taken of each: a random one in training,
-    /// the middle one in evaluation. A video with fewer frames than parts repeats frames, in order.
+    /// One frame of each of equal parts of the video: a random one in training, the middle one in
+    /// evaluation. A video with fewer frames than parts repeats frames, in order.
     Spread {
         /// Frames of the clip.
         frames: usize,
     },
-    /// By time, so that videos of different frame rates mean the same: the first frame at or after
-    /// each of equally spaced moments, starts as for neighbouring frames. Frames repeat where the
-    /// video has fewer than that, and its last one beyond its end.
+    /// By time, so that clips of videos with different frame rates cover the same time: the first frame
+    /// at or after each of equally spaced moments. Starts are those of neighbouring frames. Frames are
+    /// repeated if the video's rate is lower, and the last one beyond the end.
     Every {
         /// From one moment to the next.
         every: Duration,
         /// Frames of the clip.
         frames: usize,
-        /// Frames per second of the video, which a plan needs: see
-        /// [`at_rate`](TemporalSampling::at_rate). No part of a recipe.
+        /// Frames per second of the video, which a plan needs; set by
+        /// [`at_rate`](TemporalSampling::at_rate), not by a recipe.
         rate: Option<f64>,
     },
 }
 
-/// How a rule is written.
+/// The serialised form of [`TemporalSampling`].
 #[derive(Serialize, Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 struct Spelling {
@@ -67,16 +67,11 @@ impl TryFrom<Spelling> for TemporalSampling {
     type Error = String;
 
     fn try_from(spelling: Spelling) -> Result<Self, String> {
-        match spelling {
-            Spelling { consecutive: Some(Count { frames }), spread: None, every: None, frames: None } => {
-                Ok(Self::Consecutive { frames })
-            }
-            Spelling { spread: Some(Count { frames }), consecutive: None, every: None, frames: None } => {
-                Ok(Self::Spread { frames })
-            }
-            Spelling { every: Some(every), frames: Some(frames), consecutive: None, spread: None } => {
-                Ok(Self::Every { every: seconds(&every)?, frames, rate: None })
-            }
+        let Spelling { consecutive, spread, every, frames } = spelling;
+        match (consecutive, spread, every, frames) {
+            (Some(Count { frames }), None, None, None) => Ok(Self::Consecutive { frames }),
+            (None, Some(Count { frames }), None, None) => Ok(Self::Spread { frames }),
+            (None, None, Some(every), Some(frames)) => Ok(Self::Every { every: seconds(&every)?, frames, rate: None }),
             _ => Err("the frames of a clip are taken by one of { consecutive = { frames = N } }, \
                       { spread = { frames = N } } and { every = \"0.2 s\", frames = N }"
                 .to_owned()),
@@ -118,12 +113,12 @@ impl TemporalSampling {
         }
     }
 
-    /// Whether frames are taken by time, so that a plan needs the video's frame rate.
+    /// Whether frames are taken by time. A plan then needs the video's frame rate.
     pub fn by_time(&self) -> bool {
         matches!(self, Self::Every { .. })
     }
 
-    /// The same rule for a video of this many frames per second.
+    /// The rule for a video of `rate` frames per second.
     pub fn at_rate(self, rate: f64) -> Self {
         match self {
             Self::Every { every, frames, .. } => Self::Every { every, frames, rate: Some(rate) },
@@ -131,7 +126,7 @@ impl TemporalSampling {
         }
     }
 
-    /// Frames from one of the clip to the next, where they have a distance that the rule states.
+    /// Distance in frames between neighbouring frames of the clip, if the rule states one.
     pub(super) fn step(&self) -> Option<f64> {
         match *self {
             Self::Consecutive { .. } => Some(1.0),
@@ -170,20 +165,20 @@ impl TemporalSampling {
         self.view(video, 0, 1)
     }
 
-    /// The view `index` of `views` in time; of a single one the middle.
+    /// View `index` of `views` in time; a single view is the middle.
     pub(super) fn view(&self, video: usize, index: usize, views: usize) -> Vec<usize> {
         match *self {
             Self::Consecutive { frames } | Self::Every { frames, .. } => {
                 let offsets = self.offsets(frames);
                 let last = video.saturating_sub(offsets[frames - 1] + 1);
-                // index · last / (views − 1) to the nearest, halves up.
+                // index · last / (views − 1), rounded to the nearest frame, halves up.
                 let start = match views {
                     1 => last / 2,
                     _ => (2 * index * last + views - 1) / (2 * (views - 1)),
                 };
                 shifted(&offsets, start, video)
             }
-            // The middle of the index-th of `views` equal pieces of each part.
+            // The middle of piece `index` of `views` equal pieces of each part.
             Self::Spread { frames } => {
                 (0..frames).map(|part| (2 * (part * views + index) + 1) * video / (2 * frames * views)).collect()
             }

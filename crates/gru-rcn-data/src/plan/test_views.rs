@@ -12,32 +12,32 @@ use serde::{Deserialize, Serialize};
 use super::ClipPlan;
 use crate::base::DataError;
 
-/// Largest number of starts; a guard against typing errors.
+/// Most starts, as a guard against typing errors.
 const MOST_STARTS: usize = 1000;
 
-/// Which crops of the evaluation's size are scored.
+/// The crops that are scored. All have the size of the evaluation's crop.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum TestCrops {
-    /// The one crop of a plain evaluation.
+    /// The crop of a plain evaluation.
     #[default]
     Centre,
-    /// Crops of that size in the four corners of the frame and in its middle.
+    /// Crops in the four corners of the frame and in its middle.
     Five,
-    /// The five and their mirror images.
+    /// The five crops and their mirror images.
     Ten,
 }
 
-/// The test views of a clip, whose class probabilities are averaged. Written `STARTSxCROPS`: `1x1`,
-/// `3x5`, `25x10`.
+/// The test views of a clip, over which class probabilities are averaged. Written `STARTSxCROPS`:
+/// `1x1`, `3x5`, `25x10`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[serde(deny_unknown_fields, default)]
 pub struct TestViews {
     /// Number of starts in time, 1 to 1000. For
-    /// [`Consecutive`](super::TemporalSampling::Consecutive) frames they are equally spaced from
-    /// the first frame to the last that leaves a whole clip, rounded to the nearest frame; a single
+    /// [`Consecutive`](super::TemporalSampling::Consecutive) frames they are equally spaced, from
+    /// the first frame to the last start of a whole clip, rounded to the nearest frame; a single
     /// start is the middle one. For [`Spread`](super::TemporalSampling::Spread) frames they are
-    /// equally spaced positions within the part that each frame is taken from.
+    /// equally spaced positions within the part of each frame.
     pub starts: usize,
     /// Crops at each start.
     pub crops: TestCrops,
@@ -61,13 +61,13 @@ impl TestViews {
         self.starts * self.crops.count()
     }
 
-    /// Whether it is the single view of a plain evaluation.
+    /// Whether this is the single view of a plain evaluation.
     pub fn is_single(self) -> bool {
         self == Self::default()
     }
 
-    /// The rule that may be used where mirror images keep their class (`flip`) or do not: without
-    /// them ten crops are five.
+    /// The views that are allowed if mirror images keep their class (`flip`) or not: without mirror
+    /// images, ten crops become five.
     pub fn allowed(self, flip: bool) -> Self {
         let crops = if self.crops == TestCrops::Ten && !flip { TestCrops::Five } else { self.crops };
         Self { crops, ..self }

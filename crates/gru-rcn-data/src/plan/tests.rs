@@ -77,10 +77,10 @@ fn an_epoch_is_a_permutation_that_changes() {
     assert!(epoch_order(1, 2, 0).is_empty());
 }
 
-/// Of 20 samples of class 0 and 3 of class 4, 23 places: 11 or 12 of each class, so that each rare one
-/// has 3 or 4 places, and none of the others has two.
+/// 23 places for 20 samples of class 0 and 3 of class 4: 11 or 12 of each class, so each of the three
+/// occurs 3 or 4 times, and none of the 20 twice.
 #[test]
-fn a_balanced_epoch_has_as_many_of_each_class() {
+fn a_balanced_epoch_has_equally_many_clips_of_each_class() {
     let classes: Vec<usize> = (0..23).map(|sample| if sample < 20 { 0 } else { 4 }).collect();
     let mut larger = [0, 0];
     for epoch in 0..40 {

@@ -17,9 +17,9 @@ use crate::video::{VideoDecoder, VideoFrame, VideoFrames};
 /// Why a clip could not be made.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The clip is broken; others are not concerned.
+    /// This clip is broken; the others go on.
     Clip(DataError),
-    /// No clip can be made: a full disk, no decoder.
+    /// The whole run fails: a full disk, no decoder.
     Run(DataError),
 }
 
@@ -34,7 +34,7 @@ impl Fault {
     }
 }
 
-/// Takes an image file: which, its index, its bytes.
+/// Receives the kind, the index and the bytes of each image file.
 pub(crate) type Store<'a> = dyn FnMut(Part, usize, &[u8]) -> Result<(), DataError> + 'a;
 
 pub(crate) struct ClipMaker<'a> {
@@ -45,8 +45,8 @@ pub(crate) struct ClipMaker<'a> {
 }
 
 impl ClipMaker<'_> {
-    /// Decodes a clip once and gives the images of its first `most` frames to `store` as they come;
-    /// only two frames are kept here.
+    /// Decodes a clip once and passes the images of its first `most` frames to `store` one by one. At
+    /// most two frames are in memory.
     pub(crate) fn make(&self, clip: &SourceClip, most: usize, store: &mut Store<'_>) -> Result<Images, Fault> {
         let failed = |source| Fault::Clip(DataError::Flow { path: clip.path.clone(), frame: 0, source });
         let flow = match &self.flow {
@@ -70,8 +70,8 @@ impl ClipMaker<'_> {
         Ok(Images { record, frames: count, working })
     }
 
-    /// The frames of a clip of the source: a video through the decoder, a folder of frames as it
-    /// is.
+    /// The frames of a clip of the source: of a video by the decoder, of a folder of frames by reading
+    /// it.
     fn open(&self, clip: &SourceClip) -> Result<VideoFrames, DataError> {
         if !clip.path.is_dir() {
             return self.decoder.open(&clip.path, self.size);
@@ -87,13 +87,13 @@ impl ClipMaker<'_> {
     }
 }
 
-/// The images made of a clip.
+/// The images that were made of a clip.
 pub(crate) struct Images {
-    /// Counts and hash of the frames of which images were made.
+    /// The record of the frames of which images were made.
     pub(crate) record: ClipRecord,
-    /// All frames that were decoded.
+    /// Number of all decoded frames.
     pub(crate) frames: usize,
-    /// Time that making images took, without decoding.
+    /// Time for making the images, without decoding.
     pub(crate) working: Duration,
 }
 
@@ -105,7 +105,7 @@ struct Making<'m, 's> {
     frames: usize,
     /// Width and height.
     size: (usize, usize),
-    /// Holds what it needs of the previous frame.
+    /// Keeps the previous frame in the form that it needs.
     flow: Option<(&'m FlowMaker, FlowRun)>,
 }
 
@@ -136,7 +136,7 @@ impl Making<'_, '_> {
     fn store(&mut self, part: Part, index: usize, bytes: ImageResult<Vec<u8>>) -> Result<(), Fault> {
         let bytes = bytes.map_err(|error| {
             let reason = format!("frame {index} could not be coded: {error}");
-            Fault::Clip(DataError::BadFrames { path: self.clip.path.clone(), reason })
+            Fault::Clip(DataError::frames(&self.clip.path, reason))
         })?;
         self.hash.file(&bytes);
         (self.store)(part, index, &bytes).map_err(Fault::Run)
@@ -175,7 +175,7 @@ mod tests {
     use crate::video::Ffmpeg;
 
     #[test]
-    fn folders_of_frames_are_given_frame_by_frame() {
+    fn folders_of_frames_are_read_frame_by_frame() {
         let folder = temporary();
         (0..3).for_each(|t| save_frame(&folder.path().join(format!("{t}.png")), [4, 8], t));
         let decoder = Ffmpeg::locate().unwrap();

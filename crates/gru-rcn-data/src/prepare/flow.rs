@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::base::{DataError, named};
 use crate::manifest::{FlowFormat, ImageCoding};
 
-/// Which optical flow.
+/// Algorithm of the optical flow.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum FlowMethod {
     /// Total variation with an L1 data term, the flow of the two-stream literature.
     TvL1,
-    /// Dense inverse search, many times as fast.
+    /// Dense inverse search, many times faster.
     Dis,
 }
 
@@ -22,7 +22,7 @@ named!(FlowMethod, "flow", "it is tvl1, dis or none", TvL1, Dis);
 /// How flow is computed and stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FlowOptions {
-    /// The algorithm; its parameters are its defaults and are written into the manifest.
+    /// The algorithm, with its default parameters, which the manifest records.
     pub method: FlowMethod,
     /// Displacement in pixels of the largest code; larger ones are clipped. Default 20.
     pub bound: f32,
@@ -37,13 +37,13 @@ impl FlowOptions {
     }
 }
 
-/// A number as it is written: 0.15, not what an f32 of that name widens to.
+/// A number as it is written: 0.15, not the f64 value of the nearest f32.
 fn number(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
-/// The fields of `$settings` by name. A field that is not listed does not compile, so that a new one
-/// cannot be forgotten.
+/// The fields of `$settings` by name. The destructuring fails to compile if a field is not listed, so
+/// none can be forgotten.
 macro_rules! parameters {
     ($settings:expr, $type:ident, [$($number:ident),*], [$($plain:ident),*]) => {{
         let $type { $($number,)* $($plain),* } = $settings;
@@ -53,14 +53,14 @@ macro_rules! parameters {
     }};
 }
 
-/// Computes and codes flow by one set of settings.
+/// Computes and codes flow with one set of options.
 pub(crate) struct FlowMaker {
     coding: FlowCoding,
     pub(crate) options: FlowOptions,
 }
 
-/// Flow of the frames of one video, one after another. Work shared by neighbouring pairs is done
-/// once.
+/// Computes the flow of the frames of one video, one after another. Work shared by neighbouring pairs
+/// is done once.
 pub(crate) enum FlowRun {
     TvL1(Box<TvL1Sequence>),
     Dis(Box<DisWorkspace>),
@@ -119,8 +119,8 @@ impl FlowMaker {
 }
 
 impl FlowRun {
-    /// The coded flow from the frame before to this one, horizontal and vertical; `None` for the
-    /// first.
+    /// The coded flow from the previous frame to this one, horizontal and vertical; `None` for the
+    /// first frame.
     pub(crate) fn push(&mut self, frame: &Image, maker: &FlowMaker) -> Result<Option<[Vec<u8>; 2]>, FlowError> {
         let code = |flow: &Flow| [&flow.u, &flow.v].map(|values| maker.coding.encode(values));
         Ok(match self {

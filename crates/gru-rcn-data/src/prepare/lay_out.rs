@@ -1,4 +1,4 @@
-//! The output folder: the names in it, the lock on it, and the clips that earlier runs prepared.
+//! The output folder: its files, its lock, and the clips that earlier runs prepared.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -40,12 +40,12 @@ impl Place {
         self.shard.is_none_or(|shard| shard.has(id))
     }
 
-    /// The prepared clips by manifest or journal whose folders exist.
+    /// The prepared clips: those of manifest and journal whose folders exist.
     pub(crate) fn done(&self, header: &Header) -> Result<BTreeMap<String, ClipRecord>, DataError> {
         self.refuse_strangers(header)?;
         let merged = self.root.join(MANIFEST);
         let mut done = BTreeMap::new();
-        // Of two records of a clip the later one stays.
+        // Of two records of a clip, the later one is kept.
         for path in [&merged, &self.manifest] {
             if path.is_file() {
                 let clips = Manifest::read(path)?.clips.into_iter().filter(|clip| self.has(&clip.id));
@@ -58,7 +58,7 @@ impl Place {
         Ok(done)
     }
 
-    /// Refuses an output folder made with other settings, or not by this program.
+    /// Refuses an output folder that was made with other settings or not by this program.
     fn refuse_strangers(&self, header: &Header) -> Result<(), DataError> {
         let mut ours = false;
         for (path, shard) in ledgers(&self.root)? {
@@ -73,7 +73,7 @@ impl Place {
                 return Err(DataError::dataset(&self.root, reason));
             }
             let [theirs, own] = [shard, self.shard].map(|shard| shard.map_or(1, |shard| shard.of));
-            // Shards and a whole run may both continue from a merged manifest.
+            // Both shards and a whole run may continue from a merged manifest.
             let merged = shard.is_none() && !journal;
             if !merged && theirs != own {
                 let reason = format!(
@@ -93,7 +93,7 @@ impl Place {
     }
 }
 
-/// Takes the output folder, or one shard of it, for this process.
+/// Locks the output folder, or one shard of it, for this process.
 pub(crate) fn lock(root: &Path, shard: Option<Shard>) -> Result<FolderLock, DataError> {
     let lock = match shard {
         None => FolderLock::whole(root),
@@ -104,14 +104,14 @@ pub(crate) fn lock(root: &Path, shard: Option<Shard>) -> Result<FolderLock, Data
     lock.ok_or_else(|| DataError::dataset(root, reason))
 }
 
-/// What is decided before the first clip is decoded.
+/// Everything that is known before the first clip is decoded.
 pub(crate) struct Plan<'a> {
     pub(crate) place: Place,
     pub(crate) header: Header,
     pub(crate) maker: ClipMaker<'a>,
     pub(crate) source: Source,
     pub(crate) done: BTreeMap<String, ClipRecord>,
-    /// Ids of clips that were done of other videos.
+    /// Ids of clips that were prepared from videos that have changed since.
     pub(crate) changed: Vec<String>,
 }
 
@@ -136,8 +136,8 @@ impl<'a> Plan<'a> {
         Ok(Self { place, header, maker, source, done, changed: Vec::new() })
     }
 
-    /// Takes the clips out of those that are done whose videos are others now. All videos are read
-    /// for it, by `workers` threads.
+    /// Removes the clips whose videos have changed from those that are done. All their videos are read
+    /// for this, by `workers` threads.
     pub(crate) fn without_changed(mut self, workers: usize, cancel: &AtomicBool) -> Result<Self, DataError> {
         let known = |clip: &&SourceClip| self.done.get(&clip.id).is_some_and(|record| record.source.is_some());
         let clips: Vec<&SourceClip> = self.source.clips.iter().filter(known).collect();
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
             |clip| clip.hash(),
             |index, hash| {
                 let id = &clips[index].id;
-                // A video that cannot be read any more is tried again, which reports it.
+                // A video that cannot be read any more counts as changed, so preparing it reports why.
                 if self.done.get(id).is_some_and(|record| record.source != hash.ok()) {
                     changed.push(id.clone());
                 }
@@ -167,21 +167,21 @@ impl<'a> Plan<'a> {
         mine.filter(|clip| !self.done.contains_key(&clip.id)).collect()
     }
 
-    /// Ids of prepared clips whose video does not exist any more.
+    /// Ids of prepared clips whose videos no longer exist.
     pub(crate) fn without_source(&self) -> Vec<String> {
         let there: HashSet<&str> = self.source.clips.iter().map(|clip| clip.id.as_str()).collect();
         self.done.keys().filter(|id| !there.contains(id.as_str())).cloned().collect()
     }
 }
 
-/// The output folder's path, which must neither lie in the source nor write over it.
+/// The canonical path of the output folder, which must neither lie in the source nor overwrite it.
 fn output(options: &Prepare) -> Result<PathBuf, DataError> {
     let source = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
     if options.output.as_os_str().is_empty() {
         return Err(DataError::setting("output", "", "the folder to make must be given"));
     }
     let wanted = std::path::absolute(&options.output).map_err(|error| DataError::io(&options.output, error))?;
-    // The folder need not exist yet: the part of its path that exists is made canonical.
+    // The folder may not exist yet, so only the existing part of its path is made canonical.
     let there = wanted.ancestors().find(|place| place.exists()).unwrap_or(&wanted);
     let real = fs::canonicalize(there).map_err(|error| DataError::io(there, error))?;
     let rest = wanted.strip_prefix(there).unwrap_or(Path::new(""));

@@ -14,18 +14,18 @@ use crate::manifest::{FAILURES, Failure, MANIFEST, Manifest, Shard, journal, led
 pub struct Merged {
     /// The manifest of all clips.
     pub manifest: PathBuf,
-    /// Shard manifests that went into it.
+    /// Number of merged shards.
     pub shards: usize,
-    /// Clips in it.
+    /// Number of clips in the manifest.
     pub clips: usize,
-    /// Clips that could not be prepared, of all shards.
+    /// The clips of all shards that could not be prepared.
     pub failures: Vec<Failure>,
 }
 
-/// Joins the manifests of the shards in a prepared folder, and their failures; then removes them.
+/// Joins the manifests and failures of the shards in a prepared folder, and removes those of the shards.
 ///
-/// All shards must exist. Where shards were merged before and some were run again, only those must
-/// exist: they replace their clips in the manifest.
+/// All shards must exist. If shards were merged before and some of them ran again, these are enough:
+/// they replace their clips in the manifest.
 ///
 /// # Errors
 /// [`DataError::BadDataset`] for a shard that is missing or not finished, for shards of different
@@ -98,7 +98,7 @@ fn join(root: &Path, merged: Option<&Manifest>, shards: &[(Shard, Manifest)]) ->
             }
         }
     }
-    // A shard that was run again replaces all its clips.
+    // A shard that ran again replaces all its clips.
     let again = |id: &str| shards.iter().any(|(shard, _)| shard.has(id));
     let before = merged.into_iter().flat_map(|merged| &merged.clips).filter(|clip| !again(&clip.id));
     let clips = before.chain(shards.iter().flat_map(|(_, manifest)| &manifest.clips)).cloned();

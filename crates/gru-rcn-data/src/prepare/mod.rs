@@ -9,27 +9,25 @@
 //! failures.jsonl                        clips that could not be prepared, where there are any
 //! ```
 //!
-//! **Clips are written whole or not at all.** A clip is written into hidden folders beside its
-//! places. When all its files are on disk they are renamed, and then one line is added to the
-//! journal `manifest.partial.jsonl`. A process that is killed loses the clips under way; the next
-//! run removes their remains, continues after the last whole line of the journal, and ends with the
-//! same bytes in the same files as a run that was never interrupted. The manifest itself appears at
-//! the end, whole.
+//! **Clips are written whole or not at all.** A clip is written into hidden folders beside its final
+//! ones. When all its files are on disk, the folders are renamed, and then one line is added to the
+//! journal `manifest.partial.jsonl`. A process that is killed loses only the clips under way. The
+//! next run removes their remains, continues after the last complete line of the journal, and ends
+//! with the same files, byte for byte, as a run that was never interrupted. The manifest itself is
+//! written at the end.
 //!
-//! **One folder, one set of settings.** A run with other settings, another decoder or another
-//! version of this crate in a folder that holds clips already is refused, naming the setting.
+//! **One folder, one set of settings.** In a folder that already has clips, a run with other
+//! settings, another decoder or another version of this crate is refused, naming the setting.
 //!
-//! **A broken clip** is recorded with its error, the others continue, and none replaces it. The
-//! next run in the same folder tries it again. A clip whose video was changed since is made anew: the
-//! manifest has a hash of every video.
+//! **A broken clip** is recorded with its error and is not replaced by another; the other clips go
+//! on. The next run in the same folder tries it again. The manifest has a hash of every video, and a
+//! clip whose video has changed is prepared again.
 //!
-//! **Shards** divide the clips among machines by a hash of their ids, so that a clip stays with its
-//! shard whatever clips are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge`] joins
-//! them.
+//! **Shards** divide the clips among machines by a hash of their ids, so a clip stays in its shard
+//! when others are added. Each shard writes `manifest-<i>-of-<n>.jsonl`; [`merge()`] joins them.
 
 mod clip;
 mod flow;
-mod generate;
 mod lay_out;
 mod merge;
 mod run;
@@ -53,27 +51,27 @@ use crate::manifest::{Failure, Layout, Shard};
 pub struct Prepare {
     /// How the source is laid out.
     pub layout: Layout,
-    /// The folder of videos. A folder of frames may replace a video.
+    /// The folder of videos. A folder of frames may take the place of a video.
     pub source: PathBuf,
-    /// The folder to make.
+    /// The prepared folder.
     pub output: PathBuf,
     /// Folder of the official lists; without it no lists are written. Not for [`Layout::Folder`].
     pub lists: Option<PathBuf>,
-    /// MSVD's captions, `{PART: {CLIP: [CAPTION, …], …}, …}` in JSON or lines `CLIP CAPTION`, for
-    /// [`Layout::Msvd`] with its lists; they are written to `captions/<part>.json`.
+    /// File of MSVD's captions, `{PART: {CLIP: [CAPTION, …], …}, …}` in JSON or lines `CLIP CAPTION`,
+    /// for [`Layout::Msvd`] with its lists. The captions are written to `captions/<part>.json`.
     pub captions: Option<PathBuf>,
     /// The user's own lists and groups, for [`Layout::Folder`].
     pub own_lists: OwnLists,
-    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`]
-    /// returns the usual ones.
+    /// Size of the frames. Default: the shorter side gets 256 pixels; [`Prepare::size_for`] returns the
+    /// usual size for a layout.
     pub size: SizeRule,
     /// JPEG quality of the frames, 1 to 100. Default 95.
     pub quality: u8,
     /// Optical flow, if wanted.
     pub flow: Option<FlowOptions>,
-    /// Clips that are prepared at the same time; 0 is one for each processor.
+    /// Number of clips that are prepared at the same time; 0 is one for each processor.
     pub workers: usize,
-    /// The part of the clips that this run prepares; all of them without it.
+    /// The part of the clips that this run prepares; `None` for all clips.
     pub shard: Option<Shard>,
 }
 
@@ -122,13 +120,13 @@ pub struct Progress {
     pub done: usize,
     /// Clips to prepare in this run.
     pub total: usize,
-    /// Those that failed.
+    /// Failed clips.
     pub failed: usize,
     /// Frames written.
     pub frames: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Since the run began.
+    /// Time since the run began.
     pub elapsed: Duration,
     /// Estimated time left, by the bytes of the videos; unknown before the first clip.
     pub remaining: Option<Duration>,
@@ -141,35 +139,34 @@ pub struct Progress {
 pub struct PrepareOutcome {
     /// Path of the manifest, which does not exist yet after an interrupted run.
     pub manifest: PathBuf,
-    /// Clips in it.
+    /// Number of prepared clips.
     pub clips: usize,
-    /// Clips that this run prepared.
+    /// Number of clips that this run prepared.
     pub prepared: usize,
-    /// Clips kept from earlier runs.
+    /// Number of clips kept from earlier runs.
     pub kept: usize,
-    /// Of those, ids of the clips whose video is not in the source any more.
+    /// Ids of the kept clips whose videos are no longer in the source.
     #[serde(skip)]
     pub without_source: Vec<String>,
-    /// Ids of the clips that earlier runs had prepared of other videos than are there now; they are
-    /// made anew.
+    /// Ids of the clips that were prepared again because their videos had changed.
     #[serde(skip)]
     pub changed: Vec<String>,
-    /// Ids of the clips of which the decoder gave frames although it found damage.
+    /// Ids of the clips whose videos are damaged, although the decoder gave frames.
     #[serde(skip)]
     pub damaged: Vec<String>,
-    /// Sentences on what was passed over in the source and what no list names.
+    /// Sentences on files that were passed over in the source and on clips in no list.
     #[serde(skip)]
     pub notes: Vec<String>,
     /// Frames written by this run.
     pub frames: u64,
     /// Bytes written by this run.
     pub bytes: u64,
-    /// Clips that could not be prepared, also in `failures.jsonl`; sorted.
+    /// Clips that could not be prepared, sorted; `failures.jsonl` lists them too.
     pub failures: Vec<Failure>,
-    /// The captions of all clips that the lists name; those of clips in the source were written.
+    /// The captions of all clips in the lists; those of clips in the source were written.
     #[serde(skip)]
     pub captions: Vec<CaptionedPart>,
-    /// The lists that were written, with what they name and the source does not have.
+    /// The lists that were written, with their entries that are missing from the source.
     #[serde(skip)]
     pub lists: Vec<SplitList>,
     /// Whether the run was cancelled. Prepared clips are kept; the same run again resumes.

@@ -1,9 +1,10 @@
-//! A run: clips in parallel, each into its folders and then into the journal. Also the estimate of
-//! a run before it begins.
+//! A run: clips are prepared in parallel, each first into its folders, then into the journal. Also the
+//! estimate of a run before it begins.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,40 +23,40 @@ use crate::video::VideoDecoder;
 
 type Made = Result<(ClipRecord, u64), Fault>;
 
+/// Clips that are tried for an estimate.
 const PROBES: usize = 3;
-/// Frames of each that are made; the flow of a long clip would take minutes.
+/// Frames that are prepared of each probe; the flow of a long clip would take minutes.
 const PROBED_FRAMES: usize = 16;
 
-/// Estimate of the remaining work, scaled up from a few clips by the size of the videos. It is
-/// rough: clips differ, and waiting for the disk is not included.
+/// Estimate of the remaining work, extrapolated from a few clips by the size of the videos. It is
+/// rough: clips differ, and time for the disk is not included.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// Clips left to prepare.
     pub clips: usize,
     /// Clips kept from earlier runs.
     pub kept: usize,
-    /// Clips that were tried. 0 where no clip is left or all that were tried are broken; the
-    /// estimates are then 0.
+    /// Clips that were tried with success. If there are none, because no clip is left or all tried
+    /// ones are broken, the estimates are 0.
     pub probed: usize,
-    /// Seconds with the workers asked for.
+    /// Seconds with the chosen number of workers.
     pub seconds: f64,
     /// Bytes of the images.
     pub bytes: u64,
-    /// Bytes free on the output's disk, where the system states them.
+    /// Bytes free on the output's disk, if the system states them.
     pub free: Option<u64>,
 }
 
 impl Estimate {
-    /// Whether the images will fit, with a tenth to spare. `true` where the free space is not
-    /// known.
+    /// Whether the images will fit, with a tenth to spare; `true` if the free space is unknown.
     pub fn fits(&self) -> bool {
         self.free.is_none_or(|free| self.bytes.saturating_add(self.bytes / 10) <= free)
     }
 }
 
 impl Prepare {
-    /// The size of frames in the paper's protocol and its successors: 256×340 for UCF-101's
-    /// 240×320, otherwise 256 for the shorter side.
+    /// The frame size of the paper's protocol and its successors: 256×340 for UCF-101's 240×320,
+    /// otherwise 256 pixels for the shorter side.
     pub fn size_for(layout: Layout) -> SizeRule {
         match layout {
             Layout::Ucf101 => SizeRule::Exact { height: 256, width: 340 },
@@ -67,33 +68,28 @@ impl Prepare {
     /// under way.
     ///
     /// # Errors
-    /// Before any work: settings out of range, a source without videos, two clips of one id, lists
-    /// that are wrong, an output folder inside the source, in use by another process, or made with
-    /// other settings. During work: what concerns all clips, such as a full disk; prepared clips
-    /// are kept. The error of a single clip is part of the outcome.
+    /// Before any work: settings out of range, a source without videos, two clips of one id, faulty
+    /// lists, an output folder inside the source, in use by another process, or made with other
+    /// settings. During work: faults that concern all clips, such as a full disk; prepared clips are
+    /// kept. The error of a single clip is part of the outcome.
     pub fn run(
         &self,
         decoder: &dyn VideoDecoder,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PrepareOutcome, DataError> {
-        // Once without a lock, so that a mistake leaves no folder behind; then again under the lock.
+        // First without a lock, so that a wrong call creates no folder; then again under the lock.
         let root = Plan::new(self, decoder)?.place.root;
         fs::create_dir_all(&root).map_err(|error| DataError::io(&root, error))?;
         let _lock = lock(&root, self.shard)?;
         let plan = Plan::new(self, decoder)?.without_changed(self.workers, cancel)?;
         let to_do = plan.to_do();
-        for clip in &to_do {
-            match Folders::of(&root, &clip.id).remove() {
-                Err(error) if is_long(&error) => {} // no such folder can be
-                removed => removed?,
-            }
-        }
+        to_do.iter().try_for_each(|clip| remove_remains(&root, clip))?;
         let (mut done, mut failures) = (plan.done.clone(), Vec::new());
         let mut state = Progress { total: to_do.len(), ..Progress::default() };
         progress(state.clone());
         let mut journal = Journal::open(&plan.place.journal, &plan.header)?;
-        // Bytes of all videos and of the finished ones.
+        // Bytes of all videos and of the finished ones, by which the remaining time is estimated.
         let (start, all, mut over) = (Instant::now(), bytes_of(&to_do), 0);
         let finished = |index: usize, made: Made| {
             let clip: &SourceClip = to_do[index];
@@ -140,18 +136,14 @@ impl Prepare {
         if outcome.interrupted {
             return Ok(outcome);
         }
-        write_failures(&plan.place.failures, &outcome.failures)?;
-        let groups = plan.source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
-        dataset::write(&root, &plan.source.lists, &groups)?;
-        plan.source.captions.iter().try_for_each(|part| part.write(&root))?;
-        Manifest::of(plan.header.clone(), done.into_values()).write(&plan.place.manifest)?;
+        write_ledgers(&plan, &outcome.failures, done)?;
         journal.finish()?;
         Ok(outcome)
     }
 
     /// Estimates the time and disk space of the remaining clips from up to three clips that are
-    /// prepared in memory. Whether videos were changed since, which takes reading all of them, is for
-    /// the run alone to see: until then their clips count as kept.
+    /// prepared in memory. Only the run itself checks whether videos have changed, because it takes
+    /// reading all of them; here their clips count as kept.
     ///
     /// # Errors
     /// As [`Prepare::run`] before any work. Nothing is written.
@@ -172,7 +164,8 @@ impl Prepare {
                 size += image.len() as u64;
                 Ok(())
             };
-            // Decoding alone first: beside other clips, no processor is free to decode meanwhile.
+            // Decoding is timed alone and added: with all workers busy, FFmpeg does not run beside
+            // the flow.
             let decoded = plan.maker.make(clip, 0, store).map(|_| began.elapsed().as_secs_f64());
             match decoded.and_then(|decoding| Ok((decoding, plan.maker.make(clip, PROBED_FRAMES, store)?))) {
                 Ok((decoding, Images { record, frames, working })) => {
@@ -188,7 +181,7 @@ impl Prepare {
         if !tried.is_empty() {
             let times = bytes_of(&clips) as f64 / bytes_of(&tried) as f64;
             result.probed = tried.len();
-            // Of three equal clips on two threads the third begins after the first.
+            // Three equal clips on two threads take the time of two rounds.
             let rounds = clips.len().div_ceil(threads(self.workers));
             result.seconds = seconds * times * rounds as f64 / clips.len() as f64;
             result.bytes = (bytes * times) as u64;
@@ -218,17 +211,35 @@ impl Prepare {
     }
 }
 
+/// Removes the remains of a clip of a stopped run.
+fn remove_remains(root: &Path, clip: &SourceClip) -> Result<(), DataError> {
+    match Folders::of(root, &clip.id).remove() {
+        Err(error) if is_long(&error) => Ok(()), // such a folder cannot exist
+        removed => removed,
+    }
+}
+
+/// Writes all files but those of the clips, the manifest last.
+fn write_ledgers(plan: &Plan<'_>, failures: &[Failure], done: BTreeMap<String, ClipRecord>) -> Result<(), DataError> {
+    let (place, source) = (&plan.place, &plan.source);
+    write_failures(&place.failures, failures)?;
+    let groups = source.clips.iter().map(|clip| (clip.id.clone(), clip.group.clone())).collect();
+    dataset::write(&place.root, &source.lists, &groups)?;
+    source.captions.iter().try_for_each(|part| part.write(&place.root))?;
+    Manifest::of(plan.header.clone(), done.into_values()).write(&place.manifest)
+}
+
 /// Bytes of videos, by which work is measured; an empty file counts as one byte.
 fn bytes_of(clips: &[&SourceClip]) -> u64 {
     clips.iter().map(|clip| clip.bytes.max(1)).sum()
 }
 
-/// Makes a clip in its hidden folders and gives them their names.
+/// Prepares a clip in its hidden folders and renames these.
 fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     let folders = Folders::of(&plan.place.root, &clip.id);
     let partial = folders.partial();
     let (mut files, mut size) = (Vec::new(), 0);
-    // Before it is decoded: a video that is changed meanwhile is made again by the next run.
+    // Hashed before decoding: if the video changes meanwhile, the next run prepares it again.
     let source = clip.hash().map_err(Fault::Clip);
     let made = source.and_then(|source| {
         create_folders(&partial, plan)?;
@@ -249,7 +260,7 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     let record = match made {
         Ok(record) => record,
         Err(fault) => {
-            // The clip's own error matters more than one of removing its remains.
+            // The clip's own error matters more than a failure to remove its remains.
             let _ = folders.remove();
             return Err(fault);
         }
@@ -258,7 +269,8 @@ fn make(plan: &Plan<'_>, clip: &SourceClip) -> Made {
     Ok((record, size))
 }
 
-/// Whether a name is longer than the file system allows; while a clip is made, its name is longer.
+/// Whether a name is longer than the file system allows. The hidden folders have longer names than the
+/// clip.
 fn is_long(error: &DataError) -> bool {
     matches!(error, DataError::Io { source, .. } if source.kind() == ErrorKind::InvalidFilename)
 }
@@ -280,10 +292,10 @@ fn create_folders(partial: &Folders, plan: &Plan<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Makes the files of a clip durable and renames their folders; flow first, so that frames never
-/// exist without it.
+/// Synchronises the files of a clip and renames their folders, flow first, so that frames never exist
+/// without their flow.
 fn commit(files: &[PathBuf], partial: &Folders, folders: &Folders, flow: bool) -> Result<(), DataError> {
-    // All at the end: the first call writes most of what is waiting, so the others are fast.
+    // All at the end, which is faster: the first call already writes most of the waiting data.
     for path in files {
         File::open(path).and_then(|file| file.sync_all()).map_err(|error| DataError::io(path, error))?;
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Prepare;
-use crate::base::DataError;
+use crate::base::{DataError, canonical_folder};
 use crate::dataset::{
     CaptionedPart, ClipSource, Found, Groups, MSVD_CLASS, PassedOver, SplitList, aside, group_of, of_msvd, official,
     own, part_folders, same_clip, scan, unlisted, videos_of,
@@ -21,7 +21,7 @@ pub(crate) struct SourceClip {
     pub(crate) group: String,
     /// A video or a folder of frames.
     pub(crate) path: PathBuf,
-    /// Bytes of the video, by which work and progress are measured.
+    /// Bytes of the video, a measure of the work.
     pub(crate) bytes: u64,
 }
 
@@ -40,16 +40,13 @@ pub(crate) struct Source {
     pub(crate) lists: Vec<SplitList>,
     /// Captions of the clips that the lists name.
     pub(crate) captions: Vec<CaptionedPart>,
-    /// What was passed over and what no list names, as sentences.
+    /// Sentences on files that were passed over and on clips in no list.
     pub(crate) notes: Vec<String>,
 }
 
 impl Source {
     pub(crate) fn find(options: &Prepare) -> Result<Self, DataError> {
-        let root = fs::canonicalize(&options.source).map_err(|error| DataError::io(&options.source, error))?;
-        if !root.is_dir() {
-            return Err(DataError::dataset(&options.source, "the source is a folder of videos"));
-        }
+        let root = canonical_folder(&options.source, "the source is a folder of videos")?;
         let mut passed = PassedOver::default();
         let (found, parts) = match options.layout {
             Layout::Msvd => (videos_of(&root, MSVD_CLASS, &mut passed)?, Vec::new()),
@@ -91,22 +88,22 @@ impl Source {
         Ok(Self { root, clips, lists, captions, notes })
     }
 
-    /// The text of an error with paths relative to the source, so that it is the same on every
-    /// machine.
+    /// The message of an error with paths relative to the source, so that it is the same on all
+    /// machines.
     pub(crate) fn relative(&self, error: &DataError) -> String {
         error.to_string().replace(&format!("{}{}", self.root.display(), std::path::MAIN_SEPARATOR), "")
     }
 }
 
-/// The clips of class folders. Folders of lists are no classes.
+/// The clips of class folders.
 fn classes(options: &Prepare, root: &Path, passed: &mut PassedOver) -> Result<Vec<Found>, DataError> {
     let own = &options.own_lists;
     let files = [&own.train, &own.validation, &own.test, &own.groups].into_iter().flatten().map(|path| root.join(path));
     Ok(scan(root, root, "", &aside(root, files.chain(options.lists.clone())), passed)?.into_values().collect())
 }
 
-/// The clips of a folder per class, or of such folders in `train/`, `validation/` (or `val/`, `valid/`)
-/// and `test/`, which then are the lists.
+/// The clips of class folders, or of class folders in `train/`, `validation/` (or `val/`, `valid/`) and
+/// `test/`, which then are the lists.
 fn folder(options: &Prepare, root: &Path, passed: &mut PassedOver) -> Result<(Vec<Found>, Vec<SplitList>), DataError> {
     let parts = if options.own_lists.given() { None } else { part_folders(root, false, passed)? };
     let Some(parts) = parts else { return Ok((classes(options, root, passed)?, Vec::new())) };
@@ -120,13 +117,13 @@ fn folder(options: &Prepare, root: &Path, passed: &mut PassedOver) -> Result<(Ve
     Ok((found, lists))
 }
 
-/// Gives every clip its id and refuses two clips with the same.
+/// Gives every clip its id, and refuses two clips with the same id.
 fn unique(layout: Layout, found: Vec<Found>, groups: &Groups) -> Result<Vec<SourceClip>, DataError> {
     let mut clips: BTreeMap<String, SourceClip> = BTreeMap::new();
     for clip in found {
         let id = clip.stem().to_owned();
         let group = groups.named(&clip.id).map_or_else(|| group_of(layout, &id), str::to_owned);
-        // The scan finds no others.
+        // A scan finds only these two.
         let (ClipSource::Video(path) | ClipSource::FrameFolder(path)) = clip.source else { continue };
         check_id(&id).map_err(|reason| DataError::dataset(&path, reason))?;
         let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());

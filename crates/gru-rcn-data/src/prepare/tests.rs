@@ -1,4 +1,4 @@
-//! Runs that are stopped at every stage, with a decoder that draws in place of one that decodes.
+//! Runs that are stopped at every stage, with a decoder that draws its frames.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,17 +9,17 @@ use std::time::Instant;
 use super::*;
 use crate::base::{DataError, DecodeLimits, FolderLock};
 use crate::manifest::{MANIFEST, Manifest};
-use crate::testing::{GO, put, refused, temporary};
+use crate::testing::{GO, files_below, put, refused, temporary};
 use crate::verify::{FaultKind, VerifyOptions, VerifyReport, verify};
 use crate::video::{DecoderId, FrameSource, VideoDecoder, VideoFrame};
 
-/// Takes a file with `<frames> <width> <height>` for a video of moving stripes; anything else is
+/// Decodes a file with the content `<frames> <width> <height>` to moving stripes; other files are
 /// broken.
 #[derive(Debug)]
 struct Drawing {
     limits: DecodeLimits,
     version: &'static str,
-    /// Videos that may still be decoded before the machine fails.
+    /// Number of videos until the simulated machine fails.
     left: AtomicUsize,
     decoded: AtomicUsize,
 }
@@ -90,8 +90,7 @@ impl FrameSource for Stripes {
     }
 }
 
-/// A source of seven clips in two classes, one of which is broken if asked for, and settings to
-/// prepare it with.
+/// A source of seven clips in two classes, one of them broken if asked for, and settings to prepare it.
 fn setting(broken: bool) -> (tempfile::TempDir, Prepare) {
     let folder = temporary();
     for (class, clips) in [("a", 4), ("b", 3)] {
@@ -122,22 +121,6 @@ fn decodes(options: &Prepare) -> usize {
     drawing.decoded()
 }
 
-/// Every file below a folder with its bytes.
-fn content(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let (mut files, mut folders) = (BTreeMap::new(), vec![root.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.insert(path.strip_prefix(root).unwrap().display().to_string(), fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
-}
-
 /// The same files with the same bytes; the message names those that differ.
 fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>, when: &str) {
     let all = found.keys().chain(expected.keys());
@@ -153,7 +136,7 @@ fn verified(options: &Prepare) -> VerifyReport {
 fn whole(broken: bool) -> BTreeMap<String, Vec<u8>> {
     let (_folder, options) = setting(broken);
     run(&options, &Drawing::new()).unwrap();
-    content(&options.output)
+    files_below(&options.output)
 }
 
 #[test]
@@ -170,7 +153,7 @@ fn frames_flow_lists_and_manifest() {
     let manifest = Manifest::read(&outcome.manifest).unwrap();
     let clip = manifest.get("a/1").unwrap();
     assert_eq!((clip.frames, clip.flow, clip.height, clip.width, clip.fps), (4, 3, 24, 32, Some(12.5)));
-    let files = content(&options.output);
+    let files = files_below(&options.output);
     // Frames, two flow images for each but the first of a clip, the manifest and the groups.
     assert_eq!(files.len(), 30 + 2 * (30 - 7) + 2, "{:?}", files.keys());
     for file in ["frames/a/1/000003.jpg", "flow/a/1/x/000002.jpg", "flow/a/1/y/000000.jpg", "splits/groups.json"] {
@@ -182,7 +165,7 @@ fn frames_flow_lists_and_manifest() {
     // One thread gives the same bytes as several.
     let (_folder, options) = setting(false);
     run(&Prepare { workers: 1, ..options.clone() }, &Drawing::new()).unwrap();
-    assert_same(&content(&options.output), &files, "one thread");
+    assert_same(&files_below(&options.output), &files, "one thread");
 }
 
 #[test]
@@ -190,11 +173,10 @@ fn a_run_that_is_stopped_anywhere_resumes_to_the_same_bytes() {
     let expected = whole(true);
     for clips in 0..7 {
         let (_folder, options) = setting(true);
-        // The machine fails in the middle; what is under way is cut off.
+        // The machine fails in the middle, which cuts off the clips under way.
         assert!(run(&options, &Drawing::failing_after(clips)).is_err());
         assert!(!options.output.join(MANIFEST).exists());
-        // Remnants of a clip: hidden folders, folders that got their names without a line in the
-        // journal, a torn line.
+        // Remains of clips: hidden folders, renamed folders without a line in the journal, a torn line.
         let journal = options.output.join("manifest.partial.jsonl");
         let noted = fs::read_to_string(&journal).unwrap();
         for id in ["a/0", "a/3", "b/2"].into_iter().filter(|id| !noted.contains(&format!("\"{id}\""))) {
@@ -209,7 +191,7 @@ fn a_run_that_is_stopped_anywhere_resumes_to_the_same_bytes() {
         let kept = noted.lines().count() - 1;
         assert_eq!((outcome.kept, again.decoded()), (kept, 7 - kept));
         assert_eq!(outcome.failures.len(), 1);
-        assert_same(&content(&options.output), &expected, &format!("after {clips}"));
+        assert_same(&files_below(&options.output), &expected, &format!("after {clips}"));
     }
 }
 
@@ -221,7 +203,7 @@ fn a_kill_between_manifest_and_journal_resumes_to_the_same_bytes() {
     run(&options, &Drawing::new()).unwrap();
     fs::write(options.output.join("manifest.partial.jsonl"), journal).unwrap();
     assert_eq!(decodes(&options), 0);
-    assert_same(&content(&options.output), &whole(false), "journal left over");
+    assert_same(&files_below(&options.output), &whole(false), "journal left over");
 }
 
 #[test]
@@ -235,7 +217,7 @@ fn an_interrupt_keeps_what_is_done() {
     assert_eq!(verified(&options).faults[0].kind, FaultKind::Unfinished);
     let again = run(&options, &Drawing::new()).unwrap();
     assert_eq!((again.kept, again.prepared), (outcome.prepared, 7 - outcome.prepared));
-    assert_same(&content(&options.output), &whole(false), "interrupted");
+    assert_same(&files_below(&options.output), &whole(false), "interrupted");
 }
 
 #[test]
@@ -253,7 +235,7 @@ fn a_broken_clip_is_recorded_and_tried_again() {
     let again = Drawing::new();
     assert_eq!(run(&options, &again).unwrap().clips, 7);
     assert_eq!(again.decoded(), 1);
-    assert_same(&content(&options.output), &whole(false), "mended");
+    assert_same(&files_below(&options.output), &whole(false), "mended");
 }
 
 #[test]
@@ -262,8 +244,8 @@ fn a_missing_clip_is_prepared_again() {
     run(&options, &Drawing::new()).unwrap();
     fs::remove_dir_all(options.output.join("flow/b/1")).unwrap();
     assert_eq!(decodes(&options), 1);
-    assert_same(&content(&options.output), &whole(false), "made again");
-    // A video that is gone is another thing: its clip stays, and is counted.
+    assert_same(&files_below(&options.output), &whole(false), "made again");
+    // If the video is gone, its clip stays and is counted.
     fs::remove_file(options.source.join("b/1.avi")).unwrap();
     let outcome = run(&options, &Drawing::new()).unwrap();
     assert_eq!((outcome.clips, &outcome.without_source[..]), (7, &["b/1".to_owned()][..]));
@@ -273,7 +255,7 @@ fn a_missing_clip_is_prepared_again() {
 fn a_changed_video_is_prepared_again() {
     let (_folder, options) = setting(false);
     run(&options, &Drawing::new()).unwrap();
-    // As many bytes, and another video.
+    // Another video with the same number of bytes.
     put(&options.source, "a/1.avi", "5 40 30");
     let again = Drawing::new();
     let outcome = run(&options, &again).unwrap();
@@ -283,7 +265,7 @@ fn a_changed_video_is_prepared_again() {
     assert_eq!(manifest.get("a/1").unwrap().frames, 5);
     assert!(verified(&options).is_sound(), "{}", verified(&options).table());
     assert_eq!(decodes(&options), 0);
-    // A manifest of an earlier version does not know its videos; its clips stay.
+    // A manifest of an earlier version has no hashes of videos, so its clips stay.
     let clips = manifest.clips.into_iter().map(|clip| crate::ClipRecord { source: None, ..clip });
     Manifest::of(manifest.header, clips).write(&outcome.manifest).unwrap();
     put(&options.source, "a/1.avi", "6 40 30");
@@ -321,7 +303,7 @@ fn shards_merge_to_the_same_manifest() {
     refused(merge(&options.output), &["shard 3/3 is missing"]);
     let before = run(&shard(3), &Drawing::failing_after(0));
     if before.is_err() {
-        // The shard has clips, and not one of them is done.
+        // The shard has clips, and none of them is done.
         refused(merge(&options.output), &["not finished"]);
     }
     clips += run(&shard(3), &Drawing::new()).unwrap().prepared;
@@ -329,16 +311,16 @@ fn shards_merge_to_the_same_manifest() {
     assert!(verified(&options).faults[0].detail.contains("merge"), "{}", verified(&options).table());
     let merged = merge(&options.output).unwrap();
     assert_eq!((merged.shards, merged.clips, merged.failures.len()), (3, 6, 1));
-    assert_same(&content(&options.output), &whole(true), "merged");
+    assert_same(&files_below(&options.output), &whole(true), "merged");
     refused(merge(&options.output), &["no shards"]);
-    // The shards once more, the video being mended; then a whole run finds nothing to do.
+    // The shards run once more with a mended video; then a whole run finds nothing to do.
     fs::write(options.source.join("a/2.avi"), "5 40 30").unwrap();
     for index in 1..=3 {
         run(&shard(index), &Drawing::new()).unwrap();
         assert_eq!(merge(&options.output).unwrap().shards, 1);
     }
     assert_eq!(decodes(&options), 0);
-    assert_same(&content(&options.output), &whole(false), "merged again");
+    assert_same(&files_below(&options.output), &whole(false), "merged again");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Loading in parallel, in order, within a bound on memory.
+//! Parallel loading in order and within a bound on memory.
 //!
 //! A loader that yields results as they arrive makes a run depend on timing. One that bounds the
-//! number of queued items, not their bytes, runs out of memory on long clips. Here workers take
-//! jobs in order, a result waits until its turn, and a job starts only when the bytes declared for
-//! it fit beside those of all jobs started and not yet consumed.
+//! number of queued items, not their bytes, runs out of memory on long clips. Here workers take jobs
+//! in order, a result waits for its turn, and a job starts only if its declared bytes fit beside
+//! those of all jobs that were started and not yet consumed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,13 +12,13 @@ use std::thread::{self, JoinHandle};
 
 use crate::base::{DataError, panic_message};
 
-/// Number of loading threads and the memory of their results.
+/// Number of loading threads and bound on the memory of their results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderConfig {
     /// Loading threads; 0 loads in the calling thread, when a result is asked for.
     pub workers: usize,
-    /// Bound on the sum of declared bytes of the jobs that are started and not yet consumed. One
-    /// job is always allowed.
+    /// Bound on the sum of declared bytes of the jobs that were started and not yet consumed. One job
+    /// is always allowed.
     pub max_bytes: usize,
 }
 
@@ -32,7 +32,7 @@ impl Default for LoaderConfig {
 
 /// The results of [`ordered`], in the order of the jobs.
 ///
-/// Dropping it waits for the jobs that run at that moment and starts no more.
+/// Dropping it starts no more jobs and waits for those under way.
 pub struct OrderedLoader<T> {
     jobs: usize,
     position: usize,
@@ -44,10 +44,10 @@ enum Work<T> {
     Threads { shared: Arc<Shared<T>>, threads: Vec<JoinHandle<()>> },
 }
 
-/// Loads `jobs` and yields the results in their order, whatever the number of workers.
+/// Loads `jobs` in parallel and yields the results in their order, whatever the number of workers.
 ///
-/// `bytes` declares the memory of a job's result. A panic in `load` becomes [`DataError::Worker`]
-/// with the job's position, and the other jobs continue.
+/// `bytes` declares the memory of a job's result. A panic in `load` becomes [`DataError::Worker`] with
+/// the job's position, and the other jobs continue.
 pub fn ordered<J, T, F>(jobs: Vec<J>, bytes: impl Fn(&J) -> usize, config: LoaderConfig, load: F) -> OrderedLoader<T>
 where
     J: Send + Sync + 'static,
@@ -57,7 +57,7 @@ where
     let bytes: Vec<usize> = jobs.iter().map(bytes).collect();
     let count = jobs.len();
     let run = move |index: usize| {
-        // The job's own data are dropped with it, and the loader shares nothing mutable with it.
+        // Unwind safe: the loader shares nothing mutable with a job.
         catch_unwind(AssertUnwindSafe(|| load(&jobs[index])))
             .unwrap_or_else(|panic| Err(DataError::Worker { job: index, message: panic_message(&*panic) }))
     };
@@ -91,7 +91,7 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// Signalled when bytes are given back or work stops.
     room: Condvar,
-    /// Signalled when a result is there.
+    /// Signalled when a result has arrived.
     ready: Condvar,
     bytes: Vec<usize>,
     max_bytes: usize,
@@ -111,8 +111,8 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job, once there is room for it. Jobs start in order, so the one the consumer waits
-    /// for is always started.
+    /// Waits for room for the next job and claims it. Jobs start in order, so the one that the consumer
+    /// waits for has always been started.
     fn claim(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
@@ -233,7 +233,7 @@ mod tests {
         });
         wait(50);
         for result in loader.inspect(|_| wait(1)) {
-            // Given back here, after the loader's own count: the bound seen from outside is one job
+            // Counted down here, later than in the loader, so the bound seen from outside is one job
             // looser.
             result.unwrap();
             counts[0].fetch_sub(30, Ordering::SeqCst);

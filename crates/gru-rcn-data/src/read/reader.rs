@@ -1,4 +1,4 @@
-//! Reading a clip's frames, whatever they come from.
+//! Reading the frames of clips from all sources.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::views::{ClipViews, shown};
-use crate::base::{DataError, DecodeLimits, Frames};
+use crate::base::{DataError, DecodeLimits, Frames, read_folder};
 use crate::dataset::{ClipSource, MotionClip, Sample, is_video};
 use crate::image::{
     Colours, Crop, Picture, Rectangle, SizeRule, is_frame, list_frames, read_selected, resize_into, resize_rgb,
@@ -15,7 +15,7 @@ use crate::image::{
 use crate::plan::{ClipPlan, ClipPlanner, Modality, PlanKey, Segments, TestViews, distinct_views};
 use crate::video::{Ffmpeg, StreamInput, VideoDecoder, VideoFrames};
 
-/// Reads clips; to be shared by all loading threads.
+/// Reads clips. All loading threads share one reader.
 ///
 /// FFmpeg is looked for when the first video is read, so frame folders and the built-in data set do
 /// not need it.
@@ -31,7 +31,7 @@ impl ClipReader {
         Self { limits, ..Self::default() }
     }
 
-    /// Reads all frames of a sample, brought to `frame_size` (height, width): RGB
+    /// Reads all frames of a sample, resized to `frame_size` (height, width): RGB
     /// `[time, height, width, 3]`.
     ///
     /// # Errors
@@ -46,14 +46,14 @@ impl ClipReader {
         }
     }
 
-    /// Reads a sample once and cuts clips out of it: for each key the training clip of that key,
-    /// for `None` the one that is evaluated.
+    /// Reads a sample once and cuts clips out of it: for each key the training clip of that key, for
+    /// `None` the evaluation clip.
     ///
-    /// Of stored images only those are decoded that the plans name; videos are decoded whole.
+    /// Of stored images, only those that the plans name are decoded; videos are decoded whole.
     ///
     /// # Errors
-    /// Those of [`ClipReader::read`] and [`ClipPlanner::training`]; [`DataError::BadDataset`] where
-    /// flow is asked of something that has none.
+    /// Those of [`ClipReader::read`] and [`ClipPlanner::training`]; [`DataError::BadDataset`] if the
+    /// sample has no optical flow, which the planner asks for.
     pub fn read_clips(
         &self,
         sample: &Sample,
@@ -81,29 +81,29 @@ impl ClipReader {
         }
     }
 
-    /// Looks whether a clip can be read at all, without reading it: it is there, and its first frame
-    /// can be decoded. Of stored frames the numbering and, in a prepared folder, the count are
-    /// checked too, and that there is a frame rate where frames are taken by time.
+    /// Checks whether a clip can be read, without reading all of it: it exists, its first frame can be
+    /// decoded, and its frame rate is known if frames are taken by time. For stored frames, the
+    /// numbering is checked too, and in a prepared folder the count.
     ///
     /// # Errors
     /// Those of [`ClipReader::read_clips`].
     pub fn probe(&self, source: &ClipSource, planner: &ClipPlanner) -> Result<(), DataError> {
-        // A video's own rate is known once it is decoded.
+        // A video's rate is known only after decoding.
         timed(planner, source, Some(1.0))?;
         match (pictures(source, planner.modality)?, source) {
-            // A clip of one frame has no flow, which its plan tells.
+            // A clip of one frame has no flow, which its plan reports.
             (Some(pictures), _) if pictures.len() == 0 => Ok(()),
             (Some(pictures), _) => pictures.with_picture(0, &self.limits, |_, _| Ok(())),
             (None, ClipSource::Video(path)) => {
                 let none = || DataError::NoFrames { path: path.clone(), words: String::new() };
-                // Tiny frames: what is left of the work is the decoding itself.
+                // Tiny frames, so that the only work is decoding.
                 self.video()?.open(path, [2, 2].into())?.next().ok_or_else(none)?.map(drop)
             }
             (None, _) => Ok(()),
         }
     }
 
-    /// [`ClipReader::probe`] of several clips. Whole video files are looked at by one run of FFmpeg.
+    /// [`ClipReader::probe`] of several clips. If all are sound videos, one run of FFmpeg checks them.
     pub fn probe_all(&self, sources: &[&ClipSource], planner: &ClipPlanner) -> Vec<Result<(), DataError>> {
         let videos: Option<Vec<&Path>> = (sources.iter())
             .map(|source| match source {
@@ -118,14 +118,12 @@ impl ClipReader {
         }
     }
 
-    /// Decodes what the test views of a clip show, each picture once, so that a video of any length
-    /// fits into memory; the plans are those of [`ClipPlanner::test_views`], for
-    /// [`TestViews::default`] the one that is evaluated.
+    /// Decodes the pictures of the test views of a clip, each once. Others are not kept, so a video of
+    /// any length fits into memory. The plans are those of [`ClipPlanner::test_views`].
     ///
     /// # Errors
-    /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`]
-    /// where the pictures are more than `max_frames` of the limits or take more memory than
-    /// `max_bytes`.
+    /// Those of [`ClipReader::read_clips`] and [`ClipPlanner::test_views`]; [`DataError::TooLarge`] if
+    /// there are more pictures than the limit `max_frames`, or more bytes than `max_bytes`.
     pub fn read_views(
         &self,
         source: &ClipSource,
@@ -136,7 +134,8 @@ impl ClipReader {
         self.read_plans(source, planner, |planner, total| planner.test_views(views, total))
     }
 
-    /// The same for the segments of a clip; the plans are those of [`ClipPlanner::segments`], each once.
+    /// As [`ClipReader::read_views`], for the segments of a clip; the plans are those of
+    /// [`ClipPlanner::segments`], without repeats.
     ///
     /// # Errors
     /// As [`ClipReader::read_views`].
@@ -150,7 +149,7 @@ impl ClipReader {
         self.read_plans(source, planner, |planner, total| planner.segments(segments, total))
     }
 
-    /// Decodes what plans show, which are made for the number of frames or fields.
+    /// Decodes the pictures of the plans that `plans` makes for the number of frames or fields.
     fn read_plans(
         &self,
         source: &ClipSource,
@@ -160,7 +159,7 @@ impl ClipReader {
         planner.validate()?;
         let planned = planner.frame_size;
         if let Some(stored) = pictures(source, planner.modality)? {
-            let (total, rate) = (stored.len(), rate_of(source, None));
+            let (total, rate) = (stored.len(), rate_of(source, None).ok());
             let plans = distinct_views(plans(&*timed(planner, source, None)?, total)?);
             let (shown, mut pictures, mut bytes) = (shown(&plans, total), BTreeMap::new(), 0);
             self.limits.check(stored.path(), shown.len(), 0)?;
@@ -178,7 +177,7 @@ impl ClipReader {
             rate = decoded;
             match plan(total, decoded) {
                 Ok(plans) => shown(&distinct_views(plans), total).into_iter().collect(),
-                // The error is returned below, where the plans are made again.
+                // The plans are made again below, which returns the error.
                 Err(_) => vec![0],
             }
         };
@@ -187,11 +186,11 @@ impl ClipReader {
         let size = [frames.height, frames.width];
         let held = shown(&plans, total).into_iter().enumerate();
         let held = held.map(|(place, t)| (t, Picture { pixels: frames.frame(place).to_vec(), size }));
-        Ok(ClipViews { plans, pictures: held.collect(), planned, total, rate: rate_of(source, rate) })
+        Ok(ClipViews { plans, pictures: held.collect(), planned, total, rate: rate_of(source, rate).ok() })
     }
 
-    /// Reads the frames that `select` names for the number of all and, of a video, the frame rate,
-    /// in its order, and that number.
+    /// Reads the frames that `select` names, in its order, and returns them with the number of all
+    /// frames. `select` gets that number and, for a video, the frame rate.
     fn read_some(
         &self,
         source: &ClipSource,
@@ -210,7 +209,7 @@ impl ClipReader {
         Ok((read_selected(folder, &files, &select(files.len(), None), size, &self.limits)?, files.len()))
     }
 
-    /// Checks, before many clips, that video files can be decoded.
+    /// Checks that there is a decoder of video files, before many clips are read.
     ///
     /// # Errors
     /// As [`Ffmpeg::locate`].
@@ -218,7 +217,7 @@ impl ClipReader {
         self.video().map(drop)
     }
 
-    /// As [`Ffmpeg::damaged`]. The clips are used; whoever reads them should say so.
+    /// As [`Ffmpeg::damaged`]. These clips are used, which callers should report.
     pub fn damaged(&self) -> Vec<(PathBuf, String)> {
         self.found.get().map(Ffmpeg::damaged).unwrap_or_default()
     }
@@ -231,7 +230,8 @@ impl ClipReader {
         self.video()?.stream(input, size)
     }
 
-    /// The decoder, found once. A failure is not kept: FFmpeg may be installed meanwhile.
+    /// The decoder, which is looked for once. A failure is not kept, because FFmpeg may be installed
+    /// meanwhile.
     fn video(&self) -> Result<&Ffmpeg, DataError> {
         if let Some(decoder) = self.found.get() {
             return Ok(decoder);
@@ -241,19 +241,18 @@ impl ClipReader {
     }
 }
 
-/// Says what a path is: a folder of frames or a video file.
+/// The clip at a path: a folder of frames or a video file.
 ///
 /// # Errors
-/// [`DataError::NotFound`] where there is nothing, [`DataError::BadFrames`] for a folder of videos
+/// [`DataError::NotFound`] if the path does not exist, [`DataError::BadFrames`] for a folder of videos
 /// or of folders.
 pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
-    let io = |error| DataError::io(path, error);
-    if !std::fs::metadata(path).map_err(io)?.is_dir() {
+    if !std::fs::metadata(path).map_err(|error| DataError::io(path, error))?.is_dir() {
         return Ok(ClipSource::Video(path.to_owned()));
     }
     let (mut videos, mut folders) = (0, 0);
-    for entry in std::fs::read_dir(path).map_err(io)? {
-        let entry = entry.map_err(io)?.path();
+    for entry in read_folder(path)? {
+        let entry = entry.path();
         if is_frame(&entry) {
             return Ok(ClipSource::FrameFolder(path.to_owned()));
         }
@@ -267,20 +266,27 @@ pub fn source_of(path: &Path) -> Result<ClipSource, DataError> {
         "a folder is read as the frames of one clip, and this one holds no JPEG or PNG image, but {videos} videos and \
          {folders} folders; name the clips themselves"
     );
-    Err(DataError::BadFrames { path: path.to_owned(), reason })
+    Err(DataError::frames(path, reason))
 }
 
-/// Frames per second of a clip, of a video those that were decoded.
-fn rate_of(source: &ClipSource, decoded: Option<f64>) -> Option<f64> {
+/// Frames per second of a clip, which for a video are `decoded`; or the clip's path and why they are
+/// unknown.
+fn rate_of(source: &ClipSource, decoded: Option<f64>) -> Result<f64, (&Path, &'static str)> {
     match source {
-        ClipSource::Video(_) => decoded,
-        ClipSource::Prepared(clip) => clip.record.fps,
-        ClipSource::Motion(_) => Some(MotionClip::FPS),
-        ClipSource::FrameFolder(_) => None,
+        ClipSource::Video(path) => decoded.ok_or((path.as_path(), "its frames have no time stamps")),
+        ClipSource::Prepared(clip) => {
+            clip.record.fps.ok_or((&*clip.frames_dir, "the manifest states no `fps` of this clip"))
+        }
+        ClipSource::Motion(_) => Ok(MotionClip::FPS),
+        ClipSource::FrameFolder(path) => Err((
+            path,
+            "a folder of frames states no frame rate; make the data set of the videos by `gru-rcn prepare`, whose \
+             manifest states it",
+        )),
     }
 }
 
-/// The planner for a clip, which has to have a frame rate where frames are taken by time.
+/// The planner for a clip, with the clip's frame rate if frames are taken by time.
 fn timed<'a>(
     planner: &'a ClipPlanner,
     source: &ClipSource,
@@ -289,24 +295,14 @@ fn timed<'a>(
     if !planner.temporal.by_time() {
         return Ok(Cow::Borrowed(planner));
     }
-    if let Some(rate) = rate_of(source, decoded) {
-        return Ok(Cow::Owned(planner.at_rate(rate)));
-    }
-    let (path, reason) = match source {
-        ClipSource::Video(path) => (path, "its frames have no time stamps"),
-        ClipSource::Prepared(clip) => (&clip.frames_dir, "the manifest states no `fps` of this clip"),
-        ClipSource::FrameFolder(path) => (
-            path,
-            "a folder of frames states no frame rate; make the data set of the videos by `gru-rcn prepare`, \
-                    whose manifest states it",
-        ),
-        ClipSource::Motion(_) => return Ok(Cow::Owned(planner.at_rate(MotionClip::FPS))),
-    };
-    let advice = "or take frames by their number, with `consecutive` or `spread` for `every` in clip.temporal";
-    Err(DataError::dataset(path, format!("{reason}, which sampling by time needs; {advice}")))
+    let rate = rate_of(source, decoded).map_err(|(path, reason)| {
+        let advice = "or take frames by their number, with `consecutive` or `spread` for `every` in clip.temporal";
+        DataError::dataset(path, format!("{reason}, which sampling by time needs; {advice}"))
+    })?;
+    Ok(Cow::Owned(planner.at_rate(rate)))
 }
 
-/// Every frame of an RGB clip brought to `size`.
+/// Resizes every frame of an RGB clip.
 fn sized(frames: Frames, size: SizeRule) -> Result<Frames, DataError> {
     let from = [frames.height, frames.width];
     let [height, width] = size.of(frames.height, frames.width);
@@ -318,12 +314,13 @@ fn sized(frames: Frames, size: SizeRule) -> Result<Frames, DataError> {
     Frames::new(data.concat(), frames.time, height, width, 3)
 }
 
+/// The image files of a clip.
 enum Pictures {
     Rgb(Vec<PathBuf>),
     Flow([Vec<PathBuf>; 2]),
 }
 
-/// The stored images of a clip; `None` where there are none and frames have to be decoded or drawn.
+/// The image files of a clip; `None` if it has none, so that its frames are decoded or rendered.
 fn pictures(source: &ClipSource, modality: Modality) -> Result<Option<Pictures>, DataError> {
     match (source, modality) {
         (ClipSource::Prepared(clip), Modality::Rgb) => Ok(Some(Pictures::Rgb(clip.frame_files()?))),
@@ -348,7 +345,7 @@ impl Pictures {
         }
     }
 
-    /// A file that names the clip in messages.
+    /// A path for messages.
     fn path(&self) -> &Path {
         match self {
             Self::Rgb(files) | Self::Flow([files, _]) => files.first().map_or(Path::new(""), PathBuf::as_path),
@@ -382,7 +379,7 @@ impl Pictures {
         })
     }
 
-    /// Cuts a clip out; only the pictures that the plan names are decoded, each once.
+    /// Cuts a clip out. Only the pictures of the plan are decoded, each once.
     fn clip(&self, plan: &ClipPlan, planned: [usize; 2], limits: &DecodeLimits) -> Result<Frames, DataError> {
         let channels = plan.modality.stored_channels();
         plan.gather(self.len(), |t, target| {
@@ -405,26 +402,7 @@ mod tests {
         testing::planner(TemporalSampling::Spread { frames }, [16, 24], [16, 16])
     }
 
-    // The same film as a video that fits and as one that does not: the planned frames are those of
-    // the whole.
-    #[test]
-    fn planned_reading_equals_reading_and_planning() {
-        let folder = temporary();
-        let video = make_video(folder.path(), "clip.avi", "testsrc=size=48x32:rate=10", 20);
-        let source = ClipSource::Video(video);
-        let whole = ClipReader::default().read(&sample(source.clone()), [16, 24]).unwrap();
-        let expected = planner(3).evaluation(20).unwrap().apply(&whole).unwrap();
-        // 19 of the 20 frames would fit.
-        let tight = DecodeLimits { max_bytes: 16 * 24 * 3 * 19, ..DecodeLimits::default() };
-        for limits in [DecodeLimits::default(), tight] {
-            let views = ClipReader::new(limits).read_views(&source, &planner(3), TestViews::default()).unwrap();
-            assert_eq!((views.pictures.len(), views.total()), (3, 20));
-            assert_eq!(views.cut(&views.plans()[0].0).unwrap(), expected);
-        }
-        assert!(ClipReader::new(tight).read(&sample(source), [16, 24]).is_err());
-    }
-
-    // Of twenty frames three are kept, where fifteen may be: the rest is only counted.
+    // Three of twenty frames are kept, and fifteen are allowed: the rest is only counted.
     #[test]
     fn frames_that_are_only_counted_have_no_limit() {
         let folder = temporary();
@@ -477,7 +455,7 @@ mod tests {
             refused(probe(ClipSource::Video(folder.path().join(name))), &[name, words]);
         }
         refused(probe(ClipSource::FrameFolder(folder.path().join("torn"))), &["0.png", "not a readable"]);
-        // Two sizes, one of them of another rate, in one look; beside a file of words the others are whole.
+        // Two sizes and two rates in one run. One broken file does not affect the others.
         let other = make_video(folder.path(), "other.avi", "testsrc=size=64x48:rate=5", 2);
         let [first, other, words] =
             [&video, &other, &folder.path().join("words.avi")].map(|path| ClipSource::Video(path.clone()));
@@ -496,8 +474,8 @@ mod tests {
         reader.probe(&ClipSource::Video(video), &by_time).unwrap();
     }
 
-    // Twenty frames at ten a second: 0.4 s apart, from the middle of the starts 0 to 11, are the
-    // frames 5, 9 and 13; read with all others or alone.
+    // Twenty frames at ten per second. Three that are 0.4 s apart have the starts 0 to 11; from the
+    // middle one they are 5, 9 and 13, in a view as in a clip.
     #[test]
     fn videos_are_sampled_by_their_time_stamps() {
         let folder = temporary();
@@ -533,7 +511,7 @@ mod tests {
         std::fs::write(folder.path().join("class/a.mp4"), "x").unwrap();
         refused(source_of(folder.path()), &["0 videos and 1 folders", "name the clips"]);
         refused(source_of(&folder.path().join("class")), &["1 videos and 0 folders"]);
-        // Frames decide; a video beside them is a video beside them.
+        // A folder with a frame is a clip, whatever lies beside the frame.
         save_frame(&folder.path().join("class/000000.png"), [2, 2], 0);
         assert!(matches!(source_of(&folder.path().join("class")), Ok(ClipSource::FrameFolder(_))));
     }

@@ -1,4 +1,4 @@
-//! The test views of one clip, cut out of pictures that are decoded once.
+//! The test views of a clip, cut out of pictures that are decoded once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use crate::base::{DataError, Frames};
 use crate::image::{Picture, Rectangle, resize_into};
 use crate::plan::ClipPlan;
 
-/// The test views of one clip. Every picture that a view shows is in memory once;
-/// [`ClipViews::cut`] makes a view of them.
+/// The test views of a clip. Every picture of a view is in memory once; [`ClipViews::cut`] cuts the
+/// views out.
 ///
-/// Videos are held at the planner's frame size, stored images at their own, as for single views.
-/// 250 views of 10 frames show 250 frames at most, whatever the length of the video.
+/// Frames of videos have the planner's frame size, stored images their own size. 25 starts of 10 frames
+/// take 250 frames at most, whatever the length of the video.
 #[derive(Clone, Debug)]
 pub struct ClipViews {
     pub(super) plans: Vec<(ClipPlan, usize)>,
@@ -31,15 +31,15 @@ impl ClipViews {
         self.total
     }
 
-    /// Mean number of frames per second; of a folder of frames it is not known.
+    /// Mean number of frames per second; `None` for a folder of frames.
     pub fn rate(&self) -> Option<f64> {
         self.rate
     }
 
-    /// Cuts out one of the views, or any other clip of pictures that they show.
+    /// Cuts out one of the views, or another clip of their pictures.
     ///
     /// # Errors
-    /// [`DataError::Shape`] for a plan of pictures that no view shows.
+    /// [`DataError::Shape`] for a plan with a picture that is in no view.
     pub fn cut(&self, plan: &ClipPlan) -> Result<Frames, DataError> {
         let channels = plan.modality.stored_channels();
         plan.gather(self.total, |t, target| {
@@ -52,7 +52,7 @@ impl ClipViews {
     }
 }
 
-/// The pictures that plans show, of `total`.
+/// The pictures of the plans, of `total`.
 pub(super) fn shown(plans: &[(ClipPlan, usize)], total: usize) -> BTreeSet<usize> {
     let steps = plans.iter().flat_map(|(plan, _)| plan.frames.iter().map(|&t| (plan.modality, t)));
     steps.flat_map(|(modality, t)| modality.stack(t, total)).collect()
@@ -114,7 +114,7 @@ mod tests {
         // The mirror image of a view is the view, mirrored.
         let (mirrored, _) = &views.plans()[19];
         let mut expected = plain;
-        flip_horizontal(&mut expected.data, 12, 3);
+        flip_horizontal::<3>(&mut expected.data, 12);
         assert_eq!(views.cut(mirrored).unwrap(), expected);
         // Only visible frames are kept: one start of two frames in the middle.
         let few = reader.read_views(&source, &planner, TestViews { starts: 1, crops: TestCrops::Five }).unwrap();

@@ -29,8 +29,8 @@ impl<'a> Findings<'a> {
         self.faults.push(Fault { clip: self.clip.to_owned(), kind, detail });
     }
 
-    /// Checks an image, which must have the size `wanted` where that is known; `whose` says from
-    /// where. Returns the image if it can be decoded.
+    /// Checks an image, which must have the size `wanted` if that is known; `whose` introduces it in the
+    /// message. Returns the image if it can be decoded.
     pub(super) fn image(
         &mut self,
         path: &Path,
@@ -54,9 +54,9 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// The entries of a folder, sorted by name. Names that are not UTF-8 and links that lead out of
-    /// the root or nowhere are faults and skipped; so is a folder that cannot be read. Hidden
-    /// entries are included.
+    /// The entries of a folder, hidden ones included, sorted by name. A name that is not UTF-8, a link
+    /// that leads nowhere or out of the root, and a folder that cannot be read are faults and
+    /// skipped.
     pub(super) fn entries(&mut self, folder: &Path) -> Vec<Entry> {
         let listing: Vec<_> = fs::read_dir(folder).map_or_else(|error| vec![Err(error)], Iterator::collect);
         let mut found = Vec::new();
@@ -83,7 +83,7 @@ impl<'a> Findings<'a> {
         Some(Entry { name, path, is_folder })
     }
 
-    /// Whether a path stays below the root when links are followed; if not, it is a fault.
+    /// Whether a path stays in the root when links are followed; if not, a fault is added.
     pub(super) fn inside(&mut self, path: &Path) -> bool {
         match fs::canonicalize(path) {
             Ok(real) if real.starts_with(self.root) => true,
@@ -97,8 +97,8 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// The faults of the data set's own lists and of those that were asked for; `known` says whether
-/// there is a clip of an id.
+/// The faults of the data set's own lists and of the lists `asked` for; `known` says whether there is a
+/// clip with an id.
 pub(super) fn check_lists(root: &Path, asked: &[PathBuf], known: impl Fn(&str) -> bool) -> Vec<Fault> {
     let own = fs::read_dir(root.join(SPLITS)).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = own.filter(|path| path.extension().is_some_and(|e| e == "txt")).collect();

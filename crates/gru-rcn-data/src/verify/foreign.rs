@@ -1,11 +1,10 @@
-//! Verifies a folder of images made by other tools, without a manifest, by its own consistency.
+//! Verifies the consistency of a folder of images made by other tools, without a manifest.
 //!
-//! Every folder with images is a clip or a part of one. Frames and flow are distinguished by their
-//! names: `flow_x_0001.jpg` beside `img_00001.jpg`, or images in folders named `x` and `y` (or `u`
-//! and `v`, `flow_x` and `flow_y`) below the clip's own, or in trees of their own such as
-//! `frames/…` and `flow/…`. A folder that is just called `x` may as well be a clip; it is taken for
-//! flow where there is a `y` beside it, images above it, or a tree of flow around it. Each sequence
-//! may count from 0 or from 1, on its own.
+//! Every folder with images is a clip or a part of one. Frames and flow are distinguished by name:
+//! `flow_x_0001.jpg` beside `img_00001.jpg`, or images in folders `x` and `y` (or `u` and `v`,
+//! `flow_x` and `flow_y`) in the clip's folder, or separate trees such as `frames/…` and `flow/…`. A
+//! folder named just `x` may be a clip; it is taken for flow if there is a `y` beside it, images above
+//! it, or a tree of flow around it. Each sequence counts from 0 or from 1.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +20,7 @@ use crate::image::{is_frame, numbered};
 const DEPTH: usize = 8;
 /// Top-level folders that name the kind of images below them and are not part of a clip's id.
 const TREES: [&str; 6] = ["frames", "rgb", "images", "img", "jpegs", "rawframes"];
-/// Those of flow.
+/// Top-level folders of flow, likewise.
 const FLOW_TREES: [&str; 6] = ["flow", "flows", "optical_flow", "tvl1", "tvl1_flow", "flow_tvl1"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +40,7 @@ fn role(name: &str) -> Option<Role> {
     }
 }
 
-/// Images with the same beginning of their names in one folder.
+/// The images in a folder whose names have the same prefix.
 #[derive(Debug, Default)]
 struct Series {
     folder: PathBuf,
@@ -80,7 +79,7 @@ pub(super) fn verify(
     Ok(report)
 }
 
-/// Finds the images below a folder. Every folder is visited once, so circles of links end.
+/// Finds the images below a folder. Every folder is visited once, so circles of links do no harm.
 fn walk(root: &Path, clips: &mut BTreeMap<String, Clip>, faults: &mut Vec<Fault>) {
     let (mut seen, mut folders) = (BTreeSet::new(), vec![(root.to_owned(), 0)]);
     while let Some((folder, depth)) = folders.pop() {
@@ -116,7 +115,7 @@ fn clip_of(root: &Path, folder: &Path) -> (String, Option<Role>) {
     let below = folder.strip_prefix(root).unwrap_or(folder);
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     let (mut place, mut found, mut in_flow) = (root.to_owned(), None, false);
-    // The tree's name in front, with the component's below it in some layouts.
+    // The name of the tree comes first, in some layouts followed by that of the component.
     while parts.len() > 1 {
         place.push(&parts[0]);
         let [tree, flow_tree] = [TREES, FLOW_TREES].map(|trees| trees.contains(&&*parts[0].to_ascii_lowercase()));
@@ -137,7 +136,7 @@ fn clip_of(root: &Path, folder: &Path) -> (String, Option<Role>) {
     (parts.join("/"), found)
 }
 
-/// The component of flow that a folder holds, by its name and what is around it.
+/// The component of flow in a folder, by its name and its surroundings.
 fn component(folder: &Path, in_flow: bool) -> Option<Role> {
     let name = folder.file_name()?.to_str()?;
     let found = role(name)?;
@@ -175,7 +174,7 @@ fn check_numbers(findings: &mut Findings<'_>, series: &Series) {
     }
     let missing = u128::from(last - first) + 1 - series.numbers.len() as u128;
     if missing > 0 {
-        // Only as many as are shown: the last number may be anything.
+        // Only the first few are looked for, because the last number may be huge.
         let gaps: Vec<String> = (first..=last)
             .filter(|number| !series.numbers.contains_key(number))
             .take(5)

@@ -1,11 +1,10 @@
 //! Checks that a file is a complete image.
 //!
-//! The file's structure is checked first, which requires an end marker, and then the size that its
-//! header states, before memory is taken. Then the image is decoded by the rules by which all clips
-//! are read: a JPEG with too few or too many data is refused.
+//! First the file's structure is checked, which must have an end marker, then the size in its header,
+//! before memory is allocated. Then the image is decoded by the rules for reading clips: a JPEG with
+//! too few or too many data is refused.
 //!
-//! Without a hash one fault stays undetected: data that were changed to other valid data of as many
-//! blocks.
+//! Only a hash finds data that were changed to other valid data of the same number of blocks.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,8 +101,7 @@ mod tests {
         }
     }
 
-    // Cut off anywhere: after the header, within the data, in front of the last byte. `image` reads
-    // most of them.
+    // Cut after every byte. The crate `image` alone would decode most of these files.
     #[test]
     fn every_cut_is_found() {
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
@@ -121,7 +119,7 @@ mod tests {
         let png = coded(ImageFormat::Png, false);
         let n = png.len();
         assert!(check_bytes(&[&png[..n - n / 4], &png[n - 12..]].concat()).is_err());
-        // In a JPEG by the marker that follows where none may be: here a second header.
+        // A JPEG with a second header in its data, where no such marker is allowed.
         let jpeg = coded(ImageFormat::Jpeg, false);
         let n = jpeg.len();
         assert!(check_bytes(&[&jpeg[..n - n / 4], &jpeg[2..]].concat()).is_err());
@@ -140,7 +138,7 @@ mod tests {
         assert_eq!(check(&path, &options).err().unwrap().0, FaultKind::TooLarge);
     }
 
-    // Bytes changed at random never panic, and what is not an image is said to be none.
+    // Random damage never causes a panic, and a file that is no image is reported as such.
     #[test]
     fn random_damage_never_panics() {
         assert_eq!(check_bytes(b"GIF89a").unwrap_err().0, FaultKind::BadImage);

@@ -1,13 +1,12 @@
-//! Verifying that a data set of images is complete and intact.
+//! Checks whether a data set of images is complete and intact.
 //!
-//! [`verify`] checks every file: the number of files that the manifest states, images that decode
-//! to their end, their size, and the hash of the bytes that were written. A folder made by other
-//! tools, without a manifest, is checked for consistency: numbers without gaps from 0 or 1, one
-//! size, one flow field less than frames. The result is a list of [`Fault`]s; an error is only what
-//! prevents verifying at all.
+//! [`verify`] checks the number of files against the manifest, decodes every image to its end, and
+//! compares sizes and hashes. A folder made by other tools, without a manifest, is checked for
+//! consistency: numbers without gaps from 0 or 1, one size, one flow field less than frames. The
+//! result is a list of [`Fault`]s; an error means that nothing could be verified.
 //!
-//! Images are not trusted. A header that claims more than the limits is refused before memory is
-//! taken, files are read up to a limit, and links are followed only inside the data set.
+//! Images are not trusted. A header beyond the limits is refused before memory is allocated, files are
+//! read up to a limit, and links are followed only inside the data set.
 //!
 //! The hash of a clip is SHA-256 over its files in the order frame 0, frame 1, x 0, y 0, frame 2, x
 //! 1, y 1 and so on, each preceded by its length in bytes as a 64-bit little-endian number.
@@ -18,28 +17,26 @@ mod image;
 mod prepared;
 mod report;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 pub use report::{Fault, FaultKind, VerifyReport, write_quarantine};
 
-use crate::base::{DataError, for_each};
+use crate::base::{DataError, canonical_folder, for_each};
 use crate::manifest::{MANIFEST, ledgers};
 
 /// Settings of [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
-    /// Folder of optical flow, where it does not lie below the data set's root. For folders without
-    /// a manifest.
+    /// Folder of optical flow, if it lies outside the data set. For folders without a manifest.
     pub flow: Option<PathBuf>,
-    /// Further lists, whose lines must name clips; those in `splits/` are always checked.
+    /// Further lists whose lines must name clips; those in `splits/` are always checked.
     pub lists: Vec<PathBuf>,
     /// Most pixels of a side. Default 8192.
     pub max_side: u32,
     /// Most bytes of an image file. Default 64 MiB.
     pub max_file: u64,
-    /// Clips verified at the same time; 0 is one for each processor.
+    /// Number of clips that are verified at the same time; 0 is one for each processor.
     pub workers: usize,
 }
 
@@ -52,20 +49,17 @@ impl Default for VerifyOptions {
 /// Verifies the data set in `root`, with a manifest or without.
 ///
 /// `progress` gets the number of verified clips and of all clips. Setting `cancel` stops after the
-/// clips under way; the report then is marked as interrupted.
+/// clips under way; the report is then marked as interrupted.
 ///
 /// # Errors
-/// [`DataError::NotFound`] and [`DataError::BadDataset`] where there is no data set.
+/// [`DataError::NotFound`] and [`DataError::BadDataset`] if there is no data set.
 pub fn verify(
     root: &Path,
     options: &VerifyOptions,
     cancel: &AtomicBool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<VerifyReport, DataError> {
-    let real = fs::canonicalize(root).map_err(|error| DataError::io(root, error))?;
-    if !real.is_dir() {
-        return Err(DataError::dataset(root, "a data set is a folder"));
-    }
+    let real = canonical_folder(root, "a data set is a folder")?;
     if real.join(MANIFEST).is_file() {
         prepared::verify(&real, options, cancel, progress)
     } else if let Some((ledger, _)) = ledgers(&real)?.first() {
@@ -78,7 +72,7 @@ pub fn verify(
     }
 }
 
-/// The faults that `one` finds in each of `clips`, and the number of clips that it saw.
+/// A report of the faults that `one` finds in each of `clips`.
 fn check_all<T: Sync>(
     clips: &[T],
     options: &VerifyOptions,

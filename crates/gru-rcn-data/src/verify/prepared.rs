@@ -82,7 +82,7 @@ fn check_clip(root: &Path, manifest: &Manifest, clip: &ClipRecord, options: &Ver
     findings.faults
 }
 
-/// The entries of a folder of the clip; a fault with the words `missing` where there is none.
+/// The entries of a folder of the clip. If it does not exist, `missing` is the message of a fault.
 fn listing(findings: &mut Findings<'_>, folder: &Path, missing: Option<String>) -> Option<Vec<Entry>> {
     if folder.symlink_metadata().is_ok() {
         return findings.inside(folder).then(|| findings.entries(folder));
@@ -93,11 +93,11 @@ fn listing(findings: &mut Findings<'_>, folder: &Path, missing: Option<String>) 
     None
 }
 
-/// The images of a clip that exist, in the order in which they were made.
+/// The existing images of a clip in the order in which they were made.
 type Images = BTreeMap<(usize, u8), PathBuf>;
 
-/// Compares the names in a folder with the expected ones; adds the files that exist to `there`. The
-/// count may be any number: nothing is allocated by it.
+/// Compares the names in a folder with the expected ones and adds the existing files to `there`. Memory
+/// does not grow with `count`, which may be any number.
 fn check_folder(
     findings: &mut Findings<'_>,
     folders: &Folders,
@@ -140,14 +140,14 @@ fn check_folder(
     }
 }
 
-/// Folders that belong to no clip, and remains of an unfinished run.
+/// The faults of folders that belong to no clip and of remains of an unfinished run.
 fn strangers(root: &Path, manifest: &Manifest) -> Vec<Fault> {
     let mut faults = Vec::new();
     let kinds = [Some(FRAMES), manifest.header.flow.as_ref().map(|_| FLOW)];
     for kind in kinds.into_iter().flatten() {
         let mut outer = Findings::new(root, "");
         if !root.join(kind).is_dir() {
-            continue; // each clip says that its folder is missing
+            continue; // each clip reports that its folder is missing
         }
         for class in outer.entries(&root.join(kind)) {
             if !class.is_folder {
@@ -170,7 +170,7 @@ fn strangers(root: &Path, manifest: &Manifest) -> Vec<Fault> {
     faults
 }
 
-/// Journals and shards beside the manifest.
+/// The faults of journals and shards beside the manifest.
 fn unfinished(root: &Path) -> Result<Vec<Fault>, DataError> {
     let mut findings = Findings::new(root, "");
     for (path, _) in ledgers(root)? {

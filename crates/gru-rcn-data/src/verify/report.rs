@@ -19,7 +19,7 @@ pub enum FaultKind {
     Unfinished,
     /// The clip could not be prepared.
     NotPrepared,
-    /// The clip was prepared of a video in which the decoder found damage.
+    /// The clip was prepared from a damaged video.
     Damaged,
     /// A clip of the manifest has no folder.
     MissingClip,
@@ -35,15 +35,15 @@ pub enum FaultKind {
     EmptyFile,
     /// An image that ends too early.
     Truncated,
-    /// A file that is no image, or cannot be decoded.
+    /// A file that is not an image or cannot be decoded.
     BadImage,
     /// An image or file above the limits.
     TooLarge,
-    /// An image of another size than it should have.
+    /// An image of the wrong size.
     WrongSize,
-    /// Flow that does not go with the frames: not one less, or x and y differ.
+    /// A wrong number of flow fields: not one less than frames, or x and y differ.
     FlowCount,
-    /// Other bytes than were written.
+    /// Bytes that differ from those that were written.
     Hash,
     /// A link that leads out of the data set, or nowhere.
     Link,
@@ -51,12 +51,12 @@ pub enum FaultKind {
     Name,
     /// A file or folder that cannot be read.
     Unreadable,
-    /// A line of a list that names no clip, or leads out of the data set.
+    /// A line of a list that names no clip or leads out of the data set.
     List,
 }
 
 impl FaultKind {
-    /// Whether skipping the clip is a remedy.
+    /// Whether the fault is one of a clip, which may be skipped.
     pub(crate) fn concerns_a_clip(self) -> bool {
         !matches!(self, Self::Manifest | Self::Unfinished | Self::UnlistedClip | Self::List)
     }
@@ -73,11 +73,11 @@ impl fmt::Display for FaultKind {
 /// A fault of a data set.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// Id of the clip, or the entry of a list that names none; empty where no clip is concerned.
+    /// Id of the clip, or an entry of a list that names no clip; empty if no clip is concerned.
     pub clip: String,
     /// Its kind.
     pub kind: FaultKind,
-    /// The file and the circumstances.
+    /// The file and details.
     pub detail: String,
 }
 
@@ -100,7 +100,7 @@ impl VerifyReport {
         self.faults.is_empty() && !self.interrupted
     }
 
-    /// The faults as a table for people, and a last line that counts them.
+    /// The faults as a table for people, with their number in the last line.
     pub fn table(&self) -> String {
         let row = |fault: &Fault| {
             let clip = if fault.clip.is_empty() { "-" } else { &fault.clip };
@@ -125,11 +125,10 @@ impl VerifyReport {
     }
 }
 
-/// Writes the clips that a report finds faults in, with the faults, one JSON object per line;
-/// returns the number of clips.
+/// Writes the faults of clips, one JSON object per line, and returns the number of these clips.
 ///
 /// A data set that is given the file skips these clips ([`FolderOptions`](crate::FolderOptions)).
-/// Faults that are no clip's, such as a wrong line in a list, are not written: they are to be
+/// Faults that concern no clip, such as a wrong line in a list, are not written: they have to be
 /// mended.
 ///
 /// # Errors

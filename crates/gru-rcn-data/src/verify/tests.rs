@@ -1,4 +1,4 @@
-//! Every fault is planted, and found by its name.
+//! Every kind of fault is planted and found.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn report(root: &Path) -> VerifyReport {
     verify(root, &VerifyOptions::default(), &GO, &mut |_, _| ()).unwrap()
 }
 
-/// The one kind of fault that is found, and the clips that have it.
+/// The only kind of fault that is found, and the clips that have it.
 fn only(root: &Path) -> (FaultKind, Vec<String>) {
     let report = report(root);
     let kinds: std::collections::BTreeSet<FaultKind> = report.faults.iter().map(|fault| fault.kind).collect();
@@ -63,7 +63,7 @@ fn cut(root: &Path, file: &str, by: usize) {
     put(root, file, &bytes[..bytes.len() - by]);
 }
 
-/// Plants one fault in a sound folder; `kind` alone is then found, in `clip` alone.
+/// Plants one fault in a sound folder. Then only `kind` is found, and only in `clip`.
 #[track_caller]
 fn planted(kind: FaultKind, clip: &str, plant: impl FnOnce(&Path)) {
     let folder = prepared();
@@ -111,7 +111,7 @@ fn each_planted_fault_is_named() {
     planted(UnlistedClip, "a/four", |root| frame(&root.join("frames/a/four/000000.jpg"), 24));
     planted(WrongSize, "a/two", |root| frame(&root.join("frames/a/two/000002.jpg"), 23));
     planted(ExtraFile, "a/two", |root| flow(&root.join("flow/a/two/y/000003.png")));
-    // A sound image of the right size, but another one.
+    // Another sound image of the right size.
     planted(Hash, "a/two", |root| RgbImage::new(24, 16).save(root.join("frames/a/two/000002.jpg")).unwrap());
 }
 
@@ -174,8 +174,7 @@ fn faulty_clips_are_quarantined() {
         quarantine: Some("quarantine.jsonl".into()),
         ..Default::default()
     };
-    // Two of three clips in two classes are left: too few for three parts, but the broken one is
-    // out.
+    // Without the broken clip, two clips in two classes are left: too few for three parts.
     refused(crate::Dataset::from_folder(&options), &["part holds no clip"]);
 }
 
@@ -191,8 +190,8 @@ fn an_interrupt_is_reported() {
     assert_eq!(seen, [(1, 3), (2, 3), (3, 3)]);
 }
 
-/// Clips as others lay them out: where the frames and both components of flow lie, by class, clip
-/// and number.
+/// Layouts of other tools: the paths of the frames and of both components of flow, by class, clip and
+/// number.
 const LAYOUTS: [[&str; 3]; 5] = [
     ["C/K/img_%5.jpg", "C/K/flow_x_%5.jpg", "C/K/flow_y_%5.jpg"],
     ["C/K/img_%4.png", "C/K/x/%6.png", "C/K/y/%6.png"],
@@ -223,7 +222,7 @@ fn foreign(layout: [&str; 3], bases: [usize; 2]) -> tempfile::TempDir {
 }
 
 #[test]
-fn layouts_of_others_are_understood() {
+fn layouts_of_other_tools_are_recognised() {
     for layout in LAYOUTS {
         for bases in [[0, 0], [1, 1], [1, 0], [0, 1]] {
             let folder = foreign(layout, bases);
@@ -234,7 +233,7 @@ fn layouts_of_others_are_understood() {
 }
 
 #[test]
-fn faults_of_others_are_named() {
+fn faults_in_layouts_of_other_tools_are_named() {
     use FaultKind::*;
     for layout in LAYOUTS {
         let [rgb, x, y] = layout;
@@ -247,7 +246,7 @@ fn faults_of_others_are_named() {
         };
         let of = |pattern: &str, number: usize| name(pattern, "two", number);
         let gap = |root: &Path| {
-            // The flow has one less as well, so that only the gap is wrong.
+            // One flow field is removed as well, so that the gap is the only fault.
             fs::remove_file(root.join(of(rgb, 3))).unwrap();
             [x, y].into_iter().for_each(|component| fs::remove_file(root.join(of(component, 4))).unwrap());
         };

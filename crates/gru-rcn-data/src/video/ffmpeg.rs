@@ -1,20 +1,19 @@
-//! Video files to frames, by the `ffmpeg` program.
+//! Decoding of videos by the `ffmpeg` program.
 //!
 //! FFmpeg runs as a child process, once per file, with an argument vector: no shell ever sees a
-//! file name. It may open nothing but local files (`-protocol_whitelist file,pipe`) and only
-//! container formats that hold their own pictures, so no playlist that names other files and no
-//! text file. Rotation metadata is applied, as FFmpeg does by default; non-square pixels are not
-//! stretched. `-fps_mode passthrough` keeps FFmpeg from doubling or dropping frames to hold a
-//! constant rate.
+//! file name. It may open only local files (`-protocol_whitelist file,pipe`), and only container
+//! formats that hold their own pictures: no playlists that name other files, and no text files.
+//! Rotation metadata is applied, as FFmpeg does by default; non-square pixels are not stretched.
+//! `-fps_mode passthrough` keeps FFmpeg from doubling or dropping frames for a constant rate.
 //!
-//! Pictures come through the standard output as PPM images, whose headers state each frame's size.
-//! Time stamps and the rate come from the log of the same run: the filter `showinfo`, last in the
-//! chain, writes one line per frame before that frame is encoded. The n-th line belongs to the n-th
-//! picture.
+//! Pictures come through the standard output as PPM images, whose headers state the size of each
+//! frame. Time stamps and the rate come from the log of the same run: the filter `showinfo`, last in
+//! the chain, writes one line per frame before that frame is encoded. The n-th line belongs to the
+//! n-th picture.
 //!
-//! Scaling and the conversion to RGB are FFmpeg's, bicubic with its exact-rounding flags. FFmpeg
-//! widens the filter when an image shrinks, so nothing aliases. One thread decodes a file: clips
-//! are read in parallel, and a damaged file then comes out the same each time.
+//! Scaling and the conversion to RGB are FFmpeg's, bicubic with its flags for exact rounding. FFmpeg
+//! widens the filter when it shrinks an image, so nothing aliases. Each file is decoded by one thread:
+//! clips are read in parallel, and a damaged file gives the same frames each time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -32,10 +31,10 @@ use crate::base::{DataError, DecodeLimits, printable};
 use crate::image::SizeRule;
 
 const PROGRAM_VARIABLE: &str = "GRU_RCN_FFMPEG";
-/// The oldest version that knows all options used here: `-fps_mode` came with 5.1. The next newest
-/// is the demuxer `obu`, of 4.3.
+/// The oldest version with all options used here: `-fps_mode` came with 5.1, the next newest, the
+/// demuxer `obu`, with 4.3.
 const OLDEST: [u32; 2] = [5, 1];
-/// Longest time to state the version.
+/// Longest time for the answer to `-version`.
 const VERSION_TIME: Duration = Duration::from_secs(20);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: u64 = 1 << 16;
@@ -44,15 +43,18 @@ const ANSWER_BYTES: u64 = 1 << 16;
 const FORMATS: &str = "3gp,asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,\
                        obu,ogg,rm,webm,wtv,yuv4mpegpipe";
 
-/// FFmpeg's words where `-map` finds nothing, and where it does not know an option.
+/// FFmpeg's message if `-map` finds no stream.
 const NO_STREAM: &str = "matches no streams";
+/// FFmpeg's message on an unknown option.
 const NO_OPTION: &str = "Error splitting the argument list";
 
+/// Pictures that are read ahead.
 const AHEAD: usize = 4;
-/// FFmpeg's last error messages that are kept, and bytes of each.
+/// Error messages of FFmpeg that are kept: the last ones.
 const LINES: usize = 5;
+/// Bytes of a log line that are read at once.
 const LINE_BYTES: u64 = 300;
-/// Longest time from a picture to the log line that belongs to it, which was written before it.
+/// Longest wait for the log line of a picture, which FFmpeg writes before the picture.
 const LOG_DELAY: Duration = Duration::from_secs(30);
 
 /// The `ffmpeg` program, 5.1 or newer, as a decoder.
@@ -61,18 +63,16 @@ pub struct Ffmpeg {
     program: PathBuf,
     version: String,
     limits: DecodeLimits,
-    damaged: Damaged,
+    /// Damaged videos of which FFmpeg gave frames all the same, with its messages.
+    damaged: Arc<Mutex<BTreeMap<PathBuf, String>>>,
 }
 
-/// Videos of which FFmpeg gave frames although it found damage, with its words.
-type Damaged = Arc<Mutex<BTreeMap<PathBuf, String>>>;
-
 impl Ffmpeg {
-    /// Finds the program: the path in the environment variable `GRU_RCN_FFMPEG` if set, else
-    /// `ffmpeg` on `PATH`. A process asks for the version once.
+    /// Finds the program: the path in the environment variable `GRU_RCN_FFMPEG` if set, otherwise
+    /// `ffmpeg` on `PATH`. Its version is asked for once per process.
     ///
     /// # Errors
-    /// [`DataError::FfmpegMissing`], with the line that installs it; [`DataError::FfmpegTooOld`].
+    /// [`DataError::FfmpegMissing`], with the command that installs it; [`DataError::FfmpegTooOld`].
     pub fn locate() -> Result<Self, DataError> {
         static FOUND: OnceLock<Ffmpeg> = OnceLock::new();
         if let Some(found) = FOUND.get() {
@@ -88,8 +88,8 @@ impl Ffmpeg {
     /// A version without a number, such as that of a build from FFmpeg's repository, is accepted.
     ///
     /// # Errors
-    /// [`DataError::FfmpegMissing`] when it cannot be run, does not answer as FFmpeg does or does
-    /// not answer within 20 seconds; [`DataError::FfmpegTooOld`] for a version before 5.1.
+    /// [`DataError::FfmpegMissing`] if it cannot be run, does not answer like FFmpeg or does not answer
+    /// within 20 seconds; [`DataError::FfmpegTooOld`] for a version before 5.1.
     pub fn at(path: &Path) -> Result<Self, DataError> {
         Self::ask(path, VERSION_TIME)
     }
@@ -112,66 +112,114 @@ impl Ffmpeg {
             return Err(DataError::FfmpegTooOld { program: path.to_owned(), version });
         }
         let (program, limits) = (path.to_owned(), DecodeLimits::default());
-        Ok(Self { program, version, limits, damaged: Damaged::default() })
+        Ok(Self { program, version, limits, damaged: Arc::default() })
     }
 
-    /// The same program with other limits, which has found no damage yet.
+    /// The same program with other limits and an empty list of damaged videos.
     pub fn with_limits(self, limits: DecodeLimits) -> Self {
-        Self { limits, damaged: Damaged::default(), ..self }
+        Self { limits, damaged: Arc::default(), ..self }
     }
 
-    /// The videos read to their end so far in which FFmpeg found damage and gave frames all the
-    /// same, with its words.
+    /// The damaged videos that were read to their end so far, of which FFmpeg gave frames all the same,
+    /// with its messages.
     pub fn damaged(&self) -> Vec<(PathBuf, String)> {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect()
     }
 
-    /// Whether one run of the program can decode the first frame of every one of these files. Where it
-    /// cannot, [`VideoDecoder::open`] of each says why.
+    fn missing(&self, reason: String) -> DataError {
+        DataError::FfmpegMissing { program: self.program.clone(), reason }
+    }
+
+    /// Whether one run of the program can decode the first frame of each of these files. If not,
+    /// [`VideoDecoder::open`] of each says why.
     ///
-    /// Most of the time that a look at a file takes is that of starting the program: 80 ms for
-    /// Debian's, with its 200 libraries, against 10 ms for the frame.
+    /// Most of the time of a probe goes into starting the program: 80 ms for Debian's, with its 200
+    /// libraries, against 10 ms for a frame.
     pub(crate) fn all_begin(&self, paths: &[&Path]) -> bool {
         if paths.iter().any(|path| check_file(path).is_err()) {
             return false;
         }
         let mut command = Command::new(&self.program);
         command.args(["-nostdin", "-hide_banner", "-v", "quiet"]);
-        for (options, file) in paths.iter().map(|path| file_input(path)) {
-            self.input(&mut command, &options, &file);
+        for path in paths {
+            self.add_input(&mut command, &file_input(path));
         }
-        // Tiny frames, one of each file, one after the other.
+        // One tiny frame of each file, one after the other.
         let first = |n| format!("[{n}:V:0]trim=end_frame=1,scale=2:2,format=rgb24,setsar=1[{n}];");
         let firsts: String = (0..paths.len()).map(first).collect();
         let names: String = (0..paths.len()).map(|n| format!("[{n}]")).collect();
-        command.args(["-filter_complex", &format!("{firsts}{names}concat=n={}[all]", paths.len())]).args([
-            "-map",
-            "[all]",
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "rawvideo",
-            "pipe:1",
-        ]);
+        command
+            .args(["-filter_complex", &format!("{firsts}{names}concat=n={}[all]", paths.len())])
+            .args("-map [all] -fps_mode passthrough -f rawvideo pipe:1".split(' '));
         let answer = answer(command, self.limits.timeout);
         matches!(answer, Ok(Some((bytes, status))) if status.success() && bytes.len() == paths.len() * 2 * 2 * 3)
     }
 
-    fn input(&self, command: &mut Command, options: &[String], name: &OsString) {
-        let most = self.most_pixels().to_string();
-        command.args(["-threads", "1", "-max_pixels", &most]).args(options).arg("-i").arg(name);
+    /// Opens a stream, with its frames resized to `size`. The limit `timeout` applies to each frame, and
+    /// `max_frames` does not apply.
+    ///
+    /// # Errors
+    /// As [`VideoDecoder::open`]; [`DataError::Setting`] for a pipe of frames without pixels or
+    /// without time, and for an unknown kind of device.
+    pub fn stream(&self, input: &StreamInput, size: SizeRule) -> Result<VideoFrames, DataError> {
+        let (shown, options) = match input {
+            StreamInput::File(path) => return Ok(self.open(path, size)?.of_any_length()),
+            StreamInput::Pipe { width, height, fps } => {
+                let shown = PathBuf::from("standard input");
+                if width.min(height) == &0 {
+                    return Err(DataError::setting("size", format!("{width}x{height}"), "sides are at least 1 pixel"));
+                }
+                self.limits.check_size(&shown, *height, *width)?;
+                if !(1e-3..=1e4).contains(fps) {
+                    return Err(DataError::setting("fps", fps, "frames per second are 0.001 to 10000"));
+                }
+                let (sides, fps) = (format!("{width}x{height}"), fps.to_string());
+                let format = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pixel_format", "rgb24"];
+                let frames = ["-video_size", &sides, "-framerate", &fps, "-i", "pipe:0"];
+                (shown, format.iter().chain(&frames).map(OsString::from).collect())
+            }
+            StreamInput::Device { kind, name } => {
+                if !StreamInput::DEVICES.contains(&kind.as_str()) {
+                    let reason = format!("devices are of the kinds {}", StreamInput::DEVICES.join(", "));
+                    return Err(DataError::setting("device", kind, &reason));
+                }
+                (PathBuf::from(format!("{kind}:{name}")), ["-f", kind, "-i", name].map(OsString::from).to_vec())
+            }
+        };
+        size.validate(&shown, &self.limits)?;
+        let mut command = self.command(&options, size);
+        if matches!(input, StreamInput::Pipe { .. }) {
+            command.stdin(Stdio::inherit());
+        }
+        let decoding = Decoding::start(command, &shown, self)?;
+        Ok(VideoFrames::new(&shown, self.limits, Box::new(decoding)).of_any_length())
     }
 
-    /// The decoder's own limit on areas, before anything is scaled. It counts a decoder's margins
-    /// too, up to 64 pixels a side, so it is a little looser than `max_pixels`, which is checked on
-    /// the frames that come out.
-    fn most_pixels(&self) -> usize {
+    /// FFmpeg with an input. It writes pictures to its standard output, and a log with their times to its
+    /// standard error.
+    fn command(&self, input: &[OsString], size: SizeRule) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info"]);
+        self.add_input(&mut command, input);
+        command
+            // With a capital V, the cover picture of a sound file is no video.
+            .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
+            .arg(format!("{},showinfo=checksum=0", scale_filter(size)))
+            .args(["-flush_packets", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1"])
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn add_input(&self, command: &mut Command, input: &[OsString]) {
+        // FFmpeg's limit on areas before scaling. Its decoders count their margins of up to 64 pixels a
+        // side, so it is a little looser than the limit, which is checked on the decoded frames.
         let side = self.limits.max_pixels.isqrt().saturating_add(128);
-        side.saturating_mul(side).min(i32::MAX as usize)
+        let most = side.saturating_mul(side).min(i32::MAX as usize).to_string();
+        command.args(["-threads", "1", "-max_pixels", &most]).args(input);
     }
 }
 
-/// What a program writes to its standard output, and how it ended; `None` if that takes longer than
+/// Runs a program and returns its standard output and exit status; `None` if it takes longer than
 /// `time`.
 fn answer(mut command: Command, time: Duration) -> io::Result<Option<(Vec<u8>, ExitStatus)>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -187,7 +235,7 @@ fn answer(mut command: Command, time: Duration) -> io::Result<Option<(Vec<u8>, E
     }
     let answer = answer.recv_deadline(deadline);
     let ended = if answer.is_ok() { wait(&mut child, deadline) } else { Ok(None) };
-    // Errors mean that it has ended already.
+    // An error means that it has ended already.
     let _ = child.kill();
     let _ = child.wait();
     match (answer, ended?) {
@@ -197,7 +245,7 @@ fn answer(mut command: Command, time: Duration) -> io::Result<Option<(Vec<u8>, E
 }
 
 /// Whether a version such as `5.1.9-0+deb12u1`, `n4.4` or `4.4.2-0ubuntu0.22.04.1` is older than
-/// [`OLDEST`]. One without a number at its start is that of a build between two versions.
+/// [`OLDEST`]. Builds between two versions have no number at the start.
 fn is_too_old(version: &str) -> bool {
     let mut numbers = version.trim_start_matches(['n', 'v']).split(['.', '-', '+', '~', '_']).map(str::parse);
     let Some(Ok(major)) = numbers.next() else { return false };
@@ -227,18 +275,17 @@ impl VideoDecoder for Ffmpeg {
     }
 
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError> {
-        let (options, file) = file_input(path);
-        Ok(Box::new(Decoding::start(self.command(&options, &file, size), path, self)?))
+        Ok(Box::new(Decoding::start(self.command(&file_input(path), size), path, self)?))
     }
 }
 
-/// What frames come from without an end that is known.
+/// A source of frames without a known end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StreamInput {
     /// A video file of any length.
     File(PathBuf),
-    /// Raw frames on the standard input of this process: red, green and blue of every pixel, a byte
-    /// each, without headers.
+    /// Raw frames on the standard input of this process: one byte each for red, green and blue of every
+    /// pixel, without headers.
     Pipe {
         /// Columns.
         width: usize,
@@ -247,86 +294,30 @@ pub enum StreamInput {
         /// Frames per second.
         fps: f64,
     },
-    /// A device, by FFmpeg's name of its kind and its own: `v4l2` and `/dev/video0`.
+    /// A device, such as `/dev/video0` of the kind `v4l2`.
     Device {
         /// One of [`StreamInput::DEVICES`].
         kind: String,
-        /// Its name for FFmpeg.
+        /// FFmpeg's name of the device.
         name: String,
     },
 }
 
 impl StreamInput {
-    /// Kinds of devices that FFmpeg reads frames from: cameras on Linux, macOS and Windows, and
-    /// pictures that FFmpeg draws, for trying out.
+    /// FFmpeg's names for kinds of devices: cameras on Linux, macOS and Windows, and FFmpeg's own
+    /// generated pictures, for trying out.
     pub const DEVICES: [&str; 4] = ["v4l2", "avfoundation", "dshow", "lavfi"];
 }
 
-impl Ffmpeg {
-    /// Opens a stream, its frames brought to `size`. The limit `timeout` holds for each frame,
-    /// `max_frames` not at all.
-    ///
-    /// # Errors
-    /// As [`VideoDecoder::open`]; [`DataError::Setting`] for a pipe of frames without pixels or
-    /// without time, and for an unknown kind of device.
-    pub fn stream(&self, input: &StreamInput, size: SizeRule) -> Result<VideoFrames, DataError> {
-        let (shown, options, name) = match input {
-            StreamInput::File(path) => return Ok(self.open(path, size)?.of_any_length()),
-            StreamInput::Pipe { width, height, fps } => {
-                let shown = PathBuf::from("standard input");
-                if width.min(height) == &0 {
-                    return Err(DataError::setting("size", format!("{width}x{height}"), "sides are at least 1 pixel"));
-                }
-                self.limits.check_size(&shown, *height, *width)?;
-                if !(1e-3..=1e4).contains(fps) {
-                    return Err(DataError::setting("fps", fps, "frames per second are 0.001 to 10000"));
-                }
-                let (sides, fps) = (format!("{width}x{height}"), fps.to_string());
-                let options = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pixel_format", "rgb24"];
-                let options = [&options[..], &["-video_size", &sides, "-framerate", &fps]].concat();
-                (shown, options.into_iter().map(String::from).collect(), "pipe:0".to_owned())
-            }
-            StreamInput::Device { kind, name } => {
-                if !StreamInput::DEVICES.contains(&kind.as_str()) {
-                    let reason = format!("devices are of the kinds {}", StreamInput::DEVICES.join(", "));
-                    return Err(DataError::setting("device", kind, &reason));
-                }
-                (PathBuf::from(format!("{kind}:{name}")), vec!["-f".to_owned(), kind.clone()], name.clone())
-            }
-        };
-        size.validate(&shown, &self.limits)?;
-        let mut command = self.command(&options, &OsString::from(name), size);
-        if matches!(input, StreamInput::Pipe { .. }) {
-            command.stdin(Stdio::inherit());
-        }
-        let decoding = Decoding::start(command, &shown, self)?;
-        Ok(VideoFrames::new(&shown, self.limits, Box::new(decoding)).of_any_length())
-    }
-
-    /// FFmpeg with an input and its options, writing pictures to its standard output and a log with
-    /// their times to its standard error.
-    fn command(&self, options: &[String], input: &OsString, size: SizeRule) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "level+info"]);
-        self.input(&mut command, options, input);
-        command
-            // Capital V: a cover picture of a sound file is not a video.
-            .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-vf"])
-            .arg(format!("{},showinfo=checksum=0", scale_filter(size)))
-            .args(["-flush_packets", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1"])
-            .stdin(Stdio::null());
-        command
-    }
-}
-
-/// A file as an input, with options by which it can open nothing else.
-fn file_input(path: &Path) -> (Vec<String>, OsString) {
+/// The arguments for a file as an input, by which FFmpeg can open nothing else.
+fn file_input(path: &Path) -> Vec<OsString> {
     let mut name = OsString::from("file:");
     name.push(path);
-    (["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS].map(String::from).into(), name)
+    let options = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-i"];
+    options.iter().map(OsString::from).chain([name]).collect()
 }
 
-/// The filters that bring frames to their size and to RGB.
+/// The filters that resize frames and convert them to RGB.
 fn scale_filter(size: SizeRule) -> String {
     let flags = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact,format=rgb24";
     match size {
@@ -340,46 +331,41 @@ fn scale_filter(size: SizeRule) -> String {
 
 /// A running FFmpeg.
 ///
-/// One thread reads the pictures and hands them over through a short channel, another reads the
-/// log. The caller waits with a deadline, so a program that hangs without writing is stopped as
-/// well as one that never ends. Dropping the value kills the child.
+/// One thread reads the pictures and passes them on through a short channel, another reads the log.
+/// The caller waits with a deadline, so a program that hangs without writing is stopped, and so is
+/// one that never ends. Dropping the value kills the child.
 struct Decoding {
     path: PathBuf,
-    program: PathBuf,
+    ffmpeg: Ffmpeg,
     child: Child,
     pictures: Receiver<io::Result<VideoFrame>>,
     log: Receiver<LogLine>,
     rate: Option<f64>,
     warnings: String,
     frames: usize,
-    limits: DecodeLimits,
-    damaged: Damaged,
 }
 
 impl Decoding {
     fn start(mut command: Command, path: &Path, ffmpeg: &Ffmpeg) -> Result<Self, DataError> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         own_group(&mut command);
-        let missing = |reason: String| DataError::FfmpegMissing { program: ffmpeg.program.clone(), reason };
-        let mut child = command.spawn().map_err(|error| missing(error.to_string()))?;
+        let mut child = command.spawn().map_err(|error| ffmpeg.missing(error.to_string()))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(missing("its output cannot be read".to_owned()));
+            return Err(ffmpeg.missing("its output cannot be read".to_owned()));
         };
         Ok(Self {
             path: path.to_owned(),
-            program: ffmpeg.program.clone(),
+            ffmpeg: ffmpeg.clone(),
             child,
             pictures: read_pictures(stdout, path.to_owned(), ffmpeg.limits),
             log: read_log(stderr),
             rate: None,
             warnings: String::new(),
             frames: 0,
-            limits: ffmpeg.limits,
-            damaged: ffmpeg.damaged.clone(),
         })
     }
 
-    /// The time stamp of the picture that has just come.
+    /// The time stamp of the picture that has just arrived.
     fn time(&mut self, deadline: Instant) -> Result<Option<f64>, DataError> {
         let until = deadline.min(Instant::now() + LOG_DELAY);
         loop {
@@ -406,20 +392,19 @@ impl Decoding {
         }
         let words = if self.warnings.is_empty() { format!("nothing, {status}") } else { self.warnings.clone() };
         if let (0, Some([width, height])) = (self.frames, refused_size(&words)) {
-            self.limits.check_size(&self.path, height, width)?;
+            self.ffmpeg.limits.check_size(&self.path, height, width)?;
         }
         match (status.success(), self.frames) {
             (true, _) => {
                 if !self.warnings.is_empty() {
-                    let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut damaged = self.ffmpeg.damaged.lock().unwrap_or_else(PoisonError::into_inner);
                     damaged.insert(self.path.clone(), printable(&self.warnings));
                 }
                 Ok(())
             }
             (false, 0) if words.contains(NO_STREAM) => Err(DataError::NoVideoStream(self.path.clone())),
             (false, 0) if words.contains(NO_OPTION) => {
-                let reason = format!("it does not know an option that is needed: {words}");
-                Err(DataError::FfmpegMissing { program: self.program.clone(), reason })
+                Err(self.ffmpeg.missing(format!("it does not know an option that is needed: {words}")))
             }
             (false, 0) => Err(DataError::NotVideo { path: self.path.clone(), words }),
             (false, _) => Err(self.broken(words)),
@@ -431,7 +416,7 @@ impl Decoding {
     }
 
     fn late(&self) -> DataError {
-        DataError::Timeout { path: self.path.clone(), limit: self.limits.timeout }
+        DataError::Timeout { path: self.path.clone(), limit: self.ffmpeg.limits.timeout }
     }
 }
 
@@ -443,7 +428,7 @@ impl FrameSource for Decoding {
                 self.frames += 1;
                 Ok(Some(VideoFrame { time, ..frame }))
             }
-            // The exit status and FFmpeg's words say more than "the pipe ended".
+            // The exit status and FFmpeg's messages say more than "the pipe ended".
             Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => self.finish(deadline).map(|()| None),
             Err(RecvTimeoutError::Disconnected) => self.finish(deadline).map(|()| None),
             Ok(Err(error)) => Err(error.downcast().unwrap_or_else(|error| self.broken(error.to_string()))),
@@ -462,15 +447,14 @@ impl FrameSource for Decoding {
 
 impl Drop for Decoding {
     fn drop(&mut self) {
-        // Errors mean that it has ended already. The reading threads end with the pipes.
+        // An error means that it has ended already. The reading threads end with the pipes.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Puts the child into a process group of its own. The terminal's Ctrl-C then does not reach
-/// FFmpeg: the program that reads the clip decides what an interrupt means, and it may want to
-/// finish its step.
+/// Puts the child into its own process group, so that Ctrl-C in the terminal does not stop FFmpeg: the
+/// program that reads the clip may want to finish its step first.
 fn own_group(command: &mut Command) {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -492,12 +476,12 @@ fn read_pictures(stdout: ChildStdout, path: PathBuf, limits: DecodeLimits) -> Re
     receiver
 }
 
-/// Reads the next binary PPM image: `P6`, width, height, `255`, then the pixels. `None` at a clean
-/// end of the stream.
+/// Reads the next binary PPM image: `P6`, width, height, `255`, then the pixels. `None` at the end of
+/// the stream.
 ///
-/// A stream that ends within an image is `UnexpectedEof`, a size above the limits is `FileTooLarge`
-/// (checked before memory is taken) and holds the [`DataError`], everything else that is not such
-/// an image is `InvalidData`.
+/// Errors are `UnexpectedEof` for a stream that ends within an image, `FileTooLarge`, which wraps the
+/// [`DataError`], for a size above the limits, checked before memory is allocated, and `InvalidData`
+/// for anything else that is not such an image.
 fn read_picture(stream: &mut impl BufRead, path: &Path, limits: &DecodeLimits) -> io::Result<Option<VideoFrame>> {
     if stream.fill_buf()?.is_empty() {
         return Ok(None);
@@ -522,8 +506,7 @@ fn number(stream: &mut impl BufRead) -> io::Result<usize> {
     token(stream)?.parse().map_err(|_| invalid("a PPM header without a number"))
 }
 
-/// The bytes up to the next white space, which is consumed: PPM has exactly one byte of it after
-/// each field.
+/// The bytes up to the next white space, which is consumed: in PPM, one byte of it ends each field.
 fn token(stream: &mut impl BufRead) -> io::Result<String> {
     let mut text = String::new();
     for byte in stream.by_ref().bytes() {
@@ -550,7 +533,7 @@ enum LogLine {
     Error(String),
 }
 
-/// Reads the whole log, so that the child never blocks. Error messages are kept until its end.
+/// Reads the whole log, so that the child never blocks. Error messages are sent at the end of the log.
 fn read_log(stderr: ChildStderr) -> Receiver<LogLine> {
     let (sender, receiver) = unbounded();
     thread::spawn(move || {
@@ -565,7 +548,7 @@ fn read_log(stderr: ChildStderr) -> Receiver<LogLine> {
                             errors.pop_front();
                         }
                     }
-                    // When the receiver is gone, the rest is read all the same.
+                    // The log is read to its end even if the receiver is gone.
                     other => drop(sender.send(other)),
                 }
             }
@@ -576,14 +559,14 @@ fn read_log(stderr: ChildStderr) -> Receiver<LogLine> {
     receiver
 }
 
-/// Understands a log written with `-v level+info`, line by line.
+/// Parses a log written with `-v level+info`, line by line.
 #[derive(Default)]
 struct Log {
     /// Seconds of one tick of the filters' clock.
     tick: f64,
-    /// Whether the rate is known, or the description of the input is over.
+    /// Whether the rate is known or the description of the input has ended.
     described: bool,
-    /// Whether the line before was an error, which a line without a level continues.
+    /// Whether the previous line was an error, which a line without a level continues.
     error: bool,
 }
 
@@ -602,7 +585,7 @@ impl Log {
                 let time = ticks.map(|ticks| ticks as f64 * self.tick).filter(|time| time.is_finite());
                 found.push(LogLine::Frame(time));
             }
-            // An error of another thread may be written into the middle of this line.
+            // Another thread may have written an error into the middle of this line.
             let level = ERRORS.iter().filter_map(|level| line.find(level)).min();
             rest = level.map_or("", |level| &line[level..]);
         }
@@ -625,7 +608,7 @@ impl Log {
     }
 }
 
-/// What follows `mark` in a line, without the blanks before it.
+/// The text after `mark` in a line, without leading blanks.
 fn after<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
     line.split_once(mark).map(|(_, rest)| rest.trim_start())
 }
@@ -639,22 +622,22 @@ fn rate_in(line: &str) -> Option<f64> {
     rate.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
 }
 
-/// Width and height in FFmpeg's words `Picture size 8192x8192 exceeds specified max pixel count` or
-/// `… is invalid`.
+/// Width and height in FFmpeg's messages `Picture size 8192x8192 exceeds specified max pixel count`
+/// and `Picture size … is invalid`.
 fn refused_size(words: &str) -> Option<[usize; 2]> {
     let size = after(words, "Picture size")?.split_whitespace().next()?;
     let (width, height) = size.split_once('x')?;
     Some([width.parse().ok()?, height.parse().ok()?])
 }
 
-/// `[avi @ 0x5600]` becomes `[avi]`: the same fault should read the same each time.
+/// Turns `[avi @ 0x5600]` into `[avi]`, so that a message is the same each time.
 fn without_addresses(line: &str) -> String {
     let mut parts = line.split(" @ 0x");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
 }
 
-/// Reads any bytes as what FFmpeg writes to its standard error and output.
+/// Parses any bytes as FFmpeg's log and pictures.
 #[cfg(fuzzing)]
 pub fn ffmpeg_output(log: &[u8], mut pictures: &[u8], limits: &DecodeLimits) {
     let mut state = Log::default();

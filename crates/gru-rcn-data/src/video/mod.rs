@@ -1,12 +1,12 @@
-//! Video files to frames.
+//! Decoding of video files.
 //!
-//! A [`VideoDecoder`] opens a file and gives [`VideoFrames`]: every decoded frame once, in display
-//! order, with its time stamp. Reading and preparing both use this one interface. The decoder is the
+//! A [`VideoDecoder`] opens a file and returns [`VideoFrames`]: every decoded frame once, in display
+//! order, with its time stamp. Both reading and preparing use this interface. The decoder is the
 //! `ffmpeg` program ([`Ffmpeg`]).
 //!
-//! **Every decoded frame exactly once.** The frame count in a container's header is not to be
-//! trusted: UCF-101's XviD files pack two frames into one packet, and a header may claim 100 frames
-//! where 98 can be decoded. Frames are counted as `ffprobe -count_frames` counts them.
+//! **Every decoded frame exactly once.** The frame count in a container's header may be wrong:
+//! UCF-101's XviD files pack two frames into one packet, and a header may claim 100 frames of which
+//! 98 can be decoded. Frames are counted as `ffprobe -count_frames` counts them.
 
 mod ffmpeg;
 
@@ -38,8 +38,8 @@ pub struct DecoderId {
 /// One decoded frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoFrame {
-    /// Presentation time in seconds on the stream's own clock, which need not start at 0. `None`
-    /// where the stream gives the frame no time.
+    /// Presentation time in seconds on the stream's own clock, which need not start at 0. `None` if the
+    /// stream does not state it.
     pub time: Option<f64>,
     /// Rows.
     pub height: usize,
@@ -49,26 +49,26 @@ pub struct VideoFrame {
     pub pixels: Vec<u8>,
 }
 
-/// Decodes video files. One decoder is used by several threads at once.
+/// Decodes video files. Several threads use one decoder at the same time.
 pub trait VideoDecoder: fmt::Debug + Send + Sync {
-    /// Which decoder this is. The manifest of a prepared folder records it.
+    /// Name and version of the decoder. The manifest of a prepared folder records them.
     fn id(&self) -> DecoderId;
 
-    /// The bounds on one file.
+    /// The limits on one file.
     fn limits(&self) -> &DecodeLimits;
 
-    /// Begins to decode a file whose existence and size rule were checked; [`VideoDecoder::open`]
-    /// calls it and puts the frames under the common rules.
+    /// Starts to decode a file. [`VideoDecoder::open`] calls this after checking file and size, and
+    /// applies the common rules to the frames.
     ///
     /// # Errors
     /// Those of the file, naming it, and a decoder that cannot be run.
     fn start(&self, path: &Path, size: SizeRule) -> Result<Box<dyn FrameSource>, DataError>;
 
-    /// Opens the first video stream of a file, its frames brought to `size`.
+    /// Opens the first video stream of a file, with its frames resized to `size`.
     ///
     /// # Errors
     /// A distinct [`DataError`] for: no such file, a folder, an empty file, a size out of range, a
-    /// decoder that cannot be run. What is wrong with the stream itself comes from the frames.
+    /// decoder that cannot be run. The frames return the errors of the stream itself.
     fn open(&self, path: &Path, size: SizeRule) -> Result<VideoFrames, DataError> {
         check_file(path)?;
         size.validate(path, self.limits())?;
@@ -84,7 +84,7 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         self.decode_with_rate(path, size).map(|(clip, _)| clip)
     }
 
-    /// The same, with the mean number of frames per second.
+    /// As [`VideoDecoder::decode`], with the mean number of frames per second.
     ///
     /// # Errors
     /// Those of [`VideoDecoder::decode`].
@@ -98,16 +98,16 @@ pub trait VideoDecoder: fmt::Debug + Send + Sync {
         Ok((clip, frames.mean_rate()))
     }
 
-    /// Decodes some frames of a file: `select` names them for the number of all and the mean number
-    /// of frames per second, in any order, repeats allowed. Returns them in that order, and the
-    /// number of all frames.
+    /// Decodes some frames of a file of any length. `select` gets the number of all frames and the mean
+    /// number per second, and names frames in any order, repeats allowed. Returns these frames in that
+    /// order, with the number of all frames.
     ///
-    /// The file is read once where all its frames fit into `max_bytes`. Otherwise the first pass
-    /// only counts, and a second one keeps the selected frames. The file may be of any length.
+    /// The file is read once if all its frames fit into `max_bytes`. Otherwise a first pass only counts
+    /// the frames, and a second one keeps the selected ones.
     ///
     /// # Errors
-    /// As [`VideoDecoder::decode`], where `max_frames` and `max_bytes` bound the selected frames;
-    /// [`DataError::Shape`] when `select` names no frame or one that does not exist.
+    /// As [`VideoDecoder::decode`], but `max_frames` and `max_bytes` apply to the selected frames;
+    /// [`DataError::Shape`] if `select` names no frame or one that does not exist.
     fn decode_selected(
         &self,
         path: &Path,
@@ -160,28 +160,28 @@ fn no_frames() -> Frames {
     Frames { data: Vec::new(), time: 0, height: 0, width: 0, channels: 3 }
 }
 
-/// Appends a frame, which has the size of those before it, and returns its bytes.
+/// Appends a frame of the same size as those before, and returns its number of bytes.
 fn append(clip: &mut Frames, frame: &VideoFrame) -> usize {
     (clip.height, clip.width, clip.time) = (frame.height, frame.width, clip.time + 1);
     clip.data.extend_from_slice(&frame.pixels);
     frame.pixels.len()
 }
 
-/// One pass of a decoder over one file. [`VideoFrames`] adds what is the same for all decoders.
+/// One pass of a decoder over a file. [`VideoFrames`] adds the rules that are common to all decoders.
 pub trait FrameSource {
-    /// The next frame, `None` at the end of the stream. A source that waits for something outside
-    /// this program stops at `deadline` with [`DataError::Timeout`].
+    /// The next frame; `None` at the end of the stream. A source that waits for another process returns
+    /// [`DataError::Timeout`] at `deadline`.
     ///
     /// # Errors
     /// Those of the file, naming it.
     fn next_frame(&mut self, deadline: Instant) -> Result<Option<VideoFrame>, DataError>;
 
-    /// Frames per second that the container states; known from the first frame on.
+    /// Frames per second according to the container; known from the first frame on.
     fn rate(&self) -> Option<f64> {
         None
     }
 
-    /// What the decoder complained about although it gave frames; known at the end of the stream.
+    /// The decoder's messages on damage, if it gave frames all the same; known at the end of the stream.
     fn warnings(&self) -> &str {
         ""
     }
@@ -196,10 +196,10 @@ impl<F: FnMut() -> Result<Option<VideoFrame>, DataError>> FrameSource for F {
 
 /// The frames of one file, as an iterator.
 ///
-/// It ends after the last frame or after the first error. Errors are: a stream without any frame, a
-/// file that is damaged or breaks off, frames of different sizes, more frames than `max_frames`, a
-/// side above `max_side`, and decoding that takes longer than `timeout`. The time that the caller
-/// spends between two frames does not count.
+/// It ends after the last frame or the first error. Errors are: a stream without frames, a file that
+/// is damaged or breaks off, frames of different sizes, more frames than `max_frames`, a side above
+/// `max_side`, and decoding that takes longer than `timeout`. The time that the caller spends between
+/// two frames does not count.
 pub struct VideoFrames {
     path: PathBuf,
     limits: DecodeLimits,
@@ -219,20 +219,20 @@ impl VideoFrames {
         Self { path, limits, source, frames: 0, size: None, times: [None; 2], spent, any_length: false, ended: false }
     }
 
-    /// The same frames of a film of any length, for callers that do not keep them all: `timeout`
-    /// holds for each frame, and `max_frames` not at all.
+    /// Allows any number of frames, for callers that do not keep them all: `timeout` applies to each
+    /// frame, and `max_frames` does not apply.
     pub fn of_any_length(self) -> Self {
         Self { any_length: true, ..self }
     }
 
-    /// Frames per second that the container states, from the first frame on; `None` where it states
-    /// none. FFmpeg's are rounded to hundredths; time stamps are exact.
+    /// Frames per second according to the container, from the first frame on; `None` if it states
+    /// none. FFmpeg rounds them to hundredths; time stamps are exact.
     pub fn rate(&self) -> Option<f64> {
         self.source.rate()
     }
 
-    /// Mean number of frames per second so far, by the time stamps of the first and the last frame;
-    /// where they have none, what the container states.
+    /// Mean number of frames per second so far, by the time stamps of the first and the last frame; if
+    /// they have none, the rate in the container.
     pub fn mean_rate(&self) -> Option<f64> {
         let measured = match (self.frames, self.times) {
             (2.., [Some(first), Some(last)]) => Some((self.frames - 1) as f64 / (last - first)),
@@ -241,8 +241,8 @@ impl VideoFrames {
         measured.filter(|rate| rate.is_finite() && *rate > 0.0).or_else(|| self.rate())
     }
 
-    /// What the decoder complained about although it gave frames: FFmpeg conceals damage where it
-    /// can. Known after the last frame, empty for a sound file.
+    /// The decoder's messages on damage: FFmpeg conceals damage where it can, and goes on. Known after
+    /// the last frame; empty for a sound file.
     pub fn warnings(&self) -> &str {
         self.source.warnings()
     }
@@ -288,7 +288,7 @@ impl Iterator for VideoFrames {
     }
 }
 
-/// Rejects what is not a file with content, before a decoder sees it.
+/// Refuses anything but a regular file with content.
 fn check_file(path: &Path) -> Result<(), DataError> {
     let metadata = fs::metadata(path).map_err(|error| DataError::io(path, error))?;
     if metadata.is_dir() {
@@ -301,7 +301,7 @@ fn check_file(path: &Path) -> Result<(), DataError> {
     if metadata.len() == 0 { Err(DataError::EmptyFile(path.to_owned())) } else { Ok(()) }
 }
 
-/// Reads the key `decoder` of earlier versions, which could also decode by `pure`.
+/// Reads the key `decoder` of earlier versions, which had a second decoder, `pure`.
 pub(crate) fn only_ffmpeg<'de, D: Deserializer<'de>>(key: D) -> Result<(), D::Error> {
     match String::deserialize(key)?.as_str() {
         "ffmpeg" => Ok(()),

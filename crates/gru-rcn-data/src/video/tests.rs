@@ -9,7 +9,7 @@ fn ffmpeg() -> Ffmpeg {
     Ffmpeg::locate().expect("these tests need FFmpeg: apt install ffmpeg")
 }
 
-/// The count by another way: FFmpeg's null output reports it.
+/// The number of frames according to ffprobe.
 fn reference_count(path: &Path) -> usize {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-select_streams", "v:0"])
@@ -169,7 +169,7 @@ fn each_bad_file_has_its_own_error() {
     assert!(matches!(decode(&cover), DataError::NoVideoStream(_)), "{}", decode(&cover));
 }
 
-/// Frames, rate and warnings of a file read to its end.
+/// Frames, rate and warnings of a file that is read to its end.
 fn inspect(path: &Path) -> (Vec<VideoFrame>, Option<f64>, String) {
     let mut frames = ffmpeg().open(path, [2, 2].into()).unwrap();
     let all = frames.by_ref().map(Result::unwrap).collect();
@@ -208,8 +208,8 @@ fn frames_have_the_times_of_the_stream() {
     }
 }
 
-// The frames are handed over one by one, so a film may be larger than `max_bytes`; what the caller
-// does with them does not count as decoding time.
+// Frames come one by one, so a film may be larger than `max_bytes`. The caller's own time does not count
+// as decoding time.
 #[test]
 fn frames_are_not_held() {
     let folder = temporary();
@@ -229,7 +229,7 @@ fn a_missing_program_says_how_to_install_it() {
     assert!(!ffmpeg().id().version.is_empty());
 }
 
-/// A script in place of FFmpeg: what it does when asked for its version, and with a clip.
+/// A script in place of FFmpeg, with its commands for `-version` and for a clip.
 #[cfg(unix)]
 fn stand_in(folder: &Path, version: &str, clip: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
@@ -274,7 +274,7 @@ fn an_old_program_is_named_once() {
     let folder = temporary();
     let program = stand_in(folder.path(), "echo ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright", "exit 1");
     refused(Ffmpeg::at(&program), &["stand-in", "FFmpeg 4.4.2-0ubuntu0.22.04.1", "5.1 or newer", "GRU_RCN_FFMPEG"]);
-    // An old one without a number is known by what it says of the command line.
+    // An old version without a number is recognised by its message on the command line.
     let words = "echo \"[error] Unrecognized option 'fps_mode'.\" >&2
         echo '[fatal] Error splitting the argument list: Option not found' >&2; exit 1";
     let program = Ffmpeg::at(&stand_in(folder.path(), "echo ffmpeg version N-9-g12", words)).unwrap();
@@ -293,7 +293,7 @@ fn a_key_of_another_decoder_says_that_ffmpeg_is_needed() {
     assert!(error.contains("`pure`") && error.contains("FFmpeg alone, which has to be installed"), "{error}");
 }
 
-// A film that is drawn while it is read stands for a camera.
+// A film that FFmpeg draws while it is read stands in for a camera.
 #[test]
 fn streams_are_files_of_any_length_and_devices() {
     let folder = temporary();

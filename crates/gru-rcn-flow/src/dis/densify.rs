@@ -73,8 +73,8 @@ mod tests {
     use super::*;
     use crate::image::Image;
 
-    /// Two patches at x = 0 and 2 over a black image, that moved by 1 and 3 in one that is 4 from x
-    /// = 5 on. At x = 2 and 3 the first still looks at black and weighs 1, the second looks at 4
+    /// Two patches at x = 0 and 2 of a black image, displaced by 1 and 3 in an image that is 4 from
+    /// x = 5 on. At x = 2 and 3 the first patch still covers black and weighs 1, the second covers 4
     /// and weighs 1/4: (1 + 3 / 4) / (5 / 4) = 1.4.
     #[test]
     fn matching_patches_weigh_more() {

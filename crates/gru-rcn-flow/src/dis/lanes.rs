@@ -1,9 +1,9 @@
 //! Vectors of eight floats.
 //!
-//! The compiler does not vectorise loops over the short rows of patches, so the vectors are
-//! explicit here. All implementations round alike, and none fuses a product with a sum.
+//! The compiler does not vectorise loops over the short rows of patches, so vectors are explicit here.
+//! All implementations round alike, and none fuses a product with a sum.
 
-/// How many floats there are.
+/// Floats of a vector.
 pub(super) const LANES: usize = 8;
 
 /// The operations that patches need, lane by lane.
@@ -18,11 +18,11 @@ pub(super) trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// `1 / max(1, |self|)`; 1 for NaN.
     fn trust(self) -> Self;
-    /// The sum of all lanes of each, in the order of [`tree`].
+    /// The sum of the lanes of each vector, in the order of [`tree`].
     fn totals(of: [Self; 4]) -> [f32; 4];
 }
 
-/// The sum of eight values: of neighbours first.
+/// The sum of eight values, neighbours first.
 #[inline(always)]
 fn tree(v: [f32; LANES]) -> f32 {
     ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))

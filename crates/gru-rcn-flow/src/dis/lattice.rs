@@ -1,14 +1,14 @@
-//! Planes of values in the order of a checkerboard.
+//! Planes of values for red-black relaxation.
 
 use super::lanes::LANES;
 
 /// The layout of planes whose rows keep their even columns apart from their odd ones.
 ///
-/// Red-black relaxation changes every other pixel. With all even columns of a row side by side, and
-/// all odd ones, both the pixels to change and each of their four neighbours are contiguous: those
-/// above and below have the same index, those to the sides the same index and the one before (of an
-/// even column) or after (of an odd one). Each half row and the plane itself have room around them,
-/// so that border pixels have neighbours to read as well.
+/// Red-black relaxation changes every other pixel. With the even columns of a row side by side, followed
+/// by the odd ones, the pixels to change are contiguous, and so are each of their four neighbours: those
+/// above and below have the same index, those to the sides the same index and the one before (for an
+/// even column) or after (for an odd one). Half rows and planes have unused values around them, so
+/// border pixels have neighbours to read as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lattice {
     pub(super) width: usize,
@@ -30,8 +30,8 @@ impl Lattice {
         (self.height + 2) * 2 * self.part
     }
 
-    /// The first even (`odd` = 0) or odd (1) column of the row after `y`, so that 0 is the row
-    /// above the first.
+    /// Index of the first even (`odd` = 0) or odd (1) column of row `y_plus_1 - 1`; 0 is the row above
+    /// the first.
     #[inline(always)]
     pub(super) fn at(&self, y_plus_1: usize, odd: usize) -> usize {
         (y_plus_1 * 2 + odd) * self.part + LANES
@@ -51,7 +51,7 @@ impl Lattice {
         self.at(y + 1, x % 2) + x / 2
     }
 
-    /// Puts a row of pixels into row `y` of a plane.
+    /// Copies a row of pixels into row `y` of a plane.
     #[inline(always)]
     pub(super) fn scatter(&self, row: &[f32], plane: &mut [f32], y: usize) {
         let [even, odd] = self.halves_mut(plane, y);
@@ -63,7 +63,7 @@ impl Lattice {
         }
     }
 
-    /// Gets row `y` of a plane back as a row of pixels.
+    /// Copies row `y` of a plane into a row of pixels.
     #[inline(always)]
     pub(super) fn gather(&self, plane: &[f32], y: usize, row: &mut [f32]) {
         let even = &plane[self.at(y + 1, 0)..][..self.half];
@@ -76,8 +76,7 @@ impl Lattice {
         }
     }
 
-    /// Copies the last row and column to the places after them, which makes differences across the
-    /// border zero.
+    /// Repeats the last row and column behind them, which makes differences across the border zero.
     #[inline(always)]
     pub(super) fn extend(&self, plane: &mut [f32]) {
         for y in 0..self.height {
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn get_returns_the_row_that_was_put() {
+    fn gather_returns_the_scattered_row() {
         for width in [4, 7, 16, 17] {
             let lattice = Lattice::new(width, 3);
             let mut plane = vec![0.0; lattice.len()];

@@ -7,10 +7,10 @@ use super::pyramid::Level;
 /// Levenberg's damping: added to the squared gradient of every pixel in a patch's Hessian, in
 /// squared intensities per pixel. Not in the paper.
 ///
-/// An edge says little about motion along it, and flat ground about any: full steps there follow
-/// the noise, and soon leave what the coarser scale knew. Found on the five Middlebury pairs with
-/// known flow: between 50 and 150 their errors change by 6 % at most; without damping they are up
-/// to 30 % larger, on the pair of the largest motion.
+/// An edge gives little information on motion along it, and a flat area on any motion. Full steps there
+/// follow the noise and lose the result of the coarser scale. On the five Middlebury pairs with known
+/// flow, errors change by at most 6 % between 50 and 150; without damping they are up to 30 % larger,
+/// on the pair with the largest motion.
 const DAMPING: f32 = 50.0;
 
 /// The patches of one scale and their displacements.
@@ -26,27 +26,26 @@ pub(super) struct Grid {
     template: Template,
 }
 
-/// How well a patch matches at one place, and how that changes around it.
+/// The match of a patch at one place, and its gradient.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fit {
-    /// Sum of squared differences; of the differences' deviation from their mean if means are
-    /// normalised.
+    /// Sum of squared differences; their mean is subtracted before squaring if means are normalised.
     ssd: f32,
     /// Σ ∇T · (I(x + u) - T), the right side of the normal equations of equation 2.
     gradient: [f32; 2],
-    /// Whether descent has ended: another step found no better match.
+    /// Whether descent has ended, without a better match or with a lost patch.
     settled: bool,
 }
 
-/// A patch of the first image, with all values that do not depend on the displacement: the idea of
-/// inverse search.
+/// A patch of the first image with all values that do not depend on the displacement, which is the idea
+/// of inverse search.
 #[derive(Clone, Debug, Default)]
 struct Template {
     /// Position of its upper left pixel.
     x: f32,
     y: f32,
-    /// Rows of intensities; patches wider than `LANES` are stored strip by strip, with unused lanes
-    /// at the right.
+    /// Rows of intensities. Patches wider than `LANES` are stored strip by strip, with unused lanes at
+    /// the right.
     image: Vec<[f32; LANES]>,
     dx: Vec<[f32; LANES]>,
     dy: Vec<[f32; LANES]>,
@@ -58,8 +57,8 @@ struct Template {
 }
 
 impl Grid {
-    /// Lays patches out over `width` by `height` pixels. The last row and column touch the border
-    /// even where that is less than a stride away, so that every pixel is covered.
+    /// Lays patches out over `width` by `height` pixels. The last row and column of patches touch the
+    /// border, even if it is less than a stride away, so every pixel is covered.
     pub(super) fn lay_out(&mut self, width: usize, height: usize, size: usize, stride: usize) {
         for (edges, side) in [(&mut self.xs, width), (&mut self.ys, height)] {
             let last = side - size;
@@ -76,7 +75,7 @@ impl Grid {
     /// centre.
     #[inline(always)]
     pub(super) fn search<V: Lanes>(&mut self, dis: &Dis, first: &Level, second: &Level, start: [&[f32]; 2]) {
-        // The second call is the same code for every size; the first one unrolls.
+        // With the constant size, the compiler unrolls the loops.
         if dis.patch_size == LANES {
             self.search_sized::<V>(dis, first, second, start, LANES);
         } else {
@@ -92,7 +91,7 @@ impl Grid {
         let steps = dis.gradient_descent_iterations / passes;
         for pass in 0..passes {
             for turn in 0..columns * rows {
-                // The second pass runs from the last patch to the first, against the first one.
+                // The second pass runs in the opposite direction.
                 let i = if pass == 0 { turn } else { columns * rows - 1 - turn };
                 let (column, row) = (i % columns, i / columns);
                 let (x, y) = (xs[column], ys[row]);
@@ -157,7 +156,7 @@ impl Template {
         let [mut xx, mut xy, mut yy, _] = V::totals([xx, xy, yy, zero]);
         self.sums = [0.0; 2];
         if normalise {
-            // With the mean taken out of the differences, their derivatives lose theirs too.
+            // If differences lose their mean, so do their derivatives.
             let pixels = (size * size) as f32;
             self.sums = [sx, sy];
             (xx, xy, yy) = (xx - sx * sx / pixels, xy - sx * sy / pixels, yy - sy * sy / pixels);
@@ -198,7 +197,7 @@ impl Template {
         Fit { ssd, gradient: [gx - sx * mean, gy - sy * mean], settled: false }
     }
 
-    /// Damped Gauss-Newton steps (equation 2) from `start` for as long as the match gets better.
+    /// Damped Gauss-Newton steps (equation 2) from `start`, as long as the match improves.
     #[inline(always)]
     fn descend<V: Lanes>(
         &self,
@@ -221,7 +220,7 @@ impl Template {
                 break;
             }
         }
-        // A patch that moved further than its own size is lost.
+        // A patch that moved further than its own size has lost its target.
         let (du, dv) = (best[0] - start[0], best[1] - start[1]);
         if du * du + dv * dv <= (size * size) as f32 {
             (best, best_fit)
@@ -231,20 +230,19 @@ impl Template {
     }
 }
 
-/// The index of the pixel at or left above of `(x, y)` and the fractions beyond it. Patches that
-/// leave the image stop just outside, where they see nothing but the border.
+/// The index of the pixel at `(x, y)` rounded down, and the fractions. Patches that leave the image stop
+/// just outside, where they cover only the border.
 #[inline(always)]
 pub(super) fn locate(level: &Level, x: f32, y: f32, size: usize) -> (usize, f32, f32) {
     let border = level.border as f32;
     let x = x.clamp(-(size as f32), level.width as f32) + border;
     let y = y.clamp(-(size as f32), level.height as f32) + border;
-    // Not negative, for the border is wider than a patch; NaN becomes 0.
+    // Not negative, because the border is wider than a patch; NaN becomes 0.
     let (left, top) = (x as usize, y as usize);
     (top * level.stride + left, x - left as f32, y - top as f32)
 }
 
-/// Values between the first eight pixels of a row and their right neighbours, `fraction` of the way
-/// to those.
+/// Interpolates between the first eight pixels of a row and their right neighbours by `fraction`.
 #[inline(always)]
 pub(super) fn between<V: Lanes>(row: &[f32], fraction: V) -> V {
     let row = &row[..LANES + 1];
@@ -252,7 +250,7 @@ pub(super) fn between<V: Lanes>(row: &[f32], fraction: V) -> V {
     left.add(fraction.mul(V::load(&row[1..]).sub(left)))
 }
 
-/// Which lanes of a strip of a patch belong to it: all but for the last strip.
+/// The lanes of a strip that belong to the patch: all, except in the last strip.
 #[derive(Clone, Copy)]
 pub(super) struct Mask {
     width: usize,
@@ -270,7 +268,7 @@ impl Mask {
         if self.width == LANES {
             return lanes;
         }
-        // Not by multiplication with zero, which would keep what is not finite.
+        // Not by multiplication with zero, which would keep NaN and turn infinities into it.
         let mut values = [0.0; LANES];
         lanes.store(&mut values);
         values[self.width..].fill(0.0);

@@ -15,7 +15,7 @@ pub(super) struct Level {
     pub(super) stride: usize,
     /// Intensities, `height + 2 * border` rows of `stride`.
     pub(super) image: Vec<f32>,
-    /// Horizontal derivative, `height` rows of `width` and `LANES` more, in intensities per pixel.
+    /// Horizontal derivative in intensities per pixel: `height` rows of `width`, and `LANES` more values.
     pub(super) dx: Vec<f32>,
     /// Vertical derivative, likewise.
     pub(super) dy: Vec<f32>,
@@ -73,7 +73,7 @@ impl Level {
         self.dy.resize(self.width * self.height + LANES, 0.0);
         let width = self.width;
         for y in 0..self.height {
-            // The border (of at least one pixel) stands in for what lies outside.
+            // The border, of at least one pixel, is read for neighbours outside.
             let row = |dy: usize| {
                 let start = (y + self.border + dy - 1) * self.stride + self.border - 1;
                 &self.image[start..start + width + 2]
@@ -100,7 +100,7 @@ pub(super) struct Pyramid {
     pub(super) levels: Vec<Level>,
     /// Whether the levels have their gradients.
     differentiated: bool,
-    /// The scales finer than the finest level, and one that takes their place next.
+    /// Two buffers for the scales finer than the finest level.
     scratch: [Level; 2],
 }
 
@@ -136,7 +136,7 @@ impl Pyramid {
         }
     }
 
-    /// Computes the gradients unless they are there: only the first image of a pair needs them.
+    /// Computes the gradients, unless done already. Only the first image of a pair needs them.
     #[inline(always)]
     pub(super) fn differentiate(&mut self) {
         if !std::mem::replace(&mut self.differentiated, true) {

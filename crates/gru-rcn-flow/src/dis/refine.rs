@@ -10,9 +10,9 @@
 //! ```
 //!
 //! where `(du, dv)` is the change of the flow since the second image was warped by it, and
-//! `β = 1 / (|∇·|² + ζ²)`. Setting the derivative to zero gives equations that are linear but for
-//! ψ'. They are solved with the last flow's ψ' (lagged diffusivity) by a few sweeps of relaxation,
-//! and linearised again.
+//! `β = 1 / (|∇·|² + ζ²)`. Setting the derivative to zero gives equations that are linear except for
+//! ψ'. They are solved with the ψ' of the last flow (lagged diffusivity) by a few sweeps of relaxation,
+//! and then linearised again.
 
 use super::Dis;
 use super::lattice::Lattice;
@@ -54,8 +54,8 @@ impl Refiner {
         self.warp(first, second, [u, v]);
         self.linearise(&lattice, [u, v]);
         for y in 0..first.height {
-            lattice.scatter(&u[y * first.width..][..first.width], &mut self.system.u, y);
-            lattice.scatter(&v[y * first.width..][..first.width], &mut self.system.v, y);
+            lattice.scatter(line(u, first.width, y), &mut self.system.u, y);
+            lattice.scatter(line(v, first.width, y), &mut self.system.v, y);
         }
         for _ in 0..dis.variational_refinement_iterations {
             self.weigh_smoothness(dis, &lattice);
@@ -63,8 +63,8 @@ impl Refiner {
             self.system.relax(&lattice, SWEEPS);
         }
         for y in 0..first.height {
-            lattice.gather(&self.system.u, y, &mut u[y * first.width..][..first.width]);
-            lattice.gather(&self.system.v, y, &mut v[y * first.width..][..first.width]);
+            lattice.gather(&self.system.u, y, line_mut(u, first.width, y));
+            lattice.gather(&self.system.v, y, line_mut(v, first.width, y));
         }
     }
 
@@ -75,9 +75,8 @@ impl Refiner {
         self.mean.resize(width * height, 0.0);
         self.change.resize(width * height, 0.0);
         for y in 0..height {
-            let line = y * width..(y + 1) * width;
-            let (u, v, image) = (&u[line.clone()], &v[line.clone()], first.row(y));
-            let (mean, change) = (&mut self.mean[line.clone()], &mut self.change[line]);
+            let (u, v, image) = (line(u, width, y), line(v, width, y), first.row(y));
+            let (mean, change) = (line_mut(&mut self.mean, width, y), line_mut(&mut self.change, width, y));
             for x in 0..width {
                 let (at, fx, fy) = locate(second, x as f32 + u[x], y as f32 + v[x], 1);
                 let (above, below) = (&second.image[at..][..2], &second.image[at + second.stride..][..2]);
@@ -90,7 +89,7 @@ impl Refiner {
         }
     }
 
-    /// Computes the residuals as functions of the whole flow, for `flow` is what the warp was at:
+    /// Computes the residuals as functions of the whole flow. `[u, v]` is the flow `u₀, v₀` of the warp:
     /// the constant of `I_t + I_x (u - u₀) + I_y (v - v₀)` is `I_t - I_x u₀ - I_y v₀`.
     #[inline(always)]
     fn linearise(&mut self, lattice: &Lattice, [u, v]: [&[f32]; 2]) {
@@ -178,8 +177,8 @@ impl Refiner {
                     let r2 = x2[k] * u[k] + y2[k] * v[k] + t2[k];
                     let bright = delta / (r0 * r0 + epsilon_squared).sqrt();
                     let slope = gamma / (r1 * r1 + r2 * r2 + epsilon_squared).sqrt();
-                    // Beyond the last column there is no weight at all; the lower bound keeps the
-                    // inverse finite.
+                    // All weights are zero beyond the last column; the small constant keeps the inverse
+                    // finite.
                     let around = left[k] + right[k] + above[k] + below[k] + 1e-12;
                     let a11 = bright * x0[k] * x0[k] + slope * (x1[k] * x1[k] + x2[k] * x2[k]);
                     let a22 = bright * y0[k] * y0[k] + slope * (y1[k] * y1[k] + y2[k] * y2[k]);

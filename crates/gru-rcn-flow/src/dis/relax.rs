@@ -29,7 +29,7 @@ pub(super) struct System {
     pub(super) down: Vec<f32>,
 }
 
-/// One colour's pixels of a row: where they start, and their neighbours at the left and right.
+/// Half a row: the indices of its first pixel and of that pixel's neighbours.
 #[derive(Clone, Copy)]
 pub(super) struct Run {
     pub(super) above: usize,
@@ -56,6 +56,26 @@ impl Run {
             len: lattice.half,
         }
     }
+
+    /// The run itself, and its neighbours at the left, right, above and below.
+    #[inline(always)]
+    fn split<'a>(&self, plane: &'a mut [f32]) -> (&'a mut [f32], [&'a [f32]; 4]) {
+        let n = self.len;
+        // In the order of memory: the row above, this half row and the other one in either order,
+        // the row below.
+        let odd = self.left < self.here;
+        let cut = if odd { self.here } else { self.here + n };
+        let (head, tail) = plane.split_at_mut(cut);
+        if odd {
+            let (here, tail) = tail.split_at_mut(n);
+            let side = |at: usize| &head[at..][..n];
+            (here, [side(self.left), side(self.right), side(self.above), &tail[self.below - cut - n..][..n]])
+        } else {
+            let (above, here) = head.split_at_mut(self.here);
+            let side = |at: usize| &tail[at - cut..][..n];
+            (here, [side(self.left), side(self.right), &above[self.above..][..n], side(self.below)])
+        }
+    }
 }
 
 impl System {
@@ -70,9 +90,9 @@ impl System {
 
     /// `sweeps` sweeps of red-black relaxation.
     ///
-    /// A row can take its next half sweep once the rows around it had theirs, so the half sweeps
-    /// follow each other down the image at a distance of one row. That is the same arithmetic as
-    /// sweep after sweep, but every row is still in the cache when its turn comes again.
+    /// A row is ready for its next half sweep after the rows around it had theirs, so half sweeps follow
+    /// each other down the image at a distance of one row. The arithmetic is that of sweep after sweep,
+    /// but every row is still in the cache when it is read again.
     #[inline(always)]
     pub(super) fn relax(&mut self, lattice: &Lattice, sweeps: usize) {
         for front in 0..lattice.height + 2 * sweeps {
@@ -106,34 +126,11 @@ impl System {
     }
 }
 
-impl Run {
-    /// The run itself, and its neighbours at the left, right, above and below.
-    #[inline(always)]
-    fn split<'a>(&self, plane: &'a mut [f32]) -> (&'a mut [f32], [&'a [f32]; 4]) {
-        let n = self.len;
-        // In the order of memory: the row above, this half row and the other one in either order,
-        // the row below.
-        let odd = self.left < self.here;
-        let cut = if odd { self.here } else { self.here + n };
-        let (head, tail) = plane.split_at_mut(cut);
-        if odd {
-            let (here, tail) = tail.split_at_mut(n);
-            let side = |at: usize| &head[at..][..n];
-            (here, [side(self.left), side(self.right), side(self.above), &tail[self.below - cut - n..][..n]])
-        } else {
-            let (above, here) = head.split_at_mut(self.here);
-            let side = |at: usize| &tail[at - cut..][..n];
-            (here, [side(self.left), side(self.right), &above[self.above..][..n], side(self.below)])
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Equations that say u = 3, v = -1 at the upper left pixel and nothing but smoothness
-    /// elsewhere.
+    /// Equations with u = 3, v = -1 at the upper left pixel, and smoothness alone elsewhere.
     fn system(lattice: &Lattice) -> System {
         let mut system = System::default();
         system.reset(lattice);

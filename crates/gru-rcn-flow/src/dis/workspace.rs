@@ -1,4 +1,4 @@
-//! Buffers that outlive a pair of images, and the loop over the scales.
+//! Buffers that are reused from pair to pair, and the loop over the scales.
 
 use super::Dis;
 use super::densify::densify;
@@ -14,8 +14,8 @@ use crate::image::Image;
 
 /// [`Dis`] with its buffers, for many pairs one after another on one thread.
 ///
-/// Consecutive frames of a video go through [`DisWorkspace::push`], which keeps the pyramid of the
-/// frame that two pairs share. The flow is the same as that of [`Dis::flow`], bit for bit.
+/// For consecutive frames of a video, [`DisWorkspace::push`] keeps the pyramid of the frame that two
+/// pairs share. The flow is that of [`Dis::flow`], bit for bit.
 ///
 /// ```
 /// use gru_rcn_flow::{Dis, DisWorkspace, Image};
@@ -31,7 +31,7 @@ use crate::image::Image;
 #[derive(Clone, Debug)]
 pub struct DisWorkspace {
     dis: Dis,
-    /// Width and height of the frame in `first`, if there is one.
+    /// Width and height of the frame in `first`, if it holds one.
     held: Option<(usize, usize)>,
     first: Pyramid,
     second: Pyramid,
@@ -61,8 +61,8 @@ impl DisWorkspace {
         Ok(Self { dis, held: None, first, second, scales })
     }
 
-    /// The flow from `first` to `second`, as [`Dis::flow`]. A video that goes on by
-    /// [`DisWorkspace::push`] goes on from `second`.
+    /// The flow from `first` to `second`, as [`Dis::flow`]. A following [`DisWorkspace::push`] continues
+    /// from `second`.
     ///
     /// # Errors
     /// As [`Dis::flow`].
@@ -72,10 +72,10 @@ impl DisWorkspace {
         self.flow_to(second)
     }
 
-    /// The flow from the frame before to this one; `None` for the first frame.
+    /// The flow from the previous frame to this one; `None` for the first frame.
     ///
     /// # Errors
-    /// As [`Dis::flow`]. The frame before stays, so that the next frame may follow it.
+    /// As [`Dis::flow`]. The previous frame is kept, so another frame may follow it.
     pub fn push(&mut self, frame: &Image) -> Result<Option<Flow>, FlowError> {
         if self.held.is_some() {
             return self.flow_to(frame).map(Some);
@@ -86,12 +86,12 @@ impl DisWorkspace {
         Ok(None)
     }
 
-    /// Forgets the frame before: the next one is the first of another video.
+    /// Forgets the previous frame: the next one is the first of another video.
     pub fn restart(&mut self) {
         self.held = None;
     }
 
-    /// The flow from the frame that is held to `second`, which is held next.
+    /// The flow from the held frame to `second`, which is held afterwards.
     fn flow_to(&mut self, second: &Image) -> Result<Flow, FlowError> {
         let size = (second.width(), second.height());
         if let Some(first) = self.held.filter(|&first| first != size) {
@@ -103,13 +103,13 @@ impl DisWorkspace {
         Flow::new(size.0, size.1, u, v)
     }
 
-    /// The flow to `second`, by the widest vectors that the processor has. They hold the same
-    /// values in the same order, and no multiplication is fused with an addition, so the flow is
-    /// the same on every machine.
+    /// The flow to `second`, by the widest vectors of the processor. All kinds of vectors have the same
+    /// values in the same order, and no multiplication is fused with an addition, so the flow is the
+    /// same on every machine.
     fn estimate(&mut self, second: &Image, span: [u32; 2]) -> (Vec<f32>, Vec<f32>) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, the only thing that the function asks for.
+            // SAFETY: the processor has AVX2, the only requirement of the function.
             return unsafe { self.estimate_avx2(second, span) };
         }
         self.estimate_by::<Portable>(second, span)
@@ -122,8 +122,8 @@ impl DisWorkspace {
         self.estimate_by::<Avx2>(second, span)
     }
 
-    // All that it calls is inlined always, so that it becomes part of each of the two functions
-    // above.
+    // Always inlined, as are all functions that it calls, so that each of the two functions above
+    // compiles it for its own vectors.
     #[inline(always)]
     fn estimate_by<V: Lanes>(&mut self, second: &Image, [finest, coarsest]: [u32; 2]) -> (Vec<f32>, Vec<f32>) {
         self.second.build(second, finest, coarsest, self.border());
@@ -131,8 +131,8 @@ impl DisWorkspace {
         self.scales.run::<V>(&self.dis, &self.first, &self.second, finest, (second.width(), second.height()))
     }
 
-    /// Wide enough that a patch beside the image is inside, with the rest of its last vector and
-    /// the pixel after it that interpolation reads.
+    /// Width of the border: room for a patch beside the image, with the rest of its last vector and the
+    /// next pixel, which interpolation reads.
     fn border(&self) -> usize {
         self.dis.patch_size.next_multiple_of(LANES) + 1
     }
@@ -199,8 +199,8 @@ impl Scales {
     }
 }
 
-/// Takes one component of the flow to the next finer scale: bilinear interpolation between the
-/// centres of the pixels, and twice the displacement, for a pixel is half as long there.
+/// Enlarges one component of the flow to the next finer scale: bilinear interpolation between the
+/// centres of pixels, and twice the displacement, because pixels are half as long there.
 #[inline(always)]
 fn double(from: &[f32], (width, height): (usize, usize), to: &mut [f32], (to_width, to_height): (usize, usize)) {
     // A centre of the finer scale lies a quarter of a coarse pixel off a coarse centre: 3/4 and

@@ -1,10 +1,10 @@
-//! The same loops for more than one instruction set.
+//! Compilation of loops for several instruction sets.
 
-/// Compiles a function twice, for the target's baseline and for AVX2, and calls the one that the
-/// processor can run.
+/// Compiles a function twice, for the target's baseline and for AVX2, and calls the version that the
+/// processor supports.
 ///
-/// The body is plain Rust that the compiler vectorises. AVX2 is enabled without fused multiply-add,
-/// so both versions round alike and a flow has the same bits whichever ran.
+/// The body is plain Rust that the compiler vectorises. AVX2 is enabled without fused multiply-add, so
+/// both versions round alike, and a flow has the same bits with either.
 macro_rules! for_each_cpu {
     ($(#[$attribute:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$attribute])*
@@ -20,7 +20,7 @@ macro_rules! for_each_cpu {
 
             #[cfg(target_arch = "x86_64")]
             if std::arch::is_x86_feature_detected!("avx2") {
-                // SAFETY: the function is safe but for the feature it is compiled for, and the processor has that.
+                // SAFETY: the function is safe on a processor with AVX2, and this one has it.
                 return unsafe { avx2($($arg),*) };
             }
             portable($($arg),*)

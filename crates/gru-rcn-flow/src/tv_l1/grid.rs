@@ -1,18 +1,16 @@
 //! Planes laid out for vector loops.
 
-/// Floats of one vector of the widest instruction set in use; rows are a whole number of these
-/// long.
+/// Floats of a vector of the widest instruction set in use. The length of a row is a multiple of this.
 const LANES: usize = 8;
-/// Floats before the first row and after the last: a row may be read one float to either side.
+/// Floats before the first row and after the last: a row may be read shifted by one float.
 const GUARD: usize = 16;
 /// Floats from the start of one staggered plane to that of the next: six cache lines.
 const STAGGER: usize = 96;
 
-/// A plane of floats. Each row is followed by at least one float of padding, so that a loop may run
-/// over whole vectors, and reading one to the left or right of any pixel stays inside.
+/// A plane of floats. Each row is followed by at least one float of padding, so loops may run over whole
+/// vectors, and the left and right neighbour of every pixel can be read.
 ///
-/// What the padding holds is up to the user: [`Grid::close_rows`] repeats the last pixel,
-/// [`Grid::reshape`] leaves zeros.
+/// [`Grid::reshape`] fills the padding with zeros, [`Grid::close_rows`] with the last pixel of the row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Grid {
     width: usize,
@@ -26,22 +24,20 @@ pub(super) struct Grid {
 impl Grid {
     /// An empty plane for a loop that goes through many planes at once.
     ///
-    /// Large allocations begin at the start of a page, so equal rows of planes of one size compete
-    /// for the same few places in the cache. Each `turn` moves a plane a little further within its
-    /// memory.
+    /// Large allocations begin at the start of a page, so the same rows of planes of one size compete for
+    /// the same few places in the cache. Each `turn` moves a plane a little further in its memory.
     pub(super) fn staggered(turn: usize) -> Self {
         Self { turn, ..Self::default() }
     }
 
-    /// Makes the plane zeros of this size, in its old memory if that is large enough.
+    /// Resizes the plane and fills it with zeros. Its memory is reused if it is large enough.
     pub(super) fn reshape(&mut self, width: usize, height: usize) {
         let stride = (width + 1).next_multiple_of(LANES);
         let offset = GUARD + self.turn * STAGGER;
         let length = offset + height * stride + GUARD;
         self.data.clear();
         self.data.reserve_exact(length + GUARD);
-        // Rows that begin on a cache line take one load less per line; nothing depends on it but
-        // time.
+        // Rows that begin on a cache line take fewer loads. Only the speed depends on it.
         let skip = self.data.as_ptr().wrapping_add(offset).align_offset(64).min(GUARD);
         self.data.resize(length + skip, 0.0);
         (self.width, self.height, self.stride, self.first) = (width, height, stride, offset + skip);
@@ -55,7 +51,7 @@ impl Grid {
         }
     }
 
-    /// Copies the pixels out, without padding.
+    /// Copies the pixels into `out`, without padding.
     pub(super) fn store(&self, out: &mut [f32]) {
         for (y, row) in out.chunks_exact_mut(self.width).enumerate() {
             row.copy_from_slice(&self.row(y)[..self.width]);
@@ -85,17 +81,17 @@ impl Grid {
         &mut self.data[self.first + y * self.stride..][..self.stride]
     }
 
-    /// A row, shifted so that its value `x` is the one left of pixel `x`.
+    /// A row shifted so that value `x` is the left neighbour of pixel `x`.
     pub(super) fn left_of(&self, y: usize) -> &[f32] {
         &self.data[self.first + y * self.stride - 1..][..self.stride]
     }
 
-    /// A row, shifted so that its value `x` is the one right of pixel `x`.
+    /// A row shifted so that value `x` is the right neighbour of pixel `x`.
     pub(super) fn right_of(&self, y: usize) -> &[f32] {
         &self.data[self.first + y * self.stride + 1..][..self.stride]
     }
 
-    /// Sets the padding of a row to its last pixel, so that the forward difference there is zero.
+    /// Fills the padding of a row with its last pixel, whose forward difference then is zero.
     pub(super) fn close_row(&mut self, y: usize) {
         let width = self.width;
         let row = self.row_mut(y);
@@ -118,8 +114,8 @@ impl Grid {
 mod tests {
     use super::*;
 
-    /// Three columns and the padding that is always there make one vector of 8; eight columns need
-    /// a second.
+    /// With at least one float of padding, up to seven columns fit into one vector of 8; eight columns
+    /// need two.
     #[test]
     fn rows_are_whole_vectors_with_padding() {
         let mut grid = Grid::default();

@@ -9,9 +9,9 @@
 //! q_d = (q_d + τ ∇u_d) / (1 + τ/θ |∇u_d|)            forward differences
 //! ```
 //!
-//! The new `u` of row `y` needs the old `q` of rows `y` and `y − 1`; the new `q` of row `y − 1`
-//! needs the new `u` of these rows. So rows are visited once: first `u` of a row, then `q` of the
-//! one above, while both are still in the cache.
+//! The new `u` of row `y` needs the old `q` of rows `y` and `y − 1`; the new `q` of row `y − 1` needs the
+//! new `u` of these rows. So each row is visited once: first `u` of the row is updated, then `q` of the
+//! row above, while both are in the cache.
 
 use super::dispatch::for_each_cpu;
 use super::grid::Grid;
@@ -33,7 +33,7 @@ pub(super) struct Steps {
 pub(super) struct State {
     /// The flow's components.
     pub(super) u: [Grid; 2],
-    /// For each of them the horizontal and vertical part of `q`.
+    /// The horizontal and vertical part of `q` for each component.
     pub(super) q: [[Grid; 2]; 2],
     change: Vec<f32>,
     above_first: Vec<f32>,
@@ -47,7 +47,7 @@ impl Default for State {
 }
 
 impl State {
-    /// Dual variables of zero, for an image of this size.
+    /// Sets the dual variables to zero, for an image of this size.
     pub(super) fn reset_dual(&mut self, width: usize, height: usize) {
         self.q.iter_mut().flatten().for_each(|grid| grid.reshape(width, height));
     }
@@ -60,8 +60,7 @@ impl State {
             row.resize(stride, 0.0);
         }
         pass(self, data, steps, height);
-        // Columns are summed over the rows in f32 and over each other in f64, in this order on
-        // every machine.
+        // On every machine, sums over rows are in f32 and the sum over columns in f64, in this order.
         self.change.iter().map(|&sum| f64::from(sum)).sum()
     }
 }
@@ -92,12 +91,12 @@ fn update_flow(state: &mut State, data: &Linearised, steps: Steps, y: usize) {
     v.close_row(y);
 }
 
-/// The thresholding step and the divergence: the new flow of a row, and its squared changes added
-/// up by column.
+/// The thresholding step and the divergence: computes the new flow of a row and adds its squared changes
+/// by column.
 ///
-/// The dual rows of each component are the horizontal part, shifted by a pixel and as it is, and
-/// the vertical part, above and here. What is written comes as an argument of its own: only so the
-/// compiler knows that it overlaps with nothing.
+/// The dual rows of each component are the horizontal part, shifted by a pixel and not shifted, and the
+/// vertical part of the row above and of this row. Every slice that is written is an argument of its
+/// own, so that the compiler knows that it overlaps with no other.
 #[inline(always)]
 fn advance(
     u: &mut [f32],
@@ -141,10 +140,8 @@ fn update_dual(state: &mut State, steps: Steps, y: usize, below: usize) {
     }
 }
 
-/// The new dual variables of a row, from the row, the row shifted by a pixel and the row below of
-/// both components.
-///
-/// As in [`advance`], what is written comes as arguments of its own.
+/// Computes the new dual variables of a row from, for both components, the row, the row shifted by a
+/// pixel and the row below. Written slices are arguments of their own, as in [`advance`].
 #[inline(always)]
 fn ascend(
     u: [&[f32]; 3],

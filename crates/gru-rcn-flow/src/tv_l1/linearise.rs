@@ -4,7 +4,7 @@ use super::dispatch::for_each_cpu;
 use super::grid::Grid;
 use super::packed::{Packed, Sample, Samples};
 
-/// Squared gradients up to this carry no information on the motion.
+/// Squared gradients up to this value give no information on the motion.
 const LEAST_GRADIENT: f32 = f32::EPSILON;
 
 /// The data term around a flow `u₀`: the residual of a flow `u` is
@@ -15,9 +15,9 @@ pub(super) struct Linearised {
     pub(super) horizontal: Grid,
     /// Vertical derivative of the warped image.
     pub(super) vertical: Grid,
-    /// The residual's constant part.
+    /// The constant part of the residual.
     pub(super) rho: Grid,
-    /// One over the squared gradient, or zero where there is none.
+    /// One over the squared gradient, or zero if there is no gradient.
     pub(super) inverse: Grid,
     samples: Samples,
 }
@@ -30,14 +30,14 @@ impl Default for Linearised {
 }
 
 impl Linearised {
-    /// Planes for an image of this size. The padding is zeros and stays so.
+    /// Resizes the planes for an image of this size. Their padding is and remains zero.
     pub(super) fn reshape(&mut self, width: usize, height: usize) {
         for grid in [&mut self.horizontal, &mut self.vertical, &mut self.rho, &mut self.inverse] {
             grid.reshape(width, height);
         }
     }
 
-    /// Warps the second image by a flow and linearises there.
+    /// Warps the second image by a flow and linearises the data term there.
     pub(super) fn run(&mut self, first: &Grid, second: &Packed, u: &[Grid; 2]) {
         let width = first.width();
         for y in 0..first.height() {

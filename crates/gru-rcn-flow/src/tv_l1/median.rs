@@ -1,18 +1,18 @@
 //! The 5×5 median filter.
 //!
-//! The median of 25 values by a network of comparisons without branches, so that it runs on whole
+//! The median of 25 values is found by a network of comparisons without branches, which runs on whole
 //! vectors:
 //!
-//! 1. The five values of every column are sorted. Five neighbouring windows share a column, so that
-//!    is done once per row.
-//! 2. The five columns of a window are sorted row by row. Rows and columns are sorted then: the
-//!    value in row `i`, column `j` (from 0) has at least `(i+1)(j+1) − 1` values that are no larger
-//!    and `(5−i)(5−j) − 1` that are no smaller. The median has 12 of each, so a place with
-//!    `(i+1)(j+1) ≥ 14` or `(5−i)(5−j) ≥ 14` can be left out. 13 places stay, and as many were left
-//!    out above as below: their median is the one looked for.
-//! 3. By the 0-1 principle a network of comparisons may be judged by zeros and ones, and there are
-//!    only 252 sorted tables of those. The 16 comparisons of the last step come from a search over
-//!    them; a test goes through every window of zeros and ones with sorted columns.
+//! 1. The five values of every column are sorted, once per row, because five neighbouring windows share
+//!    a column.
+//! 2. The rows of a window of five columns are sorted. Then rows and columns are sorted: the value in
+//!    row `i`, column `j` (from 0) has at least `(i+1)(j+1) − 1` values that are no larger and
+//!    `(5−i)(5−j) − 1` that are no smaller. The median has 12 of each, so places with
+//!    `(i+1)(j+1) ≥ 14` or `(5−i)(5−j) ≥ 14` can be left out. 13 places remain, and equally many were
+//!    left out above and below, so their median is that of the window.
+//! 3. By the 0-1 principle it is enough that a network is right for zeros and ones, of which there are
+//!    only 252 sorted tables. The 16 comparisons of the last step come from a search over these; a test
+//!    checks every window of zeros and ones with sorted columns.
 
 use super::dispatch::for_each_cpu;
 use super::grid::Grid;
@@ -31,14 +31,14 @@ pub(super) struct Median {
 
 impl Default for Median {
     fn default() -> Self {
-        // Changes places with the planes of the flow, so its turn is one that they do not have.
+        // It is swapped with the planes of the flow, so it has a turn that they do not have.
         Self { sorted: Default::default(), filtered: Grid::staggered(10) }
     }
 }
 
 impl Median {
-    /// Replaces every value by the median of the 5×5 window around it; beyond the borders the edge
-    /// is repeated. Closes the rows.
+    /// Replaces every value by the median of the 5×5 window around it, with edges repeated beyond the
+    /// borders, and closes the rows.
     pub(super) fn run(&mut self, plane: &mut Grid) {
         let (width, height) = (plane.width(), plane.height());
         self.filtered.reshape(width, height);
@@ -120,7 +120,7 @@ fn sort5(mut v: [f32; SIDE]) -> [f32; SIDE] {
 #[inline(always)]
 fn median_of_sorted_columns(window: [[f32; SIDE]; SIDE]) -> f32 {
     let [a, b, c, d, e] = [
-        sort5(window[0]), // of which the compiler keeps what is used below
+        sort5(window[0]), // the compiler drops comparisons of unused values
         sort5(window[1]),
         sort5(window[2]),
         sort5(window[3]),

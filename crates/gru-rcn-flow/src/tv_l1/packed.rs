@@ -3,18 +3,17 @@
 use super::dispatch::for_each_cpu;
 use super::grid::Grid;
 
-/// Columns and rows of zeros around the packed image. A footprint of four taps that begins no more
-/// than this far outside lies in them entirely, so that positions need clamping and no branch.
+/// Columns and rows of zeros around the packed image. A footprint of four taps that lies this far outside
+/// covers only zeros, so positions are clamped and need no branch.
 const MARGIN: usize = 4;
-/// Intensity, its two derivatives, and one float to make a vector of four.
+/// Intensity, its two derivatives, and one unused float for a vector of four.
 const CHANNELS: usize = 4;
 /// Taps of the interpolation along each axis.
 const TAPS: usize = 4;
 /// The cubic's free coefficient: its slope at distance 1.
 const SLOPE: f32 = -0.75;
 
-/// An image and its derivatives, pixel by pixel, so that one tap of an interpolation is one load
-/// for all three.
+/// An image and its derivatives, pixel by pixel, so each tap of an interpolation is one load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packed {
     width: usize,
@@ -48,8 +47,8 @@ impl Packed {
     }
 }
 
-/// Values of a [`Packed`] image at one place: intensity, horizontal and vertical derivative, and
-/// nothing.
+/// Values of a [`Packed`] image at one place: intensity, horizontal and vertical derivative, and an unused
+/// value.
 pub(super) type Sample = [f32; CHANNELS];
 
 /// The samples of one row; keeps its memory from row to row.
@@ -72,8 +71,7 @@ impl Samples {
             weights.iter_mut().for_each(|weights| weights.resize(n, 0.0));
         }
         self.values.resize(n, Sample::default());
-        // Footprints are found for many pixels at a time, samples for one pixel and all channels at
-        // a time.
+        // Footprints are computed for many pixels at a time, samples for all channels of one pixel.
         footprints(u, 0.0, 1.0, image.width, &mut self.columns, &mut self.across);
         footprints(v, y as f32, 0.0, image.height, &mut self.rows, &mut self.down);
         interpolate(image, self);
@@ -106,7 +104,7 @@ fn locate(flow: &[f32], (origin, advance): (f32, f32), most: f32, cells: &mut [u
     let (flow, fractions) = (&flow[..n], &mut fractions[..n]);
     for x in 0..n {
         let position = origin + advance * x as u32 as f32 + flow[x];
-        // `max` before `min` also takes NaN to a place inside.
+        // `max` first, which also turns NaN into a place inside.
         let shifted = position.max(1.0 - MARGIN as f32).min(most) + MARGIN as f32;
         let whole = shifted as i32; // the floor: it is at least 1
         cells[x] = (whole - 1) as u32;
@@ -114,7 +112,7 @@ fn locate(flow: &[f32], (origin, advance): (f32, f32), most: f32, cells: &mut [u
     }
 }
 
-/// Keys' weights; the third's place holds the positions before.
+/// Keys' weights. On entry `third` holds the positions.
 #[inline(always)]
 fn spread(third: &mut [f32], first: &mut [f32], second: &mut [f32], fourth: &mut [f32]) {
     let n = third.len();

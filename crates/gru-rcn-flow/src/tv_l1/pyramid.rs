@@ -1,10 +1,10 @@
-//! One image at all scales.
+//! The pyramid of an image.
 
 use super::grid::Grid;
 use super::resize::Resize;
 use crate::image::Image;
 
-/// Least side of a level: in a smaller one, a motion of one pixel is hardly visible.
+/// Least side of a level: on a smaller one, motion is hardly visible.
 const LEAST_SIDE: usize = 16;
 
 /// An image and its smaller versions, finest first.
@@ -15,7 +15,7 @@ pub(super) struct Pyramid {
 }
 
 impl Pyramid {
-    /// Builds the pyramid of an image with at most `scales` levels, in the memory that it has.
+    /// Builds the pyramid of an image with at most `scales` levels, reusing the memory of the last one.
     pub(super) fn build(&mut self, image: &Image, scales: usize, scale_step: f64, resize: &mut Resize) {
         let sizes = sizes(image.width(), image.height(), scales, scale_step);
         self.used = 0;
@@ -41,7 +41,7 @@ impl Pyramid {
     }
 }
 
-/// The sizes of the levels: each the rounded multiple of the one before, as long as no side gets
+/// The sizes of the levels: each is the previous one times `scale_step`, rounded, as long as no side is
 /// below 16.
 fn sizes(width: usize, height: usize, scales: usize, scale_step: f64) -> impl Iterator<Item = (usize, usize)> {
     let smaller = move |side: usize| (side as f64 * scale_step).round_ties_even() as usize;

@@ -10,9 +10,9 @@ pub(super) struct Resize {
 }
 
 impl Resize {
-    /// Fills `to`, at the size it has, from `from`. The pixel centre `x + ½` of the result lies at
-    /// `(x + ½)·step` of the source, `step` being the source pixels per result pixel; beyond the
-    /// outermost centres the edge is repeated.
+    /// Resizes `from` to the size of `to`. The pixel centre `x + ½` of the result lies at `(x + ½)·step`
+    /// of the source, where `step` is in source pixels per result pixel. Beyond the outermost centres the
+    /// edge is repeated.
     pub(super) fn run(&mut self, from: &Grid, to: &mut Grid, step: (f64, f64)) {
         let (width, height) = (to.width(), to.height());
         self.columns.clear();
@@ -29,7 +29,7 @@ impl Resize {
     }
 }
 
-/// The two source pixels that a result pixel lies between, and the weight of the second.
+/// The two source pixels on either side of a result pixel, and the weight of the second.
 fn neighbours(at: usize, step: f64, length: usize) -> (usize, usize, f32) {
     let centre = ((at as f64 + 0.5) * step - 0.5).clamp(0.0, (length - 1) as f64);
     let first = centre as usize; // truncation is the floor: the centre is not negative

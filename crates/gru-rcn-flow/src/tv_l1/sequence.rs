@@ -1,4 +1,4 @@
-//! The frames of a video, one after another.
+//! The flow of the frames of a video, one after another.
 
 use super::TvL1;
 use super::pyramid::Pyramid;
@@ -10,8 +10,8 @@ use crate::image::Image;
 
 /// Computes the flow from each frame of a video to the next.
 ///
-/// The pyramid of a frame serves both of its pairs, and all memory is reused: from the third frame
-/// on, nothing is allocated as long as the frames keep their size.
+/// The pyramid of a frame is used for both of its pairs, and all memory is reused: from the third frame
+/// on, nothing is allocated as long as frames have the same size.
 #[derive(Clone, Debug)]
 pub struct TvL1Sequence {
     settings: TvL1,
@@ -20,7 +20,8 @@ pub struct TvL1Sequence {
     size: Option<(usize, usize)>,
     solver: Solver,
     resize: Resize,
-    flow: Flow,
+    /// The last flow.
+    pub(super) flow: Flow,
 }
 
 impl TvL1Sequence {
@@ -29,13 +30,12 @@ impl TvL1Sequence {
         Self { settings, before, now, size: None, solver, resize, flow: Flow::zero(0, 0) }
     }
 
-    /// Takes the next frame and returns the flow to it from the frame before; `None` for the first
-    /// frame.
+    /// The flow from the previous frame to this one; `None` for the first frame.
     ///
     /// # Errors
-    /// [`FlowError::TooSmall`] if the frame has no pixels, [`FlowError::NotFinite`] if an intensity
-    /// is not a finite number, [`FlowError::Sizes`] if the frame differs in size from the one
-    /// before. An error leaves the sequence unchanged.
+    /// [`FlowError::TooSmall`] if the frame has no pixels, [`FlowError::NotFinite`] if an intensity is not
+    /// a finite number, [`FlowError::Sizes`] if the frame differs in size from the previous one. An error
+    /// leaves the sequence unchanged.
     pub fn push(&mut self, frame: &Image) -> Result<Option<&Flow>, FlowError> {
         let size = (frame.width(), frame.height());
         if size.0 == 0 || size.1 == 0 {
@@ -66,9 +66,5 @@ impl TvL1Sequence {
     /// Forgets the last frame: the next one begins a new video. The memory is kept.
     pub fn restart(&mut self) {
         self.size = None;
-    }
-
-    pub(super) fn into_flow(self) -> Flow {
-        self.flow
     }
 }

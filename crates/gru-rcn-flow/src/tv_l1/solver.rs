@@ -1,4 +1,4 @@
-//! The scheme from the coarsest scale to the finest.
+//! The loop from the coarsest scale to the finest.
 
 use super::TvL1;
 use super::grid::Grid;
@@ -9,8 +9,7 @@ use super::packed::Packed;
 use super::pyramid::Pyramid;
 use super::resize::Resize;
 
-/// The buffers of the computation between two pyramids. They grow to the size of the images and are
-/// then reused.
+/// The buffers for the flow between two pyramids, which are reused from pair to pair.
 #[derive(Clone, Debug)]
 pub(super) struct Solver {
     state: State,
@@ -23,7 +22,7 @@ pub(super) struct Solver {
 impl Default for Solver {
     fn default() -> Self {
         let (state, data, packed, median) = Default::default();
-        // These change places with the flow, as the median's does.
+        // These are swapped with the flow, like the plane of the median filter.
         let enlarged = [11, 12].map(Grid::staggered);
         Self { state, data, packed, median, enlarged }
     }
@@ -51,7 +50,7 @@ impl Solver {
         &self.state.u
     }
 
-    /// Takes the flow to the next finer scale.
+    /// Enlarges the flow to the next finer scale.
     fn enlarge(&mut self, settings: &TvL1, finer: &Grid, resize: &mut Resize) {
         for (u, larger) in self.state.u.iter_mut().zip(&mut self.enlarged) {
             larger.reshape(finer.width(), finer.height());
@@ -63,7 +62,7 @@ impl Solver {
         }
     }
 
-    /// Warps, and between two warps iterates until the flow moves little.
+    /// Runs all warps. After each one it iterates until the flow changes little.
     fn solve_scale(&mut self, settings: &TvL1, first: &Grid, second: &Grid) {
         let (width, height) = (first.width(), first.height());
         let steps = Steps {

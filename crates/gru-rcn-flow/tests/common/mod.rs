@@ -1,9 +1,9 @@
-//! Comparison of a flow with a known one.
+//! Comparison of a flow with the known one.
 
 use gru_rcn_flow::Flow;
 
-/// Mean distance from `expected(x, y)` over the pixels at least `margin` from the border, where
-/// what moves in is unknown.
+/// Mean distance from `expected(x, y)`, without the pixels within `margin` of the border, where unknown
+/// content moves in.
 pub(crate) fn distance(flow: &Flow, margin: usize, expected: impl Fn(usize, usize) -> (f32, f32)) -> f32 {
     let (mut sum, mut count) = (0.0, 0.0);
     for y in margin..flow.height() - margin {

@@ -1,4 +1,4 @@
-//! BLEU as coco-caption has it (Papineni et al., 2002).
+//! BLEU (Papineni et al., 2002), as in coco-caption.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use super::ngrams::{Counted, ORDERS};
 /// BLEU-1 to BLEU-4 in [0, 1].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bleu {
-    /// Of all captions together, from summed counts; not the mean of the clips' values.
+    /// Scores of all captions together, from summed counts; not the mean of the clips' scores.
     pub corpus: [f64; ORDERS],
-    /// Of every clip, by the same formula.
+    /// Scores of every clip, by the same formula.
     pub clips: Vec<[f64; ORDERS]>,
 }
 
@@ -19,8 +19,8 @@ pub struct Bleu {
 /// BLEU-n = B · (p₁ ⋯ pₙ)^(1/n), where p_k = (correct + 10⁻¹⁵) / (n-grams of order k + 10⁻⁹) and
 /// B = exp(1 − r / c) if the hypotheses' length c is less than r. r is the sum of the lengths of the
 /// closest references, the shorter of two that are equally close. The small constants are
-/// coco-caption's; because of them captions of fewer than n words score more than 0: a perfect one
-/// of three words has a BLEU-4 of 10^(−6/4) = 0.0316.
+/// coco-caption's. Because of them, captions of fewer than n words score above 0: a perfect one of
+/// three words has a BLEU-4 of 10^(−6/4) = 0.0316.
 pub fn bleu(corpus: &Corpus) -> Bleu {
     let mut total = Counts::default();
     let clips = corpus.ngrams().clips.iter().map(|(hypothesis, references)| {

@@ -1,4 +1,4 @@
-//! CIDEr and CIDEr-D (Vedantam et al., 2015) as their authors' programs have them.
+//! CIDEr and CIDEr-D (Vedantam et al., 2015), as in their authors' programs.
 
 use super::ngrams::{Counted, ORDERS};
 use super::{Corpus, Scores};
@@ -13,13 +13,13 @@ const SIGMA: f64 = 6.0;
 /// ln(N / max(1, clips whose references have it)), N the number of clips. Δ is the difference of the
 /// numbers of *bigrams*. Words are not stemmed. The corpus' score is the mean.
 ///
-/// An n-gram of all clips weighs nothing. So with one clip everything is 0.
+/// An n-gram that occurs in all clips has weight 0, so every score of a single clip is 0.
 pub fn cider_d(corpus: &Corpus) -> Scores {
     score(corpus, true)
 }
 
-/// CIDEr without the clipping and without the penalty for length of [`cider_d`]: the plain cosine
-/// of the weights, times 10.
+/// CIDEr: as [`cider_d`] without clipping and without the penalty for length, that is the cosine of the
+/// weights times 10.
 pub fn cider(corpus: &Corpus) -> Scores {
     score(corpus, false)
 }
@@ -28,7 +28,7 @@ fn score(corpus: &Corpus, robust: bool) -> Scores {
     let ngrams = corpus.ngrams();
     let clips = ngrams.clips.len();
     let mut frequencies = vec![0u32; ngrams.different];
-    // The last clip that an n-gram was counted for, plus one.
+    // The last clip for which an n-gram was counted, plus one.
     let mut counted_for = vec![0usize; ngrams.different];
     for (clip, (_, references)) in ngrams.clips.iter().enumerate() {
         for &(gram, ..) in references.iter().flat_map(|reference| &reference.grams) {
@@ -51,7 +51,7 @@ fn score(corpus: &Corpus, robust: bool) -> Scores {
 
 /// A caption as weighted n-grams.
 struct Vector {
-    /// Number, order less one and weight, by number.
+    /// Number, order minus one and weight of each n-gram, sorted by number.
     grams: Vec<(u32, usize, f64)>,
     norms: [f64; ORDERS],
     bigrams: f64,

@@ -1,4 +1,4 @@
-//! Hypotheses with their references, tokenised.
+//! Tokenised hypotheses with their references.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -7,23 +7,23 @@ use super::ngrams::NGrams;
 use super::tokenizer::{LINE_SEPARATORS, tokenize_lines};
 use super::{CaptionError, Side};
 
-/// A caption of a clip, as somebody or a system wrote it.
+/// A caption of a clip, written by a person or a system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caption {
-    /// The clip. Ids are compared as they are.
+    /// Id of the clip, compared byte for byte.
     pub id: String,
-    /// The sentence.
+    /// The caption's text.
     pub text: String,
 }
 
 /// A clip's hypothesis and references: tokens with a space between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptionedClip {
-    /// The clip.
+    /// Id of the clip.
     pub id: String,
-    /// What a system wrote.
+    /// The caption of a system.
     pub hypothesis: String,
-    /// What it should be like; at least one.
+    /// The captions of people; at least one.
     pub references: Vec<String>,
 }
 
@@ -51,8 +51,9 @@ impl Corpus {
     ///
     /// # Errors
     ///
-    /// What coco-caption mixes up silently or stops at without a reason: line separators other than
-    /// a newline, `|||`, clips with captions on one side only, two hypotheses of one clip, no clip.
+    /// For input that coco-caption mixes up silently or stops at without a reason: line separators
+    /// other than a newline, `|||`, clips with captions on one side only, two hypotheses of one clip,
+    /// no clip.
     pub fn new(references: &[Caption], hypotheses: &[Caption]) -> Result<Self, CaptionError> {
         check(Side::References, references)?;
         check(Side::Hypotheses, hypotheses)?;
@@ -70,17 +71,10 @@ impl Corpus {
                 }
             }
         }
-        type Clip<'a> = (&'a str, Vec<&'a str>, Vec<&'a str>);
-        let without = |lacks: fn(&Clip) -> bool| -> Vec<String> {
-            clips.iter().filter(|clip| lacks(clip)).map(|clip| clip.0.to_owned()).collect()
-        };
-        let lonely = without(|clip| clip.2.is_empty());
+        let lonely = clips.iter().filter(|(.., hypotheses)| hypotheses.is_empty()).map(|(id, ..)| (*id).to_owned());
+        let lonely: Vec<String> = lonely.collect();
         if !lonely.is_empty() {
             return Err(CaptionError::NoHypothesis(lonely));
-        }
-        let lonely = without(|clip| clip.1.is_empty());
-        if !lonely.is_empty() {
-            return Err(CaptionError::NoReferences(lonely));
         }
         if let Some((id, _, several)) = clips.iter().find(|clip| clip.2.len() > 1) {
             return Err(CaptionError::Hypotheses { id: (*id).to_owned(), count: several.len() });
@@ -95,7 +89,7 @@ impl Corpus {
         Self::from_tokens(tokenized.collect())
     }
 
-    /// Takes captions that are tokens already, with a space between them, as they are.
+    /// Takes captions that are tokenised already, with a space between tokens.
     ///
     /// # Errors
     ///

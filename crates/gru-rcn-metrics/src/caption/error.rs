@@ -7,23 +7,23 @@ use thiserror::Error;
 /// Which captions an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// What a clip's caption should be like.
+    /// The captions of people.
     References,
-    /// What a system wrote.
+    /// The captions of a system.
     Hypotheses,
 }
 
-/// Captions that coco-caption would score silently wrong, or files that METEOR cannot use.
+/// Captions that coco-caption would silently score wrong, or a file that METEOR cannot use.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CaptionError {
     /// There is nothing to score.
     #[error("there are no captions to score")]
     NoClips,
-    /// A character that coco-caption takes for the end of a caption, so that later ones shift.
+    /// A character that coco-caption takes for the end of a caption, which shifts all later ones.
     #[error("the caption of clip {id} holds a line separator (U+{:04X}): {text:?}; replace it with a space", u32::from(*character))]
     LineSeparator {
-        /// Where the caption is.
+        /// The caption's side.
         side: Side,
         /// The clip.
         id: String,
@@ -32,20 +32,20 @@ pub enum CaptionError {
         /// The line separator.
         character: char,
     },
-    /// METEOR's own mark between captions: in a reference it makes two of one.
+    /// METEOR's separator of captions, which would turn a reference into two.
     #[error("the caption of clip {id} holds `|||`, which separates captions for METEOR: {text:?}; remove it")]
     Bars {
-        /// Where the caption is.
+        /// The caption's side.
         side: Side,
         /// The clip.
         id: String,
         /// The caption.
         text: String,
     },
-    /// Clips with references that no hypothesis is about.
+    /// Clips with references and without a hypothesis.
     #[error("references but no hypothesis for {}: {}", clips(.0.len()), FirstOf(.0))]
     NoHypothesis(Vec<String>),
-    /// Clips with a hypothesis that no reference is about.
+    /// Clips with a hypothesis and without references.
     #[error("a hypothesis but no references for {}: {}", clips(.0.len()), FirstOf(.0))]
     NoReferences(Vec<String>),
     /// A clip with more than one hypothesis.
@@ -53,16 +53,16 @@ pub enum CaptionError {
     Hypotheses {
         /// The clip.
         id: String,
-        /// How many.
+        /// Number of hypotheses.
         count: usize,
     },
-    /// A table of paraphrases that is broken or not one.
+    /// A broken table of paraphrases, or a file that is no such table.
     #[error("{0}")]
     Paraphrases(String),
 }
 
 impl CaptionError {
-    /// Which captions to look at, if the error is about one side.
+    /// The side that the error is about, if it is one.
     pub fn side(&self) -> Option<Side> {
         match self {
             Self::LineSeparator { side, .. } | Self::Bars { side, .. } => Some(*side),
@@ -77,7 +77,7 @@ fn clips(count: usize) -> String {
     if count == 1 { "1 clip".into() } else { format!("{count} clips") }
 }
 
-/// The first names of a list, and that there are more.
+/// The first names of a list, followed by `…` if there are more.
 struct FirstOf<'a>(&'a [String]);
 
 impl fmt::Display for FirstOf<'_> {

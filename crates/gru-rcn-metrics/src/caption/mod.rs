@@ -1,5 +1,5 @@
-//! Metrics of captions, equal to those of coco-caption: BLEU, ROUGE-L, CIDEr, CIDEr-D and METEOR,
-//! and the tokenizer under them. No Java, no child process, no file of its own, no network.
+//! Metrics of captions with the values of coco-caption: BLEU, ROUGE-L, CIDEr, CIDEr-D and METEOR, and
+//! their tokenizer. They need no Java, no child process, no files and no network.
 //!
 //! ```
 //! use gru_rcn_metrics::caption::{Caption, Corpus, cider_d, rouge_l};
@@ -35,9 +35,9 @@ use serde::Serialize;
 /// The values of one metric.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scores {
-    /// Of all clips together.
+    /// Score of all clips together.
     pub corpus: f64,
-    /// Of every clip, in the order of [`Corpus::clips`].
+    /// Score of every clip, in the order of [`Corpus::clips`].
     pub clips: Vec<f64>,
 }
 

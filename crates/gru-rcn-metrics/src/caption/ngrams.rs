@@ -4,24 +4,24 @@ use rustc_hash::FxHashMap;
 
 use super::CaptionedClip;
 
-/// The longest n-grams that count.
+/// Largest order of n-grams.
 pub(super) const ORDERS: usize = 4;
 
-/// The n-grams of one caption. Words are what white space separates, a no-break space too.
+/// The n-grams of a caption. Words are separated by white space, which includes no-break spaces.
 #[derive(Debug)]
 pub(super) struct Counted {
     /// Number of words.
     pub(super) words: usize,
-    /// Every n-gram's number with its order less one and how often it occurs, by number.
+    /// Number, order minus one and count of each n-gram, sorted by number.
     pub(super) grams: Vec<(u32, usize, u32)>,
 }
 
-/// All captions of a corpus in n-grams.
+/// The n-grams of all captions of a corpus.
 #[derive(Debug)]
 pub(super) struct NGrams {
     /// Number of different n-grams.
     pub(super) different: usize,
-    /// Per clip, the hypothesis and the references.
+    /// The hypothesis and the references of each clip.
     pub(super) clips: Vec<(Counted, Vec<Counted>)>,
 }
 

@@ -1,17 +1,16 @@
-//! ROUGE-L as coco-caption has it (Lin, 2004).
+//! ROUGE-L (Lin, 2004), as in coco-caption.
 
 use super::{Corpus, Scores};
 
-/// How much recall counts against precision.
+/// Weight of recall against precision.
 const BETA: f64 = 1.2;
 
-/// ROUGE-L in [0, 1]: (1 + β²) P R / (R + β² P) with β = 1.2, from the longest common subsequence
-/// of hypothesis and reference. P, its share of the hypothesis, and R, its share of the reference,
-/// are each the greatest over the references, not necessarily of the same one. The corpus' score is
-/// the mean.
+/// ROUGE-L in [0, 1]: (1 + β²) P R / (R + β² P) with β = 1.2, from the longest common subsequence of
+/// hypothesis and reference. P is its share of the hypothesis and R its share of the reference, each
+/// the maximum over the references, perhaps of different ones. The corpus' score is the mean.
 ///
-/// Tokens are what single spaces separate, so that an empty caption has one token, the empty one,
-/// and two empty captions score 1.
+/// Tokens are separated by single spaces, so an empty caption has one empty token, and two empty
+/// captions score 1.
 pub fn rouge_l(corpus: &Corpus) -> Scores {
     let clips = corpus.clips().iter().map(|clip| {
         let hypothesis: Vec<&str> = clip.hypothesis.split(' ').collect();

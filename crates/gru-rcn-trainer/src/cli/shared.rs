@@ -251,8 +251,8 @@ impl FilesArgs {
     }
 }
 
-/// The paths of a pattern, sorted. Names that begin with a dot are not among them unless the pattern
-/// says so, as in a shell.
+/// The paths of a pattern, sorted. As in a shell, a name that begins with a dot is matched only by a part
+/// that begins with a dot; behind `**`, if any part does.
 fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     let parts: Vec<&str> = Path::new(pattern).components().filter_map(|part| part.as_os_str().to_str()).collect();
     let fixed = parts.iter().take_while(|part| !part.contains(WILD)).count();
@@ -260,12 +260,17 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
     let glob = GlobBuilder::new(&parts.iter().collect::<PathBuf>().to_string_lossy()).literal_separator(true).build();
     let glob = glob.with_context(|| format!("{pattern} is neither a file nor a pattern"))?.compile_matcher();
     let deepest = if parts.contains(&"**") { usize::MAX } else { parts.len() - fixed };
-    let dotted = parts[fixed..].iter().any(|part| part.starts_with('.'));
+    // The part of the pattern for the names at a depth; none from the first `**` on.
+    let part = |depth: usize| parts[fixed..].iter().take_while(|part| **part != "**").nth(depth - 1);
+    let dotted_deeper = parts.iter().skip_while(|part| **part != "**").any(|part| part.starts_with('.'));
     let here = Path::new(".");
     let walk =
         WalkDir::new(if fixed == 0 { here } else { &root }).max_depth(deepest).follow_links(true).sort_by_file_name();
-    let seen =
-        |entry: &DirEntry| entry.depth() == 0 || dotted || !entry.file_name().as_encoded_bytes().starts_with(b".");
+    let seen = |entry: &DirEntry| {
+        entry.depth() == 0
+            || !entry.file_name().as_encoded_bytes().starts_with(b".")
+            || part(entry.depth()).map_or(dotted_deeper, |part| part.starts_with('.'))
+    };
     let mut paths = Vec::new();
     for entry in walk.into_iter().filter_entry(seen) {
         let dangling =
@@ -422,4 +427,33 @@ pub(super) fn system_json(result: &SystemResult, scores: &Path) -> Value {
 /// Prints one JSON document on standard output.
 pub(super) fn print_json(document: &impl Serialize) -> Result<()> {
     say!("{}", serde_json::to_string_pretty(document)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_hidden_name_is_matched_by_its_part_of_the_pattern_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["a/1.mp4", "a/.2.mp4", ".b/3.mp4", ".b/.4.mp4"] {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        for (pattern, expected) in [
+            ("*/*.mp4", &["a/1.mp4"][..]),
+            (".*/*.mp4", &[".b/3.mp4"]),
+            ("*/.*.mp4", &["a/.2.mp4"]),
+            ("**/*.mp4", &["a/1.mp4"]),
+            // Behind `**` a dot in any part allows hidden names in all of them.
+            ("**/.*.mp4", &[".b/.4.mp4", "a/.2.mp4"]),
+        ] {
+            let found = matches(folder.path().join(pattern).to_str().unwrap()).unwrap();
+            let names = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap());
+            assert!(names.eq(expected.iter().copied()), "{pattern}: {found:?}");
+        }
+    }
 }

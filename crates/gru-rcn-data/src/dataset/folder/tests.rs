@@ -1,5 +1,7 @@
 //! Tests of folders of clips. Nothing is decoded, so the clips are files of one byte.
 
+use std::fs;
+
 use super::*;
 use crate::base::Split;
 use crate::dataset::ClipSource;
@@ -18,7 +20,9 @@ fn options(root: &Path) -> FolderOptions {
     FolderOptions { root: root.to_owned(), ..FolderOptions::default() }
 }
 
-fn listed(root: &Path) -> FolderOptions {
+/// Writes the three lists, and the options that name them.
+fn listed(root: &Path, lists: [&str; 3]) -> FolderOptions {
+    ["train.txt", "val.txt", "test.txt"].iter().zip(lists).for_each(|(name, lines)| put(root, name, lines));
     FolderOptions {
         train_list: Some("train.txt".into()),
         validation_list: Some("val.txt".into()),
@@ -58,10 +62,8 @@ fn without_lists_the_parts_are_drawn() {
 #[test]
 fn lists_give_the_parts_in_their_order() {
     let folder = small(3);
-    put(folder.path(), "train.txt", "b/0.avi 2\na/1.avi 1\r\n\n./a/0.avi 1\n");
-    put(folder.path(), "val.txt", "a/2.avi\n");
-    put(folder.path(), "test.txt", "b/2.avi\n");
-    let set = Dataset::from_folder(&listed(folder.path())).unwrap();
+    let lists = ["b/0.avi 2\na/1.avi 1\r\n\n./a/0.avi 1\n", "a/2.avi\n", "b/2.avi\n"];
+    let set = Dataset::from_folder(&listed(folder.path(), lists)).unwrap();
     assert_eq!(ids(&set.train), ["b/0.avi", "a/1.avi", "a/0.avi"]);
     assert_eq!(set.train[0].class, 1);
     assert_eq!((ids(&set.validation), ids(&set.test)), (vec!["a/2.avi"], vec!["b/2.avi"]));
@@ -87,8 +89,8 @@ fn validation_is_held_out_of_the_train_list_by_group() {
     assert_eq!(set.train.len() + set.validation.len() + set.test.len(), 40);
 }
 
-/// As THUMOS'14's validation videos beside UCF-101: a list anywhere, whose entries are paths in a
-/// folder of their own. The same names in both folders are other clips.
+/// Like THUMOS'14's validation videos beside UCF-101: a list anywhere, whose entries are paths in another
+/// folder. Clips of the same name in the two folders are different clips.
 #[test]
 fn validation_clips_may_lie_in_another_folder() {
     let (folder, other, lists) = (small(3), temporary(), temporary());
@@ -115,7 +117,7 @@ fn validation_clips_may_lie_in_another_folder() {
     fails(&choice, &["val.txt, line 2", "class `c`", "a, b"]);
     put(lists.path(), "val.txt", "a/9.avi\n\nb/1.avi\n");
     fails(&choice, &["val.txt, line 3", "b/1.avi", "no such clip"]);
-    // Without a list all clips validate, but for those in quarantine.
+    // Without a list, all clips are validation clips, except those in quarantine.
     put(other.path(), QUARANTINE, "a/9.avi\nc/9.avi\n");
     let all = FolderOptions { validation_list: None, ..choice };
     let set = Dataset::from_folder(&all).unwrap();
@@ -174,18 +176,14 @@ fn a_list_of_videos_finds_folders_of_frames() {
     for clip in ["a/0", "a/1", "b/0", "b/1", "b/2"] {
         put(folder.path(), &format!("{clip}/000000.png"), "x");
     }
-    put(folder.path(), "train.txt", "a/0.avi 1\nb/0.avi 2\n");
-    put(folder.path(), "val.txt", "a/1.avi 1\n");
-    put(folder.path(), "test.txt", "b/1.avi 2\n");
-    let set = Dataset::from_folder(&listed(folder.path())).unwrap();
+    let lists = ["a/0.avi 1\nb/0.avi 2\n", "a/1.avi 1\n", "b/1.avi 2\n"];
+    let set = Dataset::from_folder(&listed(folder.path(), lists)).unwrap();
     assert_eq!(ids(&set.train), ["a/0", "b/0"]);
 }
 
 #[test]
 fn bad_lists_name_list_line_and_clip() {
     let folder = small(3);
-    put(folder.path(), "val.txt", "a/2.avi\n");
-    put(folder.path(), "test.txt", "b/2.avi\n");
     for (line, reason) in [
         ("a/9.avi", "no such clip"),
         ("../a/0.avi", "`..`"),
@@ -204,18 +202,17 @@ fn bad_lists_name_list_line_and_clip() {
         // A million columns, each of which could end the name of a clip.
         (&"a,".repeat(1_000_000), "no such clip"),
     ] {
-        put(folder.path(), "train.txt", format!("a/0.avi 1\nb/0.avi 2\n{line}\n"));
-        fails(&listed(folder.path()), &[reason, "line", ".txt"]);
+        let train = format!("a/0.avi 1\nb/0.avi 2\n{line}\n");
+        fails(&listed(folder.path(), [&train, "a/2.avi\n", "b/2.avi\n"]), &[reason, "line", ".txt"]);
     }
+    let choice = listed(folder.path(), ["a/0.avi\nb/0.avi\n", "a/2.avi\n", "\n"]);
+    fails(&choice, &["the test part holds no clip"]);
     fs::remove_file(folder.path().join("test.txt")).unwrap();
-    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
-    fails(&listed(folder.path()), &["test.txt: no such file"]);
-    put(folder.path(), "test.txt", "\n");
-    fails(&listed(folder.path()), &["the test part holds no clip"]);
+    fails(&choice, &["test.txt: no such file"]);
 }
 
-// Another folder of the classes of a model: all of it, whatever folders its parts are in, or the
-// clips of a list.
+// A folder with the classes of a model: all its clips, whatever folders of parts it has, or the clips of
+// a list.
 #[test]
 fn clips_of_a_folder_are_all_or_those_of_a_list() {
     let folder = small(2);
@@ -285,7 +282,8 @@ fn links_out_of_the_root_are_refused() {
     fails(&options(folder.path()), &["link.avi", "leads out"]);
 }
 
-// Five clips of one recording in each of three classes: three groups, and none can leave its class.
+// Five clips of one recording in each of three classes: no group can be held out without emptying its
+// class.
 #[test]
 fn an_empty_part_says_what_was_grouped_and_what_is_needed() {
     let folder = temporary();
@@ -317,12 +315,10 @@ fn notes_count_groups_quarantined_clips_and_absent_entries() {
     let notes = Dataset::from_folder(&drawn).unwrap().notes;
     assert!(notes[0].contains("drawn by group") && notes[0].contains("40 clips of 39 groups"), "{notes:?}");
 
-    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
-    put(folder.path(), "val.txt", "a/1.avi\n");
-    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\nb/3.avi\n");
     put(folder.path(), "test.absent", "c/7\nc/8\n");
     put(folder.path(), "skip.txt", "b/3.avi\n");
-    let listed = FolderOptions { quarantine: Some("skip.txt".into()), ..listed(folder.path()) };
+    let lists = ["a/0.avi\nb/0.avi\n", "a/1.avi\n", "a/2.avi\nb/2.avi\nb/3.avi\n"];
+    let listed = FolderOptions { quarantine: Some("skip.txt".into()), ..listed(folder.path(), lists) };
     let set = Dataset::from_folder(&listed).unwrap();
     assert_eq!(set.test.len(), 2);
     assert_eq!(
@@ -339,7 +335,7 @@ fn notes_count_groups_quarantined_clips_and_absent_entries() {
     assert_eq!(set.unwrap().notes, ["1 clips are in quarantine and skipped, the first b/3.avi"]);
 }
 
-/// The notes on the folder; `words` are in one of them.
+/// Asserts that one of the notes on the data set has all of `words`.
 #[track_caller]
 fn noted(options: &FolderOptions, words: &[&str]) -> Dataset {
     let set = Dataset::from_folder(options).unwrap();
@@ -365,15 +361,13 @@ fn keys_of_groups_name_clips_once() {
 #[test]
 fn parts_that_share_a_group_or_bytes_are_noted() {
     let folder = small(3);
-    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
-    put(folder.path(), "val.txt", "a/1.avi\nb/1.avi\n");
-    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\n");
-    assert!(Dataset::from_folder(&listed(folder.path())).unwrap().notes.is_empty());
+    let listed = listed(folder.path(), ["a/0.avi\nb/0.avi\n", "a/1.avi\nb/1.avi\n", "a/2.avi\nb/2.avi\n"]);
+    assert!(Dataset::from_folder(&listed).unwrap().notes.is_empty());
     put(folder.path(), "groups.json", r#"{"a/0.avi": "m", "a/2.avi": "m", "b/0.avi": "n"}"#);
-    let groups = FolderOptions { groups: Some("groups.json".into()), ..listed(folder.path()) };
+    let groups = FolderOptions { groups: Some("groups.json".into()), ..listed.clone() };
     noted(&groups, &["1 test clips are of a group that has train clips too", "a/2.avi of m"]);
     fs::copy(folder.path().join("b/0.avi"), folder.path().join("b/2.avi")).unwrap();
-    noted(&listed(folder.path()), &["1 test clips are train clips too, byte for byte", "b/2.avi", "b/0.avi"]);
+    noted(&listed, &["1 test clips are train clips too, byte for byte", "b/2.avi", "b/0.avi"]);
 }
 
 #[test]
@@ -421,21 +415,18 @@ fn files_passed_over_are_counted() {
 fn clips_and_classes_in_no_list_are_counted() {
     let folder = small(4);
     put(folder.path(), "c/0.avi", "c");
-    put(folder.path(), "train.txt", "a/0.avi\nb/0.avi\n");
-    put(folder.path(), "val.txt", "a/1.avi\nb/1.avi\n");
-    put(folder.path(), "test.txt", "a/2.avi\nb/2.avi\n");
+    let lists = ["a/0.avi\nb/0.avi\n", "a/1.avi\nb/1.avi\n", "a/2.avi\nb/2.avi\n"];
     let words = ["3 of 9 clips are in no list", "the first a/3.avi", "of 1 classes", "`c`"];
-    noted(&listed(folder.path()), &words);
+    noted(&listed(folder.path(), lists), &words);
 }
 
 #[test]
 fn lists_may_have_the_line_ends_of_any_system() {
     let folder = small(3);
-    put(folder.path(), "val.txt", "a/2.avi\n");
-    put(folder.path(), "test.txt", "b/2.avi\n");
     for end in ["\n", "\r\n", "\r"] {
-        put(folder.path(), "train.txt", format!("a/0.avi 1{end}b/0.avi 2{end}"));
-        assert_eq!(Dataset::from_folder(&listed(folder.path())).unwrap().train.len(), 2);
+        let train = format!("a/0.avi 1{end}b/0.avi 2{end}");
+        let choice = listed(folder.path(), [&train, "a/2.avi\n", "b/2.avi\n"]);
+        assert_eq!(Dataset::from_folder(&choice).unwrap().train.len(), 2);
     }
 }
 

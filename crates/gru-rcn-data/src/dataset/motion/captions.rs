@@ -1,23 +1,31 @@
-//! Generated clips with captions: a shape of one colour moves before greys, and sentences say which
-//! shape, which colour and which motion.
+//! Generated clips with captions: a coloured shape moves over a grey background, and captions name
+//! shape, colour and motion.
 //!
-//! The motions and the shapes are those of the built-in data set, with the same trajectories, so a
-//! single frame contains no information about the words of motion; shape and colour are independent
-//! of it. **Held-out clips show new pairs of shape and colour**: of the 36 pairs, 24 are in the train
-//! part and six each in the two others. Every shape, every colour and every motion is in every part
-//! equally often, and every pair with every motion.
+//! Motions, shapes and trajectories are those of the built-in data set, so a single frame contains no
+//! information about the motion; shape and colour are independent of it. **Held-out clips show new
+//! pairs of shape and colour**: of the 36 pairs, 24 are in the train part and six in each of the two
+//! others. In every part, every shape, colour and motion is equally frequent, and every pair occurs
+//! with every motion.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use super::super::{CaptionedClip, CaptionedPart};
 use super::render::render_captioned;
 use super::trajectory::Trajectories;
 use super::{MOTIONS, MotionClip, MotionConfig, SHAPES};
-use crate::base::{DataError, Draws, Fnv64, Frames, Split};
+use crate::base::{
+    DataError, Draws, Fnv64, Frames, Split, for_each, partial_sibling, read_folder, remove, sync_folder_of,
+};
+use crate::image::write_frames;
 
-/// The colours of captioned clips: hues of 0, 60, … 300 degrees.
+/// The colours of captioned clips, with the hues 0, 60, … 300 degrees.
 pub const COLOURS: [&str; 6] = ["red", "yellow", "green", "cyan", "blue", "magenta"];
 
-/// What sentences call each motion of [`MOTIONS`].
+/// The verbs for each motion of [`MOTIONS`].
 const VERBS: [[&str; 4]; 8] = [
     ["moves right", "slides to the right", "goes from left to right", "travels right"],
     ["moves left", "slides to the left", "goes from right to left", "travels left"],
@@ -68,9 +76,50 @@ impl MotionCaptions {
     pub fn part(&self, split: Split) -> impl Iterator<Item = CaptionClip> + use<> {
         self.clips.clips(split).map(CaptionClip::new)
     }
+
+    /// Writes the clips and their captions to the folder `output`, whole or not at all:
+    ///
+    /// ```text
+    /// <part>/<motion>/<number>/000000.png …   frames; part is train, validation or test
+    /// captions/<part>.json                    captions in COCO's format
+    /// ```
+    ///
+    /// The same settings give the same bytes.
+    ///
+    /// # Errors
+    /// As [`MotionCaptions::validate`]; [`DataError::BadDataset`] if `output` is not empty, and
+    /// [`DataError::Io`].
+    pub fn write(&self, output: &Path) -> Result<(), DataError> {
+        self.validate()?;
+        if output.exists() && (!output.is_dir() || !read_folder(output)?.is_empty()) {
+            return Err(DataError::dataset(output, "there is something already; give a new folder"));
+        }
+        let partial = partial_sibling(output);
+        remove(&partial)?;
+        self.write_parts(&partial).inspect_err(|_| drop(remove(&partial)))?;
+        // At most an empty folder.
+        remove(output)?;
+        fs::rename(&partial, output).map_err(|error| DataError::io(output, error))?;
+        sync_folder_of(output)
+    }
+
+    fn write_parts(&self, root: &Path) -> Result<(), DataError> {
+        for split in Split::ALL {
+            let clips: Vec<CaptionClip> = self.part(split).collect();
+            let frames = |clip: &CaptionClip| write_frames(&root.join(clip.id()), &clip.render());
+            for_each(&clips, 0, &AtomicBool::new(false), frames, |_, written| written)?;
+            let captioned = |clip: &CaptionClip| {
+                let (id, captions) = (clip.id(), clip.captions(self.captions));
+                CaptionedClip { file: Some(id.clone()), id, captions }
+            };
+            let clips = clips.iter().map(captioned).collect();
+            CaptionedPart { name: split.to_string(), clips, without: Vec::new() }.write(root)?;
+        }
+        Ok(())
+    }
 }
 
-/// One captioned clip, drawn again from these numbers.
+/// One captioned clip: the numbers that it is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptionClip {
     /// Its size, seed, part and position.
@@ -84,8 +133,8 @@ pub struct CaptionClip {
 }
 
 impl CaptionClip {
-    /// Goes through the motions, then through the part's pairs of shape and colour, which are those
-    /// whose indices add up to the part's remainders of six.
+    /// Motions change fastest, then the part's pairs of shape and colour: those whose sum of indices,
+    /// modulo six, is one of the part's remainders.
     fn new(numbers: MotionClip) -> Self {
         let remainders: &[usize] = match numbers.split {
             Split::Train => &[0, 1, 2, 3],
@@ -98,7 +147,7 @@ impl CaptionClip {
         Self { numbers, motion, shape, colour: (remainder + COLOURS.len() - shape) % COLOURS.len() }
     }
 
-    /// Draws the clip: RGB `[frames, size, size, 3]`. The same clip gives the same bytes.
+    /// Renders the clip: RGB `[frames, size, size, 3]`, the same bytes each time.
     pub fn render(&self) -> Frames {
         render_captioned(self)
     }
@@ -113,6 +162,11 @@ impl CaptionClip {
         self.draws("captions").shuffle(&mut all);
         all.truncate(count);
         all
+    }
+
+    /// `<part>/<motion>/<number>`.
+    fn id(&self) -> String {
+        format!("{}/{}/{:06}", self.numbers.split, MOTIONS[self.motion], self.numbers.index)
     }
 
     /// The colour's hue in degrees.
@@ -135,9 +189,10 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::testing::refused;
-
-    const PARTS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+    use crate::base::read_text;
+    use crate::dataset::{Dataset, FolderOptions};
+    use crate::read::ClipReader;
+    use crate::testing::{files_below, put, refused, temporary};
 
     fn all() -> MotionCaptions {
         let clips = MotionConfig { train: 192, validation: 48, test: 48, frames: 8, ..MotionConfig::default() };
@@ -146,7 +201,7 @@ mod tests {
 
     #[test]
     fn parts_share_no_pair_of_shape_and_colour() {
-        let pairs = PARTS.map(|split| {
+        let pairs = Split::ALL.map(|split| {
             let mut counts = BTreeMap::new();
             for clip in all().part(split) {
                 *counts.entry((clip.shape, clip.colour)).or_insert(0) += 1;
@@ -182,7 +237,7 @@ mod tests {
 
     #[test]
     fn captions_name_colour_shape_and_motion() {
-        for clip in PARTS.into_iter().flat_map(|split| all().part(split)) {
+        for clip in Split::ALL.into_iter().flat_map(|split| all().part(split)) {
             let captions = clip.captions(12);
             assert_eq!(captions.iter().collect::<BTreeSet<_>>().len(), 12);
             for caption in &captions {
@@ -193,8 +248,8 @@ mod tests {
         }
     }
 
-    /// The hue of a pixel in degrees, if it is no grey: sensor noise of deviation 2.5 changes the
-    /// difference of two channels by less than 30.
+    /// The hue of a pixel in degrees; `None` for a grey one. Sensor noise, of standard deviation 2.5,
+    /// changes the difference of two channels by less than 30.
     fn hue(pixel: &[u8]) -> Option<f64> {
         let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
         let (most, least) = (r.max(g).max(b), r.min(g).min(b));
@@ -207,11 +262,11 @@ mod tests {
         Some((60.0 * sixth).rem_euclid(360.0))
     }
 
-    // Of all coloured pixels of all frames, nine in ten are within 30 degrees of the hue that is said:
-    // the others lie on the border to the greys.
+    // Of the coloured pixels of each frame, nine in ten are within 30 degrees of the named hue; the
+    // others lie on the border to the greys.
     #[test]
-    fn the_only_colour_in_sight_is_the_one_that_is_said() {
-        for clip in PARTS.into_iter().flat_map(|split| all().part(split)).step_by(7) {
+    fn the_only_visible_colour_is_the_named_one() {
+        for clip in Split::ALL.into_iter().flat_map(|split| all().part(split)).step_by(7) {
             let frames = clip.render();
             for t in 0..frames.time {
                 let hues: Vec<f64> = frames.frame(t).chunks_exact(3).filter_map(hue).collect();
@@ -222,10 +277,10 @@ mod tests {
         }
     }
 
-    // The same numbers with another motion: everything but the motion is the same, so that the first
-    // frames of clips that differ in rotation alone are equal.
+    // Nothing else depends on the motion, so two clips that differ in their rotation alone have the same
+    // first frame.
     #[test]
-    fn only_the_motion_differs_with_the_motion() {
+    fn only_the_trajectory_depends_on_the_motion() {
         let clip = all().part(Split::Train).next().unwrap();
         let [right, clockwise, anticlockwise] = [0, 4, 5].map(|motion| CaptionClip { motion, ..clip }.render());
         assert_eq!(clockwise.frame(0), anticlockwise.frame(0));
@@ -239,5 +294,57 @@ mod tests {
         let clips = MotionConfig { train: 0, ..MotionConfig::default() };
         refused(MotionCaptions { clips, ..all() }.validate(), &["`train` = 0"]);
         MotionCaptions::default().validate().unwrap();
+    }
+
+    fn small(seed: u64) -> MotionCaptions {
+        let clips = MotionConfig { size: 16, frames: 2, train: 16, validation: 8, test: 8, seed, background: false };
+        MotionCaptions { clips, captions: 2 }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes() {
+        let written = |name: &str, seed: u64| {
+            let folder = temporary();
+            let output = folder.path().join(name);
+            small(seed).write(&output).unwrap();
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+            files_below(&output)
+        };
+        let first = written("a", 3);
+        assert_eq!(first.len(), 32 * 2 + 3);
+        assert!(first == written("b", 3));
+        let other = written("a", 4);
+        assert!(first.keys().eq(other.keys()) && first.iter().all(|(name, bytes)| other[name] != *bytes));
+    }
+
+    /// The clips are a data set of the motions, and the captions are of its clips.
+    #[test]
+    fn clips_are_read_as_they_were_rendered() {
+        let folder = temporary();
+        small(3).write(folder.path()).unwrap();
+        let options = FolderOptions { root: folder.path().to_owned(), ..FolderOptions::default() };
+        let set = Dataset::from_folder(&options).unwrap();
+        assert_eq!(set.classes.len(), 8);
+        for (split, samples) in Split::ALL.map(|split| (split, set.split(split))) {
+            let text = read_text(&folder.path().join(format!("captions/{split}.json"))).unwrap();
+            let coco: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let drawn: BTreeMap<String, CaptionClip> = small(3).part(split).map(|clip| (clip.id(), clip)).collect();
+            assert_eq!((samples.len(), coco["images"].as_array().unwrap().len()), (drawn.len(), drawn.len()));
+            for sample in samples {
+                assert_eq!(ClipReader::default().read(sample, [16, 16]).unwrap(), drawn[&sample.id].render());
+            }
+            for annotation in coco["annotations"].as_array().unwrap() {
+                let clip = drawn[annotation["image_id"].as_str().unwrap()];
+                assert!(clip.captions(2).iter().any(|caption| *caption == annotation["caption"]), "{annotation}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_over() {
+        let folder = temporary();
+        put(folder.path(), "notes.txt", "mine");
+        refused(small(3).write(folder.path()), &["give a new folder"]);
+        assert_eq!(fs::read(folder.path().join("notes.txt")).unwrap(), b"mine");
     }
 }

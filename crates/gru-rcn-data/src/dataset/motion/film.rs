@@ -1,4 +1,4 @@
-//! Films of generated motions with pauses between them, whose times are known.
+//! Films of generated motions and pauses with known times.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{MOTIONS, MotionClip};
 use crate::base::{DataError, Frames, Split, write_atomically_by};
 
-/// A film that is made of scenes, in each of which a shape stands still, moves and stands still.
+/// A film of scenes. In each one a shape rests, moves and rests again.
 #[derive(Clone, Copy, Debug)]
 pub struct MotionFilm {
     /// Height and width in pixels.
@@ -15,27 +15,28 @@ pub struct MotionFilm {
     pub fps: usize,
     /// Length of a motion, seconds.
     pub motion: f64,
-    /// Shortest and longest pause within a scene, seconds; between two motions there are two.
+    /// Shortest and longest pause, seconds. Each scene begins and ends with one, so two lie between two
+    /// motions.
     pub pause: [f64; 2],
     /// Number of scenes.
     pub scenes: usize,
-    /// Seed of the generated clips; a run that was trained with another one has not seen them.
+    /// Seed of the generated clips. A run trained with another seed has not seen them.
     pub seed: u64,
 }
 
-/// A time in which something moves.
+/// The time of one motion in a film.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilmedMotion {
-    /// Seconds from the first frame to the first one that moves.
+    /// Seconds from the first frame of the film to the first moving one.
     pub start: f64,
-    /// The same to the last one.
+    /// Seconds from the first frame of the film to the last moving one.
     pub end: f64,
     /// Name of the motion.
     pub class: String,
 }
 
 impl Default for MotionFilm {
-    /// A minute with each motion once, at the rate of generated clips.
+    /// About a minute: each motion once, at the frame rate of generated clips.
     fn default() -> Self {
         Self {
             size: 96,
@@ -49,8 +50,8 @@ impl Default for MotionFilm {
 }
 
 impl MotionFilm {
-    /// Gives the frames of one scene after the other to `write`; returns the motions and the length in
-    /// seconds.
+    /// Renders one scene after the other and passes its frames to `write`. Returns the motions and the
+    /// length in seconds.
     ///
     /// # Errors
     /// Those of `write`.
@@ -59,7 +60,7 @@ impl MotionFilm {
         let frames = |seconds: f64| (seconds * self.fps as f64).round() as usize;
         let moving = frames(self.motion);
         for scene in 0..self.scenes {
-            // Every motion in turn, in an order that is not that of the classes; shapes in turn.
+            // Every motion in turn, in another order than that of the classes, then the next shape.
             let index = scene * 5 % MOTIONS.len() + scene / MOTIONS.len() * MOTIONS.len();
             let clip = MotionClip {
                 size: self.size,
@@ -69,7 +70,7 @@ impl MotionFilm {
                 index,
                 background: false,
             };
-            // Two pauses in 0…1 that look drawn.
+            // Pauses that look random, as shares from 0 to 1.
             let share = |n: usize| ((n * 37 + 11) % 64) as f64 / 63.0;
             let pause = |n: usize| frames(self.pause[0] + share(n) * (self.pause[1] - self.pause[0]));
             let (before, after) = (pause(2 * scene), pause(2 * scene + 1));
@@ -82,8 +83,8 @@ impl MotionFilm {
         Ok((motions, at as f64 / self.fps as f64))
     }
 
-    /// Writes the film as a YUV4MPEG2 file, uncompressed and whole or not at all. FFmpeg reads it, and
-    /// is not needed to write it. Returns the motions.
+    /// Writes the film as an uncompressed YUV4MPEG2 file, whole or not at all, and returns the motions.
+    /// FFmpeg is not needed.
     ///
     /// # Errors
     /// Those of [`write_atomically`](crate::base::write_atomically).
@@ -107,7 +108,7 @@ impl MotionFilm {
     }
 }
 
-/// Red, green and blue as luma and chroma of ITU-R BT.601, of 16 to 235 and 16 to 240.
+/// Converts RGB to ITU-R BT.601: luma from 16 to 235 and chroma from 16 to 240.
 fn yuv(pixel: [u8; 3]) -> [u8; 3] {
     let rows = [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]];
     let zeros = [16.0, 128.0, 128.0];

@@ -1,9 +1,9 @@
-//! The built-in data set: a textured shape moves over a textured background. It is generated, there
+//! The built-in data set: a textured shape moves over a textured background. It is generated, so there
 //! is nothing to download.
 //!
-//! Its classes are motions and nothing but motions: right, left, up, down, two senses of rotation,
-//! growing, shrinking. It tests whether a model uses order in time, because **a single frame
-//! contains no information about the class.**
+//! Its classes differ in motion alone: right, left, up, down, two senses of rotation, growing,
+//! shrinking. It tests whether a model uses order in time, because **a single frame contains no
+//! information about the class.**
 //!
 //! *Why that holds exactly.* Each clip of T frames draws three virtual trajectories, for x, y and
 //! the logarithm of the size, from the same distributions whatever the class: a centre c, a speed v
@@ -21,8 +21,8 @@
 //! of single frames must therefore draw its frame from all T, or be given all T one by one.
 //!
 //! With [`MotionConfig::background`] there is a ninth class, in which all three trajectories and the
-//! angle stand still: what a camera sees while nothing happens. Half of its clips are cut to another
-//! scene at a random frame, as films are, so that a cut is no motion.
+//! angle stand still, as when nothing happens in front of a camera. Half of its clips cut to another
+//! scene at a random frame, so that models learn that a cut is no motion.
 
 mod captions;
 mod film;
@@ -96,8 +96,9 @@ impl MotionConfig {
         Ok(())
     }
 
-    /// The data set: [`MOTIONS`] are its classes, `background` if asked for the last, [`SHAPES`] its
-    /// appearances. Both run through all pairs in turn, so every part is balanced as far as its number of clips allows.
+    /// The data set. Its classes are [`MOTIONS`], followed by `background` if that is asked for; its
+    /// appearances are [`SHAPES`]. Clips go through all pairs of the two in turn, so every part is as
+    /// balanced as its number of clips allows.
     ///
     /// # Errors
     /// As [`MotionConfig::validate`].
@@ -137,7 +138,7 @@ fn sample(clip: MotionClip) -> Sample {
     }
 }
 
-/// One clip of the built-in data set, drawn again from these numbers.
+/// One clip of the built-in data set: the numbers that it is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MotionClip {
     /// Height and width of a frame in pixels.
@@ -155,7 +156,7 @@ pub struct MotionClip {
 }
 
 impl MotionClip {
-    /// Frames per second, by which clips are sampled by time.
+    /// Frames per second, for sampling by time.
     pub const FPS: f64 = 10.0;
 
     /// Number of classes of its data set.
@@ -163,7 +164,7 @@ impl MotionClip {
         MOTIONS.len() + usize::from(self.background)
     }
 
-    /// Index of its class in [`MOTIONS`], or their number where nothing moves.
+    /// Index of its class in [`MOTIONS`]; the number of motions for the class `background`.
     pub fn motion(&self) -> usize {
         self.index % self.classes()
     }
@@ -173,32 +174,32 @@ impl MotionClip {
         self.index / self.classes() % SHAPES.len()
     }
 
-    /// Draws the clip: RGB `[frames, size, size, 3]`. The same clip gives the same bytes.
+    /// Renders the clip: RGB `[frames, size, size, 3]`, the same bytes each time.
     pub fn render(&self) -> Frames {
         if self.motion() < MOTIONS.len() {
             return self.render_held(0, 0);
         }
-        // Even and odd ones of the six shapes.
+        // Every other round through the shapes has a cut.
         let cut = match self.index / self.classes() / SHAPES.len() % 2 {
             0 => self.frames,
             _ => self.draws("cut").below(self.frames),
         };
         let mut frames = self.render_held(0, 0);
-        // A scene that no clip of the data set has.
+        // No clip of the data set shows this scene.
         let other = Self { seed: !self.seed, ..*self }.render_held(0, 0);
         frames.data.truncate(cut * frames.frame_bytes());
         frames.data.extend_from_slice(&other.data[frames.data.len()..]);
         frames
     }
 
-    /// Draws the clip with its first picture held for `before` frames and its last one for `after`:
-    /// a pause, a motion, a pause. Each frame has noise of its own.
+    /// Renders the clip with its first pose held for `before` more frames and its last one for `after`:
+    /// a pause, a motion, a pause. Each frame has its own noise.
     pub fn render_held(&self, before: usize, after: usize) -> Frames {
         render::render(self, before, after)
     }
 
-    /// The least box of pixels that holds the shape in each frame: its first row and column, and those
-    /// after its last.
+    /// The bounding box of the shape in each frame: its first row and column, and the row and column
+    /// after its last ones.
     pub fn boxes(&self) -> Vec<[usize; 4]> {
         render::boxes(self)
     }
@@ -207,7 +208,7 @@ impl MotionClip {
         Trajectories::draw(&mut self.draws("trajectory"), self.motion(), self.size, self.frames)
     }
 
-    /// A stream of draws of this clip, apart from those of other purposes.
+    /// The random draws of this clip for one purpose, independent of those for others.
     fn draws(&self, purpose: &str) -> Draws {
         Draws::new(self.add_to(Fnv64::default().text("motion").text(purpose)))
     }

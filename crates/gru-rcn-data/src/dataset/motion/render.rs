@@ -1,8 +1,7 @@
-//! Poses to pixels.
+//! Rendering of poses to pixels.
 //!
-//! Every pixel is the mean of 3×3 samples, which smooths edges and makes motions of a fraction of a
-//! pixel visible. Each frame gets its own weak sensor noise, so that no two frames of a clip are
-//! equal where nothing moves.
+//! Every pixel is the mean of 3×3 samples, which smooths edges and shows motions of a fraction of a
+//! pixel. Each frame has its own weak sensor noise, so resting parts differ from frame to frame too.
 
 use super::MotionClip;
 use super::captions::CaptionClip;
@@ -13,18 +12,18 @@ use crate::base::{Draws, Frames};
 const SAMPLES: usize = 3;
 /// Standard deviation of the sensor noise in grey levels.
 const NOISE: f64 = 2.5;
-/// No shape reaches further than this many outer radii from its centre (the cross does, with its
-/// corners).
+/// No shape reaches further than this from its centre, in outer radii: the square's corners, furthest
+/// of all, are at 0.8·√2 = 1.13.
 const REACH: f64 = 1.2;
 
-/// Everything visible in a clip, apart from the pose.
+/// Everything visible in a clip except the pose.
 struct Scene {
     shape: usize,
     texture: Texture,
     background: Vec<[f64; 3]>,
 }
 
-/// The clip with its first picture held for `before` frames, and its last one for `after`.
+/// As [`MotionClip::render_held`].
 pub(super) fn render(clip: &MotionClip, before: usize, after: usize) -> Frames {
     let mut draws = clip.draws("look");
     let texture = Texture::draw(&mut draws);
@@ -36,7 +35,7 @@ pub(super) fn render(clip: &MotionClip, before: usize, after: usize) -> Frames {
     film(&scene, poses.map(|t| trajectories.pose(t)), clip.draws("noise"), clip.size)
 }
 
-/// Of each frame the box around the pixels whose centres lie in the shape; all zeros if there are none.
+/// The box around the pixels of each frame whose centres lie in the shape; zeros if there are none.
 pub(super) fn boxes(clip: &MotionClip) -> Vec<[usize; 4]> {
     let (trajectories, side) = (clip.trajectories(), 0..clip.size);
     let of_frame = |t: usize| {
@@ -55,7 +54,7 @@ pub(super) fn boxes(clip: &MotionClip) -> Vec<[usize; 4]> {
     (0..clip.frames).map(of_frame).collect()
 }
 
-/// The shape in two shades of its colour, before greys, so that the colour is the only one in sight.
+/// As [`CaptionClip::render`]: the shape in two shades of its colour, the background in greys.
 pub(super) fn render_captioned(clip: &CaptionClip) -> Frames {
     let (numbers, mut draws) = (clip.numbers, clip.draws("look"));
     let mut texture = Texture::draw(&mut draws);
@@ -80,7 +79,7 @@ fn shades(draws: &mut Draws, hue: f64) -> [[f64; 3]; 2] {
     [light, dark].map(|value| pure.map(|share| value * (0.1 + 0.9 * share)))
 }
 
-/// The scene with its shape at each of the poses: RGB `[poses, size, size, 3]`.
+/// Renders the scene with its shape at each of the poses: RGB `[poses, size, size, 3]`.
 fn film(scene: &Scene, poses: impl ExactSizeIterator<Item = Pose>, mut noise: Draws, size: usize) -> Frames {
     let time = poses.len();
     let mut data = Vec::with_capacity(time * size * size * 3);

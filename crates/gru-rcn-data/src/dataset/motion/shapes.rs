@@ -1,4 +1,4 @@
-//! Outlines and textures, in the shape's own coordinates: the centre is 0 and the outer radius 1.
+//! Outlines and textures in the shape's own coordinates: its centre is 0 and its outer radius 1.
 
 use std::f64::consts::{PI, TAU};
 
@@ -16,7 +16,7 @@ pub(super) fn inside(shape: usize, x: f64, y: f64) -> bool {
     }
 }
 
-/// Not `hypot`, which takes most of the time of drawing.
+/// Not `hypot`, which would take most of the rendering time.
 fn length(x: f64, y: f64) -> f64 {
     (x * x + y * y).sqrt()
 }
@@ -88,8 +88,8 @@ fn soft_step(value: f64) -> f64 {
 pub(super) fn two_colours(draws: &mut Draws, apart: f64) -> [[f64; 3]; 2] {
     let mut colour = || -> [f64; 3] { std::array::from_fn(|_| draws.range(15.0, 240.0)) };
     let first = colour();
-    // A colour too near to the first one has its inverse far enough: one side of the range is
-    // always 112 wide.
+    // If the second colour is too near, every channel of the first is moved by `apart` to the side of
+    // the range that has room: it is at least 112 wide.
     let second = colour();
     let distance = |a: [f64; 3], b: [f64; 3]| (0..3).map(|i| (a[i] - b[i]).abs()).fold(0.0, f64::max);
     if distance(first, second) >= apart {
@@ -102,7 +102,7 @@ pub(super) fn mix(a: [f64; 3], b: [f64; 3], blend: f64) -> [f64; 3] {
     std::array::from_fn(|i| a[i] + (b[i] - a[i]) * blend)
 }
 
-/// Smooth noise in 0 to 1 with one random value per unit cell corner.
+/// Smooth noise from 0 to 1, with one random value per corner of a unit cell.
 pub(super) fn value_noise(x: f64, y: f64, salt: u64) -> f64 {
     let corner = |i: f64, j: f64| {
         let key = salt ^ (i as i64 as u64).wrapping_mul(0x9e37_79b9) ^ (j as i64 as u64).rotate_left(32);
@@ -140,13 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn no_shape_leaves_its_radius() {
+    fn no_shape_leaves_its_reach() {
         for shape in 0..6 {
             for step in 0..360 {
-                let angle = f64::from(step).to_radians();
-                let reach = 1.14;
-                assert!(!inside(shape, reach * angle.cos(), reach * angle.sin()) || shape == 0 || shape == 3);
-                assert!(!inside(shape, 1.35 * angle.cos(), 1.35 * angle.sin()));
+                let (sin, cos) = f64::from(step).to_radians().sin_cos();
+                // A square of half side 0.8 has its corners at 0.8·√2 = 1.131.
+                assert!(!inside(shape, 1.14 * cos, 1.14 * sin), "shape {shape}");
             }
         }
     }

@@ -14,9 +14,21 @@ fn clip(motion: usize, index: usize) -> MotionClip {
     MotionClip { size: 32, frames: 8, seed: 5, split: Split::Train, index, background: false }
 }
 
-/// One draw for every class from the same stream, so that classes differ in nothing but their name.
+/// One draw for every class from the same stream, so that only the classes differ.
 fn same_draw(seed: u64) -> [Trajectories; 8] {
     std::array::from_fn(|motion| Trajectories::draw(&mut Draws::new(Fnv64::default().number(seed)), motion, 32, 8))
+}
+
+fn rendered(sample: &Sample) -> Frames {
+    match &sample.source {
+        ClipSource::Motion(clip) => clip.render(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Mean difference of the values of two frames. Noise alone makes it 2.5·2/√π = 2.8.
+fn difference(a: &[u8], b: &[u8]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
 }
 
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {
@@ -140,11 +152,7 @@ fn parts_are_balanced_and_disjoint() {
     let mut pairs = HashMap::new();
     set.train.iter().for_each(|sample| *pairs.entry((sample.class, sample.appearance)).or_insert(0) += 1);
     assert!(pairs.len() == 48 && pairs.values().all(|&n| n == 2));
-    let [train, test] = [&set.train, &set.test].map(|part| match &part[3].source {
-        ClipSource::Motion(clip) => clip.render(),
-        other => panic!("{other:?}"),
-    });
-    assert_ne!(train, test);
+    assert_ne!(rendered(&set.train[3]), rendered(&set.test[3]));
     let other = MotionConfig { seed: 1, ..config.clone() };
     assert_ne!(set.fingerprint(), other.dataset().unwrap().fingerprint());
     assert_eq!(set.fingerprint(), config.dataset().unwrap().fingerprint());
@@ -155,16 +163,12 @@ fn clips_are_reproducible_and_move() {
     let frames = clip(0, 3).render();
     assert_eq!(frames, clip(0, 3).render());
     assert_eq!((frames.time, frames.height, frames.width, frames.channels, frames.bytes()), (8, 32, 32, 3, 24_576));
-    let change = |a: usize, b: usize| -> f64 {
-        let pairs = frames.frame(a).iter().zip(frames.frame(b));
-        pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / 3072.0
-    };
-    // Noise alone changes a value by 2.5·2/√π = 2.8 on average.
-    assert!(change(0, 7) > 4.0, "{}", change(0, 7));
+    let change = difference(frames.frame(0), frames.frame(7));
+    assert!(change > 4.0, "{change}");
 }
 
-/// Outside of the boxes of two frames, but for the pixels on their edges, these differ by noise alone:
-/// at most 2.5·√6 in each, and the rounding. A ring reaches 0.95 radii to every side.
+/// Outside both boxes and their edges, two frames differ by noise alone: at most 2.5·√6 in each, and
+/// rounding. A ring reaches 0.95 radii to every side.
 #[test]
 fn boxes_hold_the_shape() {
     for index in 0..12 {
@@ -205,8 +209,8 @@ fn settings_out_of_range_are_named() {
     assert_eq!(serde_json::from_str::<MotionConfig>("{}").unwrap(), MotionConfig::default());
 }
 
-// 54 pairs of nine classes and six shapes, so the clips 8 and 62 are of the class background and
-// of the first shape; the second is one that is cut.
+// There are 54 pairs of nine classes and six shapes, so clips 8 and 62 are both of the class background
+// and the first shape. Clip 62 has a cut.
 #[test]
 fn nothing_moves_in_the_background() {
     let config = MotionConfig { train: 108, background: true, ..MotionConfig::default() };
@@ -216,33 +220,24 @@ fn nothing_moves_in_the_background() {
         set.fingerprint(),
         MotionConfig { train: 108, ..MotionConfig::default() }.dataset().unwrap().fingerprint()
     );
-    let drawn = |index: usize| match &set.train[index].source {
-        ClipSource::Motion(clip) => clip.render(),
-        other => panic!("{other:?}"),
+    let changes = |index: usize| {
+        let frames = rendered(&set.train[index]);
+        (1..frames.time).filter(|&t| difference(frames.frame(t), frames.frame(t - 1)) > 3.5).count()
     };
-    let changes = |frames: &Frames| -> Vec<usize> {
-        let change = |t: usize| -> f64 {
-            let pairs = frames.frame(t).iter().zip(frames.frame(t - 1));
-            pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / 3072.0
-        };
-        (1..frames.time).filter(|&t| change(t) > 3.5).collect()
-    };
-    assert!(changes(&drawn(8)).is_empty());
-    let cuts: Vec<usize> = (0..6).map(|shape| changes(&drawn(62 + 9 * shape)).len()).collect();
+    assert_eq!(changes(8), 0);
+    let cuts: Vec<usize> = (0..6).map(|shape| changes(62 + 9 * shape)).collect();
     // A cut at frame 0 shows the other scene alone.
     assert!(cuts.iter().all(|&cuts| cuts <= 1) && cuts.iter().sum::<usize>() >= 3, "{cuts:?}");
 }
 
-// Two frames, eight, three: the pauses show the first and the last picture, apart from noise.
+// Two frames of pause, eight of motion, three of pause: apart from noise, the pauses show the first and
+// the last pose.
 #[test]
 fn a_motion_can_be_held_before_and_after() {
     let clip = clip(0, 3);
     let (plain, held) = (clip.render(), clip.render_held(2, 3));
     assert_eq!((held.time, held.height), (13, 32));
-    let near = |a: &[u8], b: &[u8]| {
-        let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-        sum / 3072.0 < 3.5
-    };
+    let near = |a: &[u8], b: &[u8]| difference(a, b) < 3.5;
     assert!([0, 1, 2].iter().all(|&t| near(held.frame(t), plain.frame(0))));
     assert!([9, 10, 11, 12].iter().all(|&t| near(held.frame(t), plain.frame(7))));
     assert!(near(held.frame(6), plain.frame(4)) && !near(held.frame(0), plain.frame(7)));

@@ -1,4 +1,4 @@
-//! Where the shape is at each time; the module above says why it is drawn this way.
+//! The pose of the shape at each time. The parent module says why trajectories are drawn this way.
 
 use std::f64::consts::TAU;
 
@@ -17,7 +17,7 @@ pub(super) struct Pose {
     pub(super) angle: f64,
 }
 
-/// A value that could move at a constant speed.
+/// A value that moves at a constant speed or rests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Virtual {
     pub(super) centre: f64,
@@ -27,7 +27,7 @@ pub(super) struct Virtual {
 }
 
 impl Virtual {
-    /// Draws centre, speed, sign and still frame, each the same way whatever the class.
+    /// Draws centre, speed, sign and still frame, in the same way for every class.
     fn draw(draws: &mut Draws, centre: (f64, f64), speed: (f64, f64), frames: usize) -> Self {
         Self {
             centre: draws.range(centre.0, centre.1),
@@ -37,7 +37,7 @@ impl Virtual {
         }
     }
 
-    /// The value at time `t`: moving with the class's sign if it has one, else still.
+    /// The value at time `t`: moving with the sign `moving` of the class, or at rest without one.
     pub(super) fn value(&self, moving: Option<f64>, t: usize, frames: usize) -> f64 {
         let (sign, t) = moving.map_or((self.sign, self.still), |sign| (sign, t));
         let middle = (frames - 1) as f64 / 2.0;
@@ -60,7 +60,7 @@ pub(super) struct Trajectories {
 impl Trajectories {
     pub(super) fn draw(draws: &mut Draws, motion: usize, size: usize, frames: usize) -> Self {
         let side = size as f64;
-        // The ranges are meant for eight frames; longer clips move more slowly, over the same way.
+        // The ranges are meant for eight frames; longer clips move more slowly, over the same distance.
         let slow = (7.0 / (frames - 1) as f64).min(1.0);
         let place = (side * 0.42, side * 0.58);
         let speed = (side * slow / 32.0, side * slow * 2.2 / 32.0);

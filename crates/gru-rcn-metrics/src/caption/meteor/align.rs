@@ -1,13 +1,14 @@
-//! Which words of a hypothesis stand for which of a reference: METEOR's search, with its habits.
+//! Alignment of the words of a hypothesis with those of a reference by METEOR's search, whose
+//! peculiarities are kept.
 
 use std::cmp::Reverse;
 
 use super::paraphrase::{Paraphrases, Phrase};
 
-/// How many partial alignments the search keeps.
+/// Partial alignments that the search keeps.
 const BEAM: usize = 40;
 
-/// How words were found to match; the place in lists of weights and counts.
+/// The kind of a match; also the index in lists of weights and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Module {
     Exact = 0,
@@ -19,10 +20,10 @@ pub(super) enum Module {
 /// Number of modules.
 pub(super) const MODULES: usize = 4;
 
-/// What is known of a word.
+/// The properties of a word by which it is matched.
 #[derive(Debug)]
 pub(super) struct Word {
-    /// Java's hash of it; METEOR takes words of the same hash for the same.
+    /// Its hash in Java; METEOR takes words with the same hash for equal.
     pub(super) hash: i32,
     /// The hash of its stem.
     pub(super) stem: i32,
@@ -32,7 +33,7 @@ pub(super) struct Word {
     pub(super) function: bool,
 }
 
-/// A caption's words, and its phrases that have paraphrases.
+/// The words of a caption and its phrases with paraphrases.
 #[derive(Debug)]
 pub(super) struct Sentence {
     pub(super) words: Vec<usize>,
@@ -49,11 +50,20 @@ pub(super) struct Match {
     pub(super) hypothesis_words: usize,
 }
 
+impl Match {
+    /// The words that it takes: those of the reference, which has `reference_words` words, then those of
+    /// the hypothesis.
+    fn places(&self, reference_words: usize) -> impl Iterator<Item = usize> + use<> {
+        let hypothesis = reference_words + self.hypothesis;
+        (self.reference..self.reference + self.reference_words).chain(hypothesis..hypothesis + self.hypothesis_words)
+    }
+}
+
 /// Aligns captions whose words and phrases were looked up.
 pub(super) struct Aligner<'a> {
     pub(super) words: &'a [Word],
     pub(super) paraphrases: &'a Paraphrases,
-    /// Scratch: per phrase, where it occurs in the sentence at hand.
+    /// Scratch: the occurrences of each phrase in the current sentence.
     occurrences: Vec<Vec<Phrase>>,
 }
 
@@ -62,7 +72,7 @@ impl<'a> Aligner<'a> {
         Self { words, paraphrases, occurrences: vec![Vec::new(); paraphrases.len()] }
     }
 
-    /// The best matches that the search finds, by their place in the reference.
+    /// The matches of the best alignment that the search finds, in the order of the reference.
     pub(super) fn align(&mut self, hypothesis: &Sentence, reference: &Sentence) -> Vec<Match> {
         let candidates = self.candidates(hypothesis, reference);
         Search::new(&candidates, hypothesis.words.len(), reference.words.len()).run()
@@ -93,13 +103,13 @@ impl<'a> Aligner<'a> {
         }
         words(Module::Stem, &|a, b| a.stem == b.stem && a.hash != b.hash);
         words(Module::Synonym, &|a, b| a.hash != b.hash && have_common(&a.synsets, &b.synsets));
-        // The table is searched by the reference's phrases, then by the hypothesis'.
+        // The phrases of the reference are looked up first, then those of the hypothesis.
         self.paraphrases(reference, hypothesis, |of, other| candidates[of.start].push(paraphrase(other, of)));
         self.paraphrases(hypothesis, reference, |of, other| candidates[other.start].push(paraphrase(of, other)));
         candidates
     }
 
-    /// Every phrase of one sentence with every occurrence of a paraphrase in another.
+    /// Passes every phrase of one sentence to `found` with every occurrence of a paraphrase in the other.
     fn paraphrases(&mut self, of: &Sentence, other: &Sentence, mut found: impl FnMut(&Phrase, &Phrase)) {
         for phrase in &other.phrases {
             self.occurrences[phrase.number as usize].push(*phrase);
@@ -144,32 +154,32 @@ fn have_common(a: &[u32], b: &[u32]) -> bool {
 /// smallest distance. It goes through the reference from left to right.
 struct Search<'a> {
     candidates: &'a [Vec<Match>],
-    /// Matches that compete with no other and are settled before the search, by first word.
+    /// Matches that compete with no other, which are fixed before the search, by their first word.
     fixed: Vec<Option<Match>>,
-    /// The words that fixed matches take: of the reference, then of the hypothesis.
+    /// A bit for each of the [places](Match::places) of the fixed matches.
     taken: Vec<u64>,
     reference_words: usize,
-    /// Matches chosen by partial alignments, each with the one before it.
+    /// The matches in partial alignments, each with the index of the previous one.
     chosen: Vec<(Match, Option<usize>)>,
 }
 
 /// A partial alignment.
 struct Path {
-    /// Words in use, as in [`Search::taken`].
+    /// The words in use, as in [`Search::taken`].
     used: Vec<u64>,
     state: State,
-    /// The match that was chosen last, if it is not in [`Search::chosen`] yet.
+    /// The last match, if it is not in [`Search::chosen`] yet.
     new: Option<Match>,
 }
 
-/// What a partial alignment is ranked by and goes on from.
+/// The numbers by which a partial alignment is ranked and continued.
 #[derive(Clone, Copy)]
 struct State {
-    /// The last match of it in [`Search::chosen`].
+    /// Index of its last match in [`Search::chosen`].
     last: Option<usize>,
-    /// The next word of the reference to look at.
+    /// The next word of the reference.
     next: usize,
-    /// Where the open chunk would go on in the hypothesis.
+    /// The word of the hypothesis with which the open chunk would continue.
     chunk_end: Option<usize>,
     matched: usize,
     chunks: usize,
@@ -179,21 +189,17 @@ struct State {
 impl<'a> Search<'a> {
     fn new(candidates: &'a [Vec<Match>], hypothesis_words: usize, reference_words: usize) -> Self {
         let mut covered = vec![0u32; reference_words + hypothesis_words];
-        let places = |m: &Match| {
-            let hypothesis = reference_words + m.hypothesis;
-            (m.reference..m.reference + m.reference_words).chain(hypothesis..hypothesis + m.hypothesis_words)
-        };
         for m in candidates.iter().flatten() {
-            places(m).for_each(|place| covered[place] += 1);
+            m.places(reference_words).for_each(|place| covered[place] += 1);
         }
         let alone = |matches: &Vec<Match>| match matches[..] {
-            [m] if places(&m).all(|place| covered[place] == 1) => Some(m),
+            [m] if m.places(reference_words).all(|place| covered[place] == 1) => Some(m),
             _ => None,
         };
         let fixed: Vec<Option<Match>> = candidates.iter().map(alone).collect();
         let mut taken = vec![0; (reference_words + hypothesis_words).div_ceil(64)];
         for m in fixed.iter().flatten() {
-            places(m).for_each(|place| taken[place / 64] |= 1 << (place % 64));
+            m.places(reference_words).for_each(|place| taken[place / 64] |= 1 << (place % 64));
         }
         Self { candidates, fixed, taken, reference_words, chosen: Vec::new() }
     }
@@ -228,7 +234,7 @@ impl<'a> Search<'a> {
         matches
     }
 
-    /// Adds the partial alignments that follow from one at a word of the reference.
+    /// Adds the continuations of a partial alignment at a word of the reference to `longer`.
     fn extend(&self, mut path: Path, at: usize, longer: &mut Vec<Path>) {
         let mut state = path.state;
         if path.uses(at) {
@@ -242,28 +248,23 @@ impl<'a> Search<'a> {
             return;
         }
         for m in &self.candidates[at] {
-            if self.places(m).any(|place| path.uses(place)) {
+            if m.places(self.reference_words).any(|place| path.uses(place)) {
                 continue;
             }
             let mut with = state;
             with.take(m);
             keep(longer, with, || {
                 let mut used = path.used.clone();
-                self.places(m).for_each(|place| used[place / 64] |= 1 << (place % 64));
+                m.places(self.reference_words).for_each(|place| used[place / 64] |= 1 << (place % 64));
                 Path { used, state: with, new: Some(*m) }
             });
-            // METEOR adds the distance to the alignment that goes on without the match.
+            // METEOR adds the distance to the alignment that continues without the match.
             state.distance += m.reference.abs_diff(m.hypothesis);
         }
         state.chunks += usize::from(state.chunk_end.take().is_some());
         state.next += 1;
         path.state = state;
         keep(longer, state, || path);
-    }
-
-    fn places(&self, m: &Match) -> impl Iterator<Item = usize> + use<> {
-        let hypothesis = self.reference_words + m.hypothesis;
-        (m.reference..m.reference + m.reference_words).chain(hypothesis..hypothesis + m.hypothesis_words)
     }
 }
 
@@ -274,8 +275,8 @@ impl Path {
 }
 
 impl State {
-    /// Adds a match at the next word. Other than exact matches count half a word per word, rounded
-    /// down for every match: METEOR adds them to an integer.
+    /// Adds a match at the next word. In a match that is not exact, each word counts one half, and the
+    /// sum of each side is rounded down, because METEOR adds it to an integer.
     fn take(&mut self, m: &Match) {
         let share = if m.module == Module::Exact { 1 } else { 2 };
         self.matched += m.hypothesis_words / share + m.reference_words / share;
@@ -286,14 +287,14 @@ impl State {
         self.chunk_end = Some(m.hypothesis + m.hypothesis_words);
     }
 
-    /// Lowest first.
+    /// The order of alignments; the lowest is the best.
     fn rank(&self) -> (Reverse<usize>, usize, usize) {
         (Reverse(self.matched), self.chunks, self.distance)
     }
 }
 
-/// Puts an alignment among the best, which are in order, equal ones in that of their coming. It is
-/// made only if it stays: long captions of one word have millions.
+/// Inserts an alignment into the sorted list of the best, after those of the same rank. It is built only
+/// if it is kept, because long captions of a repeated word have millions of them.
 fn keep(best: &mut Vec<Path>, state: State, path: impl FnOnce() -> Path) {
     let place = best.partition_point(|other| other.state.rank() <= state.rank());
     if place < BEAM {

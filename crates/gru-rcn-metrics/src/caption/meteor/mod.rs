@@ -26,20 +26,21 @@ const WEIGHTS: [f64; MODULES] = [1.0, 0.6, 0.8, 0.6];
 
 /// METEOR of captions, in [0, 1], with METEOR's parameters for English and the task "rank".
 ///
-/// Words match if they are the same, have the same stem (Snowball's English stemmer before version
-/// 3), share a synset of WordNet 3.0, or are paraphrases by METEOR's table. Without the table,
-/// `None`, the last kind is missing and scores are lower: say so beside them, as published values
-/// have it.
+/// Words match if they are equal, have the same stem (Snowball's English stemmer before version 3),
+/// share a synset of WordNet 3.0, or are paraphrases by METEOR's table. Without a table, paraphrases
+/// are missing and scores are lower. Results should then say so, because published values include
+/// paraphrases.
 ///
-/// For one reference, P and R are the shares of the hypothesis' and the reference's words that
-/// match, weighted by kind and by content (0.75) or function word (0.25); F = P R / (0.15 R + 0.85 P);
-/// the score is F (1 − 0.6 f^0.2), where f is the number of chunks over the mean number of matched
-/// words, or 0 for identical captions. A clip's score is that of its best reference, the first of
-/// equal ones. The corpus' score is the formula on the sums of the clips' counts, not the mean.
+/// For one reference, P and R are the shares of matched words in the hypothesis and in the reference,
+/// weighted by the kind of match and as content (0.75) or function words (0.25);
+/// F = P R / (0.15 R + 0.85 P); the score is F (1 − 0.6 f^0.2), where f is the number of chunks over
+/// the mean number of matched words, or 0 for identical captions. A clip's score is that of its best
+/// reference, the first of equal ones. The corpus' score is the formula on the sums of the clips'
+/// counts, not the mean.
 ///
-/// The alignment that decides which words match is found as METEOR does it. In its count a match
-/// of one word that is not exact is worth nothing, and such a match is left out if it opens a chunk:
-/// `the dogs run` scores 0 against `a dog runs`.
+/// The alignment, which decides on the matched words, is that of METEOR. Its search counts a one-word
+/// match that is not exact as 0, and so drops it if it opens a chunk: `the dogs run` scores 0 against
+/// `a dog runs`.
 pub fn meteor(corpus: &Corpus, table: Option<&ParaphraseTable>) -> Scores {
     let mut vocabulary = Vocabulary::default();
     let captions = corpus.clips().iter().flat_map(|clip| std::iter::once(&clip.hypothesis).chain(&clip.references));
@@ -75,7 +76,7 @@ struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// A caption as numbers of words.
+    /// The words of a caption by their numbers.
     fn numbers(&mut self, caption: &str) -> Vec<usize> {
         let number = |word: String| {
             *self.numbers.entry(word).or_insert_with_key(|word| {
@@ -86,7 +87,7 @@ impl Vocabulary {
         normalize::normalize(caption).into_iter().map(number).collect()
     }
 
-    /// Everything about the words, and the phrases of captions.
+    /// Looks up the properties of all words and the phrases of all captions.
     fn look_up(
         &self,
         captions: Vec<Vec<usize>>,
@@ -119,7 +120,7 @@ fn java_hash(text: &str) -> i32 {
     text.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
-/// Counts of words on both sides: of the hypothesis, then of the reference.
+/// Counts of words in the hypothesis and in the reference, in this order.
 #[derive(Clone, Debug, Default)]
 struct Statistics {
     words: [usize; 2],
@@ -167,7 +168,7 @@ impl Statistics {
         self.chunks == 1 && (0..2).all(|side| self.matched(side) == self.words[side])
     }
 
-    /// Adds a clip to the corpus. A perfect one adds no chunk.
+    /// Adds the counts of a clip to those of the corpus. A perfect clip adds no chunk.
     fn add(&mut self, clip: &Self) {
         self.chunks += if clip.perfect() { 0 } else { clip.chunks };
         for side in 0..2 {

@@ -5,14 +5,14 @@ const KEEP_DOT: [&str; 3] = ["v", "vs", "rev"];
 /// Words that keep a final dot before a number.
 const KEEP_DOT_BEFORE_NUMBER: [&str; 1] = ["pp"];
 
-/// Words of a caption as METEOR compares them: the caption's tokens in lower case, divided again.
+/// The words of a caption that METEOR compares: its tokens in lower case, divided once more.
 ///
-/// Dots within abbreviations go (`u.s.` becomes `us`), hyphens between letters and digits become
-/// spaces, apostrophes begin a word (`n't` becomes `n 't`, `'s` by itself `' s`) and all other
-/// punctuation is a word by itself. As METEOR replaces from left to right without overlaps, the
-/// second hyphen in `a-b-c` stays.
+/// Dots within abbreviations are removed (`u.s.` becomes `us`), hyphens between letters and digits
+/// become spaces, apostrophes begin a word (`n't` becomes `n 't`, a separate `'s` becomes `' s`), and
+/// all other punctuation is a word by itself. METEOR replaces from left to right without overlaps, so
+/// the second hyphen in `a-b-c` stays.
 pub(super) fn normalize(caption: &str) -> Vec<String> {
-    // Most captions are plain words, which stay as they are.
+    // A shortcut for most captions: plain words do not change.
     if caption.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b' ')) {
         return caption.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     }
@@ -130,12 +130,12 @@ fn final_dots(text: &[char]) -> Vec<String> {
             _ => out.push((*word).to_owned()),
         }
     }
-    // Spaces that divide nothing until now, such as the no-break space.
+    // Spaces that did not divide words before, such as the no-break space.
     let divided = out.iter().flat_map(|word| word.split(is_wide_space)).filter(|word| !word.is_empty());
     divided.map(str::to_lowercase).collect()
 }
 
-/// Letters that METEOR knows: Latin, Cyrillic and phonetic ones.
+/// METEOR's letters: Latin, Cyrillic and phonetic ones.
 fn is_alpha(c: char) -> bool {
     matches!(c,
         'A'..='Z' | 'a'..='z' | 'Š' | 'Ž' | 'š' | 'ž' | 'Ÿ' | 'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ž' | 'Ѐ'..='ӿ'
@@ -151,7 +151,7 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
 
-/// What divides words.
+/// Characters that divide words.
 fn is_separator(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{c}' | '\r')
 }

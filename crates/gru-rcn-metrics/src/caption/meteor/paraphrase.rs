@@ -1,4 +1,4 @@
-//! METEOR's table of English paraphrases, in a form that is searched without reading all of it.
+//! METEOR's table of English paraphrases, in a form that is searched without parsing all of it.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -7,35 +7,37 @@ use rustc_hash::FxHashMap;
 
 use crate::caption::CaptionError;
 
-/// First bytes of a converted table; the last is the version of its form.
+/// First bytes of a converted table; the last of them is the version of the format.
 const MAGIC: &[u8; 8] = b"GRUPARA\x01";
-/// Bytes before the arrays: magic, numbers of phrases, of paraphrases and of words of the longest
-/// phrase.
+/// Bytes before the arrays: the magic bytes and the numbers of phrases, of pairs and of words in the
+/// longest phrase.
 const HEADER: usize = 8 + 3 * 4;
 /// Number of high bits of a phrase's hash by which the index is divided.
 const BUCKET_BITS: u32 = 18;
+/// Offset of the hashes, which follow the index.
+const HASHES: usize = HEADER + 4 * ((1 << BUCKET_BITS) + 1);
 
-/// Pairs of phrases that mean the same, as METEOR's file `data/paraphrase-en.gz` lists them: 5.3
-/// million, made by pivoting over other languages. The file is part of METEOR and stays the user's;
-/// it is converted once.
+/// METEOR's table of paraphrases, `data/paraphrase-en.gz`: 5.3 million pairs of phrases with the same
+/// meaning, made by pivoting over other languages. The file is part of METEOR, not of this crate; users
+/// convert it once.
 ///
-/// Phrases are kept as 64-bit hashes. There is no collision in METEOR's own table.
+/// Phrases are stored as 64-bit hashes. In METEOR's table, no two phrases have the same hash.
 #[derive(Debug)]
 pub struct ParaphraseTable {
     bytes: Vec<u8>,
     /// Number of different phrases.
     phrases: usize,
-    /// Number of words of the longest.
+    /// Number of words in the longest phrase.
     longest: usize,
 }
 
 impl ParaphraseTable {
-    /// Converts a file in METEOR's form: gzip, three lines per pair, of which the first is a
+    /// Converts a file in METEOR's format: gzip, three lines per pair, of which the first is a
     /// probability that METEOR does not use. It takes seconds and 0.3 GB of memory.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or is not of this form.
+    /// If the file cannot be read or has another format.
     pub fn convert(file: impl Read) -> Result<Self, CaptionError> {
         let fault = |what: &str| CaptionError::Paraphrases(format!("not a table of paraphrases: {what}"));
         let mut lines = BufReader::with_capacity(1 << 16, GzDecoder::new(file));
@@ -69,7 +71,7 @@ impl ParaphraseTable {
         Ok(Self::index(&pairs, longest))
     }
 
-    /// Puts the pairs in order of their first phrase; pairs of one phrase stay in the file's order.
+    /// Builds a table from pairs. Those with the same first phrase keep their order.
     fn index(pairs: &[[u64; 2]], longest: usize) -> Self {
         let mut hashes: Vec<u64> = pairs.iter().flatten().copied().collect();
         hashes.sort_unstable();
@@ -94,7 +96,7 @@ impl ParaphraseTable {
         Self { bytes, phrases: hashes.len(), longest }
     }
 
-    /// The table in its converted form, for [`from_bytes`](Self::from_bytes).
+    /// The converted table, for [`from_bytes`](Self::from_bytes).
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -109,14 +111,14 @@ impl ParaphraseTable {
         if bytes.len() < HEADER || bytes[..8] != *MAGIC {
             return Err(fault("it is of another version or of another program"));
         }
-        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default()) as usize;
-        let (phrases, pairs, longest) = (number(8), number(12), number(16));
-        let length = HEADER + 4 * ((1 << BUCKET_BITS) + 1) + 8 * phrases + 4 * (phrases + 1) + 4 * pairs;
-        if bytes.len() != length {
-            return Err(fault(&format!("it has {} bytes, not {length}", bytes.len())));
+        let mut table = Self { bytes, phrases: 0, longest: 0 };
+        let [phrases, pairs, longest] = [8, 12, 16].map(|at| table.number(at));
+        (table.phrases, table.longest) = (phrases, longest);
+        let length = table.pairs() + 4 * pairs;
+        if table.bytes.len() != length {
+            return Err(fault(&format!("it has {} bytes, not {length}", table.bytes.len())));
         }
-        let table = Self { bytes, phrases, longest };
-        // The places that are read without a check later: a range of them could hold four billion.
+        // These places are not checked later, and a broken range could be as long as four billion.
         let ends = table.bucket(1 << BUCKET_BITS) == phrases && table.start(phrases) == pairs;
         let ascending = (0..=1 << BUCKET_BITS).map(|bucket| table.bucket(bucket)).is_sorted()
             && (0..=phrases).map(|phrase| table.start(phrase)).is_sorted();
@@ -128,7 +130,7 @@ impl ParaphraseTable {
         let bucket = (phrase.0 >> (64 - BUCKET_BITS)) as usize;
         let (start, end) = (self.bucket(bucket), self.bucket(bucket + 1));
         let hash = |place: usize| {
-            let at = HEADER + 4 * ((1 << BUCKET_BITS) + 1) + 8 * place;
+            let at = HASHES + 8 * place;
             self.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
         };
         (start..end).find(|&place| hash(place) == Some(phrase.0)).map(|place| place as u32)
@@ -137,8 +139,7 @@ impl ParaphraseTable {
     /// The paraphrases of the phrase at a place, in the file's order.
     pub(super) fn paraphrases(&self, place: u32) -> impl Iterator<Item = u32> {
         let (start, end) = (self.start(place as usize), self.start(place as usize + 1));
-        let pairs = HEADER + 4 * ((1 << BUCKET_BITS) + 1) + 8 * self.phrases + 4 * (self.phrases + 1);
-        (start..end).map(move |pair| self.number(pairs + 4 * pair) as u32)
+        (start..end).map(move |pair| self.number(self.pairs() + 4 * pair) as u32)
     }
 
     fn bucket(&self, bucket: usize) -> usize {
@@ -146,7 +147,12 @@ impl ParaphraseTable {
     }
 
     fn start(&self, phrase: usize) -> usize {
-        self.number(HEADER + 4 * ((1 << BUCKET_BITS) + 1) + 8 * self.phrases + 4 * phrase)
+        self.number(HASHES + 8 * self.phrases + 4 * phrase)
+    }
+
+    /// Offset of the pairs, which are sorted by their first phrase.
+    fn pairs(&self) -> usize {
+        HASHES + 8 * self.phrases + 4 * (self.phrases + 1)
     }
 
     fn number(&self, at: usize) -> usize {
@@ -155,7 +161,8 @@ impl ParaphraseTable {
     }
 }
 
-/// A hash of the words of a phrase, one by one: FNV-1a, with a last step that spreads its high bits.
+/// A hash of the words of a phrase, added one by one: FNV-1a, with a step after each word that mixes the
+/// high bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PhraseHash(u64);
 
@@ -174,14 +181,14 @@ impl PhraseHash {
     }
 }
 
-/// The phrases of a set of captions that have paraphrases there too.
+/// The phrases of a set of captions, with their paraphrases in the same set.
 #[derive(Debug, Default)]
 pub(super) struct Paraphrases {
     /// For every phrase of the captions that is in the table, its paraphrases among them.
     of: Vec<Vec<u32>>,
 }
 
-/// A phrase in a caption: where it begins, its number of words and its number in [`Paraphrases`].
+/// A phrase in a caption: its first word, its number of words and its number in [`Paraphrases`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phrase {
     pub(super) start: usize,
@@ -194,7 +201,7 @@ impl Paraphrases {
     /// length.
     pub(super) fn among(table: &ParaphraseTable, captions: &[Vec<&str>]) -> (Self, Vec<Vec<Phrase>>) {
         const NONE: u32 = u32::MAX;
-        // By place in the table: the number of a phrase that captions have.
+        // The number of each phrase of the captions, by its place in the table.
         let mut numbers = vec![NONE; table.phrases];
         let mut places = Vec::new();
         let mut found: FxHashMap<u64, Option<u32>> = FxHashMap::default();

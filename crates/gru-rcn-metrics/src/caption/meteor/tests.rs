@@ -7,7 +7,7 @@ use super::normalize::normalize;
 use super::*;
 use crate::caption::CaptionedClip;
 
-/// Those of METEOR's paraphrases that have both phrases among the captions below.
+/// METEOR's paraphrases whose two phrases are both in the captions below.
 const PARAPHRASES: [(&str, &str); 12] = [
     ("a couple", "two"),
     ("a couple of", "two"),
@@ -43,10 +43,10 @@ fn corpus(clips: &[(&str, &[&str])]) -> Corpus {
     Corpus::from_tokens(clips.iter().map(clip).collect()).unwrap()
 }
 
-/// Hypothesis, reference, and what the jar gives them with and without its paraphrases.
+/// Hypothesis, reference, and their scores by the jar with and without its paraphrases.
 const PAIRS: &[(&str, &str, f64, f64)] = &[
-    // Stem, synonym and paraphrases compete, so that nothing is settled before the search, where a
-    // chunk costs more than a match that is not exact brings.
+    // Stem, synonym and paraphrases compete, so no match is fixed before the search, in which a chunk
+    // costs more than a match that is not exact gains.
     ("dogs", "dog", 0.0, 0.0),
     ("the dogs run", "a dog runs", 0.0, 0.0),
     ("dogs run", "dog runs", 0.0, 0.0),
@@ -95,9 +95,9 @@ fn hashes_are_those_of_java() {
     assert_eq!(java_hash("polygenelubricants"), i32::MIN);
 }
 
-/// Two perfect clips have no chunk between them: the corpus' score is 1. With one clip of two chunks
-/// beside a perfect one, F = 1, f = 2 / 4 and the score 1 − 0.6 · 0.5^0.2 = 0.477670; the mean of the
-/// clips' scores would be (1 + 0.4) / 2.
+/// Two perfect clips add no chunk: the corpus' score is 1. With one clip of two chunks beside a perfect
+/// one, F = 1, f = 2 / 4 and the score is 1 − 0.6 · 0.5^0.2 = 0.477670; the mean of the clips' scores
+/// would be (1 + 0.4) / 2.
 #[test]
 fn corpus_score_is_of_the_summed_counts() {
     let perfect = meteor(&corpus(&[("a man", &["a man"]), ("a dog runs", &["a dog runs"])]), None);
@@ -107,9 +107,9 @@ fn corpus_score_is_of_the_summed_counts() {
     assert!((mixed.corpus - (1.0 - 0.6 * 0.5f64.powf(0.2))).abs() < 1e-12, "{}", mixed.corpus);
 }
 
-/// An empty hypothesis scores 0 and its reference's words lower the corpus' recall. One content word
-/// of two matches in the sums: P = 1, R = 0.5, F = 1 / (0.15 + 0.85 / 0.5) = 1 / 1.85. One chunk of
-/// one matched word, which is not all of the reference: f = 0 for the perfect clip's chunk.
+/// An empty hypothesis scores 0, and the words of its reference lower the corpus' recall. In the sums one
+/// content word of two matches: P = 1, R = 0.5, F = 1 / (0.15 + 0.85 / 0.5) = 1 / 1.85. The perfect clip
+/// adds no chunk, so f = 0.
 #[test]
 fn empty_captions_enter_the_sums() {
     let scores = meteor(&corpus(&[("", &["dog"]), ("man", &["man"])]), None);
@@ -123,7 +123,7 @@ fn the_best_reference_counts() {
     assert_eq!((scores.corpus, scores.clips[0]), (1.0, 1.0));
 }
 
-/// From METEOR's normaliser.
+/// The words are those of METEOR's normaliser.
 #[test]
 fn tokens_are_normalised_again() {
     for (caption, words) in [
@@ -161,8 +161,8 @@ fn synonyms_share_a_synset_of_a_base_form() {
     assert!(shared("ran", "run") && shared("boxes", "box") && !shared("glass", "glas"));
 }
 
-/// A thousand words that all match each other: every word of the hypothesis that is free extends each
-/// of the 40 alignments, 20 million in all. One chunk, P = 1 and R = 1000/1001, so that
+/// A thousand words that all match each other: every free word of the hypothesis extends each of the 40
+/// alignments, 20 million times in all. There is one chunk, P = 1 and R = 1000/1001, so
 /// F = 1 / (0.15 + 0.85 · 1.001) and the score is F (1 − 0.6 · 0.001^0.2).
 #[test]
 fn long_captions_of_one_word_are_aligned() {
@@ -202,8 +202,8 @@ fn broken_tables_are_refused() {
     }
 }
 
-/// Words whose stems Snowball 3 changed. The jar's stemmer and this one agree on the 173,059 words of
-/// METEOR's tables.
+/// Snowball 3 changed the stems of some of these words. The jar's stemmer and this one agree on the
+/// 173,059 words of METEOR's tables.
 #[test]
 fn stems_are_those_of_snowball_before_version_3() {
     let stemmer = Stemmer::create(Algorithm::English);

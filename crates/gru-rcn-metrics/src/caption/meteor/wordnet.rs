@@ -1,7 +1,7 @@
 //! Synonyms by WordNet 3.0: the synsets of words, and the bases of irregular forms.
 //!
-//! The tables in `data/wordnet` are METEOR's, which are WordNet's: single words with the numbers of
-//! their synsets, irregular forms with their bases. `data/wordnet/LICENSE` is WordNet's notice.
+//! The tables in `data/wordnet` are METEOR's extract of WordNet: single words with the numbers of their
+//! synsets, and irregular forms with their bases. `data/wordnet/LICENSE` is WordNet's notice.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -11,8 +11,8 @@ use flate2::read::GzDecoder;
 static SYNSETS: &[u8] = include_bytes!("../../../data/wordnet/synsets.gz");
 static EXCEPTIONS: &[u8] = include_bytes!("../../../data/wordnet/exceptions.gz");
 
-/// Endings and what takes their place in a base form.
-const ENDINGS: [(&str, &str); 20] = [
+/// WordNet's rules for nouns, verbs and adjectives: an ending and its replacement in the base form.
+const ENDINGS: [(&str, &str); 18] = [
     ("s", ""),
     ("ses", "s"),
     ("xes", "x"),
@@ -20,8 +20,6 @@ const ENDINGS: [(&str, &str); 20] = [
     ("ches", "ch"),
     ("shes", "sh"),
     ("men", "man"),
-    ("ies", "y"),
-    ("s", ""),
     ("ies", "y"),
     ("es", "e"),
     ("es", ""),
@@ -35,8 +33,8 @@ const ENDINGS: [(&str, &str); 20] = [
     ("est", "e"),
 ];
 
-/// The synsets of every word, its base forms' included, in ascending order. A word has the base
-/// forms that the list of exceptions gives, else that of the first rule whose result is a word.
+/// The synsets of every word and its base forms, in ascending order. The base forms are those in the
+/// list of exceptions, otherwise that of the first rule whose result is a word.
 pub(super) fn synsets(words: &[&str]) -> Vec<Vec<u32>> {
     let exceptions = unpack(EXCEPTIONS);
     let wanted: HashSet<&str> = words.iter().copied().collect();
@@ -64,7 +62,7 @@ pub(super) fn synsets(words: &[&str]) -> Vec<Vec<u32>> {
     words.iter().zip(&forms).map(word_synsets).collect()
 }
 
-/// Forms under which a word may be found.
+/// Possible base forms of a word.
 fn forms(word: &str, bases: Option<&Vec<&str>>) -> Vec<String> {
     if let Some(bases) = bases {
         return bases.iter().map(|&base| base.to_owned()).collect();
@@ -81,7 +79,7 @@ fn unpack(table: &[u8]) -> String {
     text
 }
 
-/// The first word of every line with the others.
+/// The first word of every line with the other words.
 fn rows(table: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
     table.lines().filter_map(|line| {
         let (word, rest) = line.split_once(' ')?;

@@ -1,9 +1,9 @@
-//! Which characters beyond ASCII the tokenizer takes for letters, marks, digits or symbols.
+//! The characters beyond ASCII that the tokenizer takes for letters, marks, digits or symbols.
 //!
-//! The tables record what Stanford's PTBTokenizer 3.4.1 does with each character of the basic
-//! multilingual plane by itself and between letters and digits. They follow an older Unicode than
-//! Rust's, so `char::is_alphabetic` would not do. Whatever is in no table is dropped and separates
-//! words, as does every character beyond that plane.
+//! The tables record how Stanford's PTBTokenizer 3.4.1 treats each character of the basic multilingual
+//! plane by itself and between letters and digits. They follow an older Unicode than Rust's, so
+//! `char::is_alphabetic` cannot take their place. A character in no table, or beyond that plane, is
+//! dropped and separates words.
 
 /// Ranges of characters, both ends included, in ascending order.
 type Ranges = [(u16, u16)];
@@ -75,7 +75,7 @@ pub(super) const LETTERS: &Ranges = &[
     (0xffd2, 0xffd7), (0xffda, 0xffdc),
 ];
 
-/// Combining marks and the like: part of a word, never of a compound with digits or hyphens.
+/// Combining marks and similar characters: part of a word, but not of a compound with digits or hyphens.
 #[rustfmt::skip]
 pub(super) const MARKS: &Ranges = &[
     (0x02c2, 0x02c5), (0x02d2, 0x02df), (0x02e5, 0x02eb), (0x02ed, 0x02ed), (0x02ef, 0x036f), (0x0375, 0x0375),
@@ -101,7 +101,7 @@ pub(super) const DIGITS: &Ranges = &[
     (0xa9d0, 0xa9d9), (0xaa50, 0xaa59), (0xabf0, 0xabf9), (0xff10, 0xff19),
 ];
 
-/// Symbols and punctuation, a token each.
+/// Symbols and punctuation, each a token.
 #[rustfmt::skip]
 pub(super) const SYMBOLS: &Ranges = &[
     (0x0080, 0x0080), (0x0091, 0x0094), (0x0096, 0x0097), (0x00a1, 0x00a9), (0x00ab, 0x00b4), (0x00b6, 0x00b9),

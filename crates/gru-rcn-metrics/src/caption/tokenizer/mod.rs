@@ -1,28 +1,28 @@
-//! Captions to tokens as coco-caption does it: the Penn Treebank rules of Stanford's PTBTokenizer
-//! 3.4.1 in lower case, without the punctuation of a fixed list.
+//! The tokenizer of coco-caption: the Penn Treebank rules of Stanford's PTBTokenizer 3.4.1 in lower
+//! case, without the punctuation of a fixed list.
 //!
-//! Every kind of token is a rule below that says how far it reaches from a position. The rule that
-//! reaches furthest wins, in a tie the one that stands first.
+//! Each kind of token has a rule, which returns how far a token reaches from a position. The rule that
+//! reaches furthest wins; in a tie, the first of them in [`RULES`].
 
 mod characters;
 
 use characters::{DIGITS, LETTERS, MARKS, SYMBOLS, contains};
 
-/// Tokens that coco-caption drops. Its list has brackets too, as `-LRB-`; but tokens are in lower
-/// case when they are compared with it, so brackets stay.
+/// Tokens that coco-caption drops. Its list also has brackets, as `-LRB-`, but they stay, because tokens
+/// are in lower case when they are compared with the list.
 const PUNCTUATION: [&str; 13] = ["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"];
 
-/// Characters that end a line in coco-caption's file of captions, and so would give every later
-/// caption to the wrong image: carriage return, vertical tab, form feed, line and paragraph
-/// separator. A newline is none of them: coco-caption makes it a space.
+/// Characters that end a line in coco-caption's file of captions, which would assign all later captions
+/// to the wrong images: carriage return, vertical tab, form feed, line and paragraph separator. A
+/// newline is not among them: coco-caption replaces it with a space.
 pub(crate) const LINE_SEPARATORS: [char; 5] = ['\r', '\u{b}', '\u{c}', '\u{2028}', '\u{2029}'];
 
 /// Tokens of a caption in lower case, without punctuation.
 ///
-/// Equal to coco-caption's on text as captions have it; compared on the 67,220 captions of MSVD
-/// and on generated ones. Forms that captions hardly have, such as markup with attributes, may
-/// differ. A token may contain no-break spaces, as in `1 1/2`. Newlines are spaces. Other line
-/// separators end words here; [`Corpus`](super::Corpus) refuses captions that have them.
+/// They are those of coco-caption on the text of captions, compared on the 67,220 captions of MSVD and
+/// on generated ones. Forms that are rare in captions, such as markup with attributes, may differ. A
+/// token may contain no-break spaces, as in `1 1/2`. Newlines count as spaces. Other line separators
+/// end words here; [`Corpus`](super::Corpus) refuses captions that have them.
 ///
 /// ```
 /// use gru_rcn_metrics::caption::tokenize;
@@ -34,9 +34,9 @@ pub fn tokenize(caption: &str) -> Vec<String> {
     tokenize_before(caption, "")
 }
 
-/// Tokens of captions that follow each other in coco-caption's file, which reads across the ends of
-/// lines: a single letter at the end of a caption, as in `a t v.`, keeps its dot unless the next
-/// caption begins with `A`, `The` or another word that begins sentences.
+/// Tokens of consecutive captions in coco-caption's file, whose tokenizer looks beyond the end of a line:
+/// a single letter at the end of a caption, as in `a t v.`, keeps its dot unless the next caption begins
+/// with `A`, `The` or another word that begins sentences.
 pub fn tokenize_lines<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<Vec<String>> {
     let mut captions = captions.into_iter().peekable();
     let mut tokens = Vec::new();
@@ -55,7 +55,7 @@ fn tokenize_before(caption: &str, next: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while at < end {
-        // Most tokens are plain words before a space, which need no comparison of rules.
+        // A shortcut for most tokens: plain words before a space.
         let letters = text.skip(at, |c| c.is_ascii_alphabetic());
         if letters > at && text.at(letters) == ' ' && text.joined_words(at).is_none() {
             tokens.push(text.0[at..letters].iter().map(char::to_ascii_lowercase).collect());
@@ -77,11 +77,11 @@ fn tokenize_before(caption: &str, next: &str) -> Vec<String> {
     tokens
 }
 
-/// What a rule makes of the characters it took.
+/// Turns the characters that a rule took into the token.
 type Spelling = fn(&[char]) -> String;
 
-/// A rule's result: where the token ends, and how far the rule has looked to be sure of it. The
-/// second decides which rule wins.
+/// A rule's result: the end of the token, and how far the rule had to look. The latter decides which
+/// rule wins.
 #[derive(Clone, Copy)]
 struct Reach {
     end: usize,
@@ -127,7 +127,7 @@ const RULES: [(Rule, Spelling); 30] = [
 struct Text(Vec<char>);
 
 impl Text {
-    /// The end of the token that starts here and its spelling, if one does.
+    /// The end and the spelling of the token that starts here, if one does.
     fn longest(&self, at: usize) -> Option<(usize, Spelling)> {
         if self.at(at) == ' ' {
             return None;
@@ -148,7 +148,7 @@ impl Text {
         self.0.get(at).copied().unwrap_or('\n')
     }
 
-    /// Where a run of characters of one kind ends.
+    /// The end of a run of characters of one kind.
     fn skip(&self, mut at: usize, kind: impl Fn(char) -> bool) -> usize {
         while at < self.0.len() && kind(self.0[at]) {
             at += 1;
@@ -156,16 +156,10 @@ impl Text {
         at
     }
 
-    /// Where an ASCII text that stands here ends, in upper or lower case.
+    /// The end of an ASCII text, if it stands here in upper or lower case.
     fn literal(&self, at: usize, text: &str) -> Option<usize> {
-        let mut end = at;
-        for c in text.chars() {
-            if !self.at(end).eq_ignore_ascii_case(&c) {
-                return None;
-            }
-            end += 1;
-        }
-        Some(end)
+        let stands = text.chars().zip(at..).all(|(c, at)| self.at(at).eq_ignore_ascii_case(&c));
+        stands.then_some(at + text.len())
     }
 
     /// The furthest end of several texts that stand here.
@@ -173,7 +167,13 @@ impl Text {
         texts.iter().filter_map(|text| self.literal(at, text)).max()
     }
 
-    /// Where an apostrophe ends.
+    /// The end of a run of 1 to `most` digits.
+    fn digits(&self, at: usize, most: usize) -> Option<usize> {
+        let end = self.skip(at, is_digit);
+        (end > at && end <= at + most).then_some(end)
+    }
+
+    /// The end of an apostrophe.
     fn apostrophe(&self, at: usize) -> Option<usize> {
         match self.at(at) {
             '\'' | '\u{92}' | '\u{2019}' => Some(at + 1),
@@ -182,7 +182,7 @@ impl Text {
         }
     }
 
-    /// Where an apostrophe, or what is typed in its place, ends.
+    /// The end of an apostrophe or of a character that is typed in its place.
     fn any_apostrophe(&self, at: usize) -> Option<usize> {
         match self.at(at) {
             '`' | '\u{91}' | '\u{2018}' | '\u{201b}' => Some(at + 1),
@@ -199,7 +199,7 @@ impl Text {
         Some(Reach { end: at + 2, seen })
     }
 
-    /// Where a letter of a word ends, which may be written as an entity such as `&eacute;`.
+    /// The end of a letter, which may be written as an entity such as `&eacute;`.
     fn letter(&self, at: usize) -> Option<usize> {
         match self.at(at) {
             '\u{ad}' => Some(at + 1),
@@ -417,12 +417,8 @@ impl Text {
         if matches!(self.at(at), '¼' | '½' | '¾' | '⅓' | '⅔') {
             return reach(at + 1);
         }
-        let digits = |from: usize| {
-            let end = self.skip(from, is_digit);
-            (end > from && end <= from + 4).then_some(end)
-        };
         let simple = |from: usize| {
-            let slash = digits(from)?;
+            let slash = self.digits(from, 4)?;
             let after = match self.at(slash) {
                 '/' | '\u{2044}' => slash + 1,
                 '\\' if self.at(slash + 1) == '/' => slash + 2,
@@ -431,19 +427,17 @@ impl Text {
             let end = self.skip(after, is_digit).min(after + 4);
             (end > after).then_some(end)
         };
-        let mixed =
-            digits(at).filter(|&end| matches!(self.at(end), ' ' | '-' | '\u{a0}')).and_then(|end| simple(end + 1));
+        let mixed = self
+            .digits(at, 4)
+            .filter(|&end| matches!(self.at(end), ' ' | '-' | '\u{a0}'))
+            .and_then(|end| simple(end + 1));
         reach(simple(at).max(mixed)?)
     }
 
     /// `12/25/2010`, `12-25-10`, or both signs mixed.
     fn date(&self, at: usize) -> Option<Reach> {
-        let digits = |from: usize, most: usize| {
-            let end = self.skip(from, is_digit);
-            (end > from && end <= from + most).then_some(end)
-        };
         let sign = |at: usize| matches!(self.at(at), '-' | '/').then_some(at + 1);
-        let year = sign(digits(sign(digits(at, 2)?)?, 2)?)?;
+        let year = sign(self.digits(sign(self.digits(at, 2)?)?, 2)?)?;
         let end = self.skip(year, is_digit).min(year + 4);
         if end >= year + 2 { reach(end) } else { None }
     }
@@ -562,7 +556,7 @@ impl Text {
         self.with_dot(end).or(reach(end))
     }
 
-    /// Single letters with a dot after each, at least two: where the last dot ends.
+    /// The end of single letters with a dot after each, at least two.
     fn acronym(&self, at: usize) -> Option<usize> {
         let mut end = at;
         while self.at(end).is_ascii_alphabetic() && self.at(end + 1) == '.' {
@@ -621,8 +615,8 @@ impl Text {
         self.with_dot(self.word_end(at)?)
     }
 
-    /// A dot that belongs to the word before it, since a comma, semicolon or colon follows, as in
-    /// `well-known.,`: the word is taken for an abbreviation.
+    /// A dot before a comma, semicolon or colon, as in `well-known.,`, belongs to the word before it,
+    /// which is taken for an abbreviation.
     fn with_dot(&self, end: usize) -> Option<Reach> {
         let follows = self.at(end) == '.' && matches!(self.at(end + 1), ',' | ';' | ':');
         follows.then_some(Reach { end: end + 1, seen: end + 2 })
@@ -848,7 +842,7 @@ fn plain(token: &[char]) -> String {
     token.iter().collect()
 }
 
-/// Without soft hyphens, unless it is nothing else; the apostrophe of `n't` stays as it is.
+/// The token without soft hyphens; `-` if it consists of them.
 fn word(token: &[char]) -> String {
     let word: String = token.iter().filter(|&&c| c != '\u{ad}').collect();
     if word.is_empty() { "-".into() } else { word }
@@ -903,7 +897,7 @@ fn entity(token: &[char]) -> String {
         "&amp;" => "&".into(),
         "&lt;" => "<".into(),
         "&gt;" => ">".into(),
-        // A no-break space is nothing; what stands for it here is dropped as well.
+        // A no-break space is dropped, and so is the apostrophe that replaces it here.
         "&apos;" | "&nbsp;" => "'".into(),
         "&mdash;" | "&ndash;" | "&md;" => "--".into(),
         _ if entity == "&quot;" => "''".into(),
@@ -911,8 +905,8 @@ fn entity(token: &[char]) -> String {
     }
 }
 
-/// Opening and closing marks in the way of TeX. A straight double quote may be either; both are
-/// dropped later.
+/// Opening and closing marks in the style of TeX. A straight double quote may be either; both are dropped
+/// later.
 fn quotation(token: &[char]) -> String {
     let mark = |&c: &char| match c {
         '"' | '\u{94}' | '”' | '»' => "''",

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What PTBTokenizer 3.4.1 and coco-caption's list of punctuation leave of each line.
+/// Captions and their tokens by PTBTokenizer 3.4.1, without the punctuation that coco-caption drops.
 #[test]
 #[rustfmt::skip]
 fn tokens_are_those_of_coco_caption() {
@@ -57,7 +57,7 @@ fn tokens_are_those_of_coco_caption() {
 fn a_word_that_begins_a_sentence_takes_the_dot_of_a_letter_before_it() {
     assert_eq!(tokenize("vitamin c. The man"), ["vitamin", "c", "the", "man"]);
     assert_eq!(tokenize("vitamin c. the man"), ["vitamin", "c.", "the", "man"]);
-    // As the next line of coco-caption's file, too.
+    // The word may also begin the next line of coco-caption's file.
     let tokens = tokenize_lines(["on t v.", "A man", "on t v.", "someone", "on t v."]);
     let last = |place: usize| tokens[place].last().map(String::as_str);
     assert_eq!((last(0), last(2), last(4)), (Some("v"), Some("v."), Some("v.")));
@@ -80,9 +80,9 @@ fn abbreviations_keep_their_dot() {
     }
 }
 
-/// Every rule looks beyond its token; none may run beyond the text.
+/// Rules look beyond their tokens, but must not read beyond the text.
 #[test]
-fn every_character_ends_a_text_without_a_panic() {
+fn any_last_character_is_tokenized_without_a_panic() {
     let starts = ["", "a", "'", "<", "&", "(", "1", "1/", "a.", "www.", "a@", ":", "<a b=\""];
     for start in starts {
         for c in (0..0x180).chain(0x2010..0x2030).filter_map(char::from_u32) {
