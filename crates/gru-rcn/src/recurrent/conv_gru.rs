@@ -34,6 +34,13 @@ pub struct ConvGruConfig {
     /// Let the bottom-up input enter the candidate too. Equation 11 has it in the two gates only.
     #[config(default = false)]
     pub below_to_candidate: bool,
+    /// Initializer of the input-to-hidden and bottom-up kernels, applied gate by gate; Xavier's uniform
+    /// distribution by default. The paper does not name its own.
+    #[config(default = "Initializer::XavierUniform { gain: 1.0 }")]
+    pub initializer: Initializer,
+    /// Initializer of the hidden-to-hidden kernels, applied gate by gate; orthogonal by default.
+    #[config(default = "Initializer::Orthogonal { gain: 1.0 }")]
+    pub recurrent_initializer: Initializer,
 }
 
 /// A GRU whose products are 2-D convolutions that keep the spatial size (zero padding, stride 1).
@@ -100,9 +107,7 @@ impl ConvGruTrace {
 }
 
 impl ConvGruConfig {
-    /// A layer with freshly drawn weights, gate by gate: uniform by Xavier's rule for the
-    /// input-to-hidden and bottom-up kernels, orthogonal for the hidden-to-hidden ones. The paper
-    /// does not give its own.
+    /// A layer with freshly drawn weights.
     ///
     /// # Panics
     ///
@@ -114,14 +119,13 @@ impl ConvGruConfig {
             self.in_channels > 0 && self.hidden_channels > 0 && self.below_channels != Some(0),
             "ConvGru: zero channels in {self}"
         );
-        let input = Initializer::XavierUniform { gain: 1.0 };
-        let recurrent = Initializer::Orthogonal { gain: 1.0 };
+        let (input, recurrent) = (&self.initializer, &self.recurrent_initializer);
         let below_gates = if self.below_to_candidate { 3 } else { 2 };
         ConvGru {
-            input_to_hidden: self.conv(self.in_channels, 3, &input, self.bias, device),
-            hidden_to_gates: self.conv(self.hidden_channels, 2, &recurrent, false, device),
-            hidden_to_candidate: self.conv(self.hidden_channels, 1, &recurrent, false, device),
-            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, &input, false, device)),
+            input_to_hidden: self.conv(self.in_channels, 3, input, self.bias, device),
+            hidden_to_gates: self.conv(self.hidden_channels, 2, recurrent, false, device),
+            hidden_to_candidate: self.conv(self.hidden_channels, 1, recurrent, false, device),
+            below_to_hidden: self.below_channels.map(|below| self.conv(below, below_gates, input, false, device)),
             hidden_channels: self.hidden_channels,
         }
     }

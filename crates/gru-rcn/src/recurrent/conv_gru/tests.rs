@@ -281,3 +281,15 @@ fn sizes_that_do_not_fit_are_refused() {
     let message = "ConvGru: a state of shape [1, 3, 2, 2], expected [1, 3, 3, 3]";
     assert_panics(message, || layer.step(zeros(2, 3), Some(zeros(3, 2))));
 }
+
+#[test]
+fn kernels_are_drawn_by_the_configured_initializers() {
+    let layer = ConvGruConfig::new(2, 3)
+        .with_below_channels(Some(2))
+        .with_initializer(Initializer::Constant { value: 0.5 })
+        .with_recurrent_initializer(Initializer::Constant { value: -1.0 })
+        .init(&device());
+    let all = |conv: &Conv2d, value: f32| numbers(conv.weight.val()).iter().all(|&w| w == value);
+    assert!(all(&layer.input_to_hidden, 0.5) && all(layer.below_to_hidden.as_ref().unwrap(), 0.5));
+    assert!(all(&layer.hidden_to_gates, -1.0) && all(&layer.hidden_to_candidate, -1.0));
+}
