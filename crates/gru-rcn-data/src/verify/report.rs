@@ -164,6 +164,17 @@ mod tests {
     }
 
     #[test]
+    fn kinds_have_these_names_in_json() {
+        use FaultKind::*;
+        let images = serde_json::json!([MissingImage, ExtraFile, Truncated, BadImage, TooLarge, WrongSize, FlowCount]);
+        let names = ["missing_image", "extra_file", "truncated", "bad_image", "too_large", "wrong_size", "flow_count"];
+        assert_eq!(images, serde_json::json!(names));
+        let others = serde_json::json!([Damaged, MissingClip, UnlistedClip, EmptyFile, Hash, Link, Name, List]);
+        let names = ["damaged", "missing_clip", "unlisted_clip", "empty_file", "hash", "link", "name", "list"];
+        assert_eq!(others, serde_json::json!(names));
+    }
+
+    #[test]
     fn the_table_is_aligned_and_free_of_control_characters() {
         let table = report().table();
         let lines: Vec<&str> = table.lines().collect();

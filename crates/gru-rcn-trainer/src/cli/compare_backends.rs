@@ -106,14 +106,17 @@ impl CompareBackendsArgs {
     pub(super) fn run(&self) -> Result<()> {
         ensure!(self.steps > 0, "--steps is 0; compare at least one");
         let mut backends = self.backends()?;
-        let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let temporary;
         let folder = match &self.keep {
             Some(folder) => {
                 ensure!(!folder.exists(), "{} exists already; name a new folder with --keep", folder.display());
                 fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
                 folder
             }
-            None => temporary.path(),
+            None => {
+                temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+                temporary.path()
+            }
         };
         let servers = serve(self.serve, folder)?;
         let remote: Vec<Backend> = servers.iter().map(|server| Backend::Remote(server.address)).collect();

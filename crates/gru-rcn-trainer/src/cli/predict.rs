@@ -43,8 +43,8 @@ pub(super) struct PredictArgs {
     /// crops, 25x10 in the paper.
     #[arg(long, value_name = "NxM", default_value_t)]
     views: TestViews,
-    /// Smallest probability to report a class: a file in which no class but `background` reaches it
-    /// has no result.
+    /// Smallest probability of an answer: for a file in which no class but `background` reaches it, the
+    /// result says that nothing was recognised.
     #[arg(long, value_name = "P", value_parser = probability)]
     threshold: Option<f32>,
     /// System to use, by its key, such as `frame`, `top_rnn` or `cnn`, the CNN's own classifier.

@@ -23,7 +23,7 @@ pub(super) struct Table2Args {
     #[arg(long, value_name = "RUN")]
     encoder: Option<PathBuf>,
     /// METEOR's folder with its table of paraphrases. Without it METEOR is lower than the paper's, and
-    /// the weights of a row are selected by this lower value.
+    /// so is the value that selects the weights of the row `both-meteor`.
     #[arg(long, value_name = "DIR")]
     meteor: Option<PathBuf>,
     /// Captioning recipe for other data; each row replaces its encoders.

@@ -163,9 +163,18 @@ impl C3d {
     /// - clips: `[batch, time, channel, height, width]`
     /// - output: `[batch, unit]`
     pub fn descriptors(&self, clips: Tensor<5>) -> Tensor<2> {
-        let units = self.fc6(clips);
-        let norms = units.clone().square().sum_dim(1).sqrt();
-        units / norms.clamp_min(f32::MIN_POSITIVE)
+        unit_length(self.fc6(clips))
+    }
+
+    /// The descriptor of a video as Tran et al. have it: the mean of fc6 over its clips, 16 frames at
+    /// every eighth, divided by its L2 norm.
+    ///
+    /// # Shapes
+    ///
+    /// - clips of one video: `[clip, time, channel, height, width]`
+    /// - output: `[unit]`
+    pub fn descriptor(&self, clips: Tensor<5>) -> Tensor<1> {
+        unit_length(self.fc6(clips).mean_dim(0)).squeeze_dim(0)
     }
 
     fn fc6(&self, clips: Tensor<5>) -> Tensor<2> {
@@ -191,6 +200,12 @@ impl C3d {
         let x = self.dropout.forward(relu(precision::linear(&self.fc7, x)));
         precision::linear(&self.fc8, x)
     }
+}
+
+/// Vectors divided by their L2 norms; a vector of zeros stays as it is.
+fn unit_length(vectors: Tensor<2>) -> Tensor<2> {
+    let norms = vectors.clone().square().sum_dim(1).sqrt();
+    vectors / norms.clamp_min(f32::MIN_POSITIVE)
 }
 
 impl ClipClassifier for C3d {
@@ -263,13 +278,18 @@ mod tests {
         assert_numbers(pool(clip, false), &[5.0, 2.0, 4.0, 0.0, -1.0, 6.0]);
     }
 
+    /// A video of the same clip twice has the descriptor of the clip, of length 1.
     #[test]
-    fn descriptors_have_length_one() {
+    fn descriptors_are_normalised_means() {
         let device = Device::flex();
         let config = C3dConfig::new().with_frames(2).with_input_size([17, 18]).with_channels([4; 8]).with_units(12);
         // Of a seed, because in so narrow a network all units may be dead.
         let model = redrawn(config.init(&device), 3, 0.2, DType::F32);
-        let clips = drawn(5, [2, 2, 3, 17, 18], &device);
-        assert_numbers(model.descriptors(clips).square().sum_dim(1), &[1.0, 1.0]);
+        let clip = drawn::<5>(5, [1, 2, 3, 17, 18], &device);
+        let once = model.descriptor(clip.clone());
+        assert_numbers(once.clone().square().sum(), &[1.0]);
+        let twice = model.descriptor(clip.clone().repeat_dim(0, 2));
+        assert_numbers(once.clone() - twice, &[0.0; 12]);
+        assert_numbers(model.descriptors(clip).squeeze_dim::<1>(0) - once, &[0.0; 12]);
     }
 }

@@ -93,13 +93,17 @@ impl CompositeLstmConfig {
 }
 
 impl Decoder {
-    /// Writes the sequence `target`. The first step has no input; in the conditional form step `t` sees
-    /// `target[t - 1]`.
-    fn forward(&self, mut states: Vec<LstmState>, target: &Tensor<3>) -> Tensor<3> {
+    /// Writes `steps` vectors. The first step has no input; in the conditional form step `t` sees
+    /// `target[t - 1]`, or without a target its own output before.
+    fn forward(&self, mut states: Vec<LstmState>, target: Option<&Tensor<3>>, steps: usize) -> Tensor<3> {
         let conditional = self.layers[0].input.is_some();
-        let mut outputs = Vec::with_capacity(target.dims()[1]);
-        for t in 0..target.dims()[1] {
-            let mut input = (conditional && t > 0).then(|| target.clone().narrow(1, t - 1, 1).squeeze_dim(1));
+        let mut outputs: Vec<Tensor<2>> = Vec::with_capacity(steps);
+        for t in 0..steps {
+            let before = outputs.last().filter(|_| conditional);
+            let mut input = before.map(|own| match target {
+                Some(target) => target.clone().narrow(1, t - 1, 1).squeeze_dim(1),
+                None => own.clone(),
+            });
             for (layer, state) in self.layers.iter().zip(&mut states) {
                 *state = layer.step(input, state.clone());
                 input = Some(state.hidden.clone());
@@ -118,11 +122,19 @@ impl CompositeLstm {
     /// - input: `[batch, time, input]`; 16 vectors in the paper
     /// - future: `[batch, future, input]`, what follows; 13 in the paper
     pub fn forward(&self, input: Tensor<3>, future: Tensor<3>) -> CompositeOutput {
+        let (time, steps) = (input.dims()[1], future.dims()[1]);
         let (_, states) = stack(&self.encoder, input.clone(), |hidden| hidden);
         CompositeOutput {
-            reconstruction: self.reconstruction.forward(states.clone(), &input.flip([1])),
-            prediction: self.prediction.forward(states, &future),
+            reconstruction: self.reconstruction.forward(states.clone(), Some(&input.flip([1])), time),
+            prediction: self.prediction.forward(states, Some(&future), steps),
         }
+    }
+
+    /// The predicted continuation of `input`, `[batch, steps, input]`. In the conditional form the decoder
+    /// sees its own outputs, as in the paper's tests.
+    pub fn predict(&self, input: Tensor<3>, steps: usize) -> Tensor<3> {
+        let (_, states) = stack(&self.encoder, input, |hidden| hidden);
+        self.prediction.forward(states, None, steps)
     }
 
     /// The loss of both decoders together, a scalar `[1]`: half the squared distance to the true
@@ -331,6 +343,17 @@ mod tests {
         assert_eq!(composite(CompositeLstmConfig::new().with_layers(1).with_inputs(3072)), 138_461_184);
         let classifier = |layers| LstmClassifierConfig::new().with_layers(layers).init(&device).num_params() - 1;
         assert_eq!([classifier(1), classifier(2)], [50_552_933, 84_121_701]);
+    }
+
+    /// A decoder that sees its own outputs writes the same as one that is given them.
+    #[test]
+    fn predictions_follow_their_own_outputs() {
+        let device = Device::flex();
+        let model = CompositeLstmConfig::new().with_inputs(3).with_hidden(4).with_bound(0.5).init(&device);
+        let input = drawn::<3>(3, [2, 5, 3], &device);
+        let predicted = model.predict(input.clone(), 4);
+        assert_eq!(predicted.dims(), [2, 4, 3]);
+        assert_same(model.forward(input, predicted.clone()).prediction, predicted);
     }
 
     /// Clips of five steps, two of which are predicted: the loss is the mean of the clips' losses,
