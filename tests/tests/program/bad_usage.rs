@@ -88,7 +88,7 @@ fn values_out_of_range_are_refused() {
     bad("backbone.taps=[\"pool2\", \"pool2\", \"fc7\"]", &["name each level once", "pool2, fc7"]);
     bad("data.motion.train=0", &["`train` = 0"]);
     bad("data.motion.size=5", &["`size` = 5"]);
-    bad("backbone.finetune={dropout=[0.9]}", &["backbone.finetune.dropout is 1 numbers, this network takes 2"]);
+    bad("backbone.finetune={dropout=[0.9]}", &["backbone.finetune.dropout has 1 numbers, this network takes 2"]);
     bad("backbone.finetune={dropout=[0.9, 1.0]}", &["backbone.finetune.dropout is 1", "below 1"]);
     bad("backbone.finetune={frames=0}", &["backbone.finetune.frames is 0"]);
     bad("backbone.finetune={training={batch=0}}", &["backbone.finetune", "training.batch is 0"]);
