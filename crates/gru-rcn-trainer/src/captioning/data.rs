@@ -127,7 +127,7 @@ impl CaptionedClips {
     /// A hash of clips, parts and captions.
     pub(crate) fn fingerprint(&self) -> String {
         let mut hash = Fnv64::default().text(&self.dataset.fingerprint());
-        for split in [Split::Train, Split::Validation, Split::Test] {
+        for split in Split::ALL {
             for text in self.dataset.split(split).iter().flat_map(|sample| self.references(&sample.id)) {
                 hash = hash.text(text);
             }
@@ -149,7 +149,7 @@ fn annotations(path: &Path) -> Result<Vec<Annotation>> {
     if !path.is_dir() {
         return coco::references(path);
     }
-    let parts = [Split::Train, Split::Validation, Split::Test].map(|split| path.join(format!("{split}.json")));
+    let parts = Split::ALL.map(|split| path.join(format!("{split}.json")));
     let there: Vec<Vec<Annotation>> =
         parts.iter().filter(|file| file.is_file()).map(|file| coco::references(file)).collect::<Result<_>>()?;
     ensure!(!there.is_empty(), "{}: this folder has no {}", path.display(), parts[0].display());

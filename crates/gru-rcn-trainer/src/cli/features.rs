@@ -107,7 +107,7 @@ impl FeaturesArgs {
         if let Some(error) = faults.values().next().filter(|_| faults.len() == total) {
             bail!("none of the {total} clips could be read; the first: {error}");
         }
-        let parts = [Split::Train, Split::Validation, Split::Test].into_iter();
+        let parts = Split::ALL.into_iter();
         let parts = parts.flat_map(|split| dataset.split(split).iter().map(move |sample| (split, sample)));
         let clips = parts.zip(files).filter_map(|((split, sample), file)| {
             Some(IndexedClip { id: &sample.id, class: &dataset.classes[sample.class], split, file: file? })

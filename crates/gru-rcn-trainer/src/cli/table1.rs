@@ -670,7 +670,7 @@ mod small {
             return Ok(prepared);
         }
         let dataset = CLIPS.dataset()?;
-        for split in [Split::Train, Split::Validation, Split::Test] {
+        for split in Split::ALL {
             for (index, sample) in dataset.split(split).iter().enumerate() {
                 let class = &dataset.classes[sample.class];
                 let ClipSource::Motion(clip) = sample.source else { bail!("{} is not generated", sample.id) };

@@ -121,7 +121,7 @@ fn faults(
     loader: &ClipLoader,
     go_on: impl Fn() -> Result<()>,
 ) -> Result<Vec<(Split, String)>> {
-    let parts = [Split::Train, Split::Validation, Split::Test];
+    let parts = Split::ALL;
     let clips = parts.into_iter().flat_map(|split| dataset.split(split).iter().map(move |clip| (split, clip.clone())));
     let clips: Vec<(Split, Sample)> = clips.filter(|(_, clip)| !matches!(clip.source, ClipSource::Motion(_))).collect();
     let (reader, planner) = (loader.reader.clone(), recipe.clip.clone());

@@ -130,7 +130,7 @@ impl RunCard {
         }
     }
 
-    /// Backend and precision of this session.
+    /// Backend and precision of the latest training session.
     pub(crate) fn devices(&self) -> String {
         format!("{}, {}", self.backend, self.dtype)
     }
